@@ -1,0 +1,84 @@
+/* scpo-ctrl runtime: a policy that stays inside its bounds, and the projection that keeps its updates safe.
+ *
+ * Method: S. Cao, F. Borrelli, E. Joa, "Constrained Policy Optimization via Sampling-Based Weight-Space
+ * Projection" (SCPO), arXiv 2512.13788. No heap, no stdio, no global mutable state, no recursion; every function is
+ * reentrant. C99, also valid C++. SPDX-License-Identifier: MIT
+ */
+#ifndef SCPO_H
+#define SCPO_H
+
+#include "scpo_config.h" /* generated: scpo_real, SCPO_NX, SCPO_NU, SCPO_NTHETA, the policy's shape */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Largest dimension of a projection, and the number of constraints that it solves for at once. */
+#ifndef SCPO_MAX_DIM
+#define SCPO_MAX_DIM 64
+#endif
+#ifndef SCPO_MAX_ACTIVE
+#define SCPO_MAX_ACTIVE 24
+#endif
+
+typedef enum {
+    SCPO_OK = 0,           /* the answer is the one asked for */
+    SCPO_CAPPED = 1,       /* projection: iteration cap reached; delta is feasible, perhaps not the closest */
+    SCPO_UNSAFE_START = 2, /* projection: some c > 0, so the current parameters are unsafe; delta = 0 */
+    SCPO_BAD_PROBLEM = 3,  /* projection: NaN, infinity, negative e or L, r <= 0 or a size out of range; delta = 0 */
+    SCPO_BAD_STATE = 4,    /* control: x is not finite; u is the equilibrium input, within its bounds */
+    SCPO_BAD_THETA = 5     /* control: the policy is not finite; u is the backup's command, within its bounds */
+} scpo_status;
+
+#define SCPO_SLOTS (SCPO_MAX_ACTIVE + 1) /* the radius is a constraint too */
+
+/* Scratch memory of one projection. Its content means nothing between calls. It holds the working set: the constraints
+ * solved for at once, each divided by its size. */
+typedef struct {
+    scpo_real c[SCPO_SLOTS];      /* value at 0 */
+    scpo_real e[SCPO_SLOTS];      /* error of the gradient */
+    scpo_real L[SCPO_SLOTS];      /* smoothness */
+    scpo_real scale[SCPO_SLOTS];  /* 1 / size */
+    scpo_real lambda[SCPO_SLOTS]; /* multiplier, >= 0 */
+    scpo_real slope[SCPO_SLOTS];  /* derivative of the dual function: the constraint's value */
+    scpo_real p[SCPO_SLOTS];      /* gradient times the direction of the answer */
+    scpo_real q[SCPO_SLOTS];      /* derivative of the constraint along that direction */
+    scpo_real step[SCPO_SLOTS];   /* Newton step of the multiplier */
+    scpo_real gain[SCPO_SLOTS];   /* derivative of the quadratic model at the step */
+    scpo_real column[SCPO_SLOTS]; /* of the tableau */
+    int row[SCPO_SLOTS];          /* which constraint of the problem it is; -1 is the radius */
+    int list[SCPO_SLOTS];         /* 1 in the basis of the quadratic model; before, the constraints that will join */
+    scpo_real unit[SCPO_MAX_DIM]; /* u / |u| */
+    scpo_real v[SCPO_MAX_DIM];    /* direction of the answer */
+    scpo_real gram[SCPO_SLOTS * (SCPO_SLOTS + 1) / 2];    /* G G', lower triangle, by rows */
+    scpo_real tableau[SCPO_SLOTS * (SCPO_SLOTS + 1) / 2]; /* of the quadratic model, same order */
+} scpo_workspace;
+
+/* minimise |delta - u|^2  subject to  c_i + G_i delta + e_i |delta| + L_i/2 |delta|^2 <= 0,  |delta| <= r      (E5) */
+typedef struct {
+    int dim;             /* length of delta, 1 ... SCPO_MAX_DIM */
+    int count;           /* number of constraints, 0 ... any */
+    const scpo_real *u;  /* [dim] the step to be projected */
+    const scpo_real *c;  /* [count] metrics at the current parameters, <= 0 */
+    const scpo_real *G;  /* [count*dim] their sampled gradients, a row each */
+    const scpo_real *e;  /* [count] error of these gradients, >= 0 */
+    const scpo_real *L;  /* [count] smoothness constants, >= 0 */
+    scpo_real r;         /* radius of the region, > 0 */
+    scpo_workspace *work;
+} scpo_projection;
+
+/* The exported parameters. */
+extern const scpo_real scpo_theta_initial[SCPO_NTHETA];
+
+/* u = sat(backup(x) + residual(x; theta)). u is always written, finite and within its bounds. */
+scpo_status scpo_control(const scpo_real *theta /* [SCPO_NTHETA] */, const scpo_real *x /* [SCPO_NX] */,
+                         scpo_real *u /* [SCPO_NU] */);
+
+/* Solves (E5). delta [dim] is always written and always feasible in the arithmetic of scpo_real when every c <= 0. */
+scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SCPO_H */

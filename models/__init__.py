@@ -1,0 +1,44 @@
+"""Constrained plants: the data class, integrators, and the zoo."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.models.integrator import discretise
+from scpo_ctrl.models.linear import double_integrator, linear
+from scpo_ctrl.models.plant import Plant, from_statespace, to_statespace
+
+ZOO: dict[str, Callable[..., Plant]] = {"double_integrator": double_integrator}
+
+
+def make_plant(kind: str, **parameters: Any) -> Plant:
+    """Make a plant of the zoo by its name.
+
+    Parameters
+    ----------
+    kind : str
+        A key of ``ZOO``.
+    **parameters
+        Keyword arguments of the plant's function, all with defaults.
+
+    Returns
+    -------
+    Plant
+        The plant.
+
+    Raises
+    ------
+    DomainError
+        If the name or a parameter is unknown, or a value is out of range.
+    """
+    if kind not in ZOO:
+        raise DomainError(f"unknown plant {kind!r}; the zoo has: {', '.join(sorted(ZOO))}")
+    known = inspect.signature(ZOO[kind]).parameters
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        raise DomainError(f"unknown key {unknown[0]!r} of plant {kind!r}; known: {', '.join(known)}")
+    return ZOO[kind](**parameters)
+
+
+__all__ = ["ZOO", "Plant", "discretise", "double_integrator", "from_statespace", "linear", "make_plant", "to_statespace"]

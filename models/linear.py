@@ -1,0 +1,107 @@
+"""Linear plants."""
+
+from collections.abc import Sequence
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.errors import DimensionError
+from scpo_ctrl.models.plant import Plant
+from scpo_ctrl.validate import as_array, as_scalar
+
+Bounds = tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]
+
+
+def linear(
+    A: ArrayLike,
+    B: ArrayLike,
+    dt: float,
+    bounds: Bounds,
+    *,
+    name: str = "linear",
+    x_labels: Sequence[str] = (),
+    x_units: Sequence[str] = (),
+    u_labels: Sequence[str] = (),
+    u_units: Sequence[str] = (),
+) -> Plant:
+    """Make the discrete linear plant x⁺ = A x + B u.
+
+    Parameters
+    ----------
+    A : array_like, shape (nx, nx)
+    B : array_like, shape (nx, nu)
+    dt : float
+        Sampling time [s].
+    bounds : tuple
+        ``(x_min, x_max, u_min, u_max)``, shapes (nx,), (nx,), (nu,), (nu,).
+    name : str
+        Name of the plant.
+    x_labels, x_units, u_labels, u_units : sequence of str
+        Names and units of states and inputs.
+
+    Returns
+    -------
+    Plant
+        The plant, with the origin as equilibrium.
+
+    Raises
+    ------
+    DimensionError
+        If A is not square or a shape does not fit.
+    DomainError
+        If a number is not finite, dt is not positive or bounds are swapped.
+    BoundsError
+        If the bounds do not hold the origin in their interior.
+    """
+    A = as_array("A", A, (None, None))
+    if A.shape[0] != A.shape[1]:
+        raise DimensionError(f"A has shape {A.shape}, expected a square matrix")
+    B = as_array("B", B, (A.shape[0], None))
+    as_scalar("dt", dt, above=0.0)
+    x, u = ca.SX.sym("x", A.shape[0]), ca.SX.sym("u", B.shape[1])
+    x_min, x_max, u_min, u_max = (np.asarray(bound) for bound in bounds)
+    return Plant(
+        name=name, x=x, u=u, f=ca.mtimes(ca.DM(A), x) + ca.mtimes(ca.DM(B), u), dt=dt,
+        x_min=x_min, x_max=x_max, u_min=u_min, u_max=u_max,
+        x_labels=tuple(x_labels), x_units=tuple(x_units), u_labels=tuple(u_labels), u_units=tuple(u_units),
+        source="matrices given by the user",
+    )  # fmt: skip
+
+
+def double_integrator(
+    *, dt: float = 0.1, position_max: float = 5.0, velocity_max: float = 1.5, acceleration_max: float = 1.0
+) -> Plant:
+    """Make the double integrator of reference problem R3: a mass on a line, its acceleration commanded.
+
+    Parameters
+    ----------
+    dt : float
+        Sampling time [s]; the input is held over a sample, so the discretisation is exact.
+    position_max, velocity_max, acceleration_max : float
+        Symmetric bounds [m], [m/s], [m/s²] for unit mass.
+
+    Returns
+    -------
+    Plant
+        States position and velocity, input acceleration; the parameter ``mass`` (1 kg) divides the commanded force.
+
+    Raises
+    ------
+    DomainError
+        If a number is not positive.
+    """
+    as_scalar("dt", dt, above=0.0)
+    x_max = np.array(
+        [as_scalar("position_max", position_max, above=0.0), as_scalar("velocity_max", velocity_max, above=0.0)]
+    )
+    u_max = np.array([as_scalar("acceleration_max", acceleration_max, above=0.0)])
+    x, u, mass = ca.SX.sym("x", 2), ca.SX.sym("u", 1), ca.SX.sym("mass")
+    acceleration = u / mass
+    f = ca.vertcat(x[0] + dt * x[1] + dt**2 / 2 * acceleration, x[1] + dt * acceleration)
+    return Plant(
+        name="double_integrator", x=x, u=u, p=mass, p_nominal=np.ones(1), p_labels=("mass",), p_units=("kg",),
+        f=f, dt=dt, x_min=-x_max, x_max=x_max, u_min=-u_max, u_max=u_max,
+        x_labels=("position", "velocity"), x_units=("m", "m/s"), u_labels=("force",), u_units=("N",),
+        source="exact zero-order-hold discretisation of x'' = u / mass (reference problem R3)",
+    )  # fmt: skip

@@ -1,0 +1,203 @@
+"""A plant as data: CasADi expressions, labels, units, bounds, and the source of its numbers."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import casadi as ca
+import control
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
+from scpo_ctrl.validate import as_array, as_scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plant:
+    """A constrained plant.
+
+    ``f`` is the next state x⁺ = f(x, u, p) when `dt` is a number, and the derivative ẋ = f(x, u, p) when `dt` is None.
+    Bounds on the state may be infinite; bounds on the input are finite. The origin of labels, units and bounds is
+    the same physical coordinate as ``x`` and ``u``; the backup works around the equilibrium ``(x_eq, u_eq)``.
+    """
+
+    name: str
+    x: ca.SX  # (nx, 1) symbols
+    u: ca.SX  # (nu, 1) symbols
+    f: ca.SX  # (nx, 1) expression
+    x_min: np.ndarray  # (nx,) [x_units]
+    x_max: np.ndarray  # (nx,) [x_units]
+    u_min: np.ndarray  # (nu,) [u_units]
+    u_max: np.ndarray  # (nu,) [u_units]
+    dt: float | None = None  # sampling time [s]; None for a continuous plant
+    p: ca.SX = field(default_factory=lambda: ca.SX(0, 1))  # (np, 1) symbols
+    p_nominal: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (np,) [p_units]
+    p_labels: tuple[str, ...] = ()
+    p_units: tuple[str, ...] = ()
+    x_eq: np.ndarray | None = None  # (nx,) [x_units]; zero if None
+    u_eq: np.ndarray | None = None  # (nu,) [u_units]; zero if None
+    x_labels: tuple[str, ...] = ()
+    x_units: tuple[str, ...] = ()
+    u_labels: tuple[str, ...] = ()
+    u_units: tuple[str, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        nx, nu, np_ = self.x.shape[0], self.u.shape[0], self.p.shape[0]
+        if nx < 1 or nu < 1:
+            raise DimensionError(f"plant {self.name!r} has {nx} states and {nu} inputs, expected at least one of each")
+        if self.f.shape != (nx, 1):
+            raise DimensionError(f"plant {self.name!r}: f has shape {self.f.shape}, expected ({nx}, 1)")
+        put = object.__setattr__
+        for key, size, finite in (
+            ("x_min", nx, False), ("x_max", nx, False), ("u_min", nu, True), ("u_max", nu, True), ("p_nominal", np_, True),
+        ):  # fmt: skip
+            put(self, key, as_array(key, getattr(self, key), (size,), finite=finite))
+        for key, size in (("x_eq", nx), ("u_eq", nu)):
+            value = getattr(self, key)
+            put(self, key, as_array(key, np.zeros(size) if value is None else value, (size,)))
+        for stem, size in (("x", nx), ("u", nu), ("p", np_)):
+            for key, default in ((f"{stem}_labels", f"{stem}{{}}"), (f"{stem}_units", "")):
+                names = tuple(getattr(self, key)) or tuple(default.format(i) for i in range(size))
+                if len(names) != size:
+                    raise DimensionError(f"plant {self.name!r}: {key} has {len(names)} entries, expected {size}")
+                put(self, key, names)
+        if self.dt is not None:
+            put(self, "dt", as_scalar("dt", self.dt, above=0.0))
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        for stem in ("x", "u"):
+            low, high, eq = (getattr(self, f"{stem}_{end}") for end in ("min", "max", "eq"))
+            swapped = np.flatnonzero(low >= high)
+            if swapped.size:
+                i = swapped[0]
+                raise DomainError(
+                    f"{stem}_min[{i}] = {low[i]:g} is not below {stem}_max[{i}] = {high[i]:g}; swap or widen them"
+                )
+            outside = np.flatnonzero((eq <= low) | (eq >= high))
+            if outside.size:
+                i = outside[0]
+                point = "the origin" if not eq.any() else f"the equilibrium {stem}_eq"
+                raise BoundsError(
+                    f"{stem}_min[{i}] = {low[i]:g} and {stem}_max[{i}] = {high[i]:g} do not hold {point} in their "
+                    "interior; widen them or shift the coordinates"
+                )
+
+    @property
+    def nx(self) -> int:
+        """Number of states."""
+        return int(self.x.shape[0])
+
+    @property
+    def nu(self) -> int:
+        """Number of inputs."""
+        return int(self.u.shape[0])
+
+    @property
+    def npar(self) -> int:
+        """Number of plant parameters."""
+        return int(self.p.shape[0])
+
+    @cached_property
+    def function(self) -> ca.Function:
+        """The CasADi function ``f(x, u, p)``."""
+        return ca.Function("f", [self.x, self.u, self.p], [self.f], ["x", "u", "p"], ["f"])
+
+    @cached_property
+    def is_linear(self) -> bool:
+        """Whether f is affine in (x, u) at the nominal parameters with f(x_eq, u_eq) at rest."""
+        z = ca.vertcat(self.x, self.u)
+        jacobian = ca.substitute(ca.jacobian(self.f, z), self.p, ca.DM(self.p_nominal))
+        return not bool(ca.depends_on(ca.simplify(jacobian), z))
+
+    def linearise(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the Jacobians of f at the equilibrium and the nominal parameters.
+
+        Returns
+        -------
+        A : numpy.ndarray, shape (nx, nx)
+        B : numpy.ndarray, shape (nx, nu)
+
+        Raises
+        ------
+        DomainError
+            If (x_eq, u_eq) is not an equilibrium of the plant.
+        """
+        jacobians = ca.Function(
+            "linearisation", [self.x, self.u, self.p], [self.f, ca.jacobian(self.f, self.x), ca.jacobian(self.f, self.u)]
+        )
+        f, A, B = (np.array(m) for m in jacobians(self.x_eq, self.u_eq, self.p_nominal))
+        rest = np.zeros(self.nx) if self.dt is None else self.x_eq
+        drift = float(np.max(np.abs(f[:, 0] - rest)))
+        if not drift <= 1e-9 * max(1.0, float(np.max(np.abs(rest)))):
+            raise DomainError(f"plant {self.name!r} is not at rest at (x_eq, u_eq): it moves by {drift:.3g}")
+        return A, B
+
+    def replace(self, **changes: object) -> "Plant":
+        """Return a copy with some fields changed, for example other bounds."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+
+def from_statespace(
+    system: control.StateSpace,
+    *,
+    x_min: ArrayLike,
+    x_max: ArrayLike,
+    u_min: ArrayLike,
+    u_max: ArrayLike,
+    name: str | None = None,
+) -> Plant:
+    """Make a plant from python-control's ``StateSpace``; its output equation plays no part.
+
+    Parameters
+    ----------
+    system : control.StateSpace
+        Continuous (``dt = 0``) or discrete with a sampling time [s].
+    x_min, x_max, u_min, u_max : array_like
+        Bounds, shapes (nx,) and (nu,).
+    name : str, optional
+        Name of the plant; the system's own by default.
+
+    Returns
+    -------
+    Plant
+        With labels from the system.
+
+    Raises
+    ------
+    DomainError
+        If the system is discrete without a sampling time.
+    """
+    if system.dt is None or system.dt is True:
+        raise DomainError("the StateSpace has no sampling time; give it dt in seconds, or dt=0 if it is continuous")
+    A, B = np.asarray(system.A, dtype=float), np.asarray(system.B, dtype=float)
+    x, u = ca.SX.sym("x", A.shape[0]), ca.SX.sym("u", B.shape[1])
+    return Plant(
+        name=name or system.name, x=x, u=u, f=ca.mtimes(ca.DM(A), x) + ca.mtimes(ca.DM(B), u),
+        dt=None if system.dt == 0 else float(system.dt),
+        x_min=np.asarray(x_min), x_max=np.asarray(x_max), u_min=np.asarray(u_min), u_max=np.asarray(u_max),
+        x_labels=tuple(system.state_labels), u_labels=tuple(system.input_labels), source="python-control StateSpace",
+    )  # fmt: skip
+
+
+def to_statespace(plant: Plant) -> control.StateSpace:
+    """Return the plant's linearisation at its equilibrium as python-control's ``StateSpace`` with output y = x.
+
+    Parameters
+    ----------
+    plant : Plant
+        Continuous or discrete.
+
+    Returns
+    -------
+    control.StateSpace
+        In deviations from (x_eq, u_eq).
+    """
+    A, B = plant.linearise()
+    nx, nu = B.shape
+    return control.StateSpace(
+        A, B, np.eye(nx), np.zeros((nx, nu)), 0 if plant.dt is None else plant.dt,
+        states=list(plant.x_labels), inputs=list(plant.u_labels), outputs=[f"y_{label}" for label in plant.x_labels],
+    )  # fmt: skip

@@ -1,0 +1,44 @@
+"""Constrained plants, safe online adaptation of their controllers (SCPO), and C for microcontrollers."""
+
+from importlib.metadata import version
+
+from scpo_ctrl.adapt import adapt
+from scpo_ctrl.backup import Backup, lqr
+from scpo_ctrl.errors import ScpoError
+from scpo_ctrl.metrics import MetricOptions
+from scpo_ctrl.objective import Imitation, Quadratic, UserObjective
+from scpo_ctrl.options import AdaptOptions
+from scpo_ctrl.policy import Policy
+from scpo_ctrl.problem import ControlProblem, FunctionProblem, Problem
+from scpo_ctrl.projection import Projection, project, project_reference
+from scpo_ctrl.result import Result
+from scpo_ctrl.scenario import Scenarios, scenarios
+from scpo_ctrl.status import ProjectionStatus, RunStatus, Verdict
+
+__version__ = version("scpo-ctrl")
+
+__all__ = [
+    "AdaptOptions",
+    "Backup",
+    "ControlProblem",
+    "FunctionProblem",
+    "Imitation",
+    "MetricOptions",
+    "Policy",
+    "Problem",
+    "Projection",
+    "ProjectionStatus",
+    "Quadratic",
+    "Result",
+    "RunStatus",
+    "Scenarios",
+    "ScpoError",
+    "UserObjective",
+    "Verdict",
+    "__version__",
+    "adapt",
+    "lqr",
+    "project",
+    "project_reference",
+    "scenarios",
+]

@@ -1,0 +1,69 @@
+"""The family of errors: each names what is wrong, where, and the remedy.
+
+Every class also has the built-in parent that a caller would expect, so ``except ValueError`` works. The attribute
+``exit_status`` is what the command line returns: 1 the run or the check failed, 2 the input is wrong.
+"""
+
+
+class ScpoError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_status = 2
+
+
+class DimensionError(ScpoError, ValueError):
+    """An array has the wrong shape."""
+
+
+class DomainError(ScpoError, ValueError):
+    """A value is not finite, or outside the range in which it means something."""
+
+
+class ProblemFileError(ScpoError, ValueError):
+    """A problem file is missing, malformed, or has an unknown or missing key."""
+
+
+class RecordError(ScpoError, ValueError):
+    """A RUN folder is missing, incomplete, or does not belong together."""
+
+
+class OutputError(ScpoError, OSError):
+    """A file or a folder cannot be written."""
+
+
+class CompilerError(ScpoError, RuntimeError):
+    """A C compiler is missing, or refused a generated file."""
+
+
+class BackupError(ScpoError, ValueError):
+    """No backup controller can be designed, or the one given does not hold."""
+
+
+class UncontrollableError(BackupError):
+    """The input does not reach every state of the plant."""
+
+
+class UnstabilisableError(UncontrollableError):
+    """The input does not reach an unstable mode of the plant: no controller stabilises it."""
+
+
+class BoundsError(BackupError):
+    """The bounds do not hold the equilibrium in their interior."""
+
+
+class UnsafeStartError(ScpoError, ValueError):
+    """The safe start is not safe: a metric is positive at the initial parameters."""
+
+    exit_status = 1
+
+
+class EvaluationError(ScpoError, ArithmeticError):
+    """An objective or a metric of the user raised, or returned something that is not a finite number."""
+
+    exit_status = 1
+
+
+class VerificationError(ScpoError, AssertionError):
+    """A record does not verify."""
+
+    exit_status = 1

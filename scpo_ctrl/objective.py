@@ -1,0 +1,153 @@
+"""Objectives ℓ(θ): closed-loop quadratic cost, imitation of data, or the user's own."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.errors import DimensionError, ProblemFileError
+from scpo_ctrl.models import Plant
+from scpo_ctrl.validate import as_array, as_scalar
+
+ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t, deviations from the equilibrium, v the applied input."""
+
+    Q: np.ndarray  # (nx,) diagonal, >= 0
+    R: np.ndarray  # (nu,) diagonal, >= 0
+
+    def __post_init__(self) -> None:
+        for key in ("Q", "R"):
+            diagonal = as_array(key, getattr(self, key), (None,))
+            for i, entry in enumerate(diagonal):
+                as_scalar(f"{key}[{i}]", entry, at_least=0.0)
+            object.__setattr__(self, key, diagonal)
+
+    def stage(self, plant: Plant, x: ca.SX, u: ca.SX) -> ca.SX:
+        """Return the cost of one time step.
+
+        Parameters
+        ----------
+        plant : Plant
+            Whose equilibrium the deviations are from.
+        x : casadi.SX, shape (nx, 1)
+        u : casadi.SX, shape (nu, 1)
+            The applied input.
+
+        Returns
+        -------
+        casadi.SX, scalar
+
+        Raises
+        ------
+        DimensionError
+            If Q or R does not fit the plant.
+        """
+        for key, diagonal, size in (("Q", self.Q, plant.nx), ("R", self.R, plant.nu)):
+            if len(diagonal) != size:
+                raise DimensionError(f"objective {key} has {len(diagonal)} entries, expected {size}")
+        z, v = x - ca.DM(plant.x_eq), u - ca.DM(plant.u_eq)
+        return ca.dot(ca.DM(self.Q), z**2) + ca.dot(ca.DM(self.R), v**2)
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """Mean squared error of the command (before saturation) against an expert's data."""
+
+    x: np.ndarray  # (k, nx) states
+    u: np.ndarray  # (k, nu) the expert's inputs
+
+    def __post_init__(self) -> None:
+        x = as_array("imitation x", self.x, (None, None))
+        u = as_array("imitation u", self.u, (len(x), None))
+        if not len(x):
+            raise DimensionError("the imitation data is empty; give at least one row")
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "u", u)
+
+    @classmethod
+    def from_csv(cls, path: str | Path, nx: int, nu: int) -> "Imitation":
+        """Read columns x0…, u0… from a CSV file with a header.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+        nx, nu : int
+            Number of states and inputs.
+
+        Returns
+        -------
+        Imitation
+            The data.
+
+        Raises
+        ------
+        ProblemFileError
+            If the file is missing, a column is, or an entry is not a finite number.
+        """
+        names = [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)]
+        try:
+            with Path(path).open(newline="", encoding="utf-8") as file:
+                reader = csv.DictReader(file, strict=True, skipinitialspace=True)
+                missing = [name for name in names if name not in (reader.fieldnames or [])]
+                if missing:
+                    raise ProblemFileError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(names)}")
+                rows = [[_number(path, reader.line_num, name, row[name]) for name in names] for row in reader]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ProblemFileError(f"{path}: cannot be read as CSV: {error}") from error
+        if not rows:
+            raise ProblemFileError(f"{path}: no data below the header; give at least one row")
+        data = np.array(rows)
+        return cls(data[:, :nx], data[:, nx:])
+
+
+@dataclass(frozen=True)
+class UserObjective:
+    """Any objective with a first-order oracle: ``function(theta) -> (value, gradient)``."""
+
+    function: ValueAndGradient
+
+    @classmethod
+    def from_casadi(cls, theta: ca.SX | ca.MX, expression: ca.SX | ca.MX) -> "UserObjective":
+        """Make an objective from a CasADi expression of θ; its gradient comes from algorithmic differentiation.
+
+        Parameters
+        ----------
+        theta : casadi.SX or casadi.MX, shape (d, 1)
+            Symbols.
+        expression : casadi.SX or casadi.MX, scalar
+            The objective.
+
+        Returns
+        -------
+        UserObjective
+        """
+        oracle = ca.Function("objective", [theta], [expression, ca.gradient(expression, theta)])
+
+        def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = oracle(point)
+            return float(value), np.array(gradient)[:, 0]
+
+        return cls(value_and_gradient)
+
+
+Objective = Quadratic | Imitation | UserObjective
+
+
+def _number(path: str | Path, line: int, name: str, text: ArrayLike) -> float:
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise ProblemFileError(f"{path}: line {line}, column {name!r} is {text!r}, expected a finite number")
+    return value
+
+

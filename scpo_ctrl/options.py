@@ -1,0 +1,52 @@
+"""Options of an adaptation run."""
+
+from dataclasses import dataclass
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.validate import as_count, as_scalar
+
+MODES = ("verified", "certified")
+METHODS = ("gradient", "momentum", "adam")
+SOLVERS = ("CLARABEL", "ECOS")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptOptions:
+    """Options of `adapt`; θ has no unit, so neither have lengths in its space."""
+
+    steps: int = 200  # first-order steps, >= 0
+    seed: int = 0  # of the initial parameters, probes and random directions, >= 0
+    radius: float = 1.0  # r, radius of the local safe region, > 0
+    sampling_radius: float = 1e-5  # σ, 0 < σ <= radius
+    directions: int = 0  # p, sampled directions per step; 0 for a full basis, else 1…d
+    mode: str = "verified"  # "verified": rollouts check each commit; "certified": the given smoothness does
+    smoothness: float | None = None  # L of every metric, > 0; needed by "certified", the first guess in "verified"
+    method: str = "gradient"  # "gradient", "momentum" or "adam"
+    momentum: float = 0.9  # decay of the first moment of "momentum" and "adam", in [0, 1)
+    second_momentum: float = 0.99  # decay of the second moment of "adam", in [0, 1)
+    step_length: float = 10.0  # longest first-order step before projection, in radii, > 0
+    tries: int = 8  # K, projections per step before the parameters are kept, >= 1
+    growth: float = 2.0  # a smoothness constant is at least this times what the last step showed, > 1
+    decay: float = 0.9  # factor on smoothness constants whose bound held, in (0, 1)
+    metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|), >= 0
+    patience: int = 10  # steps without a commit after which the run counts as converged, >= 1
+    solver: str = "CLARABEL"  # of the projection: "CLARABEL" or "ECOS"
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for key, least in (("steps", 0), ("seed", 0), ("directions", 0), ("tries", 1), ("patience", 1)):
+            put(self, key, as_count(key, getattr(self, key), at_least=least))
+        for key in ("radius", "step_length"):
+            put(self, key, as_scalar(key, getattr(self, key), above=0.0))
+        put(self, "sampling_radius", as_scalar("sampling_radius", self.sampling_radius, above=0.0, at_most=self.radius))
+        put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0))
+        put(self, "growth", as_scalar("growth", self.growth, above=1.0))
+        for key in ("decay", "momentum", "second_momentum"):
+            put(self, key, as_scalar(key, getattr(self, key), at_least=0.0, at_most=1.0 - 1e-6))
+        for key, known in (("mode", MODES), ("method", METHODS), ("solver", SOLVERS)):
+            if getattr(self, key) not in known:
+                raise DomainError(f"{key} is {getattr(self, key)!r}, expected one of: {', '.join(known)}")
+        if self.smoothness is not None:
+            put(self, "smoothness", as_scalar("smoothness", self.smoothness, above=0.0))
+        elif self.mode == "certified":
+            raise DomainError("mode 'certified' needs smoothness, an upper bound of every metric's smoothness constant")

@@ -1,0 +1,375 @@
+"""What is adapted: metrics and objective as functions of θ, from a controlled plant or from the user's own functions."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.backup import Backup
+from scpo_ctrl.compiled import StackFunction, compile_functions
+from scpo_ctrl.errors import DimensionError, EvaluationError
+from scpo_ctrl.metrics import MetricOptions, Metrics
+from scpo_ctrl.models import Plant
+from scpo_ctrl.objective import Imitation, Objective, Quadratic, UserObjective
+from scpo_ctrl.policy import Policy
+from scpo_ctrl.rollout import Rollouts
+from scpo_ctrl.scenario import Scenarios
+from scpo_ctrl.validate import as_array
+
+
+class Problem(ABC):
+    """minimise ℓ(θ) subject to g(θ) ≤ 0 (E1), from a safe start θ₀. Subclasses give the three functions below.
+
+    Parameters
+    ----------
+    theta_initial : array_like, shape (d,)
+        The safe start.
+    """
+
+    rollouts_per_theta: int = 1  # rollouts that one evaluation of the metrics costs
+
+    def __init__(self, theta_initial: ArrayLike) -> None:
+        self.theta_initial = as_array("theta_initial", theta_initial, (None,))
+        if not self.theta_initial.size:
+            raise DimensionError("theta_initial is empty; a policy needs at least one parameter")
+
+    @property
+    def theta_dim(self) -> int:
+        """Number of parameters d."""
+        return self.theta_initial.size
+
+    @property
+    @abstractmethod
+    def varies(self) -> np.ndarray:
+        """Which metrics depend on θ, shape (m,), bool; the others cannot bound a step."""
+
+    @abstractmethod
+    def _metrics(self, thetas: np.ndarray) -> np.ndarray:
+        """Metrics of a stack, (K, d) -> (K, m)."""
+
+    @abstractmethod
+    def _value(self, theta: np.ndarray) -> float:
+        """Objective of one θ."""
+
+    @abstractmethod
+    def _gradient(self, theta: np.ndarray) -> np.ndarray:
+        """Gradient of the objective at one θ, shape (d,)."""
+
+    def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Objective and metrics of one θ; overridden where both come from the same rollouts."""
+        return self._value(theta), self._metrics(theta[None])[0]
+
+    def metric_label(self, index: int) -> str:
+        """Return what a metric means, in words.
+
+        Parameters
+        ----------
+        index : int
+            Position in the metric vector.
+
+        Returns
+        -------
+        str
+        """
+        return f"metric {index}"
+
+    def metrics(self, theta: ArrayLike) -> np.ndarray:
+        """Return the safety metrics g(θ), safe at or below zero.
+
+        Parameters
+        ----------
+        theta : array_like, shape (d,) or (K, d)
+
+        Returns
+        -------
+        numpy.ndarray, shape (m,) or (K, m)
+
+        Raises
+        ------
+        DimensionError, DomainError
+            If theta has the wrong shape or is not finite.
+        """
+        theta = self._checked(theta)
+        return self._metrics(np.atleast_2d(theta)).reshape(*theta.shape[:-1], -1)
+
+    def objective(self, theta: ArrayLike) -> float | np.ndarray:
+        """Return the objective ℓ(θ).
+
+        Parameters
+        ----------
+        theta : array_like, shape (d,) or (K, d)
+
+        Returns
+        -------
+        float or numpy.ndarray, shape (K,)
+
+        Raises
+        ------
+        DimensionError, DomainError
+            If theta has the wrong shape or is not finite.
+        """
+        theta = self._checked(theta)
+        return self._value(theta) if theta.ndim == 1 else np.array([self._value(row) for row in theta])
+
+    def gradient(self, theta: ArrayLike) -> np.ndarray:
+        """Return the gradient of the objective.
+
+        Parameters
+        ----------
+        theta : array_like, shape (d,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (d,)
+
+        Raises
+        ------
+        EvaluationError
+            If it is not finite.
+        """
+        gradient = self._gradient(as_array("theta", theta, (self.theta_dim,)))
+        if not np.isfinite(gradient).all():
+            raise EvaluationError("the gradient of the objective is not finite at a safe policy; check the objective")
+        return gradient
+
+    def evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return objective and metrics of one θ, from the same rollouts where possible.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        objective : float
+        metrics : numpy.ndarray, shape (m,)
+            Either may be non-finite; the caller does not commit such a policy.
+        """
+        return self._evaluate(theta)
+
+    def _checked(self, theta: ArrayLike) -> np.ndarray:
+        if np.ndim(theta) == 1:
+            return as_array("theta", theta, (self.theta_dim,))
+        return as_array("theta", theta, (None, self.theta_dim))
+
+
+class ControlProblem(Problem):
+    """A policy in closed loop with a plant, over scenarios.
+
+    Parameters
+    ----------
+    policy : Policy
+        With its plant and backup.
+    scenarios : Scenarios
+        What is rolled out.
+    objective : Quadratic, Imitation or UserObjective
+        What is minimised.
+    metrics : MetricOptions
+        Which safety metrics hold.
+    seed : int
+        Of the initial parameters.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        scenarios: Scenarios,
+        objective: Objective,
+        metrics: MetricOptions | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(policy.theta_initial(seed))
+        self.policy, self.scenarios, self._objective = policy, scenarios, objective
+        self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics or MetricOptions())
+        if scenarios.x0.shape[1] != policy.plant.nx:
+            raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {policy.plant.nx}")
+        stage = objective.stage if isinstance(objective, Quadratic) else None
+        self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, stage)
+        self.rollouts_per_theta = scenarios.count
+        self._imitation = _imitation(policy, objective) if isinstance(objective, Imitation) else None
+
+    @property
+    def plant(self) -> Plant:
+        """The plant."""
+        return self.policy.plant
+
+    @property
+    def backup(self) -> Backup:
+        """The backup controller."""
+        return self.policy.backup
+
+    @cached_property
+    def varies(self) -> np.ndarray:
+        """Which metrics depend on θ: all but the state bounds at t = 0, shape (m,), bool."""
+        return np.tile(self.scenario_metrics.varies, self.scenarios.count)
+
+    def metric_label(self, index: int) -> str:
+        """Return scenario, time and bound of a metric, in words.
+
+        Parameters
+        ----------
+        index : int
+            Position in the metric vector.
+
+        Returns
+        -------
+        str
+        """
+        scenario, row = divmod(index, len(self.scenario_metrics.rows))
+        meaning = self.scenario_metrics.rows[row]
+        return f"scenario {scenario}, t = {meaning.time}: {meaning.label}"
+
+    def _metrics(self, thetas: np.ndarray) -> np.ndarray:
+        return self.rollouts.evaluate(thetas)[0]
+
+    def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        metrics, cost = self.rollouts.evaluate(theta[None])
+        return float(cost[0, 0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
+
+    def _value(self, theta: np.ndarray) -> float:
+        if isinstance(self._objective, UserObjective):
+            return _user_oracle(self._objective, theta)[0]
+        if self._imitation is not None:
+            return float(self._imitation[0](theta[None])[0][0, 0])
+        return float(self.rollouts.evaluate(theta[None])[1][0, 0])
+
+    def _gradient(self, theta: np.ndarray) -> np.ndarray:
+        if isinstance(self._objective, UserObjective):
+            return _user_oracle(self._objective, theta)[1]
+        oracle = self._imitation[1] if self._imitation is not None else self.rollouts.gradient
+        assert oracle is not None
+        return oracle(theta[None])[1][0]
+
+
+class FunctionProblem(Problem):
+    """The user's own metrics and objective, no plant: metrics of stacks, and a first-order oracle.
+
+    Parameters
+    ----------
+    theta_initial : array_like, shape (d,)
+        The safe start.
+    metrics : callable
+        ``(K, d) -> (K, m)``, all rows at once.
+    objective : UserObjective
+        What is minimised.
+    labels : sequence of str, optional
+        What the metrics mean, for reports.
+    """
+
+    def __init__(
+        self,
+        theta_initial: ArrayLike,
+        metrics: Callable[[np.ndarray], np.ndarray],
+        objective: UserObjective,
+        *,
+        labels: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(theta_initial)
+        self._user_metrics, self._objective, self._labels = metrics, objective, labels
+        self._count = self._metrics(self.theta_initial[None]).shape[1]
+        if labels and len(labels) != self._count:
+            raise DimensionError(f"labels has {len(labels)} entries, expected one for each of {self._count} metrics")
+
+    @classmethod
+    def from_casadi(
+        cls, theta: ca.SX, objective: ca.SX, metrics: ca.SX, theta_initial: ArrayLike, *, labels: tuple[str, ...] = ()
+    ) -> "FunctionProblem":
+        """Make a problem from CasADi expressions of θ, compiled where a compiler is there.
+
+        Parameters
+        ----------
+        theta : casadi.SX or casadi.MX, shape (d, 1)
+            Symbols.
+        objective : casadi.SX or casadi.MX, scalar
+        metrics : casadi.SX or casadi.MX, shape (m, 1)
+        theta_initial : array_like, shape (d,)
+            The safe start.
+        labels : tuple of str, optional
+            What the metrics mean, for reports.
+
+        Returns
+        -------
+        FunctionProblem
+        """
+        functions = [
+            ca.Function("metrics", [theta], [metrics]),
+            ca.Function("oracle", [theta], [objective, ca.gradient(objective, theta)]),
+        ]
+        stack, oracle = (StackFunction(function, []) for function in compile_functions(functions))
+
+        def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = oracle(point[None])
+            return float(value[0, 0]), gradient[0]
+
+        return cls(theta_initial, lambda thetas: stack(thetas)[0], UserObjective(value_and_gradient), labels=labels)
+
+    @cached_property
+    def varies(self) -> np.ndarray:
+        """All True: nothing is known about the user's metrics, shape (m,), bool."""
+        return np.ones(self._count, dtype=bool)
+
+    def metric_label(self, index: int) -> str:
+        """Return the user's label of a metric.
+
+        Parameters
+        ----------
+        index : int
+            Position in the metric vector.
+
+        Returns
+        -------
+        str
+        """
+        return self._labels[index] if self._labels else super().metric_label(index)
+
+    def _metrics(self, thetas: np.ndarray) -> np.ndarray:
+        try:
+            values = np.asarray(self._user_metrics(thetas), dtype=float)
+        except Exception as error:
+            raise EvaluationError(f"the metrics raised {type(error).__name__}: {error}") from error
+        if values.ndim != 2 or len(values) != len(thetas):
+            raise DimensionError(f"the metrics returned shape {values.shape} for {len(thetas)} policies, expected (K, m)")
+        return values
+
+    def _value(self, theta: np.ndarray) -> float:
+        return _user_oracle(self._objective, theta)[0]
+
+    def _gradient(self, theta: np.ndarray) -> np.ndarray:
+        return _user_oracle(self._objective, theta)[1]
+
+
+def _user_oracle(objective: UserObjective, theta: np.ndarray) -> tuple[float, np.ndarray]:
+    try:
+        value, gradient = objective.function(theta)
+        value, gradient = float(value), np.asarray(gradient, dtype=float)
+    except Exception as error:
+        raise EvaluationError(f"the objective raised {type(error).__name__}: {error}") from error
+    if gradient.shape != theta.shape:
+        raise DimensionError(f"the objective's gradient has shape {gradient.shape}, expected {theta.shape}")
+    return value, gradient
+
+
+def _imitation(policy: Policy, data: Imitation) -> tuple[StackFunction, StackFunction]:
+    """Compiled value and (value, gradient) of the imitation error over all rows of the data."""
+    nx, nu = policy.plant.nx, policy.plant.nu
+    if data.x.shape[1] != nx or data.u.shape[1] != nu:
+        raise DimensionError(
+            f"imitation data has {data.x.shape[1]} states and {data.u.shape[1]} inputs, the plant {nx} and {nu}"
+        )
+    x, u, theta = ca.SX.sym("x", nx), ca.SX.sym("u", nu), ca.SX.sym("theta", policy.theta_dim)
+    error = ca.Function("error", [x, u, theta], [ca.sumsqr(policy.command(x, theta) - u)])
+    rows = len(data.x)
+    point, xs, us = ca.MX.sym("theta", policy.theta_dim), ca.MX.sym("x", nx, rows), ca.MX.sym("u", nu, rows)
+    mean = ca.sum2(error.map("errors", "serial", rows, [2], [])(xs, us, point)) / rows
+    functions = [
+        ca.Function("imitation", [point, xs, us], [mean]),
+        ca.Function("imitation_gradient", [point, xs, us], [mean, ca.gradient(mean, point)]),
+    ]
+    value, gradient = (StackFunction(f, [data.x.T, data.u.T]) for f in compile_functions(functions))
+    return value, gradient
+
+

@@ -1,0 +1,34 @@
+"""Outcomes as enums whose value is the advice."""
+
+from enum import Enum
+
+
+class ProjectionStatus(Enum):
+    """How a projection (E5) ended."""
+
+    INSIDE = "The step is inside the local safe region already; it was left as it is."
+    SOLVED = "The closest point of the local safe region was found."
+    CAPPED = "The solver stopped early; the answer is feasible, perhaps not the closest. Try another solver."
+    UNSAFE_START = "Some c > 0: the current parameters are unsafe, so no step is offered; start from a safe policy."
+
+
+class Verdict(Enum):
+    """What happened to a tried step."""
+
+    COMMITTED = "The step was safe on every scenario and lowered the objective."
+    UNSAFE = "A metric would have been positive; the step was not committed and its smoothness constant grew."
+    NO_DECREASE = "The objective would not have fallen; the step was shortened."
+    NOT_FINITE = "The objective or a metric was not finite; the step was shortened."
+    NO_STEP = "The local safe region leaves no step in this direction; a shorter one is tried next."
+
+
+class RunStatus(Enum):
+    """How an adaptation run ended."""
+
+    RUNNING = "The run has not ended; `--resume` goes on from its last complete state."
+    INTERRUPTED = "The run was interrupted; `--resume` goes on from its last complete state."
+    FINISHED = "All steps were done; more steps may improve the policy further."
+    CONVERGED = "No safe step of useful length lowers the objective any more."
+    SMOOTHNESS_TOO_SMALL = (
+        "A committed policy left its certified bound: the smoothness constants given are too small; enlarge them."
+    )
