@@ -4,10 +4,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.linear import double_integrator, linear
 from scpo_ctrl.models.plant import Plant, from_statespace, to_statespace
+
+from scpo_ctrl.errors import DomainError
 
 ZOO: dict[str, Callable[..., Plant]] = {"double_integrator": double_integrator}
 
@@ -41,4 +42,13 @@ def make_plant(kind: str, **parameters: Any) -> Plant:
     return ZOO[kind](**parameters)
 
 
-__all__ = ["ZOO", "Plant", "discretise", "double_integrator", "from_statespace", "linear", "make_plant", "to_statespace"]
+__all__ = [
+    "ZOO",
+    "Plant",
+    "discretise",
+    "double_integrator",
+    "from_statespace",
+    "linear",
+    "make_plant",
+    "to_statespace",
+]

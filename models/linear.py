@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
+from scpo_ctrl.models.plant import Plant
 
 from scpo_ctrl.errors import DimensionError
-from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.validate import as_array, as_scalar
 
 Bounds = tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]
@@ -62,11 +62,21 @@ def linear(
     x, u = ca.SX.sym("x", A.shape[0]), ca.SX.sym("u", B.shape[1])
     x_min, x_max, u_min, u_max = (np.asarray(bound) for bound in bounds)
     return Plant(
-        name=name, x=x, u=u, f=ca.mtimes(ca.DM(A), x) + ca.mtimes(ca.DM(B), u), dt=dt,
-        x_min=x_min, x_max=x_max, u_min=u_min, u_max=u_max,
-        x_labels=tuple(x_labels), x_units=tuple(x_units), u_labels=tuple(u_labels), u_units=tuple(u_units),
+        name=name,
+        x=x,
+        u=u,
+        f=ca.mtimes(ca.DM(A), x) + ca.mtimes(ca.DM(B), u),
+        dt=dt,
+        x_min=x_min,
+        x_max=x_max,
+        u_min=u_min,
+        u_max=u_max,
+        x_labels=tuple(x_labels),
+        x_units=tuple(x_units),
+        u_labels=tuple(u_labels),
+        u_units=tuple(u_units),
         source="matrices given by the user",
-    )  # fmt: skip
+    )
 
 
 def double_integrator(
@@ -100,8 +110,22 @@ def double_integrator(
     acceleration = u / mass
     f = ca.vertcat(x[0] + dt * x[1] + dt**2 / 2 * acceleration, x[1] + dt * acceleration)
     return Plant(
-        name="double_integrator", x=x, u=u, p=mass, p_nominal=np.ones(1), p_labels=("mass",), p_units=("kg",),
-        f=f, dt=dt, x_min=-x_max, x_max=x_max, u_min=-u_max, u_max=u_max,
-        x_labels=("position", "velocity"), x_units=("m", "m/s"), u_labels=("force",), u_units=("N",),
+        name="double_integrator",
+        x=x,
+        u=u,
+        p=mass,
+        p_nominal=np.ones(1),
+        p_labels=("mass",),
+        p_units=("kg",),
+        f=f,
+        dt=dt,
+        x_min=-x_max,
+        x_max=x_max,
+        u_min=-u_max,
+        u_max=u_max,
+        x_labels=("position", "velocity"),
+        x_units=("m", "m/s"),
+        u_labels=("force",),
+        u_units=("N",),
         source="exact zero-order-hold discretisation of x'' = u / mass (reference problem R3)",
-    )  # fmt: skip
+    )

@@ -51,8 +51,12 @@ class Plant:
             raise DimensionError(f"plant {self.name!r}: f has shape {self.f.shape}, expected ({nx}, 1)")
         put = object.__setattr__
         for key, size, finite in (
-            ("x_min", nx, False), ("x_max", nx, False), ("u_min", nu, True), ("u_max", nu, True), ("p_nominal", np_, True),
-        ):  # fmt: skip
+            ("x_min", nx, False),
+            ("x_max", nx, False),
+            ("u_min", nu, True),
+            ("u_max", nu, True),
+            ("p_nominal", np_, True),
+        ):
             put(self, key, as_array(key, getattr(self, key), (size,), finite=finite))
         for key, size in (("x_eq", nx), ("u_eq", nu)):
             value = getattr(self, key)
@@ -126,7 +130,9 @@ class Plant:
             If (x_eq, u_eq) is not an equilibrium of the plant.
         """
         jacobians = ca.Function(
-            "linearisation", [self.x, self.u, self.p], [self.f, ca.jacobian(self.f, self.x), ca.jacobian(self.f, self.u)]
+            "linearisation",
+            [self.x, self.u, self.p],
+            [self.f, ca.jacobian(self.f, self.x), ca.jacobian(self.f, self.u)],
         )
         f, A, B = (np.array(m) for m in jacobians(self.x_eq, self.u_eq, self.p_nominal))
         rest = np.zeros(self.nx) if self.dt is None else self.x_eq
@@ -175,11 +181,19 @@ def from_statespace(
     A, B = np.asarray(system.A, dtype=float), np.asarray(system.B, dtype=float)
     x, u = ca.SX.sym("x", A.shape[0]), ca.SX.sym("u", B.shape[1])
     return Plant(
-        name=name or system.name, x=x, u=u, f=ca.mtimes(ca.DM(A), x) + ca.mtimes(ca.DM(B), u),
+        name=name or system.name,
+        x=x,
+        u=u,
+        f=ca.mtimes(ca.DM(A), x) + ca.mtimes(ca.DM(B), u),
         dt=None if system.dt == 0 else float(system.dt),
-        x_min=np.asarray(x_min), x_max=np.asarray(x_max), u_min=np.asarray(u_min), u_max=np.asarray(u_max),
-        x_labels=tuple(system.state_labels), u_labels=tuple(system.input_labels), source="python-control StateSpace",
-    )  # fmt: skip
+        x_min=np.asarray(x_min),
+        x_max=np.asarray(x_max),
+        u_min=np.asarray(u_min),
+        u_max=np.asarray(u_max),
+        x_labels=tuple(system.state_labels),
+        u_labels=tuple(system.input_labels),
+        source="python-control StateSpace",
+    )
 
 
 def to_statespace(plant: Plant) -> control.StateSpace:
@@ -198,6 +212,12 @@ def to_statespace(plant: Plant) -> control.StateSpace:
     A, B = plant.linearise()
     nx, nu = B.shape
     return control.StateSpace(
-        A, B, np.eye(nx), np.zeros((nx, nu)), 0 if plant.dt is None else plant.dt,
-        states=list(plant.x_labels), inputs=list(plant.u_labels), outputs=[f"y_{label}" for label in plant.x_labels],
-    )  # fmt: skip
+        A,
+        B,
+        np.eye(nx),
+        np.zeros((nx, nu)),
+        0 if plant.dt is None else plant.dt,
+        states=list(plant.x_labels),
+        inputs=list(plant.u_labels),
+        outputs=[f"y_{label}" for label in plant.x_labels],
+    )

@@ -111,7 +111,7 @@ def project_step(state: State, region: Region, step: np.ndarray) -> Projection:
     cone = region.cone(step, state.L)
     projection = project(
         cone.u, cone.c, cone.G, cone.e, cone.L, cone.r, solver=state.options.solver, guess=state.active
-    )  # fmt: skip
+    )
     state.active = projection.active
     return projection
 

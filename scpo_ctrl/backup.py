@@ -80,7 +80,9 @@ def lqr(plant: Plant, Q: ArrayLike, R: ArrayLike, *, allow_uncontrollable: bool 
     try:
         K, P, _ = control.dlqr(A, B, Q, R)
     except (ValueError, np.linalg.LinAlgError, control.ControlArgument) as error:
-        raise BackupError(f"the Riccati equation has no stabilising solution for this plant, Q and R: {error}") from error
+        raise BackupError(
+            f"the Riccati equation has no stabilising solution for this plant, Q and R: {error}"
+        ) from error
     P = (P + P.T) / 2
     backup = Backup(np.atleast_2d(np.asarray(K)), P, largest_level(P, *_bounds(plant, np.asarray(K))))
     check(plant, backup)
@@ -164,9 +166,9 @@ def _bounds(plant: Plant, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows H z ≤ h of all state and input bounds in deviations z, the input being -K z."""
     identity = np.eye(plant.nx)
     H = np.vstack([identity, -identity, -K, K])
-    h = np.concatenate([
-        plant.x_max - plant.x_eq, plant.x_eq - plant.x_min, plant.u_max - plant.u_eq, plant.u_eq - plant.u_min
-    ])  # fmt: skip
+    h = np.concatenate(
+        [plant.x_max - plant.x_eq, plant.x_eq - plant.x_min, plant.u_max - plant.u_eq, plant.u_eq - plant.u_min]
+    )
     return H, h
 
 

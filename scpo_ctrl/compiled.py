@@ -93,7 +93,9 @@ def _compile(compiler: list[str], source: str, library: Path) -> None:
         run = subprocess.run(command, capture_output=True, text=True, check=False)
         if run.returncode != 0:
             first = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
-            raise CompilerError(f"{shlex.join(compiler)} failed on generated code ({first[0]}); set CC to a C99 compiler")
+            raise CompilerError(
+                f"{shlex.join(compiler)} failed on generated code ({first[0]}); set CC to a C99 compiler"
+            )
         built.replace(library)
 
 
@@ -102,8 +104,8 @@ def _notice_once() -> None:
     if not _noticed:
         wanted = os.environ.get("CC", "").strip() or "cc, gcc, clang"
         sys.stderr.write(
-            f"scpo-ctrl: no C compiler found (looked for {wanted}); rollouts run in CasADi's interpreter, several times "
-            "slower. Install one or set CC.\n"
+            f"scpo-ctrl: no C compiler found (looked for {wanted}); rollouts run in CasADi's interpreter, several "
+            "times slower. Install one or set CC.\n"
         )
         _noticed = True
 
@@ -153,7 +155,7 @@ class StackFunction:
         return results
 
     def _mapped(self, count: int) -> ca.Function:
-        """The function over `count` θ with the data bound; kept, since a run needs only a few counts."""
+        """Bind the data to the function over `count` θ; kept, since a run needs only a few counts."""
         if count not in self._maps:
             theta = ca.MX.sym("theta", self.function.size1_in(0), count)
             data = [ca.repmat(ca.MX(array), 1, count) for array in self.data]

@@ -99,9 +99,7 @@ class History:
         History
         """
         scalars = [field for field in fields(Trial) if field.name != "theta"]
-        lists = [
-            [(int if field.type is int else float)(value) for value in columns[field.name]] for field in scalars
-        ]  # fmt: skip
+        lists = [[(int if field.type is int else float)(value) for value in columns[field.name]] for field in scalars]
         theta = columns["theta"]
         rows = [
             Trial(**dict(zip([field.name for field in scalars], row, strict=True)), theta=theta[i])

@@ -87,8 +87,9 @@ class Metrics:
         for kind, steps, low, high, labels, units in boxes if self.options.path else []:
             bounds = [
                 f"{labels[i]} {sign} {bound[i]:g} {units[i]}".rstrip()
-                for sign, bound in (("<=", high), (">=", low)) for i in np.flatnonzero(np.isfinite(bound))
-            ]  # fmt: skip
+                for sign, bound in (("<=", high), (">=", low))
+                for i in np.flatnonzero(np.isfinite(bound))
+            ]
             rows += [Row(kind, t, bound) for t in range(steps) for bound in bounds]
         if self.options.terminal:
             rows.append(Row("terminal", N, "V(x_N) <= rho"))
@@ -107,7 +108,7 @@ class Metrics:
 
     @staticmethod
     def _box(trajectory: ca.MX, low: np.ndarray, high: np.ndarray) -> ca.MX:
-        """h ≤ 0 for every finite bound, time by time: first the upper ones, then the lower ones (E6)."""
+        """H ≤ 0 for every finite bound, time by time: first the upper ones, then the lower ones (E6)."""
         upper, lower = np.flatnonzero(np.isfinite(high)), np.flatnonzero(np.isfinite(low))
         above = trajectory[upper.tolist(), :] - ca.DM(high[upper])
         below = ca.DM(low[lower]) - trajectory[lower.tolist(), :]

@@ -18,7 +18,7 @@ ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 @dataclass(frozen=True)
 class Quadratic:
-    """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t, deviations from the equilibrium, v the applied input."""
+    """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input."""
 
     Q: np.ndarray  # (nx,) diagonal, >= 0
     R: np.ndarray  # (nu,) diagonal, >= 0
@@ -149,5 +149,3 @@ def _number(path: str | Path, line: int, name: str, text: ArrayLike) -> float:
     if not np.isfinite(value):
         raise ProblemFileError(f"{path}: line {line}, column {name!r} is {text!r}, expected a finite number")
     return value
-
-

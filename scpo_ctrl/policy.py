@@ -1,5 +1,6 @@
 """Parametric policies: a residual on the backup that is zero at the start, π(x; θ) = sat(u_backup(x) + φ_θ(x))."""
 
+import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -51,7 +52,7 @@ class Policy:
     def theta_dim(self) -> int:
         """Number of parameters d."""
         widths = self.widths
-        return sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True)) + sum(self.hidden)
+        return sum(a * b for a, b in itertools.pairwise(widths)) + sum(self.hidden)
 
     def theta_initial(self, seed: int) -> np.ndarray:
         """Return parameters with zero residual: hidden layers drawn from N(0, init²), the output layer zero.
@@ -125,9 +126,7 @@ class Policy:
         """The CasADi function ``(x, theta) -> (u, command)``."""
         x, theta = ca.SX.sym("x", self.plant.nx), ca.SX.sym("theta", self.theta_dim)
         command = self.command(x, theta)
-        return ca.Function(
-            "policy", [x, theta], [self.saturate(command), command], ["x", "theta"], ["u", "command"]
-        )  # fmt: skip
+        return ca.Function("policy", [x, theta], [self.saturate(command), command], ["x", "theta"], ["u", "command"])
 
     def __call__(self, x: ArrayLike, theta: ArrayLike) -> np.ndarray:
         """Return the input for stacks of states and parameters.

@@ -1,4 +1,4 @@
-"""What is adapted: metrics and objective as functions of θ, from a controlled plant or from the user's own functions."""
+"""What is adapted: metrics and objective as functions of θ, from a plant or from the user's own functions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -332,7 +332,9 @@ class FunctionProblem(Problem):
         except Exception as error:
             raise EvaluationError(f"the metrics raised {type(error).__name__}: {error}") from error
         if values.ndim != 2 or len(values) != len(thetas):
-            raise DimensionError(f"the metrics returned shape {values.shape} for {len(thetas)} policies, expected (K, m)")
+            raise DimensionError(
+                f"the metrics returned shape {values.shape} for {len(thetas)} policies, expected (K, m)"
+            )
         return values
 
     def _value(self, theta: np.ndarray) -> float:
@@ -371,5 +373,3 @@ def _imitation(policy: Policy, data: Imitation) -> tuple[StackFunction, StackFun
     ]
     value, gradient = (StackFunction(f, [data.x.T, data.u.T]) for f in compile_functions(functions))
     return value, gradient
-
-

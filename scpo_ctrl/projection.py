@@ -159,7 +159,7 @@ def project_reference(
 
 
 def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike, r: float) -> Cone:
-    """Return the data of (E5) after checking shapes and ranges; a radius beyond ‖u‖ is cut to it, which changes nothing.
+    """Return the data of (E5) after checking shapes and ranges; an infinite radius becomes ‖u‖, which is never left.
 
     Parameters
     ----------
@@ -180,7 +180,10 @@ def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike
         raise DimensionError("u is empty; a step needs at least one component")
     c = as_array("c", c, (None,))
     G = as_array("G", G, (c.size, u.size))
-    e, L = (as_array(name, np.broadcast_to(v, c.shape) if np.ndim(v) == 0 else v, c.shape) for name, v in (("e", e), ("L", L)))
+    e, L = (
+        as_array(name, np.broadcast_to(v, c.shape) if np.ndim(v) == 0 else v, c.shape)
+        for name, v in (("e", e), ("L", L))
+    )
     for name, value in (("e", e), ("L", L)):
         if (value < 0).any():
             i = int(np.argmax(value < 0))
@@ -259,7 +262,7 @@ def repair(cone: Cone, alpha: np.ndarray) -> np.ndarray:
 
 
 def _answer_at_once(cone: Cone) -> Projection | None:
-    """The answers that need no solver: an unsafe start, and a step that is inside already."""
+    """Give the answers that need no solver: an unsafe start, and a step that is inside already."""
     if (cone.c > 0).any():
         return Projection(np.zeros_like(cone.u), ProjectionStatus.UNSAFE_START, 0, np.flatnonzero(cone.c > 0))
     if np.linalg.norm(cone.u) <= cone.r and (cone.bound(cone.u) <= 0).all():
@@ -294,7 +297,7 @@ def _solve_by_rounds(
 
 
 def _most_violated(slack: np.ndarray, working: np.ndarray) -> np.ndarray:
-    """The most violated constraints outside the working set, at most `_ENTERING` of them."""
+    """Pick the most violated constraints outside the working set, at most `_ENTERING` of them."""
     violated = (slack > _VIOLATED) & ~working
     if np.count_nonzero(violated) > _ENTERING:
         violated &= slack >= np.partition(slack[violated], -_ENTERING)[-_ENTERING]

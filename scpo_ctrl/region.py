@@ -108,13 +108,13 @@ def sample_region(
     sigma = options.sampling_radius
     samples = problem.metrics(theta + sigma * (np.eye(theta.size) if D is None else D))[:, problem.varies]
     if not np.isfinite(samples).all():
-        raise EvaluationError(f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller")
+        raise EvaluationError(
+            f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
+        )
     return Region(D, np.minimum(g + error, 0.0), (samples - g).T / sigma, sigma, error, options.radius)
 
 
-def directions(
-    step: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator
-) -> np.ndarray | None:
+def directions(step: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray | None:
     """Return orthonormal directions: the step first, then recent constraint normals, random ones for the rest.
 
     Parameters

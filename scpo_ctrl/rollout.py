@@ -34,8 +34,11 @@ class Rollouts:
         self._policy = policy
         nx, np_, nw = batch.x0.shape[1], batch.p.shape[1], batch.w.shape[2]
         theta = ca.MX.sym("theta", policy.theta_dim)
-        data = [ca.MX.sym("x0", nx, batch.count), ca.MX.sym("p", np_, batch.count),
-                ca.MX.sym("w", nw, batch.count * batch.horizon)]  # fmt: skip
+        data = [
+            ca.MX.sym("x0", nx, batch.count),
+            ca.MX.sym("p", np_, batch.count),
+            ca.MX.sym("w", nw, batch.count * batch.horizon),
+        ]
         one = self._scenario(metrics, stage)
         g, cost = one.map("scenarios", "serial", batch.count, [3], [])(*data, theta)
         mean = ca.sum2(cost) / batch.count
@@ -61,10 +64,16 @@ class Rollouts:
         """
         batch = self.batch
         S, N = batch.count, batch.horizon
-        states, commands, _ = self._step(None).mapaccum("roll", N).map(S)(
-            batch.x0.T, np.tile(theta[:, None], (1, N * S)), np.repeat(batch.p.T, N, axis=1),
-            batch.w.reshape(S * N, batch.w.shape[2]).T,
-        )  # fmt: skip
+        states, commands, _ = (
+            self._step(None)
+            .mapaccum("roll", N)
+            .map(S)(
+                batch.x0.T,
+                np.tile(theta[:, None], (1, N * S)),
+                np.repeat(batch.p.T, N, axis=1),
+                batch.w.reshape(S * N, batch.w.shape[2]).T,
+            )
+        )
         X = np.array(states).T.reshape(S, N, -1)
         return np.concatenate([batch.x0[:, None], X], axis=1), np.array(commands).T.reshape(S, N, -1)
 
@@ -85,6 +94,4 @@ class Rollouts:
         x0, p, theta = ca.MX.sym("x0", plant.nx), ca.MX.sym("p", plant.npar), ca.MX.sym("theta", self._policy.theta_dim)
         w = ca.MX.sym("w", self.batch.w.shape[2], N)
         X, U, cost = self._step(stage).mapaccum("roll", N)(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
-        return ca.Function(
-            "scenario", [x0, p, w, theta], [metrics.expression(ca.horzcat(x0, X), U), ca.sum2(cost) / N]
-        )  # fmt: skip
+        return ca.Function("scenario", [x0, p, w, theta], [metrics.expression(ca.horzcat(x0, X), U), ca.sum2(cost) / N])

@@ -59,22 +59,35 @@ class State:
         Result
         """
         return Result(
-            problem=self.problem, options=self.options, status=self.status, theta=self.theta.copy(),
-            theta_initial=self.problem.theta_initial, objective_initial=self.objective_initial,
-            objective_final=self.objective, margin_initial=self.margin_initial,
-            history=History(self.theta.size, self.history.rows), steps=self.step, rollouts=self.rollouts,
-            seconds=self.seconds, state=self._saved(),
-        )  # fmt: skip
+            problem=self.problem,
+            options=self.options,
+            status=self.status,
+            theta=self.theta.copy(),
+            theta_initial=self.problem.theta_initial,
+            objective_initial=self.objective_initial,
+            objective_final=self.objective,
+            margin_initial=self.margin_initial,
+            history=History(self.theta.size, self.history.rows),
+            steps=self.step,
+            rollouts=self.rollouts,
+            seconds=self.seconds,
+            state=self._saved(),
+        )
 
     def _saved(self) -> dict[str, np.ndarray]:
-        generator: dict[str, Any] = self.rng.bit_generator.state
+        generator: Any = self.rng.bit_generator.state
         words = [generator["state"]["state"], generator["state"]["inc"], generator["has_uint32"], generator["uinteger"]]
         return {
-            "L": self.L.copy(), "active": self.active, "normals": self.normals,
-            "first": self.first_order.first, "second": self.first_order.second,
-            "length": np.array(self.first_order.length), "count": np.array(self.first_order.count),
-            "stalled": np.array(self.stalled), "rng": np.array([str(word) for word in words]),
-        }  # fmt: skip
+            "L": self.L.copy(),
+            "active": self.active,
+            "normals": self.normals,
+            "first": self.first_order.first,
+            "second": self.first_order.second,
+            "length": np.array(self.first_order.length),
+            "count": np.array(self.first_order.count),
+            "stalled": np.array(self.stalled),
+            "rng": np.array([str(word) for word in words]),
+        }
 
 
 def start(problem: Problem, options: AdaptOptions) -> State:
@@ -105,12 +118,22 @@ def start(problem: Problem, options: AdaptOptions) -> State:
     g = metrics[problem.varies]
     L, evaluations = first_smoothness(problem, theta, g, options, rng)
     state = State(
-        problem=problem, options=options, theta=theta, objective=objective, margin=margin_of(metrics), g=g,
-        error=options.metric_error * np.maximum(1.0, np.abs(g)), L=L,
-        first_order=FirstOrder.start(options, theta.size), rng=rng, history=History(theta.size),
-        objective_initial=objective, margin_initial=margin_of(metrics),
-        active=np.zeros(0, dtype=np.int64), normals=np.zeros((0, theta.size)),
-    )  # fmt: skip
+        problem=problem,
+        options=options,
+        theta=theta,
+        objective=objective,
+        margin=margin_of(metrics),
+        g=g,
+        error=options.metric_error * np.maximum(1.0, np.abs(g)),
+        L=L,
+        first_order=FirstOrder.start(options, theta.size),
+        rng=rng,
+        history=History(theta.size),
+        objective_initial=objective,
+        margin_initial=margin_of(metrics),
+        active=np.zeros(0, dtype=np.int64),
+        normals=np.zeros((0, theta.size)),
+    )
     state.count_rollouts(1 + evaluations)
     return state
 
@@ -148,8 +171,11 @@ def resume(result: Result, options: AdaptOptions) -> State:
         order.length, order.count = float(saved["length"]), int(saved["count"])
         state, inc, has, word = (int(text) for text in saved["rng"])
         fresh.rng.bit_generator.state = {
-            "bit_generator": "PCG64", "state": {"state": state, "inc": inc}, "has_uint32": has, "uinteger": word,
-        }  # fmt: skip
+            "bit_generator": "PCG64",
+            "state": {"state": state, "inc": inc},
+            "has_uint32": has,
+            "uinteger": word,
+        }
         fresh.stalled = int(saved["stalled"])
     except (KeyError, ValueError, TypeError) as error:
         raise RecordError(f"the saved state does not fit the problem: {error}; start anew without --resume") from error
@@ -200,12 +226,22 @@ def try_step(
         verdict, shown = _judge(state, objective, g_new, predicted), region.shown_smoothness(projection.delta, g_new)
     state.L = _learn(state, shown, verdict)
     trial = Trial(
-        step=state.step, verdict=VERDICTS.index(verdict), objective=objective, margin=margin, worst=worst,
-        step_length=float(np.linalg.norm(step)), delta_norm=norm, predicted=predicted,
-        smoothness_max=float(np.max(used, initial=0.0)), smoothness_median=float(np.median(used)) if used.size else 0.0,
-        active=len(projection.active), projection_status=PROJECTION_STATUSES.index(projection.status),
-        projection_iterations=projection.iterations, rollouts=state.rollouts, theta=theta,
-    )  # fmt: skip
+        step=state.step,
+        verdict=VERDICTS.index(verdict),
+        objective=objective,
+        margin=margin,
+        worst=worst,
+        step_length=float(np.linalg.norm(step)),
+        delta_norm=norm,
+        predicted=predicted,
+        smoothness_max=float(np.max(used, initial=0.0)),
+        smoothness_median=float(np.median(used)) if used.size else 0.0,
+        active=len(projection.active),
+        projection_status=PROJECTION_STATUSES.index(projection.status),
+        projection_iterations=projection.iterations,
+        rollouts=state.rollouts,
+        theta=theta,
+    )
     return trial, g_new
 
 
@@ -217,7 +253,9 @@ def _judge(state: State, objective: float, g_new: np.ndarray, predicted: float) 
     allowed = np.minimum(0.0, np.maximum(-state.error, state.g))
     if state.options.mode == "verified" and (g_new > allowed).any():
         return Verdict.UNSAFE
-    return Verdict.COMMITTED if objective <= state.objective - 1e-4 * predicted and predicted > 0 else Verdict.NO_DECREASE
+    return (
+        Verdict.COMMITTED if objective <= state.objective - 1e-4 * predicted and predicted > 0 else Verdict.NO_DECREASE
+    )
 
 
 def _learn(state: State, shown: np.ndarray, verdict: Verdict) -> np.ndarray:

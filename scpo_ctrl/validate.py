@@ -73,9 +73,14 @@ def as_scalar(
     DomainError
         If it is not a finite real number, or outside the range.
     """
-    if isinstance(value, (bool, str, bytes)) or not np.isscalar(value) or not np.isreal(value) or not np.isfinite(value):
+    if (
+        isinstance(value, (bool, str, bytes))
+        or not np.isscalar(value)
+        or not np.isreal(value)
+        or not np.isfinite(value)
+    ):
         raise DomainError(f"{name} is {_short(value)}, expected a finite number")
-    number = float(value)
+    number = float(np.real(value))
     if not (number > above and at_least <= number <= at_most):
         limits = [
             f"> {above:g}" if above > -np.inf else "",
