@@ -64,7 +64,7 @@ def adapt(
             projection = project_step(state, region, step)  # (E5)
             trial, g_new = try_step(state, region, step, gradient, projection)  # verify: g(θ + Δ), L from (E4)
             state.history.append(trial)
-            if VERDICTS[trial.verdict] is Verdict.COMMITTED:
+            if trial.is_committed:
                 commit(state, trial, g_new, region, projection)  # θ ← θ + Δ
                 break
             step = next_try(state, step, trial, gradient)
@@ -169,6 +169,6 @@ def finish_step(state: State, trial: Trial) -> None:
         The last one of the step.
     """
     state.step += 1
-    state.stalled = 0 if VERDICTS[trial.verdict] is Verdict.COMMITTED else state.stalled + 1
+    state.stalled = 0 if trial.is_committed else state.stalled + 1
     if state.stalled >= state.options.patience and state.status is RunStatus.RUNNING:
         state.status = RunStatus.CONVERGED

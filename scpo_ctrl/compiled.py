@@ -147,10 +147,10 @@ class StackFunction:
         for start in range(0, count, self.chunk):
             block = slice(start, min(start + self.chunk, count))
             buffer, evaluate = self._mapped(block.stop - start).buffer()
-            buffer.set_arg(0, memoryview(thetas[block]))
+            buffer.set_arg(0, thetas[block].data)
             for i, result in enumerate(results):
                 if result.size:
-                    buffer.set_res(i, memoryview(result[block]))
+                    buffer.set_res(i, result[block].data)
             evaluate()
         return results
 

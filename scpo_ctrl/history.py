@@ -30,6 +30,11 @@ class Trial:
     rollouts: int  # of the run so far
     theta: np.ndarray  # (d,) the tried parameters
 
+    @property
+    def is_committed(self) -> bool:
+        """Whether the step was committed."""
+        return VERDICTS[self.verdict] is Verdict.COMMITTED
+
 
 class History:
     """Rows of a run, appended one by one and read as columns.

@@ -1,0 +1,52 @@
+# Two commands on a fresh checkout: `make demo` and `make test`.
+
+PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --version 2>/dev/null),python$(v))) python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+SITE   := build/site
+
+.PHONY: demo test lint types examples benchmarks tools clean
+
+demo: $(VENV)/.demo
+	$(BIN)/scpo-ctrl demo --out runs/demo
+
+test: $(VENV)/.test tools
+	$(BIN)/pytest -n 2
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy looks into the working directory first, so it runs beside an installed copy of the package.
+types: $(VENV)/.test
+	rm -rf $(SITE)
+	$(BIN)/pip install --quiet --no-deps --target $(SITE) .
+	mkdir -p build/empty
+	cd build/empty && MYPYPATH=../site ../../$(BIN)/mypy --config-file ../../pyproject.toml -p scpo_ctrl
+
+examples: $(VENV)/.test
+	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+benchmarks: $(VENV)/.test
+	set -e; for script in examples/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+# Cross compilers, emulators and sanitizers, by apt as root; otherwise what to install is printed and tests that need them skip.
+tools:
+	@sh .ci/tools
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "scpo-ctrl needs Python 3.11 or newer; call make with PYTHON=/path/to/python3.x" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no venv module: install it (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.venv pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.venv pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,ecos]"
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build runs *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

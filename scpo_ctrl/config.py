@@ -1,0 +1,262 @@
+"""Problem files: TOML in, validated once, and out again with every default filled in."""
+
+import dataclasses
+import inspect
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from scpo_ctrl.backup import Backup, lqr
+from scpo_ctrl.errors import DomainError, ProblemFileError, ScpoError, UnsafeStartError
+from scpo_ctrl.metrics import MetricOptions
+from scpo_ctrl.models import ZOO, Plant, linear, make_plant
+from scpo_ctrl.objective import Imitation, Objective, Quadratic
+from scpo_ctrl.options import AdaptOptions
+from scpo_ctrl.policy import Policy
+from scpo_ctrl.problem import ControlProblem
+from scpo_ctrl.scenario import Scenarios, scenarios
+
+Table = dict[str, Any]
+
+REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
+SECTIONS = (*REQUIRED, "metrics", "adapt")
+LINEAR_KEYS = ("dt", "A", "B", "x_min", "x_max", "u_min", "u_max")
+LINEAR_LABELS = ("name", "x_labels", "x_units", "u_labels", "u_units")
+
+
+@dataclass(frozen=True)
+class ProblemFile:
+    """A problem file as run."""
+
+    problem: ControlProblem
+    options: AdaptOptions
+    tables: dict[str, Table]  # every section, every default filled in
+    imitation: Imitation | None  # the data behind [objective] csv
+
+    def text(self) -> str:
+        """Return the problem as TOML, every default filled in; imitation data goes beside it as imitation.csv.
+
+        Returns
+        -------
+        str
+        """
+        tables = {name: dict(table) for name, table in self.tables.items()}
+        if self.imitation:
+            tables["objective"]["csv"] = "imitation.csv"
+        return tomli_w.dumps(tables)
+
+
+def load_problem(path: str | Path) -> ControlProblem:
+    """Read a problem file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A TOML file; its sections and keys are listed in docs/problem-file.md.
+
+    Returns
+    -------
+    ControlProblem
+
+    Raises
+    ------
+    ProblemFileError
+        If the file cannot be read, is not TOML, or has an unknown, missing or wrong key.
+    ScpoError
+        Another member of the family where a value is in its place but wrong; the message names file and section.
+    """
+    return read_problem_file(path).problem
+
+
+def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int | None = None) -> ProblemFile:
+    """Read a problem file with its options.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    steps, seed : int, optional
+        Override those of section [adapt].
+
+    Returns
+    -------
+    ProblemFile
+
+    Raises
+    ------
+    ProblemFileError, ScpoError
+        As in `load_problem`.
+    """
+    path = Path(path)
+    tables = _sections(path)
+    plant = _within(path, "plant", lambda: build_plant(tables["plant"]))
+    backup = _within(path, "backup", lambda: _backup(plant, tables["backup"]))
+    policy = _within(path, "policy", lambda: _policy(plant, backup, tables["policy"]))
+    batch = _within(path, "scenarios", lambda: _scenarios(plant, backup, tables["scenarios"]))
+    metrics = _within(path, "metrics", lambda: _options(MetricOptions, tables["metrics"]))
+    objective = _within(path, "objective", lambda: _objective(path.parent, plant, tables["objective"]))
+    overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+    options = _within(path, "adapt", lambda: _options(AdaptOptions, {**tables["adapt"], **overrides}))
+    with located(f"{path}: "):
+        problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
+    if options.directions > problem.theta_dim:
+        raise ProblemFileError(
+            f"{path}: [adapt] directions = {options.directions} exceeds {problem.theta_dim} parameters"
+        )
+    tables["backup"].setdefault("allow_uncontrollable", False)
+    tables["policy"] |= {"init": policy.init, "scale": list(policy.scale)} if policy.hidden else {}
+    tables["metrics"], tables["adapt"] = _filled(metrics), _filled(options)
+    return ProblemFile(problem, options, tables, objective if isinstance(objective, Imitation) else None)
+
+
+def build_plant(table: Table) -> Plant:
+    """Make the plant of section [plant].
+
+    Parameters
+    ----------
+    table : dict
+        Its keys and values.
+
+    Returns
+    -------
+    Plant
+
+    Raises
+    ------
+    ProblemFileError
+        If a key is unknown or missing.
+    ScpoError
+        If a value is wrong.
+    """
+    kind = table.get("kind")
+    if kind == "linear":
+        _known(table, LINEAR_KEYS, ("kind", *LINEAR_LABELS))
+        bounds = (table["x_min"], table["x_max"], table["u_min"], table["u_max"])
+        for key, bound in zip(("x_min", "x_max", "u_min", "u_max"), bounds, strict=True):
+            if not np.isfinite(np.asarray(bound, dtype=float)).all():
+                raise DomainError(f"{key} is {bound}, expected finite numbers")
+        return linear(table["A"], table["B"], table["dt"], bounds, **{k: table[k] for k in LINEAR_LABELS if k in table})
+    if kind not in ZOO:
+        raise ProblemFileError(f"kind is {kind!r}, expected 'linear' or one of the zoo: {', '.join(sorted(ZOO))}")
+    parameters = {key: value for key, value in table.items() if key != "kind"}
+    plant = make_plant(str(kind), **parameters)
+    defaults = inspect.signature(ZOO[kind]).parameters
+    table.update({key: table.get(key, parameter.default) for key, parameter in defaults.items()})
+    return plant
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Prefix every error of the family with where it happened.
+
+    Parameters
+    ----------
+    where : str
+    """
+    try:
+        yield
+    except UnsafeStartError:
+        raise
+    except ScpoError as error:
+        raise type(error)(f"{where}{error}") from error
+
+
+def _within(path: Path, section: str, build: Callable[[], Any]) -> Any:
+    with located(f"{path}: [{section}] "):
+        try:
+            return build()
+        except (TypeError, ValueError, ArithmeticError) as error:
+            if isinstance(error, ScpoError):
+                raise
+            raise ProblemFileError(f"has a value of the wrong kind: {error}") from error
+
+
+def _sections(path: Path) -> dict[str, Table]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ProblemFileError(f"{path}: cannot be read: {reason}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ProblemFileError(f"{path}: is not TOML: {error}") from error
+    unknown = sorted(set(tables) - set(SECTIONS))
+    if unknown:
+        raise ProblemFileError(f"{path}: unknown section or key {unknown[0]!r}; known: {', '.join(SECTIONS)}")
+    missing = [section for section in REQUIRED if section not in tables]
+    if missing:
+        raise ProblemFileError(f"{path}: section [{missing[0]}] is missing")
+    for section in SECTIONS:
+        if not isinstance(tables.setdefault(section, {}), dict):
+            raise ProblemFileError(f"{path}: [{section}] is {tables[section]!r}, expected a table of keys")
+    return {section: dict(tables[section]) for section in SECTIONS}
+
+
+def _known(table: Table, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    unknown = sorted(set(table) - {*required, *optional})
+    if unknown:
+        raise ProblemFileError(f"unknown key {unknown[0]!r}; known: {', '.join((*required, *optional))}")
+    missing = [key for key in required if key not in table]
+    if missing:
+        raise ProblemFileError(f"key {missing[0]!r} is missing")
+
+
+def _backup(plant: Plant, table: Table) -> Backup:
+    _known(table, ("kind", "Q", "R"), ("allow_uncontrollable",))
+    if table["kind"] != "lqr":
+        raise ProblemFileError(f"kind is {table['kind']!r}, expected 'lqr'")
+    allow = table.get("allow_uncontrollable", False)
+    if not isinstance(allow, bool):
+        raise DomainError(f"allow_uncontrollable is {allow!r}, expected true or false")
+    return lqr(plant, table["Q"], table["R"], allow_uncontrollable=allow)
+
+
+def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
+    kind = table.get("kind")
+    if kind == "linear":
+        _known(table, ("kind",))
+        return Policy(plant, backup)
+    if kind != "mlp":
+        raise ProblemFileError(f"kind is {kind!r}, expected 'linear' or 'mlp'")
+    _known(table, ("kind",), ("hidden", "init", "scale"))
+    hidden = table.setdefault("hidden", [12])
+    if not isinstance(hidden, list) or not hidden:
+        raise DomainError(f"hidden is {hidden!r}, expected a list of layer widths such as [12]")
+    return Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(table.get("scale", ())))
+
+
+def _scenarios(plant: Plant, backup: Backup, table: Table) -> Scenarios:
+    _known(table, ("horizon",), ("count", "level", "seed", "initial_states", "parameters", "disturbance"))
+    if not isinstance(table.get("parameters", {}), dict):
+        raise ProblemFileError("parameters must be a table such as { mass = [0.5, 1.5] }")
+    if "count" in table:
+        table.setdefault("level", 0.8)
+    table.setdefault("seed", 0)
+    return scenarios(plant, backup, **table)
+
+
+def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
+    kind = table.get("kind")
+    if kind == "quadratic":
+        _known(table, ("kind", "Q", "R"))
+        return Quadratic(table["Q"], table["R"])
+    if kind == "imitation":
+        _known(table, ("kind", "csv"))
+        if not isinstance(table["csv"], str):
+            raise ProblemFileError(f"csv is {table['csv']!r}, expected the name of a file")
+        return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
+    raise ProblemFileError(f"kind is {kind!r}, expected 'quadratic' or 'imitation'")
+
+
+def _options(kind: type, table: Table) -> Any:
+    _known(table, (), tuple(field.name for field in dataclasses.fields(kind)))
+    return kind(**table)
+
+
+def _filled(options: Any) -> Table:
+    """Return all options that have a value; TOML has no null."""
+    return {key: value for key, value in dataclasses.asdict(options).items() if value is not None}
