@@ -150,12 +150,13 @@ def next_try(state: State, step: np.ndarray, trial: Trial, gradient: np.ndarray)
     Returns
     -------
     numpy.ndarray, shape (d,)
-        The same one after an unsafe try, since the region has shrunk; else a shorter one along the gradient, whose
-        projection is a descent direction.
+        The same one after an unsafe try, since the region has shrunk; else one along the gradient, whose projection is
+        a descent direction, and shorter where the objective did not fall as predicted.
     """
     if VERDICTS[trial.verdict] is Verdict.UNSAFE:
         return step
-    state.first_order.shorten(trial.delta_norm or state.first_order.length)
+    if trial.predicted > 0:
+        state.first_order.shorten(trial.delta_norm)
     return state.first_order.scaled(-gradient)
 
 

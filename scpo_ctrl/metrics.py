@@ -51,6 +51,11 @@ class Metrics:
     horizon: int
     options: MetricOptions
 
+    @property
+    def bounds_command(self) -> bool:
+        """Whether the command before saturation is bounded by metrics."""
+        return self.options.path and self.options.command
+
     def expression(self, X: ca.MX, U: ca.MX) -> ca.MX:
         """Return the metrics of one trajectory.
 

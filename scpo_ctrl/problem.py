@@ -58,6 +58,19 @@ class Problem(ABC):
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
         """Gradient of the objective at one θ, shape (d,)."""
 
+    def sample(self, thetas: np.ndarray) -> np.ndarray:
+        """Return metrics to take differences of: smooth, and equal to `metrics` where all are safe.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, m)
+        """
+        return self._metrics(thetas)
+
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Objective and metrics of one θ; overridden where both come from the same rollouts."""
         return self._value(theta), self._metrics(theta[None])[0]
@@ -222,6 +235,19 @@ class ControlProblem(Problem):
         scenario, row = divmod(index, len(self.scenario_metrics.rows))
         meaning = self.scenario_metrics.rows[row]
         return f"scenario {scenario}, t = {meaning.time}: {meaning.label}"
+
+    def sample(self, thetas: np.ndarray) -> np.ndarray:
+        """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, m)
+        """
+        return self.rollouts.sample(thetas)[0]
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
         return self.rollouts.evaluate(thetas)[0]

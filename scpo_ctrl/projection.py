@@ -1,7 +1,7 @@
 """The projection (E5): screening, reduction by thin QR, a conic solver, and the closed-form repair that ends it."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cvxpy as cp
 import numpy as np
@@ -19,7 +19,9 @@ _TIGHT: dict[str, dict[str, float | int]] = {
 _REPAIR_TRIES = 8
 _ROUNDS = 50  # working sets tried before the answer is only repaired
 _ENTERING = 40  # constraints that may enter the working set in a round
-_VIOLATED, _ACTIVE, _SLACK = 1e-10, 1e-6, 1e-4  # relative to the size of a constraint's terms
+# Relative to the size of a constraint's terms. The solver gets constraints tightened by more than its own error, so
+# that the repair, which can only shorten a step, hardly ever has to: next to an active c = 0 it would shorten it to zero.
+_TIGHTENED, _VIOLATED, _ACTIVE, _SLACK = 1e-10, -0.5e-10, -1e-6, -1e-4
 
 
 @dataclass(frozen=True)
@@ -283,17 +285,28 @@ def _solve_by_rounds(
     iterations = 0
     for _ in range(_ROUNDS):
         if working.any():
-            reduced, basis = reduce(rows.rows(np.flatnonzero(working)))
-            alpha, solved, count = _solve(reduced, solver)
-            alpha, iterations = alpha if basis is None else basis @ alpha, iterations + count
+            alpha, solved, count = _solve_tightened(rows.rows(np.flatnonzero(working)), scale[working], solver)
+            iterations += count
             if not solved:
                 return alpha, left[working], False, iterations
         slack = rows.bound(alpha) / scale
         entering = _most_violated(slack, working)
         if not entering.any():
-            return alpha, left[working & (slack > -_ACTIVE)], True, iterations
-        working = (working & (slack > -_SLACK)) | entering
+            return alpha, left[working & (slack > _ACTIVE)], True, iterations
+        working = (working & (slack > _SLACK)) | entering
     return alpha, left[working], False, iterations
+
+
+def _solve_tightened(rows: Cone, scale: np.ndarray, solver: str) -> tuple[np.ndarray, bool, int]:
+    """Solve (E5) with c + tolerance; where that leaves nothing (c = 0, no way inwards), with c as it is."""
+    iterations = 0
+    for room in (_TIGHTENED, 0.0):
+        reduced, basis = reduce(replace(rows, c=rows.c + room * scale))
+        alpha, solved, count = _solve(reduced, solver)
+        iterations += count
+        if solved:
+            break
+    return alpha if basis is None else basis @ alpha, solved, iterations
 
 
 def _most_violated(slack: np.ndarray, working: np.ndarray) -> np.ndarray:

@@ -106,7 +106,7 @@ def sample_region(
         If a sampled metric is not finite.
     """
     sigma = options.sampling_radius
-    samples = problem.metrics(theta + sigma * (np.eye(theta.size) if D is None else D))[:, problem.varies]
+    samples = problem.sample(theta + sigma * (np.eye(theta.size) if D is None else D))[:, problem.varies]
     if not np.isfinite(samples).all():
         raise EvaluationError(
             f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
@@ -167,7 +167,7 @@ def first_smoothness(
     h = _PROBE_RADIUS * options.radius
     probes = rng.normal(size=(_PROBES, theta.size))
     probes *= h / np.linalg.norm(probes, axis=1, keepdims=True)
-    ahead, behind = np.split(problem.metrics(np.vstack([theta + probes, theta - probes]))[:, problem.varies], 2)
+    ahead, behind = np.split(problem.sample(np.vstack([theta + probes, theta - probes]))[:, problem.varies], 2)
     with np.errstate(invalid="ignore"):
         curvature = np.abs(ahead - 2 * g + behind) / h**2
     curvature[~np.isfinite(curvature)] = 0.0  # a probe that diverged says nothing; the loop will learn it

@@ -17,6 +17,11 @@ Stage = Callable[[Plant, ca.SX, ca.SX], ca.SX]
 class Rollouts:
     """The closed loop over all scenarios: metrics, mean stage cost, its gradient, and trajectories.
 
+    Where metrics bound the command, saturation never acts at safe parameters. Then `sample` leaves it out: its metrics
+    are equal wherever all are safe, and tell the same parameters unsafe (up to the first command beyond a bound the
+    trajectories agree), but they are smooth across the bounds. With saturation, θ and a sample θ + σ d_j beyond a nearly
+    active command bound have a kink between them, which no smoothness constant covers.
+
     Parameters
     ----------
     policy : Policy
@@ -31,7 +36,7 @@ class Rollouts:
 
     def __init__(self, policy: Policy, batch: Scenarios, metrics: Metrics, stage: Stage | None = None) -> None:
         self.batch = batch
-        self._policy = policy
+        self._policy, self._metrics, self._stage = policy, metrics, stage
         nx, np_, nw = batch.x0.shape[1], batch.p.shape[1], batch.w.shape[2]
         theta = ca.MX.sym("theta", policy.theta_dim)
         data = [
@@ -39,15 +44,19 @@ class Rollouts:
             ca.MX.sym("p", np_, batch.count),
             ca.MX.sym("w", nw, batch.count * batch.horizon),
         ]
-        one = self._scenario(metrics, stage)
-        g, cost = one.map("scenarios", "serial", batch.count, [3], [])(*data, theta)
+        g, cost = self._scenarios(saturated=True)(*data, theta)
         mean = ca.sum2(cost) / batch.count
-        evaluate = ca.Function("evaluate", [theta, *data], [ca.vec(g), mean])
-        gradient = ca.Function("gradient", [theta, *data], [mean, ca.gradient(mean, theta)])
+        functions = [ca.Function("evaluate", [theta, *data], [ca.vec(g), mean])]
+        if stage:
+            functions.append(ca.Function("gradient", [theta, *data], [mean, ca.gradient(mean, theta)]))
+        if metrics.bounds_command:
+            g_smooth, _ = self._scenarios(saturated=False)(*data, theta)
+            functions.append(ca.Function("sample", [theta, *data], [ca.vec(g_smooth)]))
         values = [batch.x0.T, batch.p.T, batch.w.reshape(batch.count * batch.horizon, nw).T]
-        compiled = compile_functions([evaluate, gradient] if stage else [evaluate])
-        self.evaluate = StackFunction(compiled[0], values)
-        self.gradient = StackFunction(compiled[-1], values) if stage else None
+        stacks = {function.name(): StackFunction(function, values) for function in compile_functions(functions)}
+        self.evaluate = stacks["evaluate"]
+        self.sample = stacks.get("sample", self.evaluate)
+        self.gradient = stacks.get("gradient")
 
     def trajectories(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.
@@ -64,34 +73,31 @@ class Rollouts:
         """
         batch = self.batch
         S, N = batch.count, batch.horizon
-        states, commands, _ = (
-            self._step(None)
-            .mapaccum("roll", N)
-            .map(S)(
-                batch.x0.T,
-                np.tile(theta[:, None], (1, N * S)),
-                np.repeat(batch.p.T, N, axis=1),
-                batch.w.reshape(S * N, batch.w.shape[2]).T,
-            )
-        )
+        thetas, parameters = np.tile(theta[:, None], (1, N * S)), np.repeat(batch.p.T, N, axis=1)
+        disturbances = batch.w.reshape(S * N, batch.w.shape[2]).T
+        roll = self._step(saturated=True).mapaccum("roll", N).map(S)
+        states, commands, _ = roll(batch.x0.T, thetas, parameters, disturbances)
         X = np.array(states).T.reshape(S, N, -1)
         return np.concatenate([batch.x0[:, None], X], axis=1), np.array(commands).T.reshape(S, N, -1)
 
-    def _step(self, stage: Stage | None) -> ca.Function:
+    def _step(self, *, saturated: bool) -> ca.Function:
         """One time step of the closed loop: (x, θ, p, w) -> (x⁺, command, cost)."""
         plant, policy = self._policy.plant, self._policy
         x, theta, p = ca.SX.sym("x", plant.nx), ca.SX.sym("theta", policy.theta_dim), ca.SX.sym("p", plant.npar)
         w = ca.SX.sym("w", self.batch.w.shape[2])
         command = policy.command(x, theta)
-        u = policy.saturate(command)
+        u = policy.saturate(command) if saturated else command
         x_next = plant.function(x, u, p)
-        cost = stage(plant, x, u) if stage else ca.SX(0)
+        cost = self._stage(plant, x, u) if self._stage else ca.SX(0)
         return ca.Function("step", [x, theta, p, w], [x_next + w if w.numel() else x_next, command, cost])
 
-    def _scenario(self, metrics: Metrics, stage: Stage | None) -> ca.Function:
-        """One scenario: (x0, p, w, θ) -> (metrics, mean cost over its time steps)."""
+    def _scenarios(self, *, saturated: bool) -> ca.Function:
+        """All scenarios: (x0, p, w, θ) -> (metrics, mean cost over the time steps), a column per scenario."""
         N, plant = self.batch.horizon, self._policy.plant
         x0, p, theta = ca.MX.sym("x0", plant.nx), ca.MX.sym("p", plant.npar), ca.MX.sym("theta", self._policy.theta_dim)
         w = ca.MX.sym("w", self.batch.w.shape[2], N)
-        X, U, cost = self._step(stage).mapaccum("roll", N)(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
-        return ca.Function("scenario", [x0, p, w, theta], [metrics.expression(ca.horzcat(x0, X), U), ca.sum2(cost) / N])
+        roll = self._step(saturated=saturated).mapaccum("roll", N)
+        X, U, cost = roll(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
+        metrics = self._metrics.expression(ca.horzcat(x0, X), U)
+        one = ca.Function("scenario", [x0, p, w, theta], [metrics, ca.sum2(cost) / N])
+        return one.map("scenarios", "serial", self.batch.count, [3], [])

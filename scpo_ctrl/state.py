@@ -223,7 +223,10 @@ def try_step(
         state.count_rollouts(1)
         worst, margin = int(np.argmax(metrics)) if metrics.size else -1, margin_of(metrics)
         g_new = metrics[state.problem.varies]
-        verdict, shown = _judge(state, objective, g_new, predicted), region.shown_smoothness(projection.delta, g_new)
+        unsafe = ~(g_new <= _allowed(state))
+        verdict = _judge(state, objective, g_new, bool(unsafe.any()), predicted)
+        shown = region.shown_smoothness(projection.delta, g_new)
+        shown[unsafe] = np.maximum(shown[unsafe], used[unsafe])  # rounding may hide why: shorten the step all the same
     state.L = _learn(state, shown, verdict)
     trial = Trial(
         step=state.step,
@@ -245,13 +248,16 @@ def try_step(
     return trial, g_new
 
 
-def _judge(state: State, objective: float, g_new: np.ndarray, predicted: float) -> Verdict:
+def _allowed(state: State) -> np.ndarray:
+    """Return what a metric may become: -ε, or where it is if that is closer to zero already."""
+    return np.minimum(0.0, np.maximum(-state.error, state.g))
+
+
+def _judge(state: State, objective: float, g_new: np.ndarray, unsafe: bool, predicted: float) -> Verdict:
     """Safe on every scenario, then lower in the objective. In certified mode, safety follows from (E4)."""
     if not (np.isfinite(objective) and np.isfinite(g_new).all()):
         return Verdict.NOT_FINITE
-    # A metric may stay where it is inside its own rounding error, but not come closer to its bound than that.
-    allowed = np.minimum(0.0, np.maximum(-state.error, state.g))
-    if state.options.mode == "verified" and (g_new > allowed).any():
+    if state.options.mode == "verified" and unsafe:
         return Verdict.UNSAFE
     return (
         Verdict.COMMITTED if objective <= state.objective - 1e-4 * predicted and predicted > 0 else Verdict.NO_DECREASE

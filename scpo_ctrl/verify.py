@@ -1,7 +1,8 @@
 """Re-verification of a RUN folder from its files alone.
 
 Nothing here is shared with the loop but the plant model and the names of files: the Riccati equation is solved anew,
-the policy is written again in numpy, the closed loop is stepped over time, and the metrics are computed from trajectories.
+the policy is written again in numpy, the closed loop is stepped over time, and the metrics are computed from
+trajectories.
 """
 
 import tomllib
