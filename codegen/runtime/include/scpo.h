@@ -13,7 +13,8 @@
 extern "C" {
 #endif
 
-/* Largest dimension of a projection, and the number of constraints that it solves for at once. */
+/* Largest dimension of a projection, and the number of constraints that it solves for at once. A problem may have more:
+ * those that matter take turns. dim + 1 at once are always enough. */
 #ifndef SCPO_MAX_DIM
 #define SCPO_MAX_DIM 64
 #endif
@@ -23,7 +24,7 @@ extern "C" {
 
 typedef enum {
     SCPO_OK = 0,           /* the answer is the one asked for */
-    SCPO_CAPPED = 1,       /* projection: iteration cap reached; delta is feasible, perhaps not the closest */
+    SCPO_CAPPED = 1,       /* projection: a cap or rounding stopped it; delta is feasible, perhaps not the closest */
     SCPO_UNSAFE_START = 2, /* projection: some c > 0, so the current parameters are unsafe; delta = 0 */
     SCPO_BAD_PROBLEM = 3,  /* projection: NaN, infinity, negative e or L, r <= 0 or a size out of range; delta = 0 */
     SCPO_BAD_STATE = 4,    /* control: x is not finite; u is the equilibrium input, within its bounds */
@@ -54,7 +55,10 @@ typedef struct {
     scpo_real tableau[SCPO_SLOTS * (SCPO_SLOTS + 1) / 2]; /* of the quadratic model, same order */
 } scpo_workspace;
 
-/* minimise |delta - u|^2  subject to  c_i + G_i delta + e_i |delta| + L_i/2 |delta|^2 <= 0,  |delta| <= r      (E5) */
+/* minimise |delta - u|^2  subject to  c_i + G_i delta + e_i |delta| + L_i/2 |delta|^2 <= 0,  |delta| <= r      (E5)
+ *
+ * Feasible means: evaluated in scpo_real as  c_i + (G_i delta + e_i norm) + L_i / 2 * norm * norm  with norm = |delta|,
+ * the sum is <= 0 by more than any other order of summation, fused or not, or a wider type could make of it. */
 typedef struct {
     int dim;             /* length of delta, 1 ... SCPO_MAX_DIM */
     int count;           /* number of constraints, 0 ... any */
@@ -74,7 +78,7 @@ extern const scpo_real scpo_theta_initial[SCPO_NTHETA];
 scpo_status scpo_control(const scpo_real *theta /* [SCPO_NTHETA] */, const scpo_real *x /* [SCPO_NX] */,
                          scpo_real *u /* [SCPO_NU] */);
 
-/* Solves (E5). delta [dim] is always written and always feasible in the arithmetic of scpo_real when every c <= 0. */
+/* Solves (E5). delta [dim], which is none of the inputs, is always written, finite, and feasible when every c <= 0. */
 scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta);
 
 #ifdef __cplusplus
