@@ -1,0 +1,7 @@
+"""C for microcontrollers: a run's controller and projection as C99 with tests that compare it to Python."""
+
+from scpo_ctrl.codegen.build import replay
+from scpo_ctrl.codegen.export import Export, export
+from scpo_ctrl.codegen.targets import TARGETS, Target
+
+__all__ = ["TARGETS", "Export", "Target", "export", "replay"]

@@ -35,8 +35,8 @@ class Plant:
     p_nominal: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (np,) [p_units]
     p_labels: tuple[str, ...] = ()
     p_units: tuple[str, ...] = ()
-    x_eq: np.ndarray | None = None  # (nx,) [x_units]; zero if None
-    u_eq: np.ndarray | None = None  # (nu,) [u_units]; zero if None
+    x_eq: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (nx,) [x_units]; the origin if empty
+    u_eq: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (nu,) [u_units]; the origin if empty
     x_labels: tuple[str, ...] = ()
     x_units: tuple[str, ...] = ()
     u_labels: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Plant:
             put(self, key, as_array(key, getattr(self, key), (size,), finite=finite))
         for key, size in (("x_eq", nx), ("u_eq", nu)):
             value = getattr(self, key)
-            put(self, key, as_array(key, np.zeros(size) if value is None else value, (size,)))
+            put(self, key, as_array(key, value if np.size(value) else np.zeros(size), (size,)))
         for stem, size in (("x", nx), ("u", nu), ("p", np_)):
             for key, default in ((f"{stem}_labels", f"{stem}{{}}"), (f"{stem}_units", "")):
                 names = tuple(getattr(self, key)) or tuple(default.format(i) for i in range(size))

@@ -13,7 +13,7 @@ import numpy as np
 import tomli_w
 
 from scpo_ctrl.backup import Backup, lqr
-from scpo_ctrl.errors import DomainError, ProblemFileError, ScpoError, UnsafeStartError
+from scpo_ctrl.errors import DomainError, ProblemFileError, ScpoError
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.models import ZOO, Plant, linear, make_plant
 from scpo_ctrl.objective import Imitation, Objective, Quadratic
@@ -21,13 +21,18 @@ from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.policy import Policy
 from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.scenario import Scenarios, scenarios
+from scpo_ctrl.validate import as_array
 
 Table = dict[str, Any]
 
 REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
 SECTIONS = (*REQUIRED, "metrics", "adapt")
-LINEAR_KEYS = ("dt", "A", "B", "x_min", "x_max", "u_min", "u_max")
+BOUNDS = ("x_min", "x_max", "u_min", "u_max")
+LINEAR_KEYS = ("dt", "A", "B", *BOUNDS)
 LINEAR_LABELS = ("name", "x_labels", "x_units", "u_labels", "u_units")
+
+_LARGEST_ROLLOUT = 10_000_000  # numbers in the trajectories of all scenarios
+_LARGEST_POLICY = 100_000  # parameters
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,13 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     objective = _within(path, "objective", lambda: _objective(path.parent, plant, tables["objective"]))
     overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     options = _within(path, "adapt", lambda: _options(AdaptOptions, {**tables["adapt"], **overrides}))
+    if options.directions > policy.theta_dim:
+        raise ProblemFileError(
+            f"{path}: [adapt] directions is {options.directions}, expected at most the number of parameters, "
+            f"{policy.theta_dim}, or 0 for all"
+        )
     with located(f"{path}: "):
         problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
-    if options.directions > problem.theta_dim:
-        raise ProblemFileError(
-            f"{path}: [adapt] directions = {options.directions} exceeds {problem.theta_dim} parameters"
-        )
     tables["backup"].setdefault("allow_uncontrollable", False)
     tables["policy"] |= {"init": policy.init, "scale": list(policy.scale)} if policy.hidden else {}
     tables["metrics"], tables["adapt"] = _filled(metrics), _filled(options)
@@ -120,7 +126,7 @@ def build_plant(table: Table) -> Plant:
     Parameters
     ----------
     table : dict
-        Its keys and values.
+        Its keys and values; defaults are filled in.
 
     Returns
     -------
@@ -133,18 +139,11 @@ def build_plant(table: Table) -> Plant:
     ScpoError
         If a value is wrong.
     """
-    kind = table.get("kind")
+    kind = _kind(table, ("linear", *sorted(ZOO)))
     if kind == "linear":
-        _known(table, LINEAR_KEYS, ("kind", *LINEAR_LABELS))
-        bounds = (table["x_min"], table["x_max"], table["u_min"], table["u_max"])
-        for key, bound in zip(("x_min", "x_max", "u_min", "u_max"), bounds, strict=True):
-            if not np.isfinite(np.asarray(bound, dtype=float)).all():
-                raise DomainError(f"{key} is {bound}, expected finite numbers")
-        return linear(table["A"], table["B"], table["dt"], bounds, **{k: table[k] for k in LINEAR_LABELS if k in table})
-    if kind not in ZOO:
-        raise ProblemFileError(f"kind is {kind!r}, expected 'linear' or one of the zoo: {', '.join(sorted(ZOO))}")
+        return _linear_plant(table)
     parameters = {key: value for key, value in table.items() if key != "kind"}
-    plant = make_plant(str(kind), **parameters)
+    plant = make_plant(kind, **parameters)
     defaults = inspect.signature(ZOO[kind]).parameters
     table.update({key: table.get(key, parameter.default) for key, parameter in defaults.items()})
     return plant
@@ -160,8 +159,6 @@ def located(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except UnsafeStartError:
-        raise
     except ScpoError as error:
         raise type(error)(f"{where}{error}") from error
 
@@ -170,29 +167,29 @@ def _within(path: Path, section: str, build: Callable[[], Any]) -> Any:
     with located(f"{path}: [{section}] "):
         try:
             return build()
+        except ScpoError:
+            raise
         except (TypeError, ValueError, ArithmeticError) as error:
-            if isinstance(error, ScpoError):
-                raise
             raise ProblemFileError(f"has a value of the wrong kind: {error}") from error
 
 
 def _sections(path: Path) -> dict[str, Table]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte order mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ProblemFileError(f"{path}: cannot be read: {reason}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ProblemFileError(f"{path}: is not TOML: {error}") from error
+        raise ProblemFileError(f"{path}: cannot be read: {reason}; give a problem file in TOML") from error
+    except (ValueError, RecursionError) as error:
+        raise ProblemFileError(f"{path}: is not valid TOML: {error}") from error
     unknown = sorted(set(tables) - set(SECTIONS))
     if unknown:
         raise ProblemFileError(f"{path}: unknown section or key {unknown[0]!r}; known: {', '.join(SECTIONS)}")
     missing = [section for section in REQUIRED if section not in tables]
     if missing:
-        raise ProblemFileError(f"{path}: section [{missing[0]}] is missing")
+        raise ProblemFileError(f"{path}: section [{missing[0]}] is missing; needed: {', '.join(REQUIRED)}")
     for section in SECTIONS:
         if not isinstance(tables.setdefault(section, {}), dict):
-            raise ProblemFileError(f"{path}: [{section}] is {tables[section]!r}, expected a table of keys")
+            raise ProblemFileError(f"{path}: {section} is {tables[section]!r}, expected a section [{section}] of keys")
     return {section: dict(tables[section]) for section in SECTIONS}
 
 
@@ -202,13 +199,36 @@ def _known(table: Table, required: tuple[str, ...], optional: tuple[str, ...] = 
         raise ProblemFileError(f"unknown key {unknown[0]!r}; known: {', '.join((*required, *optional))}")
     missing = [key for key in required if key not in table]
     if missing:
-        raise ProblemFileError(f"key {missing[0]!r} is missing")
+        raise ProblemFileError(f"key {missing[0]!r} is missing; needed: {', '.join(required)}")
+
+
+def _kind(table: Table, known: tuple[str, ...]) -> str:
+    if "kind" not in table:
+        raise ProblemFileError(f"key 'kind' is missing, expected one of: {', '.join(known)}")
+    if table["kind"] not in known:
+        raise ProblemFileError(f"kind is {table['kind']!r}, expected one of: {', '.join(known)}")
+    return str(table["kind"])
+
+
+def _linear_plant(table: Table) -> Plant:
+    _known(table, LINEAR_KEYS, ("kind", *LINEAR_LABELS))
+    x_min, x_max, u_min, u_max = (as_array(key, table[key], (None,)) for key in BOUNDS)
+    if not isinstance(table.get("name", ""), str):
+        raise DomainError(f"name is {table['name']!r}, expected a text")
+    for key in LINEAR_LABELS[1:]:
+        labels = table.get(key, [])
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise DomainError(f"{key} is {labels!r}, expected a list of texts")
+    labels = {key: table[key] for key in LINEAR_LABELS if key in table}
+    plant = linear(table["A"], table["B"], table["dt"], (x_min, x_max, u_min, u_max), **labels)
+    table["name"] = plant.name
+    table |= {key: list(getattr(plant, key)) for key in LINEAR_LABELS[1:]}
+    return plant
 
 
 def _backup(plant: Plant, table: Table) -> Backup:
+    _kind(table, ("lqr",))
     _known(table, ("kind", "Q", "R"), ("allow_uncontrollable",))
-    if table["kind"] != "lqr":
-        raise ProblemFileError(f"kind is {table['kind']!r}, expected 'lqr'")
     allow = table.get("allow_uncontrollable", False)
     if not isinstance(allow, bool):
         raise DomainError(f"allow_uncontrollable is {allow!r}, expected true or false")
@@ -216,23 +236,29 @@ def _backup(plant: Plant, table: Table) -> Backup:
 
 
 def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
-    kind = table.get("kind")
-    if kind == "linear":
+    if _kind(table, ("linear", "mlp")) == "linear":
         _known(table, ("kind",))
         return Policy(plant, backup)
-    if kind != "mlp":
-        raise ProblemFileError(f"kind is {kind!r}, expected 'linear' or 'mlp'")
     _known(table, ("kind",), ("hidden", "init", "scale"))
     hidden = table.setdefault("hidden", [12])
     if not isinstance(hidden, list) or not hidden:
         raise DomainError(f"hidden is {hidden!r}, expected a list of layer widths such as [12]")
-    return Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(table.get("scale", ())))
+    scale = as_array("scale", table["scale"], (plant.nx,)).tolist() if "scale" in table else ()
+    policy = Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale))
+    if policy.theta_dim > _LARGEST_POLICY:
+        raise DomainError(f"hidden = {hidden} gives {policy.theta_dim} parameters, more than {_LARGEST_POLICY}")
+    return policy
 
 
 def _scenarios(plant: Plant, backup: Backup, table: Table) -> Scenarios:
     _known(table, ("horizon",), ("count", "level", "seed", "initial_states", "parameters", "disturbance"))
     if not isinstance(table.get("parameters", {}), dict):
-        raise ProblemFileError("parameters must be a table such as { mass = [0.5, 1.5] }")
+        raise ProblemFileError(
+            f"parameters is {table['parameters']!r}, expected a table of ranges such as {{ mass = [0.5, 1.5] }}"
+        )
+    if ("count" in table) == ("initial_states" in table):
+        raise ProblemFileError("needs either count (and level) or initial_states, not both")
+    _check_size(plant, table)
     if "count" in table:
         table.setdefault("level", 0.8)
     table.setdefault("seed", 0)
@@ -240,16 +266,28 @@ def _scenarios(plant: Plant, backup: Backup, table: Table) -> Scenarios:
 
 
 def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
-    kind = table.get("kind")
-    if kind == "quadratic":
+    if _kind(table, ("quadratic", "imitation")) == "quadratic":
         _known(table, ("kind", "Q", "R"))
-        return Quadratic(table["Q"], table["R"])
-    if kind == "imitation":
-        _known(table, ("kind", "csv"))
-        if not isinstance(table["csv"], str):
-            raise ProblemFileError(f"csv is {table['csv']!r}, expected the name of a file")
-        return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
-    raise ProblemFileError(f"kind is {kind!r}, expected 'quadratic' or 'imitation'")
+        Q, R = as_array("Q", table["Q"], (plant.nx,)), as_array("R", table["R"], (plant.nu,))
+        return Quadratic(Q, R)
+    _known(table, ("kind", "csv"))
+    if not isinstance(table["csv"], str) or not table["csv"]:
+        raise ProblemFileError(f"csv is {table['csv']!r}, expected the name of a file")
+    return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
+
+
+def _check_size(plant: Plant, table: Table) -> None:
+    """Refuse by the numbers alone what no machine has the memory for; what is not a number is refused later."""
+    states, horizon = table.get("initial_states"), table.get("horizon")
+    count = len(states) if isinstance(states, list) else table.get("count")
+    if not (isinstance(count, int) and isinstance(horizon, int)):
+        return
+    numbers = count * (horizon + 1) * (plant.nx + plant.nu)
+    if numbers > _LARGEST_ROLLOUT:
+        raise DomainError(
+            f"count = {count} scenarios over horizon = {horizon} steps are {numbers} numbers a rollout, more than "
+            f"{_LARGEST_ROLLOUT}; lower one of them"
+        )
 
 
 def _options(kind: type, table: Table) -> Any:

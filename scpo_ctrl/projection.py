@@ -1,5 +1,6 @@
 """The projection (E5): screening, reduction by thin QR, a conic solver, and the closed-form repair that ends it."""
 
+import contextlib
 import warnings
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,8 @@ _TIGHT: dict[str, dict[str, float | int]] = {
     "CLARABEL": {"tol_gap_abs": 1e-11, "tol_gap_rel": 1e-11, "tol_feas": 1e-11, "max_iter": 200},
     "ECOS": {"abstol": 1e-10, "reltol": 1e-10, "feastol": 1e-10, "max_iters": 200},
 }
-_REPAIR_TRIES = 8
+_OWN: dict[str, float | int] = {}  # the solver's own tolerances
+_REPAIR_TRIES = 16
 _ROUNDS = 50  # working sets tried before the answer is only repaired
 _ENTERING = 40  # constraints that may enter the working set in a round
 # Relative to the size of a constraint's terms. The solver gets constraints tightened by more than its own error, so
@@ -45,6 +47,11 @@ class Cone:
     L: np.ndarray  # (m,) smoothness constants, >= 0
     r: float  # radius, > 0
 
+    @property
+    def longest(self) -> float:
+        """No answer is longer: min(r, ‖u‖), since 0 is feasible and projections are nonexpansive."""
+        return min(self.r, float(np.linalg.norm(self.u)))
+
     def bound(self, alpha: np.ndarray) -> np.ndarray:
         """Return the right-hand side of (E4).
 
@@ -58,6 +65,21 @@ class Cone:
         """
         norm = float(np.linalg.norm(alpha))
         return self.c + self.G @ alpha + self.e * norm + self.L / 2 * norm**2
+
+    def holds(self, alpha: np.ndarray) -> bool:
+        """Return whether a step is feasible, whoever evaluates (E4) and in whatever order of summation.
+
+        Parameters
+        ----------
+        alpha : numpy.ndarray, shape (p,)
+
+        Returns
+        -------
+        bool
+        """
+        norm, eps = float(np.linalg.norm(alpha)), np.finfo(float).eps * (alpha.size + 8)
+        terms = np.abs(self.c) + np.abs(self.G) @ np.abs(alpha) + self.e * norm + self.L / 2 * norm**2
+        return norm * (1 + eps) <= self.r and bool((self.bound(alpha) + eps * terms <= 0).all())
 
     def rows(self, keep: np.ndarray) -> "Cone":
         """Return the same problem with some of the constraints.
@@ -161,7 +183,7 @@ def project_reference(
 
 
 def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike, r: float) -> Cone:
-    """Return the data of (E5) after checking shapes and ranges; an infinite radius becomes ‖u‖, which is never left.
+    """Return the data of (E5) after checking shapes and ranges; an infinite radius becomes 2 ‖u‖, which never binds.
 
     Parameters
     ----------
@@ -190,7 +212,7 @@ def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike
         if (value < 0).any():
             i = int(np.argmax(value < 0))
             raise DomainError(f"{name}[{i}] is {value[i]:g}, expected a number >= 0")
-    radius = max(float(np.linalg.norm(u)), np.finfo(float).tiny) if np.isposinf(r) else as_scalar("r", r, above=0.0)
+    radius = max(2 * float(np.linalg.norm(u)), np.finfo(float).tiny) if np.isposinf(r) else as_scalar("r", r, above=0.0)
     return Cone(u, c, G, e, L, radius)
 
 
@@ -207,7 +229,7 @@ def screen(cone: Cone) -> np.ndarray:
     numpy.ndarray of int
         Their indices.
     """
-    rho = min(cone.r, float(np.linalg.norm(cone.u)))
+    rho = cone.longest
     slope = np.linalg.norm(cone.G, axis=1) + cone.e
     return np.flatnonzero(~(cone.c + slope * rho + cone.L / 2 * rho**2 <= 0))
 
@@ -257,8 +279,8 @@ def repair(cone: Cone, alpha: np.ndarray) -> np.ndarray:
     crossing = cone.c + linear + quadratic > 0
     tau = min(1.0, cone.r / norm, float(np.min(steps[crossing], initial=1.0)))
     for k in range(_REPAIR_TRIES):
-        candidate = tau * (1 - np.finfo(float).eps * (4**k - 1)) * alpha
-        if np.linalg.norm(candidate) <= cone.r and (cone.bound(candidate) <= 0).all():
+        candidate = tau * max(0.0, 1 - np.finfo(float).eps * (8**k - 1)) * alpha
+        if cone.holds(candidate):
             return np.asarray(candidate)
     return np.zeros_like(cone.u)
 
@@ -267,7 +289,7 @@ def _answer_at_once(cone: Cone) -> Projection | None:
     """Give the answers that need no solver: an unsafe start, and a step that is inside already."""
     if (cone.c > 0).any():
         return Projection(np.zeros_like(cone.u), ProjectionStatus.UNSAFE_START, 0, np.flatnonzero(cone.c > 0))
-    if np.linalg.norm(cone.u) <= cone.r and (cone.bound(cone.u) <= 0).all():
+    if cone.holds(cone.u):
         return Projection(cone.u.copy(), ProjectionStatus.INSIDE, 0, np.zeros(0, dtype=int))
     return None
 
@@ -277,7 +299,7 @@ def _solve_by_rounds(
 ) -> tuple[np.ndarray, np.ndarray, bool, int]:
     """Solve (E5) over the rows `left` on working sets: (α, working set, solved, solver iterations)."""
     rows = cone.rows(left)
-    scale = np.abs(rows.c) + (np.linalg.norm(rows.G, axis=1) + rows.e) * np.linalg.norm(cone.u)
+    scale = np.abs(rows.c) + (np.linalg.norm(rows.G, axis=1) + rows.e) * cone.longest
     alpha = cone.u * min(1.0, cone.r / float(np.linalg.norm(cone.u)))
     working = np.zeros(left.size, dtype=bool) if guess is None else np.isin(left, guess)
     if not working.any():
@@ -318,12 +340,12 @@ def _most_violated(slack: np.ndarray, working: np.ndarray) -> np.ndarray:
 
 
 def _solve(cone: Cone, solver: str) -> tuple[np.ndarray, bool, int]:
-    """Solve (E5) in CVXPY, scaled to a unit step and unit rows; any answer is accepted, the repair judges it."""
+    """Solve (E5) in CVXPY, scaled to the longest answer and unit rows; any answer is accepted, the repair judges it."""
     if solver not in _TIGHT:
         raise DomainError(f"unknown solver {solver!r}; known: {', '.join(_TIGHT)}")
     if solver not in cp.installed_solvers():
         raise DomainError(f"solver {solver} is not installed; pip install 'scpo-ctrl[{solver.lower()}]'")
-    size = float(np.linalg.norm(cone.u))
+    size, norm = cone.longest, float(np.linalg.norm(cone.u))
     a, t, s = cp.Variable(cone.u.size), cp.Variable(), cp.Variable()
     constraints = [cp.norm(a) <= t, t <= cone.r / size, cp.sum_squares(a) <= s]
     if cone.c.size:
@@ -331,14 +353,16 @@ def _solve(cone: Cone, solver: str) -> tuple[np.ndarray, bool, int]:
         scale = np.max(np.column_stack([np.abs(c), np.linalg.norm(G, axis=1), e, L]), axis=1)
         scale[scale == 0] = 1.0
         constraints.append(c / scale + (G / scale[:, None]) @ a + e / scale * t + L / scale * s <= 0)
-    problem = cp.Problem(cp.Minimize(cp.sum_squares(a - cone.u / size)), constraints)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "may be inaccurate": the status below says it
-            problem.solve(solver=solver, **_TIGHT[solver])
-    except cp.SolverError:
-        return np.zeros_like(cone.u), False, 0
-    iterations = int(problem.solver_stats.num_iters or 0)
-    if a.value is None:
-        return np.zeros_like(cone.u), False, iterations
-    return size * a.value, problem.status in ("optimal", "optimal_inaccurate"), iterations
+    # ‖α - u‖² less ‖u‖², divided by size ‖u‖: no cancellation, however far u is beyond the region.
+    problem = cp.Problem(cp.Minimize(size / norm * cp.sum_squares(a) - 2 * (cone.u / norm) @ a), constraints)
+    iterations = 0
+    for settings in (_TIGHT[solver], _OWN):  # where the tight tolerances stall, the solver's own may do
+        with warnings.catch_warnings(), contextlib.suppress(cp.SolverError):
+            warnings.simplefilter("ignore")  # "may be inaccurate": the status says it
+            problem.solve(solver=solver, **settings)
+            iterations += int(problem.solver_stats.num_iters or 0)
+            if problem.status in ("optimal", "optimal_inaccurate") and a.value is not None:
+                return size * a.value, True, iterations
+            if problem.status == "infeasible":
+                break
+    return np.zeros_like(cone.u), False, iterations

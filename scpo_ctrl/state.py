@@ -160,11 +160,11 @@ def resume(result: Result, options: AdaptOptions) -> State:
     problem, saved = result.problem, result.state
     fresh = start(problem, options)
     try:
+        if fresh.L.shape != saved["L"].shape or fresh.theta.shape != saved["first"].shape:
+            raise DimensionError("its arrays have other sizes")
         fresh.theta = result.theta.copy()
         fresh.objective, metrics = problem.evaluate(fresh.theta)
         fresh.g, fresh.margin = metrics[problem.varies], margin_of(metrics)
-        if fresh.L.shape != saved["L"].shape or fresh.theta.shape != saved["first"].shape:
-            raise DimensionError("its arrays have other sizes")
         fresh.L, fresh.active, fresh.normals = saved["L"].copy(), saved["active"], saved["normals"]
         order = fresh.first_order
         order.first, order.second = saved["first"], saved["second"]

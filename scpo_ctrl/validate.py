@@ -33,15 +33,21 @@ def as_array(name: str, value: ArrayLike, shape: Sequence[int | None], *, finite
     DimensionError
         If the shape differs.
     DomainError
-        If an entry is not a number, NaN, or (with `finite`) infinite.
+        If an entry is not a number (booleans and strings are none), NaN, or (with `finite`) infinite.
     """
+    if not _is_numeric(value):
+        raise DomainError(f"{name} is {_short(value)}, expected an array of numbers")
     try:
         array = np.array(value, dtype=np.float64)
+    except OverflowError as error:
+        raise DomainError(f"{name} is {_short(value)}, expected numbers within the range of a double") from error
     except (TypeError, ValueError) as error:
-        raise DomainError(f"{name} must be an array of real numbers, got {_short(value)}") from error
+        expected = "numbers" if len(shape) == 1 else "numbers in rows of equal length"
+        raise DomainError(f"{name} is {_short(value)}, expected an array of {expected}") from error
     expected = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
     if array.ndim != len(shape) or any(n is not None and n != k for n, k in zip(shape, array.shape, strict=True)):
-        raise DimensionError(f"{name} has shape {array.shape}, expected {expected}")
+        found = f"has shape {array.shape}" if array.ndim else f"is {_short(value)}"
+        raise DimensionError(f"{name} {found}, expected {'' if array.ndim else 'an array of shape '}{expected}")
     bad = ~np.isfinite(array) if finite else np.isnan(array)
     if bad.any():
         where = ", ".join(str(int(i)) for i in np.argwhere(bad)[0])
@@ -73,21 +79,16 @@ def as_scalar(
     DomainError
         If it is not a finite real number, or outside the range.
     """
-    if (
-        isinstance(value, (bool, str, bytes))
-        or not np.isscalar(value)
-        or not np.isreal(value)
-        or not np.isfinite(value)
-    ):
+    number = _as_float(value)
+    if not np.isfinite(number):
         raise DomainError(f"{name} is {_short(value)}, expected a finite number")
-    number = float(np.real(value))
     if not (number > above and at_least <= number <= at_most):
         limits = [
             f"> {above:g}" if above > -np.inf else "",
             f">= {at_least:g}" if at_least > -np.inf else "",
             f"<= {at_most:g}" if at_most < np.inf else "",
         ]
-        raise DomainError(f"{name} is {number:g}, expected a number {' and '.join(x for x in limits if x)}")
+        raise DomainError(f"{name} is {number!r}, expected a number {' and '.join(x for x in limits if x)}")
     return number
 
 
@@ -118,6 +119,26 @@ def as_count(name: str, value: Any, *, at_least: int = 0) -> int:
     return int(value)
 
 
+def _as_float(value: Any) -> float:
+    """Return a scalar as a float, NaN where it is no real number within the range of a double."""
+    if isinstance(value, (bool, np.bool_, str, bytes)) or not np.isscalar(value) or not np.isreal(value):
+        return np.nan
+    try:
+        return float(np.real(value))
+    except OverflowError:
+        return np.nan
+
+
+def _is_numeric(value: Any) -> bool:
+    """Whether nothing in nested lists and arrays is a boolean, a text or a complex number."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_numeric(entry) for entry in value)
+    if isinstance(value, (str, bytes, dict)):
+        return False
+    return np.asarray(value).dtype.kind in "iufO"
+
+
 def _short(value: Any) -> str:
-    text = repr(value)
+    """Return a value for a message: arrays and numpy's numbers as plain ones, cut where it is long."""
+    text = repr(value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,208 @@
+"""All that a template may read."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.codegen.literals import REALS, comment, literal, rounded
+from scpo_ctrl.codegen.targets import TARGETS, Target
+from scpo_ctrl.codegen.vectors import ControlVectors, ProjectionVectors, control_vectors, projection_vectors
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.policy import Policy
+from scpo_ctrl.problem import ControlProblem
+from scpo_ctrl.result import Result, margin_of
+
+_PREFIX = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+# A header of this name would hide one of the C library.
+_TAKEN = frozenset({
+    "assert", "complex", "ctype", "endian", "errno", "features", "fenv", "float", "inttypes", "iso646", "limits",
+    "locale", "malloc", "math", "memory", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef",
+    "stdint", "stdio", "stdlib", "stdnoreturn", "string", "strings", "tgmath", "threads", "time", "uchar", "unistd",
+    "values", "wchar", "wctype",
+})  # fmt: skip
+_ACTIVE = (8, 32)  # least and most constraints that the exported projection solves for at once
+
+
+@dataclass(frozen=True)
+class Block:
+    """A matrix of θ, or a vector as one row, with its name."""
+
+    title: str
+    rows: np.ndarray  # (rows, columns)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is exported: the policy, its target, and the vectors."""
+
+    version: str  # of this package
+    input_hash: str  # sha256 of all inputs
+    prefix: str
+    real: str  # "float" or "double"
+    target: Target
+    plant: str
+    x_names: tuple[str, ...]  # (nx,) label and unit
+    u_names: tuple[str, ...]  # (nu,) label and unit
+    widths: tuple[int, ...]  # of the layers, from the state to the input
+    K: np.ndarray  # (nu, nx)
+    x_eq: np.ndarray  # (nx,)
+    u_eq: np.ndarray  # (nu,)
+    u_min: np.ndarray  # (nu,) rounded inwards
+    u_max: np.ndarray  # (nu,) rounded inwards
+    u_min_exact: np.ndarray  # (nu,)
+    u_max_exact: np.ndarray  # (nu,)
+    u_rest: np.ndarray  # (nu,) equilibrium input within its bounds
+    scale: np.ndarray  # (nx,)
+    theta: np.ndarray  # (d,)
+    max_dim: int  # largest dimension of a projection
+    max_active: int  # constraints that it solves for at once
+    margin: float  # -max g at the parameters as rounded for the target, computed in double
+    controls: ControlVectors
+    projections: ProjectionVectors
+
+    @property
+    def nx(self) -> int:
+        """Number of states."""
+        return len(self.x_eq)
+
+    @property
+    def nu(self) -> int:
+        """Number of inputs."""
+        return len(self.u_eq)
+
+    @property
+    def max_width(self) -> int:
+        """Width of the widest layer that feeds another."""
+        return max(self.widths[:-1])
+
+    @property
+    def theta_blocks(self) -> list[Block]:
+        """θ as the matrices that it stacks."""
+        blocks, start = [], 0
+        layers = list(zip(self.widths[:-1], self.widths[1:], strict=True))
+        for k, (columns, rows) in enumerate(layers, start=1):
+            name = "W" if k == len(layers) else f"W_{k}"
+            W = self.theta[start : start + rows * columns].reshape(rows, columns)
+            blocks.append(Block(f"{name} [{rows} x {columns}]", W))
+            start += W.size
+            if k < len(layers):
+                blocks.append(Block(f"b_{k} [{rows}]", self.theta[start : start + rows].reshape(1, rows)))
+                start += rows
+        return blocks
+
+
+def make_context(result: Result, target: str, real: str | None, prefix: str) -> Context:
+    """Collect what an export of a run needs, after checking that it can be exported.
+
+    Parameters
+    ----------
+    result : Result
+        Of a `ControlProblem`.
+    target : str
+        A key of `TARGETS`.
+    real : str or None
+        "float" or "double"; the target's own where None.
+    prefix : str
+        Of every name in the C code.
+
+    Returns
+    -------
+    Context
+
+    Raises
+    ------
+    DomainError
+        If the run has no plant, the target, real or prefix is unknown, or a number does not fit the type.
+    """
+    from scpo_ctrl import __version__  # noqa: PLC0415  the package imports much else first
+
+    chosen, real = _checked(result, target, real, prefix)
+    problem = result.problem
+    assert isinstance(problem, ControlProblem)
+    theta = np.array([rounded(value, real) for value in result.theta])
+    literal(float(np.max(np.abs(result.theta))), real)
+    directions = result.options.directions
+    max_dim = min(directions, theta.size) if directions else theta.size
+    active = int(np.max(result.history.column("active"), initial=0))
+    values: dict[str, Any] = {
+        "version": __version__,
+        "prefix": prefix,
+        "real": real,
+        **_policy_data(problem.policy, real),
+        "theta": theta,
+        "max_dim": max_dim,
+        "max_active": min(max(2 * active, _ACTIVE[0]), _ACTIVE[1]),
+        "margin": margin_of(problem.metrics(theta)),
+    }
+    return Context(
+        **values,
+        target=chosen,
+        input_hash=_hash({**values, "target": target, "theta_initial": result.theta_initial}),
+        controls=control_vectors(problem.policy, theta, result.theta_initial, real),
+        projections=projection_vectors(max_dim, real),
+    )
+
+
+def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
+    """Collect the constants of a policy, bounds rounded inwards."""
+    plant = policy.plant
+    u_min = np.array([rounded(bound, real, np.inf) for bound in plant.u_min])
+    u_max = np.array([rounded(bound, real, -np.inf) for bound in plant.u_max])
+    scale = np.array([rounded(value, real) for value in policy.scale])
+    for i in np.flatnonzero(~(u_min < u_max)):
+        raise DomainError(f"the bounds of u[{i}] coincide in {real}; export with real = 'double'")
+    smallest = np.finfo(np.float32 if real == "float" else np.float64).tiny
+    for i in np.flatnonzero(~((scale >= smallest) & (scale <= 1 / smallest))):
+        raise DomainError(f"scale[{i}] = {policy.scale[i]:g} is out of the range of {real}; choose other units")
+    return {
+        "plant": comment(plant.name),
+        "x_names": _names(plant.x_labels, plant.x_units),
+        "u_names": _names(plant.u_labels, plant.u_units),
+        "widths": policy.widths,
+        "K": policy.backup.K,
+        "x_eq": plant.x_eq,
+        "u_eq": plant.u_eq,
+        "u_min": u_min,
+        "u_max": u_max,
+        "u_min_exact": plant.u_min,
+        "u_max_exact": plant.u_max,
+        "u_rest": np.clip([rounded(value, real) for value in plant.u_eq], u_min, u_max),
+        "scale": scale,
+    }
+
+
+def _checked(result: Result, target: str, real: str | None, prefix: str) -> tuple[Target, str]:
+    if not isinstance(result.problem, ControlProblem):
+        raise DomainError(
+            "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
+            "Export a run of a ControlProblem"
+        )
+    if target not in TARGETS:
+        raise DomainError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
+    if real is not None and real not in REALS:
+        raise DomainError(f"unknown real {real!r}; known: {', '.join(REALS)}")
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix) or len(prefix) > 24 or prefix in _TAKEN:
+        raise DomainError(
+            f"prefix {prefix!r} cannot name C functions and files; use up to 24 lower-case letters, digits and single "
+            "underscores, a letter first, and not the name of a C library header"
+        )
+    return TARGETS[target], real or TARGETS[target].real
+
+
+def _names(labels: tuple[str, ...], units: tuple[str, ...]) -> tuple[str, ...]:
+    pairs = zip(labels, units, strict=True)
+    return tuple(f"{comment(label)} [{comment(unit)}]" if unit else comment(label) for label, unit in pairs)
+
+
+def _hash(values: dict[str, object]) -> str:
+    """Hash numbers by their bits and everything else by its text."""
+
+    def plain(value: object) -> object:
+        return [x.hex() for x in value.ravel().tolist()] if isinstance(value, np.ndarray) else str(value)
+
+    text = json.dumps({key: plain(value) for key, value in values.items()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,82 @@
+"""Numbers as C source: literals that read back as the same number, and text that is safe inside a comment."""
+
+import math
+
+import numpy as np
+
+from scpo_ctrl.errors import DomainError
+
+REALS = ("float", "double")
+
+
+def rounded(value: float, real: str, towards: float | None = None) -> float:
+    """Return the number that a target stores for `value`.
+
+    Parameters
+    ----------
+    value : float
+    real : str
+        "float" or "double".
+    towards : float, optional
+        -inf or inf: the nearest number on that side, so that a bound never grows. The nearest one where None.
+
+    Returns
+    -------
+    float
+        Infinite where it overflows.
+    """
+    if real == "double":
+        return float(value)
+    with np.errstate(over="ignore"):
+        number = np.float32(value)
+        if towards is not None and (float(number) - value) * math.copysign(1.0, towards) < 0:
+            number = np.nextafter(number, np.float32(towards))
+    return float(number)
+
+
+def literal(value: float, real: str) -> str:
+    """Return a C floating literal that reads back as `value` rounded to `real`.
+
+    Parameters
+    ----------
+    value : float
+    real : str
+        "float" or "double".
+
+    Returns
+    -------
+    str
+        Such as ``0.10000000000000001`` or ``1.0f``.
+
+    Raises
+    ------
+    DomainError
+        If the value is NaN, infinite, or overflows `real`.
+    """
+    number = rounded(value, real)
+    if not math.isfinite(number):
+        remedy = "; export with real = 'double'" if math.isfinite(value) else ""
+        raise DomainError(f"{value} has no literal of type {real} in C{remedy}")
+    text = f"{number:.9g}" if real == "float" else f"{number:.17g}"
+    if "." not in text and "e" not in text:
+        text += ".0"
+    return text + ("f" if real == "float" else "")
+
+
+def comment(text: str) -> str:
+    """Return text that cannot end a C comment or break a line or a table.
+
+    Parameters
+    ----------
+    text : str
+        A label or a unit from a user.
+
+    Returns
+    -------
+    str
+        Printable, on one line.
+    """
+    printable = "".join(c if c.isprintable() else " " for c in str(text))
+    for bad, good in (("\\", "/"), ("|", "/"), ("*/", "* /"), ("/*", "/ *"), ("`", "'"), ("??", "? ?")):
+        printable = printable.replace(bad, good)
+    return printable

@@ -1,0 +1,67 @@
+"""The targets: their compilers, flags and emulated machines."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Target:
+    """A processor to compile for."""
+
+    name: str
+    title: str  # in words
+    real: str  # default arithmetic: what the floating-point unit has
+    compiler: str
+    flags: tuple[str, ...] = ()  # of the processor
+    machine: str = ""  # that QEMU emulates; empty for the host
+
+    @property
+    def tools(self) -> str:
+        """What stands before ``ar`` and ``size`` in the tools' names."""
+        return self.compiler.removesuffix("gcc")
+
+
+_ARM = "arm-none-eabi-gcc"
+_ALL = (
+    Target("host", "this computer", "double", "gcc"),
+    Target(
+        "cortex-m3",
+        "Arm Cortex-M3, no floating-point unit",
+        "float",
+        _ARM,
+        ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft"),
+        "mps2-an385",
+    ),
+    Target(
+        "cortex-m4f",
+        "Arm Cortex-M4F, single precision",
+        "float",
+        _ARM,
+        ("-mcpu=cortex-m4", "-mthumb", "-mfpu=fpv4-sp-d16", "-mfloat-abi=hard"),
+        "mps2-an386",
+    ),
+    Target(
+        "cortex-m7",
+        "Arm Cortex-M7, double precision",
+        "double",
+        _ARM,
+        ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-d16", "-mfloat-abi=hard"),
+        "mps2-an500",
+    ),
+    Target(
+        "cortex-m33",
+        "Arm Cortex-M33, single precision",
+        "float",
+        _ARM,
+        ("-mcpu=cortex-m33", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard"),
+        "mps2-an505",
+    ),
+    Target(
+        "rv32imafc",
+        "RISC-V RV32IMAFC, single precision",
+        "float",
+        "riscv64-unknown-elf-gcc",
+        ("-march=rv32imafc", "-mabi=ilp32f", "--specs=picolibc.specs"),
+        "virt",
+    ),
+)
+TARGETS = {target.name: target for target in _ALL}

@@ -1,0 +1,207 @@
+"""The loop: every commit safe whatever the objective wants, known optima reached, and resumed to the same bits."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from problems import double_integrator_problem, scalar_problem, two_input_problem
+from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, RunStatus, UserObjective, Verdict, adapt
+from scpo_ctrl.backup import lqr
+from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
+from scpo_ctrl.history import VERDICTS
+from scpo_ctrl.metrics import MetricOptions
+from scpo_ctrl.models import linear
+from scpo_ctrl.objective import Quadratic
+from scpo_ctrl.policy import Policy
+from scpo_ctrl.scenario import scenarios
+
+
+def distance_problem(target, metrics, d=3):
+    """Return: minimise ‖θ - target‖² subject to the metrics, from zero."""
+    target = np.asarray(target, dtype=float)
+    objective = UserObjective(lambda t: (float((t - target) @ (t - target)), 2 * (t - target)))
+    return FunctionProblem(np.zeros(d), metrics, objective)
+
+
+def ball(thetas):
+    return np.sum(thetas**2, axis=1)[:, None] - 1.0
+
+
+def polytope(thetas):
+    return np.column_stack([thetas.sum(axis=1) - 1, -thetas, thetas - 0.8])
+
+
+@pytest.mark.parametrize("method", ["gradient", "momentum", "adam"])
+def test_optimum_on_a_ball(method):
+    target = np.array([2.0, -1.0, 2.0])
+    result = adapt(distance_problem(target, ball), AdaptOptions(steps=150, method=method))
+    assert result.is_safe() and result.margin() >= 0
+    np.testing.assert_allclose(result.theta, target / 3, atol=2e-3)
+
+
+@pytest.mark.parametrize("solver", ["CLARABEL", "ECOS"])
+def test_optimum_on_a_polytope_that_starts_at_a_vertex(solver):
+    """Every coordinate starts on its bound: c = 0 for half of the metrics, the optimum is (0.8, 0.2, 0)."""
+    pytest.importorskip(solver.lower())
+    result = adapt(distance_problem([3.0, 1.0, -5.0], polytope), AdaptOptions(steps=60, solver=solver))
+    assert result.is_safe()
+    np.testing.assert_allclose(result.theta, [0.8, 0.2, 0.0], atol=2e-3)
+
+
+def test_subspace_directions_reach_the_same_optimum():
+    target = np.zeros(40)
+    target[:4] = 1.0
+    result = adapt(distance_problem(target, ball, d=40), AdaptOptions(steps=150, directions=6))
+    assert result.is_safe()
+    np.testing.assert_allclose(result.theta, target / 2, atol=1e-2)
+    sampled = result.steps * 6
+    assert result.rollouts == 1 + 16 + sampled + np.count_nonzero(result.history.column("delta_norm") > 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_malicious_objective_never_gets_an_unsafe_commit(seed):
+    """The objective pulls straight towards whatever is nearest to unsafe, and lies about its value."""
+    problem, rng = double_integrator_problem((4,), horizon=15, seed=seed), np.random.default_rng(seed)
+    push = rng.normal(size=problem.theta_dim)
+    calls = iter(range(10**6))
+    liar = UserObjective(lambda theta: (-float(next(calls)), push + rng.normal(size=theta.size)))
+    attacked = ControlProblem(problem.policy, problem.scenarios, liar, MetricOptions(contraction=0.99), seed=seed)
+    result = adapt(attacked, AdaptOptions(steps=25))
+    assert result.history.column("committed").sum() > 5
+    assert result.is_safe()
+    assert result.summary()["violations"] == 0
+    assert result.worst_margin() >= 0
+    unsafe = result.history.column("verdict") == VERDICTS.index(Verdict.UNSAFE)
+    assert (result.history.column("margin")[unsafe] < 1e-10).all()
+
+
+def test_certified_mode_needs_no_verification_and_its_bound_holds():
+    target = np.array([2.0, -1.0, 2.0])
+    result = adapt(distance_problem(target, ball), AdaptOptions(steps=200, mode="certified", smoothness=2.0))
+    assert result.is_safe()
+    assert not (result.history.column("verdict") == VERDICTS.index(Verdict.UNSAFE)).any()
+    assert (result.history.column("smoothness_max") == 2.0).all()
+    np.testing.assert_allclose(result.theta, target / 3, atol=5e-3)
+
+
+def test_certified_mode_with_wrong_constants_stops_and_says_so():
+    result = adapt(distance_problem([2.0, 0, 0], ball), AdaptOptions(steps=50, mode="certified", smoothness=0.01, radius=2.0))
+    assert result.status is RunStatus.SMOOTHNESS_TOO_SMALL
+    assert not result.is_safe()
+    assert result.summary()["violations"] == 1
+    with pytest.raises(DomainError, match="certified.*smoothness"):
+        AdaptOptions(mode="certified")
+
+
+def test_linear_policy_finds_the_lqr_gain_where_nothing_binds():
+    """Far from all bounds and over a long horizon, the best linear policy is the LQR of the objective's own weights."""
+    plant = linear([[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]], 0.1, ([-9.0, -9.0], [9.0, 9.0], [-90.0], [90.0]))
+    backup = lqr(plant, [0.1, 0.1], [1.0])
+    batch = scenarios(plant, backup, horizon=150, initial_states=np.eye(2) / 2)
+    problem = ControlProblem(Policy(plant, backup), batch, Quadratic([1.0, 0.3], [0.5]), MetricOptions())
+    result = adapt(problem, AdaptOptions(steps=300, radius=0.3, step_length=3))
+    best = lqr(plant, [1.0, 0.3], [0.5]).K
+    np.testing.assert_allclose(backup.K - result.theta.reshape(1, 2), best, rtol=2e-2)
+
+
+def test_objective_falls_with_every_commit_and_history_adds_up():
+    result = adapt(two_input_problem(3, (3,)), AdaptOptions(steps=10))
+    history = result.history
+    committed = history.column("committed")
+    values = np.append(result.objective_initial, history.column("objective")[committed])
+    assert (np.diff(values) < 0).all() and values[-1] == result.objective_final
+    np.testing.assert_array_equal(history.column("theta")[committed][-1], result.theta)
+    for theta, margin, objective in zip(
+        history.column("theta"), history.column("margin"), history.column("objective"), strict=True
+    ):
+        assert margin == -result.problem.metrics(theta).max()
+        assert objective == result.problem.objective(theta)
+    assert result.summary()["accepted"] + result.summary()["rejected"] == len(history)
+    assert (np.diff(history.column("rollouts")) > 0).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "adam"}, {"directions": 3}], ids=str)
+def test_resumed_runs_give_the_same_bits(options):
+    problem = two_input_problem(2, (3,))
+    whole = adapt(problem, AdaptOptions(steps=8, **options))
+    half = adapt(problem, AdaptOptions(steps=3, **options))
+    resumed = adapt(problem, AdaptOptions(steps=8, **options), resume_from=half)
+    for name, column in whole.history.columns().items():
+        np.testing.assert_array_equal(column, resumed.history.columns()[name], err_msg=name)
+    for name, value in whole.state.items():
+        np.testing.assert_array_equal(value, resumed.state[name], err_msg=name)
+    assert whole.rollouts == resumed.rollouts and whole.steps == resumed.steps == 8
+
+
+def test_a_state_of_another_problem_is_refused():
+    result = adapt(scalar_problem(), AdaptOptions(steps=1))
+    with pytest.raises(RecordError, match="does not fit"):
+        adapt(two_input_problem(2), AdaptOptions(steps=2), resume_from=dataclasses.replace(result, problem=two_input_problem(2)))
+
+
+def test_a_monitor_sees_every_step_and_can_stop():
+    seen = []
+    result = adapt(
+        scalar_problem(), AdaptOptions(steps=9), monitor=lambda state: seen.append(state.step) or state.step == 4
+    )
+    assert seen == [1, 2, 3, 4]
+    assert result.status is RunStatus.INTERRUPTED and result.steps == 4
+
+
+def test_a_run_at_its_optimum_converges():
+    result = adapt(distance_problem([0.0, 0.0, 0.0], ball), AdaptOptions(steps=100, patience=3))
+    assert result.status is RunStatus.CONVERGED
+    assert result.steps == 3
+    assert (result.history.column("verdict") == VERDICTS.index(Verdict.NO_STEP)).all()
+
+
+def test_an_unsafe_start_names_the_worst_metric():
+    with pytest.raises(UnsafeStartError, match="second is exceeded by 0.5"):
+        adapt(FunctionProblem(np.zeros(1), lambda t: t * 0 + [[-1.0, 0.5]], UserObjective(lambda t: (0.0, t)), labels=("first", "second")))
+    with pytest.raises(UnsafeStartError, match="metric 0"):
+        adapt(FunctionProblem(np.zeros(1), lambda t: t * np.nan, UserObjective(lambda t: (0.0, t))))
+
+
+def test_a_metric_that_diverges_beyond_the_region_is_never_committed():
+    def cliff(thetas):
+        return np.where(thetas[:, :1] > 0.4, np.nan, thetas[:, :1] - 1)
+
+    result = adapt(distance_problem([2.0, 0, 0], cliff), AdaptOptions(steps=1))
+    assert result.is_safe()
+    assert 0 < result.theta[0] <= 0.4
+    assert (result.history.column("verdict") == VERDICTS.index(Verdict.NOT_FINITE)).any()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "objective", "error", "words"),
+    [
+        (lambda t: 1 / 0, lambda t: (0.0, t), EvaluationError, "metrics raised ZeroDivisionError"),
+        (lambda t: np.zeros(3), lambda t: (0.0, t), DimensionError, r"expected \(K, m\)"),
+        (lambda t: -np.ones((len(t), 1)), lambda t: 1 / 0, EvaluationError, "objective raised ZeroDivisionError"),
+        (lambda t: -np.ones((len(t), 1)), lambda t: (0.0, np.zeros(9)), DimensionError, "gradient has shape"),
+        (lambda t: -np.ones((len(t), 1)), lambda t: (np.nan, t), EvaluationError, "objective is nan"),
+        (lambda t: -np.ones((len(t), 1)), lambda t: (0.0, t * np.inf), EvaluationError, "gradient.*not finite"),
+    ],
+)
+def test_functions_of_the_user_that_fail_are_named(metrics, objective, error, words):
+    with np.errstate(invalid="ignore"), pytest.raises(error, match=words):
+        adapt(FunctionProblem(np.zeros(2), metrics, UserObjective(objective)), AdaptOptions(steps=2))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("steps", -1), ("steps", 2.5), ("seed", -1), ("radius", 0), ("sampling_radius", 2.0), ("mode", "trust"), ("tries", 0),
+     ("method", "newton"), ("solver", "OSQP"), ("growth", 1.0), ("decay", 1.0), ("momentum", -0.1), ("metric_error", np.nan),
+     ("directions", -1), ("smoothness", 0.0), ("patience", 0), ("step_length", True)],
+)  # fmt: skip
+def test_options_out_of_range_are_named(option, value):
+    with pytest.raises(DomainError, match=option):
+        AdaptOptions(**{option: value})
+
+
+def test_no_metric_varies_and_no_metric_at_all():
+    free = distance_problem([1.0, 2.0, 3.0], lambda t: np.zeros((len(t), 0)))
+    result = adapt(free, AdaptOptions(steps=60))
+    np.testing.assert_allclose(result.theta, [1, 2, 3], atol=1e-4)
+    assert result.margin() == np.inf

@@ -1,0 +1,98 @@
+"""The local safe region: (E2)-(E4) on functions whose smoothness is known."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scpo_ctrl import AdaptOptions, FunctionProblem, UserObjective
+from scpo_ctrl.errors import EvaluationError
+from scpo_ctrl.region import directions, first_smoothness, sample_region
+
+
+def smooth_problem(seed, d=6, m=5):
+    """Return metrics 0.5 θ'Aθ + sin(b'θ) + c with exact smoothness constants and gradients."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(m, d, d))
+    A = (A + A.transpose(0, 2, 1)) / 2
+    b, c = rng.normal(size=(m, d)), -rng.uniform(1, 2, m)
+    L = np.abs(np.linalg.eigvalsh(A)).max(axis=1) + np.sum(b**2, axis=1)
+
+    def metrics(thetas):
+        return 0.5 * np.einsum("ki,mij,kj->km", thetas, A, thetas) + np.sin(thetas @ b.T) + c
+
+    def gradients(theta):
+        return A @ theta + np.cos(b @ theta)[:, None] * b
+
+    problem = FunctionProblem(np.zeros(d), metrics, UserObjective(lambda theta: (0.0, np.zeros(d))))
+    return problem, gradients, L, rng
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.sampled_from([0, 3]), st.floats(1e-4, 0.5))
+def test_error_of_sampled_gradients_and_upper_bound_hold(seed, count, sigma):
+    problem, gradients, L, rng = smooth_problem(seed)
+    theta, step = 0.1 * rng.normal(size=6), rng.normal(size=6)
+    options = AdaptOptions(sampling_radius=sigma, radius=1.0)
+    D = directions(step, np.zeros((0, 6)), count, rng)
+    g = problem.metrics(theta)
+    region = sample_region(problem, theta, g, np.full(g.size, 1e-14), D, options)
+    cone = region.cone(step, L)
+    true = gradients(theta) if D is None else gradients(theta) @ D.T
+    assert (np.linalg.norm(cone.G - true, axis=1) <= cone.e).all()  # (E3)
+    alphas = rng.normal(size=(50, cone.u.size))
+    alphas *= (rng.uniform(size=50) / np.linalg.norm(alphas, axis=1))[:, None]
+    for alpha in alphas:  # (E4); c is at most 0, so only metrics below 0 are covered by it
+        reached = problem.metrics(theta + region.step(alpha))
+        assert (reached <= np.maximum(cone.bound(alpha), cone.bound(alpha) - cone.c + g) + 1e-12).all()
+        shown = region.shown_smoothness(alpha, reached)
+        assert (shown <= L * (1 + 1e-9)).all()
+        again = region.cone(step, shown)
+        assert (reached <= again.bound(alpha) + g - cone.c + 1e-9).all()  # the smallest L that would have done
+
+
+def test_sampling_error_with_noisy_metrics_stays_inside_its_bound():
+    problem, gradients, L, rng = smooth_problem(3)
+    noise, theta = 1e-6, np.zeros(6)
+    noisy = FunctionProblem(
+        theta, lambda thetas: problem.metrics(thetas) + rng.uniform(-noise, noise, (len(thetas), 5)), problem._objective
+    )
+    for sigma in (1e-5, 2 * np.sqrt(noise / L.max()), 0.3):
+        region = sample_region(
+            noisy, theta, noisy.metrics(theta), np.full(5, noise), None, AdaptOptions(sampling_radius=sigma)
+        )
+        cone = region.cone(np.ones(6), L)
+        assert (np.linalg.norm(cone.G - gradients(theta), axis=1) <= cone.e).all()
+
+
+def test_directions_are_orthonormal_and_never_lose_the_step():
+    rng = np.random.default_rng(0)
+    step, normals = rng.normal(size=40), rng.normal(size=(10, 40))
+    D = directions(step, normals, 12, rng)
+    np.testing.assert_allclose(D @ D.T, np.eye(12), atol=1e-12)
+    np.testing.assert_allclose(D.T @ (D @ step), step, atol=1e-12)
+    kept = normals[:5]  # half of the directions at the most, so that random ones remain
+    np.testing.assert_allclose(kept @ D.T @ D, kept, atol=1e-10)
+    assert directions(step, normals, 0, rng) is None
+    assert directions(step, normals, 40, rng) is None
+
+
+def test_first_smoothness_of_quadratics_is_a_multiple_of_their_curvature():
+    d, curvature = 4, np.array([0.0, 2.0, 50.0])
+    problem = FunctionProblem(
+        np.zeros(d), lambda t: curvature / 2 * np.sum(t**2, axis=1)[:, None] - 1, UserObjective(lambda t: (0.0, t))
+    )
+    options = AdaptOptions(growth=2.0)
+    L, evaluations = first_smoothness(problem, np.zeros(d), -np.ones(3), options, np.random.default_rng(0))
+    np.testing.assert_allclose(L, np.maximum(2.0 * curvature, 1e-9), rtol=1e-9)
+    assert evaluations > 0
+    given_L, none = first_smoothness(problem, np.zeros(d), -np.ones(3), AdaptOptions(smoothness=7.0), None)
+    assert (given_L == 7).all() and none == 0
+
+
+def test_a_metric_that_is_not_finite_near_a_safe_policy_is_an_error():
+    problem = FunctionProblem(
+        np.zeros(2), lambda t: np.where(t[:, :1] > 0, np.nan, -1.0), UserObjective(lambda t: (0.0, t))
+    )
+    with pytest.raises(EvaluationError, match="sampling_radius"):
+        sample_region(problem, np.zeros(2), -np.ones(1), np.zeros(1), None, AdaptOptions())
