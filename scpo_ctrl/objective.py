@@ -9,8 +9,10 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.errors import DimensionError, ProblemFileError
+from scpo_ctrl.compiled import StackFunction, compile_functions
+from scpo_ctrl.errors import DimensionError, EvaluationError, ProblemFileError
 from scpo_ctrl.models import Plant
+from scpo_ctrl.policy import Policy
 from scpo_ctrl.validate import as_array, as_scalar
 
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
@@ -107,6 +109,39 @@ class Imitation:
         data = np.array(rows)
         return cls(data[:, :nx], data[:, nx:])
 
+    def compiled(self, policy: Policy) -> tuple[StackFunction, StackFunction]:
+        """Return value and (value, gradient) over all rows of the data, compiled for a policy.
+
+        Parameters
+        ----------
+        policy : Policy
+
+        Returns
+        -------
+        value, value_and_gradient : StackFunction
+
+        Raises
+        ------
+        DimensionError
+            If the data does not fit the plant.
+        """
+        nx, nu = policy.plant.nx, policy.plant.nu
+        if self.x.shape[1] != nx or self.u.shape[1] != nu:
+            raise DimensionError(
+                f"imitation data has {self.x.shape[1]} states and {self.u.shape[1]} inputs, the plant {nx} and {nu}"
+            )
+        x, u, theta = ca.SX.sym("x", nx), ca.SX.sym("u", nu), ca.SX.sym("theta", policy.theta_dim)
+        error = ca.Function("error", [x, u, theta], [ca.sumsqr(policy.command(x, theta) - u)])
+        rows = len(self.x)
+        point, xs, us = ca.MX.sym("theta", policy.theta_dim), ca.MX.sym("x", nx, rows), ca.MX.sym("u", nu, rows)
+        mean = ca.sum2(error.map("errors", "serial", rows, [2], [])(xs, us, point)) / rows
+        functions = [
+            ca.Function("imitation", [point, xs, us], [mean]),
+            ca.Function("imitation_gradient", [point, xs, us], [mean, ca.gradient(mean, point)]),
+        ]
+        value, gradient = (StackFunction(f, [self.x.T, self.u.T]) for f in compile_functions(functions))
+        return value, gradient
+
 
 @dataclass(frozen=True)
 class UserObjective:
@@ -136,6 +171,34 @@ class UserObjective:
             return float(value), np.array(gradient)[:, 0]
 
         return cls(value_and_gradient)
+
+    def oracle(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return value and gradient, with every failure of the user's function named.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        value : float
+        gradient : numpy.ndarray, shape (d,)
+
+        Raises
+        ------
+        EvaluationError
+            If the function raises.
+        DimensionError
+            If the gradient has the wrong shape.
+        """
+        try:
+            value, gradient = self.function(theta)
+            value, gradient = float(value), np.asarray(gradient, dtype=float)
+        except Exception as error:
+            raise EvaluationError(f"the objective raised {type(error).__name__}: {error}") from error
+        if gradient.shape != theta.shape:
+            raise DimensionError(f"the objective's gradient has shape {gradient.shape}, expected {theta.shape}")
+        return value, gradient
 
 
 Objective = Quadratic | Imitation | UserObjective

@@ -203,7 +203,7 @@ class ControlProblem(Problem):
         stage = objective.stage if isinstance(objective, Quadratic) else None
         self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, stage)
         self.rollouts_per_theta = scenarios.count
-        self._imitation = _imitation(policy, objective) if isinstance(objective, Imitation) else None
+        self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
     @property
     def plant(self) -> Plant:
@@ -258,14 +258,14 @@ class ControlProblem(Problem):
 
     def _value(self, theta: np.ndarray) -> float:
         if isinstance(self._objective, UserObjective):
-            return _user_oracle(self._objective, theta)[0]
+            return self._objective.oracle(theta)[0]
         if self._imitation is not None:
             return float(self._imitation[0](theta[None])[0][0, 0])
         return float(self.rollouts.evaluate(theta[None])[1][0, 0])
 
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
         if isinstance(self._objective, UserObjective):
-            return _user_oracle(self._objective, theta)[1]
+            return self._objective.oracle(theta)[1]
         oracle = self._imitation[1] if self._imitation is not None else self.rollouts.gradient
         assert oracle is not None
         return oracle(theta[None])[1][0]
@@ -364,38 +364,7 @@ class FunctionProblem(Problem):
         return values
 
     def _value(self, theta: np.ndarray) -> float:
-        return _user_oracle(self._objective, theta)[0]
+        return self._objective.oracle(theta)[0]
 
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
-        return _user_oracle(self._objective, theta)[1]
-
-
-def _user_oracle(objective: UserObjective, theta: np.ndarray) -> tuple[float, np.ndarray]:
-    try:
-        value, gradient = objective.function(theta)
-        value, gradient = float(value), np.asarray(gradient, dtype=float)
-    except Exception as error:
-        raise EvaluationError(f"the objective raised {type(error).__name__}: {error}") from error
-    if gradient.shape != theta.shape:
-        raise DimensionError(f"the objective's gradient has shape {gradient.shape}, expected {theta.shape}")
-    return value, gradient
-
-
-def _imitation(policy: Policy, data: Imitation) -> tuple[StackFunction, StackFunction]:
-    """Compiled value and (value, gradient) of the imitation error over all rows of the data."""
-    nx, nu = policy.plant.nx, policy.plant.nu
-    if data.x.shape[1] != nx or data.u.shape[1] != nu:
-        raise DimensionError(
-            f"imitation data has {data.x.shape[1]} states and {data.u.shape[1]} inputs, the plant {nx} and {nu}"
-        )
-    x, u, theta = ca.SX.sym("x", nx), ca.SX.sym("u", nu), ca.SX.sym("theta", policy.theta_dim)
-    error = ca.Function("error", [x, u, theta], [ca.sumsqr(policy.command(x, theta) - u)])
-    rows = len(data.x)
-    point, xs, us = ca.MX.sym("theta", policy.theta_dim), ca.MX.sym("x", nx, rows), ca.MX.sym("u", nu, rows)
-    mean = ca.sum2(error.map("errors", "serial", rows, [2], [])(xs, us, point)) / rows
-    functions = [
-        ca.Function("imitation", [point, xs, us], [mean]),
-        ca.Function("imitation_gradient", [point, xs, us], [mean, ca.gradient(mean, point)]),
-    ]
-    value, gradient = (StackFunction(f, [data.x.T, data.u.T]) for f in compile_functions(functions))
-    return value, gradient
+        return self._objective.oracle(theta)[1]

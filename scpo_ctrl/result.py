@@ -60,8 +60,8 @@ class Result:
         -------
         float
         """
-        committed = self.history.column("margin")[self.history.column("committed")]
-        return float(min(self.margin_initial, np.min(committed, initial=np.inf)))
+        margins = np.append(self.margin_initial, self.history.column("margin")[self.history.column("committed")])
+        return float(np.min(np.nan_to_num(margins, nan=-np.inf, posinf=np.inf)))
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``result.json``.
