@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
 
 test: $(VENV)/.test tools
-	$(BIN)/pytest -n 2
+	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -4,11 +4,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.linear import double_integrator, linear
 from scpo_ctrl.models.plant import Plant, from_statespace, to_statespace
-
-from scpo_ctrl.errors import DomainError
 
 ZOO: dict[str, Callable[..., Plant]] = {"double_integrator": double_integrator}
 

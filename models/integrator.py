@@ -1,9 +1,9 @@
 """Runge-Kutta discretisation of continuous plants, the input held over a sample."""
 
 import casadi as ca
-from scpo_ctrl.models.plant import Plant
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.validate import as_count, as_scalar
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
-from scpo_ctrl.models.plant import Plant
 
 from scpo_ctrl.errors import DimensionError
+from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.validate import as_array, as_scalar
 
 Bounds = tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]

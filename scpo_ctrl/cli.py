@@ -1,28 +1,32 @@
 """The command line."""
 
+import contextlib
+import io
 import json
+import math
+import os
 import signal
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from scpo_ctrl import __version__
 from scpo_ctrl.adapt import adapt
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.config import ProblemFile, read_problem_file
 from scpo_ctrl.display import Display
-from scpo_ctrl.errors import ScpoError
+from scpo_ctrl.errors import OutputError, RecordError, ScpoError
+from scpo_ctrl.folder import RunFolder
 from scpo_ctrl.models import ZOO, make_plant
-from scpo_ctrl.record import RunFolder, load_result
+from scpo_ctrl.record import load_result
 from scpo_ctrl.result import Result
 from scpo_ctrl.state import State
 from scpo_ctrl.status import RunStatus
@@ -30,40 +34,61 @@ from scpo_ctrl.verify import verify as verify_record
 
 _SAVE_EVERY = 2.0  # s between saves of a running run, and at least 20 times what a save takes
 _FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
+_SHOWN = 3  # faults named in one line
 
+_path = click.Path(path_type=Path, readable=False)  # what cannot be read is reported by what reads it
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
-_run = click.argument("run", type=click.Path(path_type=Path))
+_run = click.argument("run", type=_path)
 _target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
 _real = click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
 
 
 def main() -> None:
     """Run the command line; every mistake of the user ends in one line on stderr, never in a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail("interrupted", 1)
+        status = _invoke()
+        sys.stdout.flush()
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "scpo-ctrl"
+        _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2)
     except click.ClickException as error:
         _fail(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; `--resume` goes on from the last complete state, if one was saved", 1)
     except ScpoError as error:
         _fail(str(error), error.exit_status)
     except BrokenPipeError:
-        sys.stderr.close()
+        _discard_stdout()
         sys.exit(1)
     except OSError as error:
-        _fail(f"{error.filename or 'output'}: {error.strerror or error}", 2)
+        if not error.filename:
+            _discard_stdout()
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 2)
+    except MemoryError:
+        _fail("not enough memory; lower [scenarios] count or horizon, or [policy] hidden", 1)
     else:
-        sys.exit(status if isinstance(status, int) else 0)
+        sys.exit(status)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _invoke() -> int:
+    try:
+        with cli.make_context("scpo-ctrl", sys.argv[1:]) as context:
+            status = cli.invoke(context)
+    except click.exceptions.Exit as done:  # --help, --version
+        status = done.exit_code
+    return status if isinstance(status, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
 @click.version_option(__version__)
 def cli() -> None:
     """Safe online adaptation of controllers (SCPO), from a plant model to C on a microcontroller."""
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
+@click.option("--out", type=_path, default=Path("runs/demo"), show_default=True)
 @_json
 def demo(out: Path, as_json: bool) -> int:
     """Run the main job on the double integrator: adapt, verify, report, export C, replay it."""
@@ -72,7 +97,8 @@ def demo(out: Path, as_json: bool) -> int:
 
     with as_file(files("scpo_ctrl") / "data" / "double_integrator.toml") as path:
         file = read_problem_file(path)
-    result = _adapt(file, RunFolder(out, file, overwrite=True), None, as_json)
+    with RunFolder(out, file, overwrite=_is_demo(out, file)) as folder:
+        result = _adapt("the demo", file, folder, None, as_json)
     if result.status in _FAILED:
         return _finish(result, out, as_json)
     checked = verify_record(out)
@@ -85,10 +111,10 @@ def demo(out: Path, as_json: bool) -> int:
 
 
 @cli.command("adapt")
-@click.argument("problem", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="RUN folder to write.")
-@click.option("--steps", type=int, help="Number of first-order steps, instead of [adapt] steps.")
-@click.option("--seed", type=int, help="Seed of the initial parameters, instead of [adapt] seed.")
+@click.argument("problem", type=_path)
+@click.option("--out", type=_path, required=True, help="RUN folder to write.")
+@click.option("--steps", type=click.IntRange(0), help="Number of first-order steps, instead of [adapt] steps.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the initial parameters, instead of [adapt] seed.")
 @click.option("--resume", is_flag=True, help="Go on from the last complete state in RUN.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in RUN.")
 @_json
@@ -96,11 +122,16 @@ def adapt_command(
     problem: Path, out: Path, steps: int | None, seed: int | None, resume: bool, overwrite: bool, as_json: bool
 ) -> int:
     """Adapt the policy of PROBLEM.toml; every committed policy is safe."""
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
     file = read_problem_file(problem, steps=steps, seed=seed)
     if resume and (out / "history.npz").exists():
-        folder = RunFolder.resumed(out, file)
-        return _finish(_adapt(file, folder, load_result(out), as_json), out, as_json)
-    return _finish(_adapt(file, RunFolder(out, file, overwrite=overwrite), None, as_json), out, as_json)
+        folder, earlier = RunFolder.resumed(out, file)
+    else:  # nothing to go on from: an earlier process may have ended within its first save
+        folder, earlier = RunFolder(out, file, overwrite=overwrite or resume), None
+    with folder:
+        result = _adapt(str(problem), file, folder, earlier, as_json)
+    return _finish(result, out, as_json)
 
 
 @cli.command("verify")
@@ -110,18 +141,19 @@ def verify_command(run: Path, as_json: bool) -> int:
     """Re-check the record of RUN from its files alone."""
     checked = verify_record(run)
     if as_json:
-        click.echo(json.dumps({"passed": checked.passed, **asdict(checked)}))
+        _print_json({"passed": checked.passed, **asdict(checked)})
     else:
         _say(f"{run}: {checked.policies} committed policies, {checked.scenarios} scenarios, {checked.metrics} metrics")
         _say(f"worst margin {checked.worst_margin:.3g}, violations {checked.violations}: {_verdict(checked.passed)}")
-    for fault in checked.faults:
-        click.echo(f"scpo-ctrl: {run}: {fault}", err=True)
-    return 0 if checked.passed else 1
+    if not checked.passed:
+        more = f"; and {len(checked.faults) - _SHOWN} more (see --json)" if len(checked.faults) > _SHOWN else ""
+        _fail(f"{run}: {'; '.join(checked.faults[:_SHOWN])}{more}", 1)
+    return 0
 
 
 @cli.command("export")
 @_run
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write the C to.")
+@click.option("--out", type=_path, required=True, help="Folder to write the C to.")
 @_target
 @_real
 @click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
@@ -132,14 +164,10 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
 
     exported = export(load_result(run), out, target=target, real=real, prefix=prefix)
     if as_json:
-        listed = {"path": str(exported.path), "files": [str(name) for name in exported.files]}
-        click.echo(
-            json.dumps({**listed, "target": exported.target, "real": exported.real, "resources": exported.resources})
-        )
+        _print_json(exported.summary())
     else:
-        _say(
-            f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}; see README.md there"
-        )
+        _say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
+        _say(f"margin of the exported parameters {exported.margin:.3g}; README.md there says how to call it")
     return 0
 
 
@@ -151,7 +179,10 @@ def report_command(run: Path, as_json: bool) -> int:
     from scpo_ctrl.report import write_report  # noqa: PLC0415  matplotlib is slow to import
 
     write_report(load_result(run), run / "report.html")
-    click.echo(json.dumps({"report": str(run / "report.html")}) if as_json else str(run / "report.html"))
+    if as_json:
+        _print_json({"report": str(run / "report.html")})
+    else:
+        _say(str(run / "report.html"))
     return 0
 
 
@@ -165,37 +196,50 @@ def plants(as_json: bool) -> int:
             name: {"nx": p.nx, "nu": p.nu, "dt": p.dt, "parameters": list(p.p_labels), "source": p.source}
             for name, p in zoo.items()
         }
-        click.echo(json.dumps(rows))
+        _print_json(rows)
     else:
         for name, plant in zoo.items():
             states, inputs = (
                 ", ".join(f"{label} [{unit}]" for label, unit in zip(*pair, strict=True))
                 for pair in ((plant.x_labels, plant.x_units), (plant.u_labels, plant.u_units))
             )
-            click.echo(f"{name}: states {states}; inputs {inputs}; dt {plant.dt:g} s; {plant.source}")
+            _say(f"{name}: states {states}; inputs {inputs}; dt {plant.dt:g} s; {plant.source}")
     return 0
 
 
-def _adapt(file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:
-    """Adapt with a progress display, saving the state now and then; write the report at the end."""
-    from scpo_ctrl.report import write_report  # noqa: PLC0415
+def _is_demo(out: Path, file: ProblemFile) -> bool:
+    """Whether an earlier demo, and not another run, is in the folder."""
+    try:
+        earlier = tomllib.loads((out / "problem.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(earlier.get("plant") == file.tables["plant"])
 
-    saved = time.monotonic()
-    pause = _SAVE_EVERY
+
+def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:
+    """Adapt with a progress display, saving the state at once and then now and then; write the report at the end."""
+    from scpo_ctrl.report import write_report  # noqa: PLC0415  matplotlib is slow to import
+
+    due = -math.inf
     with _stop_requests() as stop, Display(file.options.steps, quiet=quiet) as display:
 
         def monitor(state: State) -> bool:
-            nonlocal saved, pause
-            display.show(state)
-            if time.monotonic() - saved > pause:
-                began = time.monotonic()
+            nonlocal due
+            began = time.monotonic()
+            if began >= due:
                 folder.save(state.result())
-                saved = time.monotonic()
-                pause = max(_SAVE_EVERY, 20 * (saved - began))
+                ended = time.monotonic()
+                due = ended + max(_SAVE_EVERY, 20 * (ended - began))
+            display.show(state)
             return stop()
 
-        result = adapt(file.problem, file.options, resume_from=earlier, monitor=monitor)
-    folder.save(result)
+        try:
+            result = adapt(file.problem, file.options, resume_from=earlier, monitor=monitor)
+        except OutputError:
+            raise
+        except ScpoError as error:
+            raise type(error)(f"{folder.path if isinstance(error, RecordError) else name}: {error}") from error
+        folder.save(result)
     write_report(result, folder.path / "report.html")
     return result
 
@@ -210,7 +254,8 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        click.echo("scpo-ctrl: stopping after this step; once more to stop at once", err=True)
+        with contextlib.suppress(OSError):  # not through sys.stderr, which this may interrupt
+            os.write(2, b"scpo-ctrl: stopping after this step; once more to stop at once\n")
 
     earlier = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -223,19 +268,13 @@ def _stop_requests() -> Iterator[Callable[[], bool]]:
 def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] | None = None, ok: bool = True) -> int:
     summary = result.summary() | {"run": str(out)} | (extra or {})
     if as_json:
-        click.echo(json.dumps(summary))
+        _print_json(summary)
     else:
-        table = Table(show_header=False, box=None, pad_edge=False)
-        kept = "accepted {accepted}, rejected {rejected}, of {steps} steps".format(**summary)
-        for key, value in (
-            ("status", f"{summary['status']}: {summary['advice']}"),
-            ("objective", f"{result.objective_initial:.4g} -> {result.objective_final:.4g}"),
-            ("tries", kept),
-            ("safety", f"{summary['violations']} violations, worst margin {summary['worst_margin']:.3g}"),
-            ("results", f"{out}/ (report.html, result.json, history.npz)"),
-        ):
-            table.add_row(key, value)
-        Console(soft_wrap=True).print(table)
+        _say(f"status     {summary['status']}: {summary['advice']}")
+        _say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
+        _say("tries      accepted {accepted}, rejected {rejected}, in {steps} steps".format(**summary))
+        _say(f"safety     {summary['violations']} violations, worst margin {summary['worst_margin']:.3g}")
+        _say(f"results    {out}/ (report.html, result.json, history.npz)")
     return 1 if result.status in _FAILED or summary["violations"] or not ok else 0
 
 
@@ -247,6 +286,25 @@ def _say(text: str) -> None:
     click.echo(text)
 
 
-def _fail(message: str, status: int) -> None:
+def _print_json(value: Any) -> None:
+    _say(json.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Return plain data with null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _discard_stdout() -> None:
+    """Nobody reads on: what is still buffered would fail once more when the interpreter ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, status: int) -> NoReturn:
     click.echo(f"scpo-ctrl: {' '.join(message.split())}", err=True)
     sys.exit(status)

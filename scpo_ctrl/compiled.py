@@ -28,7 +28,11 @@ def find_compiler() -> list[str] | None:
     list of str or None
         ``$CC`` if it is set, else the first of cc, gcc and clang on the path.
     """
-    candidates = [shlex.split(os.environ["CC"])] if os.environ.get("CC", "").strip() else [["cc"], ["gcc"], ["clang"]]
+    wanted = os.environ.get("CC", "").strip()
+    try:
+        candidates = [shlex.split(wanted)] if wanted else [["cc"], ["gcc"], ["clang"]]
+    except ValueError:  # an unclosed quotation mark: no such program either
+        return None
     return next((command for command in candidates if shutil.which(command[0])), None)
 
 
@@ -91,7 +95,7 @@ def _compile(compiler: list[str], source: str, library: Path) -> None:
         c_file.write_text(source, encoding="utf-8")
         command = [*compiler, *FLAGS, str(c_file), "-o", str(built), "-lm"]
         run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode != 0:
+        if run.returncode != 0 or not built.exists():
             first = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
             raise CompilerError(
                 f"{shlex.join(compiler)} failed on generated code ({first[0]}); set CC to a C99 compiler"

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from scpo_ctrl.backup import Backup, lqr
-from scpo_ctrl.errors import DomainError, ProblemFileError, ScpoError
+from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.models import ZOO, Plant, linear, make_plant
 from scpo_ctrl.objective import Imitation, Objective, Quadratic
@@ -212,15 +211,22 @@ def _kind(table: Table, known: tuple[str, ...]) -> str:
 
 def _linear_plant(table: Table) -> Plant:
     _known(table, LINEAR_KEYS, ("kind", *LINEAR_LABELS))
-    x_min, x_max, u_min, u_max = (as_array(key, table[key], (None,)) for key in BOUNDS)
+    A = as_array("A", table["A"], (None, None))
+    if A.shape[0] != A.shape[1]:
+        raise DimensionError(f"A has shape {A.shape}, expected a square matrix")
+    B = as_array("B", table["B"], (len(A), None))
+    if not B.shape[1]:
+        raise DimensionError("B has no columns, expected one for each input")
+    sizes = (len(A), len(A), B.shape[1], B.shape[1])
+    x_min, x_max, u_min, u_max = (as_array(key, table[key], (n,)) for key, n in zip(BOUNDS, sizes, strict=True))
     if not isinstance(table.get("name", ""), str):
-        raise DomainError(f"name is {table['name']!r}, expected a text")
+        raise DomainError(f"name is {table['name']!r}, expected a string")
     for key in LINEAR_LABELS[1:]:
         labels = table.get(key, [])
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            raise DomainError(f"{key} is {labels!r}, expected a list of texts")
+            raise DomainError(f"{key} is {labels!r}, expected a list of strings")
     labels = {key: table[key] for key in LINEAR_LABELS if key in table}
-    plant = linear(table["A"], table["B"], table["dt"], (x_min, x_max, u_min, u_max), **labels)
+    plant = linear(A, B, table["dt"], (x_min, x_max, u_min, u_max), **labels)
     table["name"] = plant.name
     table |= {key: list(getattr(plant, key)) for key in LINEAR_LABELS[1:]}
     return plant
@@ -257,7 +263,7 @@ def _scenarios(plant: Plant, backup: Backup, table: Table) -> Scenarios:
             f"parameters is {table['parameters']!r}, expected a table of ranges such as {{ mass = [0.5, 1.5] }}"
         )
     if ("count" in table) == ("initial_states" in table):
-        raise ProblemFileError("needs either count (and level) or initial_states, not both")
+        raise ProblemFileError("give either count (and level) or initial_states, not both")
     _check_size(plant, table)
     if "count" in table:
         table.setdefault("level", 0.8)
@@ -271,7 +277,7 @@ def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
         Q, R = as_array("Q", table["Q"], (plant.nx,)), as_array("R", table["R"], (plant.nu,))
         return Quadratic(Q, R)
     _known(table, ("kind", "csv"))
-    if not isinstance(table["csv"], str) or not table["csv"]:
+    if not isinstance(table["csv"], str) or not table["csv"] or "\0" in table["csv"]:
         raise ProblemFileError(f"csv is {table['csv']!r}, expected the name of a file")
     return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
 

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -96,14 +97,16 @@ class Imitation:
         """
         names = [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)]
         try:
-            with Path(path).open(newline="", encoding="utf-8") as file:
+            with Path(path).open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file, strict=True, skipinitialspace=True)
-                missing = [name for name in names if name not in (reader.fieldnames or [])]
-                if missing:
-                    raise ProblemFileError(f"{path}: column {missing[0]!r} is missing; expected {', '.join(names)}")
-                rows = [[_number(path, reader.line_num, name, row[name]) for name in names] for row in reader]
+                wrong = next((name for name in names if (reader.fieldnames or []).count(name) != 1), None)
+                if wrong:
+                    how = "there more than once" if wrong in (reader.fieldnames or []) else "missing"
+                    raise ProblemFileError(f"{path}: column {wrong!r} is {how}; expected {', '.join(names)}")
+                rows = [_row(path, reader.line_num, names, row) for row in reader]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ProblemFileError(f"{path}: cannot be read as CSV: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ProblemFileError(f"{path}: cannot be read as CSV: {reason}") from error
         if not rows:
             raise ProblemFileError(f"{path}: no data below the header; give at least one row")
         data = np.array(rows)
@@ -202,6 +205,12 @@ class UserObjective:
 
 
 Objective = Quadratic | Imitation | UserObjective
+
+
+def _row(path: str | Path, line: int, names: list[str], row: dict[str | None, Any]) -> list[float]:
+    if None in row:
+        raise ProblemFileError(f"{path}: line {line} has more entries than the header; write numbers with a dot")
+    return [_number(path, line, name, row[name]) for name in names]
 
 
 def _number(path: str | Path, line: int, name: str, text: ArrayLike) -> float:

@@ -302,7 +302,13 @@ class FunctionProblem(Problem):
 
     @classmethod
     def from_casadi(
-        cls, theta: ca.SX, objective: ca.SX, metrics: ca.SX, theta_initial: ArrayLike, *, labels: tuple[str, ...] = ()
+        cls,
+        theta: ca.SX | ca.MX,
+        objective: ca.SX | ca.MX,
+        metrics: ca.SX | ca.MX,
+        theta_initial: ArrayLike,
+        *,
+        labels: tuple[str, ...] = (),
     ) -> "FunctionProblem":
         """Make a problem from CasADi expressions of θ, compiled where a compiler is there.
 

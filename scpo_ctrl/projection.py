@@ -22,7 +22,7 @@ _REPAIR_TRIES = 16
 _ROUNDS = 50  # working sets tried before the answer is only repaired
 _ENTERING = 40  # constraints that may enter the working set in a round
 # Relative to the size of a constraint's terms. The solver gets constraints tightened by more than its own error, so
-# that the repair, which can only shorten a step, hardly ever has to: next to an active c = 0 it would shorten it to zero.
+# that the repair, which can only shorten a step, hardly ever has to: next to an active c = 0 it would leave nothing.
 _TIGHTENED, _VIOLATED, _ACTIVE, _SLACK = 1e-10, -0.5e-10, -1e-6, -1e-4
 
 
@@ -79,7 +79,7 @@ class Cone:
         """
         norm, eps = float(np.linalg.norm(alpha)), np.finfo(float).eps * (alpha.size + 8)
         terms = np.abs(self.c) + np.abs(self.G) @ np.abs(alpha) + self.e * norm + self.L / 2 * norm**2
-        return norm * (1 + eps) <= self.r and bool((self.bound(alpha) + eps * terms <= 0).all())
+        return bool(norm * (1 + eps) <= self.r and (self.bound(alpha) + eps * terms <= 0).all())
 
     def rows(self, keep: np.ndarray) -> "Cone":
         """Return the same problem with some of the constraints.

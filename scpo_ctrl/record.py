@@ -1,14 +1,14 @@
-"""The RUN folder: atomic writes, and a history from which a run is resumed and re-verified."""
+"""What a RUN folder holds: atomic writes, the arrays of a history, their digest, and loading them again."""
 
 import contextlib
-import csv
+import errno
 import hashlib
-import io
 import json
 import os
-import shutil
-import tempfile
+import re
+import secrets
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from scpo_ctrl.history import History
 from scpo_ctrl.result import Result
 from scpo_ctrl.status import RunStatus
 
-FILES = ("problem.toml", "result.json", "history.npz", "theta.npy", "report.html", "imitation.csv")
 _STATE = "state_"
+_STAGED = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")  # files on their way, which a killed process may leave
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -38,140 +38,77 @@ def write_atomic(path: Path, data: bytes) -> None:
     OutputError
         If it cannot be written; no temporary file is left.
     """
-    name = None
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written: {error.strerror}; free space or choose another --out") from error
+    write_together({path: data})
 
 
-class RunFolder:
-    """A RUN folder being written. It is made by the first save; a first save that fails leaves nothing behind.
+def write_together(files: dict[Path, bytes], *, remove: Iterable[Path] = ()) -> None:
+    """Write files so that none is replaced before all are on the disk.
 
     Parameters
     ----------
-    path : str or pathlib.Path
-    file : ProblemFile
-        The problem as run.
-    overwrite : bool
-        Replace an earlier run in the folder.
+    files : dict of pathlib.Path to bytes
+        In existing folders; put in place in this order.
+    remove : iterable of pathlib.Path
+        Removed, where they exist, once the new files are on the disk.
 
     Raises
     ------
     OutputError
-        If the path is a file, or a folder with something else in it, or (without `overwrite`) with a run.
+        If one cannot be written; then all are as before, and no temporary file is left.
     """
+    staged = {path: path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp") for path in files}
+    path = next(iter(files))
+    try:
+        for path, data in files.items():
+            with staged[path].open("xb") as file:  # its mode follows the umask
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in remove:
+            path.unlink(missing_ok=True)
+        for path, temporary in staged.items():
+            temporary.replace(path)
+        _sync_folders({path.parent for path in files})
+    except BaseException as error:
+        for temporary in staged.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
 
-    def __init__(self, path: str | Path, file: ProblemFile, *, overwrite: bool = False) -> None:
-        self.path, self.file, self._started = Path(path), file, False
-        try:
-            found = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
-            if self.path.exists() and not self.path.is_dir():
-                raise OutputError(f"{self.path}: is not a folder; choose another --out")
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be read: {error.strerror}; choose another --out") from error
-        if found and "problem.toml" not in found:
-            raise OutputError(f"{self.path}: holds {found[0]!r} but no run; choose another --out")
-        if found and not overwrite:
-            raise OutputError(f"{self.path}: holds a run already; add --resume to go on, or choose another --out")
-        parent = next(folder for folder in self.path.absolute().parents if folder.exists())
-        writable = self.path if self.path.exists() else parent
-        if not os.access(writable, os.W_OK | os.X_OK):
-            raise OutputError(f"{self.path}: {writable} is not writable; choose another --out")
 
-    def save(self, result: Result) -> None:
-        """Save the whole state; an interruption leaves the last complete one.
+def is_staged(name: str, files: Iterable[str]) -> bool:
+    """Return whether a killed process left this file on its way to one of `files`.
 
-        Parameters
-        ----------
-        result : Result
-            Of the run so far.
+    Parameters
+    ----------
+    name : str
+    files : iterable of str
 
-        Raises
-        ------
-        OutputError
-            If a file cannot be written.
-        """
-        if not self._started:
-            self._start(result)
-        write_atomic(self.path / "history.npz", history_bytes(result, self.file.text()))
-        self._write_summary(result)
+    Returns
+    -------
+    bool
+    """
+    match = _STAGED.fullmatch(name)
+    return match is not None and match[1] in files
 
-    def _start(self, result: Result) -> None:
-        first_new = self.path.absolute()
-        existed = first_new.exists()
-        while not first_new.parent.exists():
-            first_new = first_new.parent
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            files = {"problem.toml": self.file.text().encode(), "history.npz": history_bytes(result, self.file.text())}
-            if self.file.imitation:
-                files["imitation.csv"] = _csv_bytes(self.file.imitation.x, self.file.imitation.u)
-            if existed:  # an earlier run: its results go before its problem does, so no mixture can pass for a run
-                for name in FILES:
-                    (self.path / name).unlink(missing_ok=True)
-                shutil.rmtree(self.path / "c", ignore_errors=True)
-            for name, data in files.items():
-                write_atomic(self.path / name, data)
-            self._write_summary(result)
-        except OSError as error:
-            if existed:
-                for name in FILES:
-                    with contextlib.suppress(OSError):
-                        (self.path / name).unlink(missing_ok=True)
-            else:
-                shutil.rmtree(first_new, ignore_errors=True)
-            if isinstance(error, OutputError):
-                raise
-            raise OutputError(f"{self.path}: cannot be made: {error.strerror}; choose another --out") from error
-        self._started = True
 
-    def _write_summary(self, result: Result) -> None:
-        buffer = io.BytesIO()
-        np.save(buffer, result.theta)
-        write_atomic(self.path / "theta.npy", buffer.getvalue())
-        summary = result.summary() | {"digest": digest(history_arrays(result), self.file.text())}
-        write_atomic(self.path / "result.json", (json.dumps(summary, indent=2) + "\n").encode())
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """Return the error that names a path, why it cannot be written, and the remedy.
 
-    @classmethod
-    def resumed(cls, path: str | Path, file: ProblemFile) -> "RunFolder":
-        """Open the folder of an earlier run to go on with.
+    Parameters
+    ----------
+    path : pathlib.Path
+    error : OSError
 
-        Parameters
-        ----------
-        path : str or pathlib.Path
-        file : ProblemFile
-            Must be the same problem as the run's, but for [adapt] steps.
-
-        Returns
-        -------
-        RunFolder
-
-        Raises
-        ------
-        RecordError
-            If the folder's problem differs.
-        """
-        folder = cls(path, file, overwrite=True)
-        earlier = read_problem_file(folder.path / "problem.toml").tables
-        for section, table in file.tables.items():
-            for key in sorted({*table, *earlier[section]} - {"csv"}):
-                if table.get(key) != earlier[section].get(key) and (section, key) != ("adapt", "steps"):
-                    raise RecordError(
-                        f"{path}: its problem differs in [{section}] {key}: {earlier[section].get(key)!r} there, "
-                        f"{table.get(key)!r} here; resume with the same problem, or start anew in another --out"
-                    )
-        write_atomic(folder.path / "problem.toml", file.text().encode())
-        folder._started = True
-        return folder
+    Returns
+    -------
+    OutputError
+    """
+    space = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = "free some space" if space else "make the folder writable"
+    return OutputError(f"{path}: cannot be written: {error.strerror or error}; {remedy} or choose another place")
 
 
 def history_arrays(result: Result) -> dict[str, np.ndarray]:
@@ -204,32 +141,16 @@ def history_arrays(result: Result) -> dict[str, np.ndarray]:
     return arrays | {_STATE + key: value for key, value in state.items()}
 
 
-def history_bytes(result: Result, problem_text: str) -> bytes:
-    """Return the content of history.npz, with a digest over all of it and the problem.
-
-    Parameters
-    ----------
-    result : Result
-    problem_text : str
-
-    Returns
-    -------
-    bytes
-    """
-    arrays = history_arrays(result)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays, digest=np.array(digest(arrays, problem_text)))  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def digest(arrays: dict[str, np.ndarray], problem_text: str) -> str:
-    """Return the SHA-256 of the recorded arrays and the problem file.
+def digest(arrays: dict[str, np.ndarray], problem_text: str, csv_data: bytes = b"") -> str:
+    """Return the SHA-256 of the recorded arrays, the problem file and the data it imitates.
 
     Parameters
     ----------
     arrays : dict of str to numpy.ndarray
     problem_text : str
         Its [adapt] steps do not count: they may change when a run is resumed.
+    csv_data : bytes
+        Content of imitation.csv, if the problem has one.
 
     Returns
     -------
@@ -237,7 +158,8 @@ def digest(arrays: dict[str, np.ndarray], problem_text: str) -> str:
     """
     tables = tomllib.loads(problem_text)
     tables.get("adapt", {}).pop("steps", None)
-    total = hashlib.sha256(json.dumps(tables, sort_keys=True).encode())
+    total = hashlib.sha256(json.dumps(tables, sort_keys=True, default=str).encode())
+    total.update(csv_data)
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         total.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -264,12 +186,14 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """
     file = Path(path) / "history.npz"
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise RecordError(f"{path}: is not a RUN folder ({file.name} is missing)") from error
-    except Exception as error:
-        raise RecordError(f"{file}: is damaged: {error}") from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RecordError(
+            f"{path}: is not a RUN folder: {file.name} is missing; give one that `adapt` wrote"
+        ) from error
+    except Exception as error:  # whatever numpy and zlib make of damaged bytes
+        raise RecordError(f"{file}: is damaged ({type(error).__name__}: {error}); restore it or run again") from error
 
 
 def load_summary(path: str | Path) -> dict[str, Any]:
@@ -292,10 +216,11 @@ def load_summary(path: str | Path) -> dict[str, Any]:
     file = Path(path) / "result.json"
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecordError(f"{file}: is missing or damaged: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
     if not isinstance(summary, dict):
-        raise RecordError(f"{file}: is damaged: expected an object")
+        raise RecordError(f"{file}: is damaged (it is no JSON object); restore it or run again")
     return summary
 
 
@@ -319,10 +244,68 @@ def load_result(path: str | Path) -> Result:
     ScpoError
         If the problem file does not hold.
     """
-    arrays = load_arrays(path)
-    file = read_problem_file(Path(path) / "problem.toml")
+    load_arrays(path)  # whether it is a RUN folder at all
+    return load_state(Path(path), read_problem_file(Path(path) / "problem.toml"))
+
+
+def read_problem(path: Path) -> tuple[str, bytes]:
+    """Read what the digest of a RUN folder covers besides its history.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    text : str
+        Of problem.toml.
+    csv_data : bytes
+        Of imitation.csv; empty if there is none.
+
+    Raises
+    ------
+    RecordError
+        If a file is missing or damaged.
+    """
+    file = path / "problem.toml"
     try:
-        seconds = float(load_summary(path)["seconds"])
+        text = file.read_text(encoding="utf-8")
+        tomllib.loads(text)
+        file = path / "imitation.csv"
+        return text, file.read_bytes() if file.exists() else b""
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
+
+
+def load_state(path: Path, file: ProblemFile) -> Result:
+    """Read the last complete state of a RUN folder whose problem is known.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The RUN folder.
+    file : ProblemFile
+        Read from its problem.toml.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    RecordError
+        If a file is missing or damaged, or the files do not belong together.
+    """
+    arrays = load_arrays(path)
+    try:
+        stored = str(arrays.pop("digest"))
+        if stored != digest(arrays, *read_problem(path)):
+            raise RecordError(
+                f"{path}: history.npz and problem.toml do not belong together, or were changed (the digest differs); "
+                "run again into a new folder"
+            )
         result = Result(
             problem=file.problem,
             options=file.options,
@@ -335,19 +318,25 @@ def load_result(path: str | Path) -> Result:
             history=History.from_columns(arrays),
             steps=int(arrays[_STATE + "step"]),
             rollouts=int(arrays[_STATE + "rollouts"]),
-            seconds=seconds,
+            seconds=float(load_summary(path)["seconds"]),
             state={key.removeprefix(_STATE): value for key, value in arrays.items() if key.startswith(_STATE)},
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise RecordError(f"{path}: the record is incomplete or damaged ({error})") from error
-    if result.theta.shape != (file.problem.theta_dim,) or result.history.theta_dim != file.problem.theta_dim:
-        raise RecordError(f"{path}: theta has {result.theta.size} entries, the problem has {file.problem.theta_dim}")
+    except RecordError:
+        raise
+    except (LookupError, ValueError, TypeError) as error:
+        raise RecordError(f"{path}: the record is incomplete or damaged ({type(error).__name__}: {error})") from error
+    shape = (file.problem.theta_dim,)
+    if result.theta.shape != shape or result.theta_initial.shape != shape or result.history.theta_dim != shape[0]:
+        raise RecordError(f"{path}: theta has {result.theta.size} entries in history.npz, the problem has {shape[0]}")
     return result
 
 
-def _csv_bytes(x: np.ndarray, u: np.ndarray) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([f"x{i}" for i in range(x.shape[1])] + [f"u{i}" for i in range(u.shape[1])])
-    writer.writerows([[repr(float(value)) for value in row] for row in np.hstack([x, u])])
-    return text.getvalue().encode()
+def _sync_folders(folders: Iterable[Path]) -> None:
+    """Make renames last through a power cut, where the file system can."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

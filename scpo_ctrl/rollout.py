@@ -19,8 +19,8 @@ class Rollouts:
 
     Where metrics bound the command, saturation never acts at safe parameters. Then `sample` leaves it out: its metrics
     are equal wherever all are safe, and tell the same parameters unsafe (up to the first command beyond a bound the
-    trajectories agree), but they are smooth across the bounds. With saturation, θ and a sample θ + σ d_j beyond a nearly
-    active command bound have a kink between them, which no smoothness constant covers.
+    trajectories agree), but they are smooth across the bounds. With saturation, θ and a sample θ + σ d_j beyond a
+    nearly active command bound have a kink between them, which no smoothness constant covers.
 
     Parameters
     ----------

@@ -36,13 +36,13 @@ def as_array(name: str, value: ArrayLike, shape: Sequence[int | None], *, finite
         If an entry is not a number (booleans and strings are none), NaN, or (with `finite`) infinite.
     """
     if not _is_numeric(value):
-        raise DomainError(f"{name} is {_short(value)}, expected an array of numbers")
+        raise DomainError(f"{name} is {_short(value)}, expected an array of real numbers")
     try:
         array = np.array(value, dtype=np.float64)
     except OverflowError as error:
         raise DomainError(f"{name} is {_short(value)}, expected numbers within the range of a double") from error
     except (TypeError, ValueError) as error:
-        expected = "numbers" if len(shape) == 1 else "numbers in rows of equal length"
+        expected = "real numbers" if len(shape) == 1 else "real numbers in rows of equal length"
         raise DomainError(f"{name} is {_short(value)}, expected an array of {expected}") from error
     expected = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
     if array.ndim != len(shape) or any(n is not None and n != k for n, k in zip(shape, array.shape, strict=True)):

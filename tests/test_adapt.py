@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-
 from problems import double_integrator_problem, scalar_problem, two_input_problem
+
 from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, RunStatus, UserObjective, Verdict, adapt
 from scpo_ctrl.backup import lqr
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
@@ -86,11 +86,12 @@ def test_certified_mode_needs_no_verification_and_its_bound_holds():
 
 
 def test_certified_mode_with_wrong_constants_stops_and_says_so():
-    result = adapt(distance_problem([2.0, 0, 0], ball), AdaptOptions(steps=50, mode="certified", smoothness=0.01, radius=2.0))
+    options = AdaptOptions(steps=50, mode="certified", smoothness=0.01, radius=2.0)
+    result = adapt(distance_problem([2.0, 0, 0], ball), options)
     assert result.status is RunStatus.SMOOTHNESS_TOO_SMALL
     assert not result.is_safe()
     assert result.summary()["violations"] == 1
-    with pytest.raises(DomainError, match="certified.*smoothness"):
+    with pytest.raises(DomainError, match=r"certified.*smoothness"):
         AdaptOptions(mode="certified")
 
 
@@ -137,7 +138,8 @@ def test_resumed_runs_give_the_same_bits(options):
 def test_a_state_of_another_problem_is_refused():
     result = adapt(scalar_problem(), AdaptOptions(steps=1))
     with pytest.raises(RecordError, match="does not fit"):
-        adapt(two_input_problem(2), AdaptOptions(steps=2), resume_from=dataclasses.replace(result, problem=two_input_problem(2)))
+        other = dataclasses.replace(result, problem=two_input_problem(2))
+        adapt(other.problem, AdaptOptions(steps=2), resume_from=other)
 
 
 def test_a_monitor_sees_every_step_and_can_stop():
@@ -158,7 +160,8 @@ def test_a_run_at_its_optimum_converges():
 
 def test_an_unsafe_start_names_the_worst_metric():
     with pytest.raises(UnsafeStartError, match="second is exceeded by 0.5"):
-        adapt(FunctionProblem(np.zeros(1), lambda t: t * 0 + [[-1.0, 0.5]], UserObjective(lambda t: (0.0, t)), labels=("first", "second")))
+        labels, objective = ("first", "second"), UserObjective(lambda t: (0.0, t))
+        adapt(FunctionProblem(np.zeros(1), lambda t: t * 0 + [[-1.0, 0.5]], objective, labels=labels))
     with pytest.raises(UnsafeStartError, match="metric 0"):
         adapt(FunctionProblem(np.zeros(1), lambda t: t * np.nan, UserObjective(lambda t: (0.0, t))))
 

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import solve_discrete_are
+from test_plant import BOX, pendulum
 
 from scpo_ctrl.backup import Backup, check, largest_level, lqr
 from scpo_ctrl.errors import BackupError, DomainError, UncontrollableError, UnstabilisableError
 from scpo_ctrl.models import discretise, double_integrator, linear
 from scpo_ctrl.scenario import draw_level_set
-from test_plant import BOX, pendulum
 
 
 def random_plant(seed, nx=3, nu=2):

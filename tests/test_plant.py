@@ -55,7 +55,9 @@ def test_runge_kutta_has_order_four():
 def test_discretised_linear_plant_agrees_with_the_matrix_exponential():
     A, B = np.array([[0.0, 1.0], [-2.0, -0.5]]), np.array([[0.0], [1.0]])
     system = control.StateSpace(A, B, np.eye(2), np.zeros((2, 1)))
-    plant = discretise(from_statespace(system, x_min=BOX[0], x_max=BOX[1], u_min=BOX[2], u_max=BOX[3]), 0.05, substeps=8)
+    plant = discretise(
+        from_statespace(system, x_min=BOX[0], x_max=BOX[1], u_min=BOX[2], u_max=BOX[3]), 0.05, substeps=8
+    )
     exact = expm(np.block([[A, B], [np.zeros((1, 3))]]) * 0.05)
     Ad, Bd = plant.linearise()
     np.testing.assert_allclose(Ad, exact[:2, :2], atol=1e-10)
@@ -66,7 +68,10 @@ def test_jacobians_agree_with_differences():
     plant, h = discretise(pendulum(), 0.1), 1e-6
     A, B = plant.linearise()
     columns = [
-        (np.array(plant.function(*(+h * d for d in split), [])) - np.array(plant.function(*(-h * d for d in split), [])))
+        (
+            np.array(plant.function(*(+h * d for d in split), []))
+            - np.array(plant.function(*(-h * d for d in split), []))
+        )
         for split in ((np.eye(3)[i, :2], np.eye(3)[i, 2:]) for i in range(3))
     ]
     np.testing.assert_allclose(np.hstack([A, B]), np.hstack(columns) / (2 * h), atol=1e-8)
@@ -151,7 +156,9 @@ def test_discretise_and_zoo_refusals():
     with pytest.raises(DomainError, match="'mass'.*known"):
         make_plant("double_integrator", mass=2)
     with pytest.raises(DomainError, match="not at rest"):
-        linear(np.eye(2), np.ones((2, 1)), 0.1, BOX).replace(x_eq=np.array([0.5, 0.0]), u_eq=np.array([0.5])).linearise()
+        linear(np.eye(2), np.ones((2, 1)), 0.1, BOX).replace(
+            x_eq=np.array([0.5, 0.0]), u_eq=np.array([0.5])
+        ).linearise()
     with pytest.raises(DomainError, match="no sampling time"):
         from_statespace(
             control.StateSpace([[1]], [[1]], [[1]], [[0]], True), x_min=[-1], x_max=[1], u_min=[-1], u_max=[1]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from problems import double_integrator_problem, scalar_problem, two_input_problem
+
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.policy import Policy
 

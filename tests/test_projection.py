@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from projection_cases import DEGENERATE, REGIMES, REGULAR, Case, cases, gap, residuals
+
 from scpo_ctrl import ProjectionStatus, project, project_reference
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.projection import Cone, checked, reduce, repair, screen

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from problems import double_integrator_problem, two_input_problem
+
 from scpo_ctrl import compiled
 from scpo_ctrl.backup import lqr
 from scpo_ctrl.errors import CompilerError, DimensionError, DomainError
@@ -57,7 +57,12 @@ def by_hand(problem, theta, *, saturated=True):
 
 @pytest.mark.parametrize(
     "metrics",
-    [EVERYTHING, MetricOptions(), MetricOptions(command=False, terminal=True), MetricOptions(path=False, contraction=0.2)],
+    [
+        EVERYTHING,
+        MetricOptions(),
+        MetricOptions(command=False, terminal=True),
+        MetricOptions(path=False, contraction=0.2),
+    ],
 )
 def test_metrics_and_cost_agree_with_stepping(metrics):
     problem = rich_problem(metrics)
@@ -112,8 +117,14 @@ def test_labels_name_scenario_time_and_bound():
 def test_gradients_agree_with_differences():
     problem = rich_problem()
     rng = np.random.default_rng(1)
-    theta, d, h = problem.theta_initial + 0.1 * rng.normal(size=problem.theta_dim), rng.normal(size=problem.theta_dim), 1e-6
-    imitation = ControlProblem(problem.policy, problem.scenarios, Imitation(rng.normal(size=(9, 2)), rng.normal(size=(9, 1))))
+    theta, d, h = (
+        problem.theta_initial + 0.1 * rng.normal(size=problem.theta_dim),
+        rng.normal(size=problem.theta_dim),
+        1e-6,
+    )
+    imitation = ControlProblem(
+        problem.policy, problem.scenarios, Imitation(rng.normal(size=(9, 2)), rng.normal(size=(9, 1)))
+    )
     for case in (problem, imitation):
         slope = (case.objective(theta + h * d) - case.objective(theta - h * d)) / (2 * h)
         assert np.isclose(case.gradient(theta) @ d, slope, rtol=1e-6)

@@ -1,0 +1,119 @@
+"""R3: from a slow backup to a fast policy, safe at every step.
+
+A double integrator (a mass on a line) is brought to rest by a careful LQR, which is safe and slow. A small network on
+top of it learns to be fast, in closed loop with the plant's model, and no policy that is committed on the way leaves
+the bounds. `scpo-ctrl demo` does the same from the command line, and exports C.
+
+    python examples/r3_double_integrator.py [--steps N] [--figure PATH]
+"""
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from support.common import arguments, margins, print_table, save, violations
+
+from scpo_ctrl import AdaptOptions, ControlProblem, Result, adapt, load_problem
+from scpo_ctrl.figures import AFTER, BEFORE, INK, phase_figure, style
+
+# --- Problem ---------------------------------------------------------------------------------------------------------
+# The problem file that ships with the package.
+#   plant      |position| <= 5 m, |velocity| <= 1.5 m/s, |acceleration| <= 1 m/s², a sample every 0.1 s
+#   backup     LQR with Q = 0.1 I, R = 10
+#   policy     the backup plus a 2-12-1 tanh network: 48 parameters
+#   objective  x' diag(1, 0.1) x + 0.05 u², the mean over 32 scenarios of 50 time steps
+#   safety     the bounds at each time step, and contraction V(x_N) <= 0.3 V(x_0): 9760 metrics
+
+OPTIMUM = 1.240  # the best objective that an interior-point solver (IPOPT) found for the same policies and metrics
+STEPS = 400
+
+
+def make_problem() -> ControlProblem:
+    """Load the problem; `load_problem` does the same for a file of yours."""
+    return load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
+
+
+# --- Adaptation ------------------------------------------------------------------------------------------------------
+# All options have defaults. Every step is tried on the model in all scenarios before it is committed.
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out, for the table, the figure and the tests."""
+
+    result: Result
+    objective: np.ndarray  # (accepted + 1,) of every committed policy, the backup first
+
+    @property
+    def share(self) -> float:
+        """Improvement relative to what is achievable."""
+        return float((self.objective[0] - self.objective[-1]) / (self.objective[0] - OPTIMUM))
+
+
+def run(steps: int = STEPS) -> Outcome:
+    """Adapt the backup."""
+    result = adapt(make_problem(), AdaptOptions(steps=steps))
+    history = result.history
+    committed = history.column("objective")[history.column("committed")]
+    return Outcome(result, np.append(result.objective_initial, committed))
+
+
+# --- What came out ---------------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run, print a table and write the figure."""
+    options = arguments(__doc__, "r3_double_integrator", STEPS, argv)
+    outcome = run(options.steps)
+    result = outcome.result
+    problem = result.problem
+    margin = margins(problem, result.committed)
+    ends = [problem.rollouts.trajectories(theta)[0][:, -1] for theta in (result.theta_initial, result.theta)]
+    left = [np.max(problem.backup.level(end) / problem.backup.level(problem.scenarios.x0)) for end in ends]
+    print_table(
+        ["R3, double integrator", "backup", "adapted"],
+        [
+            ["violations, of committed policies", "", violations(margin)],
+            ["objective", f"{outcome.objective[0]:.3f}", f"{outcome.objective[-1]:.3f}"],
+            [f"share of what is achievable ({OPTIMUM:.3f})", "0%", f"{outcome.share:.1%}"],
+            ["margin", *(f"{value:.3g}" for value in margin[[0, -1]])],
+            ["largest V(x_N) / V(x_0), metric: <= 0.3", *(f"{value:.2g}" for value in left)],
+        ],
+    )
+    save(draw(outcome), options.figure)
+    print(f"figure: {options.figure}")
+
+
+def draw(outcome: Outcome) -> Figure:
+    """Draw the report's phase portrait, with the objective over the steps in the corner that it leaves free."""
+    figure = phase_figure(outcome.result)
+    with style():
+        ax = figure.axes[0].inset_axes((2.75, 0.63, 2.05, 0.70), transform=figure.axes[0].transData)
+        draw_objective(ax, outcome)
+    return figure
+
+
+def draw_objective(ax: Axes, outcome: Outcome) -> None:
+    """Draw the objective of every committed policy, between the backup's and the optimum."""
+    steps = np.arange(outcome.objective.size)
+    ax.plot(steps, outcome.objective, color=AFTER, linewidth=1.8)
+    ax.axhline(OPTIMUM, color=INK, linewidth=0.9, linestyle=":")
+    ax.plot(0, outcome.objective[0], "s", color=BEFORE, markersize=5, clip_on=False, zorder=3)
+    ax.annotate(f"backup {outcome.objective[0]:.3f}", (0, outcome.objective[0]), (7, -3), textcoords="offset points")
+    final = f"adapted {outcome.objective[-1]:.3f}"
+    ax.annotate(final, (steps[-1], outcome.objective[-1]), (0, 4), textcoords="offset points", ha="right", color=AFTER)
+    ax.annotate(f"optimum {OPTIMUM:.3f}", (steps[-1], OPTIMUM), (0, -12), textcoords="offset points", ha="right")
+    ax.set(xlim=(0, max(1, steps[-1])), ylim=(0.0, 2.6), xlabel="step", title="objective")
+    ax.set_xscale("symlog", linthresh=10)  # most of the improvement comes early
+    ax.set_xticks([tick for tick in (0, 5, 10, 30, 100, 400) if tick <= steps[-1]])
+    ax.xaxis.set_major_formatter("{x:.0f}")
+    ax.minorticks_off()
+    ax.set_yticks([0, 1, 2])
+    ax.tick_params(labelsize=8)
+
+
+if __name__ == "__main__":
+    main()

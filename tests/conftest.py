@@ -1,0 +1,72 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from problem_files import KINDS
+from run_folders import make_run
+
+from scpo_ctrl.cli import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line on stderr, after nothing on stdout."""
+        assert self.out == ""
+        assert self.err.count("\n") == 1, self.err
+        assert self.err.endswith("\n")
+        assert "Traceback" not in self.err
+        return self.err.removesuffix("\n")
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run a command in this process, capturing what it writes to the file descriptors."""
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["scpo-ctrl", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capfd.readouterr()
+        assert isinstance(stop.value.code, int)
+        return Outcome(stop.value.code, out, err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run of each kind, by name; to be left as they are."""
+    root = tmp_path_factory.mktemp("runs")
+    return {kind: make_run(root / kind.replace(" ", "_"), changes) for kind, changes in KINDS.items()}
+
+
+@pytest.fixture
+def copy_of(runs: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
+    """Copy a run, to be tampered with."""
+
+    def copy(kind: str = "mlp") -> Path:
+        return Path(shutil.copytree(runs[kind], tmp_path / "run", dirs_exist_ok=True))
+
+    return copy
+
+
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes most of the time of a small run."""
+    monkeypatch.setattr("scpo_ctrl.report.write_report", lambda _result, path: path.write_text("report"))

@@ -1,0 +1,95 @@
+"""Problem files to change in one place and write, for tests of what reads them."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+REMOVE = object()
+
+ZOO_PLANT = {"kind": "double_integrator"}
+LINEAR_PLANT = {
+    "kind": "linear",
+    "dt": 0.1,
+    "A": [[1.0, 0.1], [0.0, 1.0]],
+    "B": [[0.005], [0.1]],
+    "x_min": [-5.0, -1.5],
+    "x_max": [5.0, 1.5],
+    "u_min": [-1.0],
+    "u_max": [1.0],
+}
+TWO_INPUT_PLANT = {
+    "kind": "linear",
+    "dt": 0.1,
+    "A": [[0.95, 0.1, 0.0], [0.0, 0.9, 0.1], [0.0, 0.0, 0.85]],
+    "B": [[0.0, 0.1], [0.1, 0.0], [0.2, 0.05]],
+    "x_min": [-2.0, -2.5, -3.0],
+    "x_max": [3.0, 2.5, 2.0],
+    "u_min": [-0.7, -0.4],
+    "u_max": [0.5, 0.6],
+}
+BASE: dict[str, dict[str, Any]] = {
+    "plant": ZOO_PLANT,
+    "backup": {"kind": "lqr", "Q": [0.1, 0.1], "R": [10.0]},
+    "policy": {"kind": "mlp", "hidden": [3]},
+    "objective": {"kind": "quadratic", "Q": [1.0, 0.1], "R": [0.05]},
+    "scenarios": {"count": 3, "horizon": 8},
+    "adapt": {"steps": 5},
+}
+
+
+def tables(changes: dict[str, Any] | None = None, base: dict[str, dict[str, Any]] = BASE) -> dict[str, Any]:
+    """Return a problem with changes: "section.key" or "section" to a value, or to REMOVE."""
+    result: dict[str, Any] = copy.deepcopy(base)
+    for where, value in (changes or {}).items():
+        section, _, key = where.partition(".")
+        place, name = (result.setdefault(section, {}), key) if key else (result, section)
+        if value is REMOVE:
+            del place[name]
+        else:
+            place[name] = copy.deepcopy(value)
+    return result
+
+
+def write(path: Path, changes: dict[str, Any] | None = None, base: dict[str, dict[str, Any]] = BASE) -> Path:
+    """Write a problem file with changes, and return its path."""
+    path.write_text(tomli_w.dumps(tables(changes, base)), encoding="utf-8")
+    return path
+
+
+def write_expert(path: Path, nx: int = 2, nu: int = 1, rows: int = 12) -> Path:
+    """Write states and a linear expert's inputs as CSV."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-0.5, 0.5, (rows, nx))
+    u = -0.3 * x[:, :nu] - 0.5 * x[:, -nu:]
+    header = ",".join([*(f"x{i}" for i in range(nx)), *(f"u{i}" for i in range(nu))])
+    np.savetxt(path, np.hstack([x, u]), delimiter=",", header=header, comments="", fmt="%.17g")
+    return path
+
+
+IMITATION = {"objective": {"kind": "imitation", "csv": "expert.csv"}}
+TWO_INPUTS = {
+    "plant": TWO_INPUT_PLANT,
+    "backup": {"kind": "lqr", "Q": [0.1] * 3, "R": [10.0, 5.0]},
+    "objective": {"kind": "quadratic", "Q": [1.0, 0.5, 0.1], "R": [0.05, 0.1]},
+}
+# One run of each kind that the record and its verification must hold for.
+KINDS: dict[str, dict[str, Any]] = {
+    "mlp": {"metrics.contraction": 0.95},
+    "linear policy, terminal": {"policy": {"kind": "linear"}, "metrics": {"terminal": True}},
+    "two layers, saturated": {"policy.hidden": [3, 2], "policy.scale": [2.0, 0.5], "metrics.command": False},
+    "path off": {"metrics": {"path": False, "terminal": True, "contraction": 0.95}},
+    "parameters, disturbance": {
+        "scenarios.level": 0.4,
+        "scenarios.parameters": {"mass": [0.9, 1.1]},
+        "scenarios.disturbance": [0.001, 0.002],
+    },
+    "initial states": {"scenarios": {"horizon": 8, "initial_states": [[1.0, 0.2], [-2.0, 0.5], [0.0, 0.0]]}},
+    "imitation": IMITATION,
+    "two inputs": TWO_INPUTS | {"adapt.method": "adam"},
+    "matrix weights": {"plant": LINEAR_PLANT, "backup.Q": [[0.1, 0.02], [0.02, 0.1]], "adapt.directions": 5},
+}

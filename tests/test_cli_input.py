@@ -1,0 +1,348 @@
+"""Wrong input: exit status, one line that names file, section, key and remedy, and nothing left behind."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from problem_files import IMITATION, KINDS, LINEAR_PLANT, REMOVE, write, write_expert
+
+NAN, INF = math.nan, math.inf
+
+
+def linear(**changes):
+    return {"plant": LINEAR_PLANT | changes}
+
+
+# What is changed, and what the line must say besides the file.
+WRONG = [
+    # sections and keys
+    ({"plannt": {}}, ["'plannt'", "known:", "plant"]),
+    ({"steps": 3}, ["'steps'", "known:"]),
+    ({"plant": REMOVE}, ["[plant] is missing"]),
+    ({"scenarios": REMOVE}, ["[scenarios] is missing"]),
+    ({"objective": 3}, ["objective is 3", "[objective]"]),
+    ({"metrics": [1]}, ["metrics is [1]", "[metrics]"]),
+    ({"plant.mas": 1.0}, ["[plant]", "'mas'", "known:", "velocity_max"]),
+    (linear(C=[[1.0]]), ["[plant]", "'C'", "known:", "x_min"]),
+    ({"backup.N": 1.0}, ["[backup]", "'N'", "known:"]),
+    ({"policy.layers": [3]}, ["[policy]", "'layers'", "hidden"]),
+    ({"policy.kind": "linear"}, ["[policy]", "'hidden'", "known: kind"]),
+    ({"objective.S": [1.0]}, ["[objective]", "'S'", "known:"]),
+    ({"scenarios.N": 5}, ["[scenarios]", "'N'", "horizon"]),
+    ({"scenarios.parameters": {"weight": [1, 2]}}, ["[scenarios]", "'weight'", "mass"]),
+    ({"metrics.contracting": 0.3}, ["[metrics]", "'contracting'", "contraction"]),
+    ({"adapt.step": 3}, ["[adapt]", "'step'", "steps"]),
+    # kinds
+    ({"plant.kind": REMOVE}, ["[plant]", "'kind' is missing", "linear", "double_integrator"]),
+    ({"plant.kind": "rocket"}, ["[plant]", "'rocket'", "linear", "double_integrator"]),
+    ({"plant.kind": ["linear"]}, ["[plant]", "kind is ['linear']"]),
+    ({"backup.kind": "mpc"}, ["[backup]", "'mpc'", "lqr"]),
+    ({"policy.kind": 3}, ["[policy]", "kind is 3", "linear, mlp"]),
+    ({"objective.kind": "speed"}, ["[objective]", "'speed'", "quadratic, imitation"]),
+    ({"adapt.mode": "fast"}, ["[adapt]", "mode is 'fast'", "verified"]),
+    ({"adapt.method": True}, ["[adapt]", "method is True", "adam"]),
+    ({"adapt.solver": "QP"}, ["[adapt]", "solver is 'QP'", "CLARABEL"]),
+    # plant
+    (linear(A=REMOVE), ["[plant]", "'A' is missing", "needed:"]),
+    (linear(A=[[1.0, 0.1]]), ["[plant]", "A has shape (1, 2)", "square"]),
+    (linear(A=[[1.0, 0.1], [0.0]]), ["[plant]", "A is", "equal length"]),
+    (linear(A=[[1.0, NAN], [0.0, 1.0]]), ["[plant]", "A[0, 1] is nan"]),
+    (linear(A=[[1.0, True], [0.0, 1.0]]), ["[plant]", "A is", "numbers"]),
+    (linear(A="eye"), ["[plant]", "A is 'eye'", "numbers"]),
+    (linear(A=[["1", "0"], ["0", "1"]]), ["[plant]", "A is", "numbers"]),
+    (linear(B=[[0.1]]), ["[plant]", "B has shape (1, 1)", "(2, any)"]),
+    (linear(B=[0.005, 0.1]), ["[plant]", "B has shape (2,)"]),
+    (linear(B=[[INF], [1.0]]), ["[plant]", "B[0, 0] is inf"]),
+    (linear(B=[[], []]), ["[plant]", "B has no columns"]),
+    (linear(dt=0.0), ["[plant]", "dt is 0.0", "> 0"]),
+    (linear(dt=-0.1), ["[plant]", "dt is -0.1", "> 0"]),
+    (linear(dt="0.1"), ["[plant]", "dt is '0.1'"]),
+    (linear(dt=NAN), ["[plant]", "dt is nan"]),
+    (linear(x_min=[5.0, -1.5], x_max=[-5.0, 1.5]), ["[plant]", "x_min[0] = 5", "x_max[0] = -5", "swap"]),
+    (linear(u_min=[1.0]), ["[plant]", "u_min[0] = 1", "u_max[0]"]),
+    (linear(x_max=[5.0]), ["[plant]", "x_max has shape (1,)", "(2,)"]),
+    (linear(x_max=5.0), ["[plant]", "x_max is 5.0", "(2,)"]),
+    (linear(x_max=[INF, 1.5]), ["[plant]", "x_max[0] is inf"]),
+    (linear(x_max=[5.0, "fast"]), ["[plant]", "x_max is [5.0, 'fast']"]),
+    (linear(u_max=[10**400]), ["[plant]", "u_max is", "range of a double"]),
+    (linear(u_max=[True]), ["[plant]", "u_max is [True]"]),
+    (linear(x_min=[1.0, -1.5]), ["[plant]", "x_min[0] = 1", "origin"]),
+    (linear(u_min=[-2.0], u_max=[-1.0]), ["[plant]", "u_min[0] = -2", "origin"]),
+    (linear(x_labels=["position"]), ["[plant]", "x_labels has 1 entries", "2"]),
+    (linear(x_labels="ab"), ["[plant]", "x_labels is 'ab'", "list"]),
+    (linear(u_units=[1]), ["[plant]", "u_units is [1]", "list"]),
+    (linear(name=3), ["[plant]", "name is 3"]),
+    ({"plant.velocity_max": -1.5}, ["[plant]", "velocity_max is -1.5", "> 0"]),
+    ({"plant.velocity_max": "fast"}, ["[plant]", "velocity_max is 'fast'"]),
+    # backup
+    ({"backup.Q": REMOVE}, ["[backup]", "'Q' is missing"]),
+    ({"backup.Q": [0.1]}, ["[backup]", "Q has shape (1,)", "(2,)"]),
+    ({"backup.Q": [0.1, 0.0]}, ["[backup]", "Q[1] is 0.0", "> 0"]),
+    ({"backup.Q": [0.1, NAN]}, ["[backup]", "Q[1] is nan"]),
+    ({"backup.Q": [[0.1, 0.2], [0.0, 0.1]]}, ["[backup]", "Q is not symmetric"]),
+    ({"backup.Q": [[0.1, 0.2], [0.2, 0.1]]}, ["[backup]", "Q is not positive definite"]),
+    ({"backup.R": [0.0]}, ["[backup]", "R[0] is 0.0", "> 0"]),
+    ({"backup.R": [-1.0]}, ["[backup]", "R[0] is -1.0", "> 0"]),
+    ({"backup.R": [False]}, ["[backup]", "R is [False]"]),
+    ({"backup.R": 10.0}, ["[backup]", "R is 10.0", "(1,)"]),
+    ({"backup.R": "ten"}, ["[backup]", "R is 'ten'"]),
+    ({"backup.allow_uncontrollable": 1}, ["[backup]", "allow_uncontrollable is 1", "true or false"]),
+    (linear(B=[[0.1], [0.0]]), ["[backup]", "not stabilisable"]),
+    (linear(A=[[0.9, 0.0], [0.0, 0.8]], B=[[0.1], [0.0]]), ["[backup]", "not controllable", "allow_uncontrollable"]),
+    # policy
+    ({"policy.hidden": []}, ["[policy]", "hidden is []", "[12]"]),
+    ({"policy.hidden": 12}, ["[policy]", "hidden is 12", "[12]"]),
+    ({"policy.hidden": [0]}, ["[policy]", "hidden[0] is 0", ">= 1"]),
+    ({"policy.hidden": [True]}, ["[policy]", "hidden[0] is True"]),
+    ({"policy.hidden": [3.5]}, ["[policy]", "hidden[0] is 3.5"]),
+    ({"policy.hidden": [10**9]}, ["[policy]", "hidden", "parameters, more than"]),
+    ({"policy.init": -0.1}, ["[policy]", "init is -0.1", ">= 0"]),
+    ({"policy.init": NAN}, ["[policy]", "init is nan"]),
+    ({"policy.scale": [1.0]}, ["[policy]", "scale has shape (1,)", "(2,)"]),
+    ({"policy.scale": [1.0, 0.0]}, ["[policy]", "scale is [1.0, 0.0]", "positive"]),
+    ({"policy.scale": 2.0}, ["[policy]", "scale is 2.0", "(2,)"]),
+    # objective
+    ({"objective.R": REMOVE}, ["[objective]", "'R' is missing"]),
+    ({"objective.Q": [1.0]}, ["[objective]", "Q has shape (1,)", "(2,)"]),
+    ({"objective.Q": [1.0, -1.0]}, ["[objective]", "Q[1] is -1.0", ">= 0"]),
+    ({"objective.R": [INF]}, ["[objective]", "R[0] is inf"]),
+    ({"objective.R": [True]}, ["[objective]", "R is [True]"]),
+    ({"objective": {"kind": "imitation"}}, ["[objective]", "'csv' is missing"]),
+    ({"objective": {"kind": "imitation", "csv": 3}}, ["[objective]", "csv is 3", "file"]),
+    ({"objective": {"kind": "imitation", "csv": "none.csv"}}, ["[objective]", "none.csv", "No such file"]),
+    ({"objective": {"kind": "imitation", "csv": "."}}, ["[objective]", "directory"]),
+    ({"objective": {"kind": "imitation", "csv": "a\0b"}}, ["[objective]", "csv is 'a\\x00b'"]),
+    # scenarios
+    ({"scenarios.count": REMOVE}, ["[scenarios]", "count", "initial_states"]),
+    ({"scenarios.initial_states": [[0.1, 0.1]]}, ["[scenarios]", "count", "not both"]),
+    ({"scenarios.count": 0}, ["[scenarios]", "count is 0", ">= 1"]),
+    ({"scenarios.count": -3}, ["[scenarios]", "count is -3", ">= 1"]),
+    ({"scenarios.count": 2.5}, ["[scenarios]", "count is 2.5", "whole"]),
+    ({"scenarios.count": True}, ["[scenarios]", "count is True"]),
+    ({"scenarios.count": 10**12}, ["[scenarios]", "count = 1000000000000", "lower"]),
+    ({"scenarios.horizon": 0}, ["[scenarios]", "horizon is 0", ">= 1"]),
+    ({"scenarios.horizon": REMOVE}, ["[scenarios]", "'horizon' is missing"]),
+    ({"scenarios.horizon": 10**30}, ["[scenarios]", "horizon = 1000", "lower"]),
+    ({"scenarios.horizon": "long"}, ["[scenarios]", "horizon is 'long'"]),
+    ({"scenarios.level": 0.0}, ["[scenarios]", "level is 0.0", "> 0"]),
+    ({"scenarios.level": 1.0000001}, ["[scenarios]", "level is 1.0000001", "<= 1"]),
+    ({"scenarios.seed": -1}, ["[scenarios]", "seed is -1", ">= 0"]),
+    (
+        {"scenarios": {"horizon": 5, "initial_states": [[6.0, 0.0]]}},
+        ["[scenarios]", "initial_states[0][0] = 6", "outside"],
+    ),
+    ({"scenarios": {"horizon": 5, "initial_states": [[1.0, NAN]]}}, ["[scenarios]", "initial_states[0, 1] is nan"]),
+    ({"scenarios": {"horizon": 5, "initial_states": [[1.0]]}}, ["[scenarios]", "initial_states has shape (1, 1)"]),
+    ({"scenarios": {"horizon": 5, "initial_states": []}}, ["[scenarios]", "initial_states"]),
+    ({"scenarios": {"horizon": 5, "initial_states": "all"}}, ["[scenarios]", "initial_states is 'all'"]),
+    ({"scenarios": {"horizon": 5, "level": 0.5, "initial_states": [[1.0, 0.0]]}}, ["[scenarios]", "level"]),
+    ({"scenarios.parameters": [1.0, 2.0]}, ["[scenarios]", "parameters is [1.0, 2.0]", "table"]),
+    ({"scenarios.parameters": {"mass": [1.1, 0.9]}}, ["[scenarios]", "parameters.mass", "swapped"]),
+    ({"scenarios.parameters": {"mass": 1.1}}, ["[scenarios]", "parameters.mass is 1.1"]),
+    ({"scenarios.disturbance": [0.1]}, ["[scenarios]", "disturbance has shape (1,)", "(2,)"]),
+    ({"scenarios.disturbance": [0.1, -0.1]}, ["[scenarios]", "disturbance is [0.1, -0.1]", ">= 0"]),
+    ({"scenarios.disturbance": [0.1, INF]}, ["[scenarios]", "disturbance[1] is inf"]),
+    # metrics
+    ({"metrics.path": 1}, ["[metrics]", "path is 1", "true or false"]),
+    ({"metrics.path": False}, ["[metrics]", "no metric", "terminal"]),
+    ({"metrics.contraction": 1.0}, ["[metrics]", "contraction is 1", "(0, 1)"]),
+    ({"metrics.contraction": 0.0}, ["[metrics]", "contraction is 0.0", "> 0"]),
+    ({"metrics.contraction": NAN}, ["[metrics]", "contraction is nan"]),
+    ({"metrics.contraction": False}, ["[metrics]", "contraction is False"]),
+    # adapt
+    ({"adapt.steps": -1}, ["[adapt]", "steps is -1", ">= 0"]),
+    ({"adapt.steps": 1.5}, ["[adapt]", "steps is 1.5", "whole"]),
+    ({"adapt.seed": -1}, ["[adapt]", "seed is -1", ">= 0"]),
+    ({"adapt.radius": 0}, ["[adapt]", "radius is 0.0", "> 0"]),
+    ({"adapt.radius": INF}, ["[adapt]", "radius is inf"]),
+    ({"adapt.sampling_radius": 2.0}, ["[adapt]", "sampling_radius is 2.0", "<= 1"]),
+    ({"adapt.directions": 1000}, ["[adapt]", "directions is 1000", "12"]),
+    ({"adapt.tries": 0}, ["[adapt]", "tries is 0", ">= 1"]),
+    ({"adapt.decay": 1.5}, ["[adapt]", "decay is 1.5"]),
+    ({"adapt.growth": 1.0}, ["[adapt]", "growth is 1.0", "> 1"]),
+    ({"adapt.mode": "certified"}, ["[adapt]", "'certified'", "smoothness"]),
+    ({"adapt.smoothness": -1.0}, ["[adapt]", "smoothness is -1.0", "> 0"]),
+]
+
+
+def name(case):
+    changes, said = case
+    return f"{next(iter(changes))}: {said[-1]}"
+
+
+@pytest.mark.parametrize(("changes", "said"), WRONG, ids=map(name, WRONG))
+def test_wrong_problem(tmp_path, run, changes, said):
+    path = write(tmp_path / "problem.toml", clean(changes))
+    outcome = run("adapt", path, "--out", tmp_path / "run", "--json")
+    assert outcome.status == 2
+    assert outcome.line.startswith(f"scpo-ctrl: {path}: ")
+    for text in said:
+        assert text in outcome.line
+    assert "wrong kind" not in outcome.line
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def clean(changes):
+    """Leave out keys of whole sections that are to be missing."""
+    return {
+        where: {key: entry for key, entry in value.items() if entry is not REMOVE} if isinstance(value, dict) else value
+        for where, value in changes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "[plant] is missing"),
+        (b"[plant", "is not valid TOML"),
+        (b"[plant]\nkind = 'linear'\nkind = 'linear'\n", "is not valid TOML"),
+        (b"\x00\xff\xfe\x80" * 99, "not UTF-8 text"),
+        (b"x = " + b"9" * 5000, "is not valid TOML"),
+        (b"x = " + b"[" * 5000, "is not valid TOML"),
+        (b"plant = 1979-05-27\n", "is missing"),
+        (b'{"plant": {}}', "is not valid TOML"),
+    ],
+)
+def test_malformed_file(tmp_path, run, content, said):
+    path = tmp_path / "problem.toml"
+    path.write_bytes(content)
+    outcome = run("adapt", path, "--out", tmp_path / "run")
+    assert outcome.status == 2
+    assert outcome.line.startswith(f"scpo-ctrl: {path}: ")
+    assert said in outcome.line
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing_file_and_folder_as_file(tmp_path, run):
+    outcome = run("adapt", tmp_path / "none.toml", "--out", tmp_path / "run")
+    assert (outcome.status, "none.toml: cannot be read: No such file" in outcome.line) == (2, True)
+    outcome = run("adapt", tmp_path, "--out", tmp_path / "run")
+    assert (outcome.status, "cannot be read: Is a directory" in outcome.line) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "'x0' is missing"),
+        ("x0,x1\n1,2\n", "'u0' is missing"),
+        ("x0,x1,u0\n", "no data"),
+        ("x0,x1,u0\n1,2,three\n", "line 2, column 'u0' is 'three'"),
+        ("x0,x1,u0\n1,nan,3\n", "line 2, column 'x1' is 'nan'"),
+        ("x0,x1,u0\n1,2,3\n1,inf,3\n", "line 3, column 'x1' is 'inf'"),
+        ("x0,x1,u0\n1,2\n", "line 2"),
+        ("x0,x1,u0\n1,,3\n", "line 2, column 'x1'"),
+        pytest.param("x0,x1,u0\n1,5,2,0,1\n", "line 2"),
+        pytest.param("x0,x0,x1,u0\n1,2,3,4\n", "x0"),
+        (b"\xff\x00\x80", "cannot be read"),
+        (b"x0,x1,u0\n1,2,\x00\n", "line 2"),
+    ],
+)
+def test_malformed_imitation_data(tmp_path, run, content, said):
+    path = write(tmp_path / "problem.toml", IMITATION)
+    data = tmp_path / "expert.csv"
+    data.write_bytes(content if isinstance(content, bytes) else content.encode())
+    outcome = run("adapt", path, "--out", tmp_path / "run")
+    assert outcome.status == 2
+    assert f"{path}: [objective] {data}" in outcome.line
+    assert said in outcome.line
+    assert sorted(tmp_path.iterdir()) == [data, path]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metrics.contraction": 0.001}, ["V(x_N) <= 0.001 V(x_0)", "lengthen the horizon"]),
+        ({"scenarios": {"horizon": 2, "initial_states": [[4.99, 1.4]]}}, ["position", "exceeded"]),
+        ({"scenarios.parameters": {"mass": [0.0, 0.0]}}, ["exceeded"]),
+        ({"scenarios.disturbance": [3.0, 3.0]}, ["exceeded"]),
+    ],
+)
+def test_unsafe_start(tmp_path, run, changes, said):
+    path = write(tmp_path / "problem.toml", changes)
+    outcome = run("adapt", path, "--out", tmp_path / "a" / "run")
+    assert outcome.status == 1
+    assert outcome.line.startswith(f"scpo-ctrl: {path}: the safe start is unsafe: scenario ")
+    for text in said:
+        assert text in outcome.line
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Missing command"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["--frobnicate"], "No such option '--frobnicate'"),
+        (["adapt"], "Missing argument 'PROBLEM'"),
+        (["adapt", "p.toml"], "Missing option '--out'"),
+        (["adapt", "p.toml", "--out"], "--out"),
+        (["adapt", "p.toml", "extra", "--out", "r"], "extra"),
+        (["adapt", "p.toml", "--out", "r", "--steps", "-1"], "'--steps': -1"),
+        (["adapt", "p.toml", "--out", "r", "--steps", "many"], "'--steps': 'many'"),
+        (["adapt", "p.toml", "--out", "r", "--seed", "-1"], "'--seed': -1"),
+        (["adapt", "p.toml", "--out", "r", "--resume", "--overwrite"], "--resume and --overwrite"),
+        (["verify"], "Missing argument 'RUN'"),
+        (["export", "r"], "Missing option '--out'"),
+        (["export", "r", "--out", "c", "--real", "half"], "'--real': 'half'"),
+        (["plants", "--all"], "No such option '--all'"),
+    ],
+)
+def test_usage(run, tmp_path, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    outcome = run(*arguments)
+    assert outcome.status == 2
+    assert said in outcome.line
+    assert "--help" in outcome.line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["verify", "report", "export"])
+@pytest.mark.parametrize("what", ["missing", "a file", "an empty folder", "another folder"])
+def test_no_run_folder(tmp_path, run, command, what):
+    folder = tmp_path / "run"
+    if what == "a file":
+        folder.write_text("no run")
+    elif what != "missing":
+        folder.mkdir()
+        if what == "another folder":
+            (folder / "notes.txt").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    outcome = run(command, folder, *(["--out", tmp_path / "c"] if command == "export" else []))
+    assert outcome.status == 2
+    assert f"{folder}: is not a RUN folder" in outcome.line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_compiler_that_fails(tmp_path, run, monkeypatch):
+    monkeypatch.setenv("CC", "/bin/false")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = write(tmp_path / "problem.toml")
+    outcome = run("adapt", path, "--out", tmp_path / "run")
+    assert outcome.status == 2
+    assert "/bin/false" in outcome.line
+    assert "set CC" in outcome.line
+    assert not (tmp_path / "run").exists()
+    assert not list((tmp_path / "cache" / "scpo-ctrl").iterdir())
+
+
+def test_not_enough_memory(tmp_path, run, monkeypatch):
+    def fail(*_args, **_options):
+        raise MemoryError
+
+    monkeypatch.setattr("scpo_ctrl.config.ControlProblem", fail)
+    outcome = run("adapt", write(tmp_path / "problem.toml"), "--out", tmp_path / "run")
+    assert outcome.status == 1
+    assert "memory" in outcome.line
+    assert "horizon" in outcome.line
+    assert not (tmp_path / "run").exists()
+
+
+def test_right_input_is_accepted_with_nothing_on_stderr(tmp_path, run):
+    write_expert(tmp_path / "expert.csv")
+    for kind in ("imitation", "parameters, disturbance"):
+        path = write(tmp_path / "problem.toml", KINDS[kind] | {"adapt.steps": 0})
+        outcome = run("adapt", path, "--out", tmp_path / kind, "--json")
+        assert (outcome.status, outcome.err) == (0, ""), kind
+        assert (tmp_path / kind / "report.html").stat().st_size > 0

@@ -1,0 +1,109 @@
+"""Problem files: what is read, what is filled in, and that it is written so that it reads the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+
+import numpy as np
+import pytest
+from problem_files import KINDS, LINEAR_PLANT, tables, write, write_expert
+
+import scpo_ctrl
+from scpo_ctrl.config import read_problem_file
+from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, UncontrollableError
+from scpo_ctrl.options import AdaptOptions
+from scpo_ctrl.problem import ControlProblem
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_written_problem_loads_to_the_same_problem(tmp_path, kind):
+    write_expert(tmp_path / "expert.csv")
+    first = read_problem_file(write(tmp_path / "problem.toml", KINDS[kind]))
+    again_path = tmp_path / "again.toml"
+    again_path.write_text(first.text(), encoding="utf-8")
+    if first.imitation:
+        (tmp_path / "expert.csv").rename(tmp_path / "imitation.csv")
+    again = read_problem_file(again_path)
+
+    assert again.text() == first.text()
+    assert again.options == first.options
+    for name in ("x0", "p", "w"):
+        np.testing.assert_array_equal(getattr(again.problem.scenarios, name), getattr(first.problem.scenarios, name))
+    np.testing.assert_array_equal(again.problem.theta_initial, first.problem.theta_initial)
+    thetas = first.problem.theta_initial + 0.01 * np.arange(first.problem.theta_dim)
+    np.testing.assert_array_equal(again.problem.metrics(thetas), first.problem.metrics(thetas))
+    assert again.problem.objective(thetas) == first.problem.objective(thetas)
+
+
+def test_every_default_is_filled_in(tmp_path):
+    filled = tomllib.loads(read_problem_file(write(tmp_path / "p.toml", {"plant": LINEAR_PLANT})).text())
+    assert filled["plant"] == LINEAR_PLANT | {
+        "name": "linear",
+        "x_labels": ["x0", "x1"],
+        "x_units": ["", ""],
+        "u_labels": ["u0"],
+        "u_units": [""],
+    }
+    assert filled["backup"]["allow_uncontrollable"] is False
+    assert filled["policy"] == {"kind": "mlp", "hidden": [3], "init": 0.5, "scale": [1.0, 1.0]}
+    assert filled["scenarios"] == {"count": 3, "horizon": 8, "level": 0.8, "seed": 0}
+    assert filled["metrics"] == {"path": True, "command": True, "terminal": False}
+    defaults = dataclasses.asdict(AdaptOptions(steps=5))
+    assert filled["adapt"] == {key: value for key, value in defaults.items() if value is not None}
+
+
+def test_zoo_plants_are_written_with_their_parameters(tmp_path):
+    file = read_problem_file(write(tmp_path / "p.toml", {"plant.velocity_max": 2.0}))
+    assert file.tables["plant"] == {
+        "kind": "double_integrator",
+        "velocity_max": 2.0,
+        "dt": 0.1,
+        "position_max": 5.0,
+        "acceleration_max": 1.0,
+    }
+    assert file.problem.plant.x_max[1] == 2.0
+
+
+def test_load_problem_gives_a_control_problem(tmp_path):
+    problem = scpo_ctrl.load_problem(str(write(tmp_path / "p.toml")))
+    assert isinstance(problem, ControlProblem)
+    assert problem.metrics(problem.theta_initial).max() <= 0
+
+
+def test_overrides_replace_the_section_adapt(tmp_path):
+    path = write(tmp_path / "p.toml", {"adapt.seed": 4})
+    file = read_problem_file(path, steps=0, seed=7)
+    assert (file.options.steps, file.options.seed) == (0, 7)
+    assert (file.tables["adapt"]["steps"], file.tables["adapt"]["seed"]) == (0, 7)
+    assert not np.array_equal(file.problem.theta_initial, scpo_ctrl.load_problem(path).theta_initial)
+
+
+def test_a_byte_order_mark_and_other_line_ends_do_no_harm(tmp_path):
+    path = write(tmp_path / "p.toml")
+    text = read_problem_file(path).text()
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert read_problem_file(path).text() == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"plant.kind": "rocket"}, ProblemFileError),
+        ({"backup.Q": [0.1]}, DimensionError),
+        ({"backup.R": [-1.0]}, DomainError),
+        ({"plant": LINEAR_PLANT | {"B": [[0.1], [0.0]]}}, UncontrollableError),
+    ],
+)
+def test_errors_keep_their_class_and_built_in_parent(tmp_path, changes, kind):
+    path = write(tmp_path / "p.toml", changes)
+    with pytest.raises(kind, match=rf"{path}: \[") as caught:
+        scpo_ctrl.load_problem(path)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_the_file_given_is_left_alone(tmp_path):
+    path = write(tmp_path / "p.toml")
+    before = tables()
+    read_problem_file(path)
+    assert tomllib.loads(path.read_text(encoding="utf-8")) == before
