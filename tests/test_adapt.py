@@ -159,7 +159,7 @@ def test_a_run_at_its_optimum_converges():
 
 
 def test_an_unsafe_start_names_the_worst_metric():
-    with pytest.raises(UnsafeStartError, match="second is exceeded by 0.5"):
+    with pytest.raises(UnsafeStartError, match=r"second is exceeded by 0\.5"):
         labels, objective = ("first", "second"), UserObjective(lambda t: (0.0, t))
         adapt(FunctionProblem(np.zeros(1), lambda t: t * 0 + [[-1.0, 0.5]], objective, labels=labels))
     with pytest.raises(UnsafeStartError, match="metric 0"):
@@ -194,9 +194,11 @@ def test_functions_of_the_user_that_fail_are_named(metrics, objective, error, wo
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("steps", -1), ("steps", 2.5), ("seed", -1), ("radius", 0), ("sampling_radius", 2.0), ("mode", "trust"), ("tries", 0),
-     ("method", "newton"), ("solver", "OSQP"), ("growth", 1.0), ("decay", 1.0), ("momentum", -0.1), ("metric_error", np.nan),
-     ("directions", -1), ("smoothness", 0.0), ("patience", 0), ("step_length", True)],
+    [
+        ("steps", -1), ("steps", 2.5), ("seed", -1), ("radius", 0), ("sampling_radius", 2.0), ("mode", "trust"),
+        ("tries", 0), ("method", "newton"), ("solver", "OSQP"), ("growth", 1.0), ("decay", 1.0), ("momentum", -0.1),
+        ("metric_error", np.nan), ("directions", -1), ("smoothness", 0.0), ("patience", 0), ("step_length", True),
+    ],
 )  # fmt: skip
 def test_options_out_of_range_are_named(option, value):
     with pytest.raises(DomainError, match=option):

@@ -153,7 +153,7 @@ def test_discretise_and_zoo_refusals():
         discretise(pendulum(), 0.1, substeps=0)
     with pytest.raises(DomainError, match="the zoo has"):
         make_plant("unicycle")
-    with pytest.raises(DomainError, match="'mass'.*known"):
+    with pytest.raises(DomainError, match=r"'mass'.*known"):
         make_plant("double_integrator", mass=2)
     with pytest.raises(DomainError, match="not at rest"):
         linear(np.eye(2), np.ones((2, 1)), 0.1, BOX).replace(

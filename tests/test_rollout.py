@@ -164,7 +164,7 @@ def test_without_a_compiler_the_numbers_stay_and_one_notice_appears(monkeypatch,
 def test_a_compiler_that_fails_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("CC", "false")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(CompilerError, match="false failed.*set CC"):
+    with pytest.raises(CompilerError, match=r"false failed.*set CC"):
         rich_problem()
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
