@@ -33,9 +33,31 @@ typedef enum {
 
 #define SCPO_SLOTS (SCPO_MAX_ACTIVE + 1) /* the radius is a constraint too */
 
-/* Scratch memory of one projection. Its content means nothing between calls. It holds the working set: the constraints
- * solved for at once, each divided by its size. */
+struct scpo_projection;
+
+/* Scratch memory of one projection. Its content means nothing between calls. It holds the working set, the constraints
+ * solved for at once, each divided by its size, and the present point of their dual function.
+ *
+ * In units of `length`, with u/|u| = unit, (E5) reads: minimise inertia |a|^2 - 2 unit'a over the working set, the
+ * radius in it as -1/2 + |a|^2/2 <= 0 where it matters. The Lagrangian for multipliers lambda >= 0 has the minimiser
+ *     a = t/n w,  w = 2 unit - G'lambda,  n = |w|,  t = max(0, n - lambda'e) / (2 inertia + lambda'L). */
 typedef struct {
+    const struct scpo_projection *problem;
+    scpo_real *delta;   /* [dim] the answer; while working on it w, of which it is a multiple */
+    int size;           /* constraints in the working set */
+    int budget;         /* Newton steps left */
+    scpo_real rounding; /* relative bound on the rounding errors of a constraint, twice over: here and elsewhere */
+    scpo_real cut;      /* part of delta that the repair takes away */
+    scpo_real margin;   /* relative, by which the working set is tightened to leave room for rounding */
+    scpo_real length;   /* min(|u|, r): no answer is longer */
+    scpo_real inertia;  /* length / |u| */
+    scpo_real t;
+    scpo_real excess;  /* of t over its minimiser, 0 at a point of the dual function */
+    scpo_real value;   /* the dual function, <= 0 */
+    scpo_real inverse; /* 1/n */
+    scpo_real across;  /* dual Hessian = across (G G' - p p') + along q q' */
+    scpo_real along;
+    const scpo_real *row[SCPO_SLOTS]; /* gradient, in the problem; of the radius, pull */
     scpo_real c[SCPO_SLOTS];      /* value at 0 */
     scpo_real e[SCPO_SLOTS];      /* error of the gradient */
     scpo_real L[SCPO_SLOTS];      /* smoothness */
@@ -46,20 +68,17 @@ typedef struct {
     scpo_real q[SCPO_SLOTS];      /* derivative of the constraint along that direction */
     scpo_real step[SCPO_SLOTS];   /* Newton step of the multiplier */
     scpo_real gain[SCPO_SLOTS];   /* derivative of the quadratic model at the step */
-    scpo_real column[SCPO_SLOTS]; /* of the tableau */
-    int row[SCPO_SLOTS];          /* which constraint of the problem it is; -1 is the radius */
-    int list[SCPO_SLOTS];         /* 1 in the basis of the quadratic model; before, the constraints that will join */
-    scpo_real unit[SCPO_MAX_DIM]; /* u / |u| */
-    scpo_real v[SCPO_MAX_DIM];    /* direction of the answer */
-    scpo_real gram[SCPO_SLOTS * (SCPO_SLOTS + 1) / 2];    /* G G', lower triangle, by rows */
-    scpo_real tableau[SCPO_SLOTS * (SCPO_SLOTS + 1) / 2]; /* of the quadratic model, same order */
+    scpo_real move[SCPO_SLOTS];   /* part of the step, in the order of the basis */
+    int basis[SCPO_SLOTS];        /* of the quadratic model; before, the constraints that will join */
+    scpo_real pull[SCPO_MAX_DIM]; /* 2 unit */
+    scpo_real triangles[SCPO_SLOTS * (SCPO_SLOTS + 1)]; /* G G' and a factor of the quadratic model's Hessian */
 } scpo_workspace;
 
 /* minimise |delta - u|^2  subject to  c_i + G_i delta + e_i |delta| + L_i/2 |delta|^2 <= 0,  |delta| <= r      (E5)
  *
  * Feasible means: evaluated in scpo_real as  c_i + (G_i delta + e_i norm) + L_i / 2 * norm * norm  with norm = |delta|,
  * the sum is <= 0 by more than any other order of summation, fused or not, or a wider type could make of it. */
-typedef struct {
+typedef struct scpo_projection {
     int dim;             /* length of delta, 1 ... SCPO_MAX_DIM */
     int count;           /* number of constraints, 0 ... any */
     const scpo_real *u;  /* [dim] the step to be projected */
@@ -78,7 +97,8 @@ extern const scpo_real scpo_theta_initial[SCPO_NTHETA];
 scpo_status scpo_control(const scpo_real *theta /* [SCPO_NTHETA] */, const scpo_real *x /* [SCPO_NX] */,
                          scpo_real *u /* [SCPO_NU] */);
 
-/* Solves (E5). delta [dim], which is none of the inputs, is always written, finite, and feasible when every c <= 0. */
+/* Solves (E5). Steps shorter than 1e-280 (float: 1e-22) count as 0. delta [dim], which is none of the inputs, is always
+ * written, finite, and feasible when every c <= 0. */
 scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta);
 
 #ifdef __cplusplus

@@ -1,9 +1,9 @@
 /* The dual of the projection (E5) on a working set of constraints: Newton's method with bounds.
  *
  * The dual function is concave and once differentiable, in as many variables as there are constraints in the set. Each
- * step maximises its quadratic model over lambda >= 0 exactly: constraints enter and leave a basis by symmetric pivots
- * (Lawson and Hanson's order, so finitely many), and dependent constraints, which make the model flat, move until one
- * of them meets its bound. A search along the step makes the function rise. Where t is nearly 0 its curvature is so
+ * step maximises its quadratic model over lambda >= 0 exactly: constraints enter and leave a basis (Lawson and Hanson's
+ * order, so finitely many), and dependent constraints, which make the model flat, move until one of them meets its
+ * bound. A search along the step makes the function rise. Where t is nearly 0 its curvature is so
  * large that the search creeps; then a few steps keep t as a variable of its own. SPDX-License-Identifier: MIT
  */
 #include "scpo_internal.h"
@@ -13,381 +13,345 @@
 #define SCPO_SADDLE_STEPS 6 /* and that many that keep t */
 #define SCPO_MAX_SEARCH 40 /* trials along one step */
 
-/* Packed lower triangle, j <= i. */
-#define SCPO_AT(i, j) ((i) * ((i) + 1) / 2 + (j))
-
-scpo_real scpo_rounding(int dim)
-{
-    return SCPO_R(dim + 8) * SCPO_EPS;
-}
+/* Where rows of the two lower triangles start: the Gram matrix grows from the first row of the common rectangle, the
+ * Cholesky factor, whose row k ends where the rectangle does, from the last. */
+#define SCPO_GRAM(work, i) ((work)->triangles + (i) * (SCPO_SLOTS + 1))
+#define SCPO_FACTOR(work, k) ((work)->triangles + SCPO_SLOTS * SCPO_SLOTS - (k) * (SCPO_SLOTS + 2) + SCPO_SLOTS - 1)
 
 scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y)
 {
-    scpo_real sum = 0;
-    int j;
-    for (j = 0; j < dim; j++) {
-        sum += x[j] * y[j];
+    scpo_real even = 0;
+    scpo_real odd = 0;
+#ifndef __OPTIMIZE_SIZE__ /* four terms at once, where speed matters more */
+    for (; dim > 3; dim -= 4, x += 4, y += 4) {
+        even += x[0] * y[0] + x[2] * y[2];
+        odd += x[1] * y[1] + x[3] * y[3];
     }
-    return sum;
+#endif
+    while (dim-- > 0) {
+        even += *x++ * *y++;
+    }
+    return even + odd;
 }
 
-/* Euclidean norm without overflow or underflow of the squares. */
-scpo_real scpo_norm(int dim, const scpo_real *x)
+/* y -= weight x */
+static void scpo_subtract(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
+{
+#ifndef __OPTIMIZE_SIZE__
+    for (; dim > 3; dim -= 4, x += 4, y += 4) {
+        y[0] -= weight * x[0];
+        y[1] -= weight * x[1];
+        y[2] -= weight * x[2];
+        y[3] -= weight * x[3];
+    }
+#endif
+    while (dim-- > 0) {
+        *y++ -= weight * *x++;
+    }
+}
+
+scpo_real scpo_largest(int dim, const scpo_real *x)
 {
     scpo_real largest = 0;
-    scpo_real sum = 0;
-    int j;
-    for (j = 0; j < dim; j++) {
-        scpo_real size = SCPO_ABS(x[j]);
-        if (size > largest) {
-            largest = size;
-        }
+    while (dim-- > 0) {
+        largest = scpo_max(largest, SCPO_ABS(*x));
+        x++;
     }
-    if (largest > 0) {
-        for (j = 0; j < dim; j++) {
-            scpo_real ratio = x[j] / largest;
-            sum += ratio * ratio;
-        }
-    }
-    return largest * SCPO_SQRT(sum);
+    return largest;
 }
 
-/* The gradient of a constraint in the working set. The radius has none: any vector does, as its scale is 0. */
-static const scpo_real *scpo_row(const scpo_dual *dual, int i)
+void scpo_dual_add_radius(scpo_workspace *work)
 {
-    const scpo_workspace *work = dual->work;
-    return work->row[i] < 0 ? work->unit : dual->problem->G + (long)work->row[i] * dual->problem->dim;
-}
-
-static scpo_real scpo_max(scpo_real a, scpo_real b)
-{
-    return a > b ? a : b;
-}
-
-void scpo_dual_add_radius(scpo_dual *dual)
-{
-    scpo_workspace *work = dual->work;
-    work->row[0] = -1;
+    work->row[0] = work->pull; /* any vector will do, as the scale is 0 */
     work->scale[0] = 0;
     work->c[0] = SCPO_R(-0.5);
-    work->e[0] = dual->margin;
+    work->e[0] = work->margin;
     work->L[0] = 1;
-    work->lambda[0] = 2 * (1 - dual->inertia);
-    work->gram[0] = 0;
-    dual->size = 1;
+    work->lambda[0] = 2 * (1 - work->inertia);
+    work->triangles[0] = 0;
+    work->size = 1;
 }
 
-void scpo_dual_add(scpo_dual *dual, int slot, int index)
+void scpo_dual_add(scpo_workspace *work, int slot, int index)
 {
-    const scpo_projection *problem = dual->problem;
-    scpo_workspace *work = dual->work;
+    const scpo_projection *problem = work->problem;
     const int dim = problem->dim;
     const scpo_real *G = problem->G + (long)index * dim;
-    scpo_real size = scpo_norm(dim, G);
-    scpo_real curved = problem->L[index] * dual->length;
-    scpo_real scale = 1 / scpo_max(size, scpo_max(problem->e[index], curved));
+    scpo_real curved = problem->L[index] * work->length;
+    scpo_real scale = 1 / scpo_max(scpo_largest(dim, G), scpo_max(problem->e[index], curved));
     scpo_real *entry;
     int j;
 
-    work->row[slot] = index;
+    work->row[slot] = G;
     work->scale[slot] = scale;
-    work->c[slot] = problem->c[index] * scale / dual->length;
-    work->e[slot] = problem->e[index] * scale + dual->margin * (size + problem->e[index] + curved) * scale;
+    work->c[slot] = problem->c[index] * scale / work->length;
+    work->e[slot] = problem->e[index] * scale + work->margin;
     work->L[slot] = curved * scale;
     work->lambda[slot] = 0;
-    if (slot == dual->size) {
-        dual->size++;
+    if (slot == work->size) {
+        work->size++;
     }
-    entry = work->gram + SCPO_AT(slot, 0);
-    for (j = 0; j < dual->size; j++) {
-        *entry = scpo_dot(dim, G, scpo_row(dual, j)) * scale * work->scale[j];
-        entry += j < slot ? 1 : j + 1;
-    }
-}
-
-/* y -= G'lambda */
-static void scpo_subtract_rows(const scpo_dual *dual, scpo_real *y)
-{
-    const scpo_workspace *work = dual->work;
-    const int dim = dual->problem->dim;
-    int i;
-    int j;
-    for (i = 0; i < dual->size; i++) {
-        if (work->lambda[i] > 0) {
-            const scpo_real *G = scpo_row(dual, i);
-            scpo_real weight = work->lambda[i] * work->scale[i];
-            for (j = 0; j < dim; j++) {
-                y[j] -= weight * G[j];
-            }
-        }
-    }
-}
-
-/* p, q and the constraints' values at t v. */
-static void scpo_linearise(scpo_dual *dual)
-{
-    scpo_workspace *work = dual->work;
-    const scpo_real t = dual->t;
-    int i;
-    for (i = 0; i < dual->size; i++) {
-        scpo_real p = scpo_dot(dual->problem->dim, scpo_row(dual, i), work->v) * work->scale[i];
-        scpo_real bend = work->L[i] * t;
-        work->p[i] = p;
-        work->q[i] = p + work->e[i] + bend;
-        work->slope[i] = work->c[i] + t * (p + work->e[i] + bend / 2);
+    entry = SCPO_GRAM(work, slot);
+    for (j = 0; j < work->size; j++) {
+        *entry = scpo_dot(dim, G, work->row[j]) * scale * work->scale[j];
+        entry += j < slot ? 1 : SCPO_SLOTS + 1;
     }
 }
 
 /* The Lagrangian after minimisation over directions, with its derivatives, at the present multipliers: at the present t
  * if `keep`, else at the t that minimises it too, which makes it the dual function. */
-static void scpo_evaluate(scpo_dual *dual, int keep)
+static void scpo_evaluate(scpo_workspace *work, int keep)
 {
-    scpo_workspace *work = dual->work;
-    const int dim = dual->problem->dim;
+    const int dim = work->problem->dim;
     scpo_real n;
     scpo_real numerator;
     scpo_real best;
     int j;
 
     for (j = 0; j < dim; j++) {
-        work->v[j] = 2 * work->unit[j];
+        work->delta[j] = work->pull[j];
     }
-    scpo_subtract_rows(dual, work->v);
-    n = scpo_norm(dim, work->v);
-    for (j = 0; j < dim && n > 0; j++) {
-        work->v[j] /= n;
-    }
-    numerator = n - scpo_dot(dual->size, work->lambda, work->e);
-    dual->along = 1 / (2 * dual->inertia + scpo_dot(dual->size, work->lambda, work->L));
-    best = scpo_max(numerator, 0) * dual->along;
-    dual->value = scpo_dot(dual->size, work->lambda, work->c) - best * numerator / 2;
-    if (!keep) {
-        dual->t = best;
-    }
-    dual->excess = dual->t > 0 ? dual->t - numerator * dual->along : 0;
-    dual->across = n > 0 ? dual->t / n : 0;
-    scpo_linearise(dual);
-    for (j = 0; j < dual->size; j++) {
-        work->slope[j] -= dual->excess * work->q[j]; /* t eliminated from the Newton system */
-    }
-}
-
-/* Entry j <= i of the dual Hessian: H = across (K - p p') + along q q'. */
-static scpo_real scpo_hessian(const scpo_dual *dual, int i, int j)
-{
-    const scpo_workspace *work = dual->work;
-    return dual->across * (work->gram[SCPO_AT(i, j)] - work->p[i] * work->p[j]) + dual->along * work->q[i] * work->q[j];
-}
-
-/* A smaller pivot means that a constraint depends on those in the basis. */
-static scpo_real scpo_least_pivot(const scpo_dual *dual, int i)
-{
-    const scpo_workspace *work = dual->work;
-    return 64 * SCPO_EPS * (dual->across * work->gram[SCPO_AT(i, i)] +
-                            dual->along * (work->q[i] * work->q[i] + SCPO_EPS));
-}
-
-/* column = column i of the tableau */
-static void scpo_take_column(const scpo_dual *dual, int i)
-{
-    const scpo_real *entry = dual->work->tableau + SCPO_AT(i, 0);
-    scpo_real *column = dual->work->column;
-    int j;
-    for (j = 0; j < dual->size; j++) {
-        column[j] = *entry;
-        entry += j < i ? 1 : j + 1;
-    }
-}
-
-/* Exchanges i between basis B and the rest N by one symmetric Gauss-Jordan step. It turns H into
- *     -inv(H_BB) and inv(H_BB) H_BN  above  H_NN - H_NB inv(H_BB) H_BN. */
-static void scpo_pivot(const scpo_dual *dual, int i)
-{
-    scpo_real *entry = dual->work->tableau;
-    const scpo_real *column = dual->work->column;
-    const int size = dual->size;
-    scpo_real inverse;
-    int j;
-    int k;
-    scpo_take_column(dual, i);
-    inverse = 1 / column[i];
-    for (j = 0; j < size; j++) {
-        const scpo_real factor = column[j] * inverse;
-        for (k = 0; k <= j; k++) {
-            *entry++ -= factor * column[k];
+    for (j = 0; j < work->size; j++) {
+        if (work->lambda[j] > 0) {
+            scpo_subtract(dim, work->lambda[j] * work->scale[j], work->row[j], work->delta);
         }
     }
-    entry = dual->work->tableau + SCPO_AT(i, 0);
-    for (j = 0; j < size; j++) {
-        *entry = column[j] * SCPO_ABS(inverse);
-        entry += j < i ? 1 : j + 1;
+    n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta));
+    work->inverse = n > 0 ? 1 / n : 0;
+    numerator = n - scpo_dot(work->size, work->lambda, work->e);
+    work->along = 1 / (2 * work->inertia + scpo_dot(work->size, work->lambda, work->L));
+    best = scpo_max(numerator, 0) * work->along;
+    work->value = scpo_dot(work->size, work->lambda, work->c) - best * numerator / 2;
+    if (!keep) {
+        work->t = best;
     }
-    dual->work->tableau[SCPO_AT(i, i)] = -inverse;
+    work->excess = work->t > 0 ? work->t - numerator * work->along : 0;
+    work->across = work->t * work->inverse;
+    for (j = 0; j < work->size; j++) {
+        scpo_real p = scpo_dot(dim, work->row[j], work->delta) * work->scale[j] * work->inverse;
+        scpo_real bend = work->L[j] * work->t;
+        scpo_real q = p + work->e[j] + bend;
+        work->p[j] = p;
+        work->q[j] = q;
+        work->slope[j] = work->c[j] + work->t * (q - bend / 2) - work->excess * q; /* t eliminated from Newton's system */
+    }
+}
+
+static scpo_real scpo_gram(const scpo_workspace *work, int i, int j)
+{
+    return i > j ? SCPO_GRAM(work, i)[j] : SCPO_GRAM(work, j)[i];
+}
+
+/* row = forward substitution, by the first k rows of H_BB's Cholesky factor, of column i of H_BB; of gain_B if i < 0. */
+static void scpo_substitute(scpo_workspace *work, scpo_real *row, int k, int i)
+{
+    int j;
+    for (j = 0; j < k; j++) {
+        const scpo_real *above = SCPO_FACTOR(work, j);
+        const int b = work->basis[j];
+        scpo_real entry = work->gain[b];
+        if (i >= 0) { /* H = across (K - p p') + along q q' */
+            entry = work->across * (scpo_gram(work, i, b) - work->p[i] * work->p[b]) +
+                    work->along * work->q[i] * work->q[b];
+        }
+        row[j] = (entry - scpo_dot(j, row, above)) * above[j];
+    }
+}
+
+/* move = inv(H_BB) gain_B, in the order of the basis, of which `factored` rows are known. The factor's diagonal is stored
+ * inverted. A pivot near 0 means that a constraint depends on those before it; the least pivot lets it move far, until
+ * some multiplier meets its bound. */
+static void scpo_direction(scpo_workspace *work, int count, int factored)
+{
+    scpo_real *move = work->move;
+    for (; factored < count; factored++) {
+        const int i = work->basis[factored];
+        scpo_real *row = SCPO_FACTOR(work, factored);
+        scpo_real size = work->across * SCPO_GRAM(work, i)[i] + work->along * (work->q[i] * work->q[i] + SCPO_EPS);
+        scpo_real pivot = size - work->across * work->p[i] * work->p[i];
+        scpo_substitute(work, row, factored, i);
+        row[factored] = 1 / SCPO_SQRT(scpo_max(pivot - scpo_dot(factored, row, row), 64 * SCPO_EPS * size));
+    }
+    scpo_substitute(work, move, count, -1);
+    while (count-- > 0) {
+        const scpo_real *row = SCPO_FACTOR(work, count);
+        move[count] *= row[count];
+        scpo_subtract(count, move[count], row, move);
+    }
+}
+
+/* gain = slope - H step */
+static void scpo_update_gain(scpo_workspace *work)
+{
+    const int size = work->size;
+    scpo_real p_step = work->across * scpo_dot(size, work->p, work->step);
+    scpo_real q_step = work->along * scpo_dot(size, work->q, work->step);
+    int i;
+    int j;
+    for (i = 0; i < size; i++) {
+        work->gain[i] = work->slope[i] + p_step * work->p[i] - q_step * work->q[i];
+    }
+    for (j = 0; j < size; j++) {
+        scpo_real weight = work->across * work->step[j];
+        for (i = 0; i < size && work->step[j] != 0; i++) {
+            work->gain[i] -= weight * scpo_gram(work, i, j);
+        }
+    }
+}
+
+/* step_B += tau move with the largest tau <= 1 that keeps the multipliers >= 0. Returns the place in the basis of the
+ * one that tau is due to, or -1. */
+static int scpo_advance(scpo_workspace *work, int count)
+{
+    scpo_real tau = 1;
+    int last = -1;
+    int k;
+    for (k = 0; k < count; k++) {
+        scpo_real room = work->lambda[work->basis[k]] + work->step[work->basis[k]];
+        if (room < -tau * work->move[k]) {
+            tau = -room / work->move[k];
+            last = k;
+        }
+    }
+    for (k = 0; k < count; k++) {
+        work->step[work->basis[k]] += tau * work->move[k];
+    }
+    return last;
 }
 
 /* The constraint outside the basis from whose multiplier the model gains most, or -1. */
-static int scpo_entering(const scpo_dual *dual)
+static int scpo_entering(scpo_workspace *work, int count)
 {
-    const scpo_workspace *work = dual->work;
-    scpo_real most = 4 * SCPO_EPS * dual->t;
+    scpo_real most = 4 * SCPO_EPS * work->t;
     int entering = -1;
     int i;
-    for (i = 0; i < dual->size; i++) {
-        scpo_real gain = work->gain[i];
-        if (gain < 0 && work->lambda[i] + work->step[i] > 0) {
-            gain = -gain;
-        }
-        if (!work->list[i] && gain > most) {
-            most = gain;
+    while (count-- > 0) {
+        work->gain[work->basis[count]] = 0;
+    }
+    for (i = 0; i < work->size; i++) {
+        if (work->gain[i] > most) {
+            most = work->gain[i];
             entering = i;
         }
     }
     return entering;
 }
 
-/* Moves multiplier j, and those in the basis along with it, to where the model is largest or one of them meets its
- * bound. In the first case j joins the basis, in the second the one at its bound leaves. */
-static void scpo_advance(const scpo_dual *dual, int j)
+/* step = argmax slope's - s'Hs/2 subject to lambda + s >= 0, by Lawson and Hanson's method, starting from the basis of
+ * all present multipliers. Returns the slope along it. */
+static scpo_real scpo_newton_step(scpo_workspace *work)
 {
-    scpo_workspace *work = dual->work;
-    const scpo_real sign = SCPO_R(work->gain[j] < 0 ? -1 : 1);
-    scpo_real *diagonal = work->tableau + SCPO_AT(j, j);
-    scpo_real length;
-    int last = -1;
+    int changes = 6 * work->size + 6;
+    int count = 0;
+    int factored = 0;
+    int last = 0;
     int i;
-    *diagonal = scpo_max(*diagonal, scpo_least_pivot(dual, j));
-    length = sign * work->gain[j] / *diagonal;
-    scpo_take_column(dual, j);
-    work->column[j] = -1;
-    work->list[j] = 1;
-    for (i = 0; i < dual->size; i++) {
-        scpo_real rate = -sign * work->column[i];
-        scpo_real room = work->lambda[i] + work->step[i];
-        work->column[i] = rate;
-        if (work->list[i] && room < -length * rate) {
-            length = -room / rate;
-            last = i;
-        }
-    }
-    work->gain[j] -= sign * length * *diagonal;
-    for (i = 0; i < dual->size; i++) {
-        *(work->list[i] ? &work->step[i] : &work->gain[i]) += length * work->column[i];
-    }
-    if (last >= 0) {
-        work->step[last] = -work->lambda[last];
-        work->list[j] = 0;
-    }
-    if (last != j) {
-        work->list[last < 0 ? j : last] = last < 0;
-        scpo_pivot(dual, last < 0 ? j : last);
-    }
-}
-
-/* step = argmax slope's - s'Hs/2 subject to lambda + s >= 0. Returns the slope along it. */
-static scpo_real scpo_newton_step(scpo_dual *dual)
-{
-    scpo_workspace *work = dual->work;
-    scpo_real *entry = work->tableau;
-    int pivots = 6 * dual->size + 6;
-    int i;
-    int j;
-    for (i = 0; i < dual->size; i++) {
+    for (i = 0; i < work->size; i++) {
         work->step[i] = 0;
-        work->gain[i] = work->slope[i];
-        work->list[i] = 0;
-        for (j = 0; j <= i; j++) {
-            *entry++ = scpo_hessian(dual, i, j);
+        if (work->lambda[i] > 0) {
+            work->basis[count++] = i;
         }
     }
-    while (pivots-- > 0 && (j = scpo_entering(dual)) >= 0) {
-        scpo_advance(dual, j);
+    while (changes-- > 0) {
+        scpo_update_gain(work);
+        if (last < 0) {
+            i = scpo_entering(work, count);
+            if (i < 0) {
+                break;
+            }
+            work->basis[count++] = i;
+        }
+        scpo_direction(work, count, factored);
+        factored = count;
+        last = scpo_advance(work, count);
+        if (last >= 0) {
+            i = work->basis[last];
+            work->step[i] = -work->lambda[i];
+            factored = last;
+            for (count--; last < count; last++) {
+                work->basis[last] = work->basis[last + 1];
+            }
+        }
     }
-    return scpo_dot(dual->size, work->slope, work->step);
+    return scpo_dot(work->size, work->slope, work->step);
 }
 
-/* lambda += tau step; returns the sum of lambda. */
-static scpo_real scpo_move(scpo_dual *dual, scpo_real tau)
+/* lambda += tau step, where a multiplier that meets its bound stays; returns the sum of lambda. */
+static scpo_real scpo_move(scpo_workspace *work, scpo_real tau)
 {
-    scpo_workspace *work = dual->work;
     scpo_real sum = 0;
     int i;
-    for (i = 0; i < dual->size; i++) {
-        work->lambda[i] = scpo_max(work->lambda[i] + tau * work->step[i], 0);
-        sum += work->lambda[i];
+    for (i = 0; i < work->size; i++) {
+        scpo_real moved = work->lambda[i] + tau * work->step[i];
+        if (moved < 0) {
+            moved = 0;
+            work->step[i] = 0;
+        }
+        work->lambda[i] = moved;
+        sum += moved;
     }
     return sum;
 }
 
-/* The largest tau <= limit by which lambda may move along the step. */
-static scpo_real scpo_room(const scpo_dual *dual, scpo_real limit)
-{
-    const scpo_workspace *work = dual->work;
-    int i;
-    for (i = 0; i < dual->size; i++) {
-        if (work->lambda[i] < -limit * work->step[i]) {
-            limit = -work->lambda[i] / work->step[i];
-        }
-    }
-    return limit;
-}
-
 /* Moves along the step to where the dual function is largest, roughly; by a full step if that is nearly so. Where t = 0
  * the function is linear and its maximum elsewhere. */
-static void scpo_search(scpo_dual *dual, scpo_real slope)
+static void scpo_search(scpo_workspace *work, scpo_real slope)
 {
     scpo_real tau = 1;
     scpo_real low = 0;
     scpo_real high = 0;
     int trials = SCPO_MAX_SEARCH;
     while (trials-- > 0) {
-        scpo_real at_tau = scpo_dot(dual->size, dual->work->slope, dual->work->step);
+        scpo_real at_tau = scpo_dot(work->size, work->slope, work->step);
         scpo_real change;
-        if (at_tau < (dual->t > 0 ? -slope / 10 : 0)) {
+        if (!(work->t > 0)) {
+            slope = 0;
+        }
+        if (at_tau < -slope / 10) {
             high = tau;
-        } else if (at_tau > (dual->t > 0 ? slope / 4 : 0)) {
+        } else if (at_tau > slope / 4) {
             low = tau;
         } else {
             return;
         }
-        change = high > 0 ? (low + high) / 2 - tau : scpo_room(dual, tau);
-        if (!(change < 0 || change > 0)) {
-            return;
-        }
-        (void)scpo_move(dual, change);
+        change = high > 0 ? (low + high) / 2 - tau : tau;
+        (void)scpo_move(work, change);
         tau += change;
-        scpo_evaluate(dual, 0);
+        scpo_evaluate(work, 0);
     }
 }
 
-int scpo_dual_maximise(scpo_dual *dual, scpo_real *delta)
+int scpo_dual_maximise(scpo_workspace *work)
 {
-    const scpo_workspace *work = dual->work;
     int steps = SCPO_MAX_STEPS;
     int converged = 0;
     scpo_real noise = 0; /* rounding errors of n - lambda'e */
     int j;
-    scpo_evaluate(dual, 0);
-    while (!converged && steps-- > 0 && dual->budget-- > 0) {
+    scpo_evaluate(work, 0);
+    while (!converged && steps-- > 0 && work->budget-- > 0) {
         const int keep = steps % (SCPO_DUAL_STEPS + SCPO_SADDLE_STEPS) < SCPO_SADDLE_STEPS;
-        const scpo_real floor = noise * noise * dual->along; /* how well the dual function is known where t is small */
+        const scpo_real floor = noise * noise * work->along; /* how well the dual function is known where t is small */
         scpo_real slope;
-        if (-dual->value <= floor) {
-            dual->t = 0; /* nothing to be gained by leaving 0 */
+        if (-work->value <= floor) {
+            work->t = 0; /* nothing to be gained by leaving 0 */
             converged = 1;
             break;
         }
-        slope = scpo_newton_step(dual);
-        converged = slope + SCPO_ABS(dual->excess * dual->t / dual->along) <= floor - SCPO_GAP_TOLERANCE * dual->value;
-        dual->t = scpo_max(dual->t / 10,
-                           dual->t - dual->excess - dual->along * scpo_dot(dual->size, work->q, work->step));
-        noise = 16 * SCPO_EPS * (1 + scpo_move(dual, 1));
-        scpo_evaluate(dual, keep);
+        slope = scpo_newton_step(work);
+        converged = slope + SCPO_ABS(work->excess * work->t / work->along) <= floor - SCPO_GAP_TOLERANCE * work->value;
+        work->t = scpo_max(work->t / 10,
+                           work->t - work->excess - work->along * scpo_dot(work->size, work->q, work->step));
+        noise = 16 * SCPO_EPS * (1 + scpo_move(work, 1));
+        scpo_evaluate(work, keep);
         if (!converged && !keep) {
-            scpo_search(dual, slope);
+            scpo_search(work, slope);
         }
     }
-    for (j = 0; j < dual->problem->dim; j++) {
-        delta[j] = dual->t * dual->length * work->v[j];
+    if (!(work->t >= SCPO_EPS)) {
+        work->t = 0; /* so short that it does not matter, and what is longer has normal squares */
     }
-    return converged || -dual->value <= noise;
+    for (j = 0; j < work->problem->dim; j++) {
+        work->delta[j] = work->t > 0 ? work->across * work->length * work->delta[j] : 0;
+    }
+    return converged || -work->value <= noise + SCPO_LOSS_TOLERANCE; /* no answer could gain more */
 }

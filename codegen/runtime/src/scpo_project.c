@@ -3,7 +3,7 @@
  * Constraints join a working set when the present answer violates them; scpo_dual.c solves (E5) on that set. The set's
  * optimal value rises from round to round, so no set comes twice, and what never joins was screened out exactly. Last
  * comes the repair: the region is convex and holds 0, so shrinking any answer far enough makes it feasible, in the
- * arithmetic of the target. Nothing is returned that the last sweep over all constraints has not accepted.
+ * arithmetic of the target; Newton's method finds how far. Nothing is returned that the last sweep over all constraints has not accepted.
  * SPDX-License-Identifier: MIT
  */
 #include <stdint.h>
@@ -13,7 +13,6 @@
 
 /* The bounds on all work: sweeps over the problem <= rounds + shrinks, Newton steps <= SCPO_MAX_NEWTON. */
 #define SCPO_MAX_ROUNDS 100 /* of the working set */
-#define SCPO_MAX_NEWTON 300 /* steps in all rounds together */
 #define SCPO_MAX_SHRINK 30  /* attempts of the repair */
 
 #define SCPO_MAX_MARGIN SCPO_R(0.01) /* more tightening than this would cost too much */
@@ -41,13 +40,17 @@ static scpo_status scpo_check(const scpo_projection *problem)
 {
     const int dim = problem->dim;
     const int count = problem->count;
+    const scpo_real *data[] = {&problem->r, problem->u, problem->c, problem->e, problem->L, problem->G};
+    const long length[] = {1, dim, count, count, count, (long)count * dim};
     scpo_status status = SCPO_OK;
     int i;
-    if (dim < 1 || dim > SCPO_MAX_DIM || count < 0 || !scpo_all_finite(1, &problem->r) || !(problem->r > 0) ||
-        !scpo_all_finite(dim, problem->u) || !scpo_all_finite((long)count * dim, problem->G) ||
-        !scpo_all_finite(count, problem->c) || !scpo_all_finite(count, problem->e) ||
-        !scpo_all_finite(count, problem->L)) {
+    if (dim < 1 || dim > SCPO_MAX_DIM || count < 0 || !(problem->r > 0)) {
         return SCPO_BAD_PROBLEM;
+    }
+    for (i = 0; i < 6; i++) {
+        if (!scpo_all_finite(length[i], data[i])) {
+            return SCPO_BAD_PROBLEM;
+        }
     }
     for (i = 0; i < count; i++) {
         if (problem->e[i] < 0 || problem->L[i] < 0) {
@@ -60,146 +63,117 @@ static scpo_status scpo_check(const scpo_projection *problem)
     return status;
 }
 
-/* A constraint at tau delta is constant + tau linear + tau^2 square. */
-typedef struct {
-    scpo_real constant, linear, square;
-    scpo_real size;   /* sum of the absolute values of all terms at tau = 1 */
-    scpo_real excess; /* value at tau = 1 plus all that rounding, in any order of summation, may add to it */
-} scpo_ray;
-
-/* Evaluates constraint i along delta; 1 if delta violates it. */
-static int scpo_violated(const scpo_projection *problem, int i, const scpo_real *delta, scpo_real norm, scpo_ray *ray)
-{
-    const int dim = problem->dim;
-    const scpo_real *G = problem->G + (long)i * dim;
-    scpo_real linear = problem->e[i] * norm;
-    scpo_real size = linear;
-    scpo_real sum = 0;
-    int j;
-    for (j = 0; j < dim; j++) {
-        scpo_real term = G[j] * delta[j];
-        sum += term;
-        size += SCPO_ABS(term);
-    }
-    ray->constant = problem->c[i];
-    ray->linear = sum + linear;
-    ray->square = problem->L[i] / 2 * norm * norm;
-    ray->size = size + ray->square - ray->constant;
-    ray->excess = ray->constant + ray->linear + ray->square + scpo_rounding(dim) * ray->size;
-    return !scpo_all_finite(1, &ray->excess) || ray->excess > 0;
-}
-
-/* The tau in [0, 1] at which a violated constraint just holds, with twice the room for rounding. */
-static scpo_real scpo_ray_end(const scpo_ray *ray, scpo_real margin)
-{
-    scpo_real constant = ray->constant / ray->size;
-    scpo_real linear = ray->linear / ray->size + margin;
-    scpo_real square = ray->square / ray->size;
-    scpo_real root = SCPO_SQRT(linear * linear - 4 * square * constant);
-    return linear > 0 ? -2 * constant / (linear + root) : (root - linear) / (2 * square);
-}
-
 /* Whether a constraint is in the working set. */
-static int scpo_member(const scpo_dual *dual, int row)
+static int scpo_member(const scpo_workspace *work, const scpo_real *row)
 {
     int k;
-    for (k = 0; k < dual->size && dual->work->row[k] != row; k++) {
+    for (k = 0; k < work->size && work->row[k] != row; k++) {
     }
-    return k < dual->size;
+    return k < work->size;
 }
 
-/* Finds the constraints that delta violates, and the factor tau by which it must be shrunk to meet them all. Lists in
- * work->list newcomers for the working set, the worst one among them, as many as fit beside those with a multiplier.
- * Returns their number, or -1 if nothing is violated. */
-static int scpo_sweep(const scpo_dual *dual, const scpo_real *delta, scpo_real *tau)
+/* Evaluates (E4) at delta. Constraints that delta violates join the working set as far as there are places, behind it or
+ * instead of those without a multiplier; the worst one always does. work->cut is the part of delta to take away so that
+ * all hold with `room` to spare: a Newton step on each constraint as a function of the length of delta. Returns how many
+ * joined, or -1 if nothing is violated. */
+static int scpo_sweep(scpo_workspace *work, scpo_real room)
 {
-    const scpo_projection *problem = dual->problem;
-    scpo_workspace *work = dual->work;
-    const scpo_real margin = scpo_rounding(problem->dim);
-    const scpo_real norm = scpo_norm(problem->dim, delta);
+    const scpo_projection *problem = work->problem;
+    const int dim = problem->dim;
+    const scpo_real *G = problem->G;
+    scpo_real norm = 0;
     scpo_real worst = 0;
-    int room = SCPO_SLOTS;
+    int slot = 0;
+    int newest = 0;
     int found = -1;
     int i;
-    *tau = 1;
-    if (!(norm * (1 + margin) <= dual->radius)) {
-        *tau = dual->radius / (norm * (1 + 2 * margin));
+    int j;
+    for (j = 0; j < dim; j++) {
+        scpo_real ratio = work->delta[j] / work->length;
+        norm += ratio * ratio;
+    }
+    norm = work->length * SCPO_SQRT(norm);
+    work->cut = room;
+    if (!(norm * (1 + work->rounding) <= problem->r)) {
         found = 0;
     }
-    for (i = 0; i < dual->size; i++) {
-        room -= work->lambda[i] > 0 || work->row[i] < 0;
-    }
-    for (i = 0; i < problem->count; i++) {
-        scpo_ray ray;
-        scpo_real end;
+    for (i = 0; i < problem->count; i++, G += dim) {
+        scpo_real bend = problem->L[i] / 2 * norm * norm;
+        scpo_real slope = problem->e[i] * norm;
+        scpo_real size = slope + bend - problem->c[i];
+        scpo_real excess;
         scpo_real score;
-        if (!scpo_violated(problem, i, delta, norm, &ray)) {
+        for (j = 0; j < dim; j++) {
+            scpo_real term = G[j] * work->delta[j];
+            slope += term;
+            size += SCPO_ABS(term);
+        }
+        excess = problem->c[i] + slope + bend + work->rounding * size + SCPO_UNDERFLOW;
+        if (scpo_all_finite(1, &excess) && excess <= 0) {
             continue;
         }
-        end = scpo_ray_end(&ray, 2 * margin);
-        *tau = end < *tau ? end : *tau;
-        found = found < 0 ? 0 : found;
-        if (room == 0 || scpo_member(dual, i)) {
+        work->cut = scpo_max((excess + room * size) / (slope + 2 * bend), work->cut);
+        if (found < 0) {
+            found = 0;
+        }
+        while (slot < work->size && (work->lambda[slot] > 0 || work->row[slot] == work->pull)) {
+            slot++;
+        }
+        score = excess / size;
+        if (scpo_member(work, G) || (slot == SCPO_SLOTS && !(found > 0 && score > worst))) {
             continue;
         }
-        if (found < room) {
-            work->list[found++] = i;
+        if (slot < SCPO_SLOTS) {
+            newest = slot++;
+            found++;
         }
-        score = ray.excess / ray.size;
+        scpo_dual_add(work, newest, i);
         if (score > worst) {
             worst = score;
-            work->list[found - 1] = work->list[0];
-            work->list[0] = i;
         }
     }
     return found;
 }
 
-/* Puts the newcomers into the working set, behind it or in place of constraints without a multiplier. If there are
- * none, rounding is to blame, and the constraints in the set get tighter instead. */
-static void scpo_extend(scpo_dual *dual, int found)
+/* Tightens the working set when nothing but rounding is to blame. */
+static void scpo_tighten(scpo_workspace *work)
 {
-    scpo_workspace *work = dual->work;
     int k;
-    if (found == 0) {
-        for (k = 0; k < dual->size; k++) {
-            work->e[k] += dual->margin;
-        }
-        dual->margin *= 4;
+    for (k = 0; k < work->size; k++) {
+        work->e[k] += work->margin;
     }
-    for (k = 0; found > 0; k++) {
-        if (k == dual->size || !(work->lambda[k] > 0 || work->row[k] < 0)) {
-            scpo_dual_add(dual, k, work->list[--found]);
-        }
-    }
+    work->margin *= 4;
 }
 
 /* (E5) and the repair. Returns 1 if delta is the answer, 0 if it is just feasible. */
-static int scpo_solve(scpo_dual *dual, scpo_real *delta)
+static int scpo_solve(scpo_workspace *work)
 {
     int rounds = SCPO_MAX_ROUNDS;
-    int attempts = 0;
+    int attempts = SCPO_MAX_SHRINK;
     int converged = 1;
+    scpo_real room = 2 * work->rounding;
     scpo_real lost = 0;
-    scpo_real tau;
     int found;
     int j;
-    while ((found = scpo_sweep(dual, delta, &tau)) >= 0) {
-        if (rounds-- > 0 && dual->budget > 0 && dual->margin < SCPO_MAX_MARGIN) {
-            scpo_extend(dual, found);
-            converged = scpo_dual_maximise(dual, delta);
+    while (work->t > 0 && (found = scpo_sweep(work, room)) >= 0) {
+        if (rounds-- > 0 && work->budget > 0 && work->margin < SCPO_MAX_MARGIN) {
+            if (found == 0) {
+                scpo_tighten(work);
+            }
+            converged = scpo_dual_maximise(work);
             continue;
         }
         rounds = 0;
-        if (attempts++ > 1) {
-            tau /= 2;
+        room *= 2;
+        if (!(work->cut < SCPO_R(0.5))) {
+            work->cut = SCPO_R(0.5);
         }
-        if (attempts > SCPO_MAX_SHRINK) {
-            tau = 0;
+        lost += work->cut * work->t;
+        if (attempts-- == 0) {
+            work->t = 0;
         }
-        lost += (1 - tau) * dual->t;
-        for (j = 0; j < dual->problem->dim; j++) {
-            delta[j] = tau > 0 ? tau * delta[j] : 0;
+        for (j = 0; j < work->problem->dim; j++) {
+            work->delta[j] = work->t > 0 ? work->delta[j] - work->cut * work->delta[j] : 0;
         }
     }
     return converged && lost <= SCPO_LOSS_TOLERANCE;
@@ -207,37 +181,45 @@ static int scpo_solve(scpo_dual *dual, scpo_real *delta)
 
 scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta)
 {
+    scpo_workspace *work = problem->work;
     const int dim = problem->dim;
     scpo_status status = scpo_check(problem);
-    scpo_dual dual;
-    scpo_real size = 0;
-    scpo_real radius;
+    scpo_real largest = 0;
+    scpo_real norm;
+    scpo_real size;
+    int inside;
     int j;
 
     if (status == SCPO_OK) {
-        size = scpo_norm(dim, problem->u);
+        largest = scpo_largest(dim, problem->u);
     }
-    if (!(size > 0)) {
+    if (!(largest > SCPO_LEAST && problem->r > SCPO_LEAST)) {
         for (j = 0; j < dim && j < SCPO_MAX_DIM; j++) {
             delta[j] = 0;
         }
         return status;
     }
-    radius = problem->r < SCPO_LARGEST_RADIUS ? problem->r : SCPO_LARGEST_RADIUS;
-    memset(&dual, 0, sizeof dual);
-    dual.problem = problem;
-    dual.work = problem->work;
-    dual.budget = SCPO_MAX_NEWTON;
-    dual.radius = radius;
-    dual.margin = scpo_rounding(dim + 8);
-    dual.length = size < radius ? size : radius;
-    dual.inertia = dual.length / size;
     for (j = 0; j < dim; j++) {
-        dual.work->unit[j] = problem->u[j] / size;
-        delta[j] = size < radius ? problem->u[j] : dual.work->unit[j] * radius;
+        work->pull[j] = problem->u[j] / largest;
     }
-    if (size > radius) {
-        scpo_dual_add_radius(&dual);
+    norm = SCPO_SQRT(scpo_dot(dim, work->pull, work->pull));
+    size = largest * norm;
+    work->problem = problem;
+    work->delta = delta;
+    work->size = 0;
+    work->t = 1;
+    work->budget = SCPO_MAX_NEWTON;
+    work->rounding = SCPO_R(dim + 8) * SCPO_EPS;
+    work->margin = 4 * work->rounding;
+    inside = size <= problem->r;
+    work->length = inside ? size : problem->r;
+    work->inertia = work->length / size;
+    for (j = 0; j < dim; j++) {
+        work->pull[j] *= 2 / norm;
+        delta[j] = inside ? problem->u[j] : work->pull[j] / 2 * problem->r;
     }
-    return scpo_solve(&dual, delta) ? SCPO_OK : SCPO_CAPPED;
+    if (!inside) {
+        scpo_dual_add_radius(work);
+    }
+    return scpo_solve(work) ? SCPO_OK : SCPO_CAPPED;
 }
