@@ -4,14 +4,16 @@ from importlib.metadata import version
 
 from scpo_ctrl.adapt import adapt
 from scpo_ctrl.backup import Backup, lqr
+from scpo_ctrl.cone import Projection
 from scpo_ctrl.config import load_problem
+from scpo_ctrl.conic import project_reference
 from scpo_ctrl.errors import ScpoError
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.objective import Imitation, Quadratic, UserObjective
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.policy import Policy
 from scpo_ctrl.problem import ControlProblem, FunctionProblem, Problem
-from scpo_ctrl.projection import Projection, project, project_reference
+from scpo_ctrl.projection import project
 from scpo_ctrl.record import load_result
 from scpo_ctrl.result import Result
 from scpo_ctrl.scenario import Scenarios, scenarios

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from scpo_ctrl.cone import Projection
 from scpo_ctrl.history import VERDICTS, Trial
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import Problem
-from scpo_ctrl.projection import Projection, project
+from scpo_ctrl.projection import project
 from scpo_ctrl.region import Region, directions, sample_region
 from scpo_ctrl.result import Result
 from scpo_ctrl.state import State, resume, start, try_step

@@ -7,7 +7,7 @@ from scpo_ctrl.validate import as_count, as_scalar
 
 MODES = ("verified", "certified")
 METHODS = ("gradient", "momentum", "adam")
-SOLVERS = ("CLARABEL", "ECOS")
+SOLVERS = ("DUAL", "CLARABEL", "ECOS")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class AdaptOptions:
     decay: float = 0.9  # factor on smoothness constants whose bound held, in (0, 1)
     metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|), >= 0
     patience: int = 10  # steps without a commit after which the run counts as converged, >= 1
-    solver: str = "CLARABEL"  # of the projection: "CLARABEL" or "ECOS"
+    solver: str = "DUAL"  # of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS"
 
     def __post_init__(self) -> None:
         put = object.__setattr__

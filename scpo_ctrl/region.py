@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scpo_ctrl.cone import Cone, product
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import Problem
-from scpo_ctrl.projection import Cone
 
 _PROBES = 8  # directions of the first estimate of the smoothness constants
 _PROBE_RADIUS = 0.3  # in radii
@@ -73,7 +73,7 @@ class Region:
         norm, p = float(np.linalg.norm(alpha)), self.G.shape[1]
         noise = 2 * self.error * (1 + np.sqrt(p) * norm / self.sampling_radius)
         with np.errstate(invalid="ignore"):
-            excess = g_new - self.c - self.G @ alpha - noise
+            excess = g_new - self.c - product(self.G, alpha) - noise
         shown = 2 * excess / (norm**2 + np.sqrt(p) * self.sampling_radius * norm)
         return np.where(np.isnan(shown), np.inf, np.maximum(shown, 0.0))
 

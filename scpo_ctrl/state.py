@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.cone import Projection
 from scpo_ctrl.errors import DimensionError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.history import PROJECTION_STATUSES, VERDICTS, History, Trial
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import Problem
-from scpo_ctrl.projection import Projection
 from scpo_ctrl.region import Region, first_smoothness
 from scpo_ctrl.result import Result, margin_of
 from scpo_ctrl.status import RunStatus, Verdict

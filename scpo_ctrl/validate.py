@@ -38,7 +38,7 @@ def as_array(name: str, value: ArrayLike, shape: Sequence[int | None], *, finite
     if not _is_numeric(value):
         raise DomainError(f"{name} is {_short(value)}, expected an array of real numbers")
     try:
-        array = np.array(value, dtype=np.float64)
+        array = np.array(value, dtype=np.float64, order="C")
     except OverflowError as error:
         raise DomainError(f"{name} is {_short(value)}, expected numbers within the range of a double") from error
     except (TypeError, ValueError) as error:

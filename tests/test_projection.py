@@ -1,14 +1,16 @@
 """The projection of the package: optimal in every regime, feasible to the last bit, and its invariances."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from projection_cases import DEGENERATE, REGIMES, REGULAR, Case, cases, gap, residuals
 
-from scpo_ctrl import ProjectionStatus, project, project_reference
+from scpo_ctrl import ProjectionStatus, conic, native, project, project_reference
+from scpo_ctrl.cone import Cone, checked, reduce, repair, screen
 from scpo_ctrl.errors import DimensionError, DomainError
-from scpo_ctrl.projection import Cone, checked, reduce, repair, screen
 
 TOLERANCE = 1e-4  # of an answer of norm 1, for a relative gap of 1e-8: the objective is strongly convex
 SIZES = ((1, 1), (5, 4), (20, 10), (12, 40), (3, 90))
@@ -19,14 +21,16 @@ def feasible(case, delta):
     return (residuals(case, delta) <= 0).all() and (residuals(wide, delta.astype(np.longdouble)) <= 0).all()
 
 
+@pytest.mark.parametrize("solver", ["DUAL", "CLARABEL"])
 @pytest.mark.parametrize("name", REGIMES)
-def test_answers_are_optimal_and_feasible(name):
-    for case in cases(name, 5, SIZES, seed=5):
-        answer = project(*case)
+def test_answers_are_optimal_and_feasible(name, solver):
+    for case in cases(name, 10 if solver == "DUAL" else 5, SIZES, seed=5):
+        answer = project(*case, solver=solver)
         assert answer.status in (ProjectionStatus.SOLVED, ProjectionStatus.INSIDE)
         assert feasible(case, answer.delta)
         assert np.linalg.norm(answer.delta) <= case.r
-        assert gap(case, answer.delta) <= (1e-6 if name in DEGENERATE else 1e-7)
+        regular = 1e-8 if solver == "DUAL" else 1e-7
+        assert gap(case, answer.delta) <= (1e-6 if name in DEGENERATE else regular)
 
 
 @pytest.mark.parametrize("solver", ["CLARABEL", "ECOS"])
@@ -119,6 +123,45 @@ def test_a_guess_changes_the_work_but_not_the_answer():
     assert guided.iterations <= blind.iterations
 
 
+@pytest.mark.parametrize("count", [10, 300])
+def test_ways_to_the_compiled_solver_agree(count, monkeypatch):
+    """Few rows go straight to C, many through working sets; lists, views and integers through the checks."""
+    case = one("plain", (9, count))
+    direct = project(*case).delta
+    lists = project(*(part.tolist() for part in case[:5]), case.r).delta
+    np.testing.assert_allclose(lists, direct, atol=1e-7)
+    view = case._replace(G=np.asfortranarray(case.G))
+    np.testing.assert_allclose(project(*view).delta, direct, atol=1e-7)
+    monkeypatch.setattr("scpo_ctrl.projection._FEW", 0)
+    np.testing.assert_allclose(project(*case).delta, direct, atol=1e-7)
+    monkeypatch.setattr(native, "fits", lambda cone: cone.u.size < 9)
+    np.testing.assert_allclose(project(*case).delta, direct, atol=1e-7)
+
+
+def test_threads_have_their_own_scratch_memory():
+    instances = list(cases("plain", 40, ((30, 20),), seed=8))
+    alone = [project(*case).delta for case in instances]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda case: project(*case).delta, instances * 5))
+    for i, delta in enumerate(together):
+        np.testing.assert_array_equal(delta, alone[i % 40])
+
+
+def test_without_the_extension_clarabel_takes_its_place(monkeypatch):
+    case = one("plain", (6, 5))
+    fast = project(*case)
+    monkeypatch.setattr(native, "lib", None)
+    np.testing.assert_allclose(project(*case).delta, fast.delta, atol=TOLERANCE)
+
+
+def test_large_problems():
+    case = one("plain", (3000, 150))
+    answer = project(*case)
+    assert answer.status is ProjectionStatus.SOLVED
+    assert feasible(case, answer.delta)
+    assert gap(case, answer.delta, conic=False) <= 1e-8
+
+
 def test_statuses():
     case = one("plain", (5, 4))
     assert project(*case._replace(u=case.u * 1e-6)).status is ProjectionStatus.INSIDE
@@ -135,9 +178,9 @@ def test_statuses():
 
 def test_a_solver_that_stops_early_still_gives_a_feasible_step(monkeypatch):
     case = one("plain", (10, 30))
-    monkeypatch.setitem(__import__("scpo_ctrl.projection", fromlist=["x"])._TIGHT, "CLARABEL", {"max_iter": 2})
-    monkeypatch.setattr("scpo_ctrl.projection._OWN", {"max_iter": 2})
-    answer = project(*case)
+    monkeypatch.setitem(conic._TIGHT, "CLARABEL", {"max_iter": 2})
+    monkeypatch.setattr(conic, "_OWN", {"max_iter": 2})
+    answer = project(*case, solver="CLARABEL")
     assert answer.status is ProjectionStatus.CAPPED
     assert feasible(case, answer.delta)
 
@@ -167,7 +210,7 @@ def test_bad_input_is_named(change, error, words):
 
 
 def test_a_solver_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr("scpo_ctrl.projection.cp.installed_solvers", lambda: ["CLARABEL"])
+    monkeypatch.setattr("scpo_ctrl.conic.cp.installed_solvers", lambda: ["CLARABEL"])
     with pytest.raises(DomainError, match=r"scpo-ctrl\[ecos\]"):
         project_reference(*one("plain", (5, 4)), solver="ECOS")
 

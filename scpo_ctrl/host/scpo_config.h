@@ -1,0 +1,13 @@
+/* The runtime as the Python package uses it: double, and large enough for problems of a desktop computer. */
+#ifndef SCPO_CONFIG_H
+#define SCPO_CONFIG_H
+
+typedef double scpo_real;
+#define SCPO_REAL_IS_DOUBLE 1
+#define SCPO_MAX_DIM 16384
+#define SCPO_MAX_ACTIVE 1023
+#define SCPO_NX 1
+#define SCPO_NU 1
+#define SCPO_NTHETA 1
+
+#endif /* SCPO_CONFIG_H */

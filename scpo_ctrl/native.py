@@ -1,0 +1,89 @@
+"""The projection (E5) by the C source that also runs on devices, compiled when the package was installed."""
+
+import threading
+
+import numpy as np
+
+from scpo_ctrl.cone import Cone, Projection
+from scpo_ctrl.status import ProjectionStatus
+
+try:
+    from scpo_ctrl._projection import ffi, lib
+except ImportError:  # installed without a C compiler
+    ffi = lib = None
+
+_OK, _CAPPED, _UNSAFE_START = 0, 1, 2  # scpo_status in scpo.h
+_local = threading.local()  # a call releases the interpreter lock, so each thread has its own scratch memory
+
+
+def available() -> bool:
+    """Return whether the extension was compiled.
+
+    Returns
+    -------
+    bool
+    """
+    return lib is not None
+
+
+def fits(cone: Cone) -> bool:
+    """Return whether the extension takes a problem of this dimension.
+
+    Parameters
+    ----------
+    cone : Cone
+
+    Returns
+    -------
+    bool
+    """
+    return bool(cone.u.size <= lib.SCPO_MAX_DIM)
+
+
+def solve(cone: Cone) -> Projection | None:
+    """Solve (E5).
+
+    Parameters
+    ----------
+    cone : Cone
+        Of C-contiguous float64 arrays of the right shapes.
+
+    Returns
+    -------
+    Projection or None
+        None where a number is not finite or out of range.
+    """
+    work = _workspace()
+    delta = np.empty(cone.u.size)
+    active, info = work.active, work.info
+    address, double = ffi.from_buffer, "double[]"
+    status = lib.scpo_host_project(
+        cone.u.size, cone.c.size, address(double, cone.u), address(double, cone.c), address(double, cone.G),
+        address(double, cone.e), address(double, cone.L), cone.r, work.scratch, address(double, delta),
+        address("int[]", active), address("int[]", info),
+    )  # fmt: skip
+    held, iterations, inside = info.tolist()
+    if status == _OK:
+        outcome = ProjectionStatus.INSIDE if inside else ProjectionStatus.SOLVED
+        return Projection(delta, outcome, iterations, active[:held].copy())
+    if status == _CAPPED:
+        return Projection(delta, ProjectionStatus.CAPPED, iterations, active[:held].copy())
+    if status == _UNSAFE_START:
+        return Projection(delta, ProjectionStatus.UNSAFE_START, 0, np.flatnonzero(cone.c > 0))
+    return None
+
+
+class _Workspace:
+    """Scratch memory of a thread."""
+
+    def __init__(self) -> None:
+        self.scratch = ffi.new("scpo_workspace *")
+        self.active = np.zeros(lib.SCPO_SLOTS, dtype=np.int32)
+        self.info = np.zeros(3, dtype=np.int32)
+
+
+def _workspace() -> _Workspace:
+    if not hasattr(_local, "work"):
+        _local.work = _Workspace()
+    work: _Workspace = _local.work
+    return work
