@@ -27,8 +27,11 @@ types: $(VENV)/.test
 examples: $(VENV)/.test
 	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-benchmarks: $(VENV)/.test
-	set -e; for script in examples/benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+benchmarks: $(VENV)/.test tools
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[benchmarks]"
+	set -e; for script in reference_problems python_against_c projection_against_solvers projection_instructions \
+		projection_on_targets projection_against_generated; \
+		do echo "== $$script"; $(BIN)/python examples/benchmarks/$$script.py; done
 
 # Cross compilers, emulators and sanitizers, by apt as root; otherwise what to install is printed and tests that need them skip.
 tools:
