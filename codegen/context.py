@@ -118,7 +118,7 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
     DomainError
         If the run has no plant, the target, real or prefix is unknown, or a number does not fit the type.
     """
-    from scpo_ctrl import __version__  # noqa: PLC0415  the package imports much else first
+    from scpo_ctrl import __version__
 
     chosen, real = _checked(result, target, real, prefix)
     problem = result.problem

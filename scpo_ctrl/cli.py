@@ -92,8 +92,8 @@ def cli() -> None:
 @_json
 def demo(out: Path, as_json: bool) -> int:
     """Run the main job on the double integrator: adapt, verify, report, export C, replay it."""
-    from scpo_ctrl.codegen import export  # noqa: PLC0415  only this command and `export` need the generator
-    from scpo_ctrl.codegen.build import replay  # noqa: PLC0415
+    from scpo_ctrl.codegen import export
+    from scpo_ctrl.codegen.build import replay
 
     with as_file(files("scpo_ctrl") / "data" / "double_integrator.toml") as path:
         file = read_problem_file(path)
@@ -160,7 +160,7 @@ def verify_command(run: Path, as_json: bool) -> int:
 @_json
 def export_command(run: Path, out: Path, target: str, real: str | None, prefix: str, as_json: bool) -> int:
     """Write C99 for the policy of RUN and its projection."""
-    from scpo_ctrl.codegen import export  # noqa: PLC0415
+    from scpo_ctrl.codegen import export
 
     exported = export(load_result(run), out, target=target, real=real, prefix=prefix)
     if as_json:
@@ -176,7 +176,7 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
 @_json
 def report_command(run: Path, as_json: bool) -> int:
     """Write RUN/report.html, self-contained."""
-    from scpo_ctrl.report import write_report  # noqa: PLC0415  matplotlib is slow to import
+    from scpo_ctrl.report import write_report
 
     write_report(load_result(run), run / "report.html")
     if as_json:
@@ -218,7 +218,7 @@ def _is_demo(out: Path, file: ProblemFile) -> bool:
 
 def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:
     """Adapt with a progress display, saving the state at once and then now and then; write the report at the end."""
-    from scpo_ctrl.report import write_report  # noqa: PLC0415  matplotlib is slow to import
+    from scpo_ctrl.report import write_report
 
     due = -math.inf
     with _stop_requests() as stop, Display(file.options.steps, quiet=quiet) as display:

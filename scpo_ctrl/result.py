@@ -70,7 +70,7 @@ class Result:
         -------
         dict
         """
-        from scpo_ctrl import __version__  # noqa: PLC0415  the package imports this module
+        from scpo_ctrl import __version__
 
         margins = self.history.column("margin")[self.history.column("committed")]
         return {

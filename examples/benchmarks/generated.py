@@ -64,7 +64,7 @@ def ours(folder: Path, d: int, m: int, real: str) -> Program:
 
 def qocogen(folder: Path, d: int, m: int) -> Program:
     """Generate a solver with qocogen for the conic form."""
-    import qocogen as package  # noqa: PLC0415
+    import qocogen as package
 
     ones = np.ones
     form = conic(Case(ones(d), -ones(m), ones((m, d)), ones(m), ones(m), 1.0))
@@ -83,7 +83,7 @@ def qocogen(folder: Path, d: int, m: int) -> Program:
 
 def cvxpygen(folder: Path, d: int, m: int, solver: str) -> Program:
     """Generate a solver with cvxpygen; cmake configures it and says what belongs to it."""
-    from cvxpygen import cpg  # noqa: PLC0415
+    from cvxpygen import cpg
 
     folder.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -103,7 +103,7 @@ def cvxpygen(folder: Path, d: int, m: int, solver: str) -> Program:
 
 def modelled(d: int, m: int) -> object:
     """Return (E5) as a user would write it in CVXPY, with parameters for all data."""
-    import cvxpy as cp  # noqa: PLC0415
+    import cvxpy as cp
 
     u, c, G = cp.Parameter(d, name="u"), cp.Parameter(m, name="c"), cp.Parameter((m, d), name="G")
     e, L, r = (cp.Parameter(m, name="e"), cp.Parameter(m, name="L"), cp.Parameter(name="r"))

@@ -58,14 +58,14 @@ def by_clarabel(form: Conic) -> Answer:
 
 
 def by_ecos(form: Conic) -> Answer:
-    import ecos  # noqa: PLC0415
+    import ecos
 
     found = ecos.solve(form.cost, form.A, form.h, {"l": form.linear, "q": list(form.cones)}, verbose=False)
     return found["x"][: form.cones[0] - 1], found["info"]["exitFlag"] == 0
 
 
 def by_qoco(form: Conic) -> Answer:
-    import qoco  # noqa: PLC0415
+    import qoco
 
     solver = qoco.QOCO()
     n, rows = form.cost.size, form.h.size
