@@ -13,29 +13,24 @@
 #define SCPO_SADDLE_STEPS 6 /* and that many that keep t */
 #define SCPO_MAX_SEARCH 40 /* trials along one step */
 
-/* Where rows of the two lower triangles start: the Gram matrix grows from the first row of the common rectangle, the
- * Cholesky factor, whose row k ends where the rectangle does, from the last. */
-#define SCPO_GRAM(work, i) ((work)->triangles + (i) * (SCPO_SLOTS + 1))
-#define SCPO_FACTOR(work, k) ((work)->triangles + SCPO_SLOTS * SCPO_SLOTS - (k) * (SCPO_SLOTS + 2) + SCPO_SLOTS - 1)
-
 scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y)
 {
-    scpo_real even = 0;
-    scpo_real odd = 0;
+    scpo_real sum = 0;
 #ifndef __OPTIMIZE_SIZE__ /* four terms at once, where speed matters more */
+    scpo_real odd = 0;
     for (; dim > 3; dim -= 4, x += 4, y += 4) {
-        even += x[0] * y[0] + x[2] * y[2];
+        sum += x[0] * y[0] + x[2] * y[2];
         odd += x[1] * y[1] + x[3] * y[3];
     }
+    sum += odd;
 #endif
     while (dim-- > 0) {
-        even += *x++ * *y++;
+        sum += *x++ * *y++;
     }
-    return even + odd;
+    return sum;
 }
 
-/* y -= weight x */
-static void scpo_subtract(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
+void scpo_subtract(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
 {
 #ifndef __OPTIMIZE_SIZE__
     for (; dim > 3; dim -= 4, x += 4, y += 4) {
@@ -50,26 +45,24 @@ static void scpo_subtract(int dim, scpo_real weight, const scpo_real *x, scpo_re
     }
 }
 
-scpo_real scpo_largest(int dim, const scpo_real *x)
+void scpo_scale(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
 {
-    scpo_real largest = 0;
     while (dim-- > 0) {
-        largest = scpo_max(largest, SCPO_ABS(*x));
-        x++;
+        *y++ = weight * *x++;
     }
-    return largest;
 }
 
-void scpo_dual_add_radius(scpo_workspace *work)
+scpo_bits scpo_largest(long count, const scpo_real *x, scpo_bits largest)
 {
-    work->row[0] = work->pull; /* any vector will do, as the scale is 0 */
-    work->scale[0] = 0;
-    work->c[0] = SCPO_R(-0.5);
-    work->e[0] = work->margin;
-    work->L[0] = 1;
-    work->lambda[0] = 2 * (1 - work->inertia);
-    work->triangles[0] = 0;
-    work->size = 1;
+    while (count-- > 0) {
+        scpo_bits bits;
+        memcpy(&bits, x++, sizeof bits);
+        bits &= (scpo_bits)-1 >> 1; /* without the sign */
+        if (bits > largest) {
+            largest = bits;
+        }
+    }
+    return largest;
 }
 
 void scpo_dual_add(scpo_workspace *work, int slot, int index)
@@ -77,24 +70,25 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
     const scpo_projection *problem = work->problem;
     const int dim = problem->dim;
     const scpo_real *G = problem->G + (long)index * dim;
+    const scpo_real *error = problem->e + index;
     scpo_real curved = problem->L[index] * work->length;
-    scpo_real scale = 1 / scpo_max(scpo_largest(dim, G), scpo_max(problem->e[index], curved));
+    scpo_real scale = 1 / scpo_max(scpo_value(scpo_largest(dim, G, scpo_largest(1, error, 0))), curved);
     scpo_real *entry;
     int j;
 
     work->row[slot] = G;
     work->scale[slot] = scale;
     work->c[slot] = problem->c[index] * scale / work->length;
-    work->e[slot] = problem->e[index] * scale + work->margin;
+    work->e[slot] = *error * scale + work->margin;
     work->L[slot] = curved * scale;
     work->lambda[slot] = 0;
     if (slot == work->size) {
         work->size++;
     }
-    entry = SCPO_GRAM(work, slot);
+    entry = SCPO_GRAM(work, 0) + slot;
     for (j = 0; j < work->size; j++) {
         *entry = scpo_dot(dim, G, work->row[j]) * scale * work->scale[j];
-        entry += j < slot ? 1 : SCPO_SLOTS + 1;
+        entry += j < slot ? SCPO_WIDTH : 1;
     }
 }
 
@@ -103,32 +97,38 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
 static void scpo_evaluate(scpo_workspace *work, int keep)
 {
     const int dim = work->problem->dim;
+    scpo_real error = 0;
+    scpo_real curvature = 2 * work->inertia;
+    scpo_real value = 0;
     scpo_real n;
+    scpo_real inverse;
     scpo_real numerator;
     scpo_real best;
     int j;
 
-    for (j = 0; j < dim; j++) {
-        work->delta[j] = work->pull[j];
-    }
+    memcpy(work->delta, work->pull, (size_t)dim * sizeof *work->delta);
     for (j = 0; j < work->size; j++) {
-        if (work->lambda[j] > 0) {
-            scpo_subtract(dim, work->lambda[j] * work->scale[j], work->row[j], work->delta);
+        const scpo_real lambda = work->lambda[j];
+        if (lambda > 0) {
+            error += lambda * work->e[j];
+            curvature += lambda * work->L[j];
+            value += lambda * work->c[j];
+            scpo_subtract(dim, lambda * work->scale[j], work->row[j], work->delta);
         }
     }
     n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta));
-    work->inverse = n > 0 ? 1 / n : 0;
-    numerator = n - scpo_dot(work->size, work->lambda, work->e);
-    work->along = 1 / (2 * work->inertia + scpo_dot(work->size, work->lambda, work->L));
+    inverse = n > 0 ? 1 / n : 0;
+    numerator = n - error;
+    work->along = 1 / curvature;
     best = scpo_max(numerator, 0) * work->along;
-    work->value = scpo_dot(work->size, work->lambda, work->c) - best * numerator / 2;
+    work->value = value - best * numerator / 2;
     if (!keep) {
         work->t = best;
     }
     work->excess = work->t > 0 ? work->t - numerator * work->along : 0;
-    work->across = work->t * work->inverse;
+    work->across = work->t * inverse;
     for (j = 0; j < work->size; j++) {
-        scpo_real p = scpo_dot(dim, work->row[j], work->delta) * work->scale[j] * work->inverse;
+        scpo_real p = scpo_dot(dim, work->row[j], work->delta) * work->scale[j] * inverse;
         scpo_real bend = work->L[j] * work->t;
         scpo_real q = p + work->e[j] + bend;
         work->p[j] = p;
@@ -139,7 +139,7 @@ static void scpo_evaluate(scpo_workspace *work, int keep)
 
 static scpo_real scpo_gram(const scpo_workspace *work, int i, int j)
 {
-    return i > j ? SCPO_GRAM(work, i)[j] : SCPO_GRAM(work, j)[i];
+    return i < j ? SCPO_GRAM(work, i)[j] : SCPO_GRAM(work, j)[i];
 }
 
 /* row = forward substitution, by the first k rows of H_BB's Cholesky factor, of column i of H_BB; of gain_B if i < 0. */
@@ -241,15 +241,16 @@ static int scpo_entering(scpo_workspace *work, int count)
  * all present multipliers. Returns the slope along it. */
 static scpo_real scpo_newton_step(scpo_workspace *work)
 {
-    int changes = 6 * work->size + 6;
+    int changes = 6 * SCPO_SLOTS; /* of the basis; a cap that only rounding errors could need */
     int count = 0;
     int factored = 0;
     int last = 0;
     int i;
     for (i = 0; i < work->size; i++) {
         work->step[i] = 0;
+        work->basis[count] = i;
         if (work->lambda[i] > 0) {
-            work->basis[count++] = i;
+            count++;
         }
     }
     while (changes-- > 0) {
@@ -268,9 +269,7 @@ static scpo_real scpo_newton_step(scpo_workspace *work)
             i = work->basis[last];
             work->step[i] = -work->lambda[i];
             factored = last;
-            for (count--; last < count; last++) {
-                work->basis[last] = work->basis[last + 1];
-            }
+            work->basis[last] = work->basis[--count];
         }
     }
     return scpo_dot(work->size, work->slope, work->step);
@@ -307,7 +306,7 @@ static void scpo_search(scpo_workspace *work, scpo_real slope)
         if (!(work->t > 0)) {
             slope = 0;
         }
-        if (at_tau < -slope / 10) {
+        if (at_tau < -slope / 8) {
             high = tau;
         } else if (at_tau > slope / 4) {
             low = tau;
@@ -321,12 +320,11 @@ static void scpo_search(scpo_workspace *work, scpo_real slope)
     }
 }
 
-int scpo_dual_maximise(scpo_workspace *work)
+scpo_status scpo_dual_maximise(scpo_workspace *work)
 {
     int steps = SCPO_MAX_STEPS;
     int converged = 0;
     scpo_real noise = 0; /* rounding errors of n - lambda'e */
-    int j;
     scpo_evaluate(work, 0);
     while (!converged && steps-- > 0 && work->budget-- > 0) {
         const int keep = steps % (SCPO_DUAL_STEPS + SCPO_SADDLE_STEPS) < SCPO_SADDLE_STEPS;
@@ -335,7 +333,7 @@ int scpo_dual_maximise(scpo_workspace *work)
         if (-work->value <= floor) {
             work->t = 0; /* nothing to be gained by leaving 0 */
             converged = 1;
-            break;
+            continue;
         }
         slope = scpo_newton_step(work);
         converged = slope + SCPO_ABS(work->excess * work->t / work->along) <= floor - SCPO_GAP_TOLERANCE * work->value;
@@ -350,8 +348,7 @@ int scpo_dual_maximise(scpo_workspace *work)
     if (!(work->t >= SCPO_EPS)) {
         work->t = 0; /* so short that it does not matter, and what is longer has normal squares */
     }
-    for (j = 0; j < work->problem->dim; j++) {
-        work->delta[j] = work->t > 0 ? work->across * work->length * work->delta[j] : 0;
-    }
-    return converged || -work->value <= noise + SCPO_LOSS_TOLERANCE; /* no answer could gain more */
+    scpo_scale(work->problem->dim, work->across * work->length, work->delta, work->delta);
+    /* if not converged: no answer could gain more */
+    return converged || -work->value <= noise + SCPO_LOSS_TOLERANCE ? SCPO_OK : SCPO_CAPPED;
 }

@@ -4,6 +4,8 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "scpo.h"
 
@@ -24,6 +26,8 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
 #define SCPO_LOSS_TOLERANCE 1e-7  /* what the repair may take from the length of a step called optimal */
 #define SCPO_SQRT(x) sqrt(x)
 #define SCPO_ABS(x) fabs(x)
+#define SCPO_INFINITY ((uint64_t)0x7ff << 52)
+typedef uint64_t scpo_bits;
 #else
 #define SCPO_EPS FLT_EPSILON
 #define SCPO_LEAST 1e-22f
@@ -32,18 +36,41 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
 #define SCPO_LOSS_TOLERANCE 1e-3f
 #define SCPO_SQRT(x) sqrtf(x)
 #define SCPO_ABS(x) fabsf(x)
+#define SCPO_INFINITY ((uint32_t)0xff << 23)
+typedef uint32_t scpo_bits;
 #endif
 
-scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y);
-scpo_real scpo_largest(int dim, const scpo_real *x); /* the largest absolute value */
+/* Two triangles share a rectangle. Its row k begins with row k of the lower Cholesky factor, k + 1 entries; behind them
+ * come entries k, k + 1, ... of row k of the Gram matrix, so that entry i is SCPO_GRAM(work, k)[i]. */
+#define SCPO_WIDTH (SCPO_SLOTS + 1)
+#define SCPO_FACTOR(work, k) ((work)->triangles + (k) * SCPO_WIDTH)
+#define SCPO_GRAM(work, k) (SCPO_FACTOR(work, k) + 1)
 
-/* Makes the radius the only constraint of the working set, at its optimal multiplier. */
-void scpo_dual_add_radius(scpo_workspace *work);
+scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y);
+
+/* y -= weight x */
+void scpo_subtract(int dim, scpo_real weight, const scpo_real *x, scpo_real *y);
+
+/* y = weight x */
+void scpo_scale(int dim, scpo_real weight, const scpo_real *x, scpo_real *y);
+
+/* The largest absolute value, if more than `largest`, as its bits. Their order is the same, and no compiler option can
+ * talk them out of seeing NaN or infinity: then they are SCPO_INFINITY or more. */
+scpo_bits scpo_largest(long count, const scpo_real *x, scpo_bits largest);
+
+/* The number that has these bits. */
+static inline scpo_real scpo_value(scpo_bits bits)
+{
+    scpo_real value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 /* Puts row `index` of the problem into the working set, at a slot within or just behind it. */
 void scpo_dual_add(scpo_workspace *work, int slot, int index);
 
-/* Maximises the dual function over the working set and puts the answer into delta; 0 if it met its cap first. */
-int scpo_dual_maximise(scpo_workspace *work);
+/* Maximises the dual function over the working set and puts the answer into delta. SCPO_CAPPED if it met its cap
+ * first. */
+scpo_status scpo_dual_maximise(scpo_workspace *work);
 
 #endif /* SCPO_INTERNAL_H */

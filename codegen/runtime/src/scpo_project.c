@@ -3,12 +3,10 @@
  * Constraints join a working set when the present answer violates them; scpo_dual.c solves (E5) on that set. The set's
  * optimal value rises from round to round, so no set comes twice, and what never joins was screened out exactly. Last
  * comes the repair: the region is convex and holds 0, so shrinking any answer far enough makes it feasible, in the
- * arithmetic of the target; Newton's method finds how far. Nothing is returned that the last sweep over all constraints has not accepted.
+ * arithmetic of the target; Newton's method finds how far. Nothing is returned that the last sweep over all constraints
+ * has not accepted.
  * SPDX-License-Identifier: MIT
  */
-#include <stdint.h>
-#include <string.h>
-
 #include "scpo_internal.h"
 
 /* The bounds on all work: sweeps over the problem <= rounds + shrinks, Newton steps <= SCPO_MAX_NEWTON. */
@@ -17,40 +15,31 @@
 
 #define SCPO_MAX_MARGIN SCPO_R(0.01) /* more tightening than this would cost too much */
 
-/* Looks at the exponent bits, which no compiler option can talk out of seeing NaN or infinity. */
-static int scpo_all_finite(long count, const scpo_real *x)
+/* Whether x is negative, and neither NaN nor infinite, whatever the compiler assumes. */
+static int scpo_negative(scpo_real x)
 {
-#if SCPO_REAL_IS_DOUBLE
-    uint64_t bits;
-    const uint64_t exponent = (uint64_t)0x7ff << 52;
-#else
-    uint32_t bits;
-    const uint32_t exponent = (uint32_t)0xff << 23;
-#endif
-    while (count-- > 0) {
-        memcpy(&bits, x++, sizeof bits);
-        if ((bits & exponent) == exponent) {
-            return 0;
-        }
-    }
-    return 1;
+    scpo_bits bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits - ((scpo_bits)-1 / 2 + 1) < SCPO_INFINITY;
 }
 
 static scpo_status scpo_check(const scpo_projection *problem)
 {
     const int dim = problem->dim;
     const int count = problem->count;
-    const scpo_real *data[] = {&problem->r, problem->u, problem->c, problem->e, problem->L, problem->G};
-    const long length[] = {1, dim, count, count, count, (long)count * dim};
     scpo_status status = SCPO_OK;
+    scpo_bits largest;
     int i;
     if (dim < 1 || dim > SCPO_MAX_DIM || count < 0 || !(problem->r > 0)) {
         return SCPO_BAD_PROBLEM;
     }
-    for (i = 0; i < 6; i++) {
-        if (!scpo_all_finite(length[i], data[i])) {
-            return SCPO_BAD_PROBLEM;
-        }
+    largest = scpo_largest(1, &problem->r, 0);
+    largest = scpo_largest(dim, problem->u, largest);
+    largest = scpo_largest(count, problem->c, largest);
+    largest = scpo_largest(count, problem->e, largest);
+    largest = scpo_largest(count, problem->L, largest);
+    if (scpo_largest((long)count * dim, problem->G, largest) >= SCPO_INFINITY) {
+        return SCPO_BAD_PROBLEM;
     }
     for (i = 0; i < count; i++) {
         if (problem->e[i] < 0 || problem->L[i] < 0) {
@@ -67,9 +56,12 @@ static scpo_status scpo_check(const scpo_projection *problem)
 static int scpo_member(const scpo_workspace *work, const scpo_real *row)
 {
     int k;
-    for (k = 0; k < work->size && work->row[k] != row; k++) {
+    for (k = 0; k < work->size; k++) {
+        if (work->row[k] == row) {
+            return 1;
+        }
     }
-    return k < work->size;
+    return 0;
 }
 
 /* Evaluates (E4) at delta. Constraints that delta violates join the working set as far as there are places, behind it or
@@ -83,6 +75,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
     const scpo_real *G = problem->G;
     scpo_real norm = 0;
     scpo_real worst = 0;
+    scpo_real cut;
     int slot = 0;
     int newest = 0;
     int found = -1;
@@ -93,7 +86,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
         norm += ratio * ratio;
     }
     norm = work->length * SCPO_SQRT(norm);
-    work->cut = room;
+    cut = room;
     if (!(norm * (1 + work->rounding) <= problem->r)) {
         found = 0;
     }
@@ -109,10 +102,10 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
             size += SCPO_ABS(term);
         }
         excess = problem->c[i] + slope + bend + work->rounding * size + SCPO_UNDERFLOW;
-        if (scpo_all_finite(1, &excess) && excess <= 0) {
+        if (scpo_negative(excess)) {
             continue;
         }
-        work->cut = scpo_max((excess + room * size) / (slope + 2 * bend), work->cut);
+        cut = scpo_max((excess + room * size) / (slope + 2 * bend), cut);
         if (found < 0) {
             found = 0;
         }
@@ -128,10 +121,9 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
             found++;
         }
         scpo_dual_add(work, newest, i);
-        if (score > worst) {
-            worst = score;
-        }
+        worst = score; /* of the newest, which makes way for a worse one */
     }
+    work->cut = cut;
     return found;
 }
 
@@ -145,81 +137,95 @@ static void scpo_tighten(scpo_workspace *work)
     work->margin *= 4;
 }
 
-/* (E5) and the repair. Returns 1 if delta is the answer, 0 if it is just feasible. */
-static int scpo_solve(scpo_workspace *work)
+/* (E5) and the repair. */
+static scpo_status scpo_solve(scpo_workspace *work)
 {
     int rounds = SCPO_MAX_ROUNDS;
     int attempts = SCPO_MAX_SHRINK;
-    int converged = 1;
+    scpo_status status = SCPO_OK;
     scpo_real room = 2 * work->rounding;
     scpo_real lost = 0;
+    scpo_real cut;
     int found;
-    int j;
     while (work->t > 0 && (found = scpo_sweep(work, room)) >= 0) {
         if (rounds-- > 0 && work->budget > 0 && work->margin < SCPO_MAX_MARGIN) {
             if (found == 0) {
                 scpo_tighten(work);
             }
-            converged = scpo_dual_maximise(work);
+            status = scpo_dual_maximise(work);
             continue;
         }
         rounds = 0;
         room *= 2;
-        if (!(work->cut < SCPO_R(0.5))) {
-            work->cut = SCPO_R(0.5);
-        }
-        lost += work->cut * work->t;
+        cut = work->cut < SCPO_R(0.5) ? work->cut : SCPO_R(0.5);
+        lost += cut * work->t;
         if (attempts-- == 0) {
             work->t = 0;
         }
-        for (j = 0; j < work->problem->dim; j++) {
-            work->delta[j] = work->t > 0 ? work->delta[j] - work->cut * work->delta[j] : 0;
-        }
+        scpo_subtract(work->problem->dim, cut, work->delta, work->delta);
     }
-    return converged && lost <= SCPO_LOSS_TOLERANCE;
+    return lost > SCPO_LOSS_TOLERANCE ? SCPO_CAPPED : status;
 }
 
-scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta)
+/* Makes the radius the only constraint of the working set, at its optimal multiplier. */
+static void scpo_add_radius(scpo_workspace *work)
 {
-    scpo_workspace *work = problem->work;
+    work->row[0] = work->pull; /* any vector will do, as the scale is 0 */
+    work->scale[0] = 0;
+    work->c[0] = SCPO_R(-0.5);
+    work->e[0] = work->margin;
+    work->L[0] = 1;
+    work->lambda[0] = 2 * (1 - work->inertia);
+    *SCPO_GRAM(work, 0) = 0;
+    work->size = 1;
+}
+
+/* Puts the step asked for into delta, shortened to the radius, and starts with the working set that this takes. */
+static void scpo_start(scpo_workspace *work, scpo_real largest)
+{
+    const scpo_projection *problem = work->problem;
     const int dim = problem->dim;
-    scpo_status status = scpo_check(problem);
-    scpo_real largest = 0;
+    scpo_real *pull = work->pull;
     scpo_real norm;
     scpo_real size;
-    int inside;
-    int j;
-
-    if (status == SCPO_OK) {
-        largest = scpo_largest(dim, problem->u);
-    }
-    if (!(largest > SCPO_LEAST && problem->r > SCPO_LEAST)) {
-        for (j = 0; j < dim && j < SCPO_MAX_DIM; j++) {
-            delta[j] = 0;
-        }
-        return status;
-    }
-    for (j = 0; j < dim; j++) {
-        work->pull[j] = problem->u[j] / largest;
-    }
-    norm = SCPO_SQRT(scpo_dot(dim, work->pull, work->pull));
-    size = largest * norm;
-    work->problem = problem;
-    work->delta = delta;
+    scpo_scale(dim, 8 / largest, problem->u, pull); /* 8: 1 / largest may be subnormal */
+    norm = SCPO_SQRT(scpo_dot(dim, pull, pull));
+    size = largest / 8 * norm;
+    scpo_scale(dim, 2 / norm, pull, pull);
     work->size = 0;
     work->t = 1;
     work->budget = SCPO_MAX_NEWTON;
     work->rounding = SCPO_R(dim + 8) * SCPO_EPS;
     work->margin = 4 * work->rounding;
-    inside = size <= problem->r;
-    work->length = inside ? size : problem->r;
-    work->inertia = work->length / size;
-    for (j = 0; j < dim; j++) {
-        work->pull[j] *= 2 / norm;
-        delta[j] = inside ? problem->u[j] : work->pull[j] / 2 * problem->r;
+    if (size <= problem->r) {
+        work->length = size;
+        work->inertia = 1;
+        scpo_scale(dim, 1, problem->u, work->delta);
+    } else {
+        work->length = problem->r;
+        work->inertia = work->length / size;
+        scpo_scale(dim, problem->r / 2, pull, work->delta);
+        scpo_add_radius(work);
     }
-    if (!inside) {
-        scpo_dual_add_radius(work);
+}
+
+scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta)
+{
+    scpo_workspace *work = problem->work;
+    scpo_status status = scpo_check(problem);
+    int j;
+    work->t = 0;
+    if (status == SCPO_OK) {
+        scpo_real largest = scpo_value(scpo_largest(problem->dim, problem->u, 0));
+        if (largest > SCPO_LEAST && problem->r > SCPO_LEAST) {
+            work->problem = problem;
+            work->delta = delta;
+            scpo_start(work, largest);
+            status = scpo_solve(work);
+        }
     }
-    return scpo_solve(work) ? SCPO_OK : SCPO_CAPPED;
+    for (j = 0; j < problem->dim && j < SCPO_MAX_DIM && !(work->t > 0); j++) {
+        delta[j] = 0;
+    }
+    return status;
 }
