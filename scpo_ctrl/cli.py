@@ -168,6 +168,12 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
     else:
         _say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
         _say(f"margin of the exported parameters {exported.margin:.3g}; README.md there says how to call it")
+    if exported.margin < 0:
+        click.echo(
+            f"scpo-ctrl: {out}: rounded to {exported.real}, the parameters have margin {exported.margin:.3g}: they are "
+            "UNSAFE by that much; adapt with a larger [adapt] metric_error, such as 1e-6",
+            err=True,
+        )
     return 0
 
 
@@ -208,12 +214,12 @@ def plants(as_json: bool) -> int:
 
 
 def _is_demo(out: Path, file: ProblemFile) -> bool:
-    """Whether an earlier demo, and not another run, is in the folder."""
+    """Whether an earlier demo, and not another run, even of the same plant, is in the folder."""
     try:
         earlier = tomllib.loads((out / "problem.toml").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(earlier.get("plant") == file.tables["plant"])
+    return bool(earlier == tomllib.loads(file.text()))
 
 
 def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:

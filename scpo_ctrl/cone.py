@@ -89,7 +89,7 @@ class Cone:
 
 
 def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike, r: float) -> Cone:
-    """Return the data of (E5) after checking shapes and ranges; an infinite radius becomes 2 ‖u‖, which never binds.
+    """Return the data of (E5) after checking shapes and ranges; an infinite radius becomes a length beyond ‖u‖, which never binds.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike
     if not u.size:
         raise DimensionError("u is empty; a step needs at least one component")
     c = as_array("c", c, (None,))
-    G = as_array("G", G, (c.size, u.size))
+    G = as_array("G", G if c.size or np.size(G) else np.zeros((0, u.size)), (c.size, u.size))
     e, L = (
         as_array(name, np.broadcast_to(v, c.shape) if np.ndim(v) == 0 else v, c.shape)
         for name, v in (("e", e), ("L", L))
@@ -118,8 +118,13 @@ def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike
         if (value < 0).any():
             i = int(np.argmax(value < 0))
             raise DomainError(f"{name}[{i}] is {value[i]:g}, expected a number >= 0")
-    radius = max(2 * float(np.linalg.norm(u)), np.finfo(float).tiny) if np.isposinf(r) else as_scalar("r", r, above=0.0)
+    longer = 2 * float(np.max(np.abs(u))) * np.sqrt(u.size)  # than u, without squares that overflow
+    radius = max(longer, np.finfo(float).tiny) if _unbounded(r) else as_scalar("r", r, above=0.0)
     return Cone(u, c, G, e, L, radius)
+
+
+def _unbounded(r: object) -> bool:
+    return isinstance(r, float) and r == np.inf
 
 
 def product(G: np.ndarray, alpha: np.ndarray) -> np.ndarray:

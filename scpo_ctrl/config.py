@@ -11,6 +11,7 @@ from typing import Any
 
 import tomli_w
 
+from scpo_ctrl import native
 from scpo_ctrl.backup import Backup, lqr
 from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError
 from scpo_ctrl.metrics import MetricOptions
@@ -111,6 +112,8 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
             f"{path}: [adapt] directions is {options.directions}, expected at most the number of parameters, "
             f"{policy.theta_dim}, or 0 for all"
         )
+    if options.solver == "DUAL" and not native.available():  # the record names what runs
+        options = dataclasses.replace(options, solver="CLARABEL")
     with located(f"{path}: "):
         problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
     tables["backup"].setdefault("allow_uncontrollable", False)

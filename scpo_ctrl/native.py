@@ -65,9 +65,9 @@ def solve(cone: Cone) -> Projection | None:
     held, iterations, inside = info.tolist()
     if status == _OK:
         outcome = ProjectionStatus.INSIDE if inside else ProjectionStatus.SOLVED
-        return Projection(delta, outcome, iterations, active[:held].copy())
+        return Projection(delta, outcome, iterations, active[:held].astype(np.int64))
     if status == _CAPPED:
-        return Projection(delta, ProjectionStatus.CAPPED, iterations, active[:held].copy())
+        return Projection(delta, ProjectionStatus.CAPPED, iterations, active[:held].astype(np.int64))
     if status == _UNSAFE_START:
         return Projection(delta, ProjectionStatus.UNSAFE_START, 0, np.flatnonzero(cone.c > 0))
     return None

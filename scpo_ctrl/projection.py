@@ -6,6 +6,8 @@ from numpy.typing import ArrayLike
 from scpo_ctrl import native
 from scpo_ctrl.cone import Cone, Projection, answer_at_once, checked, reduce, repair, screen
 from scpo_ctrl.conic import TIGHTENED, solve_tightened
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.options import SOLVERS
 from scpo_ctrl.status import ProjectionStatus
 
 _FEW = 64  # constraints that the compiled solver sweeps itself
@@ -60,14 +62,16 @@ def project(
     DimensionError, DomainError
         If a shape does not fit, a number is not finite, e or L is negative, or r is not positive.
     """
+    if solver not in SOLVERS:
+        raise DomainError(f"unknown solver {solver!r}; known: {', '.join(SOLVERS)}")
     if solver == "DUAL" and not native.available():
         solver = "CLARABEL"
-    cone = _as_they_are(u, c, G, e, L, r) if solver == "DUAL" else None
-    if cone is not None and cone.c.size <= _FEW and native.fits(cone):
+    cone = _as_they_are(u, c, G, e, L, r) or checked(u, c, G, e, L, r)
+    if solver == "DUAL" and cone.c.size <= _FEW and native.fits(cone):
         answer = native.solve(cone)
         if answer is not None:
             return answer
-    cone = checked(u, c, G, e, L, r)
+    cone = checked(cone.u, cone.c, cone.G, cone.e, cone.L, cone.r)
     answered = answer_at_once(cone)
     if answered is not None:
         return answered
@@ -85,9 +89,15 @@ def _as_they_are(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: Arra
             return None
     shapes = [array.shape for array in arrays if isinstance(array, np.ndarray)]
     (p, *_), m = shapes[0] or (0,), shapes[1]
-    if type(r) is not float or p == 0 or shapes != [(p,), m, (*m, p), m, m] or len(m) != 1:
+    if (
+        isinstance(r, bool)
+        or not isinstance(r, (float, int))
+        or p == 0
+        or shapes != [(p,), m, (*m, p), m, m]
+        or len(m) != 1
+    ):
         return None
-    return Cone(*arrays, r)  # type: ignore[arg-type]
+    return Cone(*arrays, float(r))  # type: ignore[arg-type]
 
 
 def _solve(rows: Cone, scale: np.ndarray, solver: str) -> tuple[np.ndarray, bool, int]:

@@ -220,3 +220,21 @@ def test_scalars_broadcast_over_constraints():
     cone = checked(case.u, case.c, case.G, 0.1, 2.0, np.inf)
     assert (cone.e == 0.1).all() and (cone.L == 2.0).all() and cone.e.shape == (4,)
     assert cone.longest == np.linalg.norm(case.u)
+
+
+def test_every_kind_of_argument_takes_the_same_way():
+    case = one("plain", (5, 4))
+    exact = project(*case)
+    for arguments in (
+        [part.tolist() for part in case[:5]],
+        [np.asfortranarray(part) for part in case[:5]],
+    ):
+        for r in (case.r, np.float64(case.r)):
+            np.testing.assert_array_equal(project(*arguments, r).delta, exact.delta)
+    for size in (1e-120, 1e160):  # extreme units of length
+        np.testing.assert_allclose(project([size, size], [-0.1 * size], [[1, 0]], 0, 0, np.inf).delta[0], 0.1 * size)
+    np.testing.assert_array_equal(project([1, 1], [], [], [], [], 2).delta, [1, 1])
+    assert exact.active.dtype == project(*one("plain", (5, 90))).active.dtype == np.int64
+    for r in ("1", None, np.array([1.0, 2.0])):
+        with pytest.raises(DomainError, match="r is"):
+            project(*case[:5], r)

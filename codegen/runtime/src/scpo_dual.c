@@ -45,7 +45,7 @@ void scpo_subtract(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
     }
 }
 
-void scpo_scale(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
+void scpo_multiply(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
 {
     while (dim-- > 0) {
         *y++ = weight * *x++;
@@ -348,7 +348,7 @@ scpo_status scpo_dual_maximise(scpo_workspace *work)
     if (!(work->t >= SCPO_EPS)) {
         work->t = 0; /* so short that it does not matter, and what is longer has normal squares */
     }
-    scpo_scale(work->problem->dim, work->across * work->length, work->delta, work->delta);
+    scpo_multiply(work->problem->dim, work->across * work->length, work->delta, work->delta);
     /* if not converged: no answer could gain more */
     return converged || -work->value <= noise + SCPO_LOSS_TOLERANCE ? SCPO_OK : SCPO_CAPPED;
 }

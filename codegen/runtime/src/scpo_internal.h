@@ -52,7 +52,7 @@ scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y);
 void scpo_subtract(int dim, scpo_real weight, const scpo_real *x, scpo_real *y);
 
 /* y = weight x */
-void scpo_scale(int dim, scpo_real weight, const scpo_real *x, scpo_real *y);
+void scpo_multiply(int dim, scpo_real weight, const scpo_real *x, scpo_real *y);
 
 /* The largest absolute value, if more than `largest`, as its bits. Their order is the same, and no compiler option can
  * talk them out of seeing NaN or infinity: then they are SCPO_INFINITY or more. */

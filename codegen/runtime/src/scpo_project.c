@@ -188,10 +188,10 @@ static void scpo_start(scpo_workspace *work, scpo_real largest)
     scpo_real *pull = work->pull;
     scpo_real norm;
     scpo_real size;
-    scpo_scale(dim, 8 / largest, problem->u, pull); /* 8: 1 / largest may be subnormal */
+    scpo_multiply(dim, 8 / largest, problem->u, pull); /* 8: 1 / largest may be subnormal */
     norm = SCPO_SQRT(scpo_dot(dim, pull, pull));
     size = largest / 8 * norm;
-    scpo_scale(dim, 2 / norm, pull, pull);
+    scpo_multiply(dim, 2 / norm, pull, pull);
     work->size = 0;
     work->t = 1;
     work->budget = SCPO_MAX_NEWTON;
@@ -200,11 +200,11 @@ static void scpo_start(scpo_workspace *work, scpo_real largest)
     if (size <= problem->r) {
         work->length = size;
         work->inertia = 1;
-        scpo_scale(dim, 1, problem->u, work->delta);
+        scpo_multiply(dim, 1, problem->u, work->delta);
     } else {
         work->length = problem->r;
         work->inertia = work->length / size;
-        scpo_scale(dim, problem->r / 2, pull, work->delta);
+        scpo_multiply(dim, problem->r / 2, pull, work->delta);
         scpo_add_radius(work);
     }
 }
