@@ -89,7 +89,7 @@ class Cone:
 
 
 def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike, r: float) -> Cone:
-    """Return the data of (E5) after checking shapes and ranges; an infinite radius becomes a length beyond ‖u‖, which never binds.
+    """Return the data of (E5) after checking shapes and ranges; an infinite radius becomes one beyond any answer.
 
     Parameters
     ----------
