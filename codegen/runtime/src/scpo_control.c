@@ -3,45 +3,24 @@
  * The residual is W (a(z / scale) - a(0)), a tanh network a, or the identity where there is no hidden layer. theta holds
  * W_1, b_1, ..., W_k, b_k, W, each matrix row by row. SPDX-License-Identifier: MIT
  */
-#include <stdint.h>
-#include <string.h>
-
 #include "scpo_data.h"
 #include "scpo_internal.h"
 
 #if SCPO_REAL_IS_DOUBLE
-typedef uint64_t scpo_bits;
-#define SCPO_INFINITY_BITS ((uint64_t)0x7ff << 52)
 #define SCPO_TANH(x) tanh(x)
 #else
-typedef uint32_t scpo_bits;
-#define SCPO_INFINITY_BITS ((uint32_t)0xff << 23)
 #define SCPO_TANH(x) tanhf(x)
 #endif
 
-/* The bits of |x|: below those of infinity for numbers, above for NaN, whatever the compiler assumes about either. */
-static scpo_bits scpo_magnitude(scpo_real x)
-{
-    scpo_bits bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits << 1 >> 1;
-}
-
 static int scpo_are_numbers(int count, const scpo_real *x)
 {
-    int i;
-    for (i = 0; i < count; i++) {
-        if (scpo_magnitude(x[i]) >= SCPO_INFINITY_BITS) {
-            return 0;
-        }
-    }
-    return 1;
+    return scpo_largest(count, x, 0) < SCPO_INFINITY;
 }
 
 /* The command within its bounds; where it is NaN, the equilibrium input within its bounds. */
 static scpo_real scpo_saturate(int i, scpo_real command)
 {
-    if (scpo_magnitude(command) > SCPO_INFINITY_BITS) {
+    if (scpo_largest(1, &command, 0) > SCPO_INFINITY) {
         command = scpo_u_eq[i];
     }
     if (command > scpo_u_max[i]) {
