@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+import platform
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import casadi as ca
@@ -15,8 +16,10 @@ import numpy as np
 
 from scpo_ctrl.errors import CompilerError
 
-# No -ffast-math and no contraction: the same numbers on every machine of an architecture.
+# No -ffast-math and no contraction: the same numbers on every machine of an architecture. What is left out is the
+# C library's errno and traps, which nobody reads.
 FLAGS = ("-O3", "-fPIC", "-shared", "-ffp-contract=off")
+NATIVE = ("-std=gnu99", "-march=native", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 _noticed = False
 
 
@@ -54,19 +57,45 @@ def compile_functions(functions: Sequence[ca.Function]) -> list[ca.Function]:
     CompilerError
         If the compiler refuses the generated file.
     """
-    compiler = find_compiler()
-    if compiler is None:
-        _notice_once()
+    if find_compiler() is None:
+        notice_once()
         return list(functions)
     generator = ca.CodeGenerator("functions.c", {"with_header": False})
     for function in functions:
         generator.add(function)
-    source = generator.dump()
-    key = hashlib.sha256("\0".join([source, *compiler, *FLAGS, ca.__version__]).encode()).hexdigest()[:32]
-    library = cache_folder() / f"{key}.so"
-    if not library.exists():
-        _compile(compiler, source, library)
+    library = compile_library({"functions.c": generator.dump()})
     return [ca.external(function.name(), str(library)) for function in functions]
+
+
+def compile_library(sources: Mapping[str, str], *, native: bool = False) -> Path:
+    """Compile C files into one shared library, unless the cache has it.
+
+    Parameters
+    ----------
+    sources : mapping of str to str
+        Contents by name; headers among them.
+    native : bool
+        Whether to use all of this computer's instructions, and threads.
+
+    Returns
+    -------
+    pathlib.Path
+        The library.
+
+    Raises
+    ------
+    CompilerError
+        If there is no compiler, or it refuses a file.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        raise CompilerError("no C compiler found (looked for $CC, cc, gcc, clang); install one or set CC")
+    flags = (*FLAGS, *NATIVE) if native else FLAGS
+    parts = [*sources, *sources.values(), *compiler, *flags, ca.__version__, _processor() if native else ""]
+    library = cache_folder() / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.so"
+    if not library.exists():
+        _compile(compiler, flags, sources, library)
+    return library
 
 
 def cache_folder() -> Path:
@@ -89,29 +118,45 @@ def cache_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="scpo-ctrl-"))
 
 
-def _compile(compiler: list[str], source: str, library: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        c_file, built = Path(folder, "functions.c"), Path(folder, "functions.so")
-        c_file.write_text(source, encoding="utf-8")
-        command = [*compiler, *FLAGS, str(c_file), "-o", str(built), "-lm"]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        if run.returncode != 0 or not built.exists():
-            first = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
-            raise CompilerError(
-                f"{shlex.join(compiler)} failed on generated code ({first[0]}); set CC to a C99 compiler"
-            )
-        built.replace(library)
-
-
-def _notice_once() -> None:
+def notice_once() -> None:
+    """Tell on stderr, once a process, that there is no compiler and what that costs."""
     global _noticed  # noqa: PLW0603  one notice a process is the point
     if not _noticed:
         wanted = os.environ.get("CC", "").strip() or "cc, gcc, clang"
         sys.stderr.write(
-            f"scpo-ctrl: no C compiler found (looked for {wanted}); rollouts run in CasADi's interpreter, several "
+            f"scpo-ctrl: no C compiler found (looked for {wanted}); rollouts run in CasADi's interpreter, many "
             "times slower. Install one or set CC.\n"
         )
         _noticed = True
+
+
+def _compile(compiler: list[str], flags: tuple[str, ...], sources: Mapping[str, str], library: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        built = Path(folder, "library.so")
+        for name, source in sources.items():
+            Path(folder, name).write_text(source, encoding="utf-8")
+        files = [str(Path(folder, name)) for name in sources if name.endswith(".c")]
+        # Some compilers do not know the machine they run on by name: then without its newest instructions.
+        portable = tuple(flag for flag in flags if flag != "-march=native")
+        for tried in dict.fromkeys((flags, portable)):
+            command = [*compiler, *tried, *files, "-o", str(built), "-lm"]
+            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            if run.returncode == 0 and built.exists():
+                built.replace(library)
+                return
+        lines = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
+        first = next((line for line in lines if "error" in line), lines[0])
+        raise CompilerError(f"{shlex.join(compiler)} failed on generated code ({first}); set CC to gcc or clang")
+
+
+def _processor() -> str:
+    """Return what distinguishes processors that run different instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.platform()
+    wanted = ("model name", "flags", "Features", "CPU part", "isa")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)})) + platform.machine()
 
 
 class StackFunction:

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, EvaluationError, ProblemFileError
-from scpo_ctrl.models import Plant
 from scpo_ctrl.policy import Policy
 from scpo_ctrl.validate import as_array, as_scalar
 
@@ -32,32 +31,6 @@ class Quadratic:
             for i, entry in enumerate(diagonal):
                 as_scalar(f"{key}[{i}]", entry, at_least=0.0)
             object.__setattr__(self, key, diagonal)
-
-    def stage(self, plant: Plant, x: ca.SX, u: ca.SX) -> ca.SX:
-        """Return the cost of one time step.
-
-        Parameters
-        ----------
-        plant : Plant
-            Whose equilibrium the deviations are from.
-        x : casadi.SX, shape (nx, 1)
-        u : casadi.SX, shape (nu, 1)
-            The applied input.
-
-        Returns
-        -------
-        casadi.SX, scalar
-
-        Raises
-        ------
-        DimensionError
-            If Q or R does not fit the plant.
-        """
-        for key, diagonal, size in (("Q", self.Q, plant.nx), ("R", self.R, plant.nu)):
-            if len(diagonal) != size:
-                raise DimensionError(f"objective {key} has {len(diagonal)} entries, expected {size}")
-        z, v = x - ca.DM(plant.x_eq), u - ca.DM(plant.u_eq)
-        return ca.dot(ca.DM(self.Q), z**2) + ca.dot(ca.DM(self.R), v**2)
 
 
 @dataclass(frozen=True)

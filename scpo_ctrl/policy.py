@@ -108,6 +108,30 @@ class Policy:
         z = x - ca.DM(self.plant.x_eq)
         return ca.DM(self.plant.u_eq) - ca.DM(self.backup.K) @ z + self.residual(x, theta)
 
+    def commands(self, x: np.ndarray, thetas: np.ndarray) -> np.ndarray:
+        """Return commands before saturation in numpy, every θ at its own states.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (K, S, nx)
+        thetas : numpy.ndarray, shape (K, d)
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, S, nu)
+        """
+        z = x - self.plant.x_eq
+        layer, at_zero = z / np.array(self.scale), np.zeros((len(thetas), 1, self.plant.nx))
+        start = 0
+        for width, last in zip(self.hidden, self.widths, strict=False):
+            W = thetas[:, start : start + width * last].reshape(-1, width, last).swapaxes(1, 2)
+            b = thetas[:, None, start + width * last : start + width * (last + 1)]
+            layer, at_zero = np.tanh(layer @ W + b), np.tanh(at_zero @ W + b)
+            start += width * (last + 1)
+        W = thetas[:, start:].reshape(-1, self.plant.nu, self.widths[-2]).swapaxes(1, 2)
+        commands: np.ndarray = self.plant.u_eq - z @ self.backup.K.T + (layer - at_zero) @ W
+        return commands
+
     def saturate(self, command: ca.SX) -> ca.SX:
         """Return the command cut to the input bounds.
 

@@ -15,7 +15,7 @@ from scpo_ctrl.metrics import MetricOptions, Metrics
 from scpo_ctrl.models import Plant
 from scpo_ctrl.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.policy import Policy
-from scpo_ctrl.rollout import Rollouts
+from scpo_ctrl.rollout import Rollouts, Step
 from scpo_ctrl.scenario import Scenarios
 from scpo_ctrl.validate import as_array
 
@@ -184,6 +184,9 @@ class ControlProblem(Problem):
         Which safety metrics hold.
     seed : int
         Of the initial parameters.
+    simulator : callable or casadi.Function, optional
+        A black box in the plant's place, ``(x, u, p) -> x_next``: a Python function of stacks of shapes (n, nx),
+        (n, nu) and (n, np), or a CasADi function of columns. Bounds, equilibrium and backup stay the plant's.
     """
 
     def __init__(
@@ -194,14 +197,15 @@ class ControlProblem(Problem):
         metrics: MetricOptions | None = None,
         *,
         seed: int = 0,
+        simulator: Step | ca.Function | None = None,
     ) -> None:
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics or MetricOptions())
         if scenarios.x0.shape[1] != policy.plant.nx:
             raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {policy.plant.nx}")
-        stage = objective.stage if isinstance(objective, Quadratic) else None
-        self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, stage)
+        quadratic = objective if isinstance(objective, Quadratic) else None
+        self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, quadratic, simulator=simulator)
         self.rollouts_per_theta = scenarios.count
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
@@ -247,28 +251,28 @@ class ControlProblem(Problem):
         -------
         numpy.ndarray, shape (K, m)
         """
-        return self.rollouts.sample(thetas)[0]
+        return self.rollouts.sample(thetas)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
         return self.rollouts.evaluate(thetas)[0]
 
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         metrics, cost = self.rollouts.evaluate(theta[None])
-        return float(cost[0, 0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
+        return float(cost[0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
 
     def _value(self, theta: np.ndarray) -> float:
         if isinstance(self._objective, UserObjective):
             return self._objective.oracle(theta)[0]
         if self._imitation is not None:
             return float(self._imitation[0](theta[None])[0][0, 0])
-        return float(self.rollouts.evaluate(theta[None])[1][0, 0])
+        return float(self.rollouts.evaluate(theta[None])[1][0])
 
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
         if isinstance(self._objective, UserObjective):
             return self._objective.oracle(theta)[1]
-        oracle = self._imitation[1] if self._imitation is not None else self.rollouts.gradient
-        assert oracle is not None
-        return oracle(theta[None])[1][0]
+        if self._imitation is not None:
+            return self._imitation[1](theta[None])[1][0]
+        return self.rollouts.gradient(theta)[1]
 
 
 class FunctionProblem(Problem):

@@ -1,26 +1,36 @@
-"""Closed-loop rollouts of plant and policy as compiled CasADi functions, batched over scenarios and parameters."""
+"""Closed-loop rollouts of plant and policy over scenarios and parameters: metrics, costs, and their derivatives."""
 
 from collections.abc import Callable
+from typing import Any
 
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.compiled import StackFunction, compile_functions
+from scpo_ctrl.compiled import find_compiler, notice_once
+from scpo_ctrl.engine.casadi_engine import CasadiEngine
+from scpo_ctrl.engine.emit import UnknownOperationError
+from scpo_ctrl.engine.lanes import LaneEngine
+from scpo_ctrl.engine.loop import Engine, Loop, Stage
+from scpo_ctrl.engine.simulator import SimulatorEngine
+from scpo_ctrl.errors import DimensionError
 from scpo_ctrl.metrics import Metrics
-from scpo_ctrl.models import Plant
+from scpo_ctrl.objective import Quadratic
 from scpo_ctrl.policy import Policy
 from scpo_ctrl.scenario import Scenarios
 
-Stage = Callable[[Plant, ca.SX, ca.SX], ca.SX]
+Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 
 
 class Rollouts:
-    """The closed loop over all scenarios: metrics, mean stage cost, its gradient, and trajectories.
+    """The closed loop over all scenarios: metrics, mean stage cost, their derivatives, and trajectories.
 
-    Where metrics bound the command, saturation never acts at safe parameters. Then `sample` leaves it out: its metrics
-    are equal wherever all are safe, and tell the same parameters unsafe (up to the first command beyond a bound the
-    trajectories agree), but they are smooth across the bounds. With saturation, θ and a sample θ + σ d_j beyond a
-    nearly active command bound have a kink between them, which no smoothness constant covers.
+    Where metrics bound the command, saturation never acts at safe parameters. Then `sample`, `differences` and
+    `jacobian` leave it out: their metrics are equal wherever all are safe, and tell the same parameters unsafe (up to
+    the first command beyond a bound the trajectories agree), but they are smooth across the bounds. With saturation, θ
+    and a sample θ + σ d_j beyond a nearly active command bound have a kink between them, which no smoothness constant
+    covers.
+
+    Results are new arrays; nothing is kept between calls. A rollout that diverges has metrics that are infinite or NaN.
 
     Parameters
     ----------
@@ -30,33 +40,166 @@ class Rollouts:
         What is rolled out.
     metrics : Metrics
         Of one scenario.
-    stage : callable, optional
-        ``(plant, x, u) -> cost`` of one time step, u the applied input; no cost if None.
+    objective : Quadratic, optional
+        Whose stage cost is summed up; no cost if None.
+    simulator : callable or casadi.Function, optional
+        A black box in the plant's place, ``(x, u, p) -> x_next``: a Python function of stacks of shapes (n, nx),
+        (n, nu) and (n, np), or a CasADi function of columns. Derivatives are then central differences.
+
+    Raises
+    ------
+    DimensionError
+        If objective or simulator do not fit the plant.
+    CompilerError
+        If the C compiler refuses the engine.
     """
 
-    def __init__(self, policy: Policy, batch: Scenarios, metrics: Metrics, stage: Stage | None = None) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        batch: Scenarios,
+        metrics: Metrics,
+        objective: Quadratic | None = None,
+        *,
+        simulator: Step | ca.Function | None = None,
+    ) -> None:
         self.batch = batch
-        self._policy, self._metrics, self._stage = policy, metrics, stage
-        nx, np_, nw = batch.x0.shape[1], batch.p.shape[1], batch.w.shape[2]
-        theta = ca.MX.sym("theta", policy.theta_dim)
-        data = [
-            ca.MX.sym("x0", nx, batch.count),
-            ca.MX.sym("p", np_, batch.count),
-            ca.MX.sym("w", nw, batch.count * batch.horizon),
-        ]
-        g, cost = self._scenarios(saturated=True)(*data, theta)
-        mean = ca.sum2(cost) / batch.count
-        functions = [ca.Function("evaluate", [theta, *data], [ca.vec(g), mean])]
-        if stage:
-            functions.append(ca.Function("gradient", [theta, *data], [mean, ca.gradient(mean, theta)]))
-        if metrics.bounds_command:
-            g_smooth, _ = self._scenarios(saturated=False)(*data, theta)
-            functions.append(ca.Function("sample", [theta, *data], [ca.vec(g_smooth)]))
-        values = [batch.x0.T, batch.p.T, batch.w.reshape(batch.count * batch.horizon, nw).T]
-        stacks = {function.name(): StackFunction(function, values) for function in compile_functions(functions)}
-        self.evaluate = stacks["evaluate"]
-        self.sample = stacks.get("sample", self.evaluate)
-        self.gradient = stacks.get("gradient")
+        plant = policy.plant
+        diagonals = (objective.Q, objective.R) if objective else (np.zeros(plant.nx), np.zeros(plant.nu))
+        for key, diagonal, size in zip("QR", diagonals, (plant.nx, plant.nu), strict=True):
+            if len(diagonal) != size:
+                raise DimensionError(f"objective {key} has {len(diagonal)} entries, expected {size}")
+        self._rows = len(metrics.rows)
+        self._saturated = not metrics.bounds_command  # also where metrics are sampled
+        self._engine = _make_engine(Loop(policy, metrics, Stage(*diagonals)), simulator)
+
+    def evaluate(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return metrics and mean cost of the saturated loop.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+
+        Returns
+        -------
+        metrics : numpy.ndarray, shape (K, m)
+        cost : numpy.ndarray, shape (K,)
+            Mean over scenarios and time steps.
+        """
+        return self._engine.evaluate(self.batch, _stack(thetas))
+
+    def sample(self, thetas: np.ndarray, scenarios: slice | None = None) -> np.ndarray:
+        """Return metrics to take differences of, smooth across the command's bounds.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+        scenarios : slice, optional
+            Part of the batch; all by default.
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, m)
+            m counts the metrics of the scenarios asked for.
+        """
+        thetas, batch = _stack(thetas), self._part(scenarios)
+        samples = np.empty((len(thetas), batch.count * self._rows))
+        self._engine.metrics(batch, thetas, samples, saturated=self._saturated)
+        return samples
+
+    def differences(
+        self,
+        thetas: np.ndarray,
+        g: np.ndarray,
+        sigma: float,
+        scenarios: slice | None = None,
+        *,
+        out: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (sample - g) / σ, the sampled gradients (E2), and their squared norms, without a copy in between.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+            θ + σ d_j.
+        g : numpy.ndarray, shape (m,)
+            Metrics at θ of the scenarios asked for.
+        sigma : float
+            Sampling radius σ.
+        scenarios : slice, optional
+            Part of the batch; all by default.
+        out : numpy.ndarray, shape (K, m), optional
+            C-contiguous memory for the differences; new memory by default.
+
+        Returns
+        -------
+        differences : numpy.ndarray, shape (K, m)
+        squares : numpy.ndarray, shape (m,)
+            Sums over K of the differences squared.
+
+        Raises
+        ------
+        DimensionError
+            If g or out has the wrong shape.
+        """
+        thetas, batch = _stack(thetas), self._part(scenarios)
+        shape = (len(thetas), batch.count * self._rows)
+        out = np.empty(shape) if out is None else out
+        if out.shape != shape or not out.flags.c_contiguous or out.dtype != float:
+            raise DimensionError(f"out has shape {out.shape}, expected {shape}, C-contiguous and of doubles")
+        if np.shape(g) != shape[1:]:
+            raise DimensionError(f"g has shape {np.shape(g)}, expected {shape[1:]}")
+        g = np.ascontiguousarray(g, dtype=float)
+        self._engine.metrics(batch, thetas, out, saturated=self._saturated, origin=g, sigma=sigma)
+        return out, self._engine.squares(out)
+
+    def gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the mean cost of the saturated loop and its gradient.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        cost : float
+        gradient : numpy.ndarray, shape (d,)
+        """
+        return self._engine.gradient(self.batch, _point(theta))
+
+    def jacobian(self, theta: np.ndarray, D: np.ndarray | None = None, scenarios: slice | None = None) -> np.ndarray:
+        """Return the derivatives of the sampled metrics along directions: Ĝ of (E2) for σ → 0, whose e is zero.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        D : numpy.ndarray, shape (p, d), optional
+            Directions; the full basis if None.
+        scenarios : slice, optional
+            Part of the batch; all by default.
+
+        Returns
+        -------
+        numpy.ndarray, shape (p, m)
+        """
+        D = None if D is None else _stack(D)
+        return self._engine.jacobian(self._part(scenarios), _point(theta), D, saturated=self._saturated)
+
+    def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return mean cost, gradient and Gauss-Newton matrix of the saturated loop.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        cost : float
+        gradient : numpy.ndarray, shape (d,)
+        H : numpy.ndarray, shape (d, d)
+            2 · mean over scenarios and t < N of J_xᵀ Q J_x + J_uᵀ R J_u, J the derivatives of x_t and applied u_t.
+        """
+        return self._engine.gauss_newton(self.batch, _point(theta))
 
     def trajectories(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.
@@ -71,33 +214,28 @@ class Rollouts:
         U : numpy.ndarray, shape (S, N, nu)
             Commands before saturation.
         """
-        batch = self.batch
-        S, N = batch.count, batch.horizon
-        thetas, parameters = np.tile(theta[:, None], (1, N * S)), np.repeat(batch.p.T, N, axis=1)
-        disturbances = batch.w.reshape(S * N, batch.w.shape[2]).T
-        roll = self._step(saturated=True).mapaccum("roll", N).map(S)
-        states, commands, _ = roll(batch.x0.T, thetas, parameters, disturbances)
-        X = np.array(states).T.reshape(S, N, -1)
-        return np.concatenate([batch.x0[:, None], X], axis=1), np.array(commands).T.reshape(S, N, -1)
+        return self._engine.trajectories(self.batch, _point(theta))
 
-    def _step(self, *, saturated: bool) -> ca.Function:
-        """One time step of the closed loop: (x, θ, p, w) -> (x⁺, command, cost)."""
-        plant, policy = self._policy.plant, self._policy
-        x, theta, p = ca.SX.sym("x", plant.nx), ca.SX.sym("theta", policy.theta_dim), ca.SX.sym("p", plant.npar)
-        w = ca.SX.sym("w", self.batch.w.shape[2])
-        command = policy.command(x, theta)
-        u = policy.saturate(command) if saturated else command
-        x_next = plant.function(x, u, p)
-        cost = self._stage(plant, x, u) if self._stage else ca.SX(0)
-        return ca.Function("step", [x, theta, p, w], [x_next + w if w.numel() else x_next, command, cost])
+    def _part(self, scenarios: slice | None) -> Scenarios:
+        return self.batch if scenarios is None else self.batch.part(scenarios)
 
-    def _scenarios(self, *, saturated: bool) -> ca.Function:
-        """All scenarios: (x0, p, w, θ) -> (metrics, mean cost over the time steps), a column per scenario."""
-        N, plant = self.batch.horizon, self._policy.plant
-        x0, p, theta = ca.MX.sym("x0", plant.nx), ca.MX.sym("p", plant.npar), ca.MX.sym("theta", self._policy.theta_dim)
-        w = ca.MX.sym("w", self.batch.w.shape[2], N)
-        roll = self._step(saturated=saturated).mapaccum("roll", N)
-        X, U, cost = roll(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
-        metrics = self._metrics.expression(ca.horzcat(x0, X), U)
-        one = ca.Function("scenario", [x0, p, w, theta], [metrics, ca.sum2(cost) / N])
-        return one.map("scenarios", "serial", self.batch.count, [3], [])
+
+def _make_engine(loop: Loop, simulator: Step | ca.Function | None) -> Engine:
+    """Return the fastest engine there is; see `Rollouts`."""
+    if simulator is not None:
+        return SimulatorEngine(loop, simulator)
+    if find_compiler() is None:
+        notice_once()
+        return CasadiEngine(loop)
+    try:
+        return LaneEngine(loop)
+    except UnknownOperationError:  # rare operations of CasADi have no C of ours
+        return CasadiEngine(loop)
+
+
+def _stack(thetas: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(np.atleast_2d(thetas), dtype=float)
+
+
+def _point(theta: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(theta, dtype=float)

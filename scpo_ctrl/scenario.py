@@ -26,6 +26,20 @@ class Scenarios:
         """Number of scenarios S."""
         return len(self.x0)
 
+    def part(self, which: slice) -> "Scenarios":
+        """Return some of the scenarios.
+
+        Parameters
+        ----------
+        which : slice
+
+        Returns
+        -------
+        Scenarios
+            Views of the same arrays.
+        """
+        return Scenarios(self.x0[which], self.p[which], self.w[which], self.horizon)
+
 
 def scenarios(
     plant: Plant,

@@ -1,0 +1,1 @@
+"""Rollout engines: vectorised C on lanes, CasADi where that cannot be, and numpy around a black-box simulator."""

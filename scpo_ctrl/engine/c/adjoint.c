@@ -1,0 +1,159 @@
+/* The gradient of the summed cost of the saturated loop: each block forwards, then backwards. SPDX-License-Identifier: MIT */
+#include "backward.h"
+
+typedef struct {
+    const engine_batch *batch;
+    const double *theta;
+    long groups;
+    double *cost;     /* [scenarios] mean over the steps */
+    double *gradient; /* [groups][NTHETA] of the sum over scenarios and steps, zero at first */
+} adjoint;
+
+/* A block's trajectory, and the adjoints. */
+typedef struct {
+    lane *x;      /* [horizon][NX] */
+    lane *u;      /* [horizon][NU] commands before saturation */
+    lane *layers; /* [horizon][ACTIVATIONS] */
+    network *net;
+    lane *deltas;      /* [ACTIVATIONS] */
+    lane *zero_deltas; /* [ACTIVATIONS] of the layers at z = 0, summed over the steps */
+    lane *gradient;    /* [NTHETA] */
+} adjoint_work;
+
+long engine_gradient_size(const engine_batch *batch)
+{
+    return batch->horizon * (NX + NU + ACTIVATIONS) + 4 * ACTIVATIONS + NTHETA;
+}
+
+static adjoint_work divide(const engine_batch *batch, lane *work)
+{
+    const long N = batch->horizon;
+    adjoint_work parts;
+    parts.x = work;
+    parts.u = parts.x + N * NX;
+    parts.layers = parts.u + N * NU;
+    parts.net = (network *)(parts.layers + N * ACTIVATIONS);
+    parts.deltas = (lane *)(parts.net + 1);
+    parts.zero_deltas = parts.deltas + ACTIVATIONS;
+    parts.gradient = parts.zero_deltas + ACTIVATIONS;
+    return parts;
+}
+
+static void go_forward(const adjoint *job, long first, const lane *p, const adjoint_work *parts)
+{
+    const engine_batch *batch = job->batch;
+    const long N = batch->horizon;
+    const int used = lanes_used(batch, first);
+    lane x[NX], sum = all(0.0);
+    long t;
+    int i;
+    load(batch->x0, first, used, NX, NX, x);
+    hoist(job->theta, parts->net);
+    for (t = 0; t < N; t++) {
+        lane *command = parts->u + t * NU;
+        lane u[NU], next[NX];
+        forward(batch, job->theta, x, parts->net, command);
+        saturate(batch, command, u);
+        sum += stage_cost(batch, x, u);
+        plant(x, u, p, next);
+        disturb(batch, first, used, t, next);
+        for (i = 0; i < NX; i++) {
+            parts->x[t * NX + i] = x[i];
+            x[i] = next[i];
+        }
+        for (i = 0; i < ACTIVATIONS; i++) {
+            parts->layers[t * ACTIVATIONS + i] = parts->net->layers[i];
+        }
+    }
+    for (i = 0; i < used; i++) {
+        job->cost[first + i] = sum[i] / (double)N;
+    }
+}
+
+/* Adjoints of the policy's output layer: from those of the command to those of the last hidden layer. */
+static inline void backward_output(const double *theta, const lane *layers, const adjoint_work *parts,
+                                   const lane *command_delta)
+{
+    int i, j;
+    for (j = 0; j < LAST; j++) {
+        const lane a = layers[LAST_AT + j] - parts->net->zero[LAST_AT + j];
+        lane sum = all(0.0);
+        for (i = 0; i < NU; i++) {
+            sum += theta[OUTPUT + i * LAST + j] * command_delta[i];
+            parts->gradient[OUTPUT + i * LAST + j] += command_delta[i] * a;
+        }
+        parts->deltas[LAST_AT + j] = sum;
+        parts->zero_deltas[LAST_AT + j] -= sum;
+    }
+    backward_hidden(theta, layers, parts->deltas, parts->gradient, 1);
+}
+
+static void go_backward(const adjoint *job, const lane *p, const adjoint_work *parts)
+{
+    const engine_batch *batch = job->batch;
+    lane lambda[NX];
+    long t;
+    int i, j, k;
+    zeros(lambda, NX);
+    zeros(parts->zero_deltas, ACTIVATIONS);
+    zeros(parts->gradient, NTHETA);
+    for (t = batch->horizon - 1; t >= 0; t--) {
+        const lane *x = parts->x + t * NX, *command = parts->u + t * NU, *layers = parts->layers + t * ACTIVATIONS;
+        lane u[NU], u_delta[NU], x_delta[NX], A[AT_LEAST_ONE(A_COUNT)], B[AT_LEAST_ONE(B_COUNT)];
+        saturate(batch, command, u);
+        plant_jacobians(x, u, p, A, B);
+        for (i = 0; i < NX; i++) {
+            x_delta[i] = 2.0 * batch->Q[i] * (x[i] - batch->x_eq[i]);
+        }
+        for (i = 0; i < NU; i++) {
+            u_delta[i] = 2.0 * batch->R[i] * (u[i] - batch->u_eq[i]);
+        }
+        for (k = 0; k < A_COUNT; k++) {
+            x_delta[A_column[k]] += A[k] * lambda[A_row[k]];
+        }
+        for (k = 0; k < B_COUNT; k++) {
+            u_delta[B_column[k]] += B[k] * lambda[B_row[k]];
+        }
+        for (i = 0; i < NU; i++) {
+            u_delta[i] = select(within(batch, i, command[i]), u_delta[i], all(0.0));
+        }
+        backward_output(job->theta, layers, parts, u_delta);
+        for (j = 0; j < NX; j++) {
+            lane sum = x_delta[j] + batch->factor[j] * parts->deltas[j];
+            for (i = 0; i < NU; i++) {
+                sum -= batch->K[i * NX + j] * u_delta[i];
+            }
+            lambda[j] = sum;
+        }
+    }
+    backward_hidden(job->theta, parts->net->zero, parts->zero_deltas, parts->gradient, 1);
+}
+
+static void gradient_of_group(const void *argument, long group, lane *work)
+{
+    const adjoint *job = argument;
+    const engine_batch *batch = job->batch;
+    const adjoint_work parts = divide(batch, work);
+    double *gradient = job->gradient + group * NTHETA;
+    const long end = group_start(batch, job->groups, group + 1);
+    long block;
+    int k;
+    for (block = group_start(batch, job->groups, group); block < end; block++) {
+        const long first = block * WIDTH;
+        const int used = lanes_used(batch, first);
+        lane p[AT_LEAST_ONE(NP)];
+        load(batch->p, first, used, NP, NP, p);
+        go_forward(job, first, p, &parts);
+        go_backward(job, p, &parts);
+        for (k = 0; k < NTHETA; k++) {
+            gradient[k] += sum_lanes(parts.gradient[k], used);
+        }
+    }
+}
+
+void engine_gradient(const engine_batch *batch, const double *theta, long groups, double *cost, double *gradient,
+                     long threads, lane *work)
+{
+    const adjoint job = {.batch = batch, .theta = theta, .groups = groups, .cost = cost, .gradient = gradient};
+    engine_run(gradient_of_group, &job, groups, threads, work, engine_gradient_size(batch));
+}

@@ -1,0 +1,66 @@
+/* Derivatives of the policy, by hand: the network backwards. SPDX-License-Identifier: MIT */
+#ifndef BACKWARD_H
+#define BACKWARD_H
+
+#include "engine.h"
+
+static inline void zeros(lane *values, long count)
+{
+    long i;
+    for (i = 0; i < count; i++) {
+        values[i] = all(0.0);
+    }
+}
+
+/* From the adjoints of a layer's outputs to those of its inputs and of its W and b, which are added up or set. */
+static inline void backward_layer(const double *W, int rows, int columns, const lane *in, const lane *out,
+                                  const lane *out_delta, lane *restrict in_delta, lane *restrict gradient, int add)
+{
+    lane *b = gradient + (long)rows * columns;
+    int i, j;
+    zeros(in_delta, columns);
+    for (i = 0; i < rows; i++) {
+        const lane delta = out_delta[i] * (1.0 - out[i] * out[i]);
+        const double *row = W + (long)i * columns;
+        lane *own = gradient + (long)i * columns;
+        for (j = 0; j < columns; j++) {
+            own[j] = add ? own[j] + delta * in[j] : delta * in[j];
+            in_delta[j] += row[j] * delta;
+        }
+        b[i] = add ? b[i] + delta : delta;
+    }
+}
+
+/* From the adjoints of the last layer to those of all layers and of the hidden parameters. */
+static inline void backward_hidden(const double *theta, const lane *layers, lane *deltas, lane *gradient, int add)
+{
+    (void)theta;
+    (void)layers;
+    (void)deltas;
+    (void)gradient;
+    (void)add;
+#define BACKWARD(ROWS, COLUMNS, PARAMETERS, IN, OUT)                                                             \
+    backward_layer(theta + (PARAMETERS), ROWS, COLUMNS, layers + (IN), layers + (OUT), deltas + (OUT), deltas + (IN), \
+                   gradient + (PARAMETERS), add);
+    LAYERS_BACKWARDS(BACKWARD)
+#undef BACKWARD
+}
+
+/* The same for results that are summed over a group of blocks: each group has its own, and groups are added in order,
+ * so that sums do not depend on which thread did what. */
+static inline long group_start(const engine_batch *batch, long groups, long group)
+{
+    return block_count(batch) * group / groups;
+}
+
+static inline double sum_lanes(lane values, int used)
+{
+    double sum = 0.0;
+    int l;
+    for (l = 0; l < used; l++) {
+        sum += values[l];
+    }
+    return sum;
+}
+
+#endif /* BACKWARD_H */

@@ -1,0 +1,213 @@
+/* What Python hands to the engine, and the parts that its files share. SPDX-License-Identifier: MIT
+ *
+ * Scenarios are rolled out in blocks of WIDTH lanes that share theta; a last block is filled with copies of its first
+ * scenario, which are computed and not stored.
+ */
+#ifndef ENGINE_H
+#define ENGINE_H
+
+#include <stddef.h>
+
+#include "lanes.h"
+#include "model.h"
+
+#define AT_LEAST_ONE(n) ((n) > 0 ? (n) : 1)
+#define STATE_ROWS (HIGH_COUNT + LOW_COUNT) /* finite state bounds: metrics of one time step */
+#define COMMAND_ROWS (2 * NU)
+
+typedef struct {
+    long scenarios;
+    long horizon;
+    long rows;          /* metrics of one scenario */
+    long path;          /* whether state bounds are metrics */
+    long command;       /* whether input bounds are */
+    long terminal;      /* whether V(x_N) / rho - 1 is */
+    long contraction;   /* whether V(x_N) - gamma V(x_0) is */
+    double rho;
+    double gamma;
+    const double *x0;     /* [scenarios][NX] */
+    const double *p;      /* [scenarios][NP] */
+    const double *w;      /* [scenarios][horizon][NX], or NULL without disturbances */
+    const double *x_eq;   /* [NX] */
+    const double *u_eq;   /* [NU] */
+    const double *x_min;  /* [NX] */
+    const double *x_max;  /* [NX] */
+    const double *u_min;  /* [NU] */
+    const double *u_max;  /* [NU] */
+    const double *factor; /* [NX] multiplies z before the network */
+    const double *K;      /* [NU][NX] */
+    const double *P;      /* [NX][NX] */
+    const double *Q;      /* [NX] diagonal of the stage cost */
+    const double *R;      /* [NU] diagonal */
+} engine_batch;
+
+/* The policy at one state: layers of the network behind each other, the first one z times `factor`. */
+typedef struct {
+    lane layers[ACTIVATIONS];
+    lane zero[ACTIVATIONS]; /* the same at z = 0 */
+} network;
+
+typedef void engine_task(const void *job, long item, lane *work);
+
+/* Runs items 0 ... count - 1 on some threads, each with work_size lanes of `work`. */
+void engine_run(engine_task *task, const void *job, long count, long threads, lane *work, long work_size);
+
+static inline long block_count(const engine_batch *batch)
+{
+    return (batch->scenarios + WIDTH - 1) / WIDTH;
+}
+
+static inline int lanes_used(const engine_batch *batch, long first)
+{
+    return (int)(batch->scenarios - first < WIDTH ? batch->scenarios - first : WIDTH);
+}
+
+/* Loads row `first` + l of a matrix with `stride` columns into lane l, from column 0 to `size` - 1. */
+static inline void load(const double *rows, long first, int used, long stride, int size, lane *values)
+{
+    int i, l;
+    for (i = 0; i < size; i++) {
+        lane value = all(0.0);
+        for (l = 0; l < WIDTH; l++) {
+            value[l] = rows[(first + (l < used ? l : 0)) * stride + i];
+        }
+        values[i] = value;
+    }
+}
+
+static inline void disturb(const engine_batch *batch, long first, int used, long t, lane *x)
+{
+    lane w[NX];
+    int i;
+    if (batch->w) {
+        load(batch->w + t * NX, first, used, batch->horizon * NX, NX, w);
+        for (i = 0; i < NX; i++) {
+            x[i] += w[i];
+        }
+    }
+}
+
+/* out = tanh(W in + b), four rows at once to keep the adders busy; W and b follow each other in theta. */
+static inline void forward_layer(const double *theta, int rows, int columns, const lane *restrict in, lane *restrict out)
+{
+    const double *b = theta + (long)rows * columns;
+    int i = 0, j;
+    for (; i + 4 <= rows; i += 4) {
+        const double *W = theta + (long)i * columns;
+        lane s0 = all(b[i]), s1 = all(b[i + 1]), s2 = all(b[i + 2]), s3 = all(b[i + 3]);
+        for (j = 0; j < columns; j++) {
+            s0 += W[j] * in[j];
+            s1 += W[columns + j] * in[j];
+            s2 += W[2 * columns + j] * in[j];
+            s3 += W[3 * columns + j] * in[j];
+        }
+        out[i] = lane_tanh(s0);
+        out[i + 1] = lane_tanh(s1);
+        out[i + 2] = lane_tanh(s2);
+        out[i + 3] = lane_tanh(s3);
+    }
+    for (; i < rows; i++) {
+        const double *W = theta + (long)i * columns;
+        lane sum = all(b[i]);
+        for (j = 0; j < columns; j++) {
+            sum += W[j] * in[j];
+        }
+        out[i] = lane_tanh(sum);
+    }
+}
+
+static inline void forward_hidden(const double *theta, lane *layers)
+{
+    (void)theta;
+    (void)layers;
+#define FORWARD(ROWS, COLUMNS, PARAMETERS, IN, OUT) \
+    forward_layer(theta + (PARAMETERS), ROWS, COLUMNS, layers + (IN), layers + (OUT));
+    LAYERS(FORWARD)
+#undef FORWARD
+}
+
+/* What depends on theta alone: the layers at z = 0. */
+static inline void hoist(const double *theta, network *net)
+{
+    int i;
+    for (i = 0; i < NX; i++) {
+        net->zero[i] = all(0.0);
+    }
+    forward_hidden(theta, net->zero);
+}
+
+/* command = u_eq - K z + W (a(z) - a(0)), before saturation. */
+static inline void forward(const engine_batch *batch, const double *theta, const lane *x, network *net, lane *command)
+{
+    lane z[NX];
+    int i, j;
+    for (i = 0; i < NX; i++) {
+        z[i] = x[i] - batch->x_eq[i];
+        net->layers[i] = z[i] * batch->factor[i];
+    }
+    forward_hidden(theta, net->layers);
+    for (i = 0; i < NU; i++) {
+        lane fed = all(0.0), sum = all(0.0), more = all(0.0);
+        const double *W = theta + OUTPUT + (long)i * LAST;
+        for (j = 0; j < NX; j++) {
+            fed += batch->K[i * NX + j] * z[j];
+        }
+        for (j = 0; j + 2 <= LAST; j += 2) {
+            sum += W[j] * (net->layers[LAST_AT + j] - net->zero[LAST_AT + j]);
+            more += W[j + 1] * (net->layers[LAST_AT + j + 1] - net->zero[LAST_AT + j + 1]);
+        }
+        if (LAST % 2) {
+            sum += W[LAST - 1] * (net->layers[LAST_AT + LAST - 1] - net->zero[LAST_AT + LAST - 1]);
+        }
+        command[i] = (batch->u_eq[i] - fed) + (sum + more);
+    }
+}
+
+static inline mask within(const engine_batch *batch, int i, lane command)
+{
+    return (command >= batch->u_min[i]) & (command <= batch->u_max[i]);
+}
+
+static inline void saturate(const engine_batch *batch, const lane *command, lane *u)
+{
+    int i;
+    for (i = 0; i < NU; i++) {
+        lane low = all(batch->u_min[i]), high = all(batch->u_max[i]);
+        u[i] = select(command[i] < low, low, select(command[i] > high, high, command[i])); /* NaN stays */
+    }
+}
+
+static inline lane stage_cost(const engine_batch *batch, const lane *x, const lane *u)
+{
+    lane cost = all(0.0);
+    int i;
+    for (i = 0; i < NX; i++) {
+        const lane z = x[i] - batch->x_eq[i];
+        cost += batch->Q[i] * (z * z);
+    }
+    for (i = 0; i < NU; i++) {
+        const lane v = u[i] - batch->u_eq[i];
+        cost += batch->R[i] * (v * v);
+    }
+    return cost;
+}
+
+/* V(x) = z' P z, and its gradient 2 P z where it is wanted (P is symmetric). */
+static inline lane level(const engine_batch *batch, const lane *x, lane *gradient)
+{
+    lane V = all(0.0);
+    int i, j;
+    for (i = 0; i < NX; i++) {
+        lane sum = all(0.0);
+        for (j = 0; j < NX; j++) {
+            sum += batch->P[i * NX + j] * (x[j] - batch->x_eq[j]);
+        }
+        V += sum * (x[i] - batch->x_eq[i]);
+        if (gradient) {
+            gradient[i] = 2.0 * sum;
+        }
+    }
+    return V;
+}
+
+#endif /* ENGINE_H */

@@ -1,0 +1,142 @@
+"""Rollouts by CasADi: where there is no compiler, for plants that the C engine does not know, and for tests."""
+
+from collections.abc import Callable
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.compiled import StackFunction, compile_functions
+from scpo_ctrl.engine.loop import Loop, sum_of_squares
+from scpo_ctrl.scenario import Scenarios
+
+_AT_ONCE = 64  # scenarios whose residuals are differentiated together
+
+
+class CasadiEngine:
+    """The engine by CasADi; see `Engine` for what its methods do. Derivatives are CasADi's."""
+
+    squares = staticmethod(sum_of_squares)
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._functions: dict[tuple[str, int], ca.Function] = {}
+        self._bound: dict[str, tuple[Scenarios, StackFunction]] = {}
+
+    def metrics(
+        self,
+        batch: Scenarios,
+        thetas: np.ndarray,
+        out: np.ndarray,
+        *,
+        saturated: bool,
+        origin: np.ndarray | None = None,
+        sigma: float = 1.0,
+    ) -> None:
+        """Fill `out` with metrics or their differences."""
+        out[:] = self._call("evaluate" if saturated else "sample", batch, thetas)[0]
+        if origin is not None:
+            out -= origin
+            out /= sigma
+
+    def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return metrics and mean costs."""
+        metrics, cost = self._call("evaluate", batch, thetas)
+        return metrics, cost[:, 0]
+
+    def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return mean cost and gradient by CasADi's adjoint."""
+        cost, gradient = self._call("gradient", batch, theta[None])
+        return float(cost[0, 0]), gradient[0]
+
+    def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
+        """Return derivatives of the metrics by CasADi's forward mode."""
+        rows = _with_directions(theta, np.eye(theta.size) if D is None else D)
+        return self._call("jacobian_true" if saturated else "jacobian_smooth", batch, rows)[0]
+
+    def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return mean cost, gradient and Gauss-Newton matrix by CasADi's forward mode."""
+        cost, gradient = self.gradient(batch, theta)
+        rows, H = _with_directions(theta, np.eye(theta.size)), np.zeros((theta.size, theta.size))
+        for start in range(0, batch.count, _AT_ONCE):
+            J = self._call("residuals", batch.part(slice(start, start + _AT_ONCE)), rows)[0]
+            H += J @ J.T
+        return cost, gradient, 2 * H / (batch.count * batch.horizon)
+
+    def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return states and commands."""
+        X, U = self._call("trajectories", batch, theta[None])
+        S, N = batch.count, batch.horizon
+        X = np.concatenate([batch.x0[:, None], X.reshape(S, N, -1)], axis=1)
+        return X, U.reshape(S, N, -1)
+
+    def _call(self, name: str, batch: Scenarios, thetas: np.ndarray) -> list[np.ndarray]:
+        """Evaluate a function on a stack; the batch that was used last stays bound to it."""
+        if name not in self._bound or self._bound[name][0] is not batch:
+            if (name, batch.count) not in self._functions:
+                self._functions[name, batch.count] = compile_functions([self._build(name, batch)])[0]
+            w = batch.w.reshape(batch.count * batch.horizon, batch.w.shape[2])
+            stack = StackFunction(self._functions[name, batch.count], [batch.x0.T, batch.p.T, w.T])
+            self._bound[name] = batch, stack
+        return self._bound[name][1](thetas)
+
+    def _build(self, name: str, batch: Scenarios) -> ca.Function:
+        """Make a function of θ (and a direction, where it differentiates along one) and the batch's arrays."""
+        nx, np_, nw = batch.x0.shape[1], batch.p.shape[1], batch.w.shape[2]
+        theta = ca.MX.sym("theta", self._loop.policy.theta_dim)
+        direction = ca.MX.sym("direction", theta.numel())
+        data = [
+            ca.MX.sym("x0", nx, batch.count),
+            ca.MX.sym("p", np_, batch.count),
+            ca.MX.sym("w", nw, batch.count * batch.horizon),
+        ]
+        saturated = name not in ("sample", "jacobian_smooth")
+        g, cost, residuals, X, U = self._scenarios(batch, saturated=saturated)(*data, theta)
+        mean = ca.sum2(cost) / batch.count
+
+        def along(values: ca.MX) -> list[ca.MX]:
+            return [ca.jtimes(ca.vec(values), theta, direction)]
+
+        outputs: dict[str, Callable[[], list[ca.MX]]] = {
+            "evaluate": lambda: [ca.vec(g), mean],
+            "sample": lambda: [ca.vec(g)],
+            "gradient": lambda: [mean, ca.gradient(mean, theta)],
+            "jacobian_true": lambda: along(g),
+            "jacobian_smooth": lambda: along(g),
+            "residuals": lambda: along(residuals),
+            "trajectories": lambda: [ca.vec(X), ca.vec(U)],
+        }
+        point = ca.vertcat(theta, direction) if name.startswith(("jacobian", "residuals")) else theta
+        stacked = ca.MX.sym("point", point.numel())
+        whole = ca.Function(name, [theta, direction, *data], outputs[name]())
+        parts = [stacked[: theta.numel()], stacked[theta.numel() :] if point.numel() > theta.numel() else 0]
+        return ca.Function(name, [stacked, *data], whole.call([*parts, *data]))
+
+    def _step(self, batch: Scenarios, *, saturated: bool) -> ca.Function:
+        """One time step of the closed loop: (x, θ, p, w) -> (x⁺, command, cost, residuals), cost = |residuals|²."""
+        policy, stage = self._loop.policy, self._loop.stage
+        plant = policy.plant
+        x, theta, p = ca.SX.sym("x", plant.nx), ca.SX.sym("theta", policy.theta_dim), ca.SX.sym("p", plant.npar)
+        w = ca.SX.sym("w", batch.w.shape[2])
+        command = policy.command(x, theta)
+        u = policy.saturate(command) if saturated else command
+        x_next = plant.function(x, u, p)
+        z, v = x - ca.DM(plant.x_eq), u - ca.DM(plant.u_eq)
+        cost = ca.dot(ca.DM(stage.Q), z**2) + ca.dot(ca.DM(stage.R), v**2)
+        residuals = ca.vertcat(ca.DM(np.sqrt(stage.Q)) * z, ca.DM(np.sqrt(stage.R)) * v)
+        return ca.Function("step", [x, theta, p, w], [x_next + w if w.numel() else x_next, command, cost, residuals])
+
+    def _scenarios(self, batch: Scenarios, *, saturated: bool) -> ca.Function:
+        """All scenarios: (x0, p, w, θ) -> (metrics, mean cost over the time steps, residuals, X, U) side by side."""
+        N, policy = batch.horizon, self._loop.policy
+        plant = policy.plant
+        x0, p, theta = ca.MX.sym("x0", plant.nx), ca.MX.sym("p", plant.npar), ca.MX.sym("theta", policy.theta_dim)
+        w = ca.MX.sym("w", batch.w.shape[2], N)
+        roll = self._step(batch, saturated=saturated).mapaccum("roll", N)
+        X, U, cost, residuals = roll(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
+        metrics = self._loop.metrics.expression(ca.horzcat(x0, X), U)
+        one = ca.Function("scenario", [x0, p, w, theta], [metrics, ca.sum2(cost) / N, residuals, X, U])
+        return one.map("scenarios", "serial", batch.count, [3], [])
+
+
+def _with_directions(theta: np.ndarray, D: np.ndarray) -> np.ndarray:
+    return np.hstack([np.tile(theta, (len(D), 1)), D])

@@ -1,0 +1,153 @@
+"""The generated part of the rollout engine: a plant's expressions as C statements on lanes, and the policy's shape."""
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import casadi as ca
+import jinja2
+import numpy as np
+
+from scpo_ctrl.policy import Policy
+
+# CasADi's operations in C, arguments in braces; those that are missing are left to CasADi's own rollouts.
+_C = {
+    ca.OP_ASSIGN: "{0}",
+    ca.OP_ADD: "{0} + {1}",
+    ca.OP_SUB: "{0} - {1}",
+    ca.OP_MUL: "{0} * {1}",
+    ca.OP_DIV: "{0} / {1}",
+    ca.OP_NEG: "-{0}",
+    ca.OP_SQ: "{0} * {0}",
+    ca.OP_TWICE: "{0} + {0}",
+    ca.OP_INV: "1.0 / {0}",
+    ca.OP_LT: "select({0} < {1}, all(1.0), all(0.0))",
+    ca.OP_LE: "select({0} <= {1}, all(1.0), all(0.0))",
+    ca.OP_EQ: "select({0} == {1}, all(1.0), all(0.0))",
+    ca.OP_NE: "select({0} != {1}, all(1.0), all(0.0))",
+    ca.OP_NOT: "select({0} == 0.0, all(1.0), all(0.0))",
+    ca.OP_AND: "select(({0} != 0.0) & ({1} != 0.0), all(1.0), all(0.0))",
+    ca.OP_OR: "select(({0} != 0.0) | ({1} != 0.0), all(1.0), all(0.0))",
+    ca.OP_IF_ELSE_ZERO: "select({0} != 0.0, {1}, all(0.0))",
+    ca.OP_FMIN: "lane_min({0}, {1})",
+    ca.OP_FMAX: "lane_max({0}, {1})",
+    ca.OP_FABS: "lane_abs({0})",
+    ca.OP_SIGN: "lane_sign({0})",
+    ca.OP_CONSTPOW: "lane_pow({0}, {1})",
+    ca.OP_POW: "lane_pow({0}, {1})",
+    ca.OP_ATAN2: "lane_atan2({0}, {1})",
+    ca.OP_FMOD: "lane_fmod({0}, {1})",
+    ca.OP_HYPOT: "lane_hypot({0}, {1})",
+    ca.OP_COPYSIGN: "lane_copysign({0}, {1})",
+} | {
+    getattr(ca, f"OP_{name.upper()}"): f"lane_{name}({{0}})"
+    for name in (
+        "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
+        "exp", "expm1", "log", "log1p", "erf", "floor", "ceil",
+    )
+}  # fmt: skip
+
+
+class UnknownOperationError(Exception):
+    """A plant uses an operation that the engine has no C for."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """An SX function in C."""
+
+    statements: list[str]
+    temporaries: int  # a0, a1, …
+    rows: list[list[int]]  # per output, of its nonzeros
+    columns: list[list[int]]
+
+
+def emit(function: ca.Function, inputs: Sequence[str], outputs: Sequence[str]) -> Code:
+    """Write an SX function as C statements on lanes.
+
+    Parameters
+    ----------
+    function : casadi.Function
+        Of dense inputs.
+    inputs, outputs : sequence of str
+        Names of the arrays in C. An output's array holds its nonzeros.
+
+    Returns
+    -------
+    Code
+
+    Raises
+    ------
+    UnknownOperationError
+        If there is no C for an operation.
+    """
+    statements = []
+    for k in range(function.n_instructions()):
+        operation, out = function.instruction_id(k), function.instruction_output(k)
+        if operation == ca.OP_CONST:
+            statements.append(f"a{out[0]} = all({_number(function.instruction_constant(k))});")
+        elif operation == ca.OP_INPUT:
+            which, entry = function.instruction_input(k)
+            statements.append(f"a{out[0]} = {inputs[which]}[{entry}];")
+        elif operation == ca.OP_OUTPUT:
+            statements.append(f"{outputs[out[0]]}[{out[1]}] = a{function.instruction_input(k)[0]};")
+        elif operation in _C:
+            arguments = [f"a{i}" for i in function.instruction_input(k)]
+            statements.append(f"a{out[0]} = {_C[operation].format(*arguments)};")
+        else:
+            raise UnknownOperationError(f"operation {operation} of CasADi")
+    triplets = [function.sparsity_out(i).get_triplet() for i in range(function.n_out())]
+    rows, columns = ([list(triplet[k]) for triplet in triplets] for k in (0, 1))
+    return Code(statements, function.sz_w(), rows, columns)
+
+
+def model_header(policy: Policy) -> str:
+    """Return ``model.h``: what the engine's fixed C needs to know of a plant and a policy.
+
+    Parameters
+    ----------
+    policy : Policy
+
+    Returns
+    -------
+    str
+        Equal for problems that differ in numbers outside the plant's expressions only.
+
+    Raises
+    ------
+    UnknownOperationError
+        If there is no C for an operation of the plant.
+    """
+    plant = policy.plant
+    arguments = [plant.x, plant.u, plant.p]
+    jacobians = [ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u)]
+    layers, parameters, last = [], 0, 0
+    for columns, rows in zip(policy.widths, policy.hidden, strict=False):
+        layers.append((rows, columns, parameters, last, last + columns))
+        parameters, last = parameters + rows * (columns + 1), last + columns
+    step = ca.Function("step", arguments, [ca.densify(plant.f)])
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = importlib.resources.files("scpo_ctrl.engine").joinpath("c/model.h.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(
+        nx=plant.nx,
+        nu=plant.nu,
+        np=plant.npar,
+        policy=policy,
+        layers=layers,
+        activations=sum(policy.widths[:-1]),
+        output=parameters,
+        high=np.flatnonzero(np.isfinite(plant.x_max)).tolist(),
+        low=np.flatnonzero(np.isfinite(plant.x_min)).tolist(),
+        step=emit(step, ["x", "u", "p"], ["next"]),
+        jacobians=emit(ca.Function("jacobians", arguments, jacobians), ["x", "u", "p"], ["A", "B"]),
+    )
+
+
+def _number(value: float) -> str:
+    """Return a C expression that is exactly `value`, infinite and undefined ones included."""
+    if np.isnan(value):
+        return "NAN"
+    if np.isinf(value):
+        return "-INFINITY" if value < 0 else "INFINITY"
+    text = f"{value:.17g}"
+    return text if "." in text or "e" in text else f"{text}.0"  # -0 would be an integer

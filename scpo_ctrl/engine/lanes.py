@@ -1,0 +1,269 @@
+"""Rollouts by C on lanes of eight scenarios, compiled once for a plant and the shape of a policy."""
+
+import ctypes
+import importlib.resources
+import os
+from ctypes import byref
+
+import numpy as np
+
+from scpo_ctrl.compiled import compile_library
+from scpo_ctrl.engine.emit import model_header
+from scpo_ctrl.engine.loop import Loop
+from scpo_ctrl.scenario import Scenarios
+
+WIDTH = 8  # scenarios in a block
+_HEADERS = ("lanes.h", "engine.h", "backward.h", "sensitivity.h")
+_FILES = ("threads.c", "evaluate.c", "adjoint.c", "jacobian.c", "gauss_newton.c")
+_MOST_GROUPS = 64  # of blocks whose sums are kept apart; a constant, so that threads do not change a sum
+_GROUP_BYTES = 1 << 27  # of all sums of groups together
+_SMALL = 2_000_000  # operations below which threads cost more than they bring
+
+_address = ctypes.c_void_p
+_long, _double = ctypes.c_long, ctypes.c_double
+
+
+class _Batch(ctypes.Structure):
+    """engine_batch of engine.h."""
+
+    _fields_ = (
+        *((name, _long) for name in ("scenarios", "horizon", "rows", "path", "command", "terminal", "contraction")),
+        ("rho", _double),
+        ("gamma", _double),
+        *((name, _address) for name in ("x0", "p", "w", "x_eq", "u_eq", "x_min", "x_max", "u_min", "u_max")),
+        *((name, _address) for name in ("factor", "K", "P", "Q", "R")),
+    )
+
+
+_SIGNATURES = {
+    "engine_evaluate": [_address, _long, _address, _long, _address, _double, _address, _address, _long, _address],
+    "engine_trajectories": [_address, _address, _address, _address, _long, _address],
+    "engine_squares": [_address, _long, _long, _address, _long],
+    "engine_gradient": [_address, _address, _long, _address, _address, _long, _address],
+    "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
+    "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
+    "engine_functions": [_address, _long, _address, _address, _address],
+}
+_SIZES = {
+    "engine_evaluate_size": [],
+    "engine_gradient_size": [_address],
+    "engine_jacobian_size": [_long],
+    "engine_gauss_newton_size": [],
+}
+
+
+def load(loop: Loop) -> ctypes.CDLL:
+    """Return the compiled engine of a closed loop.
+
+    Parameters
+    ----------
+    loop : Loop
+
+    Returns
+    -------
+    ctypes.CDLL
+        Calls release the interpreter lock.
+
+    Raises
+    ------
+    UnknownOperationError
+        If the plant uses an operation that has no C.
+    CompilerError
+        If the compiler refuses it.
+    """
+    folder = importlib.resources.files("scpo_ctrl.engine").joinpath("c")
+    sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in (*_HEADERS, *_FILES)}
+    library = ctypes.CDLL(str(compile_library(sources | {"model.h": model_header(loop.policy)}, native=True)))
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    for name, arguments in _SIZES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, _long
+    return library
+
+
+def aligned(lanes: int) -> np.ndarray:
+    """Return memory for lanes, aligned as their loads want.
+
+    Parameters
+    ----------
+    lanes : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (8 lanes,)
+        Not initialised.
+    """
+    memory = np.empty(WIDTH * (lanes + 1))
+    start = -memory.ctypes.data % (8 * WIDTH) // 8
+    return memory[start : start + WIDTH * lanes]
+
+
+def threads_for(items: int, operations: float) -> int:
+    """Return how many threads share some work: none but the caller's where it is small.
+
+    Parameters
+    ----------
+    items : int
+        That can be done at the same time.
+    operations : float
+        Of all items together, roughly.
+
+    Returns
+    -------
+    int
+    """
+    return 1 if operations < _SMALL else min(items, len(os.sched_getaffinity(0)))
+
+
+class LaneEngine:
+    """The engine in C; see `Engine` for what its methods do.
+
+    Every scenario is computed by itself and every sum has a fixed order, so the same arguments give the same bits
+    however many threads there are and however the caller splits its stacks.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        policy, metrics = loop.policy, loop.metrics
+        plant, options = policy.plant, metrics.options
+        self._library = load(loop)
+        self._theta_dim, self._rows, self._nx, self._nu = policy.theta_dim, len(metrics.rows), plant.nx, plant.nu
+        self._step_cost = 4 * policy.theta_dim + 40 * sum(policy.hidden) + 50 * plant.nx
+        self._constants = {
+            key: np.ascontiguousarray(value, dtype=float)
+            for key, value in {
+                "x_eq": plant.x_eq, "u_eq": plant.u_eq, "x_min": plant.x_min, "x_max": plant.x_max,
+                "u_min": plant.u_min, "u_max": plant.u_max, "factor": 1 / np.array(policy.scale),
+                "K": policy.backup.K, "P": policy.backup.P, "Q": loop.stage.Q, "R": loop.stage.R,
+            }.items()
+        }  # fmt: skip
+        self._flags = {
+            "rows": self._rows,
+            "path": options.path,
+            "command": options.command,
+            "terminal": options.terminal,
+            "contraction": options.contraction is not None,
+            "rho": policy.backup.rho,
+            "gamma": options.contraction or 0.0,
+        }
+
+    def metrics(
+        self,
+        batch: Scenarios,
+        thetas: np.ndarray,
+        out: np.ndarray,
+        *,
+        saturated: bool,
+        origin: np.ndarray | None = None,
+        sigma: float = 1.0,
+    ) -> None:
+        """Fill `out` with metrics or their differences."""
+        self._evaluate(batch, thetas, out, None, saturated=saturated, origin=origin, sigma=sigma)
+
+    def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return metrics and mean costs."""
+        metrics = np.empty((len(thetas), batch.count * self._rows))
+        cost = np.empty((len(thetas), batch.count))
+        self._evaluate(batch, thetas, metrics, cost, saturated=True)
+        return metrics, cost.mean(axis=1)
+
+    def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return mean cost and gradient by the adjoint."""
+        groups = self._groups(batch, theta.size)
+        cost, gradient = np.empty(batch.count), np.zeros((groups, theta.size))
+        threads = threads_for(groups, 4 * self._operations(batch, 1))
+        bound = self._bind(batch)
+        work = aligned(threads * self._library.engine_gradient_size(byref(bound)))
+        self._library.engine_gradient(
+            byref(bound), _data(theta), groups, _data(cost), _data(gradient), threads, _data(work)
+        )
+        return float(cost.mean()), gradient.sum(axis=0) / (batch.count * batch.horizon)
+
+    def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
+        """Return derivatives of the metrics by forward sensitivities."""
+        count = theta.size if D is None else len(D)
+        jacobian = np.empty((count, batch.count * self._rows))
+        threads = threads_for(_blocks(batch), count * self._operations(batch, 1))
+        work = aligned(threads * self._library.engine_jacobian_size(count))
+        bound = self._bind(batch)
+        self._library.engine_jacobian(
+            byref(bound), _data(theta), count, _data(D), saturated, _data(jacobian), threads, _data(work)
+        )
+        return jacobian
+
+    def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return mean cost, gradient and Gauss-Newton matrix by forward sensitivities."""
+        d = theta.size
+        groups = self._groups(batch, d * d)
+        cost, gradient, H = np.empty(batch.count), np.zeros((groups, d)), np.zeros((groups, d, d))
+        threads = threads_for(groups, d * self._operations(batch, 1))
+        work = aligned(threads * self._library.engine_gauss_newton_size())
+        bound = self._bind(batch)
+        self._library.engine_gauss_newton(
+            byref(bound), _data(theta), groups, _data(cost), _data(gradient), _data(H), threads, _data(work)
+        )
+        steps = batch.count * batch.horizon
+        lower = np.tril(H.sum(axis=0)) * (2 / steps)
+        return float(cost.mean()), gradient.sum(axis=0) / steps, lower + np.tril(lower, -1).T
+
+    def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return states and commands."""
+        S, N = batch.count, batch.horizon
+        X, U = np.empty((S, N + 1, self._nx)), np.empty((S, N, self._nu))
+        threads = threads_for(_blocks(batch), self._operations(batch, 1))
+        work = aligned(threads * self._library.engine_evaluate_size())
+        bound = self._bind(batch)
+        self._library.engine_trajectories(byref(bound), _data(theta), _data(X), _data(U), threads, _data(work))
+        return X, U
+
+    def squares(self, rows: np.ndarray) -> np.ndarray:
+        """Return the sums over the rows of a matrix of its entries squared, added row by row, shape (m,)."""
+        squares = np.empty(rows.shape[1])
+        threads = threads_for(1 + rows.shape[1] // 512, rows.size)
+        self._library.engine_squares(_data(rows), *rows.shape, _data(squares), threads)
+        return squares
+
+    def _evaluate(
+        self,
+        batch: Scenarios,
+        thetas: np.ndarray,
+        metrics: np.ndarray,
+        cost: np.ndarray | None,
+        *,
+        saturated: bool,
+        origin: np.ndarray | None = None,
+        sigma: float = 1.0,
+    ) -> None:
+        threads = threads_for(len(thetas) * _blocks(batch), self._operations(batch, len(thetas)))
+        work = aligned(threads * self._library.engine_evaluate_size())
+        bound = self._bind(batch)
+        self._library.engine_evaluate(
+            byref(bound), len(thetas), _data(thetas), saturated, _data(origin), sigma, _data(metrics), _data(cost),
+            threads, _data(work),
+        )  # fmt: skip
+
+    def _bind(self, batch: Scenarios) -> _Batch:
+        """Return a batch in C's layout; it holds the arrays that it points to."""
+        arrays = {key: np.ascontiguousarray(getattr(batch, key), dtype=float) for key in ("x0", "p", "w")}
+        arrays |= self._constants
+        addresses = {key: _data(array) if array.size else None for key, array in arrays.items()}
+        bound = _Batch(scenarios=batch.count, horizon=batch.horizon, **self._flags, **addresses)
+        bound.arrays = arrays
+        return bound
+
+    def _operations(self, batch: Scenarios, count: int) -> float:
+        return float(count) * batch.count * batch.horizon * self._step_cost
+
+    @staticmethod
+    def _groups(batch: Scenarios, size: int) -> int:
+        """How many sums of `size` numbers are kept apart: enough for the threads, within bounded memory."""
+        return max(1, min(_blocks(batch), _MOST_GROUPS, _GROUP_BYTES // (8 * size)))
+
+
+def _blocks(batch: Scenarios) -> int:
+    return -(-batch.count // WIDTH)
+
+
+def _data(array: np.ndarray | None) -> int | None:
+    return None if array is None else array.ctypes.data

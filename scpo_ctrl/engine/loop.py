@@ -1,0 +1,78 @@
+"""What a rollout engine is made of, and what it does."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from scpo_ctrl.metrics import Metrics
+from scpo_ctrl.policy import Policy
+from scpo_ctrl.scenario import Scenarios
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The diagonal stage cost zᵀQz + vᵀRv, zero where nothing is to be minimised."""
+
+    Q: np.ndarray  # (nx,)
+    R: np.ndarray  # (nu,)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A closed loop without its scenarios: what engines are made of."""
+
+    policy: Policy
+    metrics: Metrics
+    stage: Stage
+
+
+class Engine(Protocol):
+    """Rolls out scenarios. `saturated` loops are the true ones; smooth ones apply the command as it is.
+
+    Shapes: K parameters of dimension d, S scenarios of the batch, m = S · rows metrics.
+    """
+
+    def metrics(
+        self,
+        batch: Scenarios,
+        thetas: np.ndarray,
+        out: np.ndarray,
+        *,
+        saturated: bool,
+        origin: np.ndarray | None = None,
+        sigma: float = 1.0,
+    ) -> None:
+        """Fill `out` (K, m) with metrics, or with (metrics - origin) / sigma where an origin (m,) is given."""
+
+    def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return metrics (K, m) and mean costs (K,) of the saturated loop."""
+
+    def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the mean cost of the saturated loop and its gradient (d,)."""
+
+    def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
+        """Return derivatives (p, m) of the metrics along the rows of D (p, d), the full basis if None."""
+
+    def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return mean cost, gradient (d,) and Gauss-Newton matrix (d, d) of the saturated loop."""
+
+    def squares(self, rows: np.ndarray) -> np.ndarray:
+        """Return the sums over the rows of a matrix of its entries squared, (m,)."""
+
+    def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return states (S, N + 1, nx) and commands before saturation (S, N, nu)."""
+
+
+def sum_of_squares(rows: np.ndarray) -> np.ndarray:
+    """Return the sums over the rows of a matrix of its entries squared.
+
+    Parameters
+    ----------
+    rows : numpy.ndarray, shape (K, m)
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+    """
+    return np.einsum("ki,ki->i", rows, rows)

@@ -1,0 +1,218 @@
+"""Rollouts of a black-box simulator: numpy steps all parameters and scenarios at once, derivatives are differences."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.engine.loop import Loop, sum_of_squares
+from scpo_ctrl.errors import DimensionError, EvaluationError
+from scpo_ctrl.scenario import Scenarios
+
+_NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters and scenarios
+_STEP = np.finfo(float).eps ** (1 / 3)  # of central differences, relative to a parameter of size 1 or more
+
+Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
+
+
+class SimulatorEngine:
+    """The engine around a black box; see `Engine` for what its methods do."""
+
+    squares = staticmethod(sum_of_squares)
+
+    def __init__(self, loop: Loop, simulator: Step | ca.Function) -> None:
+        self._loop = loop
+        plant = loop.policy.plant
+        is_casadi = isinstance(simulator, ca.Function)
+        self._step: Step = _stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator
+
+    def metrics(
+        self,
+        batch: Scenarios,
+        thetas: np.ndarray,
+        out: np.ndarray,
+        *,
+        saturated: bool,
+        origin: np.ndarray | None = None,
+        sigma: float = 1.0,
+    ) -> None:
+        """Fill `out` with metrics or their differences."""
+        self._fill(batch, thetas, out, saturated=saturated)
+        if origin is not None:
+            with np.errstate(invalid="ignore", over="ignore"):
+                out -= origin
+                out /= sigma
+
+    def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return metrics and mean costs."""
+        metrics = np.empty((len(thetas), batch.count * len(self._loop.metrics.rows)))
+        return metrics, self._fill(batch, thetas, metrics, saturated=True)
+
+    def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return mean cost and gradient by central differences."""
+        ends, h = _ends(theta, np.eye(theta.size))
+        cost = np.concatenate([self._costs(batch, rows) for rows in (theta[None], ends)])
+        return float(cost[0]), (cost[1::2] - cost[2::2]) / (2 * h)
+
+    def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
+        """Return derivatives of the metrics by central differences."""
+        ends, h = _ends(theta, np.eye(theta.size) if D is None else D)
+        metrics = np.empty((len(ends), batch.count * len(self._loop.metrics.rows)))
+        self._fill(batch, ends, metrics, saturated=saturated)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return (metrics[::2] - metrics[1::2]) / (2 * h[:, None])
+
+    def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return mean cost, gradient and Gauss-Newton matrix by central differences of the trajectories."""
+        stage, plant, d = self._loop.stage, self._loop.policy.plant, theta.size
+        ends, h = _ends(theta, np.eye(d))
+        rows = np.vstack([theta[None], ends])
+        cost, gradient, H = 0.0, np.zeros(d), np.zeros((d, d))
+        for part in self._parts(batch, len(rows)):
+            for _, x, _, u in self._roll(part, rows, saturated=True):
+                if u is None:
+                    break
+                for weight, value, rest in ((stage.Q, x, plant.x_eq), (stage.R, u, plant.u_eq)):
+                    now = value[0] - rest  # (S, n)
+                    J = ((value[1::2] - value[2::2]) / (2 * h[:, None, None])).reshape(d, -1)
+                    weights = np.tile(weight, len(now))
+                    cost += float(weights @ now.ravel() ** 2)
+                    gradient += 2 * J @ (weights * now.ravel())
+                    H += 2 * (J * weights) @ J.T
+        steps = batch.count * batch.horizon
+        return cost / steps, gradient / steps, H / steps
+
+    def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return states and commands."""
+        plant, N = self._loop.policy.plant, batch.horizon
+        X, U = np.empty((batch.count, N + 1, plant.nx)), np.empty((batch.count, N, plant.nu))
+        for t, x, command, _ in self._roll(batch, theta[None], saturated=True):
+            X[:, t] = x[0]
+            if command is not None:
+                U[:, t] = command[0]
+        return X, U
+
+    def _costs(self, batch: Scenarios, thetas: np.ndarray) -> np.ndarray:
+        return self._fill(batch, thetas, None, saturated=True)
+
+    def _fill(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray | None, *, saturated: bool) -> np.ndarray:
+        """Roll out chunk by chunk; fill in the metrics and return the mean costs."""
+        rows, cost = len(self._loop.metrics.rows), np.zeros(len(thetas))
+        for begin in range(0, len(thetas), _thetas_at_once(self._loop, batch)):
+            some = slice(begin, begin + _thetas_at_once(self._loop, batch))
+            done = 0
+            for part in self._parts(batch, len(thetas[some])):
+                end = done + part.count
+                place = None if out is None else out[some].reshape(-1, batch.count, rows)[:, done:end]
+                cost[some] += self._fill_part(part, thetas[some], place, saturated=saturated)
+                done = end
+        return cost / (batch.count * batch.horizon)
+
+    def _fill_part(
+        self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray | None, *, saturated: bool
+    ) -> np.ndarray:
+        """Fill in metrics (K, S, rows) and return the summed costs (K,)."""
+        stage, metrics = self._loop.stage, self._loop.metrics
+        plant, options, backup = metrics.plant, metrics.options, metrics.backup
+        cost = np.zeros(len(thetas))
+        states = _finite_rows(plant.x_min, plant.x_max)
+        commands = _finite_rows(plant.u_min, plant.u_max)
+        first_command = (batch.horizon + 1) * states[0].size
+        with np.errstate(invalid="ignore", over="ignore"):
+            for t, x, command, u in self._roll(batch, thetas, saturated=saturated):
+                if out is not None and options.path:
+                    _put_rows(out, t * states[0].size, x, states)
+                    if command is not None and options.command:
+                        _put_rows(out, first_command + t * commands[0].size, command, commands)
+                if u is not None:
+                    z, v = x - plant.x_eq, u - plant.u_eq
+                    cost += (z**2 @ stage.Q + v**2 @ stage.R).sum(axis=1)
+            if out is not None:
+                last, place = backup.level(x, plant.x_eq), out.shape[2]
+                if options.contraction is not None:
+                    place -= 1
+                    out[:, :, place] = last - options.contraction * backup.level(batch.x0, plant.x_eq)
+                if options.terminal:
+                    out[:, :, place - 1] = last / backup.rho - 1
+        return cost
+
+    def _roll(
+        self, batch: Scenarios, thetas: np.ndarray, *, saturated: bool
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None, np.ndarray | None]]:
+        """Yield t, state (K, S, nx), command and applied input (K, S, nu) of each step; None for both at t = N."""
+        policy = self._loop.policy
+        plant, K, S = policy.plant, len(thetas), batch.count
+        x = np.broadcast_to(batch.x0, (K, S, plant.nx))
+        p = np.broadcast_to(batch.p, (K, S, plant.npar)).reshape(K * S, -1)
+        for t in range(batch.horizon):
+            with np.errstate(invalid="ignore", over="ignore"):
+                command = policy.commands(x, thetas)
+                applied = np.clip(command, plant.u_min, plant.u_max)
+            yield t, x, command, applied
+            u = applied if saturated else command
+            x = self._next(x.reshape(K * S, -1), u.reshape(K * S, -1), p).reshape(K, S, -1)
+            x = x + batch.w[:, t] if batch.w.size else x
+        yield batch.horizon, x, None, None
+
+    def _next(self, x: np.ndarray, u: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Step the black box, with every failure of it named."""
+        try:
+            x_next = np.array(self._step(x.copy(), u.copy(), p.copy()), dtype=float)
+        except Exception as error:
+            raise EvaluationError(f"the simulator raised {type(error).__name__}: {error}") from error
+        if x_next.shape != x.shape:
+            raise DimensionError(
+                f"the simulator returned shape {x_next.shape} for {len(x)} states, expected {x.shape}: a row for each"
+            )
+        return x_next
+
+    def _parts(self, batch: Scenarios, thetas: int) -> Iterator[Scenarios]:
+        """Split a batch so that `thetas` times a part fits."""
+        count = max(1, _NUMBERS // (thetas * max(self._loop.policy.widths)))
+        for start in range(0, batch.count, count):
+            yield batch.part(slice(start, start + count))
+
+
+def _thetas_at_once(loop: Loop, batch: Scenarios) -> int:
+    return max(1, _NUMBERS // (min(batch.count, 64) * max(loop.policy.widths)))
+
+
+def _ends(theta: np.ndarray, D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return θ + h_j d_j and θ - h_j d_j in turns (2p, d), and the steps h (p,)."""
+    size = np.maximum(1.0, np.abs(theta) @ (D != 0).T / np.maximum(np.count_nonzero(D, axis=1), 1))
+    h = _STEP * size
+    moves = h[:, None] * D
+    return np.stack([theta + moves, theta - moves], axis=1).reshape(-1, theta.size), h
+
+
+def _finite_rows(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the coordinate, the sign and the bound of each metric of one time step: sign · (x - bound) (E6)."""
+    upper, lower = np.flatnonzero(np.isfinite(high)), np.flatnonzero(np.isfinite(low))
+    signs = np.concatenate([np.ones(upper.size), -np.ones(lower.size)])
+    return np.concatenate([upper, lower]), signs, np.concatenate([high[upper], low[lower]])
+
+
+def _put_rows(out: np.ndarray, start: int, values: np.ndarray, rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    which, sign, bound = rows
+    out[:, :, start : start + which.size] = sign * (values[:, :, which] - bound)
+
+
+def _stepping(simulator: ca.Function, sizes: tuple[int, int, int]) -> Step:
+    """Return a CasADi function of columns as a function of stacks."""
+    found = tuple(simulator.size_in(i) for i in range(simulator.n_in()))
+    expected = tuple((size, 1) for size in sizes)
+    if found != expected and not (sizes[2] == 0 and found in (expected[:2], (*expected[:2], (0, 0)))):
+        raise DimensionError(f"the simulator takes inputs of shapes {found}, expected {expected} for (x, u, p)")
+    if simulator.n_out() < 1 or simulator.size_out(0) != (sizes[0], 1):
+        raise DimensionError(f"the simulator's first output is not the next state of shape {(sizes[0], 1)}")
+    mapped: dict[int, ca.Function] = {}
+
+    def step(x: np.ndarray, u: np.ndarray, p: np.ndarray) -> np.ndarray:
+        if len(x) not in mapped:
+            mapped[len(x)] = simulator.map(len(x))
+        arguments = [array.T for array in (x, u, p)][: simulator.n_in()]
+        result = mapped[len(x)].call(arguments)[0]
+        return np.array(result).T
+
+    return step
