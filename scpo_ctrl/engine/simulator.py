@@ -52,8 +52,9 @@ class SimulatorEngine:
     def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return mean cost and gradient by central differences."""
         ends, h = _ends(theta, np.eye(theta.size))
-        cost = np.concatenate([self._costs(batch, rows) for rows in (theta[None], ends)])
-        return float(cost[0]), (cost[1::2] - cost[2::2]) / (2 * h)
+        cost = self._fill(batch, np.vstack([theta[None], ends]), None, saturated=True)
+        with np.errstate(invalid="ignore"):
+            return float(cost[0]), (cost[1::2] - cost[2::2]) / (2 * h)
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives of the metrics by central differences."""
@@ -74,12 +75,13 @@ class SimulatorEngine:
                 if u is None:
                     break
                 for weight, value, rest in ((stage.Q, x, plant.x_eq), (stage.R, u, plant.u_eq)):
-                    now = value[0] - rest  # (S, n)
-                    J = ((value[1::2] - value[2::2]) / (2 * h[:, None, None])).reshape(d, -1)
-                    weights = np.tile(weight, len(now))
-                    cost += float(weights @ now.ravel() ** 2)
-                    gradient += 2 * J @ (weights * now.ravel())
-                    H += 2 * (J * weights) @ J.T
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        now = (value[0] - rest).ravel()
+                        J = ((value[1::2] - value[2::2]) / (2 * h[:, None, None])).reshape(d, -1)
+                        weights = np.tile(weight, part.count)
+                        cost += float(weights @ now**2)
+                        gradient += 2 * J @ (weights * now)
+                        H += 2 * (J * weights) @ J.T
         steps = batch.count * batch.horizon
         return cost / steps, gradient / steps, H / steps
 
@@ -92,9 +94,6 @@ class SimulatorEngine:
             if command is not None:
                 U[:, t] = command[0]
         return X, U
-
-    def _costs(self, batch: Scenarios, thetas: np.ndarray) -> np.ndarray:
-        return self._fill(batch, thetas, None, saturated=True)
 
     def _fill(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Roll out chunk by chunk; fill in the metrics and return the mean costs."""
@@ -212,7 +211,7 @@ def _stepping(simulator: ca.Function, sizes: tuple[int, int, int]) -> Step:
         if len(x) not in mapped:
             mapped[len(x)] = simulator.map(len(x))
         arguments = [array.T for array in (x, u, p)][: simulator.n_in()]
-        result = mapped[len(x)].call(arguments)[0]
+        result = mapped[len(x)].call([ca.DM(array) for array in arguments])[0]
         return np.array(result).T
 
     return step

@@ -115,7 +115,7 @@ static void go_backward(const adjoint *job, const lane *p, const adjoint_work *p
             u_delta[B_column[k]] += B[k] * lambda[B_row[k]];
         }
         for (i = 0; i < NU; i++) {
-            u_delta[i] = select(within(batch, i, command[i]), u_delta[i], all(0.0));
+            u_delta[i] = choose(within(batch, i, command[i]), u_delta[i], all(0.0));
         }
         backward_output(job->theta, layers, parts, u_delta);
         for (j = 0; j < NX; j++) {

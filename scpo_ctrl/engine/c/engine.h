@@ -173,7 +173,7 @@ static inline void saturate(const engine_batch *batch, const lane *command, lane
     int i;
     for (i = 0; i < NU; i++) {
         lane low = all(batch->u_min[i]), high = all(batch->u_max[i]);
-        u[i] = select(command[i] < low, low, select(command[i] > high, high, command[i])); /* NaN stays */
+        u[i] = choose(command[i] < low, low, choose(command[i] > high, high, command[i])); /* NaN stays */
     }
 }
 

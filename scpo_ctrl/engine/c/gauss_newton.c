@@ -63,7 +63,7 @@ static void collect(const engine_batch *batch, const lane *z, const lane *comman
             sum += 2.0 * batch->Q[i] * z[i] * dx[i];
         }
         for (i = 0; i < NU; i++) {
-            du[i] = select(within(batch, i, command[i]), du[i], all(0.0));
+            du[i] = choose(within(batch, i, command[i]), du[i], all(0.0));
             rows[(NX + i) * PADDED + j] = sqrt(batch->R[i]) * du[i];
             sum += 2.0 * batch->R[i] * (u[i] - batch->u_eq[i]) * du[i];
         }

@@ -80,7 +80,7 @@ static inline void jacobian_of_block(const forward_job *job, long block, int sat
             store_states(batch, t, used, dx, rows + j * size);
             store_commands(batch, t, used, du, rows + j * size);
             for (i = 0; saturated && i < NU; i++) {
-                du[i] = select(within(batch, i, command[i]), du[i], all(0.0));
+                du[i] = choose(within(batch, i, command[i]), du[i], all(0.0));
             }
             advance(&loop, du, dx);
         }

@@ -1,0 +1,72 @@
+"""Closed loops of every shape, for tests of the rollout engines against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.backup import Backup, lqr
+from scpo_ctrl.engine.loop import Loop, Stage
+from scpo_ctrl.metrics import MetricOptions, Metrics
+from scpo_ctrl.models import Plant, double_integrator, linear
+from scpo_ctrl.policy import Policy
+from scpo_ctrl.scenario import Scenarios, scenarios
+
+EVERYTHING = MetricOptions(terminal=True, contraction=0.95)
+
+
+def pendulum() -> Plant:
+    """Return a nonlinear plant with two inputs, two parameters, an equilibrium that is not zero, and bounds missing."""
+    x, u, p = ca.SX.sym("x", 3), ca.SX.sym("u", 2), ca.SX.sym("p", 2)
+    speed = x[1] + 0.1 * (-ca.sin(x[0] - 0.2) * p[0] - 0.3 * x[1] + ca.cos(x[0]) * u[0] / p[1])
+    f = ca.vertcat(x[0] + 0.1 * x[1], speed, 0.9 * x[2] + 0.1 * ca.tanh(u[1]) + 0.05 * ca.exp(-(x[0] ** 2)) * x[1])
+    return Plant(
+        name="pendulum", x=x, u=u, p=p, p_nominal=np.array([1.0, 2.0]), f=f, dt=0.1,
+        x_min=np.array([-np.inf, -1.0, -3.0]), x_max=np.array([2.0, np.inf, 3.0]),
+        u_min=np.array([-0.6, -0.5]), u_max=np.array([0.5, 0.7]), x_eq=np.array([0.2, 0.0, 0.0]), u_eq=np.zeros(2),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Case:
+    """A closed loop and its scenarios."""
+
+    loop: Loop
+    batch: Scenarios
+
+    def theta(self, size: float = 1.5, seed: int = 1) -> np.ndarray:
+        """Return parameters away from the safe start."""
+        return size * np.random.default_rng(seed).normal(size=self.loop.policy.theta_dim)
+
+
+def pendulum_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTHING, *, count=11, horizon=9) -> Case:
+    """Return the pendulum with disturbances and parameter ranges; its backup is any stabilising one."""
+    plant, rng = pendulum(), np.random.default_rng(1)
+    P = np.array([[3.0, 0.5, 0.1], [0.5, 2.0, 0.2], [0.1, 0.2, 1.0]])
+    backup = Backup(K=np.array([[0.5, 0.4, 0.0], [0.1, 0.0, 0.2]]), P=P, rho=2.5)
+    batch = Scenarios(
+        plant.x_eq + rng.uniform(-0.5, 0.5, (count, 3)), rng.uniform(0.8, 2.0, (count, 2)),
+        rng.uniform(-0.02, 0.02, (count, horizon, 3)), horizon,
+    )  # fmt: skip
+    policy = Policy(plant, backup, hidden, scale=(1.0, 2.0, 0.5))
+    return Case(Loop(policy, Metrics(plant, backup, horizon, options), Stage(np.ones(3), np.array([0.1, 0.3]))), batch)
+
+
+def linear_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTHING, *, count=16, horizon=17) -> Case:
+    """Return the double integrator as an LQR keeps it, no disturbance."""
+    plant = double_integrator()
+    backup = lqr(plant, [0.1, 0.1], [10.0])
+    batch = scenarios(plant, backup, horizon=horizon, count=count, level=0.8)
+    stage = Stage(np.array([1.0, 0.0]), np.array([0.05]))
+    return Case(Loop(Policy(plant, backup, hidden), Metrics(plant, backup, horizon, options), stage), batch)
+
+
+def scalar_case() -> Case:
+    """Return one state, one input, no plant parameter, no state bound below."""
+    plant = linear([[0.9]], [[0.5]], 0.1, ([-np.inf], [2.0], [-1.0], [1.0]))
+    backup = Backup(K=np.array([[2.0]]), P=np.array([[1.0]]), rho=1.0)
+    batch = Scenarios(np.linspace(-1, 1, 3)[:, None], np.zeros((3, 0)), np.zeros((3, 4, 0)), 4)
+    metrics = Metrics(plant, backup, 4, MetricOptions())
+    return Case(Loop(Policy(plant, backup), metrics, Stage(np.ones(1), np.ones(1))), batch)
