@@ -1,5 +1,6 @@
 """The rollout engine in C: against CasADi and its derivatives, against decimal arithmetic, and against itself."""
 
+import shutil
 from decimal import Decimal, localcontext
 
 import casadi as ca
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from loops import EVERYTHING, linear_case, pendulum_case, scalar_case
 
+from scpo_ctrl import compiled
 from scpo_ctrl.engine import casadi_engine, lanes
 from scpo_ctrl.engine.casadi_engine import CasadiEngine
 from scpo_ctrl.engine.emit import emit
@@ -302,3 +304,18 @@ def test_plants_with_operations_unknown_to_the_engine_are_left_to_casadi(oracle)
     close(rollouts.sample(theta), rollouts_of(case).sample(theta))
     g = rollouts.sample(theta)[0]
     close(rollouts.differences(theta + 0.1, g, 0.1)[0], (rollouts.sample(theta + 0.1) - g) / 0.1)
+
+
+@pytest.mark.parametrize("compiler", ["cc", "clang"])
+def test_other_compilers_and_machines_give_the_same_bits(compiler, monkeypatch):
+    """Without this computer's instructions the lanes become short vectors, and every bit stays."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"{compiler} is not installed")
+    case = CASES["pendulum, two layers"]
+    theta = case.theta()
+    thetas = theta * np.linspace(0.1, 1, 3)[:, None]
+    expected = everything(rollouts_of(case), theta, thetas)
+    monkeypatch.setenv("CC", compiler)
+    monkeypatch.setattr(compiled, "NATIVE", tuple(flag for flag in compiled.NATIVE if flag != "-march=native"))
+    for a, b in zip(everything(rollouts_of(case), theta, thetas), expected, strict=True):
+        np.testing.assert_array_equal(a, b)

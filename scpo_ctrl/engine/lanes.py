@@ -4,6 +4,7 @@ import ctypes
 import importlib.resources
 import os
 from ctypes import byref
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class _Batch(ctypes.Structure):
     )
 
 
-_SIGNATURES = {
+_SIGNATURES: dict[str, list[Any]] = {
     "engine_evaluate": [_address, _long, _address, _long, _address, _double, _address, _address, _long, _address],
     "engine_trajectories": [_address, _address, _address, _address, _long, _address],
     "engine_squares": [_address, _long, _long, _address, _long],
@@ -44,7 +45,7 @@ _SIGNATURES = {
     "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
     "engine_functions": [_address, _long, _address, _address, _address],
 }
-_SIZES = {
+_SIZES: dict[str, list[Any]] = {
     "engine_evaluate_size": [],
     "engine_gradient_size": [_address],
     "engine_jacobian_size": [_long],

@@ -6,6 +6,7 @@ typedef struct {
     const double *theta;
     long directions;
     const double *D; /* [directions][NTHETA]; NULL for the full basis */
+    long saturated;
     double *jacobian; /* [directions][scenarios][rows] */
 } forward_job;
 
@@ -53,8 +54,9 @@ static void store_level_changes(const engine_batch *batch, const lane *V_gradien
     }
 }
 
-static inline void jacobian_of_block(const forward_job *job, long block, int saturated, lane *work)
+static void jacobian_of_block(const void *argument, long block, lane *work)
 {
+    const forward_job *job = argument;
     const engine_batch *batch = job->batch;
     const sensitivity_work parts = divide(job->directions, work);
     const long first = block * WIDTH, size = batch->scenarios * batch->rows, N = batch->horizon;
@@ -70,7 +72,7 @@ static inline void jacobian_of_block(const forward_job *job, long block, int sat
     for (t = 0; t < N; t++) {
         lane command[NU], u[NU], du[NU];
         linearisation loop;
-        step(batch, job->theta, first, t, saturated, p, &parts, x, command, u, &loop);
+        step(batch, job->theta, first, t, job->saturated, p, &parts, x, command, u, &loop);
         for (i = 0; job->D && i < NU; i++) {
             project(job->D, job->directions, parts.policy + i * NTHETA, parts.along + i * job->directions);
         }
@@ -79,7 +81,7 @@ static inline void jacobian_of_block(const forward_job *job, long block, int sat
             command_change(along, job->directions, j, loop.C, dx, du);
             store_states(batch, t, used, dx, rows + j * size);
             store_commands(batch, t, used, du, rows + j * size);
-            for (i = 0; saturated && i < NU; i++) {
+            for (i = 0; job->saturated && i < NU; i++) {
                 du[i] = choose(within(batch, i, command[i]), du[i], all(0.0));
             }
             advance(&loop, du, dx);
@@ -92,16 +94,6 @@ static inline void jacobian_of_block(const forward_job *job, long block, int sat
     }
 }
 
-static void jacobian_saturated(const void *job, long block, lane *work)
-{
-    jacobian_of_block(job, block, 1, work);
-}
-
-static void jacobian_smooth(const void *job, long block, lane *work)
-{
-    jacobian_of_block(job, block, 0, work);
-}
-
 long engine_jacobian_size(long directions)
 {
     return loop_size(directions);
@@ -110,7 +102,7 @@ long engine_jacobian_size(long directions)
 void engine_jacobian(const engine_batch *batch, const double *theta, long directions, const double *D, long saturated,
                      double *jacobian, long threads, lane *work)
 {
-    const forward_job job = {.batch = batch, .theta = theta, .directions = directions, .D = D, .jacobian = jacobian};
-    engine_run(saturated ? jacobian_saturated : jacobian_smooth, &job, block_count(batch), threads, work,
-               loop_size(directions));
+    const forward_job job = {.batch = batch, .theta = theta, .directions = directions, .D = D, .saturated = saturated,
+                             .jacobian = jacobian};
+    engine_run(jacobian_of_block, &job, block_count(batch), threads, work, loop_size(directions));
 }

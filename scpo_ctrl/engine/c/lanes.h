@@ -15,7 +15,9 @@
 typedef double lane __attribute__((vector_size(8 * WIDTH)));
 typedef int64_t mask __attribute__((vector_size(8 * WIDTH))); /* all bits or none, as comparisons give */
 
-#define SIGN_BIT ((int64_t)1 << 63)
+typedef uint64_t bits __attribute__((vector_size(8 * WIDTH)));
+
+#define SIGN_BIT ((uint64_t)1 << 63)
 
 static inline lane all(double value)
 {
@@ -29,7 +31,7 @@ static inline lane choose(mask which, lane yes, lane no)
 
 static inline lane lane_abs(lane x)
 {
-    return (lane)((mask)x & ~((mask){0} + SIGN_BIT));
+    return (lane)((bits)x & ~((bits){0} + SIGN_BIT));
 }
 
 /* Integers n of t = n + 1.5 * 2^52, as they stand in the low bits of t. */
@@ -39,13 +41,13 @@ static inline lane lane_abs(lane x)
  * place. The polynomial interpolates (exp(r) - 1 - r - r^2/2) / r^3 on |r| <= log(2) / 2; its error is below 3e-18. */
 static inline lane lane_tanh(lane x)
 {
-    const mask sign = (mask)x & ((mask){0} + SIGN_BIT);
+    const bits sign = (bits)x & ((bits){0} + SIGN_BIT);
     const lane size = lane_abs(x);
     const lane y = 2.0 * choose(size > 22.0, all(22.0), size); /* tanh(22) rounds to 1; NaN stays */
     const lane shifted = y * 0x1.71547652b82fep+0 + ROUNDING;
     const lane n = shifted - ROUNDING;
     const lane r = (y - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
-    const lane power = (lane)(((mask)shifted << 52) + (mask)all(1.0));
+    const lane power = (lane)(((bits)shifted << 52) + (bits)all(1.0));
     const lane square = r * r;
     const lane fourth = square * square; /* the polynomial in pairs: its terms need not wait for each other */
     const lane q0 = r * 0x1.5555555555555p-5 + 0x1.5555555555556p-3;
@@ -55,7 +57,7 @@ static inline lane lane_tanh(lane x)
     const lane q8 = r * 0x1.1f66df7fca49fp-29 + 0x1.af38a9b0ec855p-26;
     const lane q = (q0 + square * q2) + fourth * ((q4 + square * q6) + fourth * q8);
     const lane E = power * (r + square * (0.5 + r * q)) + (power - 1.0);
-    return (lane)((mask)(E / (E + 2.0)) | sign);
+    return (lane)((bits)(E / (E + 2.0)) | sign);
 }
 
 /* Functions of the C library, lane by lane. */
@@ -123,8 +125,9 @@ static inline lane lane_sine(lane x, int quarter)
     const lane shifted = x * 0x1.45f306dc9c883p-1 + ROUNDING;
     const lane n = shifted - ROUNDING;
     const lane r = ((x - n * 0x1.921fb544p+0) - n * 0x1.0b4611a6p-34) - n * 0x1.3198a2e037073p-69;
-    const mask turn = (mask)shifted + quarter;
-    const mask odd = -(turn & 1), sign = (turn & 2) << 62;
+    const bits turn = (bits)shifted + (uint64_t)quarter;
+    const bits sign = (turn & 2) << 62;
+    const mask odd = (mask)((bits){0} - (turn & 1));
     const mask far = ~(mask)(lane_abs(x) < 0x1p20);
     const lane s = r * r;
     lane sine = s * 0x1.5e0af186af739p-33 - 0x1.ae600a926c89ap-26;
@@ -141,7 +144,7 @@ static inline lane lane_sine(lane x, int quarter)
     cosine = cosine * s - 0x1.6c16c16c16966p-10;
     cosine = cosine * s + 0x1.5555555555555p-5;
     cosine = 1.0 - (0.5 * s - s * s * cosine);
-    result = (lane)((mask)choose(odd, cosine, sine) ^ sign);
+    result = (lane)((bits)choose(odd, cosine, sine) ^ sign);
     for (l = 0; l < WIDTH; l++) {
         lost |= (int)far[l];
     }

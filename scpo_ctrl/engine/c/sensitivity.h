@@ -143,7 +143,7 @@ static inline void advance(const linearisation *loop, const lane *du, lane *dx)
 }
 
 /* One step of the loop: its linearisation, and x moves on. */
-static inline void step(const engine_batch *batch, const double *theta, long first, long t, int saturated, const lane *p,
+static inline void step(const engine_batch *batch, const double *theta, long first, long t, long saturated, const lane *p,
                         const sensitivity_work *parts, lane *x, lane *command, lane *u, linearisation *loop)
 {
     lane next[NX];
