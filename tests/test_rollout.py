@@ -169,6 +169,49 @@ def test_a_compiler_that_fails_is_named(monkeypatch, tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def compiler_script(folder, body):
+    """Write a compiler of ours."""
+    script = folder / "compiler"
+    script.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_a_compiler_that_does_not_know_its_computer_is_asked_again(monkeypatch, tmp_path):
+    expected = rich_problem().metrics(rich_problem().theta_initial)
+    script = compiler_script(tmp_path, 'case "$*" in *march=native*) exit 1 ;; esac\nexec cc "$@"')
+    monkeypatch.setenv("CC", script)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    np.testing.assert_array_equal(rich_problem().metrics(rich_problem().theta_initial), expected)
+
+
+def test_the_error_of_a_compiler_is_quoted(monkeypatch, tmp_path):
+    script = compiler_script(tmp_path, "echo 'warning: odd' >&2\necho 'x.c:1: error: no vectors' >&2\nexit 1")
+    monkeypatch.setenv("CC", script)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(CompilerError, match=r"failed on generated code \(x.c:1: error: no vectors\); set CC to gcc or"):
+        rich_problem()
+
+
+def test_a_library_is_compiled_once_and_again_where_anything_of_it_changes(monkeypatch, tmp_path):
+    log = tmp_path / "log"
+    script = compiler_script(tmp_path, f'echo >> {log}\nexec cc "$@"')
+    monkeypatch.setenv("CC", script)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    source = {"f.c": "int f(void) { return 1; }"}
+    first = compiled.compile_library(source)
+    assert compiled.compile_library(source) == first
+    assert log.read_text().count("\n") == 1
+    others = {compiled.compile_library(source, native=True), compiled.compile_library({"f.c": source["f.c"] + " "})}
+    monkeypatch.setattr(compiled, "_processor", lambda: "another")
+    others |= {compiled.compile_library(source, native=True), compiled.compile_library(source)}
+    assert len(others | {first}) == 4
+    assert log.read_text().count("\n") == 4
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(CompilerError, match="no C compiler found"):
+        compiled.compile_library(source)
+
+
 def test_refusals():
     problem = rich_problem()
     plant, backup = problem.plant, problem.backup
