@@ -167,6 +167,28 @@ class Rollouts:
         """
         return self._engine.gradient(self.batch, _point(theta))
 
+    def lagrangian_gradients(self, thetas: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+        """Return gradients of mean cost + multipliers · metrics, of the loop that is sampled.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+        multipliers : numpy.ndarray, shape (m,)
+            Of the metrics of all scenarios.
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, d)
+
+        Raises
+        ------
+        DomainError
+            If the plant is a black box: gradients by differences are too rough to be differentiated again.
+        """
+        return self._engine.lagrangian_gradients(
+            self.batch, _stack(thetas), np.asarray(multipliers, dtype=float), saturated=self._saturated
+        )
+
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None = None, scenarios: slice | None = None) -> np.ndarray:
         """Return the derivatives of the sampled metrics along directions: Ĝ of (E2) for σ → 0, whose e is zero.
 

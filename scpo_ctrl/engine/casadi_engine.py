@@ -48,6 +48,13 @@ class CasadiEngine:
         cost, gradient = self._call("gradient", batch, theta[None])
         return float(cost[0, 0]), gradient[0]
 
+    def lagrangian_gradients(
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, *, saturated: bool
+    ) -> np.ndarray:
+        """Return gradients of mean cost plus metrics times multipliers by CasADi's adjoint."""
+        rows = np.hstack([thetas, np.tile(multipliers, (len(thetas), 1))])
+        return self._call("lagrangian_true" if saturated else "lagrangian_smooth", batch, rows)[0]
+
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives of the metrics by CasADi's forward mode."""
         rows = _with_directions(theta, np.eye(theta.size) if D is None else D)
@@ -80,16 +87,17 @@ class CasadiEngine:
         return self._bound[name][1](thetas)
 
     def _build(self, name: str, batch: Scenarios) -> ca.Function:
-        """Make a function of θ (and a direction, where it differentiates along one) and the batch's arrays."""
+        """Make a function of θ (below it a direction or multipliers, where it takes them) and the batch's arrays."""
         nx, np_, nw = batch.x0.shape[1], batch.p.shape[1], batch.w.shape[2]
         theta = ca.MX.sym("theta", self._loop.policy.theta_dim)
-        direction = ca.MX.sym("direction", theta.numel())
+        metrics_count = batch.count * len(self._loop.metrics.rows)
+        direction = ca.MX.sym("direction", metrics_count if name.startswith("lagrangian") else theta.numel())
         data = [
             ca.MX.sym("x0", nx, batch.count),
             ca.MX.sym("p", np_, batch.count),
             ca.MX.sym("w", nw, batch.count * batch.horizon),
         ]
-        saturated = name not in ("sample", "jacobian_smooth")
+        saturated = name not in ("sample", "jacobian_smooth", "lagrangian_smooth")
         g, cost, residuals, X, U = self._scenarios(batch, saturated=saturated)(*data, theta)
         mean = ca.sum2(cost) / batch.count
 
@@ -100,12 +108,14 @@ class CasadiEngine:
             "evaluate": lambda: [ca.vec(g), mean],
             "sample": lambda: [ca.vec(g)],
             "gradient": lambda: [mean, ca.gradient(mean, theta)],
+            "lagrangian_true": lambda: [ca.gradient(mean + ca.dot(ca.vec(g), direction), theta)],
+            "lagrangian_smooth": lambda: [ca.gradient(mean + ca.dot(ca.vec(g), direction), theta)],
             "jacobian_true": lambda: along(g),
             "jacobian_smooth": lambda: along(g),
             "residuals": lambda: along(residuals),
             "trajectories": lambda: [ca.vec(X), ca.vec(U)],
         }
-        point = ca.vertcat(theta, direction) if name.startswith(("jacobian", "residuals")) else theta
+        point = ca.vertcat(theta, direction) if name.startswith(("jacobian", "residuals", "lagrangian")) else theta
         stacked = ca.MX.sym("point", point.numel())
         whole = ca.Function(name, [theta, direction, *data], outputs[name]())
         parts = [stacked[: theta.numel()], stacked[theta.numel() :] if point.numel() > theta.numel() else 0]

@@ -40,7 +40,9 @@ _SIGNATURES: dict[str, list[Any]] = {
     "engine_evaluate": [_address, _long, _address, _long, _address, _double, _address, _address, _long, _address],
     "engine_trajectories": [_address, _address, _address, _address, _long, _address],
     "engine_squares": [_address, _long, _long, _address, _long],
-    "engine_gradient": [_address, _address, _long, _address, _address, _long, _address],
+    "engine_gradient": [
+        _address, _long, _address, _address, _long, _long, _address, _address, _long, _address
+    ],
     "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
     "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
     "engine_functions": [_address, _long, _address, _address, _address],
@@ -171,15 +173,31 @@ class LaneEngine:
 
     def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return mean cost and gradient by the adjoint."""
-        groups = self._groups(batch, theta.size)
-        cost, gradient = np.empty(batch.count), np.zeros((groups, theta.size))
-        threads = threads_for(groups, 4 * self._operations(batch, 1))
+        cost, gradients = self._gradients(batch, theta[None], None, saturated=True)
+        return float(cost[0]), gradients[0]
+
+    def lagrangian_gradients(
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, *, saturated: bool
+    ) -> np.ndarray:
+        """Return gradients of mean cost plus metrics times multipliers by the adjoint."""
+        weights = np.ascontiguousarray(multipliers * (batch.count * batch.horizon))
+        return self._gradients(batch, thetas, weights, saturated=saturated)[1]
+
+    def _gradients(
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray | None, *, saturated: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean costs (K,) and gradients (K, d); multipliers are those of the sum over scenarios and steps."""
+        count, d = thetas.shape
+        groups = self._groups(batch, count * d)
+        cost, gradients = np.empty((count, batch.count)), np.zeros((count, groups, d))
+        threads = threads_for(count * groups, 4 * self._operations(batch, count))
         bound = self._bind(batch)
         work = aligned(threads * self._library.engine_gradient_size(byref(bound)))
         self._library.engine_gradient(
-            byref(bound), _data(theta), groups, _data(cost), _data(gradient), threads, _data(work)
-        )
-        return float(cost.mean()), gradient.sum(axis=0) / (batch.count * batch.horizon)
+            byref(bound), count, _data(thetas), _data(multipliers), saturated, groups, _data(cost), _data(gradients),
+            threads, _data(work),
+        )  # fmt: skip
+        return cost.mean(axis=1), gradients.sum(axis=1) / (batch.count * batch.horizon)
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives of the metrics by forward sensitivities."""

@@ -51,6 +51,11 @@ class Engine(Protocol):
     def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the mean cost of the saturated loop and its gradient (d,)."""
 
+    def lagrangian_gradients(
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, *, saturated: bool
+    ) -> np.ndarray:
+        """Return gradients (K, d) of mean cost + metrics · multipliers (m,)."""
+
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives (p, m) of the metrics along the rows of D (p, d), the full basis if None."""
 

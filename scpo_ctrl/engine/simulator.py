@@ -7,7 +7,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Loop, sum_of_squares
-from scpo_ctrl.errors import DimensionError, EvaluationError
+from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
 from scpo_ctrl.scenario import Scenarios
 
 _NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters and scenarios
@@ -55,6 +55,12 @@ class SimulatorEngine:
         cost = self._fill(batch, np.vstack([theta[None], ends]), None, saturated=True)
         with np.errstate(invalid="ignore"):
             return float(cost[0]), (cost[1::2] - cost[2::2]) / (2 * h)
+
+    def lagrangian_gradients(
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, *, saturated: bool
+    ) -> np.ndarray:
+        """Refuse: differences are too rough to be differentiated again."""
+        raise DomainError("a black-box simulator has no second derivatives; use another method than 'newton'")
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives of the metrics by central differences."""

@@ -1,17 +1,22 @@
-/* The gradient of the summed cost of the saturated loop: each block forwards, then backwards. SPDX-License-Identifier: MIT */
+/* Gradients of the Lagrangian, the summed cost plus the metrics times their multipliers: each block of scenarios forwards,
+ * then backwards. SPDX-License-Identifier: MIT */
 #include "backward.h"
 
 typedef struct {
     const engine_batch *batch;
-    const double *theta;
+    const double *theta; /* [count][NTHETA] */
+    const double *multipliers; /* [scenarios][rows] of the metrics, or NULL for none */
+    int saturated;
     long groups;
-    double *cost;     /* [scenarios] mean over the steps */
-    double *gradient; /* [groups][NTHETA] of the sum over scenarios and steps, zero at first */
+    double *cost;     /* [count][scenarios] mean over the steps */
+    double *gradient; /* [count][groups][NTHETA] of the sum over scenarios and steps, zero at first */
 } adjoint;
 
 /* A block's trajectory, and the adjoints. */
 typedef struct {
-    lane *x;      /* [horizon][NX] */
+    const double *theta;
+    double *cost;
+    lane *x;      /* [horizon + 1][NX] */
     lane *u;      /* [horizon][NU] commands before saturation */
     lane *layers; /* [horizon][ACTIVATIONS] */
     network *net;
@@ -22,21 +27,34 @@ typedef struct {
 
 long engine_gradient_size(const engine_batch *batch)
 {
-    return batch->horizon * (NX + NU + ACTIVATIONS) + 4 * ACTIVATIONS + NTHETA;
+    return batch->horizon * (NX + NU + ACTIVATIONS) + NX + 4 * ACTIVATIONS + NTHETA;
 }
 
-static adjoint_work divide(const engine_batch *batch, lane *work)
+static adjoint_work divide(const adjoint *job, long k, lane *work)
 {
-    const long N = batch->horizon;
+    const long N = job->batch->horizon;
     adjoint_work parts;
+    parts.theta = job->theta + k * NTHETA;
+    parts.cost = job->cost + k * job->batch->scenarios;
     parts.x = work;
-    parts.u = parts.x + N * NX;
+    parts.u = parts.x + (N + 1) * NX;
     parts.layers = parts.u + N * NU;
     parts.net = (network *)(parts.layers + N * ACTIVATIONS);
     parts.deltas = (lane *)(parts.net + 1);
     parts.zero_deltas = parts.deltas + ACTIVATIONS;
     parts.gradient = parts.zero_deltas + ACTIVATIONS;
     return parts;
+}
+
+static inline void apply(const adjoint *job, const lane *command, lane *u)
+{
+    int i;
+    for (i = 0; i < NU; i++) {
+        u[i] = command[i];
+    }
+    if (job->saturated) {
+        saturate(job->batch, command, u);
+    }
 }
 
 static void go_forward(const adjoint *job, long first, const lane *p, const adjoint_work *parts)
@@ -48,12 +66,12 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     long t;
     int i;
     load(batch->x0, first, used, NX, NX, x);
-    hoist(job->theta, parts->net);
+    hoist(parts->theta, parts->net);
     for (t = 0; t < N; t++) {
         lane *command = parts->u + t * NU;
         lane u[NU], next[NX];
-        forward(batch, job->theta, x, parts->net, command);
-        saturate(batch, command, u);
+        forward(batch, parts->theta, x, parts->net, command);
+        apply(job, command, u);
         sum += stage_cost(batch, x, u);
         plant(x, u, p, next);
         disturb(batch, first, used, t, next);
@@ -65,8 +83,71 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
             parts->layers[t * ACTIVATIONS + i] = parts->net->layers[i];
         }
     }
+    for (i = 0; i < NX; i++) {
+        parts->x[N * NX + i] = x[i];
+    }
     for (i = 0; i < used; i++) {
-        job->cost[first + i] = sum[i] / (double)N;
+        parts->cost[first + i] = sum[i] / (double)N;
+    }
+}
+
+/* Multipliers of the scenarios of a block, for metrics that follow each other. */
+static inline void load_multipliers(const adjoint *job, long first, long row, int count, lane *values)
+{
+    load(job->multipliers + row, first, lanes_used(job->batch, first), job->batch->rows, count, values);
+}
+
+/* Adds the adjoints of the state bounds at time t (E6). */
+static inline void add_state_rows(const adjoint *job, long first, long t, lane *x_delta)
+{
+    lane rows[AT_LEAST_ONE(STATE_ROWS)];
+    int i;
+    if (!job->multipliers || !job->batch->path) {
+        return;
+    }
+    load_multipliers(job, first, t * STATE_ROWS, STATE_ROWS, rows);
+    for (i = 0; i < HIGH_COUNT; i++) {
+        x_delta[high[i]] += rows[i];
+    }
+    for (i = 0; i < LOW_COUNT; i++) {
+        x_delta[low[i]] -= rows[HIGH_COUNT + i];
+    }
+}
+
+/* The same for the bounds of the command, before saturation. */
+static inline void add_command_rows(const adjoint *job, long first, long t, lane *command_delta)
+{
+    lane rows[COMMAND_ROWS];
+    int i;
+    if (!job->multipliers || !job->batch->path || !job->batch->command) {
+        return;
+    }
+    load_multipliers(job, first, (job->batch->horizon + 1) * STATE_ROWS + t * COMMAND_ROWS, COMMAND_ROWS, rows);
+    for (i = 0; i < NU; i++) {
+        command_delta[i] += rows[i] - rows[NU + i];
+    }
+}
+
+/* The adjoint of the last state: its bounds, (E7) and (E8). */
+static void start_backward(const adjoint *job, long first, const lane *x, lane *lambda)
+{
+    const engine_batch *batch = job->batch;
+    const int count = (batch->terminal != 0) + (batch->contraction != 0);
+    lane rows[2], slope[NX], weight;
+    int i;
+    zeros(lambda, NX);
+    add_state_rows(job, first, batch->horizon, lambda);
+    if (!job->multipliers || count == 0) {
+        return;
+    }
+    load_multipliers(job, first, batch->rows - count, count, rows);
+    weight = batch->contraction ? rows[count - 1] : all(0.0);
+    if (batch->terminal) {
+        weight += rows[0] / batch->rho;
+    }
+    (void)level(batch, x, slope);
+    for (i = 0; i < NX; i++) {
+        lambda[i] += weight * slope[i];
     }
 }
 
@@ -88,19 +169,19 @@ static inline void backward_output(const double *theta, const lane *layers, cons
     backward_hidden(theta, layers, parts->deltas, parts->gradient, 1);
 }
 
-static void go_backward(const adjoint *job, const lane *p, const adjoint_work *parts)
+static void go_backward(const adjoint *job, long first, const lane *p, const adjoint_work *parts)
 {
     const engine_batch *batch = job->batch;
     lane lambda[NX];
     long t;
     int i, j, k;
-    zeros(lambda, NX);
+    start_backward(job, first, parts->x + batch->horizon * NX, lambda);
     zeros(parts->zero_deltas, ACTIVATIONS);
     zeros(parts->gradient, NTHETA);
     for (t = batch->horizon - 1; t >= 0; t--) {
         const lane *x = parts->x + t * NX, *command = parts->u + t * NU, *layers = parts->layers + t * ACTIVATIONS;
         lane u[NU], u_delta[NU], x_delta[NX], A[AT_LEAST_ONE(A_COUNT)], B[AT_LEAST_ONE(B_COUNT)];
-        saturate(batch, command, u);
+        apply(job, command, u);
         plant_jacobians(x, u, p, A, B);
         for (i = 0; i < NX; i++) {
             x_delta[i] = 2.0 * batch->Q[i] * (x[i] - batch->x_eq[i]);
@@ -114,10 +195,12 @@ static void go_backward(const adjoint *job, const lane *p, const adjoint_work *p
         for (k = 0; k < B_COUNT; k++) {
             u_delta[B_column[k]] += B[k] * lambda[B_row[k]];
         }
-        for (i = 0; i < NU; i++) {
+        for (i = 0; job->saturated && i < NU; i++) {
             u_delta[i] = choose(within(batch, i, command[i]), u_delta[i], all(0.0));
         }
-        backward_output(job->theta, layers, parts, u_delta);
+        add_state_rows(job, first, t, x_delta);
+        add_command_rows(job, first, t, u_delta);
+        backward_output(parts->theta, layers, parts, u_delta);
         for (j = 0; j < NX; j++) {
             lane sum = x_delta[j] + batch->factor[j] * parts->deltas[j];
             for (i = 0; i < NU; i++) {
@@ -126,15 +209,16 @@ static void go_backward(const adjoint *job, const lane *p, const adjoint_work *p
             lambda[j] = sum;
         }
     }
-    backward_hidden(job->theta, parts->net->zero, parts->zero_deltas, parts->gradient, 1);
+    backward_hidden(parts->theta, parts->net->zero, parts->zero_deltas, parts->gradient, 1);
 }
 
-static void gradient_of_group(const void *argument, long group, lane *work)
+static void gradient_of_group(const void *argument, long item, lane *work)
 {
     const adjoint *job = argument;
     const engine_batch *batch = job->batch;
-    const adjoint_work parts = divide(batch, work);
-    double *gradient = job->gradient + group * NTHETA;
+    const adjoint_work parts = divide(job, item / job->groups, work);
+    const long group = item % job->groups;
+    double *gradient = job->gradient + item * NTHETA;
     const long end = group_start(batch, job->groups, group + 1);
     long block;
     int k;
@@ -144,16 +228,17 @@ static void gradient_of_group(const void *argument, long group, lane *work)
         lane p[AT_LEAST_ONE(NP)];
         load(batch->p, first, used, NP, NP, p);
         go_forward(job, first, p, &parts);
-        go_backward(job, p, &parts);
+        go_backward(job, first, p, &parts);
         for (k = 0; k < NTHETA; k++) {
             gradient[k] += sum_lanes(parts.gradient[k], used);
         }
     }
 }
 
-void engine_gradient(const engine_batch *batch, const double *theta, long groups, double *cost, double *gradient,
-                     long threads, lane *work)
+void engine_gradient(const engine_batch *batch, long count, const double *theta, const double *multipliers,
+                     long saturated, long groups, double *cost, double *gradient, long threads, lane *work)
 {
-    const adjoint job = {.batch = batch, .theta = theta, .groups = groups, .cost = cost, .gradient = gradient};
-    engine_run(gradient_of_group, &job, groups, threads, work, engine_gradient_size(batch));
+    const adjoint job = {.batch = batch, .theta = theta, .multipliers = multipliers, .saturated = (int)saturated,
+                         .groups = groups, .cost = cost, .gradient = gradient};
+    engine_run(gradient_of_group, &job, count * groups, threads, work, engine_gradient_size(batch));
 }
