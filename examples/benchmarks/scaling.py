@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -27,6 +28,7 @@ from support.common import print_table, save
 from scpo_ctrl import AdaptOptions, ControlProblem, adapt
 from scpo_ctrl.backup import lqr
 from scpo_ctrl.figures import AFTER, INK, LIMIT, style
+from scpo_ctrl.history_figures import power_of_ten
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.models import double_integrator
 from scpo_ctrl.objective import Quadratic
@@ -102,6 +104,7 @@ def in_fresh_process(point: Point, steps: int) -> Measured:
 
 def draw(results: dict[str, list[tuple[float, Measured]]], path: Path) -> None:
     """Draw time and memory against each quantity, on logarithmic axes, with lines of linear growth."""
+    powers = FuncFormatter(lambda value, _: power_of_ten(round(np.log10(value))))
     with style():
         figure = Figure(figsize=(9.6, 4.6), layout="constrained")
         axes = figure.subplots(2, len(results), sharey="row", squeeze=False)
@@ -110,16 +113,19 @@ def draw(results: dict[str, list[tuple[float, Measured]]], path: Path) -> None:
             for ax, key in zip(column, ("seconds", "megabytes"), strict=True):
                 values = np.array([getattr(measured, key) for _, measured in points])
                 ax.loglog(sizes, values, color=AFTER, marker="o", markersize=4)
-                ax.loglog(sizes, values[-1] * sizes / sizes[-1], color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+                linear = values[-1] * sizes / sizes[-1]
+                ax.loglog(sizes, np.maximum(linear, values.min()), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+                for axis in (ax.xaxis, ax.yaxis):
+                    axis.set_major_locator(LogLocator(numticks=7))
+                    axis.set_major_formatter(powers)
+                    axis.set_minor_formatter(NullFormatter())
             column[0].set_title(name)
             column[1].axhline(LIMIT_MB, color=LIMIT, linewidth=1.2)
-            column[1].set_ylim(bottom=50)
-            column[0].set_ylim(bottom=1e-4)
             column[1].set_xlabel(name)
         axes[0, 0].set_ylabel("s per step")
         axes[1, 0].set_ylabel("peak MB")
         axes[1, 0].annotate("2 GB", (0.02, LIMIT_MB), xycoords=("axes fraction", "data"), va="bottom", color=LIMIT)
-        axes[0, 0].text(0.05, 0.9, "dashed: linear growth", transform=axes[0, 0].transAxes, fontsize=7.5, color=INK)
+        axes[0, 0].text(0.05, 0.93, "dashed: linear growth", transform=axes[0, 0].transAxes, fontsize=7.5, color=INK)
     save(figure, path)
 
 
