@@ -1,7 +1,7 @@
 """Rollouts per second at R3's size: the engine, CasADi's generated C, and a loop in C written by hand, in one run.
 
-All three are compiled with the same flags and use the same threads. Then what derivatives cost, in samplings. Ratios are
-of computing time, which other programs on the computer hardly change.
+All three are compiled with the same flags and use the same threads. Then what derivatives cost, in samplings. Ratios
+are of computing time, which other programs on the computer hardly change.
 
 python examples/benchmarks/rollouts.py [--repeat N]
 """
