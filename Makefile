@@ -29,7 +29,7 @@ examples: $(VENV)/.test
 
 benchmarks: $(VENV)/.test tools
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[benchmarks]"
-	set -e; for script in reference_problems python_against_c projection_against_solvers projection_instructions \
+	set -e; for script in reference_problems python_against_c rollouts projection_against_solvers projection_instructions \
 		projection_on_targets projection_against_generated; \
 		do echo "== $$script"; $(BIN)/python examples/benchmarks/$$script.py; done
 

@@ -49,7 +49,7 @@ class Rollouts:
     Raises
     ------
     DimensionError
-        If objective or simulator do not fit the plant.
+        If scenarios, objective or simulator do not fit the plant.
     CompilerError
         If the C compiler refuses the engine.
     """
@@ -69,7 +69,8 @@ class Rollouts:
         for key, diagonal, size in zip("QR", diagonals, (plant.nx, plant.nu), strict=True):
             if len(diagonal) != size:
                 raise DimensionError(f"objective {key} has {len(diagonal)} entries, expected {size}")
-        self._rows = len(metrics.rows)
+        _check_fit(batch, plant.nx, plant.npar)
+        self._rows, self._theta_dim = len(metrics.rows), policy.theta_dim
         self._saturated = not metrics.bounds_command  # also where metrics are sampled
         self._engine = _make_engine(Loop(policy, metrics, Stage(*diagonals)), simulator)
 
@@ -86,7 +87,7 @@ class Rollouts:
         cost : numpy.ndarray, shape (K,)
             Mean over scenarios and time steps.
         """
-        return self._engine.evaluate(self.batch, _stack(thetas))
+        return self._engine.evaluate(self.batch, self._stack(thetas))
 
     def sample(self, thetas: np.ndarray, scenarios: slice | None = None) -> np.ndarray:
         """Return metrics to take differences of, smooth across the command's bounds.
@@ -102,7 +103,7 @@ class Rollouts:
         numpy.ndarray, shape (K, m)
             m counts the metrics of the scenarios asked for.
         """
-        thetas, batch = _stack(thetas), self._part(scenarios)
+        thetas, batch = self._stack(thetas), self._part(scenarios)
         samples = np.empty((len(thetas), batch.count * self._rows))
         self._engine.metrics(batch, thetas, samples, saturated=self._saturated)
         return samples
@@ -142,7 +143,7 @@ class Rollouts:
         DimensionError
             If g or out has the wrong shape.
         """
-        thetas, batch = _stack(thetas), self._part(scenarios)
+        thetas, batch = self._stack(thetas), self._part(scenarios)
         shape = (len(thetas), batch.count * self._rows)
         out = np.empty(shape) if out is None else out
         if out.shape != shape or not out.flags.c_contiguous or out.dtype != float:
@@ -165,7 +166,7 @@ class Rollouts:
         cost : float
         gradient : numpy.ndarray, shape (d,)
         """
-        return self._engine.gradient(self.batch, _point(theta))
+        return self._engine.gradient(self.batch, self._point(theta))
 
     def lagrangian_gradients(self, thetas: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
         """Return gradients of mean cost + multipliers · metrics, of the loop that is sampled.
@@ -204,8 +205,8 @@ class Rollouts:
         -------
         numpy.ndarray, shape (p, m)
         """
-        D = None if D is None else _stack(D)
-        return self._engine.jacobian(self._part(scenarios), _point(theta), D, saturated=self._saturated)
+        D = None if D is None else self._stack(D)
+        return self._engine.jacobian(self._part(scenarios), self._point(theta), D, saturated=self._saturated)
 
     def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix of the saturated loop.
@@ -221,7 +222,7 @@ class Rollouts:
         H : numpy.ndarray, shape (d, d)
             2 · mean over scenarios and t < N of J_xᵀ Q J_x + J_uᵀ R J_u, J the derivatives of x_t and applied u_t.
         """
-        return self._engine.gauss_newton(self.batch, _point(theta))
+        return self._engine.gauss_newton(self.batch, self._point(theta))
 
     def trajectories(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.
@@ -236,10 +237,32 @@ class Rollouts:
         U : numpy.ndarray, shape (S, N, nu)
             Commands before saturation.
         """
-        return self._engine.trajectories(self.batch, _point(theta))
+        return self._engine.trajectories(self.batch, self._point(theta))
 
     def _part(self, scenarios: slice | None) -> Scenarios:
-        return self.batch if scenarios is None else self.batch.part(scenarios)
+        every = range(self.batch.count)
+        return self.batch if scenarios is None or every[scenarios] == every else self.batch.part(scenarios)
+
+    def _stack(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows of the size of θ in C's order; C reads them unchecked."""
+        rows = np.ascontiguousarray(np.atleast_2d(rows), dtype=float)
+        if rows.ndim != 2 or rows.shape[1] != self._theta_dim:
+            raise DimensionError(f"theta has shape {rows.shape}, expected (K, {self._theta_dim})")
+        return rows
+
+    def _point(self, theta: np.ndarray) -> np.ndarray:
+        if np.shape(theta) != (self._theta_dim,):
+            raise DimensionError(f"theta has shape {np.shape(theta)}, expected ({self._theta_dim},)")
+        return np.ascontiguousarray(theta, dtype=float)
+
+
+def _check_fit(batch: Scenarios, nx: int, npar: int) -> None:
+    """Check the arrays of scenarios, which C reads unchecked."""
+    S, N = batch.count, batch.horizon
+    for key, shapes in (("x0", [(S, nx)]), ("p", [(S, npar)]), ("w", [(S, N, nx), (S, N, 0)])):
+        shape = getattr(batch, key).shape
+        if shape not in shapes:
+            raise DimensionError(f"scenarios: {key} has shape {shape}, expected {' or '.join(map(str, shapes))}")
 
 
 def _make_engine(loop: Loop, simulator: Step | ca.Function | None) -> Engine:
@@ -253,11 +276,3 @@ def _make_engine(loop: Loop, simulator: Step | ca.Function | None) -> Engine:
         return LaneEngine(loop)
     except UnknownOperationError:  # rare operations of CasADi have no C of ours
         return CasadiEngine(loop)
-
-
-def _stack(thetas: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(np.atleast_2d(thetas), dtype=float)
-
-
-def _point(theta: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(theta, dtype=float)

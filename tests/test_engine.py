@@ -1,6 +1,7 @@
 """The rollout engine in C: against CasADi and its derivatives, against decimal arithmetic, and against itself."""
 
 import shutil
+from dataclasses import replace
 from decimal import Decimal, localcontext
 
 import casadi as ca
@@ -9,13 +10,18 @@ import pytest
 from loops import EVERYTHING, linear_case, pendulum_case, scalar_case
 
 from scpo_ctrl import compiled
+from scpo_ctrl.backup import Backup
 from scpo_ctrl.engine import casadi_engine, lanes
 from scpo_ctrl.engine.casadi_engine import CasadiEngine
 from scpo_ctrl.engine.emit import emit
 from scpo_ctrl.engine.lanes import LaneEngine, aligned, load, threads_for
+from scpo_ctrl.engine.loop import Loop, Stage
 from scpo_ctrl.errors import DimensionError
-from scpo_ctrl.metrics import MetricOptions
+from scpo_ctrl.metrics import MetricOptions, Metrics
+from scpo_ctrl.models import Plant
+from scpo_ctrl.policy import Policy
 from scpo_ctrl.rollout import Rollouts
+from scpo_ctrl.scenario import Scenarios
 
 CASES = {
     "linear": linear_case(),
@@ -175,6 +181,22 @@ def test_chunks_do_not_change_a_bit(name):
         np.testing.assert_array_equal(rollouts.jacobian(theta, None, part), jacobian[:, part].reshape(theta.size, -1))
 
 
+def test_shapes_that_c_would_read_unchecked_are_refused():
+    case = CASES["pendulum, one layer"]
+    rollouts, theta = rollouts_of(case), case.theta()
+    for call in (rollouts.evaluate, rollouts.sample, rollouts.gradient, rollouts.jacobian, rollouts.trajectories):
+        for wrong in (theta[:-1], np.ones((2, 2, theta.size))):
+            with pytest.raises(DimensionError, match="theta has shape"):
+                call(wrong)
+    with pytest.raises(DimensionError, match="theta has shape"):
+        rollouts.jacobian(theta, np.eye(theta.size + 1))
+    batch = case.batch
+    for changes in ({"x0": batch.x0[:, :2]}, {"p": batch.p[:, :1]}, {"w": batch.w[:, 1:]}, {"w": batch.w[:, :, :1]}):
+        wrong = replace(batch, **changes)
+        with pytest.raises(DimensionError, match=f"scenarios: {next(iter(changes))} has shape"):
+            Rollouts(case.loop.policy, wrong, case.loop.metrics)
+
+
 def test_small_work_starts_no_thread():
     assert threads_for(100, 1e3) == 1
     assert threads_for(1, 1e12) == 1
@@ -266,19 +288,26 @@ OPERATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_operations_of_a_plant_are_those_of_casadi(name, oracle):
-    """Each expression becomes a plant's next state; trajectories of one step show its value."""
-    case = pendulum_case((), MetricOptions(), count=20, horizon=1)
-    policy = case.loop.policy
-    plant = policy.plant.replace(
-        f=ca.vertcat(OPERATIONS[name](policy.plant.x[0], policy.plant.x[1]), 0, policy.plant.x[2])
-    )
-    policy = type(policy)(plant, policy.backup)
-    loop = type(case.loop)(policy, case.loop.metrics, case.loop.stage)
-    theta = np.zeros(policy.theta_dim)
-    value, expected = (engine.trajectories(case.batch, theta)[0] for engine in (LaneEngine(loop), oracle(loop)))
-    np.testing.assert_allclose(value, expected, rtol=1e-14, atol=1e-14)
+def test_operations_of_a_plant_are_those_of_casadi(oracle):
+    """One plant whose states are all the expressions; one step shows their values, and derivatives through u = Θ x."""
+    n, count = len(OPERATIONS), 40
+    x, u = ca.SX.sym("x", n), ca.SX.sym("u")
+    wide = np.full(n, 9.0)
+    plant = Plant(
+        name="operations", x=x, u=u, f=ca.vertcat(*[f(x[0] + u / 2, x[1] + u) for f in OPERATIONS.values()]), dt=1.0,
+        x_min=-wide, x_max=wide, u_min=-np.ones(1), u_max=np.ones(1),
+    )  # fmt: skip
+    backup = Backup(np.zeros((1, n)), np.eye(n), 1.0)
+    loop = Loop(Policy(plant, backup), Metrics(plant, backup, 1, MetricOptions()), Stage(np.zeros(n), np.zeros(1)))
+    x0 = np.random.default_rng(0).uniform(-0.9, 0.9, (count, n))
+    x0[:5, :2] = [[0.0, 0.0], [0.5, 0.5], [-0.25, -0.25], [0.0, 0.7], [0.3, 0.0]]  # where pieces meet
+    batch, theta = Scenarios(x0, np.zeros((count, 0)), np.zeros((count, 1, 0)), 1), np.zeros(n)
+    value, expected = (engine.trajectories(batch, theta)[0][:, 1] for engine in (LaneEngine(loop), oracle(loop)))
+    for name, a, b in zip(OPERATIONS, value.T, expected.T, strict=True):
+        assert np.ptp(b) > 0.1, name
+        np.testing.assert_allclose(a, b, rtol=1e-14, atol=1e-14, err_msg=name)
+    derivatives = [e.jacobian(batch, theta, None, saturated=False) for e in (LaneEngine(loop), oracle(loop))]
+    close(*derivatives, 1e-13)
 
 
 def test_literals_are_exact_and_equal_structures_share_a_library():

@@ -156,6 +156,13 @@ def test_without_a_compiler_the_numbers_stay_and_one_notice_appears(monkeypatch,
     double_integrator_problem()
     theta = fast.theta_initial + 0.3
     np.testing.assert_allclose(slow.metrics(theta), fast.metrics(theta), rtol=1e-11, atol=1e-12)
+    for part in (None, slice(1, 3), slice(2, None)):
+        for name in ("sample", "jacobian"):
+            arguments = (theta,) if name == "sample" else (theta, None)
+            slow_values, values = (getattr(p.rollouts, name)(*arguments, part) for p in (slow, fast))
+            np.testing.assert_allclose(slow_values, values, rtol=1e-10, atol=1e-10)
+    for a, b in zip(slow.rollouts.gauss_newton(theta), fast.rollouts.gauss_newton(theta), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
     notices = capfd.readouterr().err.strip().splitlines()
     assert len(notices) == 1
     assert "no-such-compiler" in notices[0]

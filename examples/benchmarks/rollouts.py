@@ -1,6 +1,7 @@
 """Rollouts per second at R3's size: the engine, CasADi's generated C, and a loop in C written by hand, in one run.
 
-All three are compiled with the same flags and use the same threads. Then what derivatives cost, in samplings.
+All three are compiled with the same flags and use the same threads. Then what derivatives cost, in samplings. Ratios
+are of computing time, which other programs on the computer hardly change.
 
 python examples/benchmarks/rollouts.py [--repeat N]
 """
@@ -56,17 +57,18 @@ def by_hand(problem: ControlProblem, thetas: np.ndarray, out: np.ndarray) -> Cal
     return lambda: library.rollouts(ctypes.byref(job))
 
 
-def seconds(calls: Sequence[Callable[[], object]], repeat: int) -> list[float]:
-    """Return the least time of each call; they take turns, so that all meet the same load of the computer."""
-    times: list[list[float]] = [[] for _ in calls]
-    for call in calls:
-        call()
-    for _ in range(repeat):
-        for call, spent in zip(calls, times, strict=True):
-            began = time.perf_counter()
+def seconds(calls: Sequence[Callable[[], object]], repeat: int) -> np.ndarray:
+    """Return the least wall time and the least computing time of all threads of each call, shape (calls, 2).
+
+    Calls take turns, so that all meet the same load of the computer; the second hardly depends on it.
+    """
+    spent = np.full((len(calls), repeat + 1, 2), np.inf)
+    for k in range(repeat + 1):
+        for call, row in zip(calls, spent, strict=True):
+            began = time.perf_counter(), time.process_time()
             call()
-            spent.append(time.perf_counter() - began)
-    return [min(spent) for spent in times]
+            row[k] = time.perf_counter() - began[0], time.process_time() - began[1]
+    return np.asarray(spent[:, 1:].min(axis=1))
 
 
 def casadi_engine(problem: ControlProblem) -> CasadiEngine:
@@ -99,11 +101,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     count = len(thetas) * batch.count
     print(f"{len(thetas)} parameter vectors x {batch.count} scenarios x {batch.horizon} steps, "
           f"{problem.theta_dim} parameters, {len(os.sched_getaffinity(0))} threads")  # fmt: skip
+    own = times["scalar C by hand"]
     rows = [
-        [name, f"{1e3 * t:.2f}", f"{count / t:.3g}", f"{times['scalar C by hand'] / t:.1f}"]
+        [name, f"{1e3 * t[0]:.2f}", f"{1e3 * t[1]:.2f}", f"{count / t[1]:.3g}", f"{own[1] / t[1]:.1f}"]
         for name, t in times.items()
     ]
-    print_table(["", "ms", "rollouts/s", "times the loop by hand"], rows)
+    print_table(["", "ms", "CPU ms", "rollouts per CPU s", "times the loop by hand"], rows)
     print()
     derivatives = {
         "sample (E2)": calls["engine"],
@@ -114,10 +117,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "gauss_newton": lambda: rollouts.gauss_newton(theta),
     }
     spent = seconds(list(derivatives.values()), repeat)
-    print_table(
-        ["", "ms", "in samplings"],
-        [[name, f"{1e3 * t:.3f}", f"{t / spent[0]:.2f}"] for name, t in zip(derivatives, spent, strict=True)],
-    )
+    rows = [
+        [name, *(f"{1e3 * value:.3f}" for value in t), f"{t[1] / spent[0, 1]:.2f}"]
+        for name, t in zip(derivatives, spent, strict=True)
+    ]
+    print_table(["", "ms", "CPU ms", "in samplings"], rows)
 
 
 if __name__ == "__main__":

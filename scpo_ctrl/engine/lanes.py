@@ -131,7 +131,7 @@ class LaneEngine:
         policy, metrics = loop.policy, loop.metrics
         plant, options = policy.plant, metrics.options
         self._library = load(loop)
-        self._theta_dim, self._rows, self._nx, self._nu = policy.theta_dim, len(metrics.rows), plant.nx, plant.nu
+        self._rows, self._nx, self._nu = len(metrics.rows), plant.nx, plant.nu
         self._step_cost = 4 * policy.theta_dim + 40 * sum(policy.hidden) + 50 * plant.nx
         self._constants = {
             key: np.ascontiguousarray(value, dtype=float)
