@@ -13,14 +13,14 @@ from scpo_ctrl.validate import as_array
 
 Ranges = Mapping[str, Sequence[float]]
 
-_DIRECTIONS = 256  # random directions from the equilibrium, besides axes, diagonals and where bounds are touched
-_FRACTIONS = (1.0, 0.5, 0.1)  # of the level, at which simulations start
+_DIRECTIONS = 200  # random directions from the equilibrium, besides axes, diagonals and where bounds are touched
+_RADII = tuple(k / 10 for k in range(10, 0, -1))  # of the shells on which simulations start, relative to the boundary
 _MIXTURES = 4  # random points of the parameter ranges, besides corners and nominal values
 _CORNERS = 6  # parameters with a range up to which all corners are tried
 _STEPS = (20, 500)  # least and most steps of a simulation
 _DECAY = 0.01  # of V, nominal and linearised, that the number of steps is meant for
 _LEFT = 0.5  # fraction of the level below which every simulation must end
-_SHRINK, _SHRINKS, _HALVINGS = 0.8, 25, 6  # of the search
+_SHRINK, _SHRINKS, _HALVINGS = 0.7, 12, 6  # of the search
 
 
 def parameter_ranges(plant: Plant, parameters: Ranges | None) -> np.ndarray:
@@ -65,10 +65,10 @@ class LevelSearch:
 
     A level ρ passes if every simulation that starts in {V ≤ ρ} stays in it at every step and ends in {V ≤ ρ/2}. Below
     the largest level inside all bounds, staying in it means that state and command keep their bounds. The simulations
-    start at the equilibrium and, on three shells, in fixed directions: along every axis and diagonal of the ellipsoid,
-    towards every bound, and 256 random ones; with the parameters at nominal, at every corner of their ranges, and at
-    four random points of them. They are the same in every call, and as long as the linearised loop takes to let V fall
-    to a hundredth. Finding nothing is evidence that the set is invariant; it is not a proof.
+    start at the equilibrium and, on ten equally spaced shells, in fixed directions: along every axis and diagonal of
+    the ellipsoid, towards every bound, and 200 random ones; with the parameters at nominal, at every corner of their
+    ranges, and at four random points of them. They are the same in every call, and as long as the linearised loop takes
+    to let V fall to a hundredth. Finding nothing is evidence that the set is invariant; it is not a proof.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class LevelSearch:
         return bool((highest <= rho * (1 + 1e-9)).all() and (last <= _LEFT * rho).all())
 
     def largest(self, rho: float) -> float:
-        """Reduce a level until it passes: by a fifth at a time, then by bisection towards the last that failed.
+        """Reduce a level until it passes: by three tenths at a time, then by bisection towards the last that failed.
 
         Parameters
         ----------
@@ -149,7 +149,7 @@ def _roll(plant: Plant, K: np.ndarray, P: np.ndarray, steps: int) -> ca.Function
 
 
 def _shells(P: np.ndarray, towards: np.ndarray) -> np.ndarray:
-    """Deviations with V at the fractions of level one, and zero."""
+    """Deviations on the shells of level one, and zero."""
     nx = len(P)
     C = np.linalg.cholesky(P)  # V(z) = |Cᵀz|²
     axes = np.vstack([np.eye(nx), -np.eye(nx)])
@@ -159,7 +159,7 @@ def _shells(P: np.ndarray, towards: np.ndarray) -> np.ndarray:
     directions = np.vstack([axes, diagonals, touched[touched.any(axis=1)], rng.normal(size=(_DIRECTIONS, nx))])
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     boundary = np.linalg.solve(C.T, directions.T).T
-    return np.vstack([np.zeros((1, nx)), *(np.sqrt(fraction) * boundary for fraction in _FRACTIONS)])
+    return np.vstack([np.zeros((1, nx)), *(radius * boundary for radius in _RADII)])
 
 
 def _points(plant: Plant, ranges: np.ndarray) -> np.ndarray:
