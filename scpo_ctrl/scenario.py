@@ -93,7 +93,8 @@ def scenarios(
     ranges = parameter_ranges(plant, parameters)
     for name in parameters or {}:
         i = plant.p_labels.index(name)
-        p[:, i] = rng.uniform(*ranges[i], len(x0))
+        low, high = ranges[i]
+        p[:, i] = rng.uniform(low, high, len(x0))
     w = _disturbances(rng, plant, (len(x0), N), disturbance, disturbance_fixed)
     return Scenarios(x0, p, w, N)
 

@@ -9,18 +9,12 @@ reaches.
 
 import argparse
 import importlib.resources
-import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import casadi as ca
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from support.common import print_table
 
 from scpo_ctrl import ControlProblem, Policy, Quadratic, load_problem
 from scpo_ctrl.compiled import compile_functions
@@ -55,8 +49,8 @@ def optimise(
     starts: Iterable[tuple[str, np.ndarray]],
     *,
     iterations: int = 800,
-) -> list[Optimum]:
-    """Solve a control problem by IPOPT from every start.
+) -> Iterator[Optimum]:
+    """Solve a control problem by IPOPT from every start, one after the other.
 
     IPOPT sees a working set of the metrics: the largest ones at the start, and those violated at a later point. It is
     called again, from where it was, until no metric outside the set is violated; then a local optimum of the working
@@ -72,9 +66,9 @@ def optimise(
     iterations : int
         Of all calls of one start, after which no further call is made.
 
-    Returns
-    -------
-    list of Optimum
+    Yields
+    ------
+    Optimum
         In the order of the starts.
 
     Raises
@@ -83,7 +77,8 @@ def optimise(
         If the objective is not quadratic, or the command is not bounded by metrics.
     """
     program = _Program(problem, iterations)
-    return [program.solve(name, start) for name, start in starts]
+    for name, start in starts:
+        yield program.solve(name, start)
 
 
 def best(optima: Sequence[Optimum]) -> Optimum:
@@ -235,20 +230,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.policy == "linear":
         policy = Policy(problem.plant, problem.backup)
         problem = ControlProblem(policy, problem.scenarios, problem._objective, problem.scenario_metrics.options)
-    optima = optimise(problem, random_starts(problem, options.starts))
-    print_optima(problem, optima)
+    print_optima(problem, optimise(problem, random_starts(problem, options.starts)))
 
 
-def print_optima(problem: ControlProblem, optima: Sequence[Optimum]) -> None:
-    """Print a row for each start, and the best."""
-    header = ["start", "objective", "violation", "iterations", "seconds", "status"]
-    rows = [
-        [o.start, f"{o.objective:.5f}", f"{o.violation:.1e}", str(o.iterations), f"{o.seconds:.0f}", o.status]
-        for o in optima
-    ]
-    print_table(header, rows)
+def print_optima(problem: ControlProblem, optima: Iterable[Optimum]) -> list[Optimum]:
+    """Print a line for each start as it ends, then the best; return them all."""
+    print(f"{'start':12s} {'objective':>11s} {'violation':>9s} {'iterations':>10s} {'seconds':>8s}  status")
+    ended = []
+    for optimum in optima:
+        numbers = f"{optimum.objective:11.6f} {optimum.violation:9.1e} {optimum.iterations:10d} {optimum.seconds:8.0f}"
+        print(f"{optimum.start:12s} {numbers}  {optimum.status}", flush=True)
+        ended.append(optimum)
     backup = problem.objective(problem.theta_initial)
-    print(f"backup {backup:.5f}; best of {len(optima)} starts {best(optima).objective:.5f}")
+    print(f"backup {backup:.6f}; best of {len(ended)} starts {best(ended).objective:.6f}", flush=True)
+    return ended
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ def run(name: str, steps: int | None, starts: int) -> tuple[Result, list[Optimum
     options = file.options if steps is None else dataclasses.replace(file.options, steps=steps)
     result = adapt(file.problem, options)
     points = [("adapted", result.theta), *random_starts(file.problem, starts)]
-    return result, optimise(file.problem, points)
+    print(PLANTS[name])
+    return result, print_optima(file.problem, optimise(file.problem, points))
 
 
 def share(result: Result, optimum: Optimum) -> float:
@@ -68,8 +69,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     for name in options.plant or PLANTS:
         result, optima = run(name, options.steps, options.starts)
-        print(PLANTS[name])
-        print_optima(result.problem, optima)
         rows.append(row(name, result, optima))
     header = [
         "",
