@@ -140,18 +140,29 @@ class _Program:
             "print_level": 0,
             "sb": "yes",
         }
-        self.theta, cost, g = _expressions(problem)
-        factor, weights = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", g.numel())
-        lagrangian = ca.triu(ca.hessian(factor * cost + ca.dot(weights, g), self.theta)[0])
-        self.cost, self.slope, self.metrics, self.jacobian, self.curvature = compile_functions(
+        theta, cost, g = _expressions(problem)
+        self.theta = theta
+        d, m = theta.numel(), g.numel()
+        factor, weights = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", m)
+        direction = ca.MX.sym("direction", d)
+        lagrangian = ca.gradient(factor * cost + ca.dot(weights, g), theta)
+        # One direction at a time: code for all of them at once takes a compiler many minutes.
+        self.cost, self.slope, self.metrics, along, turn = compile_functions(
             [
-                ca.Function("cost", [self.theta], [cost]),
-                ca.Function("slope", [self.theta], [cost, ca.gradient(cost, self.theta)]),
-                ca.Function("metrics", [self.theta], [g]),
-                ca.Function("jacobian", [self.theta], [g, ca.jacobian(g, self.theta)]),
-                ca.Function("curvature", [self.theta, factor, weights], [lagrangian]),
+                ca.Function("cost", [theta], [cost]),
+                ca.Function("slope", [theta], [cost, ca.gradient(cost, theta)]),
+                ca.Function("metrics", [theta], [g]),
+                ca.Function("along", [theta, direction], [ca.jtimes(g, theta, direction)]),
+                ca.Function("turn", [theta, factor, weights, direction], [ca.jtimes(lagrangian, theta, direction)]),
             ]
         )
+        every = ca.DM.eye(d)
+        point = ca.MX.sym("point", d)
+        columns = along.map(d, "thread", 2)(ca.repmat(point, 1, d), every)
+        self.jacobian = ca.Function("jacobian", [point], [self.metrics(point), columns])
+        repeated = (ca.repmat(part, 1, d) for part in (point, factor, weights))
+        curvature = ca.triu(turn.map(d, "thread", 2)(*repeated, every))
+        self.curvature = ca.Function("curvature", [point, factor, weights], [curvature])
 
     def solve(self, name: str, start: np.ndarray) -> Optimum:
         """Solve from one start over growing working sets; the best feasible end of a call counts."""
