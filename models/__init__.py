@@ -5,11 +5,17 @@ from collections.abc import Callable
 from typing import Any
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.models.cartpole import cart_pole, cart_pole_ode
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.linear import double_integrator, linear
 from scpo_ctrl.models.plant import Plant, from_statespace, to_statespace
+from scpo_ctrl.models.quadrotor import planar_quadrotor, planar_quadrotor_ode
 
-ZOO: dict[str, Callable[..., Plant]] = {"double_integrator": double_integrator}
+ZOO: dict[str, Callable[..., Plant]] = {
+    "cart_pole": cart_pole,
+    "double_integrator": double_integrator,
+    "planar_quadrotor": planar_quadrotor,
+}
 
 
 def make_plant(kind: str, **parameters: Any) -> Plant:
@@ -44,10 +50,14 @@ def make_plant(kind: str, **parameters: Any) -> Plant:
 __all__ = [
     "ZOO",
     "Plant",
+    "cart_pole",
+    "cart_pole_ode",
     "discretise",
     "double_integrator",
     "from_statespace",
     "linear",
     "make_plant",
+    "planar_quadrotor",
+    "planar_quadrotor_ode",
     "to_statespace",
 ]

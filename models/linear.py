@@ -117,6 +117,7 @@ def double_integrator(
         p_nominal=np.ones(1),
         p_labels=("mass",),
         p_units=("kg",),
+        p_above=np.zeros(1),
         f=f,
         dt=dt,
         x_min=-x_max,

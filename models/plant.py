@@ -33,6 +33,7 @@ class Plant:
     dt: float | None = None  # sampling time [s]; None for a continuous plant
     p: ca.SX = field(default_factory=lambda: ca.SX(0, 1))  # (np, 1) symbols
     p_nominal: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (np,) [p_units]
+    p_above: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (np,) limits below [p_units]; none if empty
     p_labels: tuple[str, ...] = ()
     p_units: tuple[str, ...] = ()
     x_eq: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (nx,) [x_units]; the origin if empty
@@ -61,6 +62,8 @@ class Plant:
         for key, size in (("x_eq", nx), ("u_eq", nu)):
             value = getattr(self, key)
             put(self, key, as_array(key, value if np.size(value) else np.zeros(size), (size,)))
+        limits = self.p_above if np.size(self.p_above) else np.full(np_, -np.inf)
+        put(self, "p_above", as_array("p_above", limits, (np_,), finite=False))
         for stem, size in (("x", nx), ("u", nu), ("p", np_)):
             for key, default in ((f"{stem}_labels", f"{stem}{{}}"), (f"{stem}_units", "")):
                 names = tuple(getattr(self, key)) or tuple(default.format(i) for i in range(size))

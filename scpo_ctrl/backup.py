@@ -1,16 +1,18 @@
-"""The backup controller: LQR gain, its Lyapunov matrix P, the invariant level ρ, and the proof that they hold."""
+"""The backup controller: LQR gain, its Lyapunov matrix P, the invariant level ρ, and the evidence that they hold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import control
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError, UncontrollableError, UnstabilisableError
+from scpo_ctrl.level import LevelSearch, Ranges, parameter_ranges
 from scpo_ctrl.models import Plant
 from scpo_ctrl.validate import as_array, as_scalar
 
 _RANK_TOLERANCE = 1e-9  # relative to the largest singular value of the test matrix
+EVIDENCE = ("proved", "simulated")
 _STABLE = 1.0 - 1e-9  # a mode closer to the unit circle does not count as decaying
 
 
@@ -21,6 +23,11 @@ class Backup:
     K: np.ndarray  # (nu, nx)
     P: np.ndarray  # (nx, nx), symmetric positive definite
     rho: float  # invariant level, > 0
+    evidence: str = "proved"  # or "simulated": no simulation left the level set, which is no proof
+
+    def __post_init__(self) -> None:
+        if self.evidence not in EVIDENCE:
+            raise DomainError(f"evidence is {self.evidence!r}, expected one of: {', '.join(EVIDENCE)}")
 
     def level(self, x: ArrayLike, x_eq: ArrayLike = 0.0) -> np.ndarray:
         """Return V(x) for a stack of states.
@@ -38,24 +45,41 @@ class Backup:
         return np.asarray(np.einsum("...i,ij,...j->...", z, self.P, z))
 
 
-def lqr(plant: Plant, Q: ArrayLike, R: ArrayLike, *, allow_uncontrollable: bool = False) -> Backup:
+def lqr(
+    plant: Plant,
+    Q: ArrayLike,
+    R: ArrayLike,
+    *,
+    allow_uncontrollable: bool = False,
+    parameters: Ranges | None = None,
+    rho: float | None = None,
+) -> Backup:
     """Design the backup by discrete LQR at the plant's equilibrium and check it.
+
+    On a linear plant the level set is proved invariant, for the nominal plant parameters (`check`). On a nonlinear one
+    it is searched for by simulation over the set and the parameter ranges (`LevelSearch`): evidence, not a proof, and
+    `evidence` of the backup says which.
 
     Parameters
     ----------
     plant : Plant
-        Discrete and linear (a nonlinear plant needs a proof of its own, which this function does not have).
+        Discrete.
     Q : array_like, shape (nx,) or (nx, nx)
         State weight, a diagonal or a symmetric positive definite matrix.
     R : array_like, shape (nu,) or (nu, nu)
         Input weight, likewise.
     allow_uncontrollable : bool
         Accept a plant whose uncontrollable modes decay by themselves.
+    parameters : mapping of str to (low, high), optional
+        Ranges of plant parameters by label [p_units] over which a nonlinear plant is simulated; nominal otherwise.
+    rho : float, optional
+        The level, instead of the largest one that holds; it is checked all the same.
 
     Returns
     -------
     Backup
-        With the largest ρ whose level set lies inside all state and input bounds.
+        On a linear plant with the largest ρ whose level set lies inside all state and input bounds; on a nonlinear one
+        with the largest below it that passed every simulation.
 
     Raises
     ------
@@ -64,17 +88,14 @@ def lqr(plant: Plant, Q: ArrayLike, R: ArrayLike, *, allow_uncontrollable: bool 
     UncontrollableError
         If the input does not reach every mode (unless `allow_uncontrollable`).
     BackupError
-        If the plant is continuous or nonlinear, or the design does not pass `check`.
+        If the plant is continuous, the design does not pass `check`, or no level passes the simulations.
     DimensionError, DomainError
-        If Q or R has a wrong shape, is not finite or not positive definite.
+        If Q or R has a wrong shape, is not finite or not positive definite, or a parameter range is wrong.
     """
     if plant.dt is None:
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
-    if not plant.is_linear:
-        raise BackupError(
-            f"plant {plant.name!r} is nonlinear: the invariance of an LQR level set is proved for linear plants only"
-        )
     Q, R = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)
+    ranges = parameter_ranges(plant, parameters)
     A, B = plant.linearise()
     _check_controllable(A, B, allow_uncontrollable)
     try:
@@ -83,10 +104,24 @@ def lqr(plant: Plant, Q: ArrayLike, R: ArrayLike, *, allow_uncontrollable: bool 
         raise BackupError(
             f"the Riccati equation has no stabilising solution for this plant, Q and R: {error}"
         ) from error
-    P = (P + P.T) / 2
-    backup = Backup(np.atleast_2d(np.asarray(K)), P, largest_level(P, *_bounds(plant, np.asarray(K))))
+    K, P = np.atleast_2d(np.asarray(K)), (P + P.T) / 2
+    level = largest_level(P, *_bounds(plant, K)) if rho is None else as_scalar("rho", rho, above=0.0)
+    backup = Backup(K, P, level)
     check(plant, backup)
-    return backup
+    return backup if plant.is_linear else _simulated(plant, backup, ranges, search=rho is None)
+
+
+def _simulated(plant: Plant, backup: Backup, ranges: np.ndarray, *, search: bool) -> Backup:
+    """Return the backup with a level that no simulation leaves."""
+    simulations = LevelSearch(plant, backup.K, backup.P, _bounds(plant, backup.K)[0], ranges)
+    rho = simulations.largest(backup.rho) if search else backup.rho
+    if rho <= 0 or not (search or simulations.passes(rho)):
+        levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
+        raise BackupError(
+            f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; narrow the ranges of the "
+            "plant parameters, or change Q and R"
+        )
+    return replace(backup, rho=rho, evidence="simulated")
 
 
 def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
@@ -120,15 +155,16 @@ def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
 
 
 def check(plant: Plant, backup: Backup) -> float:
-    """Prove that {V ≤ ρ} is invariant under the backup inside all bounds of a linear plant.
+    """Prove that {V ≤ ρ} is invariant under the backup inside all bounds of a linear plant at nominal parameters.
 
     V decreases along the closed loop (A_cl' P A_cl ≺ P, by a Cholesky factorisation of P) and the level set lies inside
-    every state and input bound (closed form), so a state in it stays in it and saturation never acts there.
+    every state and input bound (closed form), so a state in it stays in it and saturation never acts there. On a
+    nonlinear plant the first half is shown for its linearisation only: necessary, and no proof.
 
     Parameters
     ----------
     plant : Plant
-        Discrete and linear.
+        Discrete.
     backup : Backup
         Gain, P and ρ to be checked.
 

@@ -14,6 +14,7 @@ import tomli_w
 from scpo_ctrl import native
 from scpo_ctrl.backup import Backup, lqr
 from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError
+from scpo_ctrl.level import Ranges, parameter_ranges
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.models import ZOO, Plant, linear, make_plant
 from scpo_ctrl.objective import Imitation, Objective, Quadratic
@@ -29,6 +30,7 @@ REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
 SECTIONS = (*REQUIRED, "metrics", "adapt")
 BOUNDS = ("x_min", "x_max", "u_min", "u_max")
 LINEAR_KEYS = ("dt", "A", "B", *BOUNDS)
+SCENARIO_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
 LINEAR_LABELS = ("name", "x_labels", "x_units", "u_labels", "u_units")
 
 _LARGEST_ROLLOUT = 10_000_000  # numbers in the trajectories of all scenarios
@@ -100,7 +102,8 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     path = Path(path)
     tables = _sections(path)
     plant = _within(path, "plant", lambda: build_plant(tables["plant"]))
-    backup = _within(path, "backup", lambda: _backup(plant, tables["backup"]))
+    ranges = _within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
+    backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
     policy = _within(path, "policy", lambda: _policy(plant, backup, tables["policy"]))
     batch = _within(path, "scenarios", lambda: _scenarios(plant, backup, tables["scenarios"]))
     metrics = _within(path, "metrics", lambda: _options(MetricOptions, tables["metrics"]))
@@ -235,13 +238,25 @@ def _linear_plant(table: Table) -> Plant:
     return plant
 
 
-def _backup(plant: Plant, table: Table) -> Backup:
+def _ranges(plant: Plant, table: Table) -> Ranges:
+    """Return the ranges of section [scenarios], over which the backup of a nonlinear plant is simulated."""
+    ranges = table.get("parameters", {})
+    if not isinstance(ranges, dict):
+        raise ProblemFileError(f"parameters is {ranges!r}, expected a table of ranges such as {{ mass = [0.5, 1.5] }}")
+    parameter_ranges(plant, ranges)
+    return ranges
+
+
+def _backup(plant: Plant, table: Table, ranges: Ranges) -> Backup:
     _kind(table, ("lqr",))
-    _known(table, ("kind", "Q", "R"), ("allow_uncontrollable",))
+    _known(table, ("kind", "Q", "R"), ("allow_uncontrollable", "rho"))
     allow = table.get("allow_uncontrollable", False)
     if not isinstance(allow, bool):
         raise DomainError(f"allow_uncontrollable is {allow!r}, expected true or false")
-    return lqr(plant, table["Q"], table["R"], allow_uncontrollable=allow)
+    backup = lqr(plant, table["Q"], table["R"], allow_uncontrollable=allow, parameters=ranges, rho=table.get("rho"))
+    if backup.evidence == "simulated":  # the record names the level that was found
+        table.setdefault("rho", backup.rho)
+    return backup
 
 
 def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
@@ -260,11 +275,7 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
 
 
 def _scenarios(plant: Plant, backup: Backup, table: Table) -> Scenarios:
-    _known(table, ("horizon",), ("count", "level", "seed", "initial_states", "parameters", "disturbance"))
-    if not isinstance(table.get("parameters", {}), dict):
-        raise ProblemFileError(
-            f"parameters is {table['parameters']!r}, expected a table of ranges such as {{ mass = [0.5, 1.5] }}"
-        )
+    _known(table, ("horizon",), SCENARIO_KEYS)
     if ("count" in table) == ("initial_states" in table):
         raise ProblemFileError("give either count (and level) or initial_states, not both")
     _check_size(plant, table)

@@ -236,9 +236,11 @@ def _panels(result: Result) -> list[Panel]:
     if isinstance(problem, ControlProblem):
         plant, count = problem.plant, problem.scenarios.count
         title = "Phase portrait" if plant.nx > 1 else "State and level set"
+        proved = problem.backup.evidence == "proved"
+        invariant = "invariant under the backup" + ("" if proved else " in every simulation of it, which is no proof")
         caption = (
-            f"{_selection(count, PHASE_TRAJECTORIES)} Each begins at a circle. The level set is invariant under the "
-            "backup; an adapted trajectory may leave it while every metric holds."
+            f"{_selection(count, PHASE_TRAJECTORIES)} Each begins at a circle. The level set is {invariant}; an "
+            "adapted trajectory may leave it while every metric holds."
         )
         if plant.nx > 1 and count > PHASE_TRAJECTORIES:
             caption += " Dots: other initial states."
@@ -294,7 +296,7 @@ def _details(result: Result) -> list[tuple[str, Any]]:
         ("scenarios", problem.scenarios.count),
         ("horizon", horizon),
         ("metrics of", ", ".join(kinds)),
-        ("backup level ρ", float(problem.backup.rho)),
+        (f"backup level ρ, {problem.backup.evidence}", float(problem.backup.rho)),
     ]
 
 

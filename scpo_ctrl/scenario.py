@@ -1,6 +1,5 @@
 """Scenarios: what is rolled out. A scenario is an initial state, plant parameters and a disturbance sequence."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.backup import Backup
 from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.level import Ranges, parameter_ranges
 from scpo_ctrl.models import Plant
 from scpo_ctrl.validate import as_array, as_count, as_scalar
 
@@ -50,8 +50,9 @@ def scenarios(
     level: float | None = None,
     seed: int = 0,
     initial_states: ArrayLike | None = None,
-    parameters: Mapping[str, Sequence[float]] | None = None,
+    parameters: Ranges | None = None,
     disturbance: ArrayLike | None = None,
+    disturbance_fixed: float | None = None,
 ) -> Scenarios:
     """Draw scenarios, or take the initial states as given.
 
@@ -73,6 +74,9 @@ def scenarios(
         Ranges of plant parameters by label [p_units]; drawn uniformly per scenario, nominal otherwise.
     disturbance : array_like, shape (nx,), optional
         Half width of the uniform disturbance added to each next state [x_units].
+    disturbance_fixed : float, optional
+        Fraction of the disturbance that is drawn once per scenario and constant over time, in [0, 1]; the rest is drawn
+        at every step, and both together stay within the half width (default 0).
 
     Returns
     -------
@@ -82,8 +86,8 @@ def scenarios(
     Raises
     ------
     DomainError, DimensionError
-        If both or neither of `count` and `initial_states` are given, a shape or a range is wrong, or an initial state
-        is outside the state bounds.
+        If both or neither of `count` and `initial_states` are given, a shape or a range is wrong, an initial state is
+        outside the state bounds, or the disturbance alone is wider than they are.
     """
     N = as_count("horizon", horizon, at_least=1)
     rng = np.random.default_rng(as_count("seed", seed))
@@ -100,20 +104,12 @@ def scenarios(
             raise DimensionError("initial_states is empty; give at least one state")
         _check_inside(plant, x0)
     p = np.tile(plant.p_nominal, (len(x0), 1))
-    for name, limits in (parameters or {}).items():
-        if name not in plant.p_labels:
-            known = ", ".join(plant.p_labels) or "none"
-            raise DomainError(f"unknown plant parameter {name!r}; plant {plant.name!r} has: {known}")
-        low, high = as_array(f"parameters.{name}", limits, (2,))
-        if low > high:
-            raise DomainError(f"parameters.{name} = [{low:g}, {high:g}] is swapped; give [low, high]")
-        p[:, plant.p_labels.index(name)] = rng.uniform(low, high, len(x0))
-    w = np.zeros((len(x0), N, 0))
-    if disturbance is not None:
-        half = as_array("disturbance", disturbance, (plant.nx,))
-        if (half < 0).any():
-            raise DomainError(f"disturbance is {half.tolist()}, expected half widths >= 0")
-        w = rng.uniform(-half, half, (len(x0), N, plant.nx))
+    ranges = parameter_ranges(plant, parameters)
+    for name in parameters or {}:
+        i = plant.p_labels.index(name)
+        low, high = ranges[i]
+        p[:, i] = rng.uniform(low, high, len(x0))
+    w = _disturbances(rng, plant, (len(x0), N), disturbance, disturbance_fixed)
     return Scenarios(x0, p, w, N)
 
 
@@ -140,6 +136,32 @@ def draw_level_set(rng: np.random.Generator, backup: Backup, level: float, count
     radius = np.sqrt(level) * rng.uniform(size=(count, 1)) ** (1 / nx)
     C = np.linalg.cholesky(backup.rho * np.linalg.inv(backup.P))
     return np.asarray(radius * direction @ C.T)
+
+
+def _disturbances(
+    rng: np.random.Generator, plant: Plant, size: tuple[int, int], disturbance: ArrayLike | None, fixed: float | None
+) -> np.ndarray:
+    """Draw disturbances of S scenarios over N steps, shape (S, N, nx), or (S, N, 0) if there are none."""
+    if disturbance is None:
+        if fixed is not None:
+            raise DomainError("disturbance_fixed is a fraction of disturbance; give its half widths too")
+        return np.zeros((*size, 0))
+    half = as_array("disturbance", disturbance, (plant.nx,))
+    if (half < 0).any():
+        raise DomainError(f"disturbance is {half.tolist()}, expected half widths >= 0")
+    wide = np.flatnonzero(2 * half > plant.x_max - plant.x_min)
+    if wide.size:
+        i = wide[0]
+        raise DomainError(
+            f"disturbance[{i}] = {half[i]:g} {plant.x_units[i]} is more than half the width of the bounds of "
+            f"{plant.x_labels[i]}, [{plant.x_min[i]:g}, {plant.x_max[i]:g}], in one step: no policy can keep them; "
+            "make it smaller"
+        )
+    constant = as_scalar("disturbance_fixed", 0.0 if fixed is None else fixed, at_least=0.0, at_most=1.0)
+    varying = rng.uniform(-half, half, (*size, plant.nx))
+    if not constant:
+        return varying
+    return constant * rng.uniform(-half, half, (size[0], 1, plant.nx)) + (1 - constant) * varying
 
 
 def _check_inside(plant: Plant, x0: np.ndarray) -> None:

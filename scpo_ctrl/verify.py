@@ -99,7 +99,7 @@ def _verify(
     objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
     unsafe = np.flatnonzero(~(margins >= -_ROUNDING * scale))
 
-    faults = loop.scenario_faults(tables["scenarios"])
+    faults = loop.level_faults(tables["backup"]) + loop.scenario_faults(tables["scenarios"])
     stored = {name: value for name, value in arrays.items() if name != "digest"}
     if str(arrays["digest"]) != digest(stored, text, csv_data):
         faults.append(
@@ -176,7 +176,8 @@ class _ClosedLoop:
         eq = np.append(plant.x_eq, plant.u_eq)
         room = np.minimum(np.append(plant.x_max, plant.u_max) - eq, eq - np.append(plant.x_min, plant.u_min))
         reach = np.einsum("ij,jk,ik->i", rows, inverse, rows)
-        self.rho = float(np.min(room[reach > 0] ** 2 / reach[reach > 0]))
+        self.largest_rho = float(np.min(room[reach > 0] ** 2 / reach[reach > 0]))
+        self.rho = float(tables["backup"].get("rho", self.largest_rho))
         self.z0 = arrays["scenario_x0"] - plant.x_eq
         self.p, self.w = arrays["scenario_p"], arrays["scenario_w"]
         self.horizon = int(tables["scenarios"]["horizon"])
@@ -275,6 +276,19 @@ class _ClosedLoop:
         over = np.max(np.maximum(values - high, low - values), axis=1)
         return np.maximum(worst, np.where(np.isnan(over), np.inf, over).reshape(worst.shape))
 
+    def level_faults(self, table: dict[str, Any]) -> list[str]:
+        """List what does not hold of the level: inside all bounds, and recorded where it was found by simulation.
+
+        Whether the set is invariant on a nonlinear plant is not searched for again.
+        """
+        if not self.plant.is_linear and "rho" not in table:
+            return ["problem.toml has no [backup] rho, the level that was found by simulation"]
+        if not 0 < self.rho <= self.largest_rho * (1 + 1e-9):
+            return [
+                f"the level rho = {self.rho:.6g} leaves the bounds; the largest inside them is {self.largest_rho:.6g}"
+            ]
+        return []
+
     def scenario_faults(self, table: dict[str, Any]) -> list[str]:
         """List what of the recorded scenarios does not fit section [scenarios]."""
         faults, x0 = [], self.z0 + self.plant.x_eq
@@ -289,6 +303,9 @@ class _ClosedLoop:
             if not ((self.p[:, i] >= low) & (self.p[:, i] <= high)).all():
                 faults.append(f"a recorded plant parameter {label} is outside its range")
         half = np.array(table.get("disturbance", np.zeros(self.w.shape[2])))
+        varying = 1 - table.get("disturbance_fixed", 0.0)
+        if self.w.shape[2] and not (np.ptp(self.w, axis=1) <= 2 * varying * half * (1 + 1e-9)).all():
+            faults.append("a recorded disturbance changes over time by more than disturbance_fixed leaves")
         if self.w.shape[2] not in (0, self.plant.nx) or not (np.abs(self.w) <= half).all():
             faults.append("a recorded disturbance is outside its range")
         return faults

@@ -88,6 +88,18 @@ KINDS: dict[str, dict[str, Any]] = {
         "scenarios.parameters": {"mass": [0.9, 1.1]},
         "scenarios.disturbance": [0.001, 0.002],
     },
+    "disturbance in part fixed": {
+        "scenarios.level": 0.4,
+        "scenarios.disturbance": [0.001, 0.002],
+        "scenarios.disturbance_fixed": 0.75,
+    },
+    "nonlinear, parameters": {
+        "plant": {"kind": "cart_pole"},
+        "backup": {"kind": "lqr", "Q": [1.0] * 4, "R": [1.0]},
+        "objective": {"kind": "quadratic", "Q": [1.0, 0.1, 1.0, 0.1], "R": [0.01]},
+        "scenarios.parameters": {"pole_mass": [0.05, 0.15], "cart_mass": [0.5, 1.5]},
+        "metrics.terminal": True,
+    },
     "initial states": {"scenarios": {"horizon": 8, "initial_states": [[1.0, 0.2], [-2.0, 0.5], [0.0, 0.0]]}},
     "imitation": IMITATION,
     "two inputs": TWO_INPUTS | {"adapt.method": "adam"},

@@ -9,7 +9,7 @@ from test_plant import BOX, pendulum
 
 from scpo_ctrl.backup import Backup, check, largest_level, lqr
 from scpo_ctrl.errors import BackupError, DomainError, UncontrollableError, UnstabilisableError
-from scpo_ctrl.models import discretise, double_integrator, linear
+from scpo_ctrl.models import double_integrator, linear
 from scpo_ctrl.scenario import draw_level_set
 
 
@@ -55,6 +55,21 @@ def test_level_is_invariant_to_the_units_of_the_states():
     assert np.isclose(largest_level(P, H, h), largest_level(T @ P @ T, H @ T, h), rtol=1e-12)
 
 
+def test_a_linear_plant_keeps_its_proof_whatever_the_ranges_and_takes_a_smaller_level():
+    plant = double_integrator()
+    backup = lqr(plant, [0.1, 0.1], [10.0])
+    ranged = lqr(plant, [0.1, 0.1], [10.0], parameters={"mass": [0.1, 5.0]})
+    assert (backup.evidence, ranged.evidence) == ("proved", "proved")
+    assert ranged.rho == backup.rho
+    assert lqr(plant, [0.1, 0.1], [10.0], rho=3.0).rho == 3.0
+    with pytest.raises(BackupError, match="leaves the bounds"):
+        lqr(plant, [0.1, 0.1], [10.0], rho=1.001 * backup.rho)
+    with pytest.raises(DomainError, match="rho"):
+        lqr(plant, [0.1, 0.1], [10.0], rho=0.0)
+    with pytest.raises(DomainError, match="evidence"):
+        Backup(backup.K, backup.P, backup.rho, "hearsay")
+
+
 def test_r3_has_the_backup_of_the_design_notes():
     backup = lqr(double_integrator(), [0.1, 0.1], [10.0])
     assert check(double_integrator(), backup) < 1
@@ -85,8 +100,6 @@ def test_each_design_failure_has_its_own_error():
         lqr(stable, np.ones(2), np.ones(1))
     assert not isinstance(caught.value, UnstabilisableError)
     assert lqr(stable, np.ones(2), np.ones(1), allow_uncontrollable=True).rho > 0
-    with pytest.raises(BackupError, match="nonlinear"):
-        lqr(discretise(pendulum(), 0.1), np.ones(2), np.ones(1))
     with pytest.raises(BackupError, match="discretise"):
         lqr(pendulum(), np.ones(2), np.ones(1))
 

@@ -143,6 +143,15 @@ WRONG = [
     ({"scenarios.disturbance": [0.1]}, ["[scenarios]", "disturbance has shape (1,)", "(2,)"]),
     ({"scenarios.disturbance": [0.1, -0.1]}, ["[scenarios]", "disturbance is [0.1, -0.1]", ">= 0"]),
     ({"scenarios.disturbance": [0.1, INF]}, ["[scenarios]", "disturbance[1] is inf"]),
+    ({"scenarios.parameters": {"mass": [0.0, 1.0]}}, ["[scenarios]", "parameters.mass = [0, 1] reaches 0 kg"]),
+    ({"scenarios.disturbance": [0.1, 3.0]}, ["[scenarios]", "disturbance[1] = 3 m/s", "[-1.5, 1.5]", "smaller"]),
+    ({"scenarios.disturbance_fixed": 0.5}, ["[scenarios]", "disturbance_fixed", "half widths"]),
+    (
+        {"scenarios.disturbance": [0.1, 0.1], "scenarios.disturbance_fixed": 1.5},
+        ["[scenarios]", "disturbance_fixed is 1.5", "<= 1"],
+    ),
+    ({"backup.rho": 100.0}, ["[backup]", "rho = 100 leaves the bounds", "largest inside them is 54.66"]),
+    ({"backup.rho": "wide"}, ["[backup]", "rho is 'wide'"]),
     # metrics
     ({"metrics.path": 1}, ["[metrics]", "path is 1", "true or false"]),
     ({"metrics.path": False}, ["[metrics]", "no metric", "terminal"]),
@@ -255,8 +264,8 @@ def test_malformed_imitation_data(tmp_path, run, content, said):
     [
         ({"metrics.contraction": 0.001}, ["V(x_N) <= 0.001 V(x_0)", "lengthen the horizon"]),
         ({"scenarios": {"horizon": 2, "initial_states": [[4.99, 1.4]]}}, ["position", "exceeded"]),
-        ({"scenarios.parameters": {"mass": [0.0, 0.0]}}, ["exceeded"]),
-        ({"scenarios.disturbance": [3.0, 3.0]}, ["exceeded"]),
+        ({"scenarios.parameters": {"mass": [0.01, 0.01]}}, ["exceeded"]),
+        ({"scenarios.disturbance": [1.5, 1.5]}, ["exceeded"]),
     ],
 )
 def test_unsafe_start(tmp_path, run, changes, said):

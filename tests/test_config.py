@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
 import tomllib
 
 import numpy as np
@@ -11,7 +12,7 @@ from problem_files import KINDS, LINEAR_PLANT, tables, write, write_expert
 
 import scpo_ctrl
 from scpo_ctrl.config import read_problem_file
-from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, UncontrollableError
+from scpo_ctrl.errors import BackupError, DimensionError, DomainError, ProblemFileError, UncontrollableError
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import ControlProblem
 
@@ -107,3 +108,30 @@ def test_the_file_given_is_left_alone(tmp_path):
     before = tables()
     read_problem_file(path)
     assert tomllib.loads(path.read_text(encoding="utf-8")) == before
+
+
+def test_a_simulated_level_is_written_and_taken_as_it_is(tmp_path):
+    file = read_problem_file(write(tmp_path / "p.toml", KINDS["nonlinear, parameters"]))
+    backup = file.problem.backup
+    assert backup.evidence == "simulated"
+    assert file.tables["backup"]["rho"] == backup.rho
+    smaller = write(tmp_path / "q.toml", KINDS["nonlinear, parameters"] | {"backup.rho": 0.5 * backup.rho})
+    assert read_problem_file(smaller).problem.backup.rho == 0.5 * backup.rho
+    proved = read_problem_file(write(tmp_path / "r.toml"))
+    assert proved.problem.backup.evidence == "proved"
+    assert "rho" not in proved.tables["backup"]
+
+
+def test_the_ranges_of_the_scenarios_decide_over_the_backup(tmp_path):
+    wide = KINDS["nonlinear, parameters"] | {"scenarios.parameters": {"half_length": [0.01, 5.0]}}
+    with pytest.raises(BackupError, match=r"\[backup\] the backup of plant 'cart_pole' leaves its level set"):
+        read_problem_file(write(tmp_path / "p.toml", wide))
+    wrong = KINDS["nonlinear, parameters"] | {"scenarios.parameters": {"pole_mass": [0.0, 1.0]}}
+    with pytest.raises(DomainError, match=r"\[scenarios\] parameters.pole_mass = .* reaches 0 kg"):
+        read_problem_file(write(tmp_path / "p.toml", wrong))
+
+
+@pytest.mark.parametrize("name", ["cart_pole", "double_integrator", "planar_quadrotor"])
+def test_files_that_ship_load_and_start_safe(name):
+    problem = scpo_ctrl.load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / f"{name}.toml"))
+    assert problem.metrics(problem.theta_initial).max() < 0

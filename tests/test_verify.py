@@ -238,6 +238,41 @@ def test_imitation_data_changed(copy_of):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("rho = ", "rho = 9", "leaves the bounds; the largest inside them is"),
+        ("rho = ", "rho = -", "leaves the bounds"),
+        ("rho = ", "# rho = ", "has no [backup] rho"),
+    ],
+)
+def test_a_simulated_level_changed(copy_of, old, new, said):
+    run = copy_of("nonlinear, parameters")
+    text = (run / "problem.toml").read_text()
+    assert text.count(old) == 1
+    (run / "problem.toml").write_text(text.replace(old, new))
+    rewrite(run, sign=True)
+    assert said in faults(run)
+    assert "digest" not in faults(run)
+
+
+def test_a_level_moved_inside_the_bounds_leaves_scenarios_outside_it(copy_of):
+    run = copy_of("nonlinear, parameters")
+    rho = tomllib.loads((run / "problem.toml").read_text())["backup"]["rho"]
+    text = (run / "problem.toml").read_text().replace(f"rho = {rho!r}", f"rho = {0.01 * rho!r}")
+    (run / "problem.toml").write_text(text)
+    rewrite(run, sign=True)
+    assert "not inside the level" in faults(run)
+
+
+def test_a_disturbance_that_varies_more_than_its_fixed_part_leaves(copy_of):
+    run = copy_of("disturbance in part fixed")
+    changed = load_arrays(run)["scenario_w"].copy()
+    changed[0, 0, 0], changed[0, 1, 0] = -0.001, 0.001  # within the half width, but a swing of all of it
+    rewrite(run, sign=True, scenario_w=changed)
+    assert "more than disturbance_fixed leaves" in faults(run)
+
+
+@pytest.mark.parametrize(
     ("kind", "name", "change", "said"),
     [
         ("mlp", "scenario_x0", np.array([0.0, 3.0]), "not inside the level"),

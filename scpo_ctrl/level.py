@@ -1,0 +1,180 @@
+"""The invariant level of a backup on a nonlinear plant: searched for by simulation, which is evidence and no proof."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.compiled import StackFunction, compile_functions
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.models import Plant
+from scpo_ctrl.validate import as_array
+
+Ranges = Mapping[str, Sequence[float]]
+
+_DIRECTIONS = 200  # random directions from the equilibrium, besides axes, diagonals and where bounds are touched
+_RADII = tuple(k / 10 for k in range(10, 0, -1))  # of the shells on which simulations start, relative to the boundary
+_MIXTURES = 4  # random points of the parameter ranges, besides corners and nominal values
+_CORNERS = 6  # parameters with a range up to which all corners are tried
+_STEPS = (20, 500)  # least and most steps of a simulation
+_DECAY = 0.01  # of V, nominal and linearised, that the number of steps is meant for
+_LEFT = 0.5  # fraction of the level below which every simulation must end
+_SHRINK, _SHRINKS, _HALVINGS = 0.7, 12, 6  # of the search
+
+
+def parameter_ranges(plant: Plant, parameters: Ranges | None) -> np.ndarray:
+    """Return the range of every plant parameter, the nominal value where none is given.
+
+    Parameters
+    ----------
+    plant : Plant
+    parameters : mapping of str to (low, high), optional
+        Ranges by label [p_units].
+
+    Returns
+    -------
+    numpy.ndarray, shape (np, 2)
+        Low and high of each parameter.
+
+    Raises
+    ------
+    DomainError, DimensionError
+        If a name is unknown, a range is swapped, or reaches values for which the plant means nothing.
+    """
+    ranges = np.repeat(plant.p_nominal[:, None], 2, axis=1)
+    for name, limits in (parameters or {}).items():
+        if name not in plant.p_labels:
+            known = ", ".join(plant.p_labels) or "none"
+            raise DomainError(f"unknown plant parameter {name!r}; plant {plant.name!r} has: {known}")
+        low, high = as_array(f"parameters.{name}", limits, (2,))
+        i = plant.p_labels.index(name)
+        if low > high:
+            raise DomainError(f"parameters.{name} = [{low:g}, {high:g}] is swapped; give [low, high]")
+        if low <= plant.p_above[i]:
+            raise DomainError(
+                f"parameters.{name} = [{low:g}, {high:g}] reaches {plant.p_above[i]:g} {plant.p_units[i]}; the plant "
+                f"means something only above it (nominal: {plant.p_nominal[i]:g})"
+            )
+        ranges[i] = low, high
+    return ranges
+
+
+class LevelSearch:
+    """Simulations of the backup's closed loop from all over a level set and the parameter ranges.
+
+    A level ρ passes if every simulation that starts in {V ≤ ρ} stays in it at every step and ends in {V ≤ ρ/2}. Below
+    the largest level inside all bounds, staying in it means that state and command keep their bounds. The simulations
+    start at the equilibrium and, on ten equally spaced shells, in fixed directions: along every axis and diagonal of
+    the ellipsoid, towards every bound, and 200 random ones; with the parameters at nominal, at every corner of their
+    ranges, and at four random points of them. They are the same in every call, and as long as the linearised loop takes
+    to let V fall to a hundredth. Finding nothing is evidence that the set is invariant; it is not a proof.
+
+    Parameters
+    ----------
+    plant : Plant
+        Discrete.
+    K : numpy.ndarray, shape (nu, nx)
+    P : numpy.ndarray, shape (nx, nx)
+        Symmetric positive definite.
+    towards : numpy.ndarray, shape (k, nx)
+        Normals of the bounds, in deviations from the equilibrium.
+    ranges : numpy.ndarray, shape (np, 2)
+        Of the plant parameters.
+    """
+
+    def __init__(self, plant: Plant, K: np.ndarray, P: np.ndarray, towards: np.ndarray, ranges: np.ndarray) -> None:
+        A, B = plant.linearise()
+        decay = float(np.max(np.abs(np.linalg.eigvals(A - B @ K))))
+        self.steps = int(np.clip(np.log(_DECAY) / (2 * np.log(min(decay, 1 - 1e-6))), *_STEPS))
+        self.shells = _shells(P, towards)
+        self.parameters = _points(plant, ranges)
+        (roll,) = compile_functions([_roll(plant, K, P, self.steps)])
+        self._roll = StackFunction(roll, [])
+
+    def passes(self, rho: float) -> bool:
+        """Whether no simulation from {V ≤ ρ} leaves it, or fails to contract.
+
+        Parameters
+        ----------
+        rho : float
+            The level.
+
+        Returns
+        -------
+        bool
+        """
+        starts = np.sqrt(rho) * self.shells
+        count = len(self.parameters)
+        stacked = np.hstack([np.repeat(starts, count, axis=0), np.tile(self.parameters, (len(starts), 1))])
+        with np.errstate(all="ignore"):  # a simulation may diverge
+            highest, last = self._roll(stacked)
+        return bool((highest <= rho * (1 + 1e-9)).all() and (last <= _LEFT * rho).all())
+
+    def largest(self, rho: float) -> float:
+        """Reduce a level until it passes: by three tenths at a time, then by bisection towards the last that failed.
+
+        Parameters
+        ----------
+        rho : float
+            The largest level inside all bounds.
+
+        Returns
+        -------
+        float
+            The first level found to pass; zero if none does.
+        """
+        if self.passes(rho):
+            return rho
+        for _ in range(_SHRINKS):
+            failed, rho = rho, _SHRINK * rho
+            if self.passes(rho):
+                break
+        else:
+            return 0.0
+        for _ in range(_HALVINGS):
+            middle = (rho + failed) / 2
+            rho, failed = (middle, failed) if self.passes(middle) else (rho, middle)
+        return rho
+
+
+def _roll(plant: Plant, K: np.ndarray, P: np.ndarray, steps: int) -> ca.Function:
+    """(z_0, p) -> (largest V over time, last V) of the backup's loop without saturation."""
+    z, p = ca.SX.sym("z", plant.nx), ca.SX.sym("p", plant.npar)
+    following = plant.function(ca.DM(plant.x_eq) + z, ca.DM(plant.u_eq) - ca.DM(K) @ z, p) - ca.DM(plant.x_eq)
+    step = ca.Function("step", [z, p], [following, following.T @ ca.DM(P) @ following])
+    start = ca.MX.sym("start", plant.nx + plant.npar)
+    _, V = step.mapaccum("roll", steps)(start[: plant.nx], ca.repmat(start[plant.nx :], 1, steps))
+    return ca.Function("backup_loop", [start], [ca.mmax(V), V[-1]])
+
+
+def _shells(P: np.ndarray, towards: np.ndarray) -> np.ndarray:
+    """Deviations on the shells of level one, and zero."""
+    nx = len(P)
+    C = np.linalg.cholesky(P)  # V(z) = |Cᵀz|²
+    axes = np.vstack([np.eye(nx), -np.eye(nx)])
+    rng = np.random.default_rng(0)
+    diagonals = np.array(list(itertools.product((-1.0, 1.0), repeat=nx))) if nx <= 8 else rng.normal(size=(256, nx))
+    touched = np.linalg.solve(C, towards.T).T
+    directions = np.vstack([axes, diagonals, touched[touched.any(axis=1)], rng.normal(size=(_DIRECTIONS, nx))])
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    boundary = np.linalg.solve(C.T, directions.T).T
+    return np.vstack([np.zeros((1, nx)), *(radius * boundary for radius in _RADII)])
+
+
+def _points(plant: Plant, ranges: np.ndarray) -> np.ndarray:
+    """Nominal parameters, corners of their ranges and a few points between, shape (count, np)."""
+    varied = np.flatnonzero(ranges[:, 0] < ranges[:, 1])
+    points = plant.p_nominal[None].copy()
+    if not varied.size:
+        return np.unique(np.vstack([points, ranges[:, 0]]), axis=0)
+    rng = np.random.default_rng(0)
+    if varied.size <= _CORNERS:
+        sides = np.array(list(itertools.product((0.0, 1.0), repeat=varied.size)))
+    else:
+        sides = rng.integers(0, 2, (2**_CORNERS, varied.size)).astype(float)
+    sides = np.vstack([sides, rng.uniform(size=(_MIXTURES, varied.size))])
+    mixed = np.tile(ranges[:, 0], (len(sides), 1))
+    mixed[:, varied] += sides * (ranges[varied, 1] - ranges[varied, 0])
+    inside = (points >= ranges[:, 0]) & (points <= ranges[:, 1])
+    return np.vstack([points, mixed]) if inside.all() else mixed
