@@ -9,14 +9,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from scpo_ctrl.attempt import Attempt, probe, project_step, sample, stationarity, try_step
 from scpo_ctrl.cone import Projection
 from scpo_ctrl.history import VERDICTS, Trial
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import Problem
-from scpo_ctrl.projection import project
-from scpo_ctrl.region import Region, directions, sample_region
 from scpo_ctrl.result import Result
-from scpo_ctrl.state import State, resume, start, try_step
+from scpo_ctrl.state import State, resume, start
 from scpo_ctrl.status import RunStatus, Verdict
 
 Monitor = Callable[[State], bool]
@@ -53,24 +52,13 @@ def adapt(
         If the safe start is unsafe.
     EvaluationError
         If the objective or a metric fails at a safe policy.
+    DomainError
+        If a method needs derivatives that the problem does not have.
     """
     options = options or AdaptOptions()
     state = resume(resume_from, options) if resume_from else start(problem, options)  # θ₀ is safe: (E1)
     while state.status is RunStatus.RUNNING and state.step < options.steps:
-        began = time.perf_counter()
-        gradient = problem.gradient(state.theta)
-        step = state.first_order.step(gradient)  # any first-order step of ℓ
-        region = sample(state, step)  # Ĝ, e: (E2), (E3)
-        for _ in range(options.tries):
-            projection = project_step(state, region, step)  # (E5)
-            trial, g_new = try_step(state, region, step, gradient, projection)  # verify: g(θ + Δ), L from (E4)
-            state.history.append(trial)
-            if trial.is_committed:
-                commit(state, trial, g_new, region, projection)  # θ ← θ + Δ
-                break
-            step = next_try(state, step, trial, gradient)
-        finish_step(state, trial)
-        state.seconds += time.perf_counter() - began
+        advance(state)
         if monitor and monitor(state) and state.status is RunStatus.RUNNING:
             state.status = RunStatus.INTERRUPTED
     if state.status is RunStatus.RUNNING:
@@ -78,99 +66,92 @@ def adapt(
     return state.result()
 
 
-def sample(state: State, step: np.ndarray) -> Region:
-    """Sample the local safe region around θ.
+def advance(state: State) -> None:
+    """Do one step.
 
     Parameters
     ----------
     state : State
-    step : numpy.ndarray, shape (d,)
-        The unconstrained step, kept among the directions.
-
-    Returns
-    -------
-    Region
+        Changed in place.
     """
-    D = directions(step, state.normals, state.options.directions, state.rng)
-    state.count_rollouts(step.size if D is None else len(D))
-    return sample_region(state.problem, state.theta, state.g, state.error, D, state.options)
+    began = time.perf_counter()
+    plan = state.method.plan(state.problem, state.theta, state.g)  # a step of ℓ, and the norm it is measured in
+    attempt = sample(state, plan)  # Ĝ, e: (E2), (E3)
+    state.stationarity = stationarity(state, attempt)  # of the projected gradient
+    probe(state, attempt)  # L along the step
+    for _ in range(state.options.tries if state.stationarity > state.options.tolerance else 0):
+        projection = project_step(state, attempt)  # (E5)
+        trial, g_new = try_step(state, attempt, projection)  # verify: g(θ + Δ), L from (E4)
+        state.history.append(trial)
+        if trial.is_committed:
+            commit(state, attempt, trial, g_new, projection)  # θ ← θ + Δ
+            break
+        next_try(state, attempt, trial, projection)
+    finish_step(state, attempt)
+    state.seconds += time.perf_counter() - began
 
 
-def project_step(state: State, region: Region, step: np.ndarray) -> Projection:
-    """Project a step onto the local safe region (E5), starting from the constraints active last.
-
-    Parameters
-    ----------
-    state : State
-    region : Region
-    step : numpy.ndarray, shape (d,)
-
-    Returns
-    -------
-    Projection
-    """
-    cone = region.cone(step, state.L)
-    projection = project(
-        cone.u, cone.c, cone.G, cone.e, cone.L, cone.r, solver=state.options.solver, guess=state.active
-    )
-    state.active = projection.active
-    return projection
-
-
-def commit(state: State, trial: Trial, g_new: np.ndarray, region: Region, projection: Projection) -> None:
+def commit(state: State, attempt: Attempt, trial: Trial, g_new: np.ndarray, projection: Projection) -> None:
     """Commit a tried step: its parameters, and what is known of them, become the current ones.
 
     Parameters
     ----------
     state : State
+    attempt : Attempt
     trial : Trial
     g_new : numpy.ndarray, shape (m,)
-        Metrics at the tried parameters, those that vary.
-    region : Region
+        Metrics at the tried parameters.
     projection : Projection
     """
+    fall = state.method.merit(state.objective, state.g) - state.method.merit(trial.objective, g_new)
+    state.method.committed(float(np.linalg.norm(projection.delta)), fall / trial.predicted)
     state.theta, state.objective, state.margin, state.g = trial.theta, trial.objective, trial.margin, g_new
-    if region.D is not None:
-        state.normals = region.G[projection.active] @ region.D
-    state.first_order.lengthen()
+    region = attempt.region
+    if len(region.D) < state.theta.size:  # gradients in parameter space, as far as the subspace knows them
+        state.normals = attempt.plan.scaling.to_scaled(
+            attempt.plan.scaling.to_scaled(region.G[projection.active] @ region.D)
+        )
+    state.stalled = -1  # finish_step counts this step
     if not trial.margin >= 0:  # certified mode only: the constants given were wrong
         state.status = RunStatus.SMOOTHNESS_TOO_SMALL
 
 
-def next_try(state: State, step: np.ndarray, trial: Trial, gradient: np.ndarray) -> np.ndarray:
-    """Return the step to project next after one that was not committed.
+def next_try(state: State, attempt: Attempt, trial: Trial, projection: Projection) -> None:
+    """Set up the next try after one that was not committed.
 
     Parameters
     ----------
     state : State
-    step : numpy.ndarray, shape (d,)
-        The one that was tried.
+    attempt : Attempt
+        Its step becomes the next one to project: the same after an unsafe try, since the region has shrunk, unless a
+        metric that the region leaves out was to blame; else a shorter one.
     trial : Trial
-    gradient : numpy.ndarray, shape (d,)
-
-    Returns
-    -------
-    numpy.ndarray, shape (d,)
-        The same one after an unsafe try, since the region has shrunk; else one along the gradient, whose projection is
-        a descent direction, and shorter where the objective did not fall as predicted.
+    projection : Projection
     """
-    if VERDICTS[trial.verdict] is Verdict.UNSAFE:
-        return step
-    if trial.predicted > 0:
-        state.first_order.shorten(trial.delta_norm)
-    return state.first_order.scaled(-gradient)
+    verdict = VERDICTS[trial.verdict]
+    if verdict is Verdict.UNSAFE:
+        if trial.worst not in attempt.region.rows:
+            attempt.z = attempt.z * (float(np.linalg.norm(projection.delta)) / 2 / float(np.linalg.norm(attempt.z)))
+        return
+    length = float(np.linalg.norm(projection.delta)) if trial.predicted > 0 else 0.0
+    attempt.z = state.method.shorten(attempt.plan, attempt.z, length)
 
 
-def finish_step(state: State, trial: Trial) -> None:
-    """Count the step, and stop where none was committed for long.
+def finish_step(state: State, attempt: Attempt) -> None:
+    """Count the step, keep what it showed of the smoothness constants, and stop where nothing more is to be had.
 
     Parameters
     ----------
     state : State
-    trial : Trial
-        The last one of the step.
+    attempt : Attempt
     """
+    state.L[attempt.region.rows] = np.maximum(attempt.L, state.options.decay * attempt.remembered)
     state.step += 1
-    state.stalled = 0 if trial.is_committed else state.stalled + 1
-    if state.stalled >= state.options.patience and state.status is RunStatus.RUNNING:
+    state.stalled += 1
+    state.method.finish(is_committed=state.stalled == 0)
+    if state.status is not RunStatus.RUNNING:
+        return
+    if state.stationarity <= state.options.tolerance:
         state.status = RunStatus.CONVERGED
+    elif state.stalled >= state.options.patience:
+        state.status = RunStatus.STALLED

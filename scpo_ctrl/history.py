@@ -21,7 +21,8 @@ class Trial:
     worst: int  # index of the metric with the least margin
     step_length: float  # of the step before projection
     delta_norm: float  # of the projected step
-    predicted: float  # fall of the objective that its gradient predicts
+    predicted: float  # fall of the merit (the objective, for "newton" with its barrier) that its model predicts
+    stationarity: float  # of the parameters before the step, relative to the objective; 0 satisfies the conditions
     smoothness_max: float  # largest L used
     smoothness_median: float  # median L used
     active: int  # constraints that held the projection back

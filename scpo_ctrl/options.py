@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.validate import as_count, as_scalar
 
 MODES = ("verified", "certified")
-METHODS = ("gradient", "momentum", "adam")
+METHODS = ("auto", "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
+CURVED = ("newton", "gauss_newton")  # methods that scale the basis by a curvature
+GRADIENTS = ("sampled", "exact")
 SOLVERS = ("DUAL", "CLARABEL", "ECOS")
 
 
@@ -21,7 +25,13 @@ class AdaptOptions:
     directions: int = 0  # p, sampled directions per step; 0 for a full basis, else 1…d
     mode: str = "verified"  # "verified": rollouts check each commit; "certified": the given smoothness does
     smoothness: float | None = None  # L of every metric, > 0; needed by "certified", the first guess in "verified"
-    method: str = "gradient"  # "gradient", "momentum" or "adam"
+    method: str = "auto"  # one of METHODS; "auto": "newton" where the problem has derivatives and d <= 300, else "gradient"
+    gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
+    preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
+    probes: int = 2  # evaluations along the step that measure L for it before it is tried, >= 0; none if certified
+    barrier: float = 1e-3  # of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0
+    barrier_min: float = 1e-6  # the same at the end, 0 < barrier_min <= barrier
+    tolerance: float = 1e-6  # stationarity at which a run has converged, relative to the objective, >= 0
     momentum: float = 0.9  # decay of the first moment of "momentum" and "adam", in [0, 1)
     second_momentum: float = 0.99  # decay of the second moment of "adam", in [0, 1)
     step_length: float = 10.0  # longest first-order step before projection, in radii, > 0
@@ -39,14 +49,33 @@ class AdaptOptions:
         for key in ("radius", "step_length"):
             put(self, key, as_scalar(key, getattr(self, key), above=0.0))
         put(self, "sampling_radius", as_scalar("sampling_radius", self.sampling_radius, above=0.0, at_most=self.radius))
+        put(self, "probes", as_count("probes", self.probes))
+        put(self, "barrier", as_scalar("barrier", self.barrier, above=0.0))
+        put(self, "barrier_min", as_scalar("barrier_min", self.barrier_min, above=0.0, at_most=self.barrier))
+        put(self, "tolerance", as_scalar("tolerance", self.tolerance, at_least=0.0))
         put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0))
         put(self, "growth", as_scalar("growth", self.growth, above=1.0))
         for key in ("decay", "momentum", "second_momentum"):
             put(self, key, as_scalar(key, getattr(self, key), at_least=0.0, at_most=1.0 - 1e-6))
-        for key, known in (("mode", MODES), ("method", METHODS), ("solver", SOLVERS)):
+        for key, known in (("mode", MODES), ("method", METHODS), ("solver", SOLVERS), ("gradients", GRADIENTS)):
             if getattr(self, key) not in known:
                 raise DomainError(f"{key} is {getattr(self, key)!r}, expected one of: {', '.join(known)}")
         if self.smoothness is not None:
             put(self, "smoothness", as_scalar("smoothness", self.smoothness, above=0.0))
         elif self.mode == "certified":
             raise DomainError("mode 'certified' needs smoothness, an upper bound of every metric's smoothness constant")
+        if self.mode == "certified" and self.method in CURVED:
+            raise DomainError(
+                f"mode 'certified' needs a norm that stays the same, and method {self.method!r} changes it; use 'gradient'"
+            )
+        if self.preconditioner is not None:
+            if self.method in CURVED:
+                raise DomainError(f"method {self.method!r} scales the basis itself; leave preconditioner out")
+            put(self, "preconditioner", _as_tuples(self.preconditioner))
+
+
+def _as_tuples(value: object) -> object:
+    """Return an array or nested lists as nested tuples, which compare and print as they are."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(_as_tuples(entry) for entry in value) if isinstance(value, (list, tuple)) else value

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import casadi as ca
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.backup import Backup
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.errors import DimensionError, EvaluationError
+from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
 from scpo_ctrl.metrics import MetricOptions, Metrics
 from scpo_ctrl.models import Plant
 from scpo_ctrl.objective import Imitation, Objective, Quadratic, UserObjective
@@ -18,6 +19,18 @@ from scpo_ctrl.policy import Policy
 from scpo_ctrl.rollout import Rollouts, Step
 from scpo_ctrl.scenario import Scenarios
 from scpo_ctrl.validate import as_array
+
+
+_NO_DERIVATIVES = "this problem has no derivatives of its metrics; use sampled gradients and a first-order method"
+_NUMBERS = 1 << 25  # sampled metrics kept at once
+
+
+@dataclass(frozen=True)
+class Block:
+    """A part of the metric vector that is sampled at once."""
+
+    metrics: slice
+    scenarios: slice | None  # the same part of the scenarios; None for all
 
 
 class Problem(ABC):
@@ -70,6 +83,108 @@ class Problem(ABC):
         numpy.ndarray, shape (K, m)
         """
         return self._metrics(thetas)
+
+    def blocks(self, columns: int) -> list[Block]:
+        """Return parts of the metric vector of which `columns` copies fit into memory at once.
+
+        Parameters
+        ----------
+        columns : int
+            How many θ are sampled.
+
+        Returns
+        -------
+        list of Block
+            Together all metrics, in their order.
+        """
+        return [Block(slice(0, self.varies.size), None)]
+
+    def differences(
+        self, thetas: np.ndarray, g: np.ndarray, sigma: float, block: Block
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (sample - g) / σ for a part of the metrics (E2), and the squared norms of its columns.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+            θ + σ d_j.
+        g : numpy.ndarray, shape (m,)
+            All metrics at θ.
+        sigma : float
+            Sampling radius σ.
+        block : Block
+
+        Returns
+        -------
+        differences : numpy.ndarray, shape (K, block)
+        squares : numpy.ndarray, shape (block,)
+        """
+        rows = (self.sample(thetas)[:, block.metrics] - g[block.metrics]) / sigma
+        return rows, np.einsum("ki,ki->i", rows, rows)
+
+    @property
+    def has_derivatives(self) -> bool:
+        """Whether `jacobian` and `lagrangian_gradients` exist: a model that can be differentiated."""
+        return False
+
+    def jacobian(self, theta: np.ndarray, D: np.ndarray | None, block: Block) -> np.ndarray:
+        """Return exact derivatives of a part of the metrics along directions: (E2) for σ → 0, its error e = 0.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        D : numpy.ndarray, shape (p, d), or None
+            Directions; the full basis if None.
+        block : Block
+
+        Returns
+        -------
+        numpy.ndarray, shape (p, block)
+
+        Raises
+        ------
+        DomainError
+            If the problem has no derivatives.
+        """
+        raise DomainError(_NO_DERIVATIVES)
+
+    def lagrangian_gradients(self, thetas: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+        """Return gradients of ℓ + Σ λ_i g_i.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+        multipliers : numpy.ndarray, shape (m,)
+            λ, >= 0.
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, d)
+
+        Raises
+        ------
+        DomainError
+            If the problem has no derivatives.
+        """
+        raise DomainError(_NO_DERIVATIVES)
+
+    def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
+        """Return the Gauss-Newton matrix of the objective, 2 JᵀJ for a sum of squares with Jacobian J.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (d, d)
+
+        Raises
+        ------
+        DomainError
+            If the objective is not known to be a sum of squares.
+        """
+        raise DomainError("the objective is not known to be a sum of squares; use another method than 'gauss_newton'")
 
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Objective and metrics of one θ; overridden where both come from the same rollouts."""
@@ -207,6 +322,7 @@ class ControlProblem(Problem):
         quadratic = objective if isinstance(objective, Quadratic) else None
         self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, quadratic, simulator=simulator)
         self.rollouts_per_theta = scenarios.count
+        self.has_simulator = simulator is not None
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
     @property
@@ -252,6 +368,99 @@ class ControlProblem(Problem):
         numpy.ndarray, shape (K, m)
         """
         return self.rollouts.sample(thetas)
+
+    def blocks(self, columns: int) -> list[Block]:
+        """Return parts of the scenarios; see `Problem.blocks`.
+
+        Parameters
+        ----------
+        columns : int
+            How many θ are sampled.
+
+        Returns
+        -------
+        list of Block
+        """
+        rows, S = len(self.scenario_metrics.rows), self.scenarios.count
+        size = max(1, _NUMBERS // max(1, columns * rows))
+        parts = [slice(start, min(start + size, S)) for start in range(0, S, size)]
+        return [Block(slice(part.start * rows, part.stop * rows), part) for part in parts]
+
+    def differences(
+        self, thetas: np.ndarray, g: np.ndarray, sigma: float, block: Block
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return sampled gradients of a part of the metrics; see `Problem.differences`.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+        g : numpy.ndarray, shape (m,)
+        sigma : float
+        block : Block
+
+        Returns
+        -------
+        differences : numpy.ndarray, shape (K, block)
+        squares : numpy.ndarray, shape (block,)
+        """
+        return self.rollouts.differences(thetas, g[block.metrics], sigma, block.scenarios)
+
+    @property
+    def has_derivatives(self) -> bool:
+        """Whether plant and objective can be differentiated: no black box among them."""
+        return not self.has_simulator and not isinstance(self._objective, UserObjective)
+
+    def jacobian(self, theta: np.ndarray, D: np.ndarray | None, block: Block) -> np.ndarray:
+        """Return exact derivatives of a part of the metrics, differences for a black box; see `Problem.jacobian`.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        D : numpy.ndarray, shape (p, d), or None
+        block : Block
+
+        Returns
+        -------
+        numpy.ndarray, shape (p, block)
+        """
+        return self.rollouts.jacobian(theta, D, block.scenarios)
+
+    def lagrangian_gradients(self, thetas: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
+        """Return gradients of ℓ + Σ λ_i g_i; see `Problem.lagrangian_gradients`.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+        multipliers : numpy.ndarray, shape (m,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, d)
+
+        Raises
+        ------
+        DomainError
+            If plant or objective are a black box.
+        """
+        if not self.has_derivatives:
+            raise DomainError(_NO_DERIVATIVES)
+        gradients = self.rollouts.lagrangian_gradients(thetas, multipliers)
+        return gradients + self._imitation[1](thetas)[1] if self._imitation is not None else gradients
+
+    def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
+        """Return the Gauss-Newton matrix of a quadratic objective; see `Problem.gauss_newton`.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (d, d)
+        """
+        if isinstance(self._objective, Quadratic):
+            return self.rollouts.gauss_newton(theta)[2]
+        return super().gauss_newton(theta)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
         return self.rollouts.evaluate(thetas)[0]

@@ -8,39 +8,40 @@ from scpo_ctrl.cone import Cone, product
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import Problem
+from scpo_ctrl.scaling import Scaling
 
 _PROBES = 8  # directions of the first estimate of the smoothness constants
-_PROBE_RADIUS = 0.3  # in radii
+_PROBE_RADIUS = 0.1  # in radii
 SMALLEST_SMOOTHNESS = 1e-9
 
 
 @dataclass(frozen=True)
 class Region:
-    """What the samples around θ say about the metrics that vary; a step is Dᵀα."""
+    """What the samples around θ say about the metrics that a step within reach can make active; a step is Dᵀα."""
 
-    D: np.ndarray | None  # (p, d) orthonormal rows; None for the full basis
-    c: np.ndarray  # (m,) metrics at θ plus their error, at most 0
-    G: np.ndarray  # (m, p) sampled gradients (E2)
-    sampling_radius: float  # σ
-    error: np.ndarray  # (m,) ε of each metric
-    radius: float  # r
+    D: np.ndarray  # (p, d) directions, orthonormal in the norm of the scaling
+    rows: np.ndarray  # (k,) indices of the metrics kept
+    c: np.ndarray  # (k,) metrics at θ plus their error, at most 0
+    G: np.ndarray  # (k, p) sampled gradients (E2)
+    sampling_radius: float  # σ; 0 for exact gradients
+    error: np.ndarray  # (k,) ε of each metric
+    radius: float  # no step is longer
 
-    def cone(self, step: np.ndarray, L: np.ndarray) -> Cone:
+    def cone(self, z: np.ndarray, L: np.ndarray) -> Cone:
         """Return the projection problem (E5) of a step.
 
         Parameters
         ----------
-        step : numpy.ndarray, shape (d,)
-        L : numpy.ndarray, shape (m,)
+        z : numpy.ndarray, shape (p,)
+            The step, in the coordinates of D.
+        L : numpy.ndarray, shape (k,)
             Smoothness constants.
 
         Returns
         -------
         Cone
         """
-        p, sigma = self.G.shape[1], self.sampling_radius
-        e = np.sqrt(p) * (L * sigma / 2 + 2 * self.error / sigma)  # (E3) with finite arithmetic
-        return Cone(step if self.D is None else self.D @ step, self.c, self.G, e, L, self.radius)
+        return Cone(z, self.c, self.G, _error(L, self.error, self.sampling_radius, self.G.shape[1]), L, self.radius)
 
     def step(self, alpha: np.ndarray) -> np.ndarray:
         """Return the step Dᵀα in parameter space.
@@ -53,7 +54,7 @@ class Region:
         -------
         numpy.ndarray, shape (d,)
         """
-        return alpha if self.D is None else alpha @ self.D
+        return alpha @ self.D
 
     def shown_smoothness(self, alpha: np.ndarray, g_new: np.ndarray) -> np.ndarray:
         """Return the smallest L with which (E4) would have held for a tried step.
@@ -62,39 +63,72 @@ class Region:
         ----------
         alpha : numpy.ndarray, shape (p,)
             Not zero.
-        g_new : numpy.ndarray, shape (m,)
-            Metrics after the step.
+        g_new : numpy.ndarray, shape (k,)
+            The metrics kept, after the step.
 
         Returns
         -------
-        numpy.ndarray, shape (m,)
+        numpy.ndarray, shape (k,)
             Zero where the linear part alone held; infinite where the metric is not finite.
         """
-        norm, p = float(np.linalg.norm(alpha)), self.G.shape[1]
-        noise = 2 * self.error * (1 + np.sqrt(p) * norm / self.sampling_radius)
+        norm, p, sigma = float(np.linalg.norm(alpha)), self.G.shape[1], self.sampling_radius
+        noise = 2 * self.error * (1 + (np.sqrt(p) * norm / sigma if sigma > 0 else 0.0))
         with np.errstate(invalid="ignore"):
             excess = g_new - self.c - product(self.G, alpha) - noise
-        shown = 2 * excess / (norm**2 + np.sqrt(p) * self.sampling_radius * norm)
+        shown = 2 * excess / (norm**2 + np.sqrt(p) * sigma * norm)
         return np.where(np.isnan(shown), np.inf, np.maximum(shown, 0.0))
 
 
+def _error(L: np.ndarray, error: np.ndarray, sigma: float, p: int) -> np.ndarray:
+    """Return e of (E3) with finite arithmetic; zero for exact gradients."""
+    return np.sqrt(p) * (L * sigma / 2 + 2 * error / sigma) if sigma > 0 else np.zeros_like(L)
+
+
+def metric_error(g: np.ndarray, options: AdaptOptions) -> np.ndarray:
+    """Return ε, how far metrics may be from their values.
+
+    Parameters
+    ----------
+    g : numpy.ndarray, shape (m,)
+        Metrics.
+    options : AdaptOptions
+        Its `metric_error` is relative to max(1, |g|).
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+    """
+    return options.metric_error * np.maximum(1.0, np.abs(g))
+
+
 def sample_region(
-    problem: Problem, theta: np.ndarray, g: np.ndarray, error: np.ndarray, D: np.ndarray | None, options: AdaptOptions
+    problem: Problem,
+    theta: np.ndarray,
+    g: np.ndarray,
+    L: np.ndarray,
+    D: np.ndarray,
+    reach: float,
+    options: AdaptOptions,
 ) -> Region:
-    """Sample the metrics around θ (E2).
+    """Sample the metrics around θ (E2), part by part, and keep those that a step within reach can make active.
+
+    A metric with c + (‖Ĝ‖ + e) ρ + (L/2) ρ² ≤ 0 at the reach ρ cannot be active: docs/method.md, so its
+    gradient is dropped as soon as its norm is known. Memory holds one part of the samples and the gradients kept.
 
     Parameters
     ----------
     problem : Problem
     theta : numpy.ndarray, shape (d,)
     g : numpy.ndarray, shape (m,)
-        Metrics at θ, those that vary.
-    error : numpy.ndarray, shape (m,)
-        ε of each metric.
-    D : numpy.ndarray, shape (p, d), or None
-        Orthonormal directions; None for the full basis.
+        Metrics at θ.
+    L : numpy.ndarray, shape (m,)
+        Smoothness constants in the norm of the directions.
+    D : numpy.ndarray, shape (p, d)
+        Directions.
+    reach : float
+        No step will be longer, > 0.
     options : AdaptOptions
-        Radii.
+        Sampling radius, source of the gradients and error of the metrics.
 
     Returns
     -------
@@ -105,22 +139,39 @@ def sample_region(
     EvaluationError
         If a sampled metric is not finite.
     """
-    sigma = options.sampling_radius
-    samples = problem.sample(theta + sigma * (np.eye(theta.size) if D is None else D))[:, problem.varies]
-    if not np.isfinite(samples).all():
-        raise EvaluationError(
-            f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
-        )
-    return Region(D, np.minimum(g + error, 0.0), (samples - g).T / sigma, sigma, error, options.radius)
+    exact = options.gradients == "exact"
+    sigma = 0.0 if exact else options.sampling_radius
+    thetas = theta + sigma * D
+    rows, gradients = [], []
+    for block in problem.blocks(len(D)):
+        part = block.metrics
+        if exact:
+            samples = problem.jacobian(theta, D, block)
+            squares = np.einsum("ki,ki->i", samples, samples)
+        else:
+            samples, squares = problem.differences(thetas, g, sigma, block)
+        if not np.isfinite(squares[problem.varies[part]]).all():
+            raise EvaluationError(
+                f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
+            )
+        error = metric_error(g[part], options)
+        c = np.minimum(g[part] + error, 0.0)
+        slopes = np.sqrt(squares) + _error(L[part], error, sigma, len(D))
+        kept = np.flatnonzero(problem.varies[part] & (c + slopes * reach + L[part] / 2 * reach**2 > 0))
+        rows.append(part.start + kept)
+        gradients.append(np.ascontiguousarray(samples[:, kept].T))
+    which = np.concatenate(rows)
+    error = metric_error(g[which], options)
+    return Region(D, which, np.minimum(g[which] + error, 0.0), np.concatenate(gradients), sigma, error, reach)
 
 
-def directions(step: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray | None:
+def directions(z: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray | None:
     """Return orthonormal directions: the step first, then recent constraint normals, random ones for the rest.
 
     Parameters
     ----------
-    step : numpy.ndarray, shape (d,)
-        The unconstrained step; its direction is never lost.
+    z : numpy.ndarray, shape (d,)
+        The unconstrained step, in scaled coordinates as all of these; its direction is never lost.
     normals : numpy.ndarray, shape (k, d)
         Gradients of the constraints that were active last.
     count : int
@@ -132,17 +183,22 @@ def directions(step: np.ndarray, normals: np.ndarray, count: int, rng: np.random
     numpy.ndarray, shape (p, d), or None
         None for the full basis.
     """
-    d = step.size
+    d = z.size
     if count == 0 or count >= d:
         return None
     kept = normals[: max(count // 2 - 1, 0)]
     rest = rng.normal(size=(count - 1 - len(kept), d))
-    basis, _ = np.linalg.qr(np.vstack([step, kept, rest]).T)
+    basis, _ = np.linalg.qr(np.vstack([z, kept, rest]).T)
     return np.asarray(basis.T)
 
 
 def first_smoothness(
-    problem: Problem, theta: np.ndarray, g: np.ndarray, options: AdaptOptions, rng: np.random.Generator
+    problem: Problem,
+    theta: np.ndarray,
+    g: np.ndarray,
+    scaling: Scaling,
+    options: AdaptOptions,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, int]:
     """Estimate smoothness constants from second differences along random directions.
 
@@ -151,7 +207,9 @@ def first_smoothness(
     problem : Problem
     theta : numpy.ndarray, shape (d,)
     g : numpy.ndarray, shape (m,)
-        Metrics at θ, those that vary.
+        Metrics at θ.
+    scaling : Scaling
+        Whose norm the constants are for.
     options : AdaptOptions
         A given `smoothness` is taken as it is.
     rng : numpy.random.Generator
@@ -166,9 +224,12 @@ def first_smoothness(
         return np.full(g.size, options.smoothness), 0
     h = _PROBE_RADIUS * options.radius
     probes = rng.normal(size=(_PROBES, theta.size))
-    probes *= h / np.linalg.norm(probes, axis=1, keepdims=True)
-    ahead, behind = np.split(problem.sample(np.vstack([theta + probes, theta - probes]))[:, problem.varies], 2)
-    with np.errstate(invalid="ignore"):
-        curvature = np.abs(ahead - 2 * g + behind) / h**2
-    curvature[~np.isfinite(curvature)] = 0.0  # a probe that diverged says nothing; the loop will learn it
-    return np.maximum(options.growth * curvature.max(axis=0), SMALLEST_SMOOTHNESS), 2 * _PROBES
+    probes = scaling.to_theta(h * probes / np.linalg.norm(probes, axis=1, keepdims=True))
+    thetas, L = np.vstack([theta + probes, theta - probes]), np.empty(g.size)
+    for block in problem.blocks(len(thetas)):
+        with np.errstate(invalid="ignore"):
+            slopes, _ = problem.differences(thetas, g, 1.0, block)
+            curvature = np.abs(slopes[:_PROBES] + slopes[_PROBES:]) / h**2
+        curvature[~np.isfinite(curvature)] = 0.0  # a probe that diverged says nothing; the loop will learn it
+        L[block.metrics] = np.maximum(options.growth * curvature.max(axis=0), SMALLEST_SMOOTHNESS)
+    return L, 2 * _PROBES

@@ -27,6 +27,7 @@ class Result:
     steps: int  # first-order steps done
     rollouts: int
     seconds: float  # wall time, of all sessions
+    stationarity: float  # of the last step's start, relative to the objective: 0 where no step can lower it
     state: dict[str, np.ndarray]  # what `resume` goes on from
 
     @property
@@ -83,6 +84,7 @@ class Result:
             "worst_margin": self.worst_margin(),
             "objective_initial": self.objective_initial,
             "objective_final": self.objective_final,
+            "stationarity": self.stationarity if np.isfinite(self.stationarity) else None,
             "theta_dim": self.theta.size,
             "metrics": int(self.problem.varies.size),
             "rollouts": self.rollouts,

@@ -1,19 +1,21 @@
-"""The state of an adaptation run between steps, and its first-order, trial and bookkeeping parts."""
+"""The state of an adaptation run between steps: started, saved and resumed."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from scpo_ctrl.cone import Projection
-from scpo_ctrl.errors import DimensionError, EvaluationError, RecordError, UnsafeStartError
-from scpo_ctrl.history import PROJECTION_STATUSES, VERDICTS, History, Trial
-from scpo_ctrl.options import AdaptOptions
+from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
+from scpo_ctrl.history import History
+from scpo_ctrl.newton import Newton
+from scpo_ctrl.options import CURVED, AdaptOptions
 from scpo_ctrl.problem import Problem
-from scpo_ctrl.region import Region, first_smoothness
 from scpo_ctrl.result import Result, margin_of
-from scpo_ctrl.status import RunStatus, Verdict
-from scpo_ctrl.steps import FirstOrder
+from scpo_ctrl.status import RunStatus
+from scpo_ctrl.steps import FirstOrder, Method
+
+_MOST_NEWTON = 300  # parameters up to which "auto" takes Newton's method: its linear algebra grows with their cube
 
 
 @dataclass
@@ -25,18 +27,18 @@ class State:
     theta: np.ndarray  # (d,) committed parameters
     objective: float  # ℓ(θ)
     margin: float  # -max_i g_i(θ)
-    g: np.ndarray  # (m,) metrics at θ, those that vary
-    error: np.ndarray  # (m,) ε of each metric
-    L: np.ndarray  # (m,) smoothness constants
-    first_order: FirstOrder
+    g: np.ndarray  # (m,) metrics at θ
+    L: np.ndarray  # (m,) smoothness constants; empty before the first step, whose norm they are for
+    method: Method
     rng: np.random.Generator
     history: History
     objective_initial: float
     margin_initial: float
-    active: np.ndarray  # indices of the constraints active last
+    active: np.ndarray  # indices of the metrics active last
     normals: np.ndarray  # (k, d) their gradients, for directions
     status: RunStatus = RunStatus.RUNNING
-    step: int = 0  # first-order steps done
+    stationarity: float = np.inf  # of θ, relative to the objective
+    step: int = 0  # steps done
     stalled: int = 0  # steps since the last commit
     rollouts: int = 0
     seconds: float = 0.0
@@ -71,6 +73,7 @@ class State:
             steps=self.step,
             rollouts=self.rollouts,
             seconds=self.seconds,
+            stationarity=self.stationarity,
             state=self._saved(),
         )
 
@@ -81,17 +84,44 @@ class State:
             "L": self.L.copy(),
             "active": self.active,
             "normals": self.normals,
-            "first": self.first_order.first,
-            "second": self.first_order.second,
-            "length": np.array(self.first_order.length),
-            "count": np.array(self.first_order.count),
             "stalled": np.array(self.stalled),
+            "stationarity": np.array(self.stationarity),
             "rng": np.array([str(word) for word in words]),
-        }
+        } | {f"method_{name}": value for name, value in self.method.saved().items()}
+
+
+def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
+    """Return the options with "auto" replaced by the method that the problem allows.
+
+    Parameters
+    ----------
+    problem : Problem
+    options : AdaptOptions
+
+    Returns
+    -------
+    AdaptOptions
+
+    Raises
+    ------
+    DomainError
+        If a method or exact gradients are asked for that need derivatives which the problem does not have.
+    """
+    if options.method == "auto":
+        free = options.mode == "verified" and options.preconditioner is None and options.directions == 0
+        newton = problem.has_derivatives and problem.theta_dim <= _MOST_NEWTON and free
+        options = dataclasses.replace(options, method="newton" if newton else "gradient")
+    if not problem.has_derivatives and (options.method == "newton" or options.gradients == "exact"):
+        what = "method 'newton'" if options.method == "newton" else "gradients 'exact'"
+        raise DomainError(
+            f"{what} needs a problem with derivatives; a black-box simulator or an objective of the user's has none, "
+            "use method 'gradient' and gradients 'sampled'"
+        )
+    return options
 
 
 def start(problem: Problem, options: AdaptOptions) -> State:
-    """Evaluate the safe start and estimate the first smoothness constants.
+    """Evaluate the safe start.
 
     Parameters
     ----------
@@ -108,33 +138,32 @@ def start(problem: Problem, options: AdaptOptions) -> State:
         If a metric is positive, or not a number, at θ₀.
     EvaluationError
         If the objective is not finite at θ₀.
+    DomainError
+        If a method or a preconditioner does not suit the problem.
     """
-    rng = np.random.default_rng(options.seed)
-    theta = problem.theta_initial.copy()
+    options, theta = resolved(problem, options), problem.theta_initial.copy()
     objective, metrics = problem.evaluate(theta)
     _check_safe(problem, metrics)
     if not np.isfinite(objective):
         raise EvaluationError(f"the objective is {objective} at the safe start; check the objective")
-    g = metrics[problem.varies]
-    L, evaluations = first_smoothness(problem, theta, g, options, rng)
+    method = Newton.start(options, objective) if options.method in CURVED else FirstOrder.start(options, theta.size)
     state = State(
         problem=problem,
         options=options,
         theta=theta,
         objective=objective,
         margin=margin_of(metrics),
-        g=g,
-        error=options.metric_error * np.maximum(1.0, np.abs(g)),
-        L=L,
-        first_order=FirstOrder.start(options, theta.size),
-        rng=rng,
+        g=metrics,
+        L=np.zeros(0),
+        method=method,
+        rng=np.random.default_rng(options.seed),
         history=History(theta.size),
         objective_initial=objective,
         margin_initial=margin_of(metrics),
         active=np.zeros(0, dtype=np.int64),
         normals=np.zeros((0, theta.size)),
     )
-    state.count_rollouts(1 + evaluations)
+    state.count_rollouts(1)
     return state
 
 
@@ -160,15 +189,14 @@ def resume(result: Result, options: AdaptOptions) -> State:
     problem, saved = result.problem, result.state
     fresh = start(problem, options)
     try:
-        if fresh.L.shape != saved["L"].shape or fresh.theta.shape != saved["first"].shape:
+        if saved["L"].shape not in ((0,), fresh.g.shape) or saved["normals"].shape[1:] != fresh.theta.shape:
             raise DimensionError("its arrays have other sizes")
         fresh.theta = result.theta.copy()
-        fresh.objective, metrics = problem.evaluate(fresh.theta)
-        fresh.g, fresh.margin = metrics[problem.varies], margin_of(metrics)
+        fresh.objective, fresh.g = problem.evaluate(fresh.theta)
+        fresh.margin = margin_of(fresh.g)
         fresh.L, fresh.active, fresh.normals = saved["L"].copy(), saved["active"], saved["normals"]
-        order = fresh.first_order
-        order.first, order.second = saved["first"], saved["second"]
-        order.length, order.count = float(saved["length"]), int(saved["count"])
+        prefix = "method_"
+        fresh.method.restore({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
         state, inc, has, word = (int(text) for text in saved["rng"])
         fresh.rng.bit_generator.state = {
             "bit_generator": "PCG64",
@@ -176,102 +204,14 @@ def resume(result: Result, options: AdaptOptions) -> State:
             "has_uint32": has,
             "uinteger": word,
         }
-        fresh.stalled = int(saved["stalled"])
+        fresh.stalled, fresh.stationarity = int(saved["stalled"]), float(saved["stationarity"])
     except (KeyError, ValueError, TypeError) as error:
         raise RecordError(f"the saved state does not fit the problem: {error}; start anew without --resume") from error
     fresh.history = History(fresh.theta.size, result.history.rows)
     fresh.step, fresh.rollouts, fresh.seconds = result.steps, result.rollouts, result.seconds
-    if result.status in (RunStatus.CONVERGED, RunStatus.SMOOTHNESS_TOO_SMALL):
+    if result.status in (RunStatus.CONVERGED, RunStatus.STALLED, RunStatus.SMOOTHNESS_TOO_SMALL):
         fresh.status = result.status
     return fresh
-
-
-def try_step(
-    state: State, region: Region, step: np.ndarray, gradient: np.ndarray, projection: Projection
-) -> tuple[Trial, np.ndarray]:
-    """Evaluate a projected step, learn the smoothness constants from it, and judge it.
-
-    Parameters
-    ----------
-    state : State
-        Its smoothness constants are updated.
-    region : Region
-    step : numpy.ndarray, shape (d,)
-        Before projection.
-    gradient : numpy.ndarray, shape (d,)
-        Of the objective.
-    projection : Projection
-        Of the step.
-
-    Returns
-    -------
-    trial : Trial
-        The row for the history.
-    g_new : numpy.ndarray, shape (m,)
-        Metrics at the tried parameters, those that vary.
-    """
-    delta = region.step(projection.delta)
-    theta = state.theta + delta
-    predicted = -float(gradient @ delta)
-    norm = float(np.linalg.norm(delta))
-    used = state.L
-    if norm == 0:
-        objective, margin, worst, g_new, verdict = state.objective, state.margin, -1, state.g, Verdict.NO_STEP
-        shown = np.zeros_like(used)  # a region without a step asks for smaller constants
-    else:
-        objective, metrics = state.problem.evaluate(theta)
-        state.count_rollouts(1)
-        worst, margin = int(np.argmax(metrics)) if metrics.size else -1, margin_of(metrics)
-        g_new = metrics[state.problem.varies]
-        unsafe = ~(g_new <= _allowed(state))
-        verdict = _judge(state, objective, g_new, bool(unsafe.any()), predicted)
-        shown = region.shown_smoothness(projection.delta, g_new)
-        shown[unsafe] = np.maximum(shown[unsafe], used[unsafe])  # rounding may hide why: shorten the step all the same
-    state.L = _learn(state, shown, verdict)
-    trial = Trial(
-        step=state.step,
-        verdict=VERDICTS.index(verdict),
-        objective=objective,
-        margin=margin,
-        worst=worst,
-        step_length=float(np.linalg.norm(step)),
-        delta_norm=norm,
-        predicted=predicted,
-        smoothness_max=float(np.max(used, initial=0.0)),
-        smoothness_median=float(np.median(used)) if used.size else 0.0,
-        active=len(projection.active),
-        projection_status=PROJECTION_STATUSES.index(projection.status),
-        projection_iterations=projection.iterations,
-        rollouts=state.rollouts,
-        theta=theta,
-    )
-    return trial, g_new
-
-
-def _allowed(state: State) -> np.ndarray:
-    """Return what a metric may become: -ε, or where it is if that is closer to zero already."""
-    return np.minimum(0.0, np.maximum(-state.error, state.g))
-
-
-def _judge(state: State, objective: float, g_new: np.ndarray, unsafe: bool, predicted: float) -> Verdict:
-    """Safe on every scenario, then lower in the objective. In certified mode, safety follows from (E4)."""
-    if not (np.isfinite(objective) and np.isfinite(g_new).all()):
-        return Verdict.NOT_FINITE
-    if state.options.mode == "verified" and unsafe:
-        return Verdict.UNSAFE
-    return (
-        Verdict.COMMITTED if objective <= state.objective - 1e-4 * predicted and predicted > 0 else Verdict.NO_DECREASE
-    )
-
-
-def _learn(state: State, shown: np.ndarray, verdict: Verdict) -> np.ndarray:
-    """L grows to a multiple of what a step showed, and shrinks slowly where the bound held with room."""
-    options = state.options
-    if options.mode == "certified":
-        return state.L
-    finite = np.where(np.isinf(shown), 10 * state.L, shown)  # a metric that diverged: smaller steps
-    grown = options.growth * finite
-    return np.maximum(state.L if verdict is Verdict.UNSAFE else np.maximum(options.decay * state.L, 1e-9), grown)
 
 
 def _check_safe(problem: Problem, metrics: np.ndarray) -> None:

@@ -28,7 +28,11 @@ class RunStatus(Enum):
     RUNNING = "The run has not ended; `--resume` goes on from its last complete state."
     INTERRUPTED = "The run was interrupted; `--resume` goes on from its last complete state."
     FINISHED = "All steps were done; more steps may improve the policy further."
-    CONVERGED = "No safe step of useful length lowers the objective any more."
+    CONVERGED = "The projected step predicts no useful fall of the objective any more: see the stationarity."
+    STALLED = (
+        "No step was committed for long, though the stationarity says that the objective could fall: lower radius or "
+        "sampling_radius, or try another method."
+    )
     SMOOTHNESS_TOO_SMALL = (
         "A committed policy left its certified bound: the smoothness constants given are too small; enlarge them."
     )

@@ -1,0 +1,222 @@
+"""One step under way: its region, its probes, its tries, and what they teach about the smoothness constants."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo_ctrl.cone import Projection, product
+from scpo_ctrl.history import PROJECTION_STATUSES, VERDICTS, Trial
+from scpo_ctrl.projection import project
+from scpo_ctrl.region import SMALLEST_SMOOTHNESS, Region, directions, first_smoothness, metric_error, sample_region
+from scpo_ctrl.result import margin_of
+from scpo_ctrl.state import State
+from scpo_ctrl.status import Verdict
+from scpo_ctrl.steps import Plan
+
+_OPTIMISM = 0.3  # factor on remembered smoothness constants for the first probe
+_MEMORY = 1e-4  # what of them stays beside what a probe shows
+_SUFFICIENT = 1e-4  # part of the predicted fall of the merit that a commit must reach
+
+
+@dataclass
+class Attempt:
+    """A planned step on its way through probes and tries."""
+
+    plan: Plan
+    region: Region
+    z: np.ndarray  # (p,) the step to be projected, in the coordinates of the region
+    L: np.ndarray  # (k,) smoothness constants of the metrics kept
+    remembered: np.ndarray  # (k,) the same before the step
+
+
+def sample(state: State, plan: Plan) -> Attempt:
+    """Sample the local safe region around θ, along directions that hold the step: (E2), (E3).
+
+    Parameters
+    ----------
+    state : State
+    plan : Plan
+
+    Returns
+    -------
+    Attempt
+    """
+    options = state.options
+    state.count_rollouts(plan.evaluations)
+    if not state.L.size:
+        state.L, evaluations = first_smoothness(
+            state.problem, state.theta, state.g, plan.scaling, options, state.rng
+        )
+        state.count_rollouts(evaluations)
+    normals = plan.scaling.to_theta(state.normals)  # gradients are scaled by S, steps by its inverse
+    Q = directions(plan.z, normals, options.directions, state.rng)
+    D = plan.scaling.basis(Q)
+    region = sample_region(state.problem, state.theta, state.g, state.L, D, plan.reach, options)
+    state.count_rollouts(len(D))
+    kept = state.L[region.rows]
+    return Attempt(plan, region, plan.z if Q is None else Q @ plan.z, kept, kept)
+
+
+def stationarity(state: State, attempt: Attempt) -> float:
+    """Return the fall of the objective that its model predicts for the best step, relative to the objective.
+
+    The step is the scaled gradient, projected onto the linearised constraints: (E5) with e = L = 0, the first-order
+    criticality measure of constrained optimisation. It is zero exactly at a point that satisfies the first-order
+    conditions of (E1). Steps are compared on the radius: the model is concave along the reach.
+
+    Parameters
+    ----------
+    state : State
+    attempt : Attempt
+
+    Returns
+    -------
+    float
+    """
+    plan, region = attempt.plan, attempt.region
+    gradient = region.D @ plan.objective_gradient
+    norm = float(np.linalg.norm(gradient))
+    if norm == 0:
+        return 0.0
+    zeros = np.zeros(region.c.size)
+    longer = norm if plan.curvature else region.radius
+    guess = np.flatnonzero(np.isin(region.rows, state.active))
+    steepest = -gradient * (longer / norm)
+    answer = project(steepest, region.c, region.G, zeros, zeros, region.radius, solver=state.options.solver, guess=guess)
+    fall = -float(gradient @ answer.delta) - plan.curvature / 2 * float(answer.delta @ answer.delta)
+    scale = max(abs(state.objective), abs(state.objective_initial), np.finfo(float).tiny)
+    return max(fall, 0.0) * state.options.radius / region.radius / scale
+
+
+def probe(state: State, attempt: Attempt) -> None:
+    """Measure the smoothness constants along the step itself, so that (E4) is as tight as it can be for this step.
+
+    Each probe evaluates the metrics at the step that the present constants allow, as one more sample on the model, and
+    takes from it the curvature of every metric in that direction.
+
+    Parameters
+    ----------
+    state : State
+    attempt : Attempt
+        Its constants are replaced.
+    """
+    options, region = state.options, attempt.region
+    if options.mode == "certified" or not (options.probes and region.rows.size):
+        return
+    attempt.L = _OPTIMISM * attempt.remembered
+    for _ in range(options.probes):
+        alpha = project_step(state, attempt).delta
+        norm = float(np.linalg.norm(alpha))
+        if norm == 0:
+            return
+        reached = state.problem.metrics(state.theta + region.step(alpha))[region.rows]
+        state.count_rollouts(1)
+        with np.errstate(invalid="ignore"):
+            curvature = 2 * (reached - region.c - product(region.G, alpha)) / norm**2
+        curvature = np.where(np.isfinite(curvature), np.maximum(curvature, 0.0), attempt.remembered)
+        attempt.L = options.growth * curvature + _MEMORY * attempt.remembered
+
+
+def project_step(state: State, attempt: Attempt) -> Projection:
+    """Project the step onto the local safe region (E5), starting from the constraints active last.
+
+    Parameters
+    ----------
+    state : State
+    attempt : Attempt
+
+    Returns
+    -------
+    Projection
+    """
+    region = attempt.region
+    cone = region.cone(attempt.z, attempt.L)
+    guess = np.flatnonzero(np.isin(region.rows, state.active))
+    projection = project(cone.u, cone.c, cone.G, cone.e, cone.L, cone.r, solver=state.options.solver, guess=guess)
+    state.active = region.rows[projection.active]
+    return projection
+
+
+def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Trial, np.ndarray]:
+    """Evaluate a projected step, learn the smoothness constants from it, and judge it.
+
+    Parameters
+    ----------
+    state : State
+    attempt : Attempt
+        Its constants are updated.
+    projection : Projection
+        Of its step.
+
+    Returns
+    -------
+    trial : Trial
+        The row for the history.
+    g_new : numpy.ndarray, shape (m,)
+        Metrics at the tried parameters.
+    """
+    plan, region, used = attempt.plan, attempt.region, attempt.L
+    delta, length = region.step(projection.delta), float(np.linalg.norm(projection.delta))
+    predicted = plan.predicted(delta, length)
+    if length == 0:
+        objective, g_new, verdict = state.objective, state.g, Verdict.NO_STEP
+        attempt.L = np.maximum(state.options.decay * used, SMALLEST_SMOOTHNESS)  # it asks for smaller constants
+    else:
+        objective, g_new = state.problem.evaluate(state.theta + delta)
+        state.count_rollouts(1)
+        unsafe = ~(g_new <= _allowed(state))
+        verdict = _judge(state, objective, g_new, bool(unsafe.any()), predicted)
+        _learn(state, attempt, projection.delta, g_new, unsafe)
+    trial = Trial(
+        step=state.step,
+        verdict=VERDICTS.index(verdict),
+        objective=objective,
+        margin=margin_of(g_new),
+        worst=int(np.argmax(g_new)) if g_new.size and length > 0 else -1,
+        step_length=float(np.linalg.norm(attempt.z)),
+        delta_norm=float(np.linalg.norm(delta)),
+        predicted=predicted,
+        stationarity=state.stationarity,
+        smoothness_max=float(np.max(used, initial=0.0)),
+        smoothness_median=float(np.median(used)) if used.size else 0.0,
+        active=len(projection.active),
+        projection_status=PROJECTION_STATUSES.index(projection.status),
+        projection_iterations=projection.iterations,
+        rollouts=state.rollouts,
+        theta=state.theta + delta,
+    )
+    return trial, g_new
+
+
+def _allowed(state: State) -> np.ndarray:
+    """Return what a metric may become: -ε, or where it is if that is closer to zero already."""
+    return np.minimum(0.0, np.maximum(-metric_error(state.g, state.options), state.g))
+
+
+def _judge(state: State, objective: float, g_new: np.ndarray, unsafe: bool, predicted: float) -> Verdict:
+    """Safe on every scenario, then lower in the merit. In certified mode, safety follows from (E4)."""
+    if not (np.isfinite(objective) and np.isfinite(g_new).all()):
+        return Verdict.NOT_FINITE
+    if state.options.mode == "verified" and unsafe:
+        return Verdict.UNSAFE
+    fall = state.method.merit(state.objective, state.g) - state.method.merit(objective, g_new)
+    lower = predicted > 0 and fall >= _SUFFICIENT * predicted and objective <= state.objective_initial
+    return Verdict.COMMITTED if lower else Verdict.NO_DECREASE
+
+
+def _learn(state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray, unsafe: np.ndarray) -> None:
+    """L grows to a multiple of what a step showed, and shrinks slowly where the bound held with room.
+
+    A metric that was screened out and still became unsafe gets the L that would have kept it, for the next sample.
+    """
+    options, region, used = state.options, attempt.region, attempt.L
+    if options.mode == "certified":
+        return
+    failed = unsafe[region.rows]
+    shown = region.shown_smoothness(alpha, g_new[region.rows])
+    shown = np.where(np.isinf(shown), 10 * used, shown)  # a metric that diverged: smaller steps
+    least = used if unsafe.any() else np.maximum(options.decay * used, SMALLEST_SMOOTHNESS)
+    attempt.L = np.maximum(least, options.growth * np.where(failed, np.maximum(shown, used), shown))
+    missed = unsafe.copy()
+    missed[region.rows] = False
+    state.L[missed] = np.maximum(options.growth * state.L[missed], -4 * state.g[missed] / region.radius**2)
