@@ -105,7 +105,7 @@ def in_fresh_process(point: Point, steps: int) -> Measured:
 
 
 def draw(results: dict[str, list[tuple[float, Measured]]], path: Path) -> None:
-    """Draw time and memory against each quantity, on logarithmic axes, with lines of linear growth."""
+    """Draw time and memory against each quantity, on logarithmic axes, with linear growth from first to last."""
     powers = FuncFormatter(lambda value, _: power_of_ten(round(np.log10(value))))
     with style():
         figure = Figure(figsize=(9.6, 4.6), layout="constrained")
@@ -115,8 +115,8 @@ def draw(results: dict[str, list[tuple[float, Measured]]], path: Path) -> None:
             for ax, key in zip(column, ("seconds", "megabytes"), strict=True):
                 values = np.array([getattr(measured, key) for _, measured in points])
                 ax.loglog(sizes, values, color=AFTER, marker="o", markersize=4)
-                linear = values[-1] * sizes / sizes[-1]
-                ax.loglog(sizes, np.maximum(linear, values.min()), color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
+                linear = np.interp(sizes, sizes[[0, -1]], values[[0, -1]])
+                ax.loglog(sizes, linear, color=INK, linewidth=0.8, linestyle=(0, (2, 2)))
                 for axis in (ax.xaxis, ax.yaxis):
                     axis.set_major_locator(LogLocator(numticks=7))
                     axis.set_major_formatter(powers)
