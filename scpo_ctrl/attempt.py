@@ -15,6 +15,7 @@ from scpo_ctrl.steps import Plan
 
 _OPTIMISM = 0.3  # factor on remembered smoothness constants for the first probe
 _MEMORY = 1e-4  # what of them stays beside what a probe shows
+_LONG, _SHORTEST_FIT = 0.9, 0.1  # parts of a probe's length: below the one it is shortened, never below the other
 _SUFFICIENT = 1e-4  # part of the predicted fall of the merit that a commit must reach
 
 
@@ -109,12 +110,27 @@ def probe(state: State, attempt: Attempt) -> None:
         norm = float(np.linalg.norm(alpha))
         if norm == 0:
             return
-        reached = state.problem.metrics(state.theta + region.step(alpha))[region.rows]
+        objective, g = state.problem.evaluate(state.theta + region.step(alpha))
         state.count_rollouts(1)
+        _fit_length(state, attempt, alpha, objective, g)
+        reached = g[region.rows]
         with np.errstate(invalid="ignore"):
             curvature = 2 * (reached - region.c - product(region.G, alpha)) / norm**2
         curvature = np.where(np.isfinite(curvature), np.maximum(curvature, 0.0), attempt.remembered)
         attempt.L = options.growth * curvature + _MEMORY * attempt.remembered
+
+
+def _fit_length(state: State, attempt: Attempt, alpha: np.ndarray, objective: float, g: np.ndarray) -> None:
+    """Shorten the step of a curved model to the least merit of the parabola through a probe that went too far."""
+    plan = attempt.plan
+    if not plan.curvature:
+        return
+    slope = -float(plan.merit_gradient @ attempt.region.step(alpha))
+    fall = state.method.merit(state.objective, state.g) - state.method.merit(objective, g)
+    if np.isfinite(fall) and slope > 0 and 2 * (slope - fall) > slope / _LONG:
+        best = max(slope / (2 * (slope - fall)), _SHORTEST_FIT)
+        attempt.z = best * alpha
+        state.method.fitted(best)
 
 
 def project_step(state: State, attempt: Attempt) -> Projection:

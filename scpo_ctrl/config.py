@@ -22,6 +22,7 @@ from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.policy import Policy
 from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.scenario import Scenarios, scenarios
+from scpo_ctrl.state import resolved
 from scpo_ctrl.validate import as_array
 
 Table = dict[str, Any]
@@ -119,6 +120,7 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
         options = dataclasses.replace(options, solver="CLARABEL")
     with located(f"{path}: "):
         problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
+    options = _within(path, "adapt", lambda: resolved(problem, options))
     tables["backup"].setdefault("allow_uncontrollable", False)
     tables["policy"] |= {"init": policy.init, "scale": list(policy.scale)} if policy.hidden else {}
     tables["metrics"], tables["adapt"] = _filled(metrics), _filled(options)

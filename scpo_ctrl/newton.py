@@ -18,7 +18,8 @@ _STEP = 1e-6  # of the differences of gradients
 _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
 _DAMPING, _LEAST_DAMPING = 4e-4, 4e-6  # relative to the objective
-_CENTRED = 1.2  # a Newton step that promises less than this times the barrier lets the barrier fall
+_CENTRED = 0.1  # a Newton step that promises less than this times the barrier lets the barrier fall
+_FADING = 0.7  # promises of earlier steps fade by this, so that a single short one does not count
 _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and at least this times the radius
 
 
@@ -88,7 +89,7 @@ class Newton:
         scaling = Scaling.from_curvature(H, self.damping * self.size)
         z = -scaling.to_theta(gradient)
         norm = float(np.linalg.norm(z))
-        self.decrement = norm**2 / 2
+        self.decrement = max(norm**2 / 2, _FADING * self.decrement) if np.isfinite(self.decrement) else norm**2 / 2
         z = z * min(1.0, self.reach / norm) if norm > 0 else z
         return Plan(scaling, z, objective_gradient, gradient, 1.0, self.reach, evaluations)
 
@@ -107,6 +108,16 @@ class Newton:
         if not (g <= 0).all():
             return np.inf
         return objective - self._weight(g) * float(np.log(np.maximum(-g, _SLACK)).sum())
+
+    def fitted(self, part: float) -> None:
+        """Damp the next steps more where the model was far too long.
+
+        Parameters
+        ----------
+        part : float
+        """
+        if part < 0.3:
+            self.damping *= 2
 
     def committed(self, length: float, ratio: float) -> None:
         """Adapt reach and damping.
@@ -145,7 +156,7 @@ class Newton:
         ----------
         is_committed : bool
         """
-        if not is_committed or self.decrement < _CENTRED * self.barrier * self.size:
+        if self.decrement < _CENTRED * self.barrier * self.size:
             self.barrier = max(self.barrier / 2, self.options.barrier_min)
 
     def saved(self) -> dict[str, np.ndarray]:

@@ -319,6 +319,7 @@ def load_state(path: Path, file: ProblemFile) -> Result:
             steps=int(arrays[_STATE + "step"]),
             rollouts=int(arrays[_STATE + "rollouts"]),
             seconds=float(load_summary(path)["seconds"]),
+            stationarity=float(arrays[_STATE + "stationarity"]),
             state={key.removeprefix(_STATE): value for key, value in arrays.items() if key.startswith(_STATE)},
         )
     except RecordError:

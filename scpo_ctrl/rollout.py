@@ -185,9 +185,16 @@ class Rollouts:
         ------
         DomainError
             If the plant is a black box: gradients by differences are too rough to be differentiated again.
+        DimensionError
+            If a shape does not fit.
         """
+        multipliers = np.asarray(multipliers, dtype=float)
+        if multipliers.shape != (self.batch.count * self._rows,):
+            raise DimensionError(
+                f"multipliers have shape {multipliers.shape}, expected ({self.batch.count * self._rows},)"
+            )
         return self._engine.lagrangian_gradients(
-            self.batch, _stack(thetas), np.asarray(multipliers, dtype=float), saturated=self._saturated
+            self.batch, self._stack(thetas), multipliers, saturated=self._saturated
         )
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None = None, scenarios: slice | None = None) -> np.ndarray:

@@ -51,6 +51,9 @@ class Method(Protocol):
     def merit(self, objective: float, g: np.ndarray) -> float:
         """Return what a commit must lower."""
 
+    def fitted(self, part: float) -> None:
+        """Learn from a step whose model was too long: the part of it that lowers the merit most."""
+
     def committed(self, length: float, ratio: float) -> None:
         """Learn from a commit: its scaled length, and actual against predicted fall of the merit."""
 
@@ -145,6 +148,14 @@ class FirstOrder:
         float
         """
         return objective
+
+    def fitted(self, part: float) -> None:
+        """Do nothing: linear models have no length.
+
+        Parameters
+        ----------
+        part : float
+        """
 
     def committed(self, length: float, ratio: float) -> None:
         """Let the length recover.
