@@ -122,7 +122,7 @@ def test_small_levels_fail_where_the_plant_settles_outside_them():
 def test_nothing_is_left_where_the_ranges_are_too_wide():
     plant = cart_pole()
     weights = ([1.0, 1.0, 100.0, 10.0], [0.1])
-    assert lqr(plant, *weights, parameters={"half_length": [0.45, 0.55]}).rho > 0
+    assert lqr(plant, np.ones(4), np.ones(1), parameters={"half_length": [0.49, 0.51]}).rho > 0
     with pytest.raises(BackupError, match="at any level; narrow the ranges"):
         lqr(plant, *weights, parameters={"cart_mass": [0.01, 100.0], "half_length": [0.01, 5.0]})
     with pytest.raises(BackupError, match="at any level"):
@@ -136,6 +136,12 @@ def test_a_level_that_is_given_is_simulated_too():
     assert lqr(plant, [1.0], [1.0], parameters=ranges, rho=found.rho).rho == found.rho
     with pytest.raises(BackupError, match="at the level rho = "):
         lqr(plant, [1.0], [1.0], parameters=ranges, rho=1.2 * found.rho)
+
+
+def test_a_direction_in_which_the_linearised_loop_grows_is_found():
+    plant, ranges = cart_pole(), parameter_ranges(cart_pole(), POLE)
+    backup = lqr(plant, [0.1, 0.1, 50.0, 1.0], [0.01])  # with the masses at a corner, V grows by 0.4 % in one direction
+    assert not LevelSearch(plant, backup.K, backup.P, np.eye(4), ranges).passes(1e-3 * backup.rho)
 
 
 def test_ranges_of_parameters():

@@ -1,0 +1,46 @@
+"""R4 and R5 as they ship, a few steps of each: safe, verified from the files, resumed to the same bits, reported."""
+
+from __future__ import annotations
+
+import importlib.resources
+import shutil
+import tomllib
+
+import numpy as np
+import pytest
+from run_folders import same_arrays
+
+from scpo_ctrl import load_result
+
+DATA = importlib.resources.files("scpo_ctrl") / "data"
+
+
+@pytest.mark.parametrize("name", ["cart_pole", "planar_quadrotor"])
+def test_adapts_and_verifies(tmp_path, run, name):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    path = tmp_path / f"{name}.toml"
+    shutil.copy(str(DATA / f"{name}.toml"), path)
+    assert run("adapt", path, "--out", whole, "--steps", 3).status == 0
+    result = load_result(whole)
+    problem = result.problem
+    assert result.is_safe() and len(result.committed) > 1
+    assert result.objective_final < 0.9 * result.objective_initial
+    assert problem.backup.evidence == "simulated"
+    assert np.ptp(problem.scenarios.p, axis=0)[:2].all()
+    outcome = run("verify", whole)
+    assert (outcome.status, outcome.err) == (0, "")
+
+    report = (whole / "report.html").read_text(encoding="utf-8")
+    assert "backup level ρ, simulated" in report and "which is no proof" in report
+    recorded = tomllib.loads((whole / "problem.toml").read_text(encoding="utf-8"))["backup"]["rho"]
+    assert recorded == problem.backup.rho
+
+    assert run("adapt", path, "--out", parts, "--steps", 1).status == 0
+    assert run("adapt", path, "--out", parts, "--steps", 3, "--resume").status == 0
+    same_arrays(whole, parts)
+
+
+def test_the_zoo_is_listed(run):
+    out = run("plants").out
+    for words in ("cart_pole: states position [m]", "planar_quadrotor: states position [m]", "thrust 1 [N]", "Barto"):
+        assert words in out
