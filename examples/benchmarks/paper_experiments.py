@@ -35,7 +35,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Parse the arguments."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=SEEDS, help="0 to N - 1 are run (default: %(default)s)")
-    parser.add_argument("--budget", type=int, help="rollouts of a run (default: 120000 for r1, 500000 for r2)")
+    parser.add_argument("--budget", type=int, help="rollouts of a run (default: 60000 for r1, 250000 for r2)")
     parser.add_argument("--problem", choices=[*EXPERIMENTS, "both"], default="both")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="NAME")
     parser.add_argument("--out", type=Path, default=OUT, help="for figures and runs (default: %(default)s)")

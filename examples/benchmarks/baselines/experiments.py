@@ -72,7 +72,7 @@ def build_r2(seed: int) -> tuple[Problem, Errors]:
 EXPERIMENTS = {
     "r1": Experiment(
         title="R1, regression with harmful supervision",
-        budget=120_000,
+        budget=60_000,
         build=build_r1,
         halves=("clean half", "sabotaged half"),
         objective="training loss, squared error",
@@ -80,7 +80,7 @@ EXPERIMENTS = {
     ),
     "r2": Experiment(
         title="R2, malicious expert",
-        budget=500_000,
+        budget=250_000,
         build=build_r2,
         halves=("good half", "malicious half"),
         objective="imitation error [(m/s²)²]",
