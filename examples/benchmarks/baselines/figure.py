@@ -42,8 +42,8 @@ def draw(experiment: Experiment, runs: Runs) -> Figure:
     matplotlib.figure.Figure
     """
     with style():
-        figure = Figure(figsize=(11.0, 5.2), layout="constrained")
-        curves, shares = figure.subplots(1, 2, width_ratios=[2.3, 1])
+        figure = Figure(figsize=(12.0, 5.0), layout="constrained")
+        curves, shares = figure.subplots(1, 2, width_ratios=[2.1, 1])
         draw_curves(curves, experiment, runs)
         draw_shares(shares, runs)
         seeds = len(next(iter(runs.values())))
@@ -76,6 +76,8 @@ def deployed_at(track: Track, rollouts: np.ndarray) -> np.ndarray:
 def draw_curves(ax: Axes, experiment: Experiment, runs: Runs) -> None:
     """Draw the objective of the deployed policy; crosses where it violates a metric in some seed.
 
+    The axis spans what methods reach that keep safe by design; a name at its lower edge stands for a curve below.
+
     Parameters
     ----------
     ax : matplotlib.axes.Axes
@@ -91,41 +93,43 @@ def draw_curves(ax: Axes, experiment: Experiment, runs: Runs) -> None:
         unsafe = np.any([track.unsafe[index] for track, index in zip(tracks, at, strict=True)], axis=0)
         middle, colour, ours = np.median(values, axis=0), COLOURS[name], name == "scpo"
         dashes = "-" if never_violated(some) else (0, (4, 2))
+        width, order = (2.8, 5) if ours else (1.5, 3)
         ax.fill_between(grid / 1e3, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.13, linewidth=0)
-        ax.plot(
-            grid / 1e3, middle, color=colour, linewidth=2.8 if ours else 1.5, linestyle=dashes, zorder=5 if ours else 3
-        )
-        marked = np.flatnonzero(unsafe)
-        marked = marked[marked % (POINTS // _CROSSES) == 0]
+        ax.plot(grid / 1e3, middle, color=colour, linewidth=width, linestyle=dashes, zorder=order)
+        marked = _spaced(np.flatnonzero(unsafe))
         ax.plot(grid[marked] / 1e3, middle[marked], "x", color=LIMIT, markersize=6, markeredgewidth=1.6, zorder=6)
         ends[name] = float(middle[-1])
-    ax.set_yscale("log")
-    lowest = min(run.track.objective.min() for some in runs.values() for run in some)
-    ax.set_ylim(0.85 * lowest, 1.15 * max(some[0].track.objective[0] for some in runs.values()))
     ax.set_xlim(0, experiment.budget / 1e3)
-    ticks = nice_ticks(*ax.get_ylim())
-    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    ax.minorticks_off()
+    ax.set_ylim(*span(runs))
     ax.set(xlabel=f"{experiment.rollouts} [thousand]", ylabel=experiment.objective)
-    ax.set_title("objective of the deployed policy")
+    ax.set_title("objective of the deployed policy; × it violates a metric")
     label_ends(ax, ends)
 
 
-def nice_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers for a logarithmic axis.
+def span(runs: Runs) -> tuple[float, float]:
+    """Return the limits of the objective's axis: from just below the best safe method to just above the safe start.
 
     Parameters
     ----------
-    low, high : float
-        Its limits, > 0.
+    runs : mapping
 
     Returns
     -------
-    list of float
+    low, high : float
     """
-    steps = (1, 2, 5) if high / low > 5 else (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    return [step * 10.0**decade for decade in decades for step in steps if low <= step * 10.0**decade <= high]
+    shown = [name for name in runs if METHODS[name].safe] or list(runs)
+    low = min(float(run.track.objective.min()) for name in shown for run in runs[name])
+    high = max(float(run.track.objective[0]) for some in runs.values() for run in some)
+    return low - 0.08 * (high - low), high + 0.08 * (high - low)
+
+
+def _spaced(indices: np.ndarray) -> np.ndarray:
+    """Keep a few of the points of a curve, the first one among them, so that crosses do not touch."""
+    kept: list[int] = []
+    for index in indices:
+        if not kept or index - kept[-1] >= POINTS // _CROSSES:
+            kept.append(int(index))
+    return np.array(kept, dtype=int)
 
 
 def label_ends(ax: Axes, ends: dict[str, float]) -> None:
@@ -134,32 +138,30 @@ def label_ends(ax: Axes, ends: dict[str, float]) -> None:
     Parameters
     ----------
     ax : matplotlib.axes.Axes
-        With a logarithmic vertical axis.
     ends : dict
         Last value of each curve.
     """
-    low, high = np.log(ax.get_ylim())
+    low, high = ax.get_ylim()
     names = sorted(ends, key=lambda name: ends[name])
-    wanted = np.array([(np.log(ends[name]) - low) / (high - low) for name in names])
-    places = apart(wanted, _GAP)
-    for name, place, height in zip(names, places, wanted, strict=True):
-        colour = COLOURS[name]
+    wanted = np.clip([(ends[name] - low) / (high - low) for name in names], 0.0, 1.0)
+    for name, place, height in zip(names, apart(wanted, _GAP), wanted, strict=True):
+        outside = "" if low <= ends[name] <= high else f", at {ends[name]:.2g}"
         ax.annotate(
-            METHODS[name].label,
+            METHODS[name].label + outside,
             xy=(1.0, height),
-            xytext=(1.045, place),
+            xytext=(1.05, place),
             xycoords="axes fraction",
             textcoords="axes fraction",
             va="center",
-            color=colour,
+            color=COLOURS[name],
             fontweight="bold" if name == "scpo" else "normal",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "color": COLOURS[name], "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
             annotation_clip=False,
         )
 
 
 def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
-    """Return places at least a gap apart, in the same order, as near to the wanted ones as a few sweeps bring them.
+    """Return places between 0 and 1, at least a gap apart and in the same order, near the wanted ones.
 
     Parameters
     ----------
@@ -177,6 +179,7 @@ def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
         push = np.where(short > 0, short / 2, 0.0)
         places[1:] += push
         places[:-1] -= push
+        places[0], places[-1] = max(places[0], 0.0), min(places[-1], 1.0)
     return places
 
 
@@ -191,14 +194,16 @@ def draw_shares(ax: Axes, runs: Runs) -> None:
     for row, some in enumerate(runs.values()):
         share = 100 * float(np.median([run.track.violations / run.track.worst.size for run in some]))
         ax.barh(row, share, height=0.62, color=LIMIT, edgecolor="none")
-        ax.text(max(share, 0) + 1.5, row, in_words(some), va="center", color=INK, fontsize=8)
+        inside = share > 50
+        colour, side = ("white", "right") if inside else (INK, "left")
+        ax.text(share + (-1.5 if inside else 1.5), row, in_words(some), va="center", ha=side, color=colour, fontsize=8)
     ax.set_yticks(range(len(runs)), [METHODS[name].label for name in runs])
     for tick, name in zip(ax.get_yticklabels(), runs, strict=True):
         tick.set_color(COLOURS[name])
         tick.set_fontweight("bold" if name == "scpo" else "normal")
     ax.invert_yaxis()
     ax.set(xlim=(0, 100), xlabel="violating, of deployed policies [%]")
-    ax.set_title("violations in training (×)")
+    ax.set_title("policies that violate, all seeds")
     ax.grid(visible=False, axis="y")
     ax.tick_params(axis="y", length=0)
 
@@ -214,7 +219,8 @@ def in_words(some: Sequence[Run]) -> str:
     -------
     str
     """
-    violations = sum(run.track.violations for run in some)
+    violations, deployed = (sum(run.track.violations for run in some), sum(run.track.worst.size for run in some))
     if violations == 0:
-        return "none"
-    return f"{violations}, worst {max(run.track.worst_violation for run in some):.2g}"
+        return f"none of {deployed}"
+    worst = max(run.track.worst_violation for run in some)
+    return f"{violations} of {deployed}, worst {format(worst, '.0f' if worst >= 100 else '.2g')}"
