@@ -76,7 +76,7 @@ def deployed_at(track: Track, rollouts: np.ndarray) -> np.ndarray:
 def draw_curves(ax: Axes, experiment: Experiment, runs: Runs) -> None:
     """Draw the objective of the deployed policy; crosses where it violates a metric in some seed.
 
-    The axis spans what methods reach that keep safe by design; a name at its lower edge stands for a curve below.
+    The axis spans what methods reach that keep safe by design; an arrow beside a name says that its curve ends below.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def _spaced(indices: np.ndarray) -> np.ndarray:
 
 
 def label_ends(ax: Axes, ends: dict[str, float]) -> None:
-    """Write each method's name beside the end of its curve, moved apart where they would overlap.
+    """Write each method's name and last value beside the end of its curve, moved apart where they would overlap.
 
     Parameters
     ----------
@@ -145,9 +145,17 @@ def label_ends(ax: Axes, ends: dict[str, float]) -> None:
     names = sorted(ends, key=lambda name: ends[name])
     wanted = np.clip([(ends[name] - low) / (high - low) for name in names], 0.0, 1.0)
     for name, place, height in zip(names, apart(wanted, _GAP), wanted, strict=True):
-        outside = "" if low <= ends[name] <= high else f", at {ends[name]:.2g}"
+        outside = "" if ends[name] >= low else " ↓"
+        line = {
+            "arrowstyle": "-",
+            "relpos": (0, 0.5),
+            "color": COLOURS[name],
+            "linewidth": 0.7,
+            "shrinkA": 2,
+            "shrinkB": 0,
+        }
         ax.annotate(
-            METHODS[name].label + outside,
+            f"{METHODS[name].label}  {ends[name]:.3f}{outside}",
             xy=(1.0, height),
             xytext=(1.05, place),
             xycoords="axes fraction",
@@ -155,7 +163,7 @@ def label_ends(ax: Axes, ends: dict[str, float]) -> None:
             va="center",
             color=COLOURS[name],
             fontweight="bold" if name == "scpo" else "normal",
-            arrowprops={"arrowstyle": "-", "color": COLOURS[name], "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
+            arrowprops=line,
             annotation_clip=False,
         )
 
