@@ -96,7 +96,7 @@ def primal_dual(oracle: Oracle, *, rate: float, dual_rate: float) -> Iterator[np
     numpy.ndarray, shape (d,)
     """
     theta, adam = oracle.problem.theta_initial, Adam(rate, oracle.problem.theta_dim)
-    multipliers = 0.0
+    multipliers = np.zeros(1)  # the size of g, once it is known
     while True:
         g = oracle.smooth_metrics(theta)
         multipliers = np.maximum(multipliers + dual_rate * g, 0.0)
