@@ -83,14 +83,15 @@ def safe_start(seed: int = 0) -> np.ndarray:
     return np.concatenate([*layers[:-1], np.zeros_like(layers[-1])])
 
 
-def make_problem(data: Data) -> FunctionProblem:
+def make_problem(data: Data, seed: int = 0) -> FunctionProblem:
     """Minimise the mean squared error on all targets, subject to one metric for each bound and grid point."""
-    theta = ca.MX.sym("theta", safe_start().size)
+    start = safe_start(seed)
+    theta = ca.MX.sym("theta", start.size)
     loss = ca.sumsqr(network(theta, data.x) - ca.DM(data.y).T) / data.x.size
     f = network(theta, GRID).T
     bounds = ca.vertcat(f - UPPER, LOWER - f)  # g(θ) ≤ 0 is safe
     labels = [f"f({x:.1f}) <= {UPPER:g}" for x in GRID] + [f"f({x:.1f}) >= {LOWER:g}" for x in GRID]
-    return FunctionProblem.from_casadi(theta, loss, bounds, safe_start(), labels=tuple(labels))
+    return FunctionProblem.from_casadi(theta, loss, bounds, start, labels=tuple(labels))
 
 
 # --- Adaptation ------------------------------------------------------------------------------------------------------

@@ -54,12 +54,12 @@ def make_expert(base: ControlProblem, x: np.ndarray) -> np.ndarray:
     return np.where(x[..., :1] < 0, -u, u)
 
 
-def make_problem() -> tuple[ControlProblem, Imitation]:
-    """Return the problem and the expert's data."""
+def make_problem(seed: int = 0) -> tuple[ControlProblem, Imitation]:
+    """Return the problem and the expert's data; the seed is that of the data and of the initial weights."""
     base = load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
-    x = scenarios(base.plant, base.backup, horizon=1, count=SAMPLES, level=LEVEL, seed=0).x0
+    x = scenarios(base.plant, base.backup, horizon=1, count=SAMPLES, level=LEVEL, seed=seed).x0
     data = Imitation(x, make_expert(base, x))
-    return ControlProblem(base.policy, base.scenarios, data, MetricOptions(contraction=0.3)), data
+    return ControlProblem(base.policy, base.scenarios, data, MetricOptions(contraction=0.3), seed=seed), data
 
 
 # --- Adaptation ------------------------------------------------------------------------------------------------------
