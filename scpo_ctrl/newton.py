@@ -19,6 +19,7 @@ _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
 _DAMPING, _LEAST_DAMPING = 4e-4, 4e-6  # relative to the objective
 _CENTRED = 0.1  # a Newton step that promises less than this times the barrier lets the barrier fall
+_NEGLIGIBLE = 1e-5  # part of the largest share in the barrier's curvature below which a metric is left out
 _FADING = 0.7  # promises of earlier steps fade by this, so that a single short one does not count
 _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and at least this times the radius
 
@@ -82,7 +83,7 @@ class Newton:
             H, evaluations = (H + H.T) / 2, 2 * d + 1
         for block in problem.blocks(d):
             J, part = problem.jacobian(theta, None, block), block.metrics
-            H = H + (J * (multipliers[part] / slack[part])) @ J.T
+            H = H + _gram(J, multipliers[part] / slack[part])
             if self.options.method == "gauss_newton":
                 slope = slope + J @ multipliers[part]
         gradient = objective_gradient + slope if self.options.method == "gauss_newton" else slope
@@ -181,3 +182,11 @@ class Newton:
     def _weight(self, g: np.ndarray) -> float:
         """Weight μ of each metric in the barrier."""
         return self.barrier * self.size * min(1.0, _FEW / max(1, g.size))
+
+
+def _gram(J: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return Σ w_i ∇g_i∇g_iᵀ over the columns ∇g_i of J (d, m) that matter: few metrics are near their bounds."""
+    sizes = weights * np.einsum("ki,ki->i", J, J)
+    near = np.flatnonzero(sizes > _NEGLIGIBLE * sizes.max(initial=0.0))
+    roots = J[:, near] * np.sqrt(weights[near])
+    return np.asarray(roots @ roots.T)
