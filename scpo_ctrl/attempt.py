@@ -45,9 +45,7 @@ def sample(state: State, plan: Plan) -> Attempt:
     options = state.options
     state.count_rollouts(plan.evaluations)
     if not state.L.size:
-        state.L, evaluations = first_smoothness(
-            state.problem, state.theta, state.g, plan.scaling, options, state.rng
-        )
+        state.L, evaluations = first_smoothness(state.problem, state.theta, state.g, plan.scaling, options, state.rng)
         state.count_rollouts(evaluations)
     normals = plan.scaling.to_theta(state.normals)  # gradients are scaled by S, steps by its inverse
     Q = directions(plan.z, normals, options.directions, state.rng)
@@ -59,11 +57,12 @@ def sample(state: State, plan: Plan) -> Attempt:
 
 
 def stationarity(state: State, attempt: Attempt) -> float:
-    """Return the fall of the objective that its model predicts for the best step, relative to the objective.
+    """Return how much the objective could still fall, to first order and relative to the objective.
 
-    The step is the scaled gradient, projected onto the linearised constraints: (E5) with e = L = 0, the first-order
-    criticality measure of constrained optimisation. It is zero exactly at a point that satisfies the first-order
-    conditions of (E1). Steps are compared on the radius: the model is concave along the reach.
+    For linear models it is the fall along the projected gradient: the gradient, as long as the radius, projected onto
+    the linearised constraints, (E5) with e = L = 0. For Newton's it is the fall that the whole step promises, and the
+    barrier's share, μ for each metric that can be active, at most d. Either is zero exactly where the first-order
+    conditions of (E1) hold.
 
     Parameters
     ----------
@@ -75,18 +74,18 @@ def stationarity(state: State, attempt: Attempt) -> float:
     float
     """
     plan, region = attempt.plan, attempt.region
+    scale = max(abs(state.objective), abs(state.objective_initial), np.finfo(float).tiny)
     gradient = region.D @ plan.objective_gradient
     norm = float(np.linalg.norm(gradient))
-    if norm == 0:
-        return 0.0
+    if norm == 0 or plan.gap < np.inf:
+        return min(plan.gap, norm) / scale
     zeros = np.zeros(region.c.size)
-    longer = norm if plan.curvature else region.radius
     guess = np.flatnonzero(np.isin(region.rows, state.active))
-    steepest = -gradient * (longer / norm)
-    answer = project(steepest, region.c, region.G, zeros, zeros, region.radius, solver=state.options.solver, guess=guess)
-    fall = -float(gradient @ answer.delta) - plan.curvature / 2 * float(answer.delta @ answer.delta)
-    scale = max(abs(state.objective), abs(state.objective_initial), np.finfo(float).tiny)
-    return max(fall, 0.0) * state.options.radius / region.radius / scale
+    steepest = -gradient * (region.radius / norm)
+    answer = project(
+        steepest, region.c, region.G, zeros, zeros, region.radius, solver=state.options.solver, guess=guess
+    )
+    return max(-float(gradient @ answer.delta), 0.0) / scale
 
 
 def probe(state: State, attempt: Attempt) -> None:

@@ -90,9 +90,10 @@ class Newton:
         scaling = Scaling.from_curvature(H, self.damping * self.size)
         z = -scaling.to_theta(gradient)
         norm = float(np.linalg.norm(z))
+        gap = norm**2 / 2 + self._weight(g) * min(d, int(np.count_nonzero(problem.varies)))
         self.decrement = max(norm**2 / 2, _FADING * self.decrement) if np.isfinite(self.decrement) else norm**2 / 2
         z = z * min(1.0, self.reach / norm) if norm > 0 else z
-        return Plan(scaling, z, objective_gradient, gradient, 1.0, self.reach, evaluations)
+        return Plan(scaling, z, objective_gradient, gradient, 1.0, self.reach, evaluations, gap)
 
     def merit(self, objective: float, g: np.ndarray) -> float:
         """Return the objective with its barrier; infinite beyond a bound.

@@ -25,13 +25,13 @@ class AdaptOptions:
     directions: int = 0  # p, sampled directions per step; 0 for a full basis, else 1…d
     mode: str = "verified"  # "verified": rollouts check each commit; "certified": the given smoothness does
     smoothness: float | None = None  # L of every metric, > 0; needed by "certified", the first guess in "verified"
-    method: str = "auto"  # one of METHODS; "auto": "newton" where the problem has derivatives and d <= 300, else "gradient"
+    method: str = "auto"  # one of METHODS; "auto": "newton" for a closed-loop cost with d <= 300, else "gradient"
     gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
     preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
     probes: int = 2  # evaluations along the step that measure L for it before it is tried, >= 0; none if certified
     barrier: float = 4e-5  # of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0
-    barrier_min: float = 1e-6  # the same at the end, 0 < barrier_min <= barrier
-    tolerance: float = 1e-6  # stationarity at which a run has converged, relative to the objective, >= 0
+    barrier_min: float = 1e-7  # the same at the end, 0 < barrier_min <= barrier
+    tolerance: float = 1e-5  # stationarity at which a run has converged, relative to the objective, >= 0
     momentum: float = 0.9  # decay of the first moment of "momentum" and "adam", in [0, 1)
     second_momentum: float = 0.99  # decay of the second moment of "adam", in [0, 1)
     step_length: float = 10.0  # longest first-order step before projection, in radii, > 0

@@ -123,6 +123,11 @@ class Problem(ABC):
         return rows, np.einsum("ki,ki->i", rows, rows)
 
     @property
+    def is_closed_loop_cost(self) -> bool:
+        """Whether the objective is a cost of the rollouts that a model can differentiate: where Newton's method pays."""
+        return False
+
+    @property
     def has_derivatives(self) -> bool:
         """Whether `jacobian` and `lagrangian_gradients` exist: a model that can be differentiated."""
         return False
@@ -404,6 +409,11 @@ class ControlProblem(Problem):
         squares : numpy.ndarray, shape (block,)
         """
         return self.rollouts.differences(thetas, g[block.metrics], sigma, block.scenarios)
+
+    @property
+    def is_closed_loop_cost(self) -> bool:
+        """Whether the objective is quadratic and the plant is not a black box."""
+        return isinstance(self._objective, Quadratic) and not self.has_simulator
 
     @property
     def has_derivatives(self) -> bool:

@@ -109,7 +109,7 @@ def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
     """
     if options.method == "auto":
         free = options.mode == "verified" and options.preconditioner is None and options.directions == 0
-        newton = problem.has_derivatives and problem.theta_dim <= _MOST_NEWTON and free
+        newton = problem.is_closed_loop_cost and problem.theta_dim <= _MOST_NEWTON and free
         options = dataclasses.replace(options, method="newton" if newton else "gradient")
     if not problem.has_derivatives and (options.method == "newton" or options.gradients == "exact"):
         what = "method 'newton'" if options.method == "newton" else "gradients 'exact'"

@@ -24,6 +24,7 @@ class Plan:
     curvature: float  # of the model along scaled steps: 1 for Newton's, 0 for a linear one
     reach: float  # no step will be longer
     evaluations: int = 0  # how many θ were rolled out for it
+    gap: float = np.inf  # estimate of how far the objective is above its optimum, where the method has one
 
     def predicted(self, delta: np.ndarray, length: float) -> float:
         """Return the fall of the merit that the model predicts.

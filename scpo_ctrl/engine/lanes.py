@@ -40,9 +40,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "engine_evaluate": [_address, _long, _address, _long, _address, _double, _address, _address, _long, _address],
     "engine_trajectories": [_address, _address, _address, _address, _long, _address],
     "engine_squares": [_address, _long, _long, _address, _long],
-    "engine_gradient": [
-        _address, _long, _address, _address, _long, _long, _address, _address, _long, _address
-    ],
+    "engine_gradient": [_address, _long, _address, _address, _long, _long, _address, _address, _long, _address],
     "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
     "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
     "engine_functions": [_address, _long, _address, _address, _address],
