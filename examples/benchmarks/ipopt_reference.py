@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl import ControlProblem, Policy, Quadratic, load_problem
+from scpo_ctrl import AdaptOptions, ControlProblem, Policy, Quadratic, adapt, load_problem
 from scpo_ctrl.compiled import compile_functions
 from scpo_ctrl.errors import DomainError
 
@@ -219,7 +219,9 @@ def _expressions(problem: ControlProblem) -> tuple[ca.MX, ca.MX, ca.MX]:
     )
     u = policy.command(x, weights)
     x_next = plant.function(x, u, p)
-    step = ca.Function("step", [x, weights, p, w], [x_next + w if nw else x_next, u, objective.stage(plant, x, u)])
+    z, v = x - ca.DM(plant.x_eq), u - ca.DM(plant.u_eq)
+    cost = ca.dot(ca.DM(objective.Q), z**2) + ca.dot(ca.DM(objective.R), v**2)
+    step = ca.Function("step", [x, weights, p, w], [x_next + w if nw else x_next, u, cost])
 
     theta, x0 = ca.MX.sym("theta", policy.theta_dim), ca.MX.sym("x0", plant.nx)
     q, ws = ca.MX.sym("p", plant.npar), ca.MX.sym("w", nw, N)
@@ -232,16 +234,17 @@ def _expressions(problem: ControlProblem) -> tuple[ca.MX, ca.MX, ca.MX]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Print what IPOPT reaches on R3 from several starts."""
+    """Print what IPOPT reaches on R3 from the adapted policy and from random starts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--starts", type=int, default=8, help="random starts (default: %(default)s)")
+    parser.add_argument("--starts", type=int, default=8, help="random starts beside the adapted policy (default: %(default)s)")
     parser.add_argument("--policy", choices=("mlp", "linear"), default="mlp", help="(default: %(default)s)")
     options = parser.parse_args(argv)
     problem = load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
     if options.policy == "linear":
         policy = Policy(problem.plant, problem.backup)
         problem = ControlProblem(policy, problem.scenarios, problem._objective, problem.scenario_metrics.options)
-    print_optima(problem, optimise(problem, random_starts(problem, options.starts)))
+    adapted = adapt(problem, AdaptOptions(steps=400)).theta
+    print_optima(problem, optimise(problem, [("adapted", adapted), *random_starts(problem, options.starts)]))
 
 
 def print_optima(problem: ControlProblem, optima: Iterable[Optimum]) -> list[Optimum]:
