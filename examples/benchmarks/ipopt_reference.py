@@ -236,7 +236,7 @@ def _expressions(problem: ControlProblem) -> tuple[ca.MX, ca.MX, ca.MX]:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print what IPOPT reaches on R3 from the adapted policy and from random starts."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--starts", type=int, default=8, help="random starts beside the adapted policy (default: %(default)s)")
+    parser.add_argument("--starts", type=int, default=8, help="random ones, beside the adapted policy (%(default)s)")
     parser.add_argument("--policy", choices=("mlp", "linear"), default="mlp", help="(default: %(default)s)")
     options = parser.parse_args(argv)
     problem = load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
