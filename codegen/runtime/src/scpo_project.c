@@ -73,7 +73,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
     const scpo_projection *problem = work->problem;
     const int dim = problem->dim;
     const scpo_real *G = problem->G;
-    scpo_real norm = 0;
+    const scpo_real norm = work->t * work->length;
     scpo_real worst = 0;
     scpo_real cut;
     int slot = 0;
@@ -81,11 +81,6 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
     int found = -1;
     int i;
     int j;
-    for (j = 0; j < dim; j++) {
-        scpo_real ratio = work->delta[j] / work->length;
-        norm += ratio * ratio;
-    }
-    norm = work->length * SCPO_SQRT(norm);
     cut = room;
     if (!(norm * (1 + work->rounding) <= problem->r)) {
         found = 0;
@@ -158,11 +153,11 @@ static scpo_status scpo_solve(scpo_workspace *work)
         rounds = 0;
         room *= 2;
         cut = work->cut < SCPO_R(0.5) ? work->cut : SCPO_R(0.5);
-        lost += cut * work->t;
-        if (attempts-- == 0) {
-            work->t = 0;
-        }
         scpo_subtract(work->problem->dim, cut, work->delta, work->delta);
+        cut *= work->t;
+        lost += cut;
+        work->t = attempts-- > 0 ? work->t - cut : 0;
+        work->rounding += 4 * SCPO_EPS; /* between t and the length of delta */
     }
     return lost > SCPO_LOSS_TOLERANCE ? SCPO_CAPPED : status;
 }
@@ -176,6 +171,7 @@ static void scpo_add_radius(scpo_workspace *work)
     work->e[0] = work->margin;
     work->L[0] = 1;
     work->lambda[0] = 2 * (1 - work->inertia);
+    work->step[0] = 0;
     *SCPO_GRAM(work, 0) = 0;
     work->size = 1;
 }
