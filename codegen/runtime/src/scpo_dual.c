@@ -51,15 +51,23 @@ void scpo_multiply(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
     }
 }
 
+static scpo_bits scpo_larger(const scpo_real *x, scpo_bits largest)
+{
+    scpo_bits bits;
+    memcpy(&bits, x, sizeof bits);
+    bits &= (scpo_bits)-1 >> 1; /* without the sign */
+    return bits > largest ? bits : largest;
+}
+
 scpo_bits scpo_largest(long count, const scpo_real *x, scpo_bits largest)
 {
+#ifndef __OPTIMIZE_SIZE__
+    for (; count > 3; count -= 4, x += 4) {
+        largest = scpo_larger(x + 3, scpo_larger(x + 2, scpo_larger(x + 1, scpo_larger(x, largest))));
+    }
+#endif
     while (count-- > 0) {
-        scpo_bits bits;
-        memcpy(&bits, x++, sizeof bits);
-        bits &= (scpo_bits)-1 >> 1; /* without the sign */
-        if (bits > largest) {
-            largest = bits;
-        }
+        largest = scpo_larger(x++, largest);
     }
     return largest;
 }
@@ -110,9 +118,10 @@ static void scpo_look_nearer(scpo_workspace *work)
     int j;
     for (j = 0; j < work->size; j++) {
         scpo_real straight = work->p[j] + work->e[j];
-        scpo_real root = straight + SCPO_SQRT(straight * straight - 2 * work->L[j] * work->c[j]);
-        if (near * root > -2 * work->c[j]) {
-            near = -2 * work->c[j] / root;
+        scpo_real twice = -2 * work->c[j];
+        scpo_real root = straight + SCPO_SQRT(straight * straight + work->L[j] * twice);
+        if (near * root > twice) {
+            near = twice / root;
         }
     }
     scpo_linearise(work, scpo_max(near, work->t / 1024));
@@ -142,8 +151,8 @@ static void scpo_move(scpo_workspace *work, scpo_real tau)
             scpo_subtract(dim, lambda * work->scale[j], work->row[j], work->delta);
         }
     }
-    n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta));
-    inverse = n > 0 ? 1 / n : 0;
+    n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta) + SCPO_LEAST); /* not less, even where squares underflow */
+    inverse = 1 / n;
     work->noise = 16 * SCPO_EPS * sum;
     work->along = 1 / curvature;
     work->t = scpo_max((n - error) * work->along, 0);
@@ -185,7 +194,7 @@ static void scpo_direction(scpo_workspace *work, int count, int factored)
     for (; factored < count; factored++) {
         const int i = work->basis[factored];
         scpo_real *row = SCPO_FACTOR(work, factored);
-        scpo_real size = work->across * SCPO_GRAM(work, i)[i] + work->along * (work->q[i] * work->q[i] + SCPO_EPS);
+        scpo_real size = work->across * SCPO_GRAM(work, i)[i] + work->along * (work->q[i] * work->q[i] + 4 * SCPO_EPS);
         scpo_real pivot = size - work->across * work->p[i] * work->p[i];
         scpo_substitute(work, row, factored, i);
         row[factored] = 1 / SCPO_SQRT(scpo_max(pivot - scpo_dot(factored, row, row), 64 * SCPO_EPS * size));
@@ -292,28 +301,15 @@ static scpo_real scpo_newton_step(scpo_workspace *work)
     return scpo_dot(work->size, work->slope, work->step);
 }
 
-/* Goes back along the step to where the dual function is largest, roughly, if a full step went too far. `rise` is its
+/* Goes back along the step, half way by half way, until the dual function falls no more, or hardly. `rise` is its
  * derivative at the step's start. */
 static void scpo_search(scpo_workspace *work, scpo_real rise)
 {
-    scpo_real low = 0;
-    scpo_real high = 0;
-    scpo_real tau = 1;
+    scpo_real tau = SCPO_R(0.5);
     int trials = SCPO_MAX_SEARCH;
-    while (trials-- > 0) {
-        const scpo_real at_tau = scpo_dot(work->size, work->slope, work->step);
-        const scpo_real allowed = work->t > 0 ? rise / 8 : 0;
-        scpo_real middle;
-        if (at_tau < -allowed) {
-            high = tau;
-        } else if (high > 0 && at_tau > 4 * allowed) {
-            low = tau;
-        } else {
-            return;
-        }
-        middle = (low + high) / 2;
-        scpo_move(work, middle - tau);
-        tau = middle;
+    while (trials-- > 0 && scpo_dot(work->size, work->slope, work->step) < (work->t > 0 ? -rise / 8 : 0)) {
+        scpo_move(work, -tau);
+        tau /= 2;
     }
 }
 
@@ -354,25 +350,24 @@ static int scpo_ascend(scpo_workspace *work)
 scpo_status scpo_dual_maximise(scpo_workspace *work)
 {
     const scpo_real inertia = work->inertia;
-    scpo_real ratio = 4096;
     scpo_real more = 0;
-    int solved = scpo_ascend(work);
-    int converged = solved;
-    while (!converged && work->budget > 0) {
-        if (solved) {
-            more = more > inertia / 8 ? more / ratio : 0;
-        } else {
+    scpo_real ratio = 4096;
+    scpo_status status = SCPO_CAPPED;
+    while (status == SCPO_CAPPED && work->budget > 0) {
+        work->inertia = inertia + more;
+        if (!scpo_ascend(work)) {
             more = SCPO_MORE;
             ratio = SCPO_SQRT(ratio);
+        } else if (more > 0) {
+            more = scpo_max(more / ratio - inertia / 64, 0);
+        } else {
+            status = SCPO_OK;
         }
-        work->inertia = inertia + more;
-        solved = scpo_ascend(work);
-        converged = solved && !(more > 0);
     }
     work->inertia = inertia;
     if (!(work->t >= SCPO_EPS)) {
         work->t = 0; /* so short that it does not matter, and what is longer has normal squares */
     }
     scpo_multiply(work->problem->dim, work->across * work->length, work->delta, work->delta);
-    return converged ? SCPO_OK : SCPO_CAPPED;
+    return status;
 }
