@@ -45,7 +45,7 @@ typedef struct {
     const struct scpo_projection *problem;
     scpo_real *delta;   /* [dim] the answer; while working on it w, of which it is a multiple */
     int size;           /* constraints in the working set */
-    int budget;         /* Newton steps left */
+    int budget;         /* Newton steps and rounds left */
     scpo_real rounding; /* relative bound on the rounding errors of a constraint, twice over: here and elsewhere */
     scpo_real cut;      /* part of delta that the repair takes away */
     scpo_real margin;   /* relative, by which the working set is tightened to leave room for rounding */

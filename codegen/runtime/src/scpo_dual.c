@@ -117,8 +117,8 @@ static void scpo_look_nearer(scpo_workspace *work)
     scpo_real near = work->t;
     int j;
     for (j = 0; j < work->size; j++) {
-        scpo_real straight = work->p[j] + work->e[j];
         scpo_real twice = -2 * work->c[j];
+        scpo_real straight = work->p[j] + work->e[j];
         scpo_real root = straight + SCPO_SQRT(straight * straight + work->L[j] * twice);
         if (near * root > twice) {
             near = twice / root;
@@ -271,7 +271,6 @@ static scpo_real scpo_newton_step(scpo_workspace *work)
     int changes = 6 * SCPO_SLOTS; /* of the basis; a cap that only rounding errors could need */
     int count = 0;
     int factored = 0;
-    int last;
     int i;
     for (i = 0; i < work->size; i++) {
         work->step[i] = 0;
@@ -282,21 +281,22 @@ static scpo_real scpo_newton_step(scpo_workspace *work)
         }
     }
     while (changes-- > 0) {
+        int place;
         scpo_direction(work, count, factored);
         factored = count;
-        last = scpo_advance(work, count);
-        if (last >= 0) {
-            i = work->basis[last];
+        place = scpo_advance(work, count);
+        if (place >= 0) {
+            i = work->basis[place];
             work->step[i] = -work->lambda[i];
-            factored = last;
-            scpo_swap(&work->basis[last], &work->basis[--count]);
+            factored = place;
+            scpo_swap(&work->basis[place], &work->basis[--count]);
             continue;
         }
-        last = scpo_entering(work, count);
-        if (last < 0) {
+        place = scpo_entering(work, count);
+        if (place < 0) {
             break;
         }
-        scpo_swap(&work->basis[last], &work->basis[count++]);
+        scpo_swap(&work->basis[place], &work->basis[count++]);
     }
     return scpo_dot(work->size, work->slope, work->step);
 }
@@ -332,7 +332,7 @@ static int scpo_ascend(scpo_workspace *work)
                 scpo_look_nearer(work);
             }
             rise = scpo_newton_step(work);
-            converged = rise <= floor - SCPO_GAP_TOLERANCE * work->value;
+            converged = steps > 0 && rise <= floor - SCPO_GAP_TOLERANCE * work->value;
         } else {
             scpo_multiply(work->size, -1, work->lambda, work->step); /* back to where the function is curved */
         }

@@ -16,7 +16,7 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
     return a > b ? a : b;
 }
 
-#define SCPO_MAX_NEWTON 400 /* steps in all rounds together */
+#define SCPO_MAX_NEWTON 400 /* Newton steps, and rounds of the working set, together */
 
 #if SCPO_REAL_IS_DOUBLE
 #define SCPO_EPS DBL_EPSILON

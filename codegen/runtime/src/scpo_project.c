@@ -9,8 +9,9 @@
  */
 #include "scpo_internal.h"
 
-/* The bounds on all work: sweeps over the problem <= rounds + shrinks, Newton steps <= SCPO_MAX_NEWTON. */
-#define SCPO_MAX_SHRINK 30  /* attempts of the repair */
+/* The bounds on all work: Newton steps + rounds <= SCPO_MAX_NEWTON, and a round has at least one; sweeps over the problem
+ * <= rounds + shrinks. */
+#define SCPO_MAX_SHRINK 30 /* attempts of the repair */
 
 #define SCPO_MAX_MARGIN SCPO_R(0.01) /* more tightening than this would cost too much */
 
