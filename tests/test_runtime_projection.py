@@ -73,13 +73,15 @@ class Runtime:
         return delta, status
 
 
-def compile_runtime(folder: Path, real: type, compiler: str = COMPILERS[0], flags: tuple[str, ...] = ()) -> Runtime:
-    """Compile the runtime into a shared library and load it."""
+def compile_runtime(
+    folder: Path, real: type, compiler: str = COMPILERS[0], flags: tuple[str, ...] = (), places: int = MAX_ACTIVE
+) -> Runtime:
+    """Compile the runtime into a shared library and load it; the working set has so many places."""
     write_config(folder, real)
     size = folder / "size.c"
     size.write_text('#include "scpo.h"\nint scpo_size(void);\nint scpo_size(void) { return sizeof(scpo_workspace); }\n')
     library = folder / "runtime.so"
-    sizes = [f"-DSCPO_MAX_DIM={MAX_DIM}", f"-DSCPO_MAX_ACTIVE={MAX_ACTIVE}"]
+    sizes = [f"-DSCPO_MAX_DIM={MAX_DIM}", f"-DSCPO_MAX_ACTIVE={places}"]
     command = [compiler, "-std=c99", "-O2", *WARNINGS, *flags, *sizes, f"-I{folder}", f"-I{RUNTIME / 'include'}"]
     command += ["-shared", "-fPIC", *SOURCES, size, "-o", library, "-lm"]
     subprocess.run([str(x) for x in command], check=True)

@@ -1,9 +1,9 @@
 /* Random instances of (E5) by the million: drawn, solved and judged one after the other, so only the counts are kept.
  *
  * main REGIME FIRST COUNT LIMIT [FILE]: instances FIRST ... FIRST + COUNT - 1 of a regime of tests/projection_cases.py,
- * sizes log-uniform up to LARGEST. Each instance has its own seed, so a range means the same whoever asks for it. The
- * judge is weak duality in long double: the solver's multipliers, whatever they are, bound the optimum from below.
- * FILE receives the instances that were capped, infeasible or have a gap above LIMIT: two int, then r, u, c, G, e, L.
+ * sizes log-uniform up to SCPO_MAX_DIM. The judge is weak duality in long double: the solver's multipliers, whatever they
+ * are, bound the optimum from below. FILE receives the instances that were capped, infeasible or have a gap above LIMIT:
+ * two int, then r, u, c, G, e, L. SPDX-License-Identifier: MIT
  */
 #include <math.h>
 #include <stdint.h>
@@ -455,7 +455,7 @@ int main(int argc, char **argv)
         work.size = 0;
         work.budget = SCPO_MAX_NEWTON;
         status = scpo_project(&x, delta);
-        newton = SCPO_MAX_NEWTON - work.budget;
+        newton = SCPO_MAX_NEWTON - (work.budget > 0 ? work.budget : 0);
         most = newton > most ? newton : most;
         steps += newton;
         capped += status != SCPO_OK;
