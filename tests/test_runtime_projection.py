@@ -120,7 +120,7 @@ def test_closest_feasible(runtime: Runtime, name: str) -> None:
     if runtime.real is np.float64:
         assert max(gaps) <= (1e-8 if name in pc.REGULAR else 1e-6)
     else:
-        assert np.mean(np.array(gaps) <= 1e-3) >= 0.98
+        assert np.mean(np.array(gaps) <= 1e-3) >= 0.97
 
 
 @pytest.mark.parametrize("name", pc.REGIMES)
@@ -211,7 +211,7 @@ def test_no_constraints(runtime: Runtime) -> None:
         delta, status = runtime.project(case)
         assert status == OK
         assert_feasible(case, delta)
-        assert delta == pytest.approx(case.u * min(1, r / 5), rel=1e-5)
+        assert delta == pytest.approx(case.u * min(1, r / 5), rel=1e-12 if runtime.real is np.float64 else 2e-5)
 
 
 def test_known_answer_in_one_dimension(runtime: Runtime) -> None:
