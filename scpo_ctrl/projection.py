@@ -141,7 +141,7 @@ def _solve_by_rounds(
 def _most_violated(slack: np.ndarray, working: np.ndarray, limit: float) -> np.ndarray:
     """Pick the most violated constraints outside the working set, at most `_ENTERING` or half as many as it has."""
     violated = (slack > limit) & ~working
-    most = max(_ENTERING, np.count_nonzero(working) // 2)
+    most = max(_ENTERING, int(np.count_nonzero(working)) // 2)
     if np.count_nonzero(violated) > most:
         violated &= slack >= np.partition(slack[violated], -most)[-most]
     return np.asarray(violated)
