@@ -1,14 +1,15 @@
 """The projection on a million random instances of every regime: caps met, infeasible answers, gaps, iterations.
 
-    python examples/benchmarks/projection_million.py [--count N] [--regimes NAMES] [--real double|float] [--resume FILE]
+    python examples/benchmarks/projection_million.py [--count N] [--regimes NAMES] [--real double|float] [--size D,M]
+                                                     [--resume FILE]
 
 One C program (c/million.c) draws, solves and judges an instance after the other: the regimes of
-tests/projection_cases.py, 1 to 64 dimensions and 1 to 64 constraints, log-uniform. Feasible means (E4) in the
-arithmetic of the solver and in long double. The gap is to the bound that weak duality gives with the solver's own
-multipliers, in long double, relative to the objective, or to 1e-6 |u|^2 where that is less: an upper bound, on every
-instance. Iterations are Newton steps and rounds of the working set. Instances come in portions of 100 000, the same
-every time; --resume keeps the counts of whole portions in a file and goes on from there. A million instances take some
-15 s on a desktop-class core. Needs gcc.
+tests/projection_cases.py, 1 to 64 dimensions and 1 to 64 constraints, log-uniform, or of one size. Feasible means (E4)
+in the arithmetic of the solver and in long double. The gap is to the bound that weak duality gives with the solver's
+own multipliers, in long double, relative to the objective, or to 1e-6 |u|^2 where that is less: an upper bound, on
+every instance. Iterations are Newton steps and rounds of the working set. Instances come in portions of 100 000, the
+same every time; --resume keeps the counts of whole portions in a file and goes on from there. A million instances take
+some 15 s on a desktop-class core. Needs gcc.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ CHUNK = 100_000
 HEAD = f"{'regime':22}{'instances':>10}{'capped':>8}{'infeasible':>12}{'gap above':>11}{'worst gap':>11}  iterations"
 
 
-def build(folder: Path, real: str) -> Path:
-    """Compile the driver with the runtime."""
+def build(folder: Path, real: str, size: str | None) -> Path:
+    """Compile the driver with the runtime, for instances of all sizes or of one."""
     (folder / "scpo_config.h").write_text(CONFIG.format(real=real, double=int(real == "double")))
     sizes = ["-DSCPO_MAX_DIM=64", "-DSCPO_MAX_ACTIVE=64"]
+    if size is not None:
+        sizes += [f"-D{name}={int(number)}" for name, number in zip(("DIM", "COUNT"), size.split(","), strict=True)]
     includes = [f"-I{folder}", f"-I{RUNTIME / 'include'}", f"-I{RUNTIME / 'src'}"]
     sources = [RUNTIME / "src" / name for name in ("scpo_project.c", "scpo_dual.c")]
     command = ["gcc", "-std=c99", "-O3", "-ffp-contract=off", *sizes, *includes, *sources, DRIVER]
@@ -99,18 +102,22 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000, help="instances of each regime")
     parser.add_argument("--regimes", default=",".join(REGULAR + DEGENERATE), help="separated by commas")
     parser.add_argument("--real", choices=tuple(LIMITS), action="append", help="one arithmetic only")
+    parser.add_argument("--size", metavar="D,M", help="one size, each number at most 64")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="keep the counts here and go on from them")
     options = parser.parse_args()
     regimes = options.regimes.split(",")
     unknown = sorted(set(regimes) - {*REGULAR, *DEGENERATE})
+    if options.size and options.resume:
+        sys.exit("--resume keeps counts of all sizes only")
     if unknown or options.count < 1:
         sys.exit(f"no such regime: {', '.join(unknown)}" if unknown else "--count has to be at least 1")
     kept = options.resume is not None and options.resume.exists()
     done = json.loads(options.resume.read_text()) if kept else {}
-    print(f"projection, {options.count} random instances of each regime, 1 to 64 dimensions, 1 to 64 constraints")
+    sizes = options.size or "1 to 64 dimensions, 1 to 64 constraints"
+    print(f"projection, {options.count} random instances of each regime, {sizes}")
     with tempfile.TemporaryDirectory() as folder:
         for real in options.real or LIMITS:
-            table(build(Path(folder), real), real, regimes, options.count, done, options.resume)
+            table(build(Path(folder), real, options.size), real, regimes, options.count, done, options.resume)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 /* Random instances of (E5) by the million: drawn, solved and judged one after the other, so only the counts are kept.
  *
  * main REGIME FIRST COUNT LIMIT [FILE]: instances FIRST ... FIRST + COUNT - 1 of a regime of tests/projection_cases.py,
- * sizes log-uniform up to SCPO_MAX_DIM. The judge is weak duality in long double: the solver's multipliers, whatever they
+ * sizes log-uniform up to SCPO_MAX_DIM, or DIM and COUNT. The judge is weak duality in long double: the solver's multipliers, whatever they
  * are, bound the optimum from below. FILE receives the instances that were capped, infeasible or have a gap above LIMIT:
  * two int, then r, u, c, G, e, L. SPDX-License-Identifier: MIT
  */
@@ -331,6 +331,10 @@ static void draw(int regime, uint64_t index)
     state = next() + index;
     dim = (int)exp(uniform(0, log(LARGEST + 0.999)));
     count = (int)exp(uniform(0, log(LARGEST + 0.999)));
+#ifdef DIM
+    dim = DIM;
+    count = COUNT;
+#endif
     plain();
     regimes[regime].change();
 }
