@@ -3,7 +3,7 @@
     python examples/benchmarks/projection_million.py [--count N] [--regimes NAMES] [--real double|float] [--size D,M]
                                                      [--resume FILE]
 
-One C program (c/million.c) draws, solves and judges an instance after the other: the regimes of
+One C program (c/million.c, c/regimes.h) draws, solves and judges an instance after the other: the regimes of
 tests/projection_cases.py, 1 to 64 dimensions and 1 to 64 constraints, log-uniform, or of one size. Feasible means (E4)
 in the arithmetic of the solver and in long double. The gap is to the bound that weak duality gives with the solver's
 own multipliers, in long double, relative to the objective, or to 1e-6 |u|^2 where that is less: an upper bound, on
