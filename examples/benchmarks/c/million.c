@@ -2,8 +2,8 @@
  *
  * main REGIME FIRST COUNT LIMIT [FILE]: instances FIRST ... FIRST + COUNT - 1 of a regime of tests/projection_cases.py,
  * sizes log-uniform up to SCPO_MAX_DIM, or DIM and COUNT. The judge is weak duality in long double: the solver's
- * multipliers, whatever they are, bound the optimum from below. FILE receives the instances that were capped, infeasible or have a gap above LIMIT:
- * two int, then r, u, c, G, e, L. SPDX-License-Identifier: MIT
+ * multipliers, whatever they are, bound the optimum from below. FILE receives the instances that were capped, infeasible
+ * or have a gap above LIMIT: two int, then r, u, c, G, e, L. SPDX-License-Identifier: MIT
  */
 #include <math.h>
 #include <stdint.h>
