@@ -39,7 +39,7 @@ class AdaptOptions:
     growth: float = 2.0  # a smoothness constant is at least this times what the last step showed, > 1
     decay: float = 0.9  # factor on smoothness constants whose bound held, in [0, 1)
     metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|), >= 0
-    patience: int = 10  # steps without a commit after which the run counts as converged, >= 1
+    patience: int = 10  # steps without a commit after which the run counts as stalled, >= 1
     solver: str = "DUAL"  # of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS"
 
     def __post_init__(self) -> None:
