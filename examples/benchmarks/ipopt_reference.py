@@ -20,6 +20,7 @@ from scpo_ctrl import AdaptOptions, ControlProblem, Policy, Quadratic, adapt, lo
 from scpo_ctrl.compiled import compile_functions
 from scpo_ctrl.errors import DomainError
 
+ADAPTED = "adapted"  # name of a start that is nearly optimal: IPOPT begins there with a small barrier
 TOLERANCE = 1e-8  # largest metric of a point that counts as feasible
 _FIRST = 500  # metrics in the first working set
 _CALL = 100  # most iterations of one call
@@ -173,7 +174,7 @@ class _Program:
         inside[np.argsort(g)[-_FIRST:]] = True
         ends = []
         while status not in _DONE and total < self.iterations:
-            solver = self._solver(np.flatnonzero(inside).tolist(), warm=total > 0)
+            solver = self._solver(np.flatnonzero(inside).tolist(), warm=total > 0 or name == ADAPTED)
             solution = solver(x0=theta, lam_g0=weights[inside], lbg=-np.inf, ubg=0.0)
             theta, weights[inside] = np.array(solution["x"])[:, 0], np.array(solution["lam_g"])[:, 0]
             total += int(solver.stats()["iter_count"]) + 1
@@ -244,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         policy = Policy(problem.plant, problem.backup)
         problem = ControlProblem(policy, problem.scenarios, problem._objective, problem.scenario_metrics.options)
     adapted = adapt(problem, AdaptOptions(steps=400)).theta
-    print_optima(problem, optimise(problem, [("adapted", adapted), *random_starts(problem, options.starts)]))
+    print_optima(problem, optimise(problem, [(ADAPTED, adapted), *random_starts(problem, options.starts)]))
 
 
 def print_optima(problem: ControlProblem, optima: Iterable[Optimum]) -> list[Optimum]:

@@ -18,7 +18,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ipopt_reference import Optimum, best, optimise, print_optima, random_starts
+from ipopt_reference import ADAPTED, Optimum, best, optimise, print_optima, random_starts
 from support.common import margins, print_table, violations
 
 from scpo_ctrl import Result, adapt
@@ -32,7 +32,7 @@ def run(name: str, steps: int | None, starts: int, iterations: int) -> tuple[Res
     file = read_problem_file(Path(str(importlib.resources.files("scpo_ctrl") / "data" / f"{name}.toml")))
     options = file.options if steps is None else dataclasses.replace(file.options, steps=steps)
     result = adapt(file.problem, options)
-    points = [("adapted", result.theta), *random_starts(file.problem, starts)]
+    points = [(ADAPTED, result.theta), *random_starts(file.problem, starts)]
     print(PLANTS[name])
     return result, print_optima(file.problem, optimise(file.problem, points, iterations=iterations))
 
