@@ -4,7 +4,7 @@ The nonlinear program min ℓ(θ) s.t. g(θ) ≤ 0 (E1) in single shooting: θ i
 expressions of it. Nothing here keeps the iterates safe; the answer shows how much of what is possible the safe way
 reaches.
 
-    python examples/benchmarks/ipopt_reference.py [--starts N] [--policy mlp|linear]
+    python examples/benchmarks/ipopt_reference.py [--starts N] [--policy mlp|linear] [--seconds S]
 """
 
 import argparse
@@ -50,6 +50,7 @@ def optimise(
     starts: Iterable[tuple[str, np.ndarray]],
     *,
     iterations: int = 800,
+    seconds: float = 1e6,
 ) -> Iterator[Optimum]:
     """Solve a control problem by IPOPT from every start, one after the other.
 
@@ -66,6 +67,8 @@ def optimise(
         Names and parameters; they need not be safe.
     iterations : int
         Of all calls of one start, after which no further call is made.
+    seconds : float
+        Likewise, and the call under way ends.
 
     Yields
     ------
@@ -77,7 +80,7 @@ def optimise(
     DomainError
         If the objective is not quadratic, or the command is not bounded by metrics.
     """
-    program = _Program(problem, iterations)
+    program = _Program(problem, iterations, seconds)
     for name, start in starts:
         yield program.solve(name, start)
 
@@ -128,8 +131,8 @@ def random_starts(problem: ControlProblem, count: int, *, seed: int = 0) -> list
 class _Program:
     """The single-shooting program with compiled exact derivatives."""
 
-    def __init__(self, problem: ControlProblem, iterations: int) -> None:
-        self.problem, self.iterations = problem, iterations
+    def __init__(self, problem: ControlProblem, iterations: int, seconds: float = 1e6) -> None:
+        self.problem, self.iterations, self.seconds = problem, iterations, seconds
         self.options = {
             "max_iter": _CALL,
             "tol": 1e-7,
@@ -173,8 +176,9 @@ class _Program:
         weights, inside = np.zeros(g.size), np.zeros(g.size, dtype=bool)
         inside[np.argsort(g)[-_FIRST:]] = True
         ends = []
-        while status not in _DONE and total < self.iterations:
-            solver = self._solver(np.flatnonzero(inside).tolist(), warm=total > 0 or name == ADAPTED)
+        while status not in _DONE and total < self.iterations and time.perf_counter() - began < self.seconds:
+            left = {"max_wall_time": max(1.0, self.seconds - (time.perf_counter() - began))}
+            solver = self._solver(np.flatnonzero(inside).tolist(), left, warm=total > 0 or name == ADAPTED)
             solution = solver(x0=theta, lam_g0=weights[inside], lbg=-np.inf, ubg=0.0)
             theta, weights[inside] = np.array(solution["x"])[:, 0], np.array(solution["lam_g"])[:, 0]
             total += int(solver.stats()["iter_count"]) + 1
@@ -187,7 +191,7 @@ class _Program:
             ends.append(Optimum(name, theta, objective, violation, total, time.perf_counter() - began, status))
         return min(ends, key=lambda end: (not end.feasible, end.objective if end.feasible else end.violation))
 
-    def _solver(self, rows: list[int], *, warm: bool) -> ca.Function:
+    def _solver(self, rows: list[int], limits: dict[str, float], *, warm: bool) -> ca.Function:
         """IPOPT on the metrics of a working set."""
         again = {"warm_start_init_point": "yes", "mu_init": 1e-4} if warm else {}
         theta, nothing = self.theta, ca.MX.sym("p", 0)
@@ -204,7 +208,10 @@ class _Program:
         }
         program = {"x": theta, "f": self.cost(theta), "g": self.metrics(theta)[rows]}
         return ca.nlpsol(
-            "solver", "ipopt", program, {"ipopt": self.options | again, "print_time": False, "no_nlp_grad": True, **own}
+            "solver",
+            "ipopt",
+            program,
+            {"ipopt": self.options | limits | again, "print_time": False, "no_nlp_grad": True, **own},
         )
 
 
@@ -239,13 +246,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--starts", type=int, default=8, help="random ones, beside the adapted policy (%(default)s)")
     parser.add_argument("--policy", choices=("mlp", "linear"), default="mlp", help="(default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=1e6, help="of a start, at most (default: no limit)")
     options = parser.parse_args(argv)
     problem = load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
     if options.policy == "linear":
         policy = Policy(problem.plant, problem.backup)
         problem = ControlProblem(policy, problem.scenarios, problem._objective, problem.scenario_metrics.options)
     adapted = adapt(problem, AdaptOptions(steps=400)).theta
-    print_optima(problem, optimise(problem, [(ADAPTED, adapted), *random_starts(problem, options.starts)]))
+    starts = [(ADAPTED, adapted), *random_starts(problem, options.starts)]
+    print_optima(problem, optimise(problem, starts, seconds=options.seconds))
 
 
 def print_optima(problem: ControlProblem, optima: Iterable[Optimum]) -> list[Optimum]:

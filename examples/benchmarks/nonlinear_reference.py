@@ -4,7 +4,7 @@ Both see the same scenarios, metrics and policy class. IPOPT starts from several
 one; its best feasible answer counts.
 
     python examples/benchmarks/nonlinear_reference.py [--plant cart_pole|planar_quadrotor] [--starts N] [--steps N]
-                                                       [--iterations N]
+                                                       [--seconds S]
 """
 
 import argparse
@@ -27,14 +27,14 @@ from scpo_ctrl.config import read_problem_file
 PLANTS = {"cart_pole": "R4, cart-pole", "planar_quadrotor": "R5, planar quadrotor"}
 
 
-def run(name: str, steps: int | None, starts: int, iterations: int) -> tuple[Result, list[Optimum]]:
+def run(name: str, steps: int | None, starts: int, seconds: float) -> tuple[Result, list[Optimum]]:
     """Adapt the problem that ships with the package, and optimise the same one."""
     file = read_problem_file(Path(str(importlib.resources.files("scpo_ctrl") / "data" / f"{name}.toml")))
     options = file.options if steps is None else dataclasses.replace(file.options, steps=steps)
     result = adapt(file.problem, options)
     points = [(ADAPTED, result.theta), *random_starts(file.problem, starts)]
     print(PLANTS[name])
-    return result, print_optima(file.problem, optimise(file.problem, points, iterations=iterations))
+    return result, print_optima(file.problem, optimise(file.problem, points, seconds=seconds))
 
 
 def share(result: Result, optimum: Optimum) -> float:
@@ -65,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--plant", choices=tuple(PLANTS), action="append", help="(default: both)")
     parser.add_argument("--starts", type=int, default=4, help="random starts of IPOPT (default: %(default)s)")
-    parser.add_argument("--iterations", type=int, default=400, help="of IPOPT a start, at least (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="of IPOPT a start (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="steps of the adaptation (default: those of the problem file)")
     options = parser.parse_args(argv)
     rows = []
     for name in options.plant or PLANTS:
-        result, optima = run(name, options.steps, options.starts, options.iterations)
+        result, optima = run(name, options.steps, options.starts, options.seconds)
         rows.append(row(name, result, optima))
     header = [
         "",
