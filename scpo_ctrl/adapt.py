@@ -134,7 +134,7 @@ def next_try(state: State, attempt: Attempt, trial: Trial, projection: Projectio
             attempt.z = attempt.z * (float(np.linalg.norm(projection.delta)) / 2 / float(np.linalg.norm(attempt.z)))
         return
     length = float(np.linalg.norm(projection.delta)) if trial.predicted > 0 else 0.0
-    attempt.z = state.method.shorten(attempt.region.D @ attempt.plan.objective_gradient, attempt.z, length)
+    attempt.z = state.method.shorten(attempt.region.D @ attempt.plan.gradient, attempt.z, length)
 
 
 def finish_step(state: State, attempt: Attempt) -> None:

@@ -75,10 +75,12 @@ def stationarity(state: State, attempt: Attempt) -> float:
     """
     plan, region = attempt.plan, attempt.region
     scale = max(abs(state.objective), abs(state.objective_initial)) or 1.0
-    gradient = region.D @ plan.objective_gradient
+    if plan.gap < np.inf:
+        return plan.gap / scale
+    gradient = region.D @ plan.gradient
     norm = float(np.linalg.norm(gradient))
-    if norm == 0 or plan.gap < np.inf:
-        return min(plan.gap, norm) / scale
+    if norm == 0:
+        return 0.0
     zeros = np.zeros(region.c.size)
     guess = np.flatnonzero(np.isin(region.rows, state.active))
     steepest = -gradient * (region.radius / norm)
@@ -121,7 +123,7 @@ def probe(state: State, attempt: Attempt) -> None:
 
 def _fit_length(state: State, attempt: Attempt, alpha: np.ndarray, objective: float, g: np.ndarray) -> None:
     """Shorten the step to the least merit of the parabola through a probe that went too far."""
-    slope = -float(attempt.plan.merit_gradient @ attempt.region.step(alpha))
+    slope = -float(attempt.plan.gradient @ attempt.region.step(alpha))
     fall = float(state.method.merit(state.objective, state.g) - state.method.merit(objective, g))
     if np.isfinite(fall) and slope > 0 and 2 * (slope - fall) > slope / _LONG:
         best = max(slope / (2 * (slope - fall)), _SHORTEST_FIT)

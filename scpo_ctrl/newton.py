@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import Problem
 from scpo_ctrl.scaling import Scaling
@@ -17,9 +18,10 @@ from scpo_ctrl.steps import Plan
 _STEP = 1e-6  # of the differences of gradients
 _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
-_DAMPING, _LEAST_DAMPING = 4e-4, 4e-6  # relative to the objective
+_DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 4e-4, 4e-6, 1.0  # relative to the objective
 _CENTRED = 0.1  # a Newton step that promises less than this times the barrier lets the barrier fall
 _NEGLIGIBLE = 1e-5  # part of the largest share in the barrier's curvature below which a metric is left out
+_CONVERGED = 0.01  # part of that below which a single promise is enough
 _FADING = 0.7  # promises of earlier steps fade by this, so that a single short one does not count
 _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and at least this times the radius
 
@@ -33,7 +35,8 @@ class Newton:
     barrier: float  # relative weight of the barrier
     damping: float  # relative, added to the curvature
     reach: float
-    decrement: float = np.inf  # fall of the merit that the last whole step promised
+    promise: float = np.inf  # fall of the merit that the last whole step promised
+    faded: float = 0.0  # the largest promise lately, fading
 
     @classmethod
     def start(cls, options: AdaptOptions, objective: float) -> "Newton":
@@ -70,30 +73,32 @@ class Newton:
         ------
         DomainError
             If the problem does not have the derivatives that the method needs.
+        EvaluationError
+            If one of them is not finite.
         """
         d, slack = theta.size, np.maximum(-g, _SLACK)
         multipliers = np.where(problem.varies, self._weight(g) / slack, 0.0)
-        objective_gradient = problem.gradient(theta)
         if self.options.method == "gauss_newton":
-            H, evaluations = problem.gauss_newton(theta), 2 * d
-            slope = np.zeros(d)
+            H, gradient, evaluations = problem.gauss_newton(theta), problem.gradient(theta), 2 * d
         else:
             gradients = problem.lagrangian_gradients(np.vstack([theta, theta + _STEP * np.eye(d)]), multipliers)
-            H, slope = (gradients[1:] - gradients[0]) / _STEP, gradients[0]
-            H, evaluations = (H + H.T) / 2, 2 * d + 1
+            H, gradient, evaluations = (gradients[1:] - gradients[0]) / _STEP, gradients[0], 2 * d + 1
+            H = (H + H.T) / 2
         for block in problem.blocks(d):
             J, part = problem.jacobian(theta, None, block), block.metrics
             H = H + _gram(J, multipliers[part] / slack[part])
-            if self.options.method == "gauss_newton":
-                slope = slope + J @ multipliers[part]
-        gradient = objective_gradient + slope if self.options.method == "gauss_newton" else slope
+            if self.options.method == "gauss_newton":  # Newton's gradients have the barrier's already
+                gradient = gradient + J @ multipliers[part]
+        if not (np.isfinite(H).all() and np.isfinite(gradient).all()):
+            raise EvaluationError("a derivative of the objective or of a metric is not finite at a safe policy")
         scaling = Scaling.from_curvature(H, self.damping * self.size)
         z = -scaling.to_theta(gradient)
         norm = float(np.linalg.norm(z))
         gap = norm**2 / 2 + self._weight(g) * min(d, int(np.count_nonzero(problem.varies)))
-        self.decrement = max(norm**2 / 2, _FADING * self.decrement) if np.isfinite(self.decrement) else norm**2 / 2
+        self.promise = norm**2 / 2
+        self.faded = max(self.promise, _FADING * self.faded)
         z = z * min(1.0, self.reach / norm) if norm > 0 else z
-        return Plan(scaling, z, objective_gradient, gradient, 1.0, self.reach, evaluations, gap)
+        return Plan(scaling, z, gradient, 1.0, self.reach, evaluations, gap)
 
     def merit(self, objective: float, g: np.ndarray) -> float:
         """Return the objective with its barrier; infinite beyond a bound.
@@ -119,7 +124,7 @@ class Newton:
         part : float
         """
         if part < 0.3:
-            self.damping *= 2
+            self._damp()
 
     def committed(self, length: float, ratio: float) -> None:
         """Adapt reach and damping.
@@ -133,7 +138,7 @@ class Newton:
         if ratio > 0.75:
             self.damping = max(self.damping / 1.3, _LEAST_DAMPING)
         elif ratio < 0.25:
-            self.damping *= 2
+            self._damp()
 
     def shorten(self, slope: np.ndarray, z: np.ndarray, length: float) -> np.ndarray:
         """Return a third of the step, and damp the next ones more.
@@ -147,7 +152,7 @@ class Newton:
         -------
         numpy.ndarray, shape (p,)
         """
-        self.damping *= 2
+        self._damp()
         return z / 3
 
     def finish(self, *, is_committed: bool) -> None:
@@ -157,7 +162,8 @@ class Newton:
         ----------
         is_committed : bool
         """
-        if self.decrement < _CENTRED * self.barrier * self.size:
+        centred = _CENTRED * self.barrier * self.size
+        if not is_committed or self.faded < centred or self.promise < _CONVERGED * centred:
             self.barrier = max(self.barrier / 2, self.options.barrier_min)
 
     def saved(self) -> dict[str, np.ndarray]:
@@ -167,7 +173,7 @@ class Newton:
         -------
         dict of str to numpy.ndarray
         """
-        return {name: np.array(getattr(self, name)) for name in ("size", "barrier", "damping", "reach")}
+        return {name: np.array(getattr(self, name)) for name in ("size", "barrier", "damping", "reach", "faded")}
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
         """Go on from `saved`.
@@ -176,8 +182,11 @@ class Newton:
         ----------
         saved : dict of str to numpy.ndarray
         """
-        for name in ("size", "barrier", "damping", "reach"):
+        for name in ("size", "barrier", "damping", "reach", "faded"):
             setattr(self, name, float(saved[name]))
+
+    def _damp(self) -> None:
+        self.damping = min(2 * self.damping, _MOST_DAMPING)
 
     def _weight(self, g: np.ndarray) -> float:
         """Weight μ of each metric in the barrier."""

@@ -19,8 +19,7 @@ class Plan:
 
     scaling: Scaling
     z: np.ndarray  # (d,) the step, in scaled coordinates
-    objective_gradient: np.ndarray  # (d,) ∇ℓ(θ)
-    merit_gradient: np.ndarray  # (d,) of what is to fall: ℓ, or ℓ with a barrier
+    gradient: np.ndarray  # (d,) of the merit, what is to fall: ℓ, or ℓ with a barrier
     curvature: float  # of the model along scaled steps: 1 for Newton's, 0 for a linear one
     reach: float  # no step will be longer
     evaluations: int = 0  # how many θ were rolled out for it
@@ -40,7 +39,7 @@ class Plan:
         -------
         float
         """
-        return -float(self.merit_gradient @ delta) - self.curvature / 2 * length**2
+        return -float(self.gradient @ delta) - self.curvature / 2 * length**2
 
 
 class Method(Protocol):
@@ -134,7 +133,7 @@ class FirstOrder:
         direction = self._direction(theta, gradient)
         steepest = -self.scaling.to_theta(gradient)  # in scaled coordinates
         z = self.scaling.to_scaled(direction) if direction is not None and direction @ gradient < 0 else steepest
-        return Plan(self.scaling, self._scaled(z), gradient, gradient, 0.0, self.options.radius)
+        return Plan(self.scaling, self._scaled(z), gradient, 0.0, self.options.radius)
 
     def merit(self, objective: float, g: np.ndarray) -> float:
         """Return the objective.
