@@ -1,4 +1,4 @@
-"""What is achievable: IPOPT with exact derivatives on the same policy class, scenarios and metrics, from many starts.
+"""What is achievable: IPOPT on the same policy class, scenarios and metrics, from many starts.
 
 The nonlinear program min ℓ(θ) s.t. g(θ) ≤ 0 (E1) in single shooting: θ is the only variable, the rollouts are
 expressions of it. Nothing here keeps the iterates safe; the answer shows how much of what is possible the safe way
@@ -10,7 +10,7 @@ reaches.
 import argparse
 import importlib.resources
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import casadi as ca
@@ -23,6 +23,7 @@ from scpo_ctrl.errors import DomainError
 ADAPTED = "adapted"  # name of a start that is nearly optimal: IPOPT begins there with a small barrier
 TOLERANCE = 1e-8  # largest metric of a point that counts as feasible
 _FIRST = 500  # metrics in the first working set
+_STEP = 1e-6  # of the differences of gradients
 _CALL = 100  # most iterations of one call
 _DONE = ("Solve_Succeeded", "Solved_To_Acceptable_Level")
 
@@ -128,8 +129,35 @@ def random_starts(problem: ControlProblem, count: int, *, seed: int = 0) -> list
     return starts
 
 
+class _Call(ca.Callback):
+    """A Python function of dense matrices as a CasADi function."""
+
+    def __init__(
+        self, function: Callable[..., np.ndarray], inputs: Sequence[tuple[int, int]], output: tuple[int, int]
+    ) -> None:
+        ca.Callback.__init__(self)
+        self.function, self.inputs, self.output = function, inputs, output
+        self.construct("call", {})
+
+    def get_n_in(self) -> int:
+        """Return the number of inputs."""
+        return len(self.inputs)
+
+    def get_sparsity_in(self, index: int) -> ca.Sparsity:
+        """Return the shape of an input."""
+        return ca.Sparsity.dense(*self.inputs[index])
+
+    def get_sparsity_out(self, index: int) -> ca.Sparsity:
+        """Return the shape of the output."""
+        return ca.Sparsity.dense(*self.output)
+
+    def eval(self, arguments: Sequence[ca.DM]) -> list[ca.DM]:
+        """Call the function."""
+        return [ca.DM(self.function(*map(np.array, arguments)))]
+
+
 class _Program:
-    """The single-shooting program with compiled exact derivatives."""
+    """The single-shooting program with derivatives."""
 
     def __init__(self, problem: ControlProblem, iterations: int, seconds: float = 1e6) -> None:
         self.problem, self.iterations, self.seconds = problem, iterations, seconds
@@ -147,26 +175,34 @@ class _Program:
         theta, cost, g = _expressions(problem)
         self.theta = theta
         d, m = theta.numel(), g.numel()
-        factor, weights = ca.MX.sym("lam_f"), ca.MX.sym("lam_g", m)
-        direction = ca.MX.sym("direction", d)
-        lagrangian = ca.gradient(factor * cost + ca.dot(weights, g), theta)
-        # One direction at a time: code for all of them at once takes a compiler many minutes.
-        self.cost, self.slope, self.metrics, along, turn = compile_functions(
+        self.cost, self.slope, self.metrics = compile_functions(
             [
                 ca.Function("cost", [theta], [cost]),
                 ca.Function("slope", [theta], [cost, ca.gradient(cost, theta)]),
                 ca.Function("metrics", [theta], [g]),
-                ca.Function("along", [theta, direction], [ca.jtimes(g, theta, direction)]),
-                ca.Function("turn", [theta, factor, weights, direction], [ca.jtimes(lagrangian, theta, direction)]),
             ]
         )
-        every = ca.DM.eye(d)
-        point = ca.MX.sym("point", d)
-        columns = along.map(d, "thread", 2)(ca.repmat(point, 1, d), every)
-        self.jacobian = ca.Function("jacobian", [point], [self.metrics(point), columns])
-        repeated = (ca.repmat(part, 1, d) for part in (point, factor, weights))
-        curvature = ca.triu(turn.map(d, "thread", 2)(*repeated, every))
+        # CasADi's own code for many directions compiles for minutes and runs slowly: these come from the engine.
+        self._columns = _Call(lambda point: self._jacobian(point[:, 0]), [(d, 1)], (m, d))
+        self._turn = _Call(self._curvature, [(d, 1), (1, 1), (m, 1)], (d, d))
+        point, factor, weights = ca.MX.sym("point", d), ca.MX.sym("lam_f"), ca.MX.sym("lam_g", m)
+        self.jacobian = ca.Function("jacobian", [point], [self.metrics(point), self._columns(point)])
+        curvature = ca.triu(self._turn(point, factor, weights))
         self.curvature = ca.Function("curvature", [point, factor, weights], [curvature])
+
+    def _jacobian(self, theta: np.ndarray) -> np.ndarray:
+        """Exact derivatives of the metrics that depend on θ, (m, d)."""
+        return self.problem.rollouts.jacobian(theta)[:, self.problem.varies].T
+
+    def _curvature(self, theta: np.ndarray, factor: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Hessian of factor ℓ + weights · g, (d, d): central differences of exact gradients."""
+        steps = _STEP * np.eye(len(theta))
+        thetas, multipliers = theta[:, 0] + np.vstack([steps, -steps]), np.zeros(self.problem.varies.size)
+        own = self.problem.rollouts.lagrangian_gradients(thetas, multipliers)
+        multipliers[self.problem.varies] = weights[:, 0]
+        gradients = self.problem.rollouts.lagrangian_gradients(thetas, multipliers) + (factor[0, 0] - 1) * own
+        H = (gradients[: len(theta)] - gradients[len(theta) :]) / (2 * _STEP)
+        return np.asarray(H + H.T) / 2
 
     def solve(self, name: str, start: np.ndarray) -> Optimum:
         """Solve from one start over growing working sets; the best feasible end of a call counts."""
@@ -266,7 +302,8 @@ def print_optima(problem: ControlProblem, optima: Iterable[Optimum]) -> list[Opt
         print(f"{optimum.start:12s} {numbers}  {optimum.status}", flush=True)
         ended.append(optimum)
     backup = problem.objective(problem.theta_initial)
-    print(f"backup {backup:.6f}; best of {len(ended)} starts {best(ended).objective:.6f}", flush=True)
+    found = f"{best(ended).objective:.6f}" if any(optimum.feasible for optimum in ended) else "not feasible"
+    print(f"backup {backup:.6f}; best of {len(ended)} starts {found}", flush=True)
     return ended
 
 
