@@ -20,7 +20,7 @@ from scpo_ctrl import AdaptOptions, ControlProblem, Policy, Quadratic, adapt, lo
 from scpo_ctrl.compiled import compile_functions
 from scpo_ctrl.errors import DomainError
 
-ADAPTED = "adapted"  # name of a start that is nearly optimal: IPOPT begins there with a small barrier
+ADAPTED = "adapted"  # name of the start where the safe way ended
 TOLERANCE = 1e-8  # largest metric of a point that counts as feasible
 _FIRST = 500  # metrics in the first working set
 _STEP = 1e-6  # of the differences of gradients
@@ -214,7 +214,7 @@ class _Program:
         ends = []
         while status not in _DONE and total < self.iterations and time.perf_counter() - began < self.seconds:
             left = {"max_wall_time": max(1.0, self.seconds - (time.perf_counter() - began))}
-            solver = self._solver(np.flatnonzero(inside).tolist(), left, warm=total > 0 or name == ADAPTED)
+            solver = self._solver(np.flatnonzero(inside).tolist(), left, warm=total > 0)
             solution = solver(x0=theta, lam_g0=weights[inside], lbg=-np.inf, ubg=0.0)
             theta, weights[inside] = np.array(solution["x"])[:, 0], np.array(solution["lam_g"])[:, 0]
             total += int(solver.stats()["iter_count"]) + 1
