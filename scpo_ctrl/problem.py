@@ -327,8 +327,35 @@ class ControlProblem(Problem):
         quadratic = objective if isinstance(objective, Quadratic) else None
         self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, quadratic, simulator=simulator)
         self.rollouts_per_theta = scenarios.count
-        self.has_simulator = simulator is not None
+        self.simulator = simulator
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
+
+    def with_scenarios(self, scenarios: Scenarios, theta_initial: ArrayLike) -> "ControlProblem":
+        """Return the same problem over other scenarios, from another safe start.
+
+        Parameters
+        ----------
+        scenarios : Scenarios
+        theta_initial : array_like, shape (d,)
+
+        Returns
+        -------
+        ControlProblem
+
+        Raises
+        ------
+        DimensionError
+            If the scenarios or the start do not fit.
+        """
+        metrics = self.scenario_metrics.options
+        other = ControlProblem(self.policy, scenarios, self._objective, metrics, simulator=self.simulator)
+        other.theta_initial = as_array("theta_initial", theta_initial, (self.theta_dim,))
+        return other
+
+    @property
+    def has_simulator(self) -> bool:
+        """Whether a black box is in the plant's place."""
+        return self.simulator is not None
 
     @property
     def plant(self) -> Plant:
