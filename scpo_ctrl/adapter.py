@@ -38,7 +38,7 @@ class Mismatch:
     exceeds: np.ndarray  # (nx,) bool, whether the largest error is beyond the half width
     uncovered: int  # transitions outside all that the scenarios' parameters and half widths predict for one step
     violations: int  # transitions whose u or x_next is outside the plant's bounds
-    margin: float  # least distance of a u or x_next to a bound, negative outside; inf before the first transition
+    margin: float  # least distance of an x_next to a bound of the state, negative outside; inf before the first one
 
 
 @dataclass(frozen=True)
@@ -277,14 +277,14 @@ class _Measured:
         error = np.abs(x_next - predicted[0])
         low, high = predicted[1:].min(axis=0), predicted[1:].max(axis=0)
         beyond = np.maximum(low - x_next, x_next - high)
-        margin = min(*(x_next - plant.x_min), *(plant.x_max - x_next), *(u - plant.u_min), *(plant.u_max - u))
+        margin = float(np.minimum(x_next - plant.x_min, plant.x_max - x_next).min())
         self.count += 1
         self._largest = np.maximum(self._largest, error)
         self._squares = self._squares + error**2
         self._rounding = np.maximum(self._rounding, rounding)
         self._uncovered += bool((beyond > self._half_widths + rounding).any())
-        self._violations += bool(margin < 0)
-        self._margin = min(self._margin, float(margin))
+        self._violations += bool(margin < 0 or (u < plant.u_min).any() or (u > plant.u_max).any())
+        self._margin = min(self._margin, margin)
 
     def summary(self) -> Mismatch:
         """Return the numbers so far."""

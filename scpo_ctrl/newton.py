@@ -162,13 +162,13 @@ class Newton:
             self.barrier = max(self.barrier / 2, self.options.barrier_min)
 
     def saved(self) -> dict[str, np.ndarray]:
-        """Return barrier, damping and reach.
+        """Return barrier, damping, reach and the last promise.
 
         Returns
         -------
         dict of str to numpy.ndarray
         """
-        return {name: np.array(getattr(self, name)) for name in ("size", "barrier", "damping", "reach")}
+        return {name: np.array(getattr(self, name)) for name in ("size", "barrier", "damping", "reach", "decrement")}
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
         """Go on from `saved`.
@@ -177,7 +177,7 @@ class Newton:
         ----------
         saved : dict of str to numpy.ndarray
         """
-        for name in ("size", "barrier", "damping", "reach"):
+        for name in ("size", "barrier", "damping", "reach", "decrement"):
             setattr(self, name, float(saved[name]))
 
     def _weight(self, g: np.ndarray) -> float:
