@@ -25,32 +25,41 @@ from scpo_ctrl import (
     Policy,
     Quadratic,
     Result,
+    Scenarios,
     lqr,
     scenarios,
 )
 from scpo_ctrl.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, style
 from scpo_ctrl.models import double_integrator
 
+PALE = "#8fbfdd"
+
 # --- Problem ---------------------------------------------------------------------------------------------------------
 #   plant      |position| <= 5 m, |velocity| <= 1.5 m/s, |force| <= 1 N, a sample every 0.1 s
 #   backup     LQR with Q = 0.1 I, R = 10
 #   policy     the backup plus a 2-12-1 tanh network: 48 parameters
-#   objective  x' diag(1, 0.1) x + 0.05 u², the mean over 48 scenarios of 50 time steps
+#   objective  x' diag(1, 0.1) x + 0.05 u², the mean over 64 scenarios of 50 time steps
+#   scenarios  from 16 directions and two sizes, each with the lightest and the heaviest mass
 #   safety     the bounds at each time step, and the backup's invariant level set at the last one
 
 MASS = 1.2  # kg, of the real plant
-MODEL_RANGE = (0.8, 1.3)  # kg, of the scenarios
+MODEL_MASSES = (0.8, 1.3)  # kg, of the scenarios
 Q, R = np.array([1.0, 0.1]), np.array([0.05])
-LEVEL = 0.8  # of the level set in which episodes begin; scenarios begin in a larger one
+SIZES = (0.95, 0.5)  # of the scenarios' initial states: square roots of the level V / rho
+STARTS, LEVEL = 10, 0.8  # states in which episodes begin, in turn, drawn from the level set {V <= 0.8 rho}
 EPISODE = 50  # samples
-STEPS, EVERY = 80, 25  # steps of the adaptation, and samples between them
+STEPS, EVERY = 100, 25  # steps of the adaptation, and samples between them
 
 
 def make_problem() -> ControlProblem:
     """Make the model's problem."""
     plant = double_integrator()
     backup = lqr(plant, Q=[0.1, 0.1], R=[10.0])
-    batch = scenarios(plant, backup, horizon=EPISODE, count=48, level=0.9, parameters={"mass": MODEL_RANGE})
+    angle = np.arange(16) * np.pi / 8
+    ring = np.column_stack([np.cos(angle), np.sin(angle)]) @ np.linalg.cholesky(backup.rho * np.linalg.inv(backup.P)).T
+    x0 = np.vstack([size * ring for size in SIZES for _ in MODEL_MASSES])
+    mass = np.tile(np.repeat(MODEL_MASSES, len(ring)), len(SIZES))[:, None]
+    batch = Scenarios(x0, mass, np.zeros((len(x0), EPISODE, 0)), EPISODE)
     policy = Policy(plant, backup, hidden=(12,))
     return ControlProblem(policy, batch, Quadratic(Q, R), MetricOptions(terminal=True))
 
@@ -61,10 +70,9 @@ def real_plant(x: np.ndarray, u: np.ndarray) -> np.ndarray:
     return np.array([x[0] + 0.1 * x[1] + 0.005 * acceleration, x[1] + 0.1 * acceleration])
 
 
-def initial_states(problem: ControlProblem, count: int) -> np.ndarray:
+def initial_states(problem: ControlProblem) -> np.ndarray:
     """Draw the states in which episodes begin."""
-    plant, backup = problem.plant, problem.backup
-    return scenarios(plant, backup, horizon=1, count=count, level=LEVEL, seed=1).x0
+    return scenarios(problem.plant, problem.backup, horizon=1, count=STARTS, level=LEVEL, seed=1).x0
 
 
 # --- Adaptation ------------------------------------------------------------------------------------------------------
@@ -100,8 +108,9 @@ def run(steps: int = STEPS) -> Outcome:
     """Drive the plant with the backup, and with the policy that adapts, from the same states."""
     problem = make_problem()
     backup, pilot = Adapter(problem), Adapter(problem, AdaptOptions(steps=steps), every=EVERY)
-    starts = initial_states(problem, max(1, -(-steps * EVERY // EPISODE)))
-    pairs = [[drive(backup, x, adapting=False), drive(pilot, x, adapting=True)] for x in starts]
+    starts, episodes = initial_states(problem), range(max(1, -(-steps * EVERY // EPISODE)))
+    both = [(backup, False), (pilot, True)]
+    pairs = [[drive(who, starts[k % STARTS], adapting=adapting) for who, adapting in both] for k in episodes]
     measured, result, mismatch = np.array(pairs), pilot.result(), pilot.mismatch()
     learned = pilot.learn_scenarios(8)  # what was measured can become scenarios of a next run
     return Outcome(measured[:, :, 0], measured[:, :, 1], result, mismatch, learned)
@@ -115,8 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = arguments(__doc__, "online", STEPS, argv)
     outcome = run(options.steps)
     result, mismatch, learned = outcome.result, outcome.mismatch, outcome.learned
-    quarter = max(1, len(outcome.cost) // 4)
-    first, last = outcome.cost[:quarter].mean(axis=0), outcome.cost[-quarter:].mean(axis=0)
+    first, last = outcome.cost[:STARTS].mean(axis=0), outcome.cost[-STARTS:].mean(axis=0)
     committed = -result.problem.metrics(result.committed).max(axis=1)
     error, looked_at = mismatch.largest, len(learned.taken) + len(learned.left_out)
     print_table(
@@ -124,8 +132,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         [
             ["violations, of committed policies", "", violations(committed)],
             ["violations measured, of samples", "", f"{mismatch.violations} of {mismatch.count}"],
-            [f"measured cost, first {quarter} episodes", *(f"{value:.3f}" for value in first)],
-            [f"measured cost, last {quarter} episodes", *(f"{value:.3f}" for value in last)],
+            [f"measured cost, first {STARTS} episodes", *(f"{value:.3f}" for value in first)],
+            [f"measured cost, last {STARTS} episodes", *(f"{value:.3f}" for value in last)],
             ["least margin measured [m, m/s]", *(f"{value:.2g}" for value in outcome.margin.min(axis=0))],
             ["largest error of the 1 kg model, position [m]", "", f"{error[0]:.2g}"],
             ["largest error of the 1 kg model, velocity [m/s]", "", f"{error[1]:.2g}"],
@@ -152,16 +160,18 @@ def draw(outcome: Outcome) -> Figure:
 
 
 def draw_cost(ax: Axes, episodes: np.ndarray, outcome: Outcome) -> None:
-    """Draw each episode's cost relative to the backup's from the same state, and the share so far in the last ten."""
-    share = outcome.cost[:, 1] / outcome.cost[:, 0]
-    sums = np.cumsum(np.vstack([[0.0, 0.0], outcome.cost]), axis=0)
-    recent = sums[episodes] - sums[np.maximum(episodes - 10, 0)]
-    ax.axhline(1.0, color=BEFORE, linewidth=1.4)
-    ax.annotate("backup", (1.0, 1.0), (0, 4), ax.get_yaxis_transform(), "offset points", ha="right", color=BEFORE)
-    ax.plot(episodes, share, ".", color=AFTER, markersize=6, label="one episode")
-    ax.plot(episodes, recent[:, 1] / recent[:, 0], color=AFTER, linewidth=1.8, label="last ten episodes, sums")
-    ax.set(ylim=(0.0, 1.12), title="measured cost, relative to the backup's from the same state")
-    ax.legend(loc="lower left")
+    """Draw each episode's cost, those from the same state joined, and the means of the rounds over all states."""
+    for k in range(min(STARTS, len(episodes))):
+        label = "from the same state" if k == 0 else None
+        ax.plot(episodes[k::STARTS], outcome.cost[k::STARTS, 1], ".-", color=PALE, linewidth=0.8, label=label)
+    for column, color, label in ((0, BEFORE, "backup, mean of a round"), (1, AFTER, "adapting, mean of a round")):
+        for begin in range(0, len(episodes), STARTS):
+            some = slice(begin, begin + STARTS)
+            mean = outcome.cost[some, column].mean()
+            ends = [episodes[some][0] - 0.4, episodes[some][-1] + 0.4]
+            ax.plot(ends, [mean, mean], color=color, linewidth=2.2, label=label if begin == 0 else None)
+    ax.set(ylim=(0.0, 1.3 * outcome.cost[:, 1].max()), title="measured cost of each episode")
+    ax.legend(loc="upper right", ncols=2)
 
 
 def draw_margin(ax: Axes, episodes: np.ndarray, outcome: Outcome) -> None:
