@@ -240,7 +240,7 @@ class Adapter:
         if not self._states:
             raise DomainError("no transition was measured yet; call observe before learn_scenarios")
         problem, theta = self.problem, self._state.theta
-        states = np.array(self._states)
+        states = np.array(list(self._states))  # another thread may observe
         states = states[-count:] if choice == "latest" else _farthest(states, problem, count)
         batch = _from_states(problem.scenarios, states)
         metrics = problem.with_scenarios(batch, theta).metrics(theta).reshape(len(states), -1)

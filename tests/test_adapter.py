@@ -2,10 +2,11 @@
 
 import dataclasses
 import re
+import threading
 
 import numpy as np
 import pytest
-from adapters import assert_same_bits, drive, finished, mass_problem
+from adapters import assert_same_bits, drive, finished, mass_problem, moved
 from problem_files import write
 from problems import double_integrator_problem, offset_problem, scalar_problem, two_input_problem
 
@@ -171,6 +172,23 @@ def test_the_policy_does_not_change_while_a_step_is_under_way():
             np.testing.assert_array_equal(theta, before)
             np.testing.assert_array_equal(command, u)
         assert (adapters[0].theta != before).any()
+
+
+def test_steps_in_another_thread_are_the_same():
+    """Commands and observations go on meanwhile, and every command is one of a committed policy."""
+    problem, options = mass_problem([0.9, 1.1]), AdaptOptions(steps=25)
+    adapter, x, commands = Adapter(problem, options), np.array([1.5, 0.3]), []
+    worker = threading.Thread(target=finished, args=[adapter])
+    worker.start()
+    while worker.is_alive():
+        commands.append(adapter.command(x))
+        adapter.observe(x, commands[-1], moved(x, commands[-1], 1.0))
+    worker.join()
+    result = adapter.result()
+    assert_same_bits(adapt(problem, options), result)
+    possible = problem.policy(x, result.committed)
+    assert len(commands) > 10 and adapter.mismatch().count == len(commands)
+    assert all(np.abs(possible - u).min() < 1e-12 for u in commands)
 
 
 # --- Input that is wrong ---------------------------------------------------------------------------------------------

@@ -128,6 +128,21 @@ def test_measured_states_become_scenarios(choice):
     assert adapter.mismatch().count == 40
 
 
+def test_a_run_on_learned_scenarios_is_resumed():
+    options = AdaptOptions(steps=10)
+    adapter = Adapter(mass_problem([0.9, 1.1]), options)
+    for _ in range(3):
+        adapter.step()
+    drive(adapter, [1.5, 0.4], 10)
+    assert len(adapter.learn_scenarios(2).taken) == 2
+    for _ in range(4):
+        adapter.step()
+    half = adapter.result()
+    assert half.steps == 4
+    resumed = Adapter(adapter.problem, options, resume_from=half)
+    assert_same_bits(finished(adapter)[0], finished(resumed)[0])
+
+
 def test_farthest_states_are_far_in_the_norm_of_V():
     problem = mass_problem([1.0])
     adapter = Adapter(problem, AdaptOptions(steps=3))
