@@ -244,7 +244,7 @@ class Adapter:
         states = states[-count:] if choice == "latest" else _farthest(states, problem, count)
         batch = _from_states(problem.scenarios, states)
         metrics = problem.with_scenarios(batch, theta).metrics(theta).reshape(len(states), -1)
-        safe = (metrics <= 0).all(axis=1)
+        safe = np.asarray((metrics <= 0).all(axis=1))
         worst = np.nan_to_num(metrics, nan=np.inf).argmax(axis=1)[~safe]
         rows = problem.scenario_metrics.rows
         learned = Learned(states[safe], states[~safe], tuple(f"t = {rows[i].time}: {rows[i].label}" for i in worst))
@@ -350,7 +350,8 @@ def _ended(state: State) -> State:
 def _farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:
     """Return up to `count` states, each the farthest from the initial states and from those before it."""
     C = np.linalg.cholesky(problem.backup.P)
-    points, chosen = states @ C, []
+    points = states @ C
+    chosen: list[int] = []
     nearest = np.full(len(states), np.inf)
     for center in problem.scenarios.x0 @ C:
         nearest = np.minimum(nearest, np.linalg.norm(points - center, axis=1))
@@ -368,5 +369,5 @@ def _from_states(batch: Scenarios, states: np.ndarray) -> Scenarios:
 
 def _joined(batch: Scenarios, others: Scenarios, which: np.ndarray) -> Scenarios:
     """Return a batch with some of the others after it."""
-    arrays = [np.concatenate([getattr(batch, key), getattr(others, key)[which]]) for key in ("x0", "p", "w")]
-    return Scenarios(*arrays, batch.horizon)
+    x0, p, w = (np.concatenate([getattr(batch, key), getattr(others, key)[which]]) for key in ("x0", "p", "w"))
+    return Scenarios(x0, p, w, batch.horizon)
