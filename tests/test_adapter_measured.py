@@ -11,7 +11,7 @@ from PIL import Image
 from problems import scalar_problem
 
 from scpo_ctrl import Adapter, AdaptOptions, ControlProblem, MetricOptions, Quadratic, RunStatus
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.errors import DomainError, EvaluationError
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "examples"))
 
@@ -97,6 +97,28 @@ def test_the_model_is_the_black_box_where_there_is_one():
     assert adapter.mismatch().largest[0] < 1e-15
     adapter.observe([1.0], [0.2], [1.0])
     assert adapter.mismatch().largest[0] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "match"), [("raise", "the model raised ValueError: off"), (np.nan, "no finite next")]
+)
+def test_a_black_box_that_fails_in_an_observation(answer, match):
+    fails = []
+
+    def simulator(x, u, p):
+        if fails and answer == "raise":
+            raise ValueError("off")
+        return 0.9 * x + 0.5 * u + (answer if fails else 0.0)
+
+    white = scalar_problem()
+    quadratic = Quadratic([1.0], [0.05])
+    adapter = Adapter(ControlProblem(white.policy, white.scenarios, quadratic, simulator=simulator), every=1)
+    fails.append(True)
+    with pytest.raises(EvaluationError, match=match):
+        adapter.observe([1.0], [0.0], [0.9])
+    assert adapter.mismatch().count == 0 and adapter.result().steps == 0
+    fails.clear()
+    assert adapter.observe([1.0], [0.0], [0.9]).is_committed and adapter.mismatch().count == 1
 
 
 # --- Measured states as scenarios ------------------------------------------------------------------------------------
