@@ -242,6 +242,8 @@ class Adapter:
         problem, theta = self.problem, self._state.theta
         states = np.array(list(self._states))  # another thread may observe
         states = states[-count:] if choice == "latest" else _farthest(states, problem, count)
+        if not len(states):  # all of them are initial states already
+            return Learned(states, states, ())
         batch = _from_states(problem.scenarios, states)
         metrics = problem.with_scenarios(batch, theta).metrics(theta).reshape(len(states), -1)
         safe = np.asarray((metrics <= 0).all(axis=1))

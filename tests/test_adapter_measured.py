@@ -185,6 +185,9 @@ def test_states_that_are_initial_states_already_are_not_taken_again():
     adapter.observe([1.0, 0.0], [0.0], [0.0, 0.0])
     adapter.observe([1.0, 0.0], [0.0], [0.0, 0.0])
     np.testing.assert_array_equal(adapter.learn_scenarios(3).taken, [[1.0, 0.0]])
+    grown = adapter.problem
+    learned = adapter.learn_scenarios(3)
+    assert learned.taken.shape == learned.left_out.shape == (0, 2) and adapter.problem is grown
 
 
 def test_states_on_which_the_policy_is_unsafe_are_left_out():
