@@ -79,17 +79,21 @@ def test_every_k_th_transition_triggers_a_step(every, expected):
 
 @pytest.mark.parametrize("method", ["gradient", "newton"])
 def test_a_run_goes_on_after_it_was_saved_and_loaded(method, tmp_path):
-    changes = {"adapt": {"steps": 40, "method": method, "tolerance": 0.0}, "scenarios.horizon": 15}
+    changes = {
+        "adapt": {"steps": 45, "method": method, "tolerance": 0.0},
+        "scenarios": {"count": 4, "horizon": 15},
+        "policy.hidden": [2],
+    }
     file = read_problem_file(write(tmp_path / "problem.toml", changes))
     adapter = Adapter(file.problem, file.options)
     with RunFolder(tmp_path / "run", file) as folder:
-        for _ in range(17):
+        for _ in range(20):
             adapter.step()
         folder.save(adapter.result())
     saved = load_result(tmp_path / "run")
     assert saved.status is RunStatus.RUNNING and verify(tmp_path / "run").passed
     resumed, steps = finished(Adapter(saved.problem, saved.options, resume_from=saved))
-    assert steps == 23
+    assert steps == 25
     assert_same_bits(adapt(file.problem, file.options), resumed)
 
 
