@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from scpo_ctrl.adapt import adapt
+from scpo_ctrl.adapter import Adapter, Learned, Mismatch
 from scpo_ctrl.backup import Backup, lqr
 from scpo_ctrl.cone import Projection
 from scpo_ctrl.config import load_problem
@@ -26,11 +27,14 @@ __version__ = version("scpo-ctrl")
 
 __all__ = [
     "AdaptOptions",
+    "Adapter",
     "Backup",
     "ControlProblem",
     "FunctionProblem",
     "Imitation",
+    "Learned",
     "MetricOptions",
+    "Mismatch",
     "Policy",
     "Problem",
     "Projection",

@@ -4,6 +4,7 @@ from functools import cached_property
 
 import casadi as ca
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scpo_ctrl.backup import Backup
 from scpo_ctrl.errors import DimensionError, DomainError
@@ -14,6 +15,7 @@ from scpo_ctrl.policy import Policy
 from scpo_ctrl.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
 from scpo_ctrl.rollout import Rollouts, Step
 from scpo_ctrl.scenario import Scenarios
+from scpo_ctrl.validate import as_array
 
 
 class ControlProblem(Problem):
@@ -54,8 +56,35 @@ class ControlProblem(Problem):
         quadratic = objective if isinstance(objective, Quadratic) else None
         self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, quadratic, simulator=simulator)
         self.rollouts_per_theta = scenarios.count
-        self.has_simulator = simulator is not None
+        self.simulator = simulator
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
+
+    def with_scenarios(self, scenarios: Scenarios, theta_initial: ArrayLike) -> "ControlProblem":
+        """Return the same problem over other scenarios, from another safe start.
+
+        Parameters
+        ----------
+        scenarios : Scenarios
+        theta_initial : array_like, shape (d,)
+
+        Returns
+        -------
+        ControlProblem
+
+        Raises
+        ------
+        DimensionError
+            If the scenarios or the start do not fit.
+        """
+        metrics = self.scenario_metrics.options
+        other = ControlProblem(self.policy, scenarios, self._objective, metrics, simulator=self.simulator)
+        other.theta_initial = as_array("theta_initial", theta_initial, (self.theta_dim,))
+        return other
+
+    @property
+    def has_simulator(self) -> bool:
+        """Whether a black box is in the plant's place."""
+        return self.simulator is not None
 
     @property
     def plant(self) -> Plant:
