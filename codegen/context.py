@@ -11,9 +11,9 @@ import numpy as np
 from scpo_ctrl.codegen.literals import REALS, comment, literal, rounded
 from scpo_ctrl.codegen.targets import TARGETS, Target
 from scpo_ctrl.codegen.vectors import ControlVectors, ProjectionVectors, control_vectors, projection_vectors
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.policy import Policy
-from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.result import Result, margin_of
 
 _PREFIX = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")

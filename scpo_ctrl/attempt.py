@@ -144,7 +144,7 @@ def project_step(state: State, attempt: Attempt) -> Projection:
     Projection
     """
     region = attempt.region
-    cone = region.cone(attempt.z, attempt.L)
+    cone = region.cone(attempt.z, attempt.L, attempt.plan.kept)
     guess = np.flatnonzero(np.isin(region.rows, state.active))
     projection = project(cone.u, cone.c, cone.G, cone.e, cone.L, cone.r, solver=state.options.solver, guess=guess)
     state.active = region.rows[projection.active]

@@ -13,6 +13,7 @@ import tomli_w
 
 from scpo_ctrl import native
 from scpo_ctrl.backup import Backup, lqr
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError
 from scpo_ctrl.level import Ranges, parameter_ranges
 from scpo_ctrl.metrics import MetricOptions
@@ -20,7 +21,6 @@ from scpo_ctrl.models import ZOO, Plant, linear, make_plant
 from scpo_ctrl.objective import Imitation, Objective, Quadratic
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.policy import Policy
-from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.scenario import Scenarios, scenarios
 from scpo_ctrl.state import resolved
 from scpo_ctrl.validate import as_array

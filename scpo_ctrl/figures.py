@@ -17,8 +17,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.models import Plant
-from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.result import Result
 from scpo_ctrl.trajectories import Rolled, level_set, plant_problem, projections, roll, shown_states, spread
 

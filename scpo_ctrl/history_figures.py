@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, VECTOR_POINTS, style
 from scpo_ctrl.history import VERDICTS
-from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.result import Result, margin_of
 from scpo_ctrl.status import Verdict
 

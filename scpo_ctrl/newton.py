@@ -20,8 +20,9 @@ _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
 _DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 4e-4, 4e-6, 1.0  # relative to the objective
 _CENTRED = 0.1  # a Newton step that promises less than this times the barrier lets the barrier fall
-_NEGLIGIBLE = 1e-5  # part of the largest share in the barrier's curvature below which a metric is left out
+_NEGLIGIBLE = 1e-5  # share in the barrier's curvature, relative to the rest of it, below which a metric is left out
 _CONVERGED = 0.01  # part of that below which a single promise is enough
+_KEPT = 0.1  # of its distance from zero that a step leaves to every metric, as interior points must
 _FADING = 0.7  # promises of earlier steps fade by this, so that a single short one does not count
 _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and at least this times the radius
 
@@ -84,9 +85,10 @@ class Newton:
             gradients = problem.lagrangian_gradients(np.vstack([theta, theta + _STEP * np.eye(d)]), multipliers)
             H, gradient, evaluations = (gradients[1:] - gradients[0]) / _STEP, gradients[0], 2 * d + 1
             H = (H + H.T) / 2
+        least = _NEGLIGIBLE * float(np.linalg.norm(H))
         for block in problem.blocks(d):
             J, part = problem.jacobian(theta, None, block), block.metrics
-            H = H + _gram(J, multipliers[part] / slack[part])
+            H = H + _gram(J, multipliers[part] / slack[part], least)
             if self.options.method == "gauss_newton":  # Newton's gradients have the barrier's already
                 gradient = gradient + J @ multipliers[part]
         if not (np.isfinite(H).all() and np.isfinite(gradient).all()):
@@ -98,7 +100,7 @@ class Newton:
         self.promise = norm**2 / 2
         self.faded = max(self.promise, _FADING * self.faded)
         z = z * min(1.0, self.reach / norm) if norm > 0 else z
-        return Plan(scaling, z, gradient, 1.0, self.reach, evaluations, gap)
+        return Plan(scaling, z, gradient, 1.0, self.reach, evaluations, gap, _KEPT)
 
     def merit(self, objective: float, g: np.ndarray) -> float:
         """Return the objective with its barrier; infinite beyond a bound.
@@ -193,9 +195,8 @@ class Newton:
         return self.barrier * self.size * min(1.0, _FEW / max(1, g.size))
 
 
-def _gram(J: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return Σ w_i ∇g_i∇g_iᵀ over the columns ∇g_i of J (d, m) that matter: few metrics are near their bounds."""
-    sizes = weights * np.einsum("ki,ki->i", J, J)
-    near = np.flatnonzero(sizes > _NEGLIGIBLE * sizes.max(initial=0.0))
+def _gram(J: np.ndarray, weights: np.ndarray, least: float) -> np.ndarray:
+    """Return Σ w_i ∇g_i∇g_iᵀ over the columns ∇g_i of J (d, m) whose share is more than the least that matters."""
+    near = np.flatnonzero(weights * np.einsum("ki,ki->i", J, J) > least)
     roots = J[:, near] * np.sqrt(weights[near])
     return np.asarray(roots @ roots.T)

@@ -27,7 +27,7 @@ class Region:
     error: np.ndarray  # (k,) ε of each metric
     radius: float  # no step is longer
 
-    def cone(self, z: np.ndarray, L: np.ndarray) -> Cone:
+    def cone(self, z: np.ndarray, L: np.ndarray, kept: float = 0.0) -> Cone:
         """Return the projection problem (E5) of a step.
 
         Parameters
@@ -36,12 +36,15 @@ class Region:
             The step, in the coordinates of D.
         L : numpy.ndarray, shape (k,)
             Smoothness constants.
+        kept : float
+            Part of its distance from zero that the step must leave to every metric, in [0, 1).
 
         Returns
         -------
         Cone
         """
-        return Cone(z, self.c, self.G, _error(L, self.error, self.sampling_radius, self.G.shape[1]), L, self.radius)
+        e = _error(L, self.error, self.sampling_radius, self.G.shape[1])
+        return Cone(z, (1 - kept) * self.c, self.G, e, L, self.radius)
 
     def step(self, alpha: np.ndarray) -> np.ndarray:
         """Return the step Dᵀα in parameter space.

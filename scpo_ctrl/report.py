@@ -13,10 +13,10 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
 from scpo_ctrl.history_figures import convergence_figure, power_of_ten, smoothness_figure, start_name
 from scpo_ctrl.options import AdaptOptions
-from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.record import write_atomic
 from scpo_ctrl.result import Result, margin_of
 from scpo_ctrl.status import RunStatus

@@ -24,6 +24,7 @@ class Plan:
     reach: float  # no step will be longer
     evaluations: int = 0  # how many θ were rolled out for it
     gap: float = np.inf  # estimate of how far the objective is above its optimum, where the method has one
+    kept: float = 0.0  # part of its distance from zero that a step must leave to every metric
 
     def predicted(self, delta: np.ndarray, length: float) -> float:
         """Return the fall of the merit that the model predicts.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models import Plant
-from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.result import Result
 from scpo_ctrl.scenario import Scenarios
 

@@ -6,11 +6,11 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.backup import lqr
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.models import Plant, double_integrator, linear
 from scpo_ctrl.objective import Quadratic
 from scpo_ctrl.policy import Policy
-from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.scenario import scenarios
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import casadi as ca
 import numpy as np
 import pytest
 import scipy.optimize
@@ -306,3 +307,33 @@ def test_methods_that_do_not_suit_the_problem_are_refused(options, error, words)
     ):
         with pytest.raises(DomainError, match="newton"):
             AdaptOptions(**bad)
+
+
+def expression_problem(target):
+    """Return: minimise ‖θ - target‖² on the unit ball, θ_1 + θ_2 <= 0.5, as CasADi expressions."""
+    theta = ca.SX.sym("theta", 3)
+    metrics = ca.vertcat(ca.sumsqr(theta) - 1, theta[0] + theta[1] - 0.5)
+    return FunctionProblem.from_casadi(theta, ca.sumsqr(theta - ca.DM(target)), metrics, np.zeros(3))
+
+
+@pytest.mark.parametrize("gradients", ["sampled", "exact"])
+@pytest.mark.parametrize("method", ["newton", "gradient", "lbfgs"])
+def test_expressions_of_the_user_have_derivatives(method, gradients):
+    """The optimum solves a linear program in the multipliers: both constraints are active."""
+    problem = expression_problem([2.0, 1.0, 1.0])
+    assert problem.has_derivatives
+    result = adapt(problem, AdaptOptions(steps=200, method=method, gradients=gradients))
+    found = scipy.optimize.minimize(
+        problem.objective, np.zeros(3), jac=problem.gradient, method="SLSQP", options={"ftol": 1e-14},
+        constraints={"type": "ineq", "fun": lambda t: -problem.metrics(t)},
+    )  # fmt: skip
+    assert result.is_safe()
+    np.testing.assert_allclose(result.theta, found.x, atol=3e-3)
+    theta, whole, h = result.theta, problem.blocks(1)[0], 1e-6
+    differences = np.array(
+        [(problem.metrics(theta + h * e) - problem.metrics(theta - h * e)) / (2 * h) for e in np.eye(3)]
+    )
+    np.testing.assert_allclose(problem.jacobian(theta, None, whole), differences, atol=1e-8)
+    multipliers = np.array([0.7, 0.2])
+    slope = problem.gradient(theta) + differences @ multipliers
+    np.testing.assert_allclose(problem.lagrangian_gradients(theta[None], multipliers)[0], slope, atol=1e-7)

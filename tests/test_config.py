@@ -12,9 +12,9 @@ from problem_files import KINDS, LINEAR_PLANT, tables, write, write_expert
 
 import scpo_ctrl
 from scpo_ctrl.config import read_problem_file
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError, ProblemFileError, UncontrollableError
 from scpo_ctrl.options import AdaptOptions
-from scpo_ctrl.problem import ControlProblem
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from problems import double_integrator_problem
 
 from scpo_ctrl import AdaptOptions, FunctionProblem, UserObjective
-from scpo_ctrl import problem as problem_module
+from scpo_ctrl import control_problem as problem_module
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.region import directions, first_smoothness, sample_region
 from scpo_ctrl.scaling import Scaling
@@ -138,7 +138,7 @@ def test_parts_of_the_scenarios_give_the_region_of_the_whole(monkeypatch):
         options = AdaptOptions(gradients=gradients)
         whole = sample_region(problem, theta, g, L, D, 0.5, options)
         with monkeypatch.context() as patch:
-            patch.setattr(problem_module, "_NUMBERS", 3 * len(D) * g.size // 20)
+            patch.setattr(problem_module, "NUMBERS", 3 * len(D) * g.size // 20)
             assert len(problem.blocks(len(D))) == 7
             parts = sample_region(problem, theta, g, L, D, 0.5, options)
         for name in ("rows", "c", "G", "error"):

@@ -6,12 +6,12 @@ from problems import double_integrator_problem, two_input_problem
 
 from scpo_ctrl import compiled
 from scpo_ctrl.backup import lqr
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import CompilerError, DimensionError, DomainError
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.models import double_integrator
 from scpo_ctrl.objective import Imitation, Quadratic, UserObjective
 from scpo_ctrl.policy import Policy
-from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.scenario import scenarios
 
 EVERYTHING = MetricOptions(terminal=True, contraction=0.95)

@@ -7,13 +7,13 @@ from loops import linear_case, pendulum_case, scalar_case
 from problems import double_integrator_problem
 
 from scpo_ctrl import AdaptOptions, adapt
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.engine import simulator as simulator_module
 from scpo_ctrl.engine.lanes import LaneEngine
 from scpo_ctrl.engine.simulator import SimulatorEngine
 from scpo_ctrl.errors import DimensionError, EvaluationError
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.objective import Quadratic
-from scpo_ctrl.problem import ControlProblem
 
 CASES = {
     "linear": linear_case(),

@@ -25,7 +25,7 @@ class SimulatorEngine:
         self._loop = loop
         plant = loop.policy.plant
         is_casadi = isinstance(simulator, ca.Function)
-        self._step: Step = _stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator
+        self._step: Step = stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator
 
     def metrics(
         self,
@@ -203,8 +203,26 @@ def _put_rows(out: np.ndarray, start: int, values: np.ndarray, rows: tuple[np.nd
     out[:, :, start : start + which.size] = sign * (values[:, :, which] - bound)
 
 
-def _stepping(simulator: ca.Function, sizes: tuple[int, int, int]) -> Step:
-    """Return a CasADi function of columns as a function of stacks."""
+def stepping(simulator: ca.Function, sizes: tuple[int, int, int]) -> Step:
+    """Return a CasADi function of columns as a function of stacks.
+
+    Parameters
+    ----------
+    simulator : casadi.Function
+        ``(x, u, p) -> x_next``; p may be left out where there are no parameters.
+    sizes : tuple of int
+        (nx, nu, np)
+
+    Returns
+    -------
+    callable
+        Of arrays of shapes (n, nx), (n, nu) and (n, np), to one of shape (n, nx).
+
+    Raises
+    ------
+    DimensionError
+        If an argument or the result has another shape.
+    """
     found = tuple(simulator.size_in(i) for i in range(simulator.n_in()))
     expected = tuple((size, 1) for size in sizes)
     if found != expected and not (sizes[2] == 0 and found in (expected[:2], (*expected[:2], (0, 0)))):
