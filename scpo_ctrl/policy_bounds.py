@@ -8,7 +8,8 @@ import numpy as np
 
 from scpo_ctrl.policy import Policy
 
-_TANH_CURVATURE = 4 / (3 * np.sqrt(3))  # max |tanh''|, at tanh² = 1/3
+_SHORT = 8  # side of a weight matrix up to which norms are computed exactly at every state
+_MOST_BENT = np.arctanh(1 / np.sqrt(3))  # where |tanh''| is largest, 4 / (3 √3)
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,20 @@ class PolicyBounds:
     radius: float  # r, of the ball around θ
 
     @cached_property
-    def _layers(self) -> list[tuple[float, float]]:
-        """Largest norm of each weight matrix, and of the bias beside it, in the ball."""
+    def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Weights and biases of the hidden layers at θ."""
         layers, start = [], 0
-        widths = self.policy.widths
-        for last, width, biased in zip(widths, widths[1:], [1] * (len(widths) - 2) + [0], strict=False):
+        for width, last in zip(self.policy.hidden, self.policy.widths, strict=False):
             W = self.theta[start : start + width * last].reshape(width, last)
-            b = self.theta[start + width * last : start + width * (last + biased)]
-            layers.append((float(np.linalg.norm(W, 2)) + self.radius, float(np.linalg.norm(b)) + self.radius))
-            start += width * (last + biased)
+            layers.append((W, self.theta[start + width * last : start + width * (last + 1)]))
+            start += width * (last + 1)
         return layers
+
+    @cached_property
+    def _last(self) -> float:
+        """Norm of the output matrix at θ."""
+        nu, width = self.policy.plant.nu, self.policy.widths[-2]
+        return float(np.linalg.norm(self.theta[-nu * width :].reshape(nu, width), 2))
 
     @cached_property
     def _jacobians(self) -> ca.Function:
@@ -55,41 +60,59 @@ class PolicyBounds:
         phi_z, phi_theta = (part.full().reshape(nu, len(z), -1).swapaxes(0, 1) for part in columns)
         return phi_z, phi_theta
 
-    def curvature(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Bound ‖φ_zz‖, ‖φ_zθ‖ and ‖φ_θθ‖ in the ball, for scaled states up to a norm.
+    def curvature(self, z: np.ndarray, e: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Bound ‖φ_zz‖, ‖φ_zθ‖ and ‖φ_θθ‖ in the ball, for all states near given ones.
 
         Parameters
         ----------
-        y : numpy.ndarray, shape (S,)
-            Largest ‖z / scale‖.
+        z : numpy.ndarray, shape (S, nx)
+            Deviations from the equilibrium.
+        e : numpy.ndarray, shape (S,)
+            How far other states are from them at most, scaled.
 
         Returns
         -------
         zz, zt, tt : numpy.ndarray, shape (S,)
         """
-        at, at_zero = self._hidden(y), self._hidden(np.zeros_like(y))
-        w = self._layers[-1][0]
-        t = np.minimum(at.t + at_zero.t, at.zt * y)  # a_θ(z) - a_θ(0): W is multiplied by a(z) - a(0)
+        y, zero = z / np.array(self.policy.scale), np.zeros_like(e)
+        at, at_zero = self._hidden(y, e), self._hidden(np.zeros_like(y), zero)
+        length = np.linalg.norm(y, axis=1) + e
+        between = self._hidden(np.zeros_like(y), length)  # all states from zero to there
+        w = self._last + self.radius
+        t = np.minimum(at.t + at_zero.t, between.zt * length)  # a_θ(z) - a_θ(0): W is multiplied by a(z) - a(0)
         return w * at.zz, np.hypot(at.z, w * at.zt), _largest(w * (at.tt + at_zero.tt), t)
 
-    def _hidden(self, y: np.ndarray) -> "_Derivatives":
-        """Bound the derivatives of the last hidden layer, layer by layer; each owns its part of a unit direction δ."""
-        zero = np.zeros_like(y)
-        at = _Derivatives(y, zero + 1, zero, zero, zero, zero)
-        for (w, b), width in zip(self._layers, self.policy.hidden, strict=False):
-            z, t = w * at.z, np.hypot(w * at.t, np.hypot(at.a, 1.0))  # of the sum before tanh
-            zz, zt, tt = w * at.zz, np.hypot(w * at.zt, at.z), _largest(w * at.tt, at.t)
-            a = np.minimum(w * at.a + b, np.sqrt(width))
-            c = _TANH_CURVATURE
-            at = _Derivatives(a, z, t, c * z**2 + zz, c * z * t + zt, c * t**2 + tt)
+    def _hidden(self, y: np.ndarray, e: np.ndarray) -> "_Derivatives":
+        """Bound the last hidden layer, layer by layer, for scaled states no further than e from y.
+
+        Each layer owns its part of a unit direction δ. The slope and the curvature of every tanh are the largest over
+        the interval that its argument can be in.
+        """
+        zero, r = np.zeros_like(e), self.radius
+        center, off = y, e  # the layer's output at y and θ, and how far it can be from there
+        at = _Derivatives(zero + 1, zero, zero, zero, zero)
+        for W, b in self._layers:
+            own = np.hypot(np.linalg.norm(center, axis=1) + off, 1.0)  # of δ's part that this layer owns
+            center, off = center @ W.T + b, float(np.linalg.norm(W, 2)) * off + r * own
+            slope, bend = _tanh_bounds(np.abs(center), off[:, None])
+            steepest, rows = slope.max(axis=1), np.linalg.norm(W, axis=1) + r
+            w, w_bend = (_scaled_norm(d, W) + r * d.max(axis=1) for d in (slope, np.sqrt(bend)))
+            t = np.hypot((np.linalg.norm(W, 2) + r) * at.t, own)  # of the sum before tanh
+            at = _Derivatives(
+                z=w * at.z,
+                t=np.hypot(w * at.t, steepest * own),
+                zz=w_bend * (np.sqrt(bend) * rows).max(axis=1) * at.z**2 + w * at.zz,
+                zt=(bend * rows).max(axis=1) * at.z * t + np.hypot(w * at.zt, steepest * at.z),
+                tt=bend.max(axis=1) * t**2 + _largest(w * at.tt, steepest * at.t),
+            )
+            center = np.tanh(center)
         return at
 
 
 @dataclass(frozen=True)
 class _Derivatives:
-    """Bounds (S,) of a layer's output and its derivatives with respect to the scaled state and to θ."""
+    """Bounds (S,) of a layer's derivatives with respect to the scaled state z and to θ."""
 
-    a: np.ndarray
     z: np.ndarray
     t: np.ndarray
     zz: np.ndarray
@@ -116,6 +139,21 @@ def spectral_norm(M: np.ndarray) -> np.ndarray:
     return np.where(bad, np.inf, np.sqrt(np.maximum(squares, 0.0)))
 
 
+def _scaled_norm(d: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Bound the norm of diag(d) W for each row of d, (S,): exactly where one side of W is short."""
+    if min(W.shape) <= _SHORT:
+        return spectral_norm(d[:, :, None] * W)
+    frobenius = np.sqrt(d**2 @ np.sum(W**2, axis=1))
+    return np.minimum(frobenius, d.max(axis=1) * np.linalg.norm(W, 2))
+
+
 def _largest(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     """Return max p a² + 2 q a b over a² + b² = 1: δ split into what lies below a layer, and its own weights."""
     return (p + np.hypot(p, 2 * q)) / 2
+
+
+def _tanh_bounds(center: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest |tanh'| and |tanh''| no further than `off` from a center >= 0."""
+    slope = 1 - np.tanh(np.maximum(center - off, 0.0)) ** 2
+    bent = np.tanh(np.clip(_MOST_BENT, np.maximum(center - off, 0.0), center + off))
+    return slope, 2 * bent * (1 - bent**2)

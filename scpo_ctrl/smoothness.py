@@ -140,7 +140,7 @@ class _Tube:
         e, s_off, h = self._reached(np.diag(1 / scale))
         s = spectral_norm(self.J / scale[:, None]) + s_off
         phi_z, phi_theta = self.policy.jacobians(self.z)
-        zz, zt, tt = self.policy.curvature(np.linalg.norm(self.z / scale, axis=1) + e)
+        zz, zt, tt = self.policy.curvature(self.z, e)
         turn = zz * e + zt * r  # of φ_z in the ball
         pushes = np.stack(
             [
