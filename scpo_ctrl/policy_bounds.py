@@ -21,12 +21,13 @@ class PolicyBounds:
     radius: float  # r, of the ball around θ
 
     @cached_property
-    def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Weights and biases of the hidden layers at θ."""
+    def _layers(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
+        """Weights, biases and norms of the weights of the hidden layers at θ."""
         layers, start = [], 0
         for width, last in zip(self.policy.hidden, self.policy.widths, strict=False):
             W = self.theta[start : start + width * last].reshape(width, last)
-            layers.append((W, self.theta[start + width * last : start + width * (last + 1)]))
+            b = self.theta[start + width * last : start + width * (last + 1)]
+            layers.append((W, b, float(np.linalg.norm(W, 2))))
             start += width * (last + 1)
         return layers
 
@@ -35,6 +36,11 @@ class PolicyBounds:
         """Norm of the output matrix at θ."""
         nu, width = self.policy.plant.nu, self.policy.widths[-2]
         return float(np.linalg.norm(self.theta[-nu * width :].reshape(nu, width), 2))
+
+    @cached_property
+    def _at_zero(self) -> "_Derivatives":
+        """The last hidden layer at the equilibrium, S = 1."""
+        return self._hidden(np.zeros((1, self.policy.plant.nx)), np.zeros(1))
 
     @cached_property
     def _jacobians(self) -> ca.Function:
@@ -74,8 +80,8 @@ class PolicyBounds:
         -------
         zz, zt, tt : numpy.ndarray, shape (S,)
         """
-        y, zero = z / np.array(self.policy.scale), np.zeros_like(e)
-        at, at_zero = self._hidden(y, e), self._hidden(np.zeros_like(y), zero)
+        y = z / np.array(self.policy.scale)
+        at, at_zero = self._hidden(y, e), self._at_zero
         length = np.linalg.norm(y, axis=1) + e
         between = self._hidden(np.zeros_like(y), length)  # all states from zero to there
         w = self._last + self.radius
@@ -91,13 +97,13 @@ class PolicyBounds:
         zero, r = np.zeros_like(e), self.radius
         center, off = y, e  # the layer's output at y and θ, and how far it can be from there
         at = _Derivatives(zero + 1, zero, zero, zero, zero)
-        for W, b in self._layers:
+        for W, b, norm in self._layers:
             own = np.hypot(np.linalg.norm(center, axis=1) + off, 1.0)  # of δ's part that this layer owns
-            center, off = center @ W.T + b, float(np.linalg.norm(W, 2)) * off + r * own
+            center, off = center @ W.T + b, norm * off + r * own
             slope, bend = _tanh_bounds(np.abs(center), off[:, None])
             steepest, rows = slope.max(axis=1), np.linalg.norm(W, axis=1) + r
             w, w_bend = (_scaled_norm(d, W) + r * d.max(axis=1) for d in (slope, np.sqrt(bend)))
-            t = np.hypot((np.linalg.norm(W, 2) + r) * at.t, own)  # of the sum before tanh
+            t = np.hypot((norm + r) * at.t, own)  # of the sum before tanh
             at = _Derivatives(
                 z=w * at.z,
                 t=np.hypot(w * at.t, steepest * own),
