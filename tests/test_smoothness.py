@@ -134,7 +134,7 @@ def test_a_scalar_loop_has_its_exact_constants():
     assert {row.kind for row in rows[:26]} == {"state"}
 
 
-@pytest.mark.parametrize(("name", "median", "most"), [("linear", 2.5, 5.0), ("one layer", 7.0, 40.0)])
+@pytest.mark.parametrize(("name", "median", "most"), [("linear", 2.2, 3.0), ("one layer", 3.2, 5.0)])
 def test_bounds_are_not_loose_in_a_small_ball(name, median, most):
     """Above the Hessian norm at θ by these factors, over all metrics whose norm is not tiny."""
     problem = PROBLEMS[name]()
@@ -145,7 +145,6 @@ def test_bounds_are_not_loose_in_a_small_ball(name, median, most):
     for kind in ("state", "command", "contraction", "terminal"):
         which = (kinds == kind) & (norms > 1e-2 * norms[kinds == kind].max())
         factor = L[which] / norms[which]
-        print(name, kind, np.median(factor), factor.max())
         assert np.median(factor) <= median, kind
         assert factor.max() <= most, kind
 

@@ -1,4 +1,4 @@
-"""Certified smoothness constants on R3: how far above the true Hessians they are, and what adaptation reaches with them.
+"""Certified smoothness constants on R3: how far above the true Hessians, and what adaptation reaches with them.
 
 python examples/benchmarks/certified_constants.py --policy mlp --radius 0.01 --method lbfgs
 """
