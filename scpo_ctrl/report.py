@@ -103,6 +103,7 @@ def render_report(result: Result) -> str:
         change=_change(result),
         margin_now=margin_of(after),
         certified=result.options.mode == "certified",
+        bounded=result.options.bounds_smoothness,
         details=_details(result),
         options=_options(result.options),
         panels=_panels(result),
@@ -141,7 +142,7 @@ def headline(result: Result, margin_now: float) -> Headline:
         sentence = f"Computed anew, the final policy breaks a metric by {number(-margin_now)}, unlike its record."
         return Headline("unsafe", "Unsafe", sentence)
     if result.status is RunStatus.SMOOTHNESS_TOO_SMALL:
-        return Headline("unsafe", "Not certified", f"The smoothness constants given did not hold; {outcome}.")
+        return Headline("unsafe", "Not certified", f"The smoothness constants did not hold; {outcome}.")
     every = f"{number(policies)} of {_plural(policies, 'committed policy')}"
     sentence = f"{every} satisfy all {metrics} metrics{where}; {outcome}."
     if policies == 1:

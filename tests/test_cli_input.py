@@ -170,7 +170,7 @@ WRONG = [
     ({"adapt.tries": 0}, ["[adapt]", "tries is 0", ">= 1"]),
     ({"adapt.decay": 1.5}, ["[adapt]", "decay is 1.5"]),
     ({"adapt.growth": 1.0}, ["[adapt]", "growth is 1.0", "> 1"]),
-    ({"adapt.mode": "certified"}, ["[adapt]", "'certified'", "smoothness"]),
+    ({"adapt.mode": "certified", "metrics": {"command": False}}, ["[adapt]", "'certified'", "smoothness"]),
     ({"adapt.smoothness": -1.0}, ["[adapt]", "smoothness is -1.0", "> 0"]),
 ]
 

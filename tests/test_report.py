@@ -290,6 +290,9 @@ def test_certified_mode_says_what_its_guarantee_rests_on():
     page = render_report(run(double_integrator_problem(), mode="certified", smoothness=1e4, steps=2))
     assert "Certified mode." in page
     assert "Verified mode." not in page
+    assert "given by the user, not estimated" in page
+    page = render_report(run(double_integrator_problem(), mode="certified", radius=0.01, steps=2))
+    assert "derived from the linear plant, the policy and the scenarios" in page
 
 
 def test_margin_cap_is_that_of_the_initial_states(plain):
