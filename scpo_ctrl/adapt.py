@@ -103,7 +103,7 @@ def commit(state: State, attempt: Attempt, trial: Trial, g_new: np.ndarray, proj
         Metrics at the tried parameters.
     projection : Projection
     """
-    fall = state.method.merit(state.objective, state.g) - state.method.merit(trial.objective, g_new)
+    fall = float(state.method.merit(state.objective, state.g) - state.method.merit(trial.objective, g_new))
     state.method.committed(float(np.linalg.norm(projection.delta)), fall / trial.predicted)
     state.theta, state.objective, state.margin, state.g = trial.theta, trial.objective, trial.margin, g_new
     region = attempt.region
@@ -134,7 +134,7 @@ def next_try(state: State, attempt: Attempt, trial: Trial, projection: Projectio
             attempt.z = attempt.z * (float(np.linalg.norm(projection.delta)) / 2 / float(np.linalg.norm(attempt.z)))
         return
     length = float(np.linalg.norm(projection.delta)) if trial.predicted > 0 else 0.0
-    attempt.z = state.method.shorten(attempt.plan, attempt.z, length)
+    attempt.z = state.method.shorten(attempt.region.D @ attempt.plan.objective_gradient, attempt.z, length)
 
 
 def finish_step(state: State, attempt: Attempt) -> None:

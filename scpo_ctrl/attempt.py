@@ -74,7 +74,7 @@ def stationarity(state: State, attempt: Attempt) -> float:
     float
     """
     plan, region = attempt.plan, attempt.region
-    scale = max(abs(state.objective), abs(state.objective_initial), np.finfo(float).tiny)
+    scale = max(abs(state.objective), abs(state.objective_initial)) or 1.0
     gradient = region.D @ plan.objective_gradient
     norm = float(np.linalg.norm(gradient))
     if norm == 0 or plan.gap < np.inf:
@@ -120,12 +120,9 @@ def probe(state: State, attempt: Attempt) -> None:
 
 
 def _fit_length(state: State, attempt: Attempt, alpha: np.ndarray, objective: float, g: np.ndarray) -> None:
-    """Shorten the step of a curved model to the least merit of the parabola through a probe that went too far."""
-    plan = attempt.plan
-    if not plan.curvature:
-        return
-    slope = -float(plan.merit_gradient @ attempt.region.step(alpha))
-    fall = state.method.merit(state.objective, state.g) - state.method.merit(objective, g)
+    """Shorten the step to the least merit of the parabola through a probe that went too far."""
+    slope = -float(attempt.plan.merit_gradient @ attempt.region.step(alpha))
+    fall = float(state.method.merit(state.objective, state.g) - state.method.merit(objective, g))
     if np.isfinite(fall) and slope > 0 and 2 * (slope - fall) > slope / _LONG:
         best = max(slope / (2 * (slope - fall)), _SHORTEST_FIT)
         attempt.z = best * alpha

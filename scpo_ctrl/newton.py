@@ -1,8 +1,8 @@
 """Newton steps of the objective with a logarithmic barrier, and the scaled basis that their curvature gives.
 
-The merit ℓ(θ) - μ Σ log(-g_i(θ)) keeps the iterates off the bounds on their way, so that the local safe region leaves room
-for long steps; μ falls as the steps converge. Its curvature H makes the norm (ΔᵀHΔ)^(1/2) in which the region is sampled.
-Nothing of this bears on safety, which is the projection's and the verification's. docs/method.md derives it.
+The merit ℓ(θ) - μ Σ log(-g_i(θ)) keeps the iterates off the bounds on their way, so that the local safe region leaves
+room for long steps; μ falls as the steps converge. Its curvature H makes the norm (ΔᵀHΔ)^(1/2) in which the region is
+sampled. Nothing of this bears on safety, which is the projection's and the verification's. docs/method.md derives it.
 """
 
 from dataclasses import dataclass
@@ -135,13 +135,12 @@ class Newton:
         elif ratio < 0.25:
             self.damping *= 2
 
-    def shorten(self, plan: Plan, z: np.ndarray, length: float) -> np.ndarray:
+    def shorten(self, slope: np.ndarray, z: np.ndarray, length: float) -> np.ndarray:
         """Return a third of the step, and damp the next ones more.
 
         Parameters
         ----------
-        plan : Plan
-        z : numpy.ndarray, shape (p,)
+        slope, z : numpy.ndarray, shape (p,)
         length : float
 
         Returns

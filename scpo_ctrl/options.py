@@ -30,8 +30,8 @@ class AdaptOptions:
     preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
     probes: int = 2  # evaluations along the step that measure L for it before it is tried, >= 0; none if certified
     barrier: float = 4e-5  # of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0
-    barrier_min: float = 1e-7  # the same at the end, 0 < barrier_min <= barrier
-    tolerance: float = 1e-5  # stationarity at which a run has converged, relative to the objective, >= 0
+    barrier_min: float = 1e-8  # the same at the end, 0 < barrier_min <= barrier
+    tolerance: float = 1e-6  # stationarity at which a run has converged, relative to the objective, >= 0
     momentum: float = 0.9  # decay of the first moment of "momentum" and "adam", in [0, 1)
     second_momentum: float = 0.99  # decay of the second moment of "adam", in [0, 1)
     step_length: float = 10.0  # longest first-order step before projection, in radii, > 0
@@ -39,7 +39,7 @@ class AdaptOptions:
     growth: float = 2.0  # a smoothness constant is at least this times what the last step showed, > 1
     decay: float = 0.9  # factor on smoothness constants whose bound held, in [0, 1)
     metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|), >= 0
-    patience: int = 10  # steps without a commit after which the run counts as converged, >= 1
+    patience: int = 10  # steps without a commit after which the run counts as stalled, >= 1
     solver: str = "DUAL"  # of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS"
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class AdaptOptions:
             raise DomainError("mode 'certified' needs smoothness, an upper bound of every metric's smoothness constant")
         if self.mode == "certified" and self.method in CURVED:
             raise DomainError(
-                f"mode 'certified' needs a norm that stays the same, and method {self.method!r} changes it; use 'gradient'"
+                f"mode 'certified' needs a norm that stays the same; method {self.method!r} changes it, use 'gradient'"
             )
         if self.preconditioner is not None:
             if self.method in CURVED:

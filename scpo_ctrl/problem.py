@@ -20,7 +20,6 @@ from scpo_ctrl.rollout import Rollouts, Step
 from scpo_ctrl.scenario import Scenarios
 from scpo_ctrl.validate import as_array
 
-
 _NO_DERIVATIVES = "this problem has no derivatives of its metrics; use sampled gradients and a first-order method"
 _NUMBERS = 1 << 25  # sampled metrics kept at once
 
@@ -124,7 +123,7 @@ class Problem(ABC):
 
     @property
     def is_closed_loop_cost(self) -> bool:
-        """Whether the objective is a cost of the rollouts that a model can differentiate: where Newton's method pays."""
+        """Whether the objective is a cost of rollouts of a model: there Newton's method pays."""
         return False
 
     @property

@@ -12,7 +12,7 @@ from scpo_ctrl.status import ProjectionStatus
 
 _FEW = 64  # constraints that the compiled solver sweeps itself
 _ROUNDS = 50  # working sets tried before the answer is only repaired
-_ENTERING = 40  # constraints that may enter the working set in a round
+_ENTERING = 40  # constraints that may enter the working set in a round, if not half as many as it has
 _ACTIVE, _SLACK = -1e-6, -1e-4  # relative to the size of a constraint's terms
 
 
@@ -139,8 +139,9 @@ def _solve_by_rounds(
 
 
 def _most_violated(slack: np.ndarray, working: np.ndarray, limit: float) -> np.ndarray:
-    """Pick the most violated constraints outside the working set, at most `_ENTERING` of them."""
+    """Pick the most violated constraints outside the working set, at most `_ENTERING` or half as many as it has."""
     violated = (slack > limit) & ~working
-    if np.count_nonzero(violated) > _ENTERING:
-        violated &= slack >= np.partition(slack[violated], -_ENTERING)[-_ENTERING]
+    most = max(_ENTERING, int(np.count_nonzero(working)) // 2)
+    if np.count_nonzero(violated) > most:
+        violated &= slack >= np.partition(slack[violated], -most)[-most]
     return np.asarray(violated)

@@ -90,7 +90,7 @@ class Scaling:
         least = float(np.linalg.eigvalsh(array)[0])
         if least <= 0:
             raise DomainError(
-                f"preconditioner is not positive definite (least eigenvalue {least:.3g}); add a multiple of the identity"
+                f"preconditioner is not positive definite (least eigenvalue {least:.3g}); add some of the identity"
             )
         return cls.from_curvature((array + array.T) / 2, 0.0)
 

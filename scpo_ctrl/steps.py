@@ -58,8 +58,8 @@ class Method(Protocol):
     def committed(self, length: float, ratio: float) -> None:
         """Learn from a commit: its scaled length, and actual against predicted fall of the merit."""
 
-    def shorten(self, plan: Plan, z: np.ndarray, length: float) -> np.ndarray:
-        """Return the step to project after one whose projection, of this length, did not lower the merit."""
+    def shorten(self, slope: np.ndarray, z: np.ndarray, length: float) -> np.ndarray:
+        """Return the step to project after z (p,), whose projection, of this length, did not lower the merit."""
 
     def finish(self, *, is_committed: bool) -> None:
         """End a step."""
@@ -167,23 +167,24 @@ class FirstOrder:
         """
         self.length = min(2 * self.length, self.longest)
 
-    def shorten(self, plan: Plan, z: np.ndarray, length: float) -> np.ndarray:
+    def shorten(self, slope: np.ndarray, z: np.ndarray, length: float) -> np.ndarray:
         """Return a step of half the length along the gradient, whose projection is a descent direction.
 
         Parameters
         ----------
-        plan : Plan
-        z : numpy.ndarray, shape (d,)
+        slope : numpy.ndarray, shape (p,)
+            Gradient of the objective in the coordinates of the step.
+        z : numpy.ndarray, shape (p,)
         length : float
             Of the projected step that failed; 0 if there was none, which says nothing about the length.
 
         Returns
         -------
-        numpy.ndarray, shape (d,)
+        numpy.ndarray, shape (p,)
         """
         if length > 0:
             self.length = max(min(self.length, length) / 2, _SHORTEST * self.longest)
-        return self._scaled(-self.scaling.to_theta(plan.objective_gradient))
+        return self._scaled(-slope)
 
     def finish(self, *, is_committed: bool) -> None:
         """Do nothing more.

@@ -89,6 +89,25 @@ def test_derivatives_are_those_of_casadi(case, oracle):
             close(value, slow.jacobian(batch, theta, directions, saturated=saturated))
 
 
+def test_gradients_of_the_lagrangian_are_those_of_casadi_and_of_their_parts(case, oracle):
+    fast, slow, batch = LaneEngine(case.loop), oracle(case.loop), case.batch
+    thetas = np.stack([case.theta(size, seed) for seed, size in enumerate((0.3, 1.0, 1.5))])
+    multipliers = np.random.default_rng(2).uniform(size=batch.count * len(case.loop.metrics.rows))
+    for saturated in (False, True):
+        gradients = fast.lagrangian_gradients(batch, thetas, multipliers, saturated=saturated)
+        close(gradients, slow.lagrangian_gradients(batch, thetas, multipliers, saturated=saturated), 1e-10)
+        for theta, gradient in zip(thetas, gradients, strict=True):
+            free = fast.lagrangian_gradients(batch, theta[None], 0 * multipliers, saturated=saturated)[0]
+            close(gradient, free + fast.jacobian(batch, theta, None, saturated=saturated) @ multipliers, 1e-10)
+            if saturated:
+                close(free, fast.gradient(batch, theta)[1])
+
+
+def test_multipliers_of_another_size_are_refused():
+    with pytest.raises(DimensionError, match=r"multipliers have shape \(3,\)"):
+        rollouts_of(CASES["scalar"]).lagrangian_gradients(np.zeros((1, 1)), np.zeros(3))
+
+
 def test_trajectories_are_those_of_casadi(case, oracle):
     for value, expected in zip(
         LaneEngine(case.loop).trajectories(case.batch, case.theta()),

@@ -73,13 +73,15 @@ class Runtime:
         return delta, status
 
 
-def compile_runtime(folder: Path, real: type, compiler: str = COMPILERS[0], flags: tuple[str, ...] = ()) -> Runtime:
-    """Compile the runtime into a shared library and load it."""
+def compile_runtime(
+    folder: Path, real: type, compiler: str = COMPILERS[0], flags: tuple[str, ...] = (), places: int = MAX_ACTIVE
+) -> Runtime:
+    """Compile the runtime into a shared library and load it; the working set has so many places."""
     write_config(folder, real)
     size = folder / "size.c"
     size.write_text('#include "scpo.h"\nint scpo_size(void);\nint scpo_size(void) { return sizeof(scpo_workspace); }\n')
     library = folder / "runtime.so"
-    sizes = [f"-DSCPO_MAX_DIM={MAX_DIM}", f"-DSCPO_MAX_ACTIVE={MAX_ACTIVE}"]
+    sizes = [f"-DSCPO_MAX_DIM={MAX_DIM}", f"-DSCPO_MAX_ACTIVE={places}"]
     command = [compiler, "-std=c99", "-O2", *WARNINGS, *flags, *sizes, f"-I{folder}", f"-I{RUNTIME / 'include'}"]
     command += ["-shared", "-fPIC", *SOURCES, size, "-o", library, "-lm"]
     subprocess.run([str(x) for x in command], check=True)
@@ -118,7 +120,7 @@ def test_closest_feasible(runtime: Runtime, name: str) -> None:
     if runtime.real is np.float64:
         assert max(gaps) <= (1e-8 if name in pc.REGULAR else 1e-6)
     else:
-        assert np.mean(np.array(gaps) <= 1e-3) >= 0.98
+        assert np.mean(np.array(gaps) <= 1e-3) >= 0.97
 
 
 @pytest.mark.parametrize("name", pc.REGIMES)
@@ -209,7 +211,7 @@ def test_no_constraints(runtime: Runtime) -> None:
         delta, status = runtime.project(case)
         assert status == OK
         assert_feasible(case, delta)
-        assert delta == pytest.approx(case.u * min(1, r / 5), rel=1e-5)
+        assert delta == pytest.approx(case.u * min(1, r / 5), rel=1e-12 if runtime.real is np.float64 else 2e-5)
 
 
 def test_known_answer_in_one_dimension(runtime: Runtime) -> None:

@@ -62,10 +62,15 @@ def plain(rng: np.random.Generator, p: int, m: int) -> dict[str, np.ndarray]:
 
 
 def write_instances(folder: Path, p: int, m: int, count: int, seed: int = 0) -> None:
-    """Write instances.h."""
+    """Write instances.h with plain instances."""
     rng = np.random.default_rng([seed, p, m])
-    cases = [plain(rng, p, m) for _ in range(count)]
-    lines = [f"#define DIM {p}", f"#define ROWS {m}", f"#define INSTANCES {count}"]
+    write_cases(folder, [plain(rng, p, m) for _ in range(count)])
+
+
+def write_cases(folder: Path, cases: list[dict[str, np.ndarray]]) -> None:
+    """Write instances.h; all are of the same size."""
+    p, m = cases[0]["u"].size, cases[0]["c"].size
+    lines = [f"#define DIM {p}", f"#define ROWS {m}", f"#define INSTANCES {len(cases)}"]
     for name in cases[0]:
         rows = [", ".join(f"(scpo_real){x:.17g}" for x in case[name]) for case in cases]
         if name == "r":

@@ -3,8 +3,11 @@
     python examples/benchmarks/projection_on_targets.py
 
 Code at -Os, repair and checks included, libm and libgcc not; workspace for 20 dimensions and 10 constraints at once;
-instructions (not cycles) at -O2 under QEMU, everything included, mean over random strictly feasible instances. Needs
-gcc-arm-none-eabi, gcc-riscv64-unknown-elf with picolibc, qemu-system-arm and qemu-system-misc; what is missing is said.
+instructions (not cycles) at -O2 under QEMU, everything included: mean over random strictly feasible instances, their
+largest, and the largest over instances of all regimes of tests/projection_cases.py, degenerate ones included. Below the
+table, per size, what the caps in the source allow at most: iterations, sweeps, and multiplications with an addition.
+Needs gcc-arm-none-eabi, gcc-riscv64-unknown-elf with picolibc, qemu-system-arm and qemu-system-misc; what is missing is
+said.
 """
 
 from __future__ import annotations
@@ -12,14 +15,20 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
-from projection_instructions import CONFIG, ROOT, RUNTIME, SIZES, write_instances
+import numpy as np
+from projection_instructions import CONFIG, ROOT, RUNTIME, SIZES, write_cases, write_instances
 
 from scpo_ctrl.codegen.targets import TARGETS, Target
 
+sys.path.insert(0, str(ROOT / "tests"))
+from projection_cases import REGIMES, cases
+
 COUNT = 20
+EACH = 4  # instances of every regime
 SOURCES = [RUNTIME / "src" / name for name in ("scpo_project.c", "scpo_dual.c")]
 EMULATOR = ROOT / "tests" / "emulator"
 RUNS = (
@@ -110,9 +119,43 @@ def link_flags(target: Target, folder: Path) -> list[object]:
     return [EMULATOR / "startup.c", "--specs=rdimon.specs", "-nostartfiles", "-T", folder / "link.ld"]
 
 
-def instructions(target: Target, folder: Path, p: int, m: int) -> str:
-    """Return instructions per solve: mean and largest."""
+def of_all_regimes(p: int, m: int, real: str) -> list[dict[str, np.ndarray]]:
+    """Return instances of every regime."""
+    number = np.float64 if real == "double" else np.float32
+    found = [case for name in REGIMES for case in cases(name, EACH, ((p, m),), seed=3, real=number)]
+    return [{**case._asdict(), "G": case.G.ravel(), "r": np.array([case.r])} for case in found]
+
+
+def measured(target: Target, folder: Path, real: str, p: int, m: int) -> str:
+    """Return instructions per solve: mean and largest of the plain instances, largest of all regimes."""
     write_instances(folder, p, m, COUNT)
+    mean, most, capped = instructions(target, folder, COUNT)
+    every = of_all_regimes(p, m, real)
+    write_cases(folder, every)
+    _, worst, capped_too = instructions(target, folder, len(every))
+    return f"{mean:10,.0f} {most:10,.0f}{'*' if capped else ' '}{worst:11,.0f}{'*' if capped_too else ' '}"
+
+
+def most_work(p: int, m: int) -> str:
+    """Return what the caps allow, for a working set of all m constraints and the radius."""
+    source = "".join(
+        (RUNTIME / "src" / name).read_text() for name in ("scpo_internal.h", "scpo_project.c", "scpo_dual.c")
+    )
+    newton, shrink, trials = (
+        int(re.search(rf"#define SCPO_MAX_{name} (\d+)", source)[1]) for name in ("NEWTON", "SHRINK", "SEARCH")
+    )
+    k = m + 1
+    point = 2 * k * p + 8 * k + p  # w, its products with the rows, derivatives
+    change = k * (k + 1) * (k + 2) // 6 + 5 * k * (k + 1)  # factor, two substitutions, gains
+    step = (1 + trials) * point + 6 * (k + 1) * change
+    sweeps = newton // 2 + shrink  # a round is an iteration, and has at least one Newton step
+    join = (k + 1) * p + 8
+    total = newton * step + sweeps * m * (2 * p + 16 + join)
+    return f"({p}, {m}): {newton} iterations, {sweeps} sweeps, {total:,} multiplications"
+
+
+def instructions(target: Target, folder: Path, count: int) -> tuple[float, float, int]:
+    """Return mean and largest of the instructions per solve, and how many met a cap."""
     (folder / "main.c").write_text(MAIN)
     timer = "-DTIMER=0x50000000u" if target.name == "cortex-m33" else "-DTIMER=0x40000000u"
     flags = ["-std=gnu99", "-O2", timer, *target.flags, *includes(folder)]
@@ -125,13 +168,13 @@ def instructions(target: Target, folder: Path, p: int, m: int) -> str:
     output = run("qemu-system-riscv32" if riscv else "qemu-system-arm", *machine, *console, *quiet, "-kernel", program)
     total, most, capped = (int(x) for x in re.search(r"TICKS (\d+) (\d+) (\d+)", output).groups())
     scale = 1 if riscv else (50 if target.name == "cortex-m33" else 40) / 64  # [instructions per tick]
-    return f"{total * scale / COUNT:10,.0f} {most * scale:10,.0f}" + ("*" if capped else " ")
+    return total * scale / count, most * scale, capped
 
 
 def main() -> None:
-    print(f"projection on emulated targets; instructions per solve, mean and largest of {COUNT} plain instances")
-    print("(* marks instances that met a cap)\n")
-    heads = "".join(f"{f'({p}, {m})':>23}" for p, m in SIZES)
+    print(f"projection on emulated targets; instructions per solve, mean and largest of {COUNT} plain instances,")
+    print(f"and largest of {EACH} instances of each of {len(REGIMES)} regimes (* marks instances that met a cap)\n")
+    heads = "".join(f"{f'({p}, {m})':>36}" for p, m in SIZES)
     print(f"{'target':12}{'real':8}{'code':>7}{'work':>7}{heads}")
     for name, real in RUNS:
         target = TARGETS[name]
@@ -144,8 +187,11 @@ def main() -> None:
             folder = Path(text)
             (folder / "scpo_config.h").write_text(CONFIG.format(real=real, double=int(real == "double")))
             code, work = code_and_workspace(target, folder)
-            counts = "  ".join(instructions(target, folder, p, m) for p, m in SIZES)
+            counts = "  ".join(measured(target, folder, real, p, m) for p, m in SIZES)
         print(f"{name:12}{real:8}{code:7d}{work:7d} {counts}", flush=True)
+    print("\nat most, whatever the numbers are:")
+    for p, m in SIZES:
+        print(most_work(p, m))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 typedef double scpo_real;
 #define SCPO_REAL_IS_DOUBLE 1
 #define SCPO_MAX_DIM 16384
-#define SCPO_MAX_ACTIVE 1023
+#define SCPO_MAX_ACTIVE 2047
 #define SCPO_NX 1
 #define SCPO_NU 1
 #define SCPO_NTHETA 1

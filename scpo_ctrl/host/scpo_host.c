@@ -21,7 +21,7 @@ int scpo_host_project(int dim, int count, const double *u, const double *c, cons
     work->budget = SCPO_MAX_NEWTON;
     status = scpo_project(&problem, delta);
     info[0] = 0;
-    info[1] = SCPO_MAX_NEWTON - work->budget;
+    info[1] = SCPO_MAX_NEWTON - (work->budget > 0 ? work->budget : 0);
     info[2] = status == SCPO_OK;
     for (k = 0; k < dim && info[2]; k++) {
         info[2] = !(delta[k] < u[k] || delta[k] > u[k]);

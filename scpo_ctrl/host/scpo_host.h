@@ -5,7 +5,7 @@
 #include "scpo.h"
 
 /* scpo_project; also lists in active [SCPO_SLOTS] the constraints that hold the answer back, and returns their number
- * in info[0], the Newton steps taken in info[1], and in info[2] whether delta is u itself. */
+ * in info[0], the Newton steps and rounds taken in info[1], and in info[2] whether delta is u itself. */
 int scpo_host_project(int dim, int count, const double *u, const double *c, const double *G, const double *e,
                       const double *L, double r, scpo_workspace *work, double *delta, int *active, int *info);
 

@@ -45,14 +45,14 @@ typedef struct {
     const struct scpo_projection *problem;
     scpo_real *delta;   /* [dim] the answer; while working on it w, of which it is a multiple */
     int size;           /* constraints in the working set */
-    int budget;         /* Newton steps left */
+    int budget;         /* Newton steps and rounds left */
     scpo_real rounding; /* relative bound on the rounding errors of a constraint, twice over: here and elsewhere */
     scpo_real cut;      /* part of delta that the repair takes away */
     scpo_real margin;   /* relative, by which the working set is tightened to leave room for rounding */
     scpo_real length;   /* min(|u|, r): no answer is longer */
     scpo_real inertia;  /* length / |u| */
     scpo_real t;
-    scpo_real excess;  /* of t over its minimiser, 0 at a point of the dual function */
+    scpo_real noise;   /* rounding errors of n - lambda'e */
     scpo_real value;   /* the dual function, <= 0 */
     scpo_real across;  /* dual Hessian = across (G G' - p p') + along q q' */
     scpo_real along;
@@ -68,7 +68,7 @@ typedef struct {
     scpo_real gain[SCPO_SLOTS];   /* derivative of the quadratic model at the step */
     scpo_real move[SCPO_SLOTS];   /* part of the step, in the order of the basis */
     const scpo_real *row[SCPO_SLOTS]; /* gradient, in the problem; of the radius, pull */
-    int basis[SCPO_SLOTS];        /* of the quadratic model; before, the constraints that will join */
+    int basis[SCPO_SLOTS];        /* of the quadratic model, and behind it the other constraints */
     scpo_real pull[SCPO_MAX_DIM]; /* 2 unit */
     scpo_real triangles[SCPO_SLOTS * (SCPO_SLOTS + 1)]; /* G G' and a factor of the quadratic model's Hessian */
 } scpo_workspace;

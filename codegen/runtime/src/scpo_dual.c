@@ -3,14 +3,13 @@
  * The dual function is concave and once differentiable, in as many variables as there are constraints in the set. Each
  * step maximises its quadratic model over lambda >= 0 exactly: constraints enter and leave a basis (Lawson and Hanson's
  * order, so finitely many), and dependent constraints, which make the model flat, move until one of them meets its
- * bound. A search along the step makes the function rise. Where t is nearly 0 its curvature is so
- * large that the search creeps; then a few steps keep t as a variable of its own. SPDX-License-Identifier: MIT
+ * bound. A search along the step makes the function rise. Where the answer is so short that the model fits nowhere,
+ * a homotopy leads there.
+ * SPDX-License-Identifier: MIT
  */
 #include "scpo_internal.h"
 
-#define SCPO_MAX_STEPS 48   /* Newton steps on one working set, by turns */
-#define SCPO_DUAL_STEPS 10  /* that many that search */
-#define SCPO_SADDLE_STEPS 6 /* and that many that keep t */
+#define SCPO_MAX_STEPS 16  /* Newton steps in a row */
 #define SCPO_MAX_SEARCH 40 /* trials along one step */
 
 scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y)
@@ -52,15 +51,23 @@ void scpo_multiply(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
     }
 }
 
+static scpo_bits scpo_larger(const scpo_real *x, scpo_bits largest)
+{
+    scpo_bits bits;
+    memcpy(&bits, x, sizeof bits);
+    bits &= (scpo_bits)-1 >> 1; /* without the sign */
+    return bits > largest ? bits : largest;
+}
+
 scpo_bits scpo_largest(long count, const scpo_real *x, scpo_bits largest)
 {
+#ifndef __OPTIMIZE_SIZE__
+    for (; count > 3; count -= 4, x += 4) {
+        largest = scpo_larger(x + 3, scpo_larger(x + 2, scpo_larger(x + 1, scpo_larger(x, largest))));
+    }
+#endif
     while (count-- > 0) {
-        scpo_bits bits;
-        memcpy(&bits, x++, sizeof bits);
-        bits &= (scpo_bits)-1 >> 1; /* without the sign */
-        if (bits > largest) {
-            largest = bits;
-        }
+        largest = scpo_larger(x++, largest);
     }
     return largest;
 }
@@ -82,6 +89,7 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
     work->e[slot] = *error * scale + work->margin;
     work->L[slot] = curved * scale;
     work->lambda[slot] = 0;
+    work->step[slot] = 0;
     if (slot == work->size) {
         work->size++;
     }
@@ -92,49 +100,68 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
     }
 }
 
-/* The Lagrangian after minimisation over directions, with its derivatives, at the present multipliers: at the present t
- * if `keep`, else at the t that minimises it too, which makes it the dual function. */
-static void scpo_evaluate(scpo_workspace *work, int keep)
+/* The constraints' derivatives along the direction of the answer at `near`, and from there their values at t. */
+static void scpo_linearise(scpo_workspace *work, scpo_real near)
+{
+    int j;
+    for (j = 0; j < work->size; j++) {
+        scpo_real bend = work->L[j] * near;
+        work->q[j] = work->p[j] + work->e[j] + bend;
+        work->slope[j] = work->c[j] + work->t * work->q[j] - near * bend / 2;
+    }
+}
+
+/* The same where the first constraint is met on the way from 0 to the present point: a better guess of the answer. */
+static void scpo_look_nearer(scpo_workspace *work)
+{
+    scpo_real near = work->t;
+    int j;
+    for (j = 0; j < work->size; j++) {
+        scpo_real twice = -2 * work->c[j];
+        scpo_real straight = work->p[j] + work->e[j];
+        scpo_real root = straight + SCPO_SQRT(straight * straight + work->L[j] * twice);
+        if (near * root > twice) {
+            near = twice / root;
+        }
+    }
+    scpo_linearise(work, scpo_max(near, work->t / 1024));
+}
+
+/* Moves by tau along the step, and evaluates the dual function and its derivatives there. */
+static void scpo_move(scpo_workspace *work, scpo_real tau)
 {
     const int dim = work->problem->dim;
     scpo_real error = 0;
     scpo_real curvature = 2 * work->inertia;
     scpo_real value = 0;
+    scpo_real sum = 1;
     scpo_real n;
     scpo_real inverse;
-    scpo_real numerator;
-    scpo_real best;
     int j;
 
     memcpy(work->delta, work->pull, (size_t)dim * sizeof *work->delta);
     for (j = 0; j < work->size; j++) {
-        const scpo_real lambda = work->lambda[j];
+        const scpo_real lambda = scpo_max(work->lambda[j] + tau * work->step[j], 0);
+        work->lambda[j] = lambda;
         if (lambda > 0) {
+            sum += lambda;
             error += lambda * work->e[j];
             curvature += lambda * work->L[j];
             value += lambda * work->c[j];
             scpo_subtract(dim, lambda * work->scale[j], work->row[j], work->delta);
         }
     }
-    n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta));
-    inverse = n > 0 ? 1 / n : 0;
-    numerator = n - error;
+    n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta) + SCPO_LEAST); /* not less, even where squares underflow */
+    inverse = 1 / n;
+    work->noise = 16 * SCPO_EPS * sum;
     work->along = 1 / curvature;
-    best = scpo_max(numerator, 0) * work->along;
-    work->value = value - best * numerator / 2;
-    if (!keep) {
-        work->t = best;
-    }
-    work->excess = work->t > 0 ? work->t - numerator * work->along : 0;
+    work->t = scpo_max((n - error) * work->along, 0);
+    work->value = value - work->t * (n - error) / 2;
     work->across = work->t * inverse;
     for (j = 0; j < work->size; j++) {
-        scpo_real p = scpo_dot(dim, work->row[j], work->delta) * work->scale[j] * inverse;
-        scpo_real bend = work->L[j] * work->t;
-        scpo_real q = p + work->e[j] + bend;
-        work->p[j] = p;
-        work->q[j] = q;
-        work->slope[j] = work->c[j] + work->t * (q - bend / 2) - work->excess * q; /* t eliminated from Newton's system */
+        work->p[j] = scpo_dot(dim, work->row[j], work->delta) * work->scale[j] * inverse;
     }
+    scpo_linearise(work, work->t);
 }
 
 static scpo_real scpo_gram(const scpo_workspace *work, int i, int j)
@@ -167,7 +194,7 @@ static void scpo_direction(scpo_workspace *work, int count, int factored)
     for (; factored < count; factored++) {
         const int i = work->basis[factored];
         scpo_real *row = SCPO_FACTOR(work, factored);
-        scpo_real size = work->across * SCPO_GRAM(work, i)[i] + work->along * (work->q[i] * work->q[i] + SCPO_EPS);
+        scpo_real size = work->across * SCPO_GRAM(work, i)[i] + work->along * (work->q[i] * work->q[i] + 4 * SCPO_EPS);
         scpo_real pivot = size - work->across * work->p[i] * work->p[i];
         scpo_substitute(work, row, factored, i);
         row[factored] = 1 / SCPO_SQRT(scpo_max(pivot - scpo_dot(factored, row, row), 64 * SCPO_EPS * size));
@@ -180,61 +207,61 @@ static void scpo_direction(scpo_workspace *work, int count, int factored)
     }
 }
 
-/* gain = slope - H step */
-static void scpo_update_gain(scpo_workspace *work)
-{
-    const int size = work->size;
-    scpo_real p_step = work->across * scpo_dot(size, work->p, work->step);
-    scpo_real q_step = work->along * scpo_dot(size, work->q, work->step);
-    int i;
-    int j;
-    for (i = 0; i < size; i++) {
-        work->gain[i] = work->slope[i] + p_step * work->p[i] - q_step * work->q[i];
-    }
-    for (j = 0; j < size; j++) {
-        scpo_real weight = work->across * work->step[j];
-        for (i = 0; i < size && work->step[j] != 0; i++) {
-            work->gain[i] -= weight * scpo_gram(work, i, j);
-        }
-    }
-}
-
-/* step_B += tau move with the largest tau <= 1 that keeps the multipliers >= 0. Returns the place in the basis of the
- * one that tau is due to, or -1. */
+/* step_B += tau move with the largest tau <= 1 that keeps the multipliers >= 0; gain follows. Returns the place in the
+ * basis of the one that tau is due to, or -1. */
 static int scpo_advance(scpo_workspace *work, int count)
 {
     scpo_real tau = 1;
+    scpo_real p_move = 0;
+    scpo_real q_move = 0;
     int last = -1;
     int k;
     for (k = 0; k < count; k++) {
-        scpo_real room = work->lambda[work->basis[k]] + work->step[work->basis[k]];
+        const int i = work->basis[k];
+        scpo_real room = work->lambda[i] + work->step[i];
+        p_move += work->p[i] * work->move[k];
+        q_move += work->q[i] * work->move[k];
         if (room < -tau * work->move[k]) {
             tau = -room / work->move[k];
             last = k;
         }
     }
-    for (k = 0; k < count; k++) {
-        work->step[work->basis[k]] += tau * work->move[k];
+    for (k = 0; k < work->size; k++) {
+        const int i = work->basis[k];
+        if (k < count) {
+            work->step[i] += tau * work->move[k];
+            work->gain[i] *= 1 - tau;
+        } else {
+            scpo_real sum = -p_move * work->p[i];
+            int j;
+            for (j = 0; j < count; j++) {
+                sum += scpo_gram(work, i, work->basis[j]) * work->move[j];
+            }
+            work->gain[i] -= tau * (work->across * sum + work->along * q_move * work->q[i]);
+        }
     }
     return last;
 }
 
-/* The constraint outside the basis from whose multiplier the model gains most, or -1. */
-static int scpo_entering(scpo_workspace *work, int count)
+/* The place behind the basis of the constraint from whose multiplier the model gains most, or -1. */
+static int scpo_entering(const scpo_workspace *work, int count)
 {
     scpo_real most = 4 * SCPO_EPS * work->t;
     int entering = -1;
-    int i;
-    while (count-- > 0) {
-        work->gain[work->basis[count]] = 0;
-    }
-    for (i = 0; i < work->size; i++) {
-        if (work->gain[i] > most) {
-            most = work->gain[i];
-            entering = i;
+    for (; count < work->size; count++) {
+        if (work->gain[work->basis[count]] > most) {
+            most = work->gain[work->basis[count]];
+            entering = count;
         }
     }
     return entering;
+}
+
+static void scpo_swap(int *x, int *y)
+{
+    const int z = *x;
+    *x = *y;
+    *y = z;
 }
 
 /* step = argmax slope's - s'Hs/2 subject to lambda + s >= 0, by Lawson and Hanson's method, starting from the basis of
@@ -244,111 +271,103 @@ static scpo_real scpo_newton_step(scpo_workspace *work)
     int changes = 6 * SCPO_SLOTS; /* of the basis; a cap that only rounding errors could need */
     int count = 0;
     int factored = 0;
-    int last = 0;
     int i;
     for (i = 0; i < work->size; i++) {
         work->step[i] = 0;
-        work->basis[count] = i;
+        work->gain[i] = work->slope[i];
+        work->basis[i] = i;
         if (work->lambda[i] > 0) {
-            count++;
+            scpo_swap(&work->basis[i], &work->basis[count++]);
         }
     }
     while (changes-- > 0) {
-        scpo_update_gain(work);
-        if (last < 0) {
-            i = scpo_entering(work, count);
-            if (i < 0) {
-                break;
-            }
-            work->basis[count++] = i;
-        }
+        int place;
         scpo_direction(work, count, factored);
         factored = count;
-        last = scpo_advance(work, count);
-        if (last >= 0) {
-            i = work->basis[last];
+        place = scpo_advance(work, count);
+        if (place >= 0) {
+            i = work->basis[place];
             work->step[i] = -work->lambda[i];
-            factored = last;
-            work->basis[last] = work->basis[--count];
+            factored = place;
+            scpo_swap(&work->basis[place], &work->basis[--count]);
+            continue;
         }
+        place = scpo_entering(work, count);
+        if (place < 0) {
+            break;
+        }
+        scpo_swap(&work->basis[place], &work->basis[count++]);
     }
     return scpo_dot(work->size, work->slope, work->step);
 }
 
-/* lambda += tau step, where a multiplier that meets its bound stays; returns the sum of lambda. */
-static scpo_real scpo_move(scpo_workspace *work, scpo_real tau)
+/* Goes back along the step, half way by half way, until the dual function falls no more, or hardly. `rise` is its
+ * derivative at the step's start. */
+static void scpo_search(scpo_workspace *work, scpo_real rise)
 {
-    scpo_real sum = 0;
-    int i;
-    for (i = 0; i < work->size; i++) {
-        scpo_real moved = work->lambda[i] + tau * work->step[i];
-        if (moved < 0) {
-            moved = 0;
-            work->step[i] = 0;
-        }
-        work->lambda[i] = moved;
-        sum += moved;
-    }
-    return sum;
-}
-
-/* Moves along the step to where the dual function is largest, roughly; by a full step if that is nearly so. Where t = 0
- * the function is linear and its maximum elsewhere. */
-static void scpo_search(scpo_workspace *work, scpo_real slope)
-{
-    scpo_real tau = 1;
-    scpo_real low = 0;
-    scpo_real high = 0;
+    scpo_real tau = SCPO_R(0.5);
     int trials = SCPO_MAX_SEARCH;
-    while (trials-- > 0) {
-        scpo_real at_tau = scpo_dot(work->size, work->slope, work->step);
-        scpo_real change;
-        if (!(work->t > 0)) {
-            slope = 0;
-        }
-        if (at_tau < -slope / 8) {
-            high = tau;
-        } else if (at_tau > slope / 4) {
-            low = tau;
-        } else {
-            return;
-        }
-        change = high > 0 ? (low + high) / 2 - tau : tau;
-        (void)scpo_move(work, change);
-        tau += change;
-        scpo_evaluate(work, 0);
+    while (trials-- > 0 && scpo_dot(work->size, work->slope, work->step) < (work->t > 0 ? -rise / 8 : 0)) {
+        scpo_move(work, -tau);
+        tau /= 2;
     }
 }
 
+/* Newton's method. Returns whether it converged. */
+static int scpo_ascend(scpo_workspace *work)
+{
+    int steps;
+    scpo_move(work, 0);
+    for (steps = 0; steps < SCPO_MAX_STEPS && work->budget-- > 0; steps++) {
+        /* how well the dual function is known where t is small */
+        const scpo_real floor = work->noise * work->noise * work->along;
+        scpo_real rise = -work->value;
+        int converged = 0;
+        if (rise <= floor + SCPO_GAIN_TOLERANCE) {
+            work->t = 0; /* nothing to be gained by leaving 0 */
+            return 1;
+        }
+        if (work->t > 0) {
+            if (steps == 0) {
+                scpo_look_nearer(work);
+            }
+            rise = scpo_newton_step(work);
+            converged = steps > 0 && rise <= floor - SCPO_GAP_TOLERANCE * work->value;
+        } else {
+            scpo_multiply(work->size, -1, work->lambda, work->step); /* back to where the function is curved */
+        }
+        scpo_move(work, 1);
+        if (converged) {
+            return 1;
+        }
+        scpo_search(work, rise);
+    }
+    return 0;
+}
+
+/* Where Newton's method fails, a homotopy: more inertia asks for a shorter step, in the beginning so short that all is
+ * well-conditioned. Then it is taken away by and by, in smaller portions after each failure. */
 scpo_status scpo_dual_maximise(scpo_workspace *work)
 {
-    int steps = SCPO_MAX_STEPS;
-    int converged = 0;
-    scpo_real noise = 0; /* rounding errors of n - lambda'e */
-    scpo_evaluate(work, 0);
-    while (!converged && steps-- > 0 && work->budget-- > 0) {
-        const int keep = steps % (SCPO_DUAL_STEPS + SCPO_SADDLE_STEPS) < SCPO_SADDLE_STEPS;
-        const scpo_real floor = noise * noise * work->along; /* how well the dual function is known where t is small */
-        scpo_real slope;
-        if (-work->value <= floor) {
-            work->t = 0; /* nothing to be gained by leaving 0 */
-            converged = 1;
-            continue;
-        }
-        slope = scpo_newton_step(work);
-        converged = slope + SCPO_ABS(work->excess * work->t / work->along) <= floor - SCPO_GAP_TOLERANCE * work->value;
-        work->t = scpo_max(work->t / 10,
-                           work->t - work->excess - work->along * scpo_dot(work->size, work->q, work->step));
-        noise = 16 * SCPO_EPS * (1 + scpo_move(work, 1));
-        scpo_evaluate(work, keep);
-        if (!converged && !keep) {
-            scpo_search(work, slope);
+    const scpo_real inertia = work->inertia;
+    scpo_real more = 0;
+    scpo_real ratio = 4096;
+    scpo_status status = SCPO_CAPPED;
+    while (status == SCPO_CAPPED && work->budget > 0) {
+        work->inertia = inertia + more;
+        if (!scpo_ascend(work)) {
+            more = SCPO_MORE;
+            ratio = SCPO_SQRT(ratio);
+        } else if (more > 0) {
+            more = scpo_max(more / ratio - inertia / 64, 0);
+        } else {
+            status = SCPO_OK;
         }
     }
+    work->inertia = inertia;
     if (!(work->t >= SCPO_EPS)) {
         work->t = 0; /* so short that it does not matter, and what is longer has normal squares */
     }
     scpo_multiply(work->problem->dim, work->across * work->length, work->delta, work->delta);
-    /* if not converged: no answer could gain more */
-    return converged || -work->value <= noise + SCPO_LOSS_TOLERANCE ? SCPO_OK : SCPO_CAPPED;
+    return status;
 }

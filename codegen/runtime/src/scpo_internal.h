@@ -16,14 +16,16 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
     return a > b ? a : b;
 }
 
-#define SCPO_MAX_NEWTON 300 /* steps in all rounds together */
+#define SCPO_MAX_NEWTON 400 /* Newton steps, and rounds of the working set, together */
 
 #if SCPO_REAL_IS_DOUBLE
 #define SCPO_EPS DBL_EPSILON
 #define SCPO_LEAST 1e-280        /* a shorter step is none; parts of longer ones are normal numbers where it matters */
 #define SCPO_UNDERFLOW DBL_MIN   /* more than underflow adds to a constraint */
 #define SCPO_GAP_TOLERANCE 3e-13  /* of the dual function before its last Newton step, relative */
-#define SCPO_LOSS_TOLERANCE 1e-7  /* what the repair may take from the length of a step called optimal */
+#define SCPO_GAIN_TOLERANCE 1e-11 /* of the objective: what is not worth a step, relative to |u| min(|u|, r) */
+#define SCPO_MORE 1e8             /* inertia with which the homotopy begins */
+#define SCPO_LOSS_TOLERANCE 1e-9  /* what the repair may take from the length of a step called optimal */
 #define SCPO_SQRT(x) sqrt(x)
 #define SCPO_ABS(x) fabs(x)
 #define SCPO_INFINITY ((uint64_t)0x7ff << 52)
@@ -33,6 +35,8 @@ typedef uint64_t scpo_bits;
 #define SCPO_LEAST 1e-22f
 #define SCPO_UNDERFLOW FLT_MIN
 #define SCPO_GAP_TOLERANCE 1e-5f
+#define SCPO_GAIN_TOLERANCE 1e-6f
+#define SCPO_MORE 1e5f
 #define SCPO_LOSS_TOLERANCE 1e-3f
 #define SCPO_SQRT(x) sqrtf(x)
 #define SCPO_ABS(x) fabsf(x)

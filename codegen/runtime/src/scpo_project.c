@@ -9,9 +9,9 @@
  */
 #include "scpo_internal.h"
 
-/* The bounds on all work: sweeps over the problem <= rounds + shrinks, Newton steps <= SCPO_MAX_NEWTON. */
-#define SCPO_MAX_ROUNDS 100 /* of the working set */
-#define SCPO_MAX_SHRINK 30  /* attempts of the repair */
+/* The bounds on all work: Newton steps + rounds <= SCPO_MAX_NEWTON, and a round has at least one; sweeps over the problem
+ * <= rounds + shrinks. */
+#define SCPO_MAX_SHRINK 30 /* attempts of the repair */
 
 #define SCPO_MAX_MARGIN SCPO_R(0.01) /* more tightening than this would cost too much */
 
@@ -23,6 +23,7 @@ static int scpo_negative(scpo_real x)
     return bits - ((scpo_bits)-1 / 2 + 1) < SCPO_INFINITY;
 }
 
+/* Also leaves the largest part of u in work->length. */
 static scpo_status scpo_check(const scpo_projection *problem)
 {
     const int dim = problem->dim;
@@ -33,8 +34,9 @@ static scpo_status scpo_check(const scpo_projection *problem)
     if (dim < 1 || dim > SCPO_MAX_DIM || count < 0 || !(problem->r > 0)) {
         return SCPO_BAD_PROBLEM;
     }
-    largest = scpo_largest(1, &problem->r, 0);
-    largest = scpo_largest(dim, problem->u, largest);
+    largest = scpo_largest(dim, problem->u, 0);
+    problem->work->length = scpo_value(largest);
+    largest = scpo_largest(1, &problem->r, largest);
     largest = scpo_largest(count, problem->c, largest);
     largest = scpo_largest(count, problem->e, largest);
     largest = scpo_largest(count, problem->L, largest);
@@ -73,7 +75,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
     const scpo_projection *problem = work->problem;
     const int dim = problem->dim;
     const scpo_real *G = problem->G;
-    scpo_real norm = 0;
+    const scpo_real norm = work->t * work->length;
     scpo_real worst = 0;
     scpo_real cut;
     int slot = 0;
@@ -81,11 +83,6 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
     int found = -1;
     int i;
     int j;
-    for (j = 0; j < dim; j++) {
-        scpo_real ratio = work->delta[j] / work->length;
-        norm += ratio * ratio;
-    }
-    norm = work->length * SCPO_SQRT(norm);
     cut = room;
     if (!(norm * (1 + work->rounding) <= problem->r)) {
         found = 0;
@@ -96,7 +93,22 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
         scpo_real size = slope + bend - problem->c[i];
         scpo_real excess;
         scpo_real score;
-        for (j = 0; j < dim; j++) {
+        j = 0;
+#ifndef __OPTIMIZE_SIZE__ /* two terms at once */
+        scpo_real slope_odd = 0;
+        scpo_real size_odd = 0;
+        for (; j < dim - 1; j += 2) {
+            scpo_real even = G[j] * work->delta[j];
+            scpo_real odd = G[j + 1] * work->delta[j + 1];
+            slope += even;
+            slope_odd += odd;
+            size += SCPO_ABS(even);
+            size_odd += SCPO_ABS(odd);
+        }
+        slope += slope_odd;
+        size += size_odd;
+#endif
+        for (; j < dim; j++) {
             scpo_real term = G[j] * work->delta[j];
             slope += term;
             size += SCPO_ABS(term);
@@ -140,29 +152,29 @@ static void scpo_tighten(scpo_workspace *work)
 /* (E5) and the repair. */
 static scpo_status scpo_solve(scpo_workspace *work)
 {
-    int rounds = SCPO_MAX_ROUNDS;
     int attempts = SCPO_MAX_SHRINK;
     scpo_status status = SCPO_OK;
     scpo_real room = 2 * work->rounding;
     scpo_real lost = 0;
-    scpo_real cut;
     int found;
     while (work->t > 0 && (found = scpo_sweep(work, room)) >= 0) {
-        if (rounds-- > 0 && work->budget > 0 && work->margin < SCPO_MAX_MARGIN) {
+        scpo_real cut = work->cut;
+        if (--work->budget > 0 && work->margin < SCPO_MAX_MARGIN) {
             if (found == 0) {
                 scpo_tighten(work);
             }
             status = scpo_dual_maximise(work);
             continue;
         }
-        rounds = 0;
-        room *= 2;
-        cut = work->cut < SCPO_R(0.5) ? work->cut : SCPO_R(0.5);
-        lost += cut * work->t;
-        if (attempts-- == 0) {
-            work->t = 0;
+        if (!(cut < SCPO_R(0.5))) {
+            cut = SCPO_R(0.5);
         }
         scpo_subtract(work->problem->dim, cut, work->delta, work->delta);
+        cut = attempts-- > 0 ? cut * work->t : work->t;
+        lost += cut;
+        work->t -= cut;
+        room *= 2;
+        work->rounding += 4 * SCPO_EPS; /* between t and the length of delta */
     }
     return lost > SCPO_LOSS_TOLERANCE ? SCPO_CAPPED : status;
 }
@@ -176,6 +188,7 @@ static void scpo_add_radius(scpo_workspace *work)
     work->e[0] = work->margin;
     work->L[0] = 1;
     work->lambda[0] = 2 * (1 - work->inertia);
+    work->step[0] = 0;
     *SCPO_GRAM(work, 0) = 0;
     work->size = 1;
 }
@@ -195,7 +208,7 @@ static void scpo_start(scpo_workspace *work, scpo_real largest)
     work->size = 0;
     work->t = 1;
     work->budget = SCPO_MAX_NEWTON;
-    work->rounding = SCPO_R(dim + 8) * SCPO_EPS;
+    work->rounding = SCPO_R(dim + 12) * SCPO_EPS;
     work->margin = 4 * work->rounding;
     if (size <= problem->r) {
         work->length = size;
@@ -213,19 +226,18 @@ scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta)
 {
     scpo_workspace *work = problem->work;
     scpo_status status = scpo_check(problem);
-    int j;
     work->t = 0;
-    if (status == SCPO_OK) {
-        scpo_real largest = scpo_value(scpo_largest(problem->dim, problem->u, 0));
-        if (largest > SCPO_LEAST && problem->r > SCPO_LEAST) {
-            work->problem = problem;
-            work->delta = delta;
-            scpo_start(work, largest);
-            status = scpo_solve(work);
-        }
+    if (status == SCPO_OK && work->length > SCPO_LEAST && problem->r > SCPO_LEAST) {
+        work->problem = problem;
+        work->delta = delta;
+        scpo_start(work, work->length);
+        status = scpo_solve(work);
     }
-    for (j = 0; j < problem->dim && j < SCPO_MAX_DIM && !(work->t > 0); j++) {
-        delta[j] = 0;
+    if (!(work->t > 0)) {
+        int j = problem->dim < SCPO_MAX_DIM ? problem->dim : SCPO_MAX_DIM;
+        while (j-- > 0) {
+            delta[j] = 0;
+        }
     }
     return status;
 }
