@@ -20,7 +20,8 @@ class ClosestMetric:
     first: int  # time steps first … last are as close as the closest, within `TIGHT`; 0 without a plant
     last: int
     before: float  # margin of the safe start where `after` is
-    after: float  # least margin of the final policy
+    after: float  # least margin of the final policy, relative to the bound
+    part: float  # that margin over the distance from the equilibrium to the bound; not a number without a plant
     varies: bool  # False where no policy can change it
 
 
@@ -74,7 +75,7 @@ def binding(problem: ControlProblem, g: np.ndarray) -> Binding:
     """
     rows = problem.scenario_metrics.rows
     varies = problem.varies.reshape(-1, len(rows))
-    binds = (varies.ravel() & ~(-g > TIGHT * room(problem))).reshape(varies.shape)
+    binds = varies & ~(-g > TIGHT * room(problem)).reshape(varies.shape)
     of = np.array([row.kind for row in rows])
     kinds = {kind: (int(binds[:, of == kind].sum()), int(varies[:, of == kind].sum())) for kind in dict.fromkeys(of)}
     return Binding({str(kind): counts for kind, counts in kinds.items()}, binds.any(axis=1))
@@ -83,8 +84,9 @@ def binding(problem: ControlProblem, g: np.ndarray) -> Binding:
 def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> list[ClosestMetric]:
     """Return the metrics closest to their limit at the final policy, the closest first.
 
-    Of a plant, neighbouring time steps of one scenario and bound are one row, and what rises from it on either side is
-    none of its own.
+    Of a plant, the margin counts relative to the distance from the equilibrium to the bound, since units differ.
+    Neighbouring time steps of one scenario and bound are one row, and what rises from it on either side is none of its
+    own.
 
     Parameters
     ----------
@@ -97,30 +99,34 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
     list of ClosestMetric
         At most `CLOSEST`.
     """
-    order = np.argsort(-np.nan_to_num(after, nan=np.inf), kind="stable")
     if not isinstance(problem, ControlProblem):
+        order = _closest_first(-after)[:CLOSEST]
+        labels, varies = [problem.metric_label(int(i)) for i in order], problem.varies[order]
+        margins = zip(-before[order], -after[order], strict=True)
         return [
-            ClosestMetric(problem.metric_label(int(i)), None, 0, 0, -float(before[i]), -float(after[i]), bool(v))
-            for i, v in zip(order[:CLOSEST], problem.varies[order[:CLOSEST]], strict=True)
+            ClosestMetric(label, None, 0, 0, float(old), float(new), np.nan, bool(changes))
+            for label, (old, new), changes in zip(labels, margins, varies, strict=True)
         ]
-    rows, size, varies = problem.scenario_metrics.rows, room(problem), problem.varies
+    rows, varies = problem.scenario_metrics.rows, problem.varies
+    part = -after / np.maximum(room(problem), np.finfo(float).tiny)
     series: dict[tuple[str, str], list[int]] = {}  # rows of one bound, over time
     for i, row in enumerate(rows):
         series.setdefault((row.kind, row.label), []).append(i)
     over_time = {key: np.array(indices) for key, indices in series.items()}
     taken, found = np.zeros(after.size, dtype=bool), []
-    for i in order:
+    for i in _closest_first(part):
         if len(found) == CLOSEST:
             break
         if taken[i]:
             continue
         scenario, at = divmod(int(i), len(rows))
         steps = over_time[rows[at].kind, rows[at].label] + scenario * len(rows)
-        near, valley = _neighbours(-after[steps], int(np.searchsorted(steps, i)), TIGHT * size[i])
+        near, valley = _neighbours(part[steps], int(np.searchsorted(steps, i)))
         taken[steps[valley]] = True
         times = [rows[int(k) - scenario * len(rows)].time for k in steps[near][[0, -1]]]
         changes = bool(varies[steps[near]].any())
-        found.append(ClosestMetric(rows[at].label, scenario, *times, -float(before[i]), -float(after[i]), changes))
+        margins = -float(before[i]), -float(after[i]), float(part[i])
+        found.append(ClosestMetric(rows[at].label, scenario, *times, *margins, changes))
     return found
 
 
@@ -177,15 +183,20 @@ def _box(low: np.ndarray, high: np.ndarray, eq: np.ndarray, steps: int) -> np.nd
     return np.tile(each[np.isfinite(each)], steps)
 
 
-def _neighbours(margin: np.ndarray, at: int, within: float) -> tuple[slice, slice]:
+def _closest_first(margin: np.ndarray) -> np.ndarray:
+    """Return the order of margins, the least first, and what is not a number before all."""
+    return np.argsort(np.nan_to_num(margin, nan=-np.inf), kind="stable")
+
+
+def _neighbours(part: np.ndarray, at: int) -> tuple[slice, slice]:
     """Return the steps around one that are nearly as close, and the valley of the margin whose bottom they are."""
     ends = []
     for sign in (-1, 1):
         k = at
-        while 0 <= k + sign < margin.size and margin[k + sign] <= margin[at] + within:
+        while 0 <= k + sign < part.size and part[k + sign] <= part[at] + TIGHT:
             k += sign
         far = k
-        while 0 <= far + sign < margin.size and margin[far + sign] >= margin[far]:
+        while 0 <= far + sign < part.size and part[far + sign] >= part[far]:
             far += sign
         ends.append((k, far))
     (left, far_left), (right, far_right) = ends

@@ -11,7 +11,7 @@ from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.result import Result
 from scpo_ctrl.state import resolved
-from scpo_ctrl.wording import number, plural, with_unit
+from scpo_ctrl.wording import NARROW_SPACE, number, plural, with_unit
 
 _MOST_RUNS = 24  # of scenario numbers in one cell
 _KINDS = {
@@ -29,6 +29,7 @@ class MetricRow:
     label: str
     when: str  # the time steps; empty without a plant
     scenario: str  # its number, and what is rolled out in it
+    part: str  # margin of the final policy, in percent of the bound; empty without a plant
     after: float  # margin of the final policy
     before: float  # margin of the safe start
     varies: bool  # False where no policy can change it
@@ -70,10 +71,12 @@ def metric_rows(result: Result, before: np.ndarray, after: np.ndarray) -> list[M
     problem = result.problem
     rows = []
     for metric in closest_metrics(problem, before, after):
-        when = scenario = ""
+        when = scenario = part = ""
         if isinstance(problem, ControlProblem) and metric.scenario is not None:
             when, scenario = _time(problem, metric), f"{metric.scenario}: {conditions(problem, metric.scenario)}"
-        rows.append(MetricRow(_relations(metric.label), when, scenario, metric.after, metric.before, metric.varies))
+            part = f"{number(float(f'{100 * metric.part:.2g}'))}{NARROW_SPACE}%"
+        margins = part, metric.after, metric.before
+        rows.append(MetricRow(_relations(metric.label), when, scenario, *margins, metric.varies))
     return rows
 
 
