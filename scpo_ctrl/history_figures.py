@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from scpo_ctrl.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, VECTOR_POINTS, style
 from scpo_ctrl.history import VERDICTS
+from scpo_ctrl.options import CURVED
 from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.result import Result, margin_of
 from scpo_ctrl.status import Verdict
@@ -19,6 +20,7 @@ MARKS: dict[Verdict, tuple[str, str, float, str]] = {
     Verdict.NOT_FINITE: ("*", INK, 7.0, "rejected: not finite"),
     Verdict.NO_STEP: ("|", "#666666", 7.0, "rejected: no step"),
 }
+_LONG = 150  # tried steps beyond which lines are thin
 _DECADES = 9  # a margin this many decades below the largest one counts as zero
 
 
@@ -74,19 +76,37 @@ def smoothness_figure(result: Result) -> Figure:
         left.yaxis.get_major_locator().set_params(integer=True)
         left.set_ylim(0, 1.1 * max(1, int(columns["active"].max())))
         middle.set_title("smoothness constants L")
-        for name, colour, dashes in (("smoothness_max", AFTER, "-"), ("smoothness_median", BEFORE, "--")):
-            middle.plot(tried, columns[name], color=colour, linestyle=dashes, linewidth=1.4, label=name.split("_")[1])
+        width = 1.4 if tried.size <= _LONG else 0.8
+        for name, colour in (("smoothness_max", AFTER), ("smoothness_median", BEFORE)):
+            middle.plot(tried, columns[name], color=colour, linewidth=width, label=name.split("_")[1])
         right.set_title("length of the projected step ‖Δ‖")
-        right.plot(tried, columns["delta_norm"], color=AFTER, linewidth=1.2, label="‖Δ‖")
-        right.axhline(result.options.radius, color=LIMIT, linewidth=1.2, linestyle=":", label="radius r")
+        right.plot(tried, columns["delta_norm"], color=AFTER, linewidth=width, label="‖Δ‖")
+        lengths = columns["delta_norm"]
+        if not scales_basis(result):  # else the radius is in another norm
+            right.axhline(result.options.radius, color=LIMIT, linewidth=1.2, linestyle=":", label="radius r")
+            right.legend(loc="best")
+            lengths = np.append(lengths, result.options.radius)
         _log_axis(middle, np.concatenate([columns["smoothness_max"], columns["smoothness_median"]]))
-        _log_axis(right, np.append(columns["delta_norm"], result.options.radius))
-        for ax in (middle, right):
-            ax.legend(loc="best")
+        _log_axis(right, lengths)
+        middle.legend(loc="best")
         for ax in (left, middle, right):
             ax.set_xlabel("tried step")
             ax.xaxis.get_major_locator().set_params(integer=True)
     return figure
+
+
+def scales_basis(result: Result) -> bool:
+    """Return whether the radius and the smoothness constants are in another norm than that of the parameters.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    bool
+    """
+    return result.options.method in CURVED or result.options.preconditioner is not None
 
 
 def margin_cap(result: Result) -> float:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 from scpo_ctrl.binding import TIGHT
 from scpo_ctrl.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
-from scpo_ctrl.history_figures import convergence_figure, smoothness_figure, start_name
+from scpo_ctrl.history_figures import convergence_figure, scales_basis, smoothness_figure, start_name
+from scpo_ctrl.options import CURVED
 from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.record import write_atomic
 from scpo_ctrl.report_tables import details, metric_rows, option_rows, what_binds
@@ -91,6 +92,7 @@ def render_report(result: Result) -> str:
         change=change(result),
         margin_now=margin_of(after),
         certified=result.options.mode == "certified",
+        has_barrier=result.options.method in CURVED,
         details=details(result),
         options=option_rows(result),
         panels=_panels(result),
@@ -213,8 +215,15 @@ def _panels(result: Result) -> list[Panel]:
     if len(result.history):
         title = "What held the steps back"
         caption = (
-            "Constraints active in the projection; largest and median smoothness constant over all metrics; length of "
-            "the projected step beside the radius of the local safe region."
+            "Constraints active in the projection; largest and median smoothness constant of the metrics that a step "
+            "could make active; length of the projected step in the space of the parameters"
+        )
+        caption += (
+            ". The smoothness constants are in the norm that scales the basis, which changes with every step."
+            if result.options.method in CURVED
+            else "; the smoothness constants are in the norm of the preconditioner."
+            if scales_basis(result)
+            else ", beside the radius of the local safe region."
         )
         panels.append(Panel(title, to_svg(smoothness_figure(result), "smoothness", title), caption))
     return panels

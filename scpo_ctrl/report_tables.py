@@ -1,6 +1,7 @@
 """The tables of the report: what binds, what the scenarios hold, the problem and the options."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,4 +230,4 @@ def _numbers(flags: np.ndarray) -> str:
 
 
 def _relations(text: str) -> str:
-    return text.replace("<=", "≤").replace(">=", "≥").replace("rho", "ρ")
+    return re.sub(r"(?<== )-(?=\d)", "−", text).replace("<= rho", "≤ ρ").replace("<=", "≤").replace(">=", "≥")

@@ -7,16 +7,18 @@ import re
 import numpy as np
 import pytest
 from problems import control_problem, double_integrator_problem, two_input_problem
-from report_runs import VERDICTS_DRAWN, headings, marks, run, svgs, texts, user_problem, with_history
+from report_runs import VERDICTS_DRAWN, bounds_drawn, headings, marks, run, svgs, texts, user_problem, with_history
 
 from scpo_ctrl import AdaptOptions
 from scpo_ctrl.errors import DomainError, OutputError
 from scpo_ctrl.figures import phase_figure, signals_figure
 from scpo_ctrl.history_figures import convergence_figure, margin_cap, smoothness_figure
 from scpo_ctrl.models import linear
-from scpo_ctrl.report import closest_metrics, headline, number, render_report, write_report
+from scpo_ctrl.report import headline, render_report, write_report
+from scpo_ctrl.report_tables import metric_rows
 from scpo_ctrl.result import Result
 from scpo_ctrl.status import RunStatus, Verdict
+from scpo_ctrl.wording import number
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +112,12 @@ def test_options_that_differ_from_their_default_stand_out(page):
 def test_figures_are_well_formed_and_in_order(page):
     assert headings(page)[:5] == [
         "Phase portrait",
-        "Objective and margin over tried steps",
+        "Objective, margin and stationarity over tried steps",
         "Inputs and states over time",
         "What held the steps back",
         "Metrics closest to their limit",
     ]
+    assert headings(page)[5] == "What binds, and in which scenarios"
     figures = svgs(page)
     assert [figure.get("aria-label") for figure in figures] == headings(page)[:4]
     assert "position [m]" in texts(figures[0])
@@ -127,26 +130,17 @@ def test_figures_are_well_formed_and_in_order(page):
 # --- the table of metrics -----------------------------------------------------------------------------------------
 
 
-def test_closest_metrics_are_the_ten_largest_with_their_labels(plain, page):
+def test_closest_metrics_stand_in_the_table_with_their_scenarios(plain, page):
     before, after = plain.problem.metrics(plain.theta_initial), plain.problem.metrics(plain.theta)
-    rows = closest_metrics(plain, before, after)
-    order = np.argsort(-after, kind="stable")[:10]
-    assert [row.after for row in rows] == (-after[order]).tolist()
-    assert [row.before for row in rows] == (-before[order]).tolist()
-    expected = [plain.problem.metric_label(int(i)).replace("<=", "≤").replace(">=", "≥") for i in order]
-    assert [row.label for row in rows] == expected
-    assert [row.varies for row in rows] == plain.problem.varies[order].tolist()
-    assert [html.unescape(text) for text in re.findall(r"<tr[^>]*><td>(.*?)</td><td class", page)] == [
+    rows = metric_rows(plain, before, after)
+    table = page[page.index('<table id="closest">') :]
+    table = html.unescape(table[: table.index("</table>")])
+    assert re.findall(r"<tr[^>]*><td>(.*?)</td>", table) == [
         row.label + ("" if row.varies else " (fixed by the initial state)") for row in rows
     ]
-
-
-def test_a_metric_that_is_not_a_number_comes_first(plain):
-    after = plain.problem.metrics(plain.theta)
-    after[17] = np.nan
-    first = closest_metrics(plain, after, after)[0]
-    assert np.isnan(first.after)
-    assert first.label.startswith(plain.problem.metric_label(17).split(":")[0])
+    assert re.findall(r'<td colspan="5">scenario (.*?)</td>', table) == [row.scenario for row in rows]
+    exact = [float(text) for text in re.findall(r'<data value="(.*?)"', table)]
+    assert exact == [value for row in rows for value in (row.after, row.before)]
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------
@@ -177,6 +171,7 @@ def test_a_final_policy_that_breaks_a_metric_when_computed_anew_is_unsafe(plain)
         (RunStatus.CONVERGED, "safe"),
         (RunStatus.INTERRUPTED, "unfinished"),
         (RunStatus.RUNNING, "unfinished"),
+        (RunStatus.STALLED, "unfinished"),
         (RunStatus.SMOOTHNESS_TOO_SMALL, "unsafe"),
     ],
 )
@@ -189,6 +184,60 @@ def test_status_and_its_advice_are_shown(plain, monkeypatch, status, level):
     page = render_report(result)
     assert f'<section class="headline {level}"' in page
     assert html.escape(status.value, quote=False) in page
+
+
+def test_headline_says_how_close_to_an_optimum_the_run_ended(plain):
+    some = dataclasses.replace(plain, objective_initial=2.0, objective_final=-4.0, stationarity=3.14159e-7)
+    converged = headline(dataclasses.replace(some, status=RunStatus.CONVERGED), 0.1)
+    assert converged.word == "Safe, converged"
+    narrow = "\u202f×\u202f"
+    assert converged.sentence.endswith(
+        f". Converged: the objective can fall by at most about 1.3{narrow}10⁻⁶ to first order "
+        f"(stationarity 3.1{narrow}10⁻⁷)."
+    )
+    finished = headline(dataclasses.replace(some, status=RunStatus.FINISHED, stationarity=0.0123), 0.1)
+    assert finished.sentence.endswith(f". Finished with stationarity 0.012, where 1{narrow}10⁻⁶ counts as converged.")
+    stalled = headline(dataclasses.replace(some, status=RunStatus.STALLED, stationarity=0.0123), 0.1)
+    assert stalled.word == "Safe, stalled"
+    assert ". Stalled with stationarity 0.012" in stalled.sentence
+    stopped = headline(dataclasses.replace(some, status=RunStatus.INTERRUPTED, stationarity=0.0123), 0.1)
+    assert ". Stopped with stationarity 0.012" in stopped.sentence
+    unsafe = headline(dataclasses.replace(some, status=RunStatus.CONVERGED), -0.1)
+    assert "onverged" not in unsafe.word + unsafe.sentence
+
+
+def test_stationarity_stands_where_the_parameters_it_belongs_to_were_reached(plain):
+    rows = [(Verdict.COMMITTED, 0.5, 0.1, 0.1, value) for value in (0.3, 0.02, 0.0)]
+    held = with_history(plain, *rows, steps=3)
+    line, tolerance = convergence_figure(held).axes[2].lines
+    assert line.get_xdata().tolist() == [0, 1, 2]
+    low = convergence_figure(held).axes[2].get_ylim()[0]
+    assert line.get_ydata().tolist() == [0.3, 0.02, low]  # zero stands at the edge of a logarithmic axis
+    assert tolerance.get_ydata()[0] == plain.options.tolerance
+    ended = with_history(plain, *rows, steps=4, stationarity=1e-7)  # the last step had nothing to try
+    line = convergence_figure(ended).axes[2].lines[0]
+    assert (line.get_xdata()[-1], line.get_ydata()[-1]) == (3, 1e-7)
+    assert convergence_figure(ended).axes[2].get_yscale() == "log"
+
+
+def test_method_gradients_and_probes_are_named(plain, page):
+    assert plain.options.method == "newton"
+    for name, value in (("method", "newton"), ("gradients", "sampled"), ("probes", "2"), ("preconditioner", "none")):
+        assert f'<tr><th scope="row">{name}</th><td>{value}</td></tr>' in page
+    assert "The objective alone may rise" in page
+    other = run(double_integrator_problem(()), method="gradient", gradients="exact", preconditioner=(4.0, 1.0), steps=1)
+    page = render_report(other)
+    for name, value in (("method", "gradient"), ("gradients", "exact"), ("preconditioner", "diagonal of 2")):
+        changed = "" if name == "method" else ' class="changed"'  # with a preconditioner "auto" is the gradient too
+        assert f'<tr{changed}><th scope="row">{name}</th><td>{value}</td></tr>' in page
+    assert "The objective alone may rise" not in page
+    assert "in the norm of the preconditioner" in page
+
+
+def test_the_radius_is_drawn_only_where_lengths_are_in_its_norm(plain):
+    for method, drawn in (("newton", False), ("gradient", True)):
+        result = dataclasses.replace(plain, options=dataclasses.replace(plain.options, method=method))
+        assert bounds_drawn(smoothness_figure(result).axes[2]) == ([1.0] if drawn else [])
 
 
 def test_zero_tried_steps():
@@ -254,7 +303,7 @@ def test_no_plant_leaves_the_history_and_the_table():
     result = run(user_problem())
     page = render_report(result)
     assert headings(page)[:3] == [
-        "Objective and margin over tried steps",
+        "Objective, margin and stationarity over tried steps",
         "What held the steps back",
         "Metrics closest to their limit",
     ]
