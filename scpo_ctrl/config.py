@@ -119,6 +119,11 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
         )
     if options.solver == "DUAL" and not native.available():  # the record names what runs
         options = dataclasses.replace(options, solver="CLARABEL")
+    if options.solver != "DUAL":  # now, not at the first step that is held back
+        from scpo_ctrl.conic import require
+
+        with located(f"{path}: [adapt] "):
+            require(options.solver)
     with located(f"{path}: "):
         problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
     options = _within(path, "adapt", lambda: resolved(problem, options))

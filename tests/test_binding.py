@@ -65,7 +65,7 @@ def test_counts_by_kind_and_by_scenario():
     for scenario, kind, label, time in (
         (1, "state", "velocity <=", 3),
         (1, "state", "velocity <=", 4),
-        (3, "command", "acceleration >=", 0),
+        (3, "command", "force >=", 0),
         (3, "terminal", "V", 10),
         (0, "state", "position <=", 0),  # no policy can change it
     ):
@@ -169,7 +169,7 @@ def test_ranges_of_what_binds_stand_beside_those_of_all_scenarios():
     problem = robust_problem()
     g = loose(problem)
     for scenario in (2, 4):
-        i = index_of(problem, "command", "acceleration <=", 1)
+        i = index_of(problem, "command", "force <=", 1)
         g[scenario, i] = 0.0
     result = adapted(problem, steps=0)
     spreads = {row.name: row for row in what_binds(result, g.ravel()).spreads}
@@ -219,7 +219,7 @@ def test_runs_of_scenarios(flags, runs):
 def test_many_runs_of_scenarios_are_cut_short():
     problem = control_problem(double_integrator(), count=120, horizon=4)
     g = loose(problem)
-    g[::2, index_of(problem, "command", "acceleration <=", 1)] = 0.0
+    g[::2, index_of(problem, "command", "force <=", 1)] = 0.0
     tables = what_binds(adapted(problem, steps=0), g.ravel())
     assert tables.binding.startswith("60 of 120: 0, 2, 4, ")
     assert tables.binding.endswith(", 46 and 36 more runs of numbers")

@@ -278,7 +278,7 @@ def test_a_solver_that_is_not_installed(tmp_path, run, monkeypatch):
     problem = write(tmp_path / "problem.toml", {"adapt.solver": "ECOS"})
     outcome = run("adapt", problem, "--out", tmp_path / "run")
     assert outcome.status == 2
-    assert outcome.line.startswith(f"scpo-ctrl: {problem}: solver ECOS is not installed; pip install")
+    assert outcome.line.startswith(f"scpo-ctrl: {problem}: [adapt] solver ECOS is not installed; pip install")
     assert list(tmp_path.iterdir()) == [problem]
 
 

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from problem_files import IMITATION, KINDS, LINEAR_PLANT, write, write_expert
-from run_folders import content, rewrite, same_arrays
+from run_folders import content, same_arrays
 
 import scpo_ctrl
 from scpo_ctrl.adapt import adapt
@@ -318,35 +318,6 @@ def test_another_problem_is_not_resumed(adapted, tmp_path, run, changes, said):
     assert outcome.status == 2
     assert f"{tmp_path / 'run'}: its problem differs in {said}" in outcome.line
     assert content(tmp_path / "run") == before
-
-
-def test_fewer_steps_than_are_done_are_not_resumed(adapted, problem, tmp_path, run):
-    file, result = adapted
-    with RunFolder(tmp_path / "run", file) as folder:
-        folder.save(result)
-    before = content(tmp_path / "run")
-    outcome = run("adapt", problem, "--out", tmp_path / "run", "--resume", "--steps", 2)
-    assert outcome.status == 2
-    assert f"{tmp_path / 'run'}: its run has done 5 steps, [adapt] steps asks for 2 in all" in outcome.line
-    assert "--steps" in outcome.line
-    assert content(tmp_path / "run") == before
-    assert run("adapt", problem, "--out", tmp_path / "run", "--resume", "--steps", 5, "--json").status == 0
-    assert load_result(tmp_path / "run").options.steps == 5
-
-
-def test_a_run_before_the_options_of_today_goes_on(adapted, problem, tmp_path, run):
-    """problem.toml of an earlier version lacks their keys: they are the defaults."""
-    file, result = adapted
-    with RunFolder(tmp_path / "run", file) as folder:
-        folder.save(result)
-    path = tmp_path / "run" / "problem.toml"
-    new = ("gradients", "probes", "barrier", "barrier_min", "tolerance")
-    lines = [line for line in path.read_text().splitlines() if line.split(" = ")[0] not in new]
-    path.write_text("\n".join(lines) + "\n")
-    rewrite(tmp_path / "run", sign=True)
-    assert load_result(tmp_path / "run").options == result.options
-    assert run("adapt", problem, "--out", tmp_path / "run", "--resume", "--steps", 7, "--json").status == 0
-    assert verify(tmp_path / "run").passed
 
 
 def test_other_imitation_data_are_not_resumed(tmp_path, run):
