@@ -78,7 +78,7 @@ def binding(problem: ControlProblem, g: np.ndarray) -> Binding:
     binds = varies & ~(-g > TIGHT * room(problem)).reshape(varies.shape)
     of = np.array([row.kind for row in rows])
     kinds = {kind: (int(binds[:, of == kind].sum()), int(varies[:, of == kind].sum())) for kind in dict.fromkeys(of)}
-    return Binding({str(kind): counts for kind, counts in kinds.items()}, binds.any(axis=1))
+    return Binding({str(kind): counts for kind, counts in kinds.items()}, np.asarray(binds.any(axis=1)))
 
 
 def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> list[ClosestMetric]:
@@ -113,7 +113,8 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
     for i, row in enumerate(rows):
         series.setdefault((row.kind, row.label), []).append(i)
     over_time = {key: np.array(indices) for key, indices in series.items()}
-    taken, found = np.zeros(after.size, dtype=bool), []
+    taken = np.zeros(after.size, dtype=bool)
+    found: list[ClosestMetric] = []
     for i in _closest_first(part):
         if len(found) == CLOSEST:
             break
@@ -123,10 +124,10 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
         steps = over_time[rows[at].kind, rows[at].label] + scenario * len(rows)
         near, valley = _neighbours(part[steps], int(np.searchsorted(steps, i)))
         taken[steps[valley]] = True
-        times = [rows[int(k) - scenario * len(rows)].time for k in steps[near][[0, -1]]]
+        first, last = (rows[int(k) - scenario * len(rows)].time for k in steps[near][[0, -1]])
         changes = bool(varies[steps[near]].any())
-        margins = -float(before[i]), -float(after[i]), float(part[i])
-        found.append(ClosestMetric(rows[at].label, scenario, *times, *margins, changes))
+        numbers = -float(before[i]), -float(after[i]), float(part[i])
+        found.append(ClosestMetric(rows[at].label, scenario, first, last, *numbers, changes))
     return found
 
 

@@ -213,8 +213,10 @@ def _named(labels: Any, values: np.ndarray, units: Any) -> list[str]:
 def _time(problem: ControlProblem, metric: ClosestMetric) -> str:
     steps = f"{metric.first}" if metric.first == metric.last else f"{metric.first} … {metric.last}"
     dt = problem.plant.dt
+    if not dt:
+        return f"t = {steps}"
     seconds = " … ".join(number(float(f"{t * dt:.4g}")) for t in sorted({metric.first, metric.last}))
-    return f"t = {steps} ({seconds} s)" if dt else f"t = {steps}"
+    return f"t = {steps} ({seconds} s)"
 
 
 def _numbers(flags: np.ndarray) -> str:

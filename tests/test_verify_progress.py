@@ -1,4 +1,4 @@
-"""Verification of what a run says of its progress: status, stationarity, and an objective that never passes the start's."""
+"""Verification of what a run says of its progress: status, stationarity, and an objective no worse than the start's."""
 
 from __future__ import annotations
 
