@@ -86,7 +86,7 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
 
     Of a plant, the margin counts relative to the distance from the equilibrium to the bound, since units differ.
     Neighbouring time steps of one scenario and bound are one row, and what rises from it on either side is none of its
-    own.
+    own. Metrics that no policy can change come last.
 
     Parameters
     ----------
@@ -115,7 +115,8 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
     over_time = {key: np.array(indices) for key, indices in series.items()}
     taken = np.zeros(after.size, dtype=bool)
     found: list[ClosestMetric] = []
-    for i in _closest_first(part):
+    order = _closest_first(part)
+    for i in np.concatenate([order[varies[order]], order[~varies[order]]]):
         if len(found) == CLOSEST:
             break
         if taken[i]:

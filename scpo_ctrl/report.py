@@ -22,7 +22,7 @@ from scpo_ctrl.report_tables import details, metric_rows, option_rows, what_bind
 from scpo_ctrl.result import Result, margin_of
 from scpo_ctrl.status import RunStatus
 from scpo_ctrl.trajectories import MOST_STATES
-from scpo_ctrl.wording import NARROW_SPACE, change, number, optimality, plural, with_unit
+from scpo_ctrl.wording import NARROW_SPACE, change, number, optimality, plural, short, with_unit
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def render_report(result: Result) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "data": _data, "unit": with_unit}
+    environment.filters |= {"number": number, "short": short, "data": _data, "unit": with_unit}
     problem = result.problem
     before, after = problem.metrics(result.theta_initial), problem.metrics(result.theta)
     return environment.get_template("report.html.jinja").render(
@@ -134,7 +134,7 @@ def headline(result: Result, margin_now: float) -> Headline:
         return Headline("unsafe", "Unsafe", sentence)
     if result.status is RunStatus.SMOOTHNESS_TOO_SMALL:
         return Headline("unsafe", "Not certified", f"The smoothness constants given did not hold; {outcome}.")
-    reached = optimality(result, lambda value: number(float(f"{value:.2g}")))
+    reached = optimality(result, lambda value: short(value, 2))
     outcome += f". {reached[0].upper()}{reached[1:]}" if reached else ""
     every = f"{number(policies)} of {plural(policies, 'committed policy')}"
     sentence = f"{every} satisfy all {metrics} metrics{where}; {outcome}."

@@ -12,7 +12,7 @@ from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import ControlProblem
 from scpo_ctrl.result import Result
 from scpo_ctrl.state import resolved
-from scpo_ctrl.wording import NARROW_SPACE, number, plural, with_unit
+from scpo_ctrl.wording import NARROW_SPACE, number, plural, short, with_unit
 
 _MOST_RUNS = 24  # of scenario numbers in one cell
 _KINDS = {
@@ -75,7 +75,7 @@ def metric_rows(result: Result, before: np.ndarray, after: np.ndarray) -> list[M
         when = scenario = part = ""
         if isinstance(problem, ControlProblem) and metric.scenario is not None:
             when, scenario = _time(problem, metric), f"{metric.scenario}: {conditions(problem, metric.scenario)}"
-            part = f"{number(float(f'{100 * metric.part:.2g}'))}{NARROW_SPACE}%"
+            part = f"{short(100 * metric.part, 2)}{NARROW_SPACE}%"
         margins = part, metric.after, metric.before
         rows.append(MetricRow(_relations(metric.label), when, scenario, *margins, metric.varies))
     return rows
@@ -121,11 +121,9 @@ def conditions(problem: ControlProblem, scenario: int) -> str:
     parts += _named([plant.p_labels[i] for i in varied], batch.p[scenario, varied], [plant.p_units[i] for i in varied])
     w = batch.w[scenario]
     for i in np.flatnonzero(np.abs(w).max(axis=0)):
-        largest, mean = float(np.abs(w[:, i]).max()), float(w[:, i].mean())
-        unit = plant.x_units[i]
-        parts.append(
-            f"disturbance of {plant.x_labels[i]} up to {with_unit(largest, unit)}, mean {with_unit(mean, unit)}"
-        )
+        ends = float(np.abs(w[:, i]).max()), float(w[:, i].mean())
+        largest, mean = (with_unit(value, plant.x_units[i], short) for value in ends)
+        parts.append(f"disturbance of {plant.x_labels[i]} up to {largest}, mean {mean}")
     return "; ".join(parts)
 
 
@@ -206,8 +204,8 @@ def _ends(values: np.ndarray) -> tuple[float, float]:
 
 
 def _named(labels: Any, values: np.ndarray, units: Any) -> list[str]:
-    rounded = (float(f"{value:.3g}") for value in values)
-    return [f"{label} {with_unit(value, unit)}" for label, value, unit in zip(labels, rounded, units, strict=True)]
+    columns = zip(labels, values, units, strict=True)
+    return [f"{label} {with_unit(float(value), unit, short)}" for label, value, unit in columns]
 
 
 def _time(problem: ControlProblem, metric: ClosestMetric) -> str:
@@ -215,7 +213,7 @@ def _time(problem: ControlProblem, metric: ClosestMetric) -> str:
     dt = problem.plant.dt
     if not dt:
         return f"t = {steps}"
-    seconds = " … ".join(number(float(f"{t * dt:.4g}")) for t in sorted({metric.first, metric.last}))
+    seconds = " … ".join(short(t * dt) for t in sorted({metric.first, metric.last}))
     return f"t = {steps} ({seconds} s)"
 
 

@@ -39,6 +39,21 @@ def number(value: Any) -> str:
     return text.replace("-", "−")
 
 
+def short(value: float, digits: int = 3) -> str:
+    """Return a number for reading, with few digits.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+
+    Returns
+    -------
+    str
+    """
+    return number(float(f"{value:.{digits}g}"))
+
+
 def power_of_ten(exponent: int, sign: str = "") -> str:
     """Return a power of ten in plain characters, ``10⁻³``.
 
@@ -55,19 +70,21 @@ def power_of_ten(exponent: int, sign: str = "") -> str:
     return f"{sign}10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
-def with_unit(value: float, unit: str) -> str:
+def with_unit(value: float, unit: str, show: Callable[[float], str] = number) -> str:
     """Return a number for reading with its unit, which may be empty.
 
     Parameters
     ----------
     value : float
     unit : str
+    show : callable
+        Prints the number.
 
     Returns
     -------
     str
     """
-    return f"{number(value)} {unit}".rstrip()
+    return f"{show(value)} {unit}".rstrip()
 
 
 def plural(count: int, noun: str) -> str:

@@ -16,7 +16,7 @@ from scpo_ctrl.models import double_integrator
 from scpo_ctrl.record import load_result
 from scpo_ctrl.report import render_report
 from scpo_ctrl.report_tables import conditions, metric_rows, what_binds
-from scpo_ctrl.wording import number
+from scpo_ctrl.wording import short
 
 
 def everything(problem: ControlProblem) -> ControlProblem:
@@ -112,7 +112,7 @@ def test_closest_is_relative_to_the_bound_and_each_row_is_a_metric():
     rows = closest_metrics(problem, before, after)
     part = -after / room(problem)
     assert len(rows) == CLOSEST
-    assert rows[0].part == part.min()
+    assert rows[0].part == part[problem.varies].min()
     assert [row.part for row in rows] == sorted(row.part for row in rows)
     of = problem.scenario_metrics.rows
     for row in rows:
@@ -125,6 +125,15 @@ def test_closest_is_relative_to_the_bound_and_each_row_is_a_metric():
         assert (row.part, row.after, row.before) == (part[least], -after[least], -before[least])
         assert (part[inside] <= row.part + TIGHT).all()
         assert row.varies == problem.varies[inside].any()
+
+
+def test_what_no_policy_can_change_comes_last():
+    problem = double_integrator_problem()
+    g = loose(problem)
+    g[0, index_of(problem, "state", "position <=", 0)] = -1e-9  # an initial state at its bound
+    rows = closest_metrics(problem, g.ravel(), g.ravel())
+    assert all(row.varies for row in rows)
+    assert all(row.part == pytest.approx(0.5) for row in rows)
 
 
 def test_a_metric_that_is_not_a_number_comes_first():
@@ -156,13 +165,9 @@ def test_conditions_name_parameters_and_disturbances_with_units():
         f"from position {short(batch.x0[0, 0])} m, velocity {short(batch.x0[0, 1])} m/s; mass {short(batch.p[0, 0])} kg"
     )
     w = batch.w[3, :, 1]
-    assert pushed.endswith(f"disturbance of velocity up to {number(np.abs(w).max())} m/s, mean {number(w.mean())} m/s")
+    assert pushed.endswith(f"disturbance of velocity up to {short(np.abs(w).max())} m/s, mean {short(w.mean())} m/s")
     assert "position" in pushed
     assert "mass" not in conditions(double_integrator_problem(), 0)  # nominal everywhere
-
-
-def short(value):
-    return number(float(f"{value:.3g}"))
 
 
 def test_ranges_of_what_binds_stand_beside_those_of_all_scenarios():
