@@ -109,9 +109,11 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
         ]
     rows, varies = problem.scenario_metrics.rows, problem.varies
     part = -after / np.maximum(room(problem), np.finfo(float).tiny)
-    series: dict[tuple[str, str], list[int]] = {}  # rows of one bound, over time
+    series: dict[
+        tuple[str, str, bool], list[int]
+    ] = {}  # rows of one bound over time, apart where no policy changes them
     for i, row in enumerate(rows):
-        series.setdefault((row.kind, row.label), []).append(i)
+        series.setdefault((row.kind, row.label, bool(varies[i])), []).append(i)
     over_time = {key: np.array(indices) for key, indices in series.items()}
     taken = np.zeros(after.size, dtype=bool)
     found: list[ClosestMetric] = []
@@ -122,13 +124,12 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
         if taken[i]:
             continue
         scenario, at = divmod(int(i), len(rows))
-        steps = over_time[rows[at].kind, rows[at].label] + scenario * len(rows)
+        steps = over_time[rows[at].kind, rows[at].label, bool(varies[i])] + scenario * len(rows)
         near, valley = _neighbours(part[steps], int(np.searchsorted(steps, i)))
         taken[steps[valley]] = True
         first, last = (rows[int(k) - scenario * len(rows)].time for k in steps[near][[0, -1]])
-        changes = bool(varies[steps[near]].any())
         numbers = -float(before[i]), -float(after[i]), float(part[i])
-        found.append(ClosestMetric(rows[at].label, scenario, first, last, *numbers, changes))
+        found.append(ClosestMetric(rows[at].label, scenario, first, last, *numbers, bool(varies[i])))
     return found
 
 
