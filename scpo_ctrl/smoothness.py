@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.policy_bounds import PolicyBounds, spectral_norm
-from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.problem import Problem
 
 _ROUNDING = 1e-9  # relative, added to the bounds for the arithmetic that computes them
