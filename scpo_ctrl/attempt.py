@@ -44,7 +44,7 @@ def sample(state: State, plan: Plan) -> Attempt:
     """
     options = state.options
     state.count_rollouts(plan.evaluations)
-    if not state.L.size:
+    if not state.L.size or (options.bounds_smoothness and state.stalled == 0):  # θ is new, and so is the ball around it
         state.L, evaluations = first_smoothness(state.problem, state.theta, state.g, plan.scaling, options, state.rng)
         state.count_rollouts(evaluations)
     normals = plan.scaling.to_theta(state.normals)  # gradients are scaled by S, steps by its inverse
@@ -174,7 +174,8 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
     predicted = plan.predicted(delta, length)
     if length == 0:
         objective, g_new, verdict = state.objective, state.g, Verdict.NO_STEP
-        attempt.L = np.maximum(state.options.decay * used, SMALLEST_SMOOTHNESS)  # it asks for smaller constants
+        if state.options.mode == "verified":
+            attempt.L = np.maximum(state.options.decay * used, SMALLEST_SMOOTHNESS)  # it asks for smaller constants
     else:
         objective, g_new = state.problem.evaluate(state.theta + delta)
         state.count_rollouts(1)

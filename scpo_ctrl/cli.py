@@ -31,6 +31,7 @@ from scpo_ctrl.result import Result
 from scpo_ctrl.state import State
 from scpo_ctrl.status import RunStatus
 from scpo_ctrl.verify import verify as verify_record
+from scpo_ctrl.wording import optimality
 
 _SAVE_EVERY = 2.0  # s between saves of a running run, and at least 20 times what a save takes
 _FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
@@ -278,6 +279,8 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
     else:
         _say(f"status     {summary['status']}: {summary['advice']}")
         _say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
+        if reached := optimality(result, lambda value: f"{value:.2g}"):
+            _say(f"optimality {reached}")
         _say("tries      accepted {accepted}, rejected {rejected}, in {steps} steps".format(**summary))
         _say(f"safety     {summary['violations']} violations, worst margin {summary['worst_margin']:.3g}")
         _say(f"results    {out}/ (report.html, result.json, history.npz)")

@@ -21,6 +21,7 @@ from scpo_ctrl.models import ZOO, Plant, linear, make_plant
 from scpo_ctrl.objective import Imitation, Objective, Quadratic
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.policy import Policy
+from scpo_ctrl.scaling import Scaling
 from scpo_ctrl.scenario import Scenarios, scenarios
 from scpo_ctrl.state import resolved
 from scpo_ctrl.validate import as_array
@@ -118,9 +119,16 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
         )
     if options.solver == "DUAL" and not native.available():  # the record names what runs
         options = dataclasses.replace(options, solver="CLARABEL")
+    if options.solver != "DUAL":  # now, not at the first step that is held back
+        from scpo_ctrl.conic import require
+
+        with located(f"{path}: [adapt] "):
+            require(options.solver)
     with located(f"{path}: "):
         problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
     options = _within(path, "adapt", lambda: resolved(problem, options))
+    if options.preconditioner is not None:
+        _within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
     tables["backup"].setdefault("allow_uncontrollable", False)
     tables["policy"] |= {"init": policy.init, "scale": list(policy.scale)} if policy.hidden else {}
     tables["metrics"], tables["adapt"] = _filled(metrics), _filled(options)

@@ -81,12 +81,27 @@ def solve_tightened(rows: Cone, scale: np.ndarray, solver: str) -> tuple[np.ndar
     return alpha if basis is None else basis @ alpha, solved, iterations
 
 
-def _solve(cone: Cone, solver: str) -> tuple[np.ndarray, bool, int]:
-    """Solve (E5) in CVXPY, scaled to the longest answer and unit rows; any answer is accepted, the repair judges it."""
+def require(solver: str) -> None:
+    """Make sure that a solver can be used.
+
+    Parameters
+    ----------
+    solver : str
+
+    Raises
+    ------
+    DomainError
+        If it is unknown or not installed.
+    """
     if solver not in _TIGHT:
         raise DomainError(f"unknown solver {solver!r}; known: {', '.join(_TIGHT)}")
     if solver not in cp.installed_solvers():
         raise DomainError(f"solver {solver} is not installed; pip install 'scpo-ctrl[{solver.lower()}]'")
+
+
+def _solve(cone: Cone, solver: str) -> tuple[np.ndarray, bool, int]:
+    """Solve (E5) in CVXPY, scaled to the longest answer and unit rows; any answer is accepted, the repair judges it."""
+    require(solver)
     size, norm = cone.longest, float(np.linalg.norm(cone.u))
     a, t, s = cp.Variable(cone.u.size), cp.Variable(), cp.Variable()
     constraints = [cp.norm(a) <= t, t <= cone.r / size, cp.sum_squares(a) <= s]

@@ -56,6 +56,7 @@ class Display:
         self._seen = len(rows)
         text = (
             f"objective {state.objective:.4f}  margin {state.margin:.2e}  "
+            f"stationarity {state.stationarity:.1e}  "
             f"accepted {self._accepted} rejected {self._seen - self._accepted}  active {state.active.size}"
         )
         self._progress.update(self._task, completed=state.step, text=text)

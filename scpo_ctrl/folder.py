@@ -13,6 +13,7 @@ from types import TracebackType
 
 import numpy as np
 
+from scpo_ctrl.binding import binding_summary
 from scpo_ctrl.config import ProblemFile, read_problem_file
 from scpo_ctrl.errors import OutputError, RecordError
 from scpo_ctrl.record import digest, history_arrays, is_staged, load_state, unwritable, write_together
@@ -91,9 +92,11 @@ class RunFolder:
         csv_data = _csv_bytes(data.x, data.u) if data else b""
         arrays = history_arrays(result)
         total = digest(arrays, self._text, csv_data)
+        before, after = result.problem.metrics(np.stack([result.theta_initial, result.theta]))
+        summary = result.summary() | {"binding": binding_summary(self.file.problem, before, after), "digest": total}
         contents = {
             "theta.npy": _npy_bytes(result.theta),
-            "result.json": (json.dumps(result.summary() | {"digest": total}, indent=2) + "\n").encode(),
+            "result.json": (json.dumps(summary, indent=2) + "\n").encode(),
             "imitation.csv": csv_data,
             "problem.toml": self._text.encode(),
             "history.npz": _npz_bytes(arrays | {"digest": np.array(total)}),
@@ -170,7 +173,7 @@ class RunFolder:
         OutputError
             If another process is writing there.
         RecordError
-            If the folder's problem differs, or its record is damaged.
+            If the folder's problem differs, its record is damaged, or it has done more steps than are asked for.
         """
         folder = cls(path, file, overwrite=True)
         folder._lock()
@@ -179,6 +182,11 @@ class RunFolder:
             earlier = read_problem_file(folder.path / "problem.toml")
             _check_same(folder.path, earlier, file)
             result = load_state(folder.path, earlier)
+            if file.options.steps < result.steps:
+                raise RecordError(
+                    f"{folder.path}: its run has done {result.steps} steps, [adapt] steps asks for "
+                    f"{file.options.steps} in all; ask for more with --steps, or choose another --out"
+                )
             folder._remove_staged()
             stack.pop_all()
         folder._started = True

@@ -7,8 +7,10 @@ from matplotlib.figure import Figure
 from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, VECTOR_POINTS, style
 from scpo_ctrl.history import VERDICTS
+from scpo_ctrl.options import CURVED
 from scpo_ctrl.result import Result, margin_of
 from scpo_ctrl.status import Verdict
+from scpo_ctrl.wording import power_of_ten
 
 # marker, its colour, its size, what the legend says
 MARKS: dict[Verdict, tuple[str, str, float, str]] = {
@@ -18,12 +20,12 @@ MARKS: dict[Verdict, tuple[str, str, float, str]] = {
     Verdict.NOT_FINITE: ("*", INK, 7.0, "rejected: not finite"),
     Verdict.NO_STEP: ("|", "#666666", 7.0, "rejected: no step"),
 }
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_LONG = 150  # tried steps beyond which lines are thin
 _DECADES = 9  # a margin this many decades below the largest one counts as zero
 
 
 def convergence_figure(result: Result) -> Figure:
-    """Draw objective and margin over the tried steps, committed and rejected ones marked by verdict.
+    """Draw objective, margin and stationarity over the tried steps, committed and rejected ones marked by verdict.
 
     Parameters
     ----------
@@ -37,15 +39,16 @@ def convergence_figure(result: Result) -> Figure:
     columns = result.history.columns()
     committed = columns["committed"]
     with style():
-        figure = Figure(figsize=(10.0, 5.6), layout="constrained")
-        top, bottom = figure.subplots(2, 1, sharex=True)
+        figure = Figure(figsize=(10.0, 7.4), layout="constrained")
+        top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
         _objective(top, result, columns["objective"], committed, columns["verdict"])
-        _margin(bottom, result, columns["margin"], committed, columns["verdict"])
-        _margin_limits(bottom, result)
+        _margin(middle, result, columns["margin"], committed, columns["verdict"])
+        _margin_limits(middle, result)
+        _stationarity(bottom, result, columns["stationarity"], columns["step"])
         bottom.set_xlabel(f"tried step (0: the {start_name(result)})")
         bottom.set_xlim(-0.01 * len(committed) - 0.2, 1.01 * len(committed) + 0.2)
         bottom.xaxis.get_major_locator().set_params(integer=True)
-        handles, labels = bottom.get_legend_handles_labels()
+        handles, labels = middle.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
         figure.align_ylabels()
     return figure
@@ -73,19 +76,37 @@ def smoothness_figure(result: Result) -> Figure:
         left.yaxis.get_major_locator().set_params(integer=True)
         left.set_ylim(0, 1.1 * max(1, int(columns["active"].max())))
         middle.set_title("smoothness constants L")
-        for name, colour, dashes in (("smoothness_max", AFTER, "-"), ("smoothness_median", BEFORE, "--")):
-            middle.plot(tried, columns[name], color=colour, linestyle=dashes, linewidth=1.4, label=name.split("_")[1])
+        width = 1.4 if tried.size <= _LONG else 0.8
+        for name, colour in (("smoothness_max", AFTER), ("smoothness_median", BEFORE)):
+            middle.plot(tried, columns[name], color=colour, linewidth=width, label=name.split("_")[1])
         right.set_title("length of the projected step ‖Δ‖")
-        right.plot(tried, columns["delta_norm"], color=AFTER, linewidth=1.2, label="‖Δ‖")
-        right.axhline(result.options.radius, color=LIMIT, linewidth=1.2, linestyle=":", label="radius r")
+        right.plot(tried, columns["delta_norm"], color=AFTER, linewidth=width, label="‖Δ‖")
+        lengths = columns["delta_norm"]
+        if not scales_basis(result):  # else the radius is in another norm
+            right.axhline(result.options.radius, color=LIMIT, linewidth=1.2, linestyle=":", label="radius r")
+            right.legend(loc="best")
+            lengths = np.append(lengths, result.options.radius)
         _log_axis(middle, np.concatenate([columns["smoothness_max"], columns["smoothness_median"]]))
-        _log_axis(right, np.append(columns["delta_norm"], result.options.radius))
-        for ax in (middle, right):
-            ax.legend(loc="best")
+        _log_axis(right, lengths)
+        middle.legend(loc="best")
         for ax in (left, middle, right):
             ax.set_xlabel("tried step")
             ax.xaxis.get_major_locator().set_params(integer=True)
     return figure
+
+
+def scales_basis(result: Result) -> bool:
+    """Return whether the radius and the smoothness constants are in another norm than that of the parameters.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    bool
+    """
+    return result.options.method in CURVED or result.options.preconditioner is not None
 
 
 def margin_cap(result: Result) -> float:
@@ -114,22 +135,6 @@ def start_name(result: Result) -> str:
     str
     """
     return "backup" if isinstance(result.problem, ControlProblem) else "safe start"
-
-
-def power_of_ten(exponent: int, sign: str = "") -> str:
-    """Return a power of ten in plain characters, ``10⁻³``.
-
-    Parameters
-    ----------
-    exponent : int
-    sign : str
-        What stands before it.
-
-    Returns
-    -------
-    str
-    """
-    return f"{sign}10{str(exponent).translate(_SUPERSCRIPTS)}"
 
 
 def _path(first: float, values: np.ndarray, committed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,6 +184,22 @@ def _margin(ax: Axes, result: Result, values: np.ndarray, committed: np.ndarray,
     ax.axhspan(view[0], 0, **FORBIDDEN)  # type: ignore[arg-type]
     ax.axhline(0, color=LIMIT, linewidth=1.4, zorder=1.5, label="limit: margin 0, unsafe below")
     ax.set(ylim=view, ylabel="margin −max g")
+
+
+def _stationarity(ax: Axes, result: Result, values: np.ndarray, step: np.ndarray) -> None:
+    """Draw the stationarity of the parameters that each step was tried from: those after the try before it."""
+    x = np.arange(len(values), dtype=float)
+    if step[-1] < result.steps - 1:  # the last step found nothing to try
+        x, values = np.append(x, len(x)), np.append(values, result.stationarity)
+    tolerance = result.options.tolerance
+    _log_axis(ax, np.append(values, tolerance))
+    values = np.where(np.isnan(values), np.inf, values)
+    ax.plot(x, np.clip(values, *ax.get_ylim()), ".-", color=AFTER, linewidth=1.3, markersize=4)
+    if tolerance > 0:
+        label = "tolerance: converged at or below it"
+        ax.axhline(tolerance, color=INK, linewidth=0.9, linestyle="--", label=label)
+        ax.legend(loc="best")
+    ax.set_ylabel("stationarity")
 
 
 def _margin_limits(ax: Axes, result: Result) -> None:

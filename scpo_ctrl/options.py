@@ -23,8 +23,8 @@ class AdaptOptions:
     radius: float = 1.0  # r, radius of the local safe region, > 0
     sampling_radius: float = 1e-5  # σ, 0 < σ <= radius
     directions: int = 0  # p, sampled directions per step; 0 for a full basis, else 1…d
-    mode: str = "verified"  # "verified": rollouts check each commit; "certified": the given smoothness does
-    smoothness: float | None = None  # L of every metric, > 0; needed by "certified", the first guess in "verified"
+    mode: str = "verified"  # "verified": rollouts check each commit; "certified": smoothness constants that hold do
+    smoothness: float | None = None  # L of every metric, > 0; None: bounded if "certified" (linear plants), else learnt
     method: str = "auto"  # one of METHODS; "auto": "newton" for a closed-loop cost with d <= 300, else "gradient"
     gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
     preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
@@ -62,8 +62,6 @@ class AdaptOptions:
                 raise DomainError(f"{key} is {getattr(self, key)!r}, expected one of: {', '.join(known)}")
         if self.smoothness is not None:
             put(self, "smoothness", as_scalar("smoothness", self.smoothness, above=0.0))
-        elif self.mode == "certified":
-            raise DomainError("mode 'certified' needs smoothness, an upper bound of every metric's smoothness constant")
         if self.mode == "certified" and self.method in CURVED:
             raise DomainError(
                 f"mode 'certified' needs a norm that stays the same; method {self.method!r} changes it, use 'gradient'"
@@ -72,6 +70,11 @@ class AdaptOptions:
             if self.method in CURVED:
                 raise DomainError(f"method {self.method!r} scales the basis itself; leave preconditioner out")
             put(self, "preconditioner", _as_tuples(self.preconditioner))
+
+    @property
+    def bounds_smoothness(self) -> bool:
+        """Whether the package bounds the smoothness constants, anew around every committed θ."""
+        return self.mode == "certified" and self.smoothness is None
 
 
 def _as_tuples(value: object) -> object:

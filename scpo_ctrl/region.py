@@ -9,6 +9,7 @@ from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import Problem
 from scpo_ctrl.scaling import Scaling
+from scpo_ctrl.smoothness import smoothness_bounds
 
 _PROBES = 8  # directions of the first estimate of the smoothness constants
 _PROBE_RADIUS = 0.1  # in radii
@@ -203,7 +204,7 @@ def first_smoothness(
     options: AdaptOptions,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, int]:
-    """Estimate smoothness constants from second differences along random directions.
+    """Return smoothness constants: as given, bounded if certified, else from second differences along random steps.
 
     Parameters
     ----------
@@ -222,9 +223,18 @@ def first_smoothness(
     L : numpy.ndarray, shape (m,)
     evaluations : int
         Number of θ that were rolled out.
+
+    Raises
+    ------
+    DomainError
+        If certified constants are asked for where no bound is known.
     """
     if options.smoothness is not None:
         return np.full(g.size, options.smoothness), 0
+    if options.mode == "certified":
+        stretch = float(np.linalg.norm(scaling.S, np.inf if scaling.S.ndim == 1 else 2))  # of a scaled step, at most
+        bounds = stretch**2 * smoothness_bounds(problem, theta, stretch * options.radius)
+        return np.maximum(bounds, SMALLEST_SMOOTHNESS), 0
     h = _PROBE_RADIUS * options.radius
     probes = rng.normal(size=(_PROBES, theta.size))
     probes = scaling.to_theta(h * probes / np.linalg.norm(probes, axis=1, keepdims=True))

@@ -74,12 +74,12 @@ class Scaling:
         DomainError
             If it is not finite, not symmetric or not positive definite.
         """
-        array = np.asarray(M, dtype=float)
-        if array.ndim not in (1, 2) or any(size != theta_dim for size in array.shape):
+        nested = np.iterable(M) and any(np.ndim(row) > 0 for row in M)
+        array = as_array("preconditioner", M, (None, None) if nested else (None,))
+        if any(size != theta_dim for size in array.shape):
             raise DimensionError(
                 f"preconditioner has shape {array.shape}, expected ({theta_dim},) or ({theta_dim}, {theta_dim})"
             )
-        array = as_array("preconditioner", array, array.shape)
         if array.ndim == 1:
             if (array <= 0).any():
                 i = int(np.argmin(array))

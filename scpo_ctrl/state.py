@@ -12,6 +12,7 @@ from scpo_ctrl.newton import Newton
 from scpo_ctrl.options import CURVED, AdaptOptions
 from scpo_ctrl.problem import Problem
 from scpo_ctrl.result import Result, margin_of
+from scpo_ctrl.smoothness import certifiable
 from scpo_ctrl.status import RunStatus
 from scpo_ctrl.steps import FirstOrder, Method
 
@@ -105,7 +106,8 @@ def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
     Raises
     ------
     DomainError
-        If a method or exact gradients are asked for that need derivatives which the problem does not have.
+        If a method or exact gradients are asked for that need derivatives which the problem does not have, or
+        certified smoothness constants for a problem that has no bound of them.
     """
     if options.method == "auto":
         free = options.mode == "verified" and options.preconditioner is None and options.directions == 0
@@ -117,6 +119,8 @@ def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
             f"{what} needs a problem with derivatives; a black-box simulator or an objective of the user's has none, "
             "use method 'gradient' and gradients 'sampled'"
         )
+    if options.bounds_smoothness:
+        certifiable(problem)
     return options
 
 

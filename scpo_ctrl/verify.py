@@ -111,7 +111,13 @@ def _verify(
         faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {margins[unsafe[0]]:.4g}")
     faults += _apart("margin", margins, recorded, scale)
     faults += _apart("objective", costs, objectives, np.maximum(1.0, np.abs(costs)))
-    faults += _chain_faults(arrays)
+    faults += _chain_faults(arrays) + _end_faults(arrays, tables["adapt"])
+    above = np.flatnonzero(~(objectives <= objectives[0]))
+    if above.size:
+        faults.append(
+            f"committed policy {above[0]} has objective {objectives[above[0]]:.9g}, above the {objectives[0]:.9g} of "
+            "the safe start: no step commits that"
+        )
     if not np.array_equal(thetas[-1], theta_final) or not np.array_equal(thetas[-1], arrays["state_theta"]):
         faults.append("theta.npy is not the last committed policy of history.npz")
     faults += _summary_faults(summary, arrays, loop.metrics)
@@ -150,6 +156,24 @@ def _chain_faults(arrays: dict[str, np.ndarray]) -> list[str]:
         or (steps >= arrays["state_step"]).any()
     ):
         faults.append("the steps of history.npz are out of order")
+    return faults
+
+
+def _end_faults(arrays: dict[str, np.ndarray], options: dict[str, Any]) -> list[str]:
+    """List what of the run's last status and stationarity does not follow from its rows and its options."""
+    faults, status = [], str(arrays["state_status"])
+    last, steps, rows = float(arrays["state_stationarity"]), arrays["step"], arrays["stationarity"]
+    if not (rows >= 0).all() or not last >= 0:
+        faults.append("a stationarity of history.npz is negative or not a number")
+    if (rows[1:] != rows[:-1])[steps[1:] == steps[:-1]].any():
+        faults.append("the tries of one step in history.npz have different stationarities")
+    if len(steps) and steps[-1] == arrays["state_step"] - 1 and rows[-1] != last:
+        faults.append(f"the last stationarity is {last:.9g}, its row in history.npz says {rows[-1]:.9g}")
+    optimal, tolerance = last <= options["tolerance"], options["tolerance"]
+    if status in ("CONVERGED", "STALLED", "FINISHED", "INTERRUPTED", "RUNNING") and optimal != (status == "CONVERGED"):
+        faults.append(f"the run is {status.lower()}, yet its stationarity is {last:.4g}, the tolerance {tolerance:.4g}")
+    if status == "STALLED" and not arrays["state_stalled"] >= options["patience"]:
+        faults.append("the run is stalled, yet its last commits are more recent than patience allows")
     return faults
 
 
@@ -321,6 +345,7 @@ def _summary_faults(summary: dict[str, Any], arrays: dict[str, np.ndarray], metr
     committed = arrays["committed"].astype(bool)
     objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
     margins = np.append(arrays["margin_initial"], arrays["margin"][committed])
+    stationarity = float(arrays["state_stationarity"])
     expected = {
         "status": str(arrays["state_status"]).lower(),
         "accepted": int(committed.sum()),
@@ -333,6 +358,7 @@ def _summary_faults(summary: dict[str, Any], arrays: dict[str, np.ndarray], metr
         "metrics": metrics,
         "rollouts": int(arrays["state_rollouts"]),
         "steps": int(arrays["state_step"]),
+        "stationarity": stationarity if np.isfinite(stationarity) else None,
     }
     return [
         f"result.json says {key} = {summary.get(key)!r}, the history says {value!r}"

@@ -103,5 +103,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "initial states": {"scenarios": {"horizon": 8, "initial_states": [[1.0, 0.2], [-2.0, 0.5], [0.0, 0.0]]}},
     "imitation": IMITATION,
     "two inputs": TWO_INPUTS | {"adapt.method": "adam"},
+    "exact gradients": {"adapt.gradients": "exact"},
+    "exact gradients in a subspace": {"adapt.method": "momentum", "adapt.gradients": "exact", "adapt.directions": 4},
+    "diagonal preconditioner": {"policy": {"kind": "linear"}, "adapt.preconditioner": [4.0, 0.5]},
+    "full preconditioner": {
+        "policy": {"kind": "linear"},
+        "adapt.method": "lbfgs",
+        "adapt.preconditioner": [[4.0, 1.0], [1.0, 2.0]],
+    },
     "matrix weights": {"plant": LINEAR_PLANT, "backup.Q": [[0.1, 0.02], [0.02, 0.1]], "adapt.directions": 5},
 }

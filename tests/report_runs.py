@@ -29,7 +29,7 @@ def run(problem, **options) -> Result:
     return adapt(problem, AdaptOptions(**{"steps": STEPS, **options}))
 
 
-def trial(theta, step, verdict, objective, margin, delta_norm=0.1) -> Trial:
+def trial(theta, step, verdict, objective, margin, delta_norm=0.1, stationarity=0.1) -> Trial:
     """Return a row of history with the columns that figures show."""
     return Trial(
         step=step,
@@ -40,6 +40,7 @@ def trial(theta, step, verdict, objective, margin, delta_norm=0.1) -> Trial:
         step_length=1.0,
         delta_norm=delta_norm,
         predicted=0.1,
+        stationarity=stationarity,
         smoothness_max=10.0,
         smoothness_median=1.0,
         active=2,

@@ -95,7 +95,7 @@ def test_certified_mode_with_wrong_constants_stops_and_says_so():
     assert not result.is_safe()
     assert result.summary()["violations"] == 1
     with pytest.raises(DomainError, match=r"certified.*smoothness"):
-        AdaptOptions(mode="certified")
+        adapt(distance_problem([2.0, 0, 0], ball), AdaptOptions(mode="certified"))
 
 
 def test_linear_policy_finds_the_lqr_gain_where_nothing_binds():

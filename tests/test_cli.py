@@ -44,7 +44,9 @@ def test_from_problem_to_report(tmp_path):
     problem = write(tmp_path / "problem.toml")
     done = command("adapt", problem, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    for text in ("objective  ", "accepted 5", "0 violations, worst margin", f"{tmp_path / 'run'}/"):
+    reached = load_result(tmp_path / "run").stationarity
+    optimality = f"optimality finished with stationarity {reached:.2g}, where 1e-06 counts as converged\n"
+    for text in ("objective  ", optimality, "accepted 5", "0 violations, worst margin", f"{tmp_path / 'run'}/"):
         assert text in done.stdout
     assert [line.split()[1] for line in done.stderr.splitlines()] == [f"{step}/5" for step in range(1, 6)]
     found = command("verify", tmp_path / "run")
@@ -134,6 +136,21 @@ def test_steps_and_seed_on_the_command_line(tmp_path, run):
     assert verify(tmp_path / "a").passed
 
 
+def test_a_run_that_converges_says_so_with_a_number(tmp_path, run):
+    problem = write(
+        tmp_path / "problem.toml", {"policy": {"kind": "linear"}, "adapt.tolerance": 0.5, "adapt.steps": 50}
+    )
+    outcome = run("adapt", problem, "--out", tmp_path / "run")
+    assert outcome.status == 0
+    result = load_result(tmp_path / "run")
+    assert result.steps < 50
+    fall = result.stationarity * result.objective_initial
+    assert "status     converged: " in outcome.out
+    assert f"optimality converged: the objective can fall by at most about {fall:.2g} to first order" in outcome.out
+    assert "Safe, converged" in (tmp_path / "run" / "report.html").read_text()
+    assert verify(tmp_path / "run").passed
+
+
 def test_brackets_in_names_are_shown_as_they_are(tmp_path, run):
     folder = tmp_path / "[bold]run[/bold]"
     outcome = run("adapt", write(tmp_path / "problem.toml"), "--out", folder)
@@ -159,7 +176,7 @@ def test_progress_on_a_terminal(tmp_path):
     shown = os.read(ours, 1_000_000).decode()
     os.close(ours)
     assert done.returncode == 0, shown
-    for text in ("5/5", "objective 6.47", "margin", "accepted 5 rejected 0", "active"):
+    for text in ("5/5", "objective 6.4", "margin", "stationarity", "accepted 5 rejected 0", "active"):
         assert text in shown
 
 
@@ -261,7 +278,7 @@ def test_a_solver_that_is_not_installed(tmp_path, run, monkeypatch):
     problem = write(tmp_path / "problem.toml", {"adapt.solver": "ECOS"})
     outcome = run("adapt", problem, "--out", tmp_path / "run")
     assert outcome.status == 2
-    assert outcome.line.startswith(f"scpo-ctrl: {problem}: solver ECOS is not installed; pip install")
+    assert outcome.line.startswith(f"scpo-ctrl: {problem}: [adapt] solver ECOS is not installed; pip install")
     assert list(tmp_path.iterdir()) == [problem]
 
 

@@ -10,6 +10,10 @@ from problem_files import IMITATION, KINDS, LINEAR_PLANT, REMOVE, write, write_e
 NAN, INF = math.nan, math.inf
 
 
+CERTIFIED = {"adapt.mode": "certified", "adapt.smoothness": 10.0}
+LINEAR = {"policy": {"kind": "linear"}}  # two parameters
+
+
 def linear(**changes):
     return {"plant": LINEAR_PLANT | changes}
 
@@ -170,14 +174,40 @@ WRONG = [
     ({"adapt.tries": 0}, ["[adapt]", "tries is 0", ">= 1"]),
     ({"adapt.decay": 1.5}, ["[adapt]", "decay is 1.5"]),
     ({"adapt.growth": 1.0}, ["[adapt]", "growth is 1.0", "> 1"]),
-    ({"adapt.mode": "certified"}, ["[adapt]", "'certified'", "smoothness"]),
+    ({"adapt.mode": "certified", "metrics": {"command": False}}, ["[adapt]", "'certified'", "smoothness"]),
     ({"adapt.smoothness": -1.0}, ["[adapt]", "smoothness is -1.0", "> 0"]),
+    ({"adapt.method": "newtn"}, ["[adapt]", "method is 'newtn'", "auto, newton, gauss_newton, lbfgs"]),
+    ({"adapt.gradients": "adjoint"}, ["[adapt]", "gradients is 'adjoint'", "sampled, exact"]),
+    (CERTIFIED | {"adapt.method": "newton"}, ["[adapt]", "'certified'", "'newton'", "use 'gradient'"]),
+    (CERTIFIED | {"adapt.method": "gauss_newton"}, ["[adapt]", "'certified'", "'gauss_newton'", "use 'gradient'"]),
+    ({"adapt.probes": -1}, ["[adapt]", "probes is -1", ">= 0"]),
+    ({"adapt.probes": 1.5}, ["[adapt]", "probes is 1.5", "whole"]),
+    ({"adapt.barrier": 0.0}, ["[adapt]", "barrier is 0.0", "> 0"]),
+    ({"adapt.barrier": NAN}, ["[adapt]", "barrier is nan"]),
+    ({"adapt.barrier_min": 1.0}, ["[adapt]", "barrier_min is 1.0", "<= 4e-05"]),
+    ({"adapt.barrier": 1e-9}, ["[adapt]", "barrier_min is 1e-08", "<= 1e-09"]),
+    ({"adapt.tolerance": -1e-6}, ["[adapt]", "tolerance is -1e-06", ">= 0"]),
+    ({"adapt.tolerance": "tight"}, ["[adapt]", "tolerance is 'tight'"]),
+    ({"adapt.preconditioner": [1.0, 2.0]}, ["[adapt]", "preconditioner has shape (2,)", "(12,) or (12, 12)"]),
+    ({"adapt.preconditioner": []}, ["[adapt]", "preconditioner", "(12,) or (12, 12)"]),
+    ({"adapt.preconditioner": 3.0}, ["[adapt]", "preconditioner is 3.0", "an array of shape"]),
+    ({"adapt.preconditioner": "diag"}, ["[adapt]", "preconditioner is 'diag'"]),
+    ({"adapt.preconditioner": [*[1.0] * 11, "1"]}, ["[adapt]", "preconditioner", "numbers"]),
+    ({"adapt.preconditioner": [*[1.0] * 11, 0.0]}, ["[adapt]", "preconditioner[11] is 0", "positive"]),
+    ({"adapt.preconditioner": [*[1.0] * 11, NAN]}, ["[adapt]", "preconditioner[11] is nan"]),
+    ({"adapt.preconditioner": [[1.0], [1.0, 2.0]]}, ["[adapt]", "preconditioner", "equal length"]),
+    (LINEAR | {"adapt.preconditioner": [[1.0, 2.0], [0.0, 1.0]]}, ["[adapt]", "preconditioner is not symmetric"]),
+    (LINEAR | {"adapt.preconditioner": [[1.0, 2.0], [2.0, 1.0]]}, ["[adapt]", "not positive definite", "identity"]),
+    (
+        {"adapt.preconditioner": [1.0] * 12, "adapt.method": "newton"},
+        ["[adapt]", "'newton' scales the basis itself", "preconditioner"],
+    ),
 ]
 
 
 def name(case):
     changes, said = case
-    return f"{next(iter(changes))}: {said[-1]}"
+    return f"{[*changes][-1]}: {said[-1]}"
 
 
 @pytest.mark.parametrize(("changes", "said"), WRONG, ids=map(name, WRONG))

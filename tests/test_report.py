@@ -12,11 +12,13 @@ from report_runs import VERDICTS_DRAWN, headings, marks, run, svgs, texts, user_
 from scpo_ctrl import AdaptOptions
 from scpo_ctrl.errors import DomainError, OutputError
 from scpo_ctrl.figures import phase_figure, signals_figure
-from scpo_ctrl.history_figures import convergence_figure, margin_cap, smoothness_figure
+from scpo_ctrl.history_figures import convergence_figure, margin_cap
 from scpo_ctrl.models import linear
-from scpo_ctrl.report import closest_metrics, headline, number, render_report, write_report
+from scpo_ctrl.report import headline, render_report, write_report
+from scpo_ctrl.report_tables import metric_rows
 from scpo_ctrl.result import Result
 from scpo_ctrl.status import RunStatus, Verdict
+from scpo_ctrl.wording import number
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +112,12 @@ def test_options_that_differ_from_their_default_stand_out(page):
 def test_figures_are_well_formed_and_in_order(page):
     assert headings(page)[:5] == [
         "Phase portrait",
-        "Objective and margin over tried steps",
+        "Objective, margin and stationarity over tried steps",
         "Inputs and states over time",
         "What held the steps back",
         "Metrics closest to their limit",
     ]
+    assert headings(page)[5] == "What binds, and in which scenarios"
     figures = svgs(page)
     assert [figure.get("aria-label") for figure in figures] == headings(page)[:4]
     assert "position [m]" in texts(figures[0])
@@ -127,26 +130,17 @@ def test_figures_are_well_formed_and_in_order(page):
 # --- the table of metrics -----------------------------------------------------------------------------------------
 
 
-def test_closest_metrics_are_the_ten_largest_with_their_labels(plain, page):
+def test_closest_metrics_stand_in_the_table_with_their_scenarios(plain, page):
     before, after = plain.problem.metrics(plain.theta_initial), plain.problem.metrics(plain.theta)
-    rows = closest_metrics(plain, before, after)
-    order = np.argsort(-after, kind="stable")[:10]
-    assert [row.after for row in rows] == (-after[order]).tolist()
-    assert [row.before for row in rows] == (-before[order]).tolist()
-    expected = [plain.problem.metric_label(int(i)).replace("<=", "≤").replace(">=", "≥") for i in order]
-    assert [row.label for row in rows] == expected
-    assert [row.varies for row in rows] == plain.problem.varies[order].tolist()
-    assert [html.unescape(text) for text in re.findall(r"<tr[^>]*><td>(.*?)</td><td class", page)] == [
+    rows = metric_rows(plain, before, after)
+    table = page[page.index('<table id="closest">') :]
+    table = html.unescape(table[: table.index("</table>")])
+    assert re.findall(r"<tr[^>]*><td>(.*?)</td>", table) == [
         row.label + ("" if row.varies else " (fixed by the initial state)") for row in rows
     ]
-
-
-def test_a_metric_that_is_not_a_number_comes_first(plain):
-    after = plain.problem.metrics(plain.theta)
-    after[17] = np.nan
-    first = closest_metrics(plain, after, after)[0]
-    assert np.isnan(first.after)
-    assert first.label.startswith(plain.problem.metric_label(17).split(":")[0])
+    assert re.findall(r'<td colspan="5">scenario (.*?)</td>', table) == [row.scenario for row in rows]
+    exact = [float(text) for text in re.findall(r'<data value="(.*?)"', table)]
+    assert exact == [value for row in rows for value in (row.after, row.before)]
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------
@@ -177,6 +171,7 @@ def test_a_final_policy_that_breaks_a_metric_when_computed_anew_is_unsafe(plain)
         (RunStatus.CONVERGED, "safe"),
         (RunStatus.INTERRUPTED, "unfinished"),
         (RunStatus.RUNNING, "unfinished"),
+        (RunStatus.STALLED, "unfinished"),
         (RunStatus.SMOOTHNESS_TOO_SMALL, "unsafe"),
     ],
 )
@@ -254,7 +249,7 @@ def test_no_plant_leaves_the_history_and_the_table():
     result = run(user_problem())
     page = render_report(result)
     assert headings(page)[:3] == [
-        "Objective and margin over tried steps",
+        "Objective, margin and stationarity over tried steps",
         "What held the steps back",
         "Metrics closest to their limit",
     ]
@@ -290,21 +285,15 @@ def test_certified_mode_says_what_its_guarantee_rests_on():
     page = render_report(run(double_integrator_problem(), mode="certified", smoothness=1e4, steps=2))
     assert "Certified mode." in page
     assert "Verified mode." not in page
+    assert "given by the user, not estimated" in page
+    page = render_report(run(double_integrator_problem(), mode="certified", radius=0.01, steps=2))
+    assert "derived from the linear plant, the policy and the scenarios" in page
 
 
 def test_margin_cap_is_that_of_the_initial_states(plain):
     g = plain.problem.metrics(plain.theta_initial)
     assert margin_cap(plain) == -g[~plain.problem.varies].max()
     assert margin_cap(run(user_problem(), steps=0)) == np.inf
-
-
-def test_smoothness_figure_draws_what_the_history_holds(plain):
-    left, middle, right = smoothness_figure(plain).axes
-    column = plain.history.column
-    assert left.lines[0].get_ydata().tolist() == column("active").tolist()
-    assert middle.lines[0].get_ydata().tolist() == column("smoothness_max").tolist()
-    assert middle.lines[1].get_ydata().tolist() == column("smoothness_median").tolist()
-    assert right.lines[0].get_ydata().tolist() == column("delta_norm").tolist()
 
 
 # --- size ---------------------------------------------------------------------------------------------------------

@@ -183,6 +183,8 @@ def test_final_parameters_swapped(copy_of, change):
         ("theta_dim", 3),
         ("metrics", 1),
         ("rollouts", 1),
+        ("stationarity", 1e-9),
+        ("stationarity", None),
     ],
 )
 def test_a_summary_edited(copy_of, key, value):
