@@ -122,8 +122,14 @@ def probe(state: State, attempt: Attempt) -> None:
 
 
 def _fit_length(state: State, attempt: Attempt, alpha: np.ndarray, objective: float, g: np.ndarray) -> None:
-    """Shorten the step to the least merit of the parabola through a probe that went too far."""
+    """Shorten the step to the least merit of the parabola through a probe that went too far.
+
+    Where the projection turned a first-order step into one of ascent, the gradient takes its place.
+    """
     slope = -float(attempt.plan.gradient @ attempt.region.step(alpha))
+    if slope <= 0 and not attempt.plan.curvature:
+        attempt.z = state.method.shorten(attempt.region.D @ attempt.plan.gradient, attempt.z, 0.0)
+        return
     fall = float(state.method.merit(state.objective, state.g) - state.method.merit(objective, g))
     if np.isfinite(fall) and slope > 0 and 2 * (slope - fall) > slope / _LONG:
         best = max(slope / (2 * (slope - fall)), _SHORTEST_FIT)
