@@ -58,7 +58,7 @@ class NumpyLoop:
         return cost.mean(axis=1) / N, metrics
 
     def step(self) -> None:
-        """Do one step of DESIGN's loop: sample, screen, measure, probe, try, verify."""
+        """Do one step of the loop of docs/method.md: sample, screen, measure, probe, try, verify."""
         options, d = self.options, self.theta.size
         sigma, radius = options.sampling_radius, options.radius
         costs, samples = self.roll(self.theta + sigma * np.eye(d), saturated=False)
