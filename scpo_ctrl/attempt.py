@@ -61,8 +61,8 @@ def stationarity(state: State, attempt: Attempt) -> float:
 
     For linear models it is the fall along the projected gradient: the gradient, as long as the radius, projected onto
     the linearised constraints, (E5) with e = L = 0. For Newton's it is the fall that the whole step promises, and the
-    barrier's share, μ for each metric that can be active, at most d. Either is zero exactly where the first-order
-    conditions of (E1) hold.
+    barrier's share, μ for each metric that can be active, at most d. The first is zero exactly where the first-order
+    conditions of (E1) hold; the second tends to zero there as the barrier falls.
 
     Parameters
     ----------
