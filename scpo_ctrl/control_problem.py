@@ -138,11 +138,13 @@ class ControlProblem(Problem):
         """Return exact derivatives, central differences for a black box; see `Problem.jacobian`."""
         return self.rollouts.jacobian(theta, D, block.scenarios)
 
-    def lagrangian_gradients(self, thetas: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-        """Return gradients of ℓ + Σ λ_i g_i; see `Problem.lagrangian_gradients`."""
+    def lagrangian_gradients(
+        self, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return gradients of objective and metrics together; see `Problem.lagrangian_gradients`."""
         if not self.has_derivatives:
             raise DomainError(NO_DERIVATIVES)
-        gradients = self.rollouts.lagrangian_gradients(thetas, multipliers)
+        gradients = self.rollouts.lagrangian_gradients(thetas, multipliers, curvatures)
         return gradients + self._imitation[1](thetas)[1] if self._imitation is not None else gradients
 
     def gauss_newton(self, theta: np.ndarray) -> np.ndarray:

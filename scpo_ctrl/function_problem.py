@@ -144,18 +144,22 @@ class CasadiProblem(FunctionProblem):
         ]  # CasADi's columns follow each other
         return J if D is None else D @ J
 
-    def lagrangian_gradients(self, thetas: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-        """Return gradients of ℓ + Σ λ_i g_i; see `Problem.lagrangian_gradients`."""
-        return self._derivatives[1](np.hstack([thetas, np.tile(multipliers, (len(thetas), 1))]))[0]
+    def lagrangian_gradients(
+        self, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return gradients of objective and metrics together; see `Problem.lagrangian_gradients`."""
+        terms = np.concatenate([multipliers, np.zeros_like(multipliers) if curvatures is None else curvatures])
+        return self._derivatives[1](np.hstack([thetas, np.tile(terms, (len(thetas), 1))]))[0]
 
     @cached_property
     def _derivatives(self) -> tuple[StackFunction, StackFunction]:
-        """Jacobian of the metrics, and gradient of the Lagrangian below whose θ its multipliers stand."""
+        """Jacobian of the metrics, and gradient of the Lagrangian, below whose θ the terms of its metrics stand."""
         theta, objective, metrics = self._expressions
-        multipliers = type(theta).sym("multipliers", metrics.numel())
-        lagrangian = objective + ca.dot(multipliers, metrics)
-        gradient = ca.Function("gradient", [theta, multipliers], [ca.gradient(lagrangian, theta)])
-        point = ca.MX.sym("point", theta.numel() + metrics.numel())
+        count = metrics.numel()
+        terms = type(theta).sym("terms", 2 * count)
+        lagrangian = objective + ca.dot(terms[:count] + terms[count:] * metrics / 2, metrics)
+        gradient = ca.Function("gradient", [theta, terms], [ca.gradient(lagrangian, theta)])
+        point = ca.MX.sym("point", theta.numel() + 2 * count)
         stacked = gradient(point[: theta.numel()], point[theta.numel() :])
         functions = [
             ca.Function("jacobian", [theta], [ca.vec(ca.densify(ca.jacobian(metrics, theta)))]),

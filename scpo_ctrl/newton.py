@@ -79,18 +79,14 @@ class Newton:
         """
         d, slack = theta.size, np.maximum(-g, _SLACK)
         multipliers = np.where(problem.varies, self._weight(g) / slack, 0.0)
+        curvatures = multipliers / slack
         if self.options.method == "gauss_newton":
-            H, gradient, evaluations = problem.gauss_newton(theta), problem.gradient(theta), 2 * d
-        else:
-            gradients = problem.lagrangian_gradients(np.vstack([theta, theta + _STEP * np.eye(d)]), multipliers)
-            H, gradient, evaluations = (gradients[1:] - gradients[0]) / _STEP, gradients[0], 2 * d + 1
+            H, gradient, evaluations = _gauss_newton(problem, theta, multipliers, curvatures)
+        else:  # the quadratic model of the barrier has its gradient and curvature at θ, and can be differenced
+            points = np.vstack([theta, theta + _STEP * np.eye(d)])
+            gradients = problem.lagrangian_gradients(points, multipliers - curvatures * g, curvatures)
+            H, gradient, evaluations = (gradients[1:] - gradients[0]) / _STEP, gradients[0], d + 1
             H = (H + H.T) / 2
-        least = _NEGLIGIBLE * float(np.linalg.norm(H))
-        for block in problem.blocks(d):
-            J, part = problem.jacobian(theta, None, block), block.metrics
-            H = H + _gram(J, multipliers[part] / slack[part], least)
-            if self.options.method == "gauss_newton":  # Newton's gradients have the barrier's already
-                gradient = gradient + J @ multipliers[part]
         if not (np.isfinite(H).all() and np.isfinite(gradient).all()):
             raise EvaluationError("a derivative of the objective or of a metric is not finite at a safe policy")
         scaling = Scaling.from_curvature(H, self.damping * self.size)
@@ -195,8 +191,16 @@ class Newton:
         return self.barrier * self.size * min(1.0, _FEW / max(1, g.size))
 
 
-def _gram(J: np.ndarray, weights: np.ndarray, least: float) -> np.ndarray:
-    """Return Σ w_i ∇g_i∇g_iᵀ over the columns ∇g_i of J (d, m) whose share is more than the least that matters."""
-    near = np.flatnonzero(weights * np.einsum("ki,ki->i", J, J) > least)
-    roots = J[:, near] * np.sqrt(weights[near])
-    return np.asarray(roots @ roots.T)
+def _gauss_newton(
+    problem: Problem, theta: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return curvature and gradient of objective and barrier without second derivatives, and how many evaluations."""
+    H, gradient = problem.gauss_newton(theta), problem.gradient(theta)
+    least = _NEGLIGIBLE * float(np.linalg.norm(H))
+    for block in problem.blocks(theta.size):
+        J, part = problem.jacobian(theta, None, block), block.metrics
+        near = np.flatnonzero(curvatures[part] * np.einsum("ki,ki->i", J, J) > least)
+        roots = J[:, near] * np.sqrt(curvatures[part][near])
+        H = H + roots @ roots.T
+        gradient = gradient + J @ multipliers[part]
+    return H, gradient, 2 * theta.size

@@ -141,14 +141,18 @@ class Problem(ABC):
         """
         raise DomainError(NO_DERIVATIVES)
 
-    def lagrangian_gradients(self, thetas: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-        """Return gradients of ℓ + Σ λ_i g_i.
+    def lagrangian_gradients(
+        self, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return gradients of ℓ + Σ λ_i g_i + κ_i g_i² / 2.
 
         Parameters
         ----------
         thetas : numpy.ndarray, shape (K, d)
         multipliers : numpy.ndarray, shape (m,)
-            λ, >= 0.
+            λ.
+        curvatures : numpy.ndarray, shape (m,), optional
+            κ; zero by default.
 
         Returns
         -------

@@ -168,14 +168,18 @@ class Rollouts:
         """
         return self._engine.gradient(self.batch, self._point(theta))
 
-    def lagrangian_gradients(self, thetas: np.ndarray, multipliers: np.ndarray) -> np.ndarray:
-        """Return gradients of mean cost + multipliers · metrics, of the loop that is sampled.
+    def lagrangian_gradients(
+        self, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return gradients of mean cost + Σ λ_i g_i + κ_i g_i² / 2, of the loop that is sampled.
 
         Parameters
         ----------
         thetas : numpy.ndarray, shape (K, d)
         multipliers : numpy.ndarray, shape (m,)
-            Of the metrics of all scenarios.
+            λ, of the metrics of all scenarios.
+        curvatures : numpy.ndarray, shape (m,), optional
+            κ; zero by default.
 
         Returns
         -------
@@ -189,12 +193,12 @@ class Rollouts:
             If a shape does not fit.
         """
         multipliers = np.asarray(multipliers, dtype=float)
-        if multipliers.shape != (self.batch.count * self._rows,):
-            raise DimensionError(
-                f"multipliers have shape {multipliers.shape}, expected ({self.batch.count * self._rows},)"
-            )
+        curvatures = np.zeros_like(multipliers) if curvatures is None else np.asarray(curvatures, dtype=float)
+        for name, values in (("multipliers", multipliers), ("curvatures", curvatures)):
+            if values.shape != (self.batch.count * self._rows,):
+                raise DimensionError(f"{name} have shape {values.shape}, expected ({self.batch.count * self._rows},)")
         return self._engine.lagrangian_gradients(
-            self.batch, self._stack(thetas), multipliers, saturated=self._saturated
+            self.batch, self._stack(thetas), multipliers, curvatures, saturated=self._saturated
         )
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None = None, scenarios: slice | None = None) -> np.ndarray:

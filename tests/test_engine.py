@@ -92,20 +92,26 @@ def test_derivatives_are_those_of_casadi(case, oracle):
 def test_gradients_of_the_lagrangian_are_those_of_casadi_and_of_their_parts(case, oracle):
     fast, slow, batch = LaneEngine(case.loop), oracle(case.loop), case.batch
     thetas = np.stack([case.theta(size, seed) for seed, size in enumerate((0.3, 1.0, 1.5))])
-    multipliers = np.random.default_rng(2).uniform(size=batch.count * len(case.loop.metrics.rows))
+    terms = np.random.default_rng(2).uniform(size=(2, batch.count * len(case.loop.metrics.rows)))
     for saturated in (False, True):
-        gradients = fast.lagrangian_gradients(batch, thetas, multipliers, saturated=saturated)
-        close(gradients, slow.lagrangian_gradients(batch, thetas, multipliers, saturated=saturated), 1e-10)
+        gradients = fast.lagrangian_gradients(batch, thetas, *terms, saturated=saturated)
+        close(gradients, slow.lagrangian_gradients(batch, thetas, *terms, saturated=saturated), 1e-10)
         for theta, gradient in zip(thetas, gradients, strict=True):
-            free = fast.lagrangian_gradients(batch, theta[None], 0 * multipliers, saturated=saturated)[0]
-            close(gradient, free + fast.jacobian(batch, theta, None, saturated=saturated) @ multipliers, 1e-10)
+            metrics = np.empty((1, terms.shape[1]))
+            fast.metrics(batch, theta[None], metrics, saturated=saturated)
+            free = fast.lagrangian_gradients(batch, theta[None], *(0 * terms), saturated=saturated)[0]
+            slopes = terms[0] + terms[1] * metrics[0]
+            close(gradient, free + fast.jacobian(batch, theta, None, saturated=saturated) @ slopes, 1e-10)
             if saturated:
                 close(free, fast.gradient(batch, theta)[1])
 
 
-def test_multipliers_of_another_size_are_refused():
-    with pytest.raises(DimensionError, match=r"multipliers have shape \(3,\)"):
-        rollouts_of(CASES["scalar"]).lagrangian_gradients(np.zeros((1, 1)), np.zeros(3))
+@pytest.mark.parametrize("which", ["multipliers", "curvatures"])
+def test_terms_of_metrics_of_another_size_are_refused(which):
+    rollouts = rollouts_of(CASES["scalar"])
+    terms = {"multipliers": np.zeros(rollouts.batch.count * rollouts._rows), which: np.zeros(3)}
+    with pytest.raises(DimensionError, match=rf"{which} have shape \(3,\)"):
+        rollouts.lagrangian_gradients(np.zeros((1, 1)), **terms)
 
 
 def test_trajectories_are_those_of_casadi(case, oracle):

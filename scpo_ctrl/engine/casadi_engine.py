@@ -49,10 +49,10 @@ class CasadiEngine:
         return float(cost[0, 0]), gradient[0]
 
     def lagrangian_gradients(
-        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, *, saturated: bool
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray, *, saturated: bool
     ) -> np.ndarray:
-        """Return gradients of mean cost plus metrics times multipliers by CasADi's adjoint."""
-        rows = np.hstack([thetas, np.tile(multipliers, (len(thetas), 1))])
+        """Return gradients of mean cost plus linear and quadratic terms of the metrics by CasADi's adjoint."""
+        rows = np.hstack([thetas, np.tile(np.concatenate([multipliers, curvatures]), (len(thetas), 1))])
         return self._call("lagrangian_true" if saturated else "lagrangian_smooth", batch, rows)[0]
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
@@ -87,11 +87,11 @@ class CasadiEngine:
         return self._bound[name][1](thetas)
 
     def _build(self, name: str, batch: Scenarios) -> ca.Function:
-        """Make a function of θ (below it a direction or multipliers, where it takes them) and the batch's arrays."""
+        """Make a function of θ, or of θ and a direction or the terms of the metrics, and of the arrays of the batch."""
         nx, np_, nw = batch.x0.shape[1], batch.p.shape[1], batch.w.shape[2]
         theta = ca.MX.sym("theta", self._loop.policy.theta_dim)
         metrics_count = batch.count * len(self._loop.metrics.rows)
-        direction = ca.MX.sym("direction", metrics_count if name.startswith("lagrangian") else theta.numel())
+        direction = ca.MX.sym("direction", 2 * metrics_count if name.startswith("lagrangian") else theta.numel())
         data = [
             ca.MX.sym("x0", nx, batch.count),
             ca.MX.sym("p", np_, batch.count),
@@ -104,12 +104,16 @@ class CasadiEngine:
         def along(values: ca.MX) -> list[ca.MX]:
             return [ca.jtimes(ca.vec(values), theta, direction)]
 
+        def lagrangian() -> list[ca.MX]:
+            linear, quadratic = direction[:metrics_count], direction[metrics_count:]
+            return [ca.gradient(mean + ca.dot(ca.vec(g), linear + quadratic * ca.vec(g) / 2), theta)]
+
         outputs: dict[str, Callable[[], list[ca.MX]]] = {
             "evaluate": lambda: [ca.vec(g), mean],
             "sample": lambda: [ca.vec(g)],
             "gradient": lambda: [mean, ca.gradient(mean, theta)],
-            "lagrangian_true": lambda: [ca.gradient(mean + ca.dot(ca.vec(g), direction), theta)],
-            "lagrangian_smooth": lambda: [ca.gradient(mean + ca.dot(ca.vec(g), direction), theta)],
+            "lagrangian_true": lagrangian,
+            "lagrangian_smooth": lagrangian,
             "jacobian_true": lambda: along(g),
             "jacobian_smooth": lambda: along(g),
             "residuals": lambda: along(residuals),

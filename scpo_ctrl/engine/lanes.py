@@ -40,7 +40,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "engine_evaluate": [_address, _long, _address, _long, _address, _double, _address, _address, _long, _address],
     "engine_trajectories": [_address, _address, _address, _address, _long, _address],
     "engine_squares": [_address, _long, _long, _address, _long],
-    "engine_gradient": [_address, _long, _address, _address, _long, _long, _address, _address, _long, _address],
+    "engine_gradient": [_address, _long, *[_address] * 4, _long, _long, _address, _address, _long, _address],
     "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
     "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
     "engine_functions": [_address, _long, _address, _address, _address],
@@ -175,25 +175,27 @@ class LaneEngine:
         return float(cost[0]), gradients[0]
 
     def lagrangian_gradients(
-        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, *, saturated: bool
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray, *, saturated: bool
     ) -> np.ndarray:
-        """Return gradients of mean cost plus metrics times multipliers by the adjoint."""
-        weights = np.ascontiguousarray(multipliers * (batch.count * batch.horizon))
-        return self._gradients(batch, thetas, weights, saturated=saturated)[1]
+        """Return gradients of mean cost plus linear and quadratic terms of the metrics by the adjoint."""
+        terms = np.stack([multipliers, curvatures]) * (batch.count * batch.horizon)
+        return self._gradients(batch, thetas, terms, saturated=saturated)[1]
 
     def _gradients(
-        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray | None, *, saturated: bool
+        self, batch: Scenarios, thetas: np.ndarray, terms: np.ndarray | None, *, saturated: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean costs (K,) and gradients (K, d); multipliers are those of the sum over scenarios and steps."""
+        """Return mean costs (K,) and gradients (K, d); terms (2, m) are those of the sum over scenarios and steps."""
         count, d = thetas.shape
         groups = self._groups(batch, count * d)
         cost, gradients = np.empty((count, batch.count)), np.zeros((count, groups, d))
         threads = threads_for(count * groups, 4 * self._operations(batch, count))
         bound = self._bind(batch)
         work = aligned(threads * self._library.engine_gradient_size(byref(bound)))
+        multipliers, curvatures = (None, None) if terms is None else terms
+        packed = None if terms is None else aligned(2 * _blocks(batch) * self._rows)
         self._library.engine_gradient(
-            byref(bound), count, _data(thetas), _data(multipliers), saturated, groups, _data(cost), _data(gradients),
-            threads, _data(work),
+            byref(bound), count, _data(thetas), _data(multipliers), _data(curvatures), _data(packed), saturated, groups,
+            _data(cost), _data(gradients), threads, _data(work),
         )  # fmt: skip
         return cost.mean(axis=1), gradients.sum(axis=1) / (batch.count * batch.horizon)
 

@@ -52,9 +52,9 @@ class Engine(Protocol):
         """Return the mean cost of the saturated loop and its gradient (d,)."""
 
     def lagrangian_gradients(
-        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, *, saturated: bool
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray, *, saturated: bool
     ) -> np.ndarray:
-        """Return gradients (K, d) of mean cost + metrics · multipliers (m,)."""
+        """Return gradients (K, d) of mean cost + Σ λ_i g_i + κ_i g_i² / 2, multipliers λ and curvatures κ (m,)."""
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives (p, m) of the metrics along the rows of D (p, d), the full basis if None."""

@@ -57,7 +57,7 @@ class SimulatorEngine:
             return float(cost[0]), (cost[1::2] - cost[2::2]) / (2 * h)
 
     def lagrangian_gradients(
-        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, *, saturated: bool
+        self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray, *, saturated: bool
     ) -> np.ndarray:
         """Refuse: differences are too rough to be differentiated again."""
         raise DomainError("a black-box simulator has no second derivatives; use another method than 'newton'")

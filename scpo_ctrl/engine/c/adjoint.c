@@ -1,11 +1,12 @@
-/* Gradients of the Lagrangian, the summed cost plus the metrics times their multipliers: each block of scenarios forwards,
- * then backwards. SPDX-License-Identifier: MIT */
+/* Gradients of the Lagrangian, the summed cost plus a linear and a quadratic term of every metric: each block of scenarios
+ * forwards, then backwards. SPDX-License-Identifier: MIT */
 #include "backward.h"
 
 typedef struct {
     const engine_batch *batch;
     const double *theta; /* [count][NTHETA] */
-    const double *multipliers; /* [scenarios][rows] of the metrics, or NULL for none */
+    const double *terms[2]; /* [scenarios][rows] multipliers and curvatures of the metrics, or NULL for none */
+    lane *packed;           /* [blocks][rows][2] the same in lanes, or NULL */
     int saturated;
     long groups;
     double *cost;     /* [count][scenarios] mean over the steps */
@@ -91,63 +92,68 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     }
 }
 
-/* Multipliers of the scenarios of a block, for metrics that follow each other. */
-static inline void load_multipliers(const adjoint *job, long first, long row, int count, lane *values)
+/* The slope of the term of a metric, multiplier + curvature times metric. */
+static inline lane slope_of(const lane *term, lane metric)
 {
-    load(job->multipliers + row, first, lanes_used(job->batch, first), job->batch->rows, count, values);
+    return term[0] + term[1] * metric;
 }
 
-/* Adds the adjoints of the state bounds at time t (E6). */
-static inline void add_state_rows(const adjoint *job, long first, long t, lane *x_delta)
+/* Adds the adjoints of the state bounds at time t (E6); `terms` are those of the block. */
+static inline void add_state_rows(const engine_batch *batch, const lane *terms, long t, const lane *x, lane *x_delta)
 {
     lane rows[AT_LEAST_ONE(STATE_ROWS)];
     int i;
-    if (!job->multipliers || !job->batch->path) {
+    if (!terms || !batch->path) {
         return;
     }
-    load_multipliers(job, first, t * STATE_ROWS, STATE_ROWS, rows);
+    terms += 2 * t * STATE_ROWS;
+    state_rows(batch, x, rows);
     for (i = 0; i < HIGH_COUNT; i++) {
-        x_delta[high[i]] += rows[i];
+        x_delta[high[i]] += slope_of(terms + 2 * i, rows[i]);
     }
     for (i = 0; i < LOW_COUNT; i++) {
-        x_delta[low[i]] -= rows[HIGH_COUNT + i];
+        x_delta[low[i]] -= slope_of(terms + 2 * (HIGH_COUNT + i), rows[HIGH_COUNT + i]);
     }
 }
 
 /* The same for the bounds of the command, before saturation. */
-static inline void add_command_rows(const adjoint *job, long first, long t, lane *command_delta)
+static inline void add_command_rows(const engine_batch *batch, const lane *terms, long t, const lane *command,
+                                    lane *command_delta)
 {
     lane rows[COMMAND_ROWS];
     int i;
-    if (!job->multipliers || !job->batch->path || !job->batch->command) {
+    if (!terms || !batch->path || !batch->command) {
         return;
     }
-    load_multipliers(job, first, (job->batch->horizon + 1) * STATE_ROWS + t * COMMAND_ROWS, COMMAND_ROWS, rows);
+    terms += 2 * ((batch->horizon + 1) * STATE_ROWS + t * COMMAND_ROWS);
+    command_rows(batch, command, rows);
     for (i = 0; i < NU; i++) {
-        command_delta[i] += rows[i] - rows[NU + i];
+        command_delta[i] += slope_of(terms + 2 * i, rows[i]) - slope_of(terms + 2 * (NU + i), rows[NU + i]);
     }
 }
 
 /* The adjoint of the last state: its bounds, (E7) and (E8). */
-static void start_backward(const adjoint *job, long first, const lane *x, lane *lambda)
+static void start_backward(const engine_batch *batch, const lane *terms, const lane *x0, const lane *x, lane *lambda)
 {
-    const engine_batch *batch = job->batch;
-    const int count = (batch->terminal != 0) + (batch->contraction != 0);
-    lane rows[2], slope[NX], weight;
+    lane gradient[NX], V, weight = all(0.0);
     int i;
     zeros(lambda, NX);
-    add_state_rows(job, first, batch->horizon, lambda);
-    if (!job->multipliers || count == 0) {
+    add_state_rows(batch, terms, batch->horizon, x, lambda);
+    if (!terms || !(batch->terminal || batch->contraction)) {
         return;
     }
-    load_multipliers(job, first, batch->rows - count, count, rows);
-    weight = batch->contraction ? rows[count - 1] : all(0.0);
-    if (batch->terminal) {
-        weight += rows[0] / batch->rho;
+    terms += 2 * batch->rows;
+    V = level(batch, x, gradient);
+    if (batch->contraction) {
+        terms -= 2;
+        weight = slope_of(terms, V - batch->gamma * level(batch, x0, NULL));
     }
-    (void)level(batch, x, slope);
+    if (batch->terminal) {
+        terms -= 2;
+        weight += slope_of(terms, V / batch->rho - 1.0) / batch->rho;
+    }
     for (i = 0; i < NX; i++) {
-        lambda[i] += weight * slope[i];
+        lambda[i] += weight * gradient[i];
     }
 }
 
@@ -172,10 +178,11 @@ static inline void backward_output(const double *theta, const lane *layers, cons
 static void go_backward(const adjoint *job, long first, const lane *p, const adjoint_work *parts)
 {
     const engine_batch *batch = job->batch;
+    const lane *terms = job->packed ? job->packed + first / WIDTH * batch->rows * 2 : NULL;
     lane lambda[NX];
     long t;
     int i, j, k;
-    start_backward(job, first, parts->x + batch->horizon * NX, lambda);
+    start_backward(batch, terms, parts->x, parts->x + batch->horizon * NX, lambda);
     zeros(parts->zero_deltas, ACTIVATIONS);
     zeros(parts->gradient, NTHETA);
     for (t = batch->horizon - 1; t >= 0; t--) {
@@ -198,8 +205,8 @@ static void go_backward(const adjoint *job, long first, const lane *p, const adj
         for (i = 0; job->saturated && i < NU; i++) {
             u_delta[i] = choose(within(batch, i, command[i]), u_delta[i], all(0.0));
         }
-        add_state_rows(job, first, t, x_delta);
-        add_command_rows(job, first, t, u_delta);
+        add_state_rows(batch, terms, t, x, x_delta);
+        add_command_rows(batch, terms, t, command, u_delta);
         backward_output(parts->theta, layers, parts, u_delta);
         for (j = 0; j < NX; j++) {
             lane sum = x_delta[j] + batch->factor[j] * parts->deltas[j];
@@ -235,10 +242,29 @@ static void gradient_of_group(const void *argument, long item, lane *work)
     }
 }
 
-void engine_gradient(const engine_batch *batch, long count, const double *theta, const double *multipliers,
-                     long saturated, long groups, double *cost, double *gradient, long threads, lane *work)
+static void pack(const void *argument, long block, lane *work)
 {
-    const adjoint job = {.batch = batch, .theta = theta, .multipliers = multipliers, .saturated = (int)saturated,
-                         .groups = groups, .cost = cost, .gradient = gradient};
+    const adjoint *job = argument;
+    const engine_batch *batch = job->batch;
+    const long first = block * WIDTH;
+    const int used = lanes_used(batch, first);
+    lane *packed = job->packed + block * batch->rows * 2;
+    long row;
+    (void)work;
+    for (row = 0; row < batch->rows; row++) {
+        load(job->terms[0] + row, first, used, batch->rows, 1, packed + 2 * row);
+        load(job->terms[1] + row, first, used, batch->rows, 1, packed + 2 * row + 1);
+    }
+}
+
+void engine_gradient(const engine_batch *batch, long count, const double *theta, const double *multipliers,
+                     const double *curvatures, lane *packed, long saturated, long groups, double *cost,
+                     double *gradient, long threads, lane *work)
+{
+    const adjoint job = {.batch = batch, .theta = theta, .terms = {multipliers, curvatures}, .packed = packed,
+                         .saturated = (int)saturated, .groups = groups, .cost = cost, .gradient = gradient};
+    if (packed) {
+        engine_run(pack, &job, block_count(batch), threads, NULL, 0);
+    }
     engine_run(gradient_of_group, &job, count * groups, threads, work, engine_gradient_size(batch));
 }

@@ -192,6 +192,27 @@ static inline lane stage_cost(const engine_batch *batch, const lane *x, const la
     return cost;
 }
 
+/* Metrics of one time step (E6). */
+static inline void state_rows(const engine_batch *batch, const lane *x, lane *rows)
+{
+    int i;
+    for (i = 0; i < HIGH_COUNT; i++) {
+        rows[i] = x[high[i]] - batch->x_max[high[i]];
+    }
+    for (i = 0; i < LOW_COUNT; i++) {
+        rows[HIGH_COUNT + i] = batch->x_min[low[i]] - x[low[i]];
+    }
+}
+
+static inline void command_rows(const engine_batch *batch, const lane *command, lane *rows)
+{
+    int i;
+    for (i = 0; i < NU; i++) {
+        rows[i] = command[i] - batch->u_max[i];
+        rows[NU + i] = batch->u_min[i] - command[i];
+    }
+}
+
 /* V(x) = z' P z, and its gradient 2 P z where it is wanted (P is symmetric). */
 static inline lane level(const engine_batch *batch, const lane *x, lane *gradient)
 {

@@ -43,26 +43,6 @@ static void store(const sink *to, long first_row, long count, const lane *waitin
     }
 }
 
-static inline void state_rows(const engine_batch *batch, const lane *x, lane *rows)
-{
-    int i;
-    for (i = 0; i < HIGH_COUNT; i++) {
-        rows[i] = x[high[i]] - batch->x_max[high[i]];
-    }
-    for (i = 0; i < LOW_COUNT; i++) {
-        rows[HIGH_COUNT + i] = batch->x_min[low[i]] - x[low[i]];
-    }
-}
-
-static inline void command_rows(const engine_batch *batch, const lane *command, lane *rows)
-{
-    int i;
-    for (i = 0; i < NU; i++) {
-        rows[i] = command[i] - batch->u_max[i];
-        rows[NU + i] = batch->u_min[i] - command[i];
-    }
-}
-
 /* The last rows of each scenario: (E7) and (E8). */
 static void store_levels(const engine_batch *batch, const sink *to, const lane *start, const lane *end)
 {
