@@ -103,8 +103,7 @@ def commit(state: State, attempt: Attempt, trial: Trial, g_new: np.ndarray, proj
         Metrics at the tried parameters.
     projection : Projection
     """
-    fall = float(state.method.merit(state.objective, state.g) - state.method.merit(trial.objective, g_new))
-    state.method.committed(float(np.linalg.norm(projection.delta)), fall / trial.predicted)
+    state.method.committed(float(np.linalg.norm(projection.delta)), attempt.fall / trial.predicted)
     state.theta, state.objective, state.margin, state.g = trial.theta, trial.objective, trial.margin, g_new
     region = attempt.region
     if len(region.D) < state.theta.size:  # gradients in parameter space, as far as the subspace knows them

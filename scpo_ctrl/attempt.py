@@ -28,6 +28,9 @@ class Attempt:
     z: np.ndarray  # (p,) the step to be projected, in the coordinates of the region
     L: np.ndarray  # (k,) smoothness constants of the metrics kept
     remembered: np.ndarray  # (k,) the same before the step
+    merit: float  # at θ
+    active: np.ndarray  # places among them of those that the last projection, or step, met
+    fall: float = 0.0  # of the merit by the last try
 
 
 def sample(state: State, plan: Plan) -> Attempt:
@@ -53,7 +56,8 @@ def sample(state: State, plan: Plan) -> Attempt:
     region = sample_region(state.problem, state.theta, state.g, state.L, D, plan.reach, options)
     state.count_rollouts(len(D))
     kept = state.L[region.rows]
-    return Attempt(plan, region, plan.z if Q is None else Q @ plan.z, kept, kept)
+    merit = state.method.merit(state.objective, state.g)
+    return Attempt(plan, region, plan.z if Q is None else Q @ plan.z, kept, kept, merit, region.places(state.active))
 
 
 def stationarity(state: State, attempt: Attempt) -> float:
@@ -82,11 +86,11 @@ def stationarity(state: State, attempt: Attempt) -> float:
     if norm == 0:
         return 0.0
     zeros = np.zeros(region.c.size)
-    guess = np.flatnonzero(np.isin(region.rows, state.active))
     steepest = -gradient * (region.radius / norm)
     answer = project(
-        steepest, region.c, region.G, zeros, zeros, region.radius, solver=state.options.solver, guess=guess
-    )
+        steepest, region.c, region.G, zeros, zeros, region.radius, solver=state.options.solver,
+        guess=attempt.active,
+    )  # fmt: skip
     return max(-float(gradient @ answer.delta), 0.0) / scale
 
 
@@ -130,7 +134,7 @@ def _fit_length(state: State, attempt: Attempt, alpha: np.ndarray, objective: fl
     if slope <= 0 and not attempt.plan.curvature:
         attempt.z = state.method.shorten(attempt.region.D @ attempt.plan.gradient, attempt.z, 0.0)
         return
-    fall = float(state.method.merit(state.objective, state.g) - state.method.merit(objective, g))
+    fall = attempt.merit - state.method.merit(objective, g)
     if np.isfinite(fall) and slope > 0 and 2 * (slope - fall) > slope / _LONG:
         best = max(slope / (2 * (slope - fall)), _SHORTEST_FIT)
         attempt.z = best * alpha
@@ -151,8 +155,10 @@ def project_step(state: State, attempt: Attempt) -> Projection:
     """
     region = attempt.region
     cone = region.cone(attempt.z, attempt.L, attempt.plan.kept)
-    guess = np.flatnonzero(np.isin(region.rows, state.active))
-    projection = project(cone.u, cone.c, cone.G, cone.e, cone.L, cone.r, solver=state.options.solver, guess=guess)
+    projection = project(
+        cone.u, cone.c, cone.G, cone.e, cone.L, cone.r, solver=state.options.solver, guess=attempt.active
+    )
+    attempt.active = projection.active
     state.active = region.rows[projection.active]
     return projection
 
@@ -186,7 +192,8 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
         objective, g_new = state.problem.evaluate(state.theta + delta)
         state.count_rollouts(1)
         unsafe = ~(g_new <= _allowed(state))
-        verdict = _judge(state, objective, g_new, bool(unsafe.any()), predicted)
+        attempt.fall = attempt.merit - state.method.merit(objective, g_new)
+        verdict = _judge(state, attempt, objective, g_new, bool(unsafe.any()), predicted)
         _learn(state, attempt, projection.delta, g_new, unsafe)
     trial = Trial(
         step=state.step,
@@ -199,7 +206,7 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
         predicted=predicted,
         stationarity=state.stationarity,
         smoothness_max=float(np.max(used, initial=0.0)),
-        smoothness_median=float(np.median(used)) if used.size else 0.0,
+        smoothness_median=_median(used),
         active=len(projection.active),
         projection_status=PROJECTION_STATUSES.index(projection.status),
         projection_iterations=projection.iterations,
@@ -209,19 +216,25 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
     return trial, g_new
 
 
+def _median(values: np.ndarray) -> float:
+    """Return the upper median, 0 of nothing."""
+    return float(np.partition(values, values.size // 2)[values.size // 2]) if values.size else 0.0
+
+
 def _allowed(state: State) -> np.ndarray:
     """Return what a metric may become: -ε, or where it is if that is closer to zero already."""
     return np.minimum(0.0, np.maximum(-metric_error(state.g, state.options), state.g))
 
 
-def _judge(state: State, objective: float, g_new: np.ndarray, unsafe: bool, predicted: float) -> Verdict:
+def _judge(
+    state: State, attempt: Attempt, objective: float, g_new: np.ndarray, unsafe: bool, predicted: float
+) -> Verdict:
     """Safe on every scenario, then lower in the merit. In certified mode, safety follows from (E4)."""
     if not (np.isfinite(objective) and np.isfinite(g_new).all()):
         return Verdict.NOT_FINITE
     if state.options.mode == "verified" and unsafe:
         return Verdict.UNSAFE
-    fall = state.method.merit(state.objective, state.g) - state.method.merit(objective, g_new)
-    lower = predicted > 0 and fall >= _SUFFICIENT * predicted and objective <= state.objective_initial
+    lower = predicted > 0 and attempt.fall >= _SUFFICIENT * predicted and objective <= state.objective_initial
     return Verdict.COMMITTED if lower else Verdict.NO_DECREASE
 
 
@@ -238,6 +251,8 @@ def _learn(state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray,
     shown = np.where(np.isinf(shown), 10 * used, shown)  # a metric that diverged: smaller steps
     least = used if unsafe.any() else np.maximum(options.decay * used, SMALLEST_SMOOTHNESS)
     attempt.L = np.maximum(least, options.growth * np.where(failed, np.maximum(shown, used), shown))
+    if not unsafe.any():
+        return
     missed = unsafe.copy()
     missed[region.rows] = False
     state.L[missed] = np.maximum(options.growth * state.L[missed], -4 * state.g[missed] / region.radius**2)

@@ -10,7 +10,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.options import SOLVERS
 from scpo_ctrl.status import ProjectionStatus
 
-_FEW = 64  # constraints that the compiled solver sweeps itself
+_FEW = 640  # constraints that the compiled solver sweeps itself
 _ROUNDS = 50  # working sets tried before the answer is only repaired
 _ENTERING = 40  # constraints that may enter the working set in a round, if not half as many as it has
 _ACTIVE, _SLACK = -1e-6, -1e-4  # relative to the size of a constraint's terms

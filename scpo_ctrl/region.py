@@ -1,6 +1,7 @@
 """The local safe region: sampled gradients, their error, smoothness constants, (E2)-(E4)."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from scpo_ctrl.smoothness import smoothness_bounds
 _PROBES = 8  # directions of the first estimate of the smoothness constants
 _PROBE_RADIUS = 0.1  # in radii
 SMALLEST_SMOOTHNESS = 1e-9
+
+Numbers = TypeVar("Numbers", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,23 @@ class Region:
         """
         e = _error(L, self.error, self.sampling_radius, self.G.shape[1])
         return Cone(z, (1 - kept) * self.c, self.G, e, L, self.radius)
+
+    def places(self, metrics: np.ndarray) -> np.ndarray:
+        """Return where those of some metrics that are kept stand among them.
+
+        Parameters
+        ----------
+        metrics : numpy.ndarray of int
+            Indices of metrics.
+
+        Returns
+        -------
+        numpy.ndarray of int
+        """
+        places = np.searchsorted(self.rows, metrics)
+        found = places < self.rows.size
+        found[found] = self.rows[places[found]] == metrics[found]
+        return places[found]
 
     def step(self, alpha: np.ndarray) -> np.ndarray:
         """Return the step Dᵀα in parameter space.
@@ -83,9 +103,9 @@ class Region:
         return np.where(np.isnan(shown), np.inf, np.maximum(shown, 0.0))
 
 
-def _error(L: np.ndarray, error: np.ndarray, sigma: float, p: int) -> np.ndarray:
+def _error(L: Numbers, error: Numbers, sigma: float, p: int) -> Numbers:
     """Return e of (E3) with finite arithmetic; zero for exact gradients."""
-    return np.sqrt(p) * (L * sigma / 2 + 2 * error / sigma) if sigma > 0 else np.zeros_like(L)
+    return np.sqrt(p) * (L * sigma / 2 + 2 * error / sigma) if sigma > 0 else 0.0 * L
 
 
 def metric_error(g: np.ndarray, options: AdaptOptions) -> np.ndarray:
@@ -154,14 +174,15 @@ def sample_region(
             squares = np.einsum("ki,ki->i", samples, samples)
         else:
             samples, squares = problem.differences(thetas, g, sigma, block)
-        if not np.isfinite(squares[problem.varies[part]]).all():
+        if not np.isfinite(squares).all():
             raise EvaluationError(
                 f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
             )
         error = metric_error(g[part], options)
-        c = np.minimum(g[part] + error, 0.0)
-        slopes = np.sqrt(squares) + _error(L[part], error, sigma, len(D))
-        kept = np.flatnonzero(problem.varies[part] & (c + slopes * reach + L[part] / 2 * reach**2 > 0))
+        nearest = np.minimum(g[part] + error, 0.0) + reach * np.sqrt(squares)  # to zero, of a linear metric
+        per_L, per_error = _error(1.0, 0.0, sigma, len(D)), _error(0.0, 1.0, sigma, len(D))
+        nearest += (per_L + reach / 2) * reach * L[part] + per_error * reach * error
+        kept = np.flatnonzero(problem.varies[part] & (nearest > 0))
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
     which = np.concatenate(rows)

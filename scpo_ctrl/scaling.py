@@ -1,6 +1,7 @@
 """Scaled bases: the norm in which steps, radii and smoothness constants are measured (docs/method.md)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +17,11 @@ class Scaling:
     """θ = S ζ with S = M^(-1/2): the norm ‖ζ‖ of a step Δ is (ΔᵀMΔ)^(1/2). S is symmetric; a vector is a diagonal."""
 
     S: np.ndarray  # (d,) or (d, d), from scaled coordinates to parameters
-    inverse: np.ndarray  # the same shape, from parameters to scaled coordinates
+
+    @cached_property
+    def inverse(self) -> np.ndarray:
+        """From parameters to scaled coordinates, of the shape of S."""
+        return 1 / self.S if self.S.ndim == 1 else np.linalg.inv(self.S)
 
     @classmethod
     def none(cls, theta_dim: int) -> "Scaling":
@@ -31,7 +36,7 @@ class Scaling:
         -------
         Scaling
         """
-        return cls(np.ones(theta_dim), np.ones(theta_dim))
+        return cls(np.ones(theta_dim))
 
     @classmethod
     def from_curvature(cls, H: np.ndarray, damping: float) -> "Scaling":
@@ -50,7 +55,7 @@ class Scaling:
         """
         values, vectors = np.linalg.eigh(H)
         roots = np.sqrt(np.abs(values) + damping)
-        return cls((vectors / roots) @ vectors.T, (vectors * roots) @ vectors.T)
+        return cls((vectors / roots) @ vectors.T)
 
     @classmethod
     def from_preconditioner(cls, M: ArrayLike, theta_dim: int) -> "Scaling":
@@ -84,7 +89,7 @@ class Scaling:
             if (array <= 0).any():
                 i = int(np.argmin(array))
                 raise DomainError(f"preconditioner[{i}] is {array[i]:g}; make every entry positive")
-            return cls(1 / np.sqrt(array), np.sqrt(array))
+            return cls(1 / np.sqrt(array))
         if np.abs(array - array.T).max() > _SYMMETRY * np.abs(array).max():
             raise DomainError("preconditioner is not symmetric; give (M + M') / 2")
         least = float(np.linalg.eigvalsh(array)[0])

@@ -139,6 +139,7 @@ class LaneEngine:
                 "K": policy.backup.K, "P": policy.backup.P, "Q": loop.stage.Q, "R": loop.stage.R,
             }.items()
         }  # fmt: skip
+        self._bound: _Batch | None = None
         self._flags = {
             "rows": self._rows,
             "path": options.path,
@@ -167,7 +168,7 @@ class LaneEngine:
         metrics = np.empty((len(thetas), batch.count * self._rows))
         cost = np.empty((len(thetas), batch.count))
         self._evaluate(batch, thetas, metrics, cost, saturated=True)
-        return metrics, cost.mean(axis=1)
+        return metrics, np.add.reduce(cost, axis=1) / batch.count
 
     def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return mean cost and gradient by the adjoint."""
@@ -197,7 +198,8 @@ class LaneEngine:
             byref(bound), count, _data(thetas), _data(multipliers), _data(curvatures), _data(packed), saturated, groups,
             _data(cost), _data(gradients), threads, _data(work),
         )  # fmt: skip
-        return cost.mean(axis=1), gradients.sum(axis=1) / (batch.count * batch.horizon)
+        sums = np.add.reduce(cost, axis=1), np.add.reduce(gradients, axis=1)
+        return sums[0] / batch.count, sums[1] / (batch.count * batch.horizon)
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives of the metrics by forward sensitivities."""
@@ -263,13 +265,14 @@ class LaneEngine:
         )  # fmt: skip
 
     def _bind(self, batch: Scenarios) -> _Batch:
-        """Return a batch in C's layout; it holds the arrays that it points to."""
-        arrays = {key: np.ascontiguousarray(getattr(batch, key), dtype=float) for key in ("x0", "p", "w")}
-        arrays |= self._constants
-        addresses = {key: _data(array) if array.size else None for key, array in arrays.items()}
-        bound = _Batch(scenarios=batch.count, horizon=batch.horizon, **self._flags, **addresses)
-        bound.arrays = arrays
-        return bound
+        """Return a batch in C's layout, the last one again; it holds the arrays that it points to."""
+        if self._bound is None or self._bound.batch is not batch:
+            arrays = {key: np.ascontiguousarray(getattr(batch, key), dtype=float) for key in ("x0", "p", "w")}
+            arrays |= self._constants
+            addresses = {key: _data(array) if array.size else None for key, array in arrays.items()}
+            self._bound = _Batch(scenarios=batch.count, horizon=batch.horizon, **self._flags, **addresses)
+            self._bound.arrays, self._bound.batch = arrays, batch
+        return self._bound
 
     def _operations(self, batch: Scenarios, count: int) -> float:
         return float(count) * batch.count * batch.horizon * self._step_cost
