@@ -151,8 +151,7 @@ class Rollouts:
         if np.shape(g) != shape[1:]:
             raise DimensionError(f"g has shape {np.shape(g)}, expected {shape[1:]}")
         g = np.ascontiguousarray(g, dtype=float)
-        self._engine.metrics(batch, thetas, out, saturated=self._saturated, origin=g, sigma=sigma)
-        return out, self._engine.squares(out)
+        return out, self._engine.differences(batch, thetas, g, sigma, out, saturated=self._saturated)
 
     def gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the mean cost of the saturated loop and its gradient.

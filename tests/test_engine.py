@@ -153,7 +153,7 @@ def test_differences_are_those_of_samples():
     D = np.random.default_rng(0).normal(size=(9, theta.size))
     g, samples = rollouts.sample(theta)[0], rollouts.sample(theta + sigma * D)
     G, squares = rollouts.differences(theta + sigma * D, g, sigma)
-    np.testing.assert_array_equal(G, (samples - g) / sigma)
+    np.testing.assert_array_equal(G, (samples - g) * (1 / sigma))
     close(squares, (G**2).sum(axis=0), 1e-14)
     memory = np.empty_like(G)
     again, _ = rollouts.differences(theta + sigma * D, g, sigma, out=memory)

@@ -33,11 +33,11 @@ from scpo_ctrl.status import Verdict
 
 LINEAR_OPTIMUM = 1.52503
 COLOURS = {"newton": AFTER, "gauss_newton": "#009e73", "lbfgs": "#cc79a7", "gradient": INK, "adam": "#e69f00"}
-ROLLOUTS = ("metrics", "evaluate", "gradient", "lagrangian_gradients", "jacobian", "gauss_newton")
+ROLLOUTS = ("metrics", "differences", "evaluate", "gradient", "lagrangian_gradients", "jacobian", "gauss_newton")
 
 
 class TimedEngine:
-    """A rollout engine whose calls are counted and timed; norms of the sampled gradients are no rollouts."""
+    """A rollout engine whose calls are counted and timed."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -133,7 +133,7 @@ def time_row(name: str, run: Run) -> list[str]:
     """Return a run's row of the second table: milliseconds a step by what they were spent on."""
     spent, steps, total = run.engine.seconds, run.result.steps, run.result.seconds
     rollouts = sum(spent.values())
-    sampling, verifying = spent["metrics"], spent["evaluate"]
+    sampling, verifying = spent["differences"], spent["evaluate"]
     parts = [sampling, verifying, rollouts - sampling - verifying, total - rollouts, total]
     return [name, str(steps), *(f"{1000 * part / steps:.2f}" for part in parts), f"{1 - rollouts / total:.0%}"]
 

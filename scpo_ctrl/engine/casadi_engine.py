@@ -6,7 +6,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.engine.loop import Loop, sum_of_squares
+from scpo_ctrl.engine.loop import Loop, to_differences
 from scpo_ctrl.scenario import Scenarios
 
 _AT_ONCE = 64  # scenarios whose residuals are differentiated together
@@ -15,28 +15,28 @@ _AT_ONCE = 64  # scenarios whose residuals are differentiated together
 class CasadiEngine:
     """The engine by CasADi; see `Engine` for what its methods do. Derivatives are CasADi's."""
 
-    squares = staticmethod(sum_of_squares)
-
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._functions: dict[tuple[str, int], ca.Function] = {}
         self._bound: dict[str, tuple[Scenarios, StackFunction]] = {}
 
-    def metrics(
+    def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
+        """Fill `out` with metrics."""
+        out[:] = self._call("evaluate" if saturated else "sample", batch, thetas)[0]
+
+    def differences(
         self,
         batch: Scenarios,
         thetas: np.ndarray,
+        origin: np.ndarray,
+        sigma: float,
         out: np.ndarray,
         *,
         saturated: bool,
-        origin: np.ndarray | None = None,
-        sigma: float = 1.0,
-    ) -> None:
-        """Fill `out` with metrics or their differences."""
-        out[:] = self._call("evaluate" if saturated else "sample", batch, thetas)[0]
-        if origin is not None:
-            out -= origin
-            out /= sigma
+    ) -> np.ndarray:
+        """Fill `out` with differences of metrics and return their squares."""
+        self.metrics(batch, thetas, out, saturated=saturated)
+        return to_differences(out, origin, sigma)
 
     def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics and mean costs."""

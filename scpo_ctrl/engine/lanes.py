@@ -15,9 +15,10 @@ from scpo_ctrl.scenario import Scenarios
 
 WIDTH = 8  # scenarios in a block
 _HEADERS = ("lanes.h", "engine.h", "backward.h", "sensitivity.h")
-_FILES = ("threads.c", "evaluate.c", "adjoint.c", "jacobian.c", "gauss_newton.c")
+_FILES = ("threads.c", "pack.c", "evaluate.c", "adjoint.c", "jacobian.c", "gauss_newton.c")
 _MOST_GROUPS = 64  # of blocks whose sums are kept apart; a constant, so that threads do not change a sum
 _GROUP_BYTES = 1 << 27  # of all sums of groups together
+_THETAS_AT_ONCE = 8  # in an item of work, as in evaluate.c
 _SMALL = 2_000_000  # operations below which threads cost more than they bring
 
 _address = ctypes.c_void_p
@@ -37,9 +38,9 @@ class _Batch(ctypes.Structure):
 
 
 _SIGNATURES: dict[str, list[Any]] = {
-    "engine_evaluate": [_address, _long, _address, _long, _address, _double, _address, _address, _long, _address],
+    "engine_evaluate": [_address, _long, _address, _long, _address, _address, _long, _address],
+    "engine_differences": [_address, _long, _address, _long, _address, _double, *[_address] * 3, _long, _address],
     "engine_trajectories": [_address, _address, _address, _address, _long, _address],
-    "engine_squares": [_address, _long, _long, _address, _long],
     "engine_gradient": [_address, _long, *[_address] * 4, _long, _long, _address, _address, _long, _address],
     "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
     "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
@@ -150,18 +151,30 @@ class LaneEngine:
             "gamma": options.contraction or 0.0,
         }
 
-    def metrics(
+    def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
+        """Fill `out` with metrics."""
+        self._evaluate(batch, thetas, out, None, saturated=saturated)
+
+    def differences(
         self,
         batch: Scenarios,
         thetas: np.ndarray,
+        origin: np.ndarray,
+        sigma: float,
         out: np.ndarray,
         *,
         saturated: bool,
-        origin: np.ndarray | None = None,
-        sigma: float = 1.0,
-    ) -> None:
-        """Fill `out` with metrics or their differences."""
-        self._evaluate(batch, thetas, out, None, saturated=saturated, origin=origin, sigma=sigma)
+    ) -> np.ndarray:
+        """Fill `out` with differences of metrics and return their squares."""
+        squares = np.empty(out.shape[1])
+        threads, work = self._workers(batch, len(thetas))
+        chunks = -(-len(thetas) // _THETAS_AT_ONCE)
+        packed = aligned((1 + chunks) * _blocks(batch) * self._rows)
+        self._library.engine_differences(
+            byref(self._bind(batch)), len(thetas), _data(thetas), saturated, _data(origin), sigma, _data(out),
+            _data(squares), _data(packed), threads, _data(work),
+        )  # fmt: skip
+        return squares
 
     def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics and mean costs."""
@@ -238,31 +251,20 @@ class LaneEngine:
         self._library.engine_trajectories(byref(bound), _data(theta), _data(X), _data(U), threads, _data(work))
         return X, U
 
-    def squares(self, rows: np.ndarray) -> np.ndarray:
-        """Return the sums over the rows of a matrix of its entries squared, added row by row, shape (m,)."""
-        squares = np.empty(rows.shape[1])
-        threads = threads_for(1 + rows.shape[1] // 512, rows.size)
-        self._library.engine_squares(_data(rows), *rows.shape, _data(squares), threads)
-        return squares
-
     def _evaluate(
-        self,
-        batch: Scenarios,
-        thetas: np.ndarray,
-        metrics: np.ndarray,
-        cost: np.ndarray | None,
-        *,
-        saturated: bool,
-        origin: np.ndarray | None = None,
-        sigma: float = 1.0,
+        self, batch: Scenarios, thetas: np.ndarray, metrics: np.ndarray, cost: np.ndarray | None, *, saturated: bool
     ) -> None:
-        threads = threads_for(len(thetas) * _blocks(batch), self._operations(batch, len(thetas)))
-        work = aligned(threads * self._library.engine_evaluate_size())
-        bound = self._bind(batch)
+        threads, work = self._workers(batch, len(thetas))
         self._library.engine_evaluate(
-            byref(bound), len(thetas), _data(thetas), saturated, _data(origin), sigma, _data(metrics), _data(cost),
-            threads, _data(work),
+            byref(self._bind(batch)), len(thetas), _data(thetas), saturated, _data(metrics), _data(cost), threads,
+            _data(work),
         )  # fmt: skip
+
+    def _workers(self, batch: Scenarios, count: int) -> tuple[int, np.ndarray]:
+        """Return how many threads roll out `count` θ, and their memory."""
+        items = -(-count // _THETAS_AT_ONCE) * _blocks(batch)
+        threads = threads_for(items, self._operations(batch, count))
+        return threads, aligned(threads * self._library.engine_evaluate_size())
 
     def _bind(self, batch: Scenarios) -> _Batch:
         """Return a batch in C's layout, the last one again; it holds the arrays that it points to."""

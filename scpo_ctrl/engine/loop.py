@@ -33,17 +33,20 @@ class Engine(Protocol):
     Shapes: K parameters of dimension d, S scenarios of the batch, m = S · rows metrics.
     """
 
-    def metrics(
+    def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
+        """Fill `out` (K, m) with metrics."""
+
+    def differences(
         self,
         batch: Scenarios,
         thetas: np.ndarray,
+        origin: np.ndarray,
+        sigma: float,
         out: np.ndarray,
         *,
         saturated: bool,
-        origin: np.ndarray | None = None,
-        sigma: float = 1.0,
-    ) -> None:
-        """Fill `out` (K, m) with metrics, or with (metrics - origin) / sigma where an origin (m,) is given."""
+    ) -> np.ndarray:
+        """Fill `out` (K, m) with (metrics - origin) / σ and return the sums over K of its entries squared (m,)."""
 
     def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics (K, m) and mean costs (K,) of the saturated loop."""
@@ -62,22 +65,24 @@ class Engine(Protocol):
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient (d,) and Gauss-Newton matrix (d, d) of the saturated loop."""
 
-    def squares(self, rows: np.ndarray) -> np.ndarray:
-        """Return the sums over the rows of a matrix of its entries squared, (m,)."""
-
     def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states (S, N + 1, nx) and commands before saturation (S, N, nu)."""
 
 
-def sum_of_squares(rows: np.ndarray) -> np.ndarray:
-    """Return the sums over the rows of a matrix of its entries squared.
+def to_differences(metrics: np.ndarray, origin: np.ndarray, sigma: float) -> np.ndarray:
+    """Turn metrics into their differences, in place, and return the sums over the rows of these squared.
 
     Parameters
     ----------
-    rows : numpy.ndarray, shape (K, m)
+    metrics : numpy.ndarray, shape (K, m)
+    origin : numpy.ndarray, shape (m,)
+    sigma : float
 
     Returns
     -------
     numpy.ndarray, shape (m,)
     """
-    return np.einsum("ki,ki->i", rows, rows)
+    with np.errstate(invalid="ignore", over="ignore"):
+        metrics -= origin
+        metrics *= 1 / sigma
+        return np.einsum("ki,ki->i", metrics, metrics)

@@ -6,7 +6,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.engine.loop import Loop, sum_of_squares
+from scpo_ctrl.engine.loop import Loop, to_differences
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
 from scpo_ctrl.scenario import Scenarios
 
@@ -19,30 +19,29 @@ Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 class SimulatorEngine:
     """The engine around a black box; see `Engine` for what its methods do."""
 
-    squares = staticmethod(sum_of_squares)
-
     def __init__(self, loop: Loop, simulator: Step | ca.Function) -> None:
         self._loop = loop
         plant = loop.policy.plant
         is_casadi = isinstance(simulator, ca.Function)
         self._step: Step = stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator
 
-    def metrics(
+    def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
+        """Fill `out` with metrics."""
+        self._fill(batch, thetas, out, saturated=saturated)
+
+    def differences(
         self,
         batch: Scenarios,
         thetas: np.ndarray,
+        origin: np.ndarray,
+        sigma: float,
         out: np.ndarray,
         *,
         saturated: bool,
-        origin: np.ndarray | None = None,
-        sigma: float = 1.0,
-    ) -> None:
-        """Fill `out` with metrics or their differences."""
-        self._fill(batch, thetas, out, saturated=saturated)
-        if origin is not None:
-            with np.errstate(invalid="ignore", over="ignore"):
-                out -= origin
-                out /= sigma
+    ) -> np.ndarray:
+        """Fill `out` with differences of metrics and return their squares."""
+        self.metrics(batch, thetas, out, saturated=saturated)
+        return to_differences(out, origin, sigma)
 
     def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics and mean costs."""

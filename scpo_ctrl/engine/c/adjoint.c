@@ -5,8 +5,7 @@
 typedef struct {
     const engine_batch *batch;
     const double *theta; /* [count][NTHETA] */
-    const double *terms[2]; /* [scenarios][rows] multipliers and curvatures of the metrics, or NULL for none */
-    lane *packed;           /* [blocks][rows][2] the same in lanes, or NULL */
+    const lane *terms; /* [blocks][rows][2] multipliers and curvatures of the metrics, or NULL for none */
     int saturated;
     long groups;
     double *cost;     /* [count][scenarios] mean over the steps */
@@ -178,7 +177,7 @@ static inline void backward_output(const double *theta, const lane *layers, cons
 static void go_backward(const adjoint *job, long first, const lane *p, const adjoint_work *parts)
 {
     const engine_batch *batch = job->batch;
-    const lane *terms = job->packed ? job->packed + first / WIDTH * batch->rows * 2 : NULL;
+    const lane *terms = job->terms ? job->terms + first / WIDTH * batch->rows * 2 : NULL;
     lane lambda[NX];
     long t;
     int i, j, k;
@@ -242,29 +241,15 @@ static void gradient_of_group(const void *argument, long item, lane *work)
     }
 }
 
-static void pack(const void *argument, long block, lane *work)
-{
-    const adjoint *job = argument;
-    const engine_batch *batch = job->batch;
-    const long first = block * WIDTH;
-    const int used = lanes_used(batch, first);
-    lane *packed = job->packed + block * batch->rows * 2;
-    long row;
-    (void)work;
-    for (row = 0; row < batch->rows; row++) {
-        load(job->terms[0] + row, first, used, batch->rows, 1, packed + 2 * row);
-        load(job->terms[1] + row, first, used, batch->rows, 1, packed + 2 * row + 1);
-    }
-}
-
 void engine_gradient(const engine_batch *batch, long count, const double *theta, const double *multipliers,
-                     const double *curvatures, lane *packed, long saturated, long groups, double *cost,
+                     const double *curvatures, lane *terms, long saturated, long groups, double *cost,
                      double *gradient, long threads, lane *work)
 {
-    const adjoint job = {.batch = batch, .theta = theta, .terms = {multipliers, curvatures}, .packed = packed,
-                         .saturated = (int)saturated, .groups = groups, .cost = cost, .gradient = gradient};
-    if (packed) {
-        engine_run(pack, &job, block_count(batch), threads, NULL, 0);
+    const adjoint job = {.batch = batch, .theta = theta, .terms = terms, .saturated = (int)saturated,
+                         .groups = groups, .cost = cost, .gradient = gradient};
+    if (terms) {
+        const double *const matrices[2] = {multipliers, curvatures};
+        engine_pack(batch, matrices, 2, terms, threads);
     }
     engine_run(gradient_of_group, &job, count * groups, threads, work, engine_gradient_size(batch));
 }

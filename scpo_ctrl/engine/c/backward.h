@@ -4,14 +4,6 @@
 
 #include "engine.h"
 
-static inline void zeros(lane *values, long count)
-{
-    long i;
-    for (i = 0; i < count; i++) {
-        values[i] = all(0.0);
-    }
-}
-
 /* From the adjoints of a layer's outputs to those of its inputs and of its W and b, which are added up or set. */
 static inline void backward_layer(const double *W, int rows, int columns, const lane *in, const lane *out,
                                   const lane *out_delta, lane *restrict in_delta, lane *restrict gradient, int add)

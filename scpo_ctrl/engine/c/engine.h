@@ -62,6 +62,14 @@ static inline int lanes_used(const engine_batch *batch, long first)
     return (int)(batch->scenarios - first < WIDTH ? batch->scenarios - first : WIDTH);
 }
 
+static inline void zeros(lane *values, long count)
+{
+    long i;
+    for (i = 0; i < count; i++) {
+        values[i] = all(0.0);
+    }
+}
+
 /* Loads row `first` + l of a matrix with `stride` columns into lane l, from column 0 to `size` - 1. */
 static inline void load(const double *rows, long first, int used, long stride, int size, lane *values)
 {
@@ -74,6 +82,9 @@ static inline void load(const double *rows, long first, int used, long stride, i
         values[i] = value;
     }
 }
+
+/* Puts rows of up to two matrices of [scenarios][rows] side by side into lanes: packed [blocks][rows][count]. */
+void engine_pack(const engine_batch *batch, const double *const *matrices, int count, lane *packed, long threads);
 
 static inline void disturb(const engine_batch *batch, long first, int used, long t, lane *x)
 {

@@ -2,12 +2,16 @@
 #include "engine.h"
 
 #define STEPS_AT_ONCE 8 /* rows wait in lanes until so many steps are done, then go to their scenarios together */
+#define THETAS_AT_ONCE 8 /* rolled out by one thread after each other, their squares summed up in this order */
 
 typedef struct {
     const engine_batch *batch;
+    long count;
     const double *theta;   /* [count][NTHETA] */
-    const double *origin;  /* [scenarios][rows]; where given, (metrics - origin) / sigma is stored */
-    double sigma;
+    const lane *origin;    /* [blocks][rows]; where given, (metrics - origin) / sigma is stored */
+    double per_sigma;      /* 1 / sigma */
+    lane *squares;         /* [chunks of theta][blocks][rows] sums of the differences squared */
+    double *sums;          /* [scenarios][rows] the same of all theta */
     double *metrics;       /* [count][scenarios][rows], or NULL */
     double *cost;          /* [count][scenarios] mean over the steps, or NULL */
     double *X;             /* [scenarios][horizon + 1][NX], or NULL */
@@ -17,28 +21,26 @@ typedef struct {
 /* Where the metrics of a block of scenarios go. */
 typedef struct {
     double *metrics;
-    const double *origin;
-    double sigma;
+    const lane *origin;
+    double per_sigma;
+    lane *squares;
     long rows;
     int used;
 } sink;
 
-static void store(const sink *to, long first_row, long count, const lane *waiting)
+static void store(const sink *to, long first_row, long count, lane *waiting)
 {
     const double *values = (const double *)waiting;
     int l;
     long k;
+    for (k = 0; to->origin && k < count; k++) {
+        waiting[k] = (waiting[k] - to->origin[first_row + k]) * to->per_sigma;
+        to->squares[first_row + k] += waiting[k] * waiting[k];
+    }
     for (l = 0; l < to->used; l++) {
         double *metrics = to->metrics + l * to->rows + first_row;
-        if (to->origin) {
-            const double *origin = to->origin + l * to->rows + first_row;
-            for (k = 0; k < count; k++) {
-                metrics[k] = (values[k * WIDTH + l] - origin[k]) / to->sigma;
-            }
-        } else {
-            for (k = 0; k < count; k++) {
-                metrics[k] = values[k * WIDTH + l];
-            }
+        for (k = 0; k < count; k++) {
+            metrics[k] = values[k * WIDTH + l];
         }
     }
 }
@@ -113,17 +115,21 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
 static inline void evaluate_item(const evaluation *job, long item, int saturated, network *net)
 {
     const engine_batch *batch = job->batch;
-    const long blocks = block_count(batch), k = item / blocks, first = (item % blocks) * WIDTH;
-    const long size = batch->scenarios * batch->rows;
-    const sink to = {
-        .metrics = job->metrics ? job->metrics + k * size + first * batch->rows : NULL,
-        .origin = job->origin ? job->origin + first * batch->rows : NULL,
-        .sigma = job->sigma,
-        .rows = batch->rows,
-        .used = lanes_used(batch, first),
-    };
-    double *cost = job->cost ? job->cost + k * batch->scenarios + first : NULL;
-    roll(batch, job->theta + k * NTHETA, first, saturated, &to, cost, net);
+    const long blocks = block_count(batch), chunk = item / blocks, block = item % blocks, first = block * WIDTH;
+    const long size = batch->scenarios * batch->rows, start = chunk * THETAS_AT_ONCE;
+    const long end = start + THETAS_AT_ONCE < job->count ? start + THETAS_AT_ONCE : job->count;
+    sink to = {.per_sigma = job->per_sigma, .rows = batch->rows, .used = lanes_used(batch, first)};
+    long k;
+    if (job->origin) {
+        to.origin = job->origin + block * batch->rows;
+        to.squares = job->squares + item * batch->rows;
+        zeros(to.squares, batch->rows);
+    }
+    for (k = start; k < end; k++) {
+        to.metrics = job->metrics ? job->metrics + k * size + first * batch->rows : NULL;
+        roll(batch, job->theta + k * NTHETA, first, saturated, &to,
+             job->cost ? job->cost + k * batch->scenarios + first : NULL, net);
+    }
 }
 
 static void evaluate_saturated(const void *job, long item, lane *work)
@@ -141,13 +147,52 @@ long engine_evaluate_size(void)
     return sizeof(network) / sizeof(lane);
 }
 
-void engine_evaluate(const engine_batch *batch, long count, const double *theta, long saturated, const double *origin,
-                     double sigma, double *metrics, double *cost, long threads, lane *work)
+static void evaluate(const evaluation *job, long saturated, long threads, lane *work)
 {
-    const evaluation job = {.batch = batch, .theta = theta, .origin = origin, .sigma = sigma, .metrics = metrics,
-                            .cost = cost};
-    engine_run(saturated ? evaluate_saturated : evaluate_smooth, &job, count * block_count(batch), threads, work,
+    engine_run(saturated ? evaluate_saturated : evaluate_smooth, job,
+               (job->count + THETAS_AT_ONCE - 1) / THETAS_AT_ONCE * block_count(job->batch), threads, work,
                engine_evaluate_size());
+}
+
+void engine_evaluate(const engine_batch *batch, long count, const double *theta, long saturated, double *metrics,
+                     double *cost, long threads, lane *work)
+{
+    const evaluation job = {.batch = batch, .count = count, .theta = theta, .metrics = metrics, .cost = cost};
+    evaluate(&job, saturated, threads, work);
+}
+
+/* Adds up the squares of the chunks, for one block. */
+static void add_squares(const void *argument, long block, lane *work)
+{
+    const evaluation *job = argument;
+    const long rows = job->batch->rows, stride = block_count(job->batch) * rows;
+    const long chunks = (job->count + THETAS_AT_ONCE - 1) / THETAS_AT_ONCE, first = block * WIDTH;
+    const int used = lanes_used(job->batch, first);
+    long row, chunk;
+    int l;
+    (void)work;
+    for (row = 0; row < rows; row++) {
+        const lane *squares = job->squares + block * rows + row;
+        lane sum = all(0.0);
+        for (chunk = 0; chunk < chunks; chunk++) {
+            sum += squares[chunk * stride];
+        }
+        for (l = 0; l < used; l++) {
+            job->sums[(first + l) * rows + row] = sum[l];
+        }
+    }
+}
+
+/* The sampled gradients (E2), and for each metric the sum of their squares. */
+void engine_differences(const engine_batch *batch, long count, const double *theta, long saturated, const double *origin,
+                        double sigma, double *differences, double *squares, lane *packed, long threads, lane *work)
+{
+    const evaluation job = {.batch = batch, .count = count, .theta = theta, .origin = packed, .per_sigma = 1.0 / sigma,
+                            .squares = packed + block_count(batch) * batch->rows, .sums = squares,
+                            .metrics = differences};
+    engine_pack(batch, &origin, 1, packed, threads);
+    evaluate(&job, saturated, threads, work);
+    engine_run(add_squares, &job, block_count(batch), threads, NULL, 0);
 }
 
 static void trajectory(const void *argument, long block, lane *work)
@@ -191,39 +236,6 @@ void engine_trajectories(const engine_batch *batch, const double *theta, double 
 {
     const evaluation job = {.batch = batch, .theta = theta, .X = X, .U = U};
     engine_run(trajectory, &job, block_count(batch), threads, work, engine_evaluate_size());
-}
-
-/* squares[k] = sum over the rows of a matrix of their k-th entries squared, always in the order of the rows. */
-typedef struct {
-    const double *rows; /* [count][size] */
-    long count, size;
-    double *squares; /* [size] */
-} columns;
-
-#define COLUMNS_AT_ONCE 512
-
-static void sum_squares(const void *argument, long item, lane *work)
-{
-    const columns *job = argument;
-    const long start = item * COLUMNS_AT_ONCE;
-    const long count = job->size - start < COLUMNS_AT_ONCE ? job->size - start : COLUMNS_AT_ONCE;
-    long i, k;
-    (void)work;
-    for (k = 0; k < count; k++) {
-        job->squares[start + k] = 0.0;
-    }
-    for (i = 0; i < job->count; i++) {
-        const double *row = job->rows + i * job->size + start;
-        for (k = 0; k < count; k++) {
-            job->squares[start + k] += row[k] * row[k];
-        }
-    }
-}
-
-void engine_squares(const double *rows, long count, long size, double *squares, long threads)
-{
-    const columns job = {.rows = rows, .count = count, .size = size, .squares = squares};
-    engine_run(sum_squares, &job, (size + COLUMNS_AT_ONCE - 1) / COLUMNS_AT_ONCE, threads, NULL, 0);
 }
 
 /* For tests: tanh, sin and cos of `count` lanes. */
