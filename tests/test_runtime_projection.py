@@ -83,8 +83,11 @@ def compile_runtime(
     library = folder / "runtime.so"
     sizes = [f"-DSCPO_MAX_DIM={MAX_DIM}", f"-DSCPO_MAX_ACTIVE={places}"]
     command = [compiler, "-std=c99", "-O2", *WARNINGS, *flags, *sizes, f"-I{folder}", f"-I{RUNTIME / 'include'}"]
-    command += ["-shared", "-fPIC", *SOURCES, size, "-o", library, "-lm"]
-    subprocess.run([str(x) for x in command], check=True)
+    subprocess.run([str(x) for x in [*command, "-fPIC", "-c", *SOURCES, size]], check=True, cwd=folder)
+    # Linked without it, as -ffast-math would flush subnormal numbers to zero in all of this process.
+    linked = [flag for flag in flags if flag != "-ffast-math"]
+    objects = sorted(folder.glob("*.o"))
+    subprocess.run([str(x) for x in [compiler, "-shared", *linked, *objects, "-o", library, "-lm"]], check=True)
     return Runtime(library, real)
 
 

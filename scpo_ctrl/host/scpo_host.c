@@ -18,10 +18,10 @@ int scpo_host_project(int dim, int count, const double *u, const double *c, cons
     problem.r = r;
     problem.work = work;
     work->size = 0;
-    work->budget = SCPO_MAX_NEWTON;
+    work->budget = SCPO_BUDGET(count);
     status = scpo_project(&problem, delta);
     info[0] = 0;
-    info[1] = SCPO_MAX_NEWTON - (work->budget > 0 ? work->budget : 0);
+    info[1] = SCPO_BUDGET(count) - (work->budget > 0 ? work->budget : 0);
     info[2] = status == SCPO_OK;
     for (k = 0; k < dim && info[2]; k++) {
         info[2] = !(delta[k] < u[k] || delta[k] > u[k]);

@@ -17,6 +17,9 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
 }
 
 #define SCPO_MAX_NEWTON 400 /* Newton steps, and rounds of the working set, together */
+#ifndef SCPO_BUDGET
+#define SCPO_BUDGET(count) SCPO_MAX_NEWTON /* of a problem with so many constraints */
+#endif
 
 #if SCPO_REAL_IS_DOUBLE
 #define SCPO_EPS DBL_EPSILON
@@ -42,6 +45,10 @@ typedef uint64_t scpo_bits;
 #define SCPO_ABS(x) fabsf(x)
 #define SCPO_INFINITY ((uint32_t)0xff << 23)
 typedef uint32_t scpo_bits;
+#endif
+
+#ifndef SCPO_PLACES
+#define SCPO_PLACES(dim) SCPO_SLOTS /* how many of the slots a problem of this dimension uses */
 #endif
 
 /* Two triangles share a rectangle. Its row k begins with row k of the lower Cholesky factor, k + 1 entries; behind them

@@ -125,10 +125,10 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room)
             slot++;
         }
         score = excess / size;
-        if (scpo_member(work, G) || (slot == SCPO_SLOTS && !(found > 0 && score > worst))) {
+        if (scpo_member(work, G) || (slot == SCPO_PLACES(dim) && !(found > 0 && score > worst))) {
             continue;
         }
-        if (slot < SCPO_SLOTS) {
+        if (slot < SCPO_PLACES(dim)) {
             newest = slot++;
             found++;
         }
@@ -207,7 +207,7 @@ static void scpo_start(scpo_workspace *work, scpo_real largest)
     scpo_multiply(dim, 2 / norm, pull, pull);
     work->size = 0;
     work->t = 1;
-    work->budget = SCPO_MAX_NEWTON;
+    work->budget = SCPO_BUDGET(problem->count);
     work->rounding = SCPO_R(dim + 12) * SCPO_EPS;
     work->margin = 4 * work->rounding;
     if (size <= problem->r) {
