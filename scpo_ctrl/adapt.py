@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scpo_ctrl.attempt import Attempt, probe, project_step, sample, stationarity, try_step
+from scpo_ctrl.blas import one_thread
 from scpo_ctrl.cone import Projection
 from scpo_ctrl.history import VERDICTS, Trial
 from scpo_ctrl.options import AdaptOptions
@@ -57,10 +58,11 @@ def adapt(
     """
     options = options or AdaptOptions()
     state = resume(resume_from, options) if resume_from else start(problem, options)  # θ₀ is safe: (E1)
-    while state.status is RunStatus.RUNNING and state.step < options.steps:
-        advance(state)
-        if monitor and monitor(state) and state.status is RunStatus.RUNNING:
-            state.status = RunStatus.INTERRUPTED
+    with one_thread():
+        while state.status is RunStatus.RUNNING and state.step < options.steps:
+            advance(state)
+            if monitor and monitor(state) and state.status is RunStatus.RUNNING:
+                state.status = RunStatus.INTERRUPTED
     if state.status is RunStatus.RUNNING:
         state.status = RunStatus.FINISHED
     return state.result()

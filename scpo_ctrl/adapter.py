@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.adapt import advance
+from scpo_ctrl.blas import one_thread
 from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError
@@ -188,7 +189,8 @@ class Adapter:
         if self._state.status is not RunStatus.RUNNING:
             return None
         state = _copied(self._state)
-        advance(state)
+        with one_thread():
+            advance(state)
         before, self._state = self._state, _ended(state)
         return state.history.rows[-1] if len(state.history) > len(before.history) else None
 

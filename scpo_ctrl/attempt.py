@@ -191,9 +191,9 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
     else:
         objective, g_new = state.problem.evaluate(state.theta + delta)
         state.count_rollouts(1)
-        unsafe = ~(g_new <= _allowed(state))
+        unsafe = _unsafe(state, g_new)
         attempt.fall = attempt.merit - state.method.merit(objective, g_new)
-        verdict = _judge(state, attempt, objective, g_new, bool(unsafe.any()), predicted)
+        verdict = _judge(state, attempt, objective, g_new, unsafe.size > 0, predicted)
         _learn(state, attempt, projection.delta, g_new, unsafe)
     trial = Trial(
         step=state.step,
@@ -221,16 +221,20 @@ def _median(values: np.ndarray) -> float:
     return float(np.partition(values, values.size // 2)[values.size // 2]) if values.size else 0.0
 
 
-def _allowed(state: State) -> np.ndarray:
-    """Return what a metric may become: -ε, or where it is if that is closer to zero already."""
-    return np.minimum(0.0, np.maximum(-metric_error(state.g, state.options), state.g))
+def _unsafe(state: State, g_new: np.ndarray) -> np.ndarray:
+    """Return the metrics above what they may become: -ε, or where they are if that is closer to zero already."""
+    largest = state.options.metric_error * max(1.0, -float(np.min(state.g, initial=0.0)))  # none is positive
+    near = np.flatnonzero(~(g_new <= -largest))
+    g = state.g[near]
+    allowed = np.minimum(0.0, np.maximum(-metric_error(g, state.options), g))
+    return near[~(g_new[near] <= allowed)]
 
 
 def _judge(
     state: State, attempt: Attempt, objective: float, g_new: np.ndarray, unsafe: bool, predicted: float
 ) -> Verdict:
     """Safe on every scenario, then lower in the merit. In certified mode, safety follows from (E4)."""
-    if not (np.isfinite(objective) and np.isfinite(g_new).all()):
+    if not np.isfinite(objective + np.add.reduce(g_new)):
         return Verdict.NOT_FINITE
     if state.options.mode == "verified" and unsafe:
         return Verdict.UNSAFE
@@ -246,13 +250,13 @@ def _learn(state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray,
     options, region, used = state.options, attempt.region, attempt.L
     if options.mode == "certified":
         return
-    failed = unsafe[region.rows]
     shown = region.shown_smoothness(alpha, g_new[region.rows])
     shown = np.where(np.isinf(shown), 10 * used, shown)  # a metric that diverged: smaller steps
-    least = used if unsafe.any() else np.maximum(options.decay * used, SMALLEST_SMOOTHNESS)
-    attempt.L = np.maximum(least, options.growth * np.where(failed, np.maximum(shown, used), shown))
-    if not unsafe.any():
+    if not unsafe.size:
+        attempt.L = np.maximum(np.maximum(options.decay * used, SMALLEST_SMOOTHNESS), options.growth * shown)
         return
-    missed = unsafe.copy()
-    missed[region.rows] = False
+    failed = region.places(unsafe)
+    shown[failed] = np.maximum(shown[failed], used[failed])
+    attempt.L = np.maximum(used, options.growth * shown)
+    missed = np.setdiff1d(unsafe, region.rows[failed])
     state.L[missed] = np.maximum(options.growth * state.L[missed], -4 * state.g[missed] / region.radius**2)

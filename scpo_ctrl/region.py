@@ -166,6 +166,8 @@ def sample_region(
     exact = options.gradients == "exact"
     sigma = 0.0 if exact else options.sampling_radius
     thetas = theta + sigma * D
+    largest = options.metric_error * max(1.0, -float(np.min(g, initial=0.0)))  # they are safe: none is positive
+    errors = largest + _error(0.0, largest, sigma, len(D)) * reach  # what they add to a metric, at most
     rows, gradients = [], []
     for block in problem.blocks(len(D)):
         part = block.metrics
@@ -174,15 +176,13 @@ def sample_region(
             squares = np.einsum("ki,ki->i", samples, samples)
         else:
             samples, squares = problem.differences(thetas, g, sigma, block)
-        if not np.isfinite(squares).all():
+        if not np.max(squares, initial=0.0) < np.inf:
             raise EvaluationError(
                 f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
             )
-        error = metric_error(g[part], options)
-        nearest = np.minimum(g[part] + error, 0.0) + reach * np.sqrt(squares)  # to zero, of a linear metric
-        per_L, per_error = _error(1.0, 0.0, sigma, len(D)), _error(0.0, 1.0, sigma, len(D))
-        nearest += (per_L + reach / 2) * reach * L[part] + per_error * reach * error
-        kept = np.flatnonzero(problem.varies[part] & (nearest > 0))
+        nearest = g[part] + reach * np.sqrt(squares)  # to zero, as far as all but the errors bring it
+        nearest += (_error(1.0, 0.0, sigma, len(D)) + reach / 2) * reach * L[part]
+        kept = np.flatnonzero((nearest > -errors) & problem.varies[part])
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
     which = np.concatenate(rows)
