@@ -112,7 +112,7 @@ class Newton:
         -------
         float
         """
-        if not (g <= 0).all():
+        if not np.max(g, initial=0.0) <= 0:  # or where one is not a number
             return np.inf
         return objective - self._weight(g) * _log_of_product(np.minimum(np.maximum(-g, _SLACK), _MOST_SLACK))
 
