@@ -185,9 +185,9 @@ def sample_region(
         kept = np.flatnonzero((nearest > -errors) & problem.varies[part])
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
-    which = np.concatenate(rows)
+    which, G = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in (rows, gradients))
     error = metric_error(g[which], options)
-    return Region(D, which, np.minimum(g[which] + error, 0.0), np.concatenate(gradients), sigma, error, reach)
+    return Region(D, which, np.minimum(g[which] + error, 0.0), G, sigma, error, reach)
 
 
 def directions(z: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray | None:

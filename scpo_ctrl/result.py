@@ -104,6 +104,5 @@ def margin_of(metrics: np.ndarray) -> float:
     -------
     float
     """
-    if np.isnan(metrics).any():
-        return -np.inf
-    return -float(np.max(metrics, initial=-np.inf))
+    most = float(np.max(metrics, initial=-np.inf))
+    return -np.inf if np.isnan(most) else -most

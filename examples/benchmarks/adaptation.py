@@ -8,10 +8,12 @@ network's hidden layer and the probes. Violations are counted anew over every co
 """
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,19 @@ def run(steps: int, seed: int, *, method: str, linear: bool = False, gradients: 
     problem.rollouts._engine = engine
     result = adapt(problem, AdaptOptions(steps=steps, seed=seed, method=method, gradients=gradients))
     return Run(result, engine, LINEAR_OPTIMUM if linear else OPTIMUM)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Confine this process to one core, where the system can do that: then rollouts have one thread."""
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_setaffinity") else set()
+    if cores:
+        os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
 
 
 def spread(values: Sequence[float], form: str) -> str:
@@ -207,6 +222,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     header = ["ms a step", "steps", "sampling", "probes, verification", "derivatives", "everything else", "all", "else"]
     exact = {name: run(steps, 0, method=name, gradients="exact") for name in ("newton", "gradient")}
     rows = [time_row(f"{name}, sampled", runs[name][0]) for name in exact]
+    with one_core():
+        rows.append(time_row("newton, one core", run(steps, 0, method="newton")))
     print_table(header, [*rows, *(time_row(f"{name}, exact", one) for name, one in exact.items())])
     print()
     header = ["ms a step, method gradient", "all", "rollouts", "conic", "projections a step", "objective then"]
