@@ -268,13 +268,15 @@ class LaneEngine:
 
     def _bind(self, batch: Scenarios) -> _Batch:
         """Return a batch in C's layout, the last one again; it holds the arrays that it points to."""
-        if self._bound is None or self._bound.batch is not batch:
+        bound = self._bound  # another thread may put its own there meanwhile
+        if bound is None or bound.batch is not batch:
             arrays = {key: np.ascontiguousarray(getattr(batch, key), dtype=float) for key in ("x0", "p", "w")}
             arrays |= self._constants
             addresses = {key: _data(array) if array.size else None for key, array in arrays.items()}
-            self._bound = _Batch(scenarios=batch.count, horizon=batch.horizon, **self._flags, **addresses)
-            self._bound.arrays, self._bound.batch = arrays, batch
-        return self._bound
+            bound = _Batch(scenarios=batch.count, horizon=batch.horizon, **self._flags, **addresses)
+            bound.arrays, bound.batch = arrays, batch
+            self._bound = bound
+        return bound
 
     def _operations(self, batch: Scenarios, count: int) -> float:
         return float(count) * batch.count * batch.horizon * self._step_cost
