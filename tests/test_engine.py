@@ -1,6 +1,7 @@
 """The rollout engine in C: against CasADi and its derivatives, against decimal arithmetic, and against itself."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal, localcontext
 
@@ -174,6 +175,18 @@ def everything(rollouts, theta, thetas, scenarios=None):
         *rollouts.differences(thetas, g, 0.1, scenarios), rollouts.jacobian(theta, None, scenarios),
         rollouts.jacobian(theta, thetas, scenarios), *rollouts.gauss_newton(theta), *rollouts.trajectories(theta),
     ]  # fmt: skip
+
+
+def test_callers_in_several_threads_do_not_mix_their_scenarios():
+    case = CASES["pendulum, one layer"]
+    engine, thetas = LaneEngine(case.loop), case.theta()[None]
+    batches = [case.batch, case.batch.part(slice(0, 1)), case.batch.part(slice(1, case.batch.count))]
+    alone = [engine.evaluate(batch, thetas) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda batch: engine.evaluate(batch, thetas), batches * 50))
+    for k, results in enumerate(together):
+        for value, expected in zip(results, alone[k % 3], strict=True):
+            np.testing.assert_array_equal(value, expected)
 
 
 def test_threads_do_not_change_a_bit(monkeypatch):
