@@ -25,6 +25,7 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
 #define SCPO_GAP_TOLERANCE 3e-13  /* of the dual function before its last Newton step, relative */
 #define SCPO_GAIN_TOLERANCE 1e-11 /* of the objective: what is not worth a step, relative to |u| min(|u|, r) */
 #define SCPO_MORE 1e8             /* inertia with which the homotopy begins */
+#define SCPO_MARGIN 4             /* first tightening of a constraint, in units of its rounding errors */
 #define SCPO_LOSS_TOLERANCE 2.5e-10 /* of the length, what rounding may take from it at once, where u is far away */
 #define SCPO_SQRT(x) sqrt(x)
 #define SCPO_ABS(x) fabs(x)
@@ -37,6 +38,7 @@ typedef uint64_t scpo_bits;
 #define SCPO_GAP_TOLERANCE 1e-5f
 #define SCPO_GAIN_TOLERANCE 1e-6f
 #define SCPO_MORE 1e5f
+#define SCPO_MARGIN 1 /* no more, as it costs most of the gap */
 #define SCPO_LOSS_TOLERANCE 2.5e-4f
 #define SCPO_SQRT(x) sqrtf(x)
 #define SCPO_ABS(x) fabsf(x)

@@ -140,7 +140,9 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         if (scpo_negative(excess)) {
             continue;
         }
-        *cut = scpo_max((excess + room * size) / (slope + 2 * bend), *cut);
+        excess += room * size;
+        /* the derivative, or a little more, and never 0 */
+        *cut = scpo_max(excess / (excess - problem->c[i] + bend), *cut);
         found |= 1;
         slot = scpo_member(work, G);
         if (slot == work->size) {
@@ -154,7 +156,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
             worst = excess / size; /* of the newest, which makes way for a worse one */
             scpo_dual_add(work, newest, i);
             slot = newest;
-            weight += rounding;
+            weight += SCPO_MARGIN * rounding;
         }
         work->e[slot] += weight * size * work->scale[slot] / length;
     }
@@ -166,7 +168,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
 static scpo_status scpo_solve(scpo_workspace *work)
 {
     scpo_status status = SCPO_OK;
-    scpo_real margin = work->rounding / 4;
+    scpo_real margin = SCPO_MARGIN * work->rounding / 4;
     scpo_real room = 4 * SCPO_EPS;
     scpo_real cut;
     while (work->t > 0) {
