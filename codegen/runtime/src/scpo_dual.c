@@ -210,9 +210,9 @@ static void scpo_direction(scpo_workspace *work, int count, int factored)
         const int i = work->basis[factored];
         scpo_real *row = SCPO_FACTOR(work, factored);
         scpo_real size = work->across * SCPO_GRAM(work, i)[i] + work->along * (work->q[i] * work->q[i] + 4 * SCPO_EPS);
-        row[factored] = 1; /* for the pivot to take its place */
-        scpo_substitute(work, row, factored + 1, i);
-        row[factored] = 1 / SCPO_SQRT(scpo_max(row[factored], 64 * SCPO_EPS * size));
+        scpo_real pivot = size - work->across * work->p[i] * work->p[i];
+        scpo_substitute(work, row, factored, i);
+        row[factored] = 1 / SCPO_SQRT(scpo_max(pivot - scpo_dot(factored, row, row), 64 * SCPO_EPS * size));
     }
     scpo_substitute(work, move, count, -1);
     while (count-- > 0) {

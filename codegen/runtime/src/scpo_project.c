@@ -125,7 +125,6 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
     int i;
     *cut = room;
     if (!(norm <= problem->r)) {
-        work->e[0] += margin; /* the radius, if it matters */
         found = 1;
     }
     for (i = 0; i < problem->count; i++, G += dim) {
@@ -206,7 +205,7 @@ static void scpo_add_radius(scpo_workspace *work)
     work->row[0] = work->pull; /* any vector will do, as the scale is 0 */
     work->scale[0] = 0;
     work->c[0] = SCPO_R(-0.5);
-    work->e[0] = 2 * work->rounding;
+    work->e[0] = 4 * work->rounding;
     work->L[0] = 1;
     work->lambda[0] = 2 * (1 - work->inertia);
     work->step[0] = 0;
