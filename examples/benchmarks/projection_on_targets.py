@@ -141,14 +141,13 @@ def most_work(p: int, m: int) -> str:
     source = "".join(
         (RUNTIME / "src" / name).read_text() for name in ("scpo_internal.h", "scpo_project.c", "scpo_dual.c")
     )
-    newton, shrink, trials = (
-        int(re.search(rf"#define SCPO_MAX_{name} (\d+)", source)[1]) for name in ("NEWTON", "SHRINK", "SEARCH")
-    )
+    newton, trials = (int(re.search(rf"#define SCPO_MAX_{name} (\d+)", source)[1]) for name in ("NEWTON", "SEARCH"))
+    shrink = 50  # in double the repair's least part, 4 eps, doubles so often before it gives up
     k = m + 1
     point = 2 * k * p + 8 * k + p  # w, its products with the rows, derivatives
     change = k * (k + 1) * (k + 2) // 6 + 5 * k * (k + 1)  # factor, two substitutions, gains
     step = (1 + trials) * point + 6 * (k + 1) * change
-    sweeps = newton // 2 + shrink  # a round is an iteration, and has at least one Newton step
+    sweeps = newton + shrink  # each takes one off the budget, those that only repair too
     join = (k + 1) * p + 8
     total = newton * step + sweeps * m * (2 * p + 16 + join)
     return f"({p}, {m}): {newton} iterations, {sweeps} sweeps, {total:,} multiplications"

@@ -46,9 +46,7 @@ typedef struct {
     scpo_real *delta;   /* [dim] the answer; while working on it w, of which it is a multiple */
     int size;           /* constraints in the working set */
     int budget;         /* Newton steps and rounds left */
-    scpo_real rounding; /* relative bound on the rounding errors of a constraint, twice over: here and elsewhere */
-    scpo_real cut;      /* part of delta that the repair takes away */
-    scpo_real margin;   /* relative, by which the working set is tightened to leave room for rounding */
+    scpo_real rounding; /* bound on the rounding errors of a constraint, here and elsewhere, relative to its terms */
     scpo_real length;   /* min(|u|, r): no answer is longer */
     scpo_real inertia;  /* length / |u| */
     scpo_real t;
@@ -57,7 +55,7 @@ typedef struct {
     scpo_real across;  /* dual Hessian = across (G G' - p p') + along q q' */
     scpo_real along;
     scpo_real c[SCPO_SLOTS];      /* value at 0 */
-    scpo_real e[SCPO_SLOTS];      /* error of the gradient */
+    scpo_real e[SCPO_SLOTS];      /* error of the gradient, and room for rounding */
     scpo_real L[SCPO_SLOTS];      /* smoothness */
     scpo_real scale[SCPO_SLOTS];  /* 1 / size */
     scpo_real lambda[SCPO_SLOTS]; /* multiplier, >= 0 */

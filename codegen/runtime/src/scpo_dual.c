@@ -22,10 +22,18 @@ scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y)
         odd += x[1] * y[1] + x[3] * y[3];
     }
     sum += odd;
-#endif
     while (dim-- > 0) {
         sum += *x++ * *y++;
     }
+#else /* in fours, which rounds less */
+    while (dim > 0) {
+        scpo_real part = 0;
+        do {
+            part += *x++ * *y++;
+        } while (--dim & 3);
+        sum += part;
+    }
+#endif
     return sum;
 }
 
@@ -53,9 +61,7 @@ void scpo_multiply(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
 
 static scpo_bits scpo_larger(const scpo_real *x, scpo_bits largest)
 {
-    scpo_bits bits;
-    memcpy(&bits, x, sizeof bits);
-    bits &= (scpo_bits)-1 >> 1; /* without the sign */
+    const scpo_bits bits = scpo_raw(x) & ~SCPO_SIGN;
     return bits > largest ? bits : largest;
 }
 
@@ -79,14 +85,14 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
     const scpo_real *G = problem->G + (long)index * dim;
     const scpo_real *error = problem->e + index;
     scpo_real curved = problem->L[index] * work->length;
-    scpo_real scale = 1 / scpo_max(scpo_value(scpo_largest(dim, G, scpo_largest(1, error, 0))), curved);
+    scpo_real scale = 1 / scpo_max(scpo_value(scpo_largest(dim, G, scpo_raw(error) & ~SCPO_SIGN)), curved);
     scpo_real *entry;
     int j;
 
     work->row[slot] = G;
     work->scale[slot] = scale;
     work->c[slot] = problem->c[index] * scale / work->length;
-    work->e[slot] = *error * scale + work->margin;
+    work->e[slot] = *error * scale;
     work->L[slot] = curved * scale;
     work->lambda[slot] = 0;
     work->step[slot] = 0;
@@ -153,8 +159,9 @@ static void scpo_move(scpo_workspace *work, scpo_real tau)
     }
     n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta) + SCPO_LEAST); /* not less, even where squares underflow */
     inverse = 1 / n;
-    work->noise = 16 * SCPO_EPS * sum;
-    work->along = 1 / curvature;
+        work->along = 1 / curvature;
+    sum *= 16 * SCPO_EPS;
+    work->noise = sum * sum * work->along;
     work->t = scpo_max((n - error) * work->along, 0);
     work->value = value - work->t * (n - error) / 2;
     work->across = work->t * inverse;
@@ -164,9 +171,17 @@ static void scpo_move(scpo_workspace *work, scpo_real tau)
     scpo_linearise(work, work->t);
 }
 
+static void scpo_swap(int *x, int *y)
+{
+    const int z = *x;
+    *x = *y;
+    *y = z;
+}
+
 static scpo_real scpo_gram(const scpo_workspace *work, int i, int j)
 {
-    return i < j ? SCPO_GRAM(work, i)[j] : SCPO_GRAM(work, j)[i];
+    const int k = i < j ? i : j;
+    return SCPO_GRAM(work, k)[i + j - k];
 }
 
 /* row = forward substitution, by the first k rows of H_BB's Cholesky factor, of column i of H_BB; of gain_B if i < 0. */
@@ -257,13 +272,6 @@ static int scpo_entering(const scpo_workspace *work, int count)
     return entering;
 }
 
-static void scpo_swap(int *x, int *y)
-{
-    const int z = *x;
-    *x = *y;
-    *y = z;
-}
-
 /* step = argmax slope's - s'Hs/2 subject to lambda + s >= 0, by Lawson and Hanson's method, starting from the basis of
  * all present multipliers. Returns the slope along it. */
 static scpo_real scpo_newton_step(scpo_workspace *work)
@@ -320,7 +328,7 @@ static int scpo_ascend(scpo_workspace *work)
     scpo_move(work, 0);
     for (steps = 0; steps < SCPO_MAX_STEPS && work->budget-- > 0; steps++) {
         /* how well the dual function is known where t is small */
-        const scpo_real floor = work->noise * work->noise * work->along;
+        const scpo_real floor = work->noise;
         scpo_real rise = -work->value;
         int converged = 0;
         if (rise <= floor + SCPO_GAIN_TOLERANCE) {

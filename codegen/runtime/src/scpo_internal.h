@@ -28,7 +28,8 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
 #define SCPO_GAP_TOLERANCE 3e-13  /* of the dual function before its last Newton step, relative */
 #define SCPO_GAIN_TOLERANCE 1e-11 /* of the objective: what is not worth a step, relative to |u| min(|u|, r) */
 #define SCPO_MORE 1e8             /* inertia with which the homotopy begins */
-#define SCPO_LOSS_TOLERANCE 1e-9  /* what the repair may take from the length of a step called optimal */
+#define SCPO_MARGIN 4             /* first tightening of a constraint, in units of its rounding errors */
+#define SCPO_LOSS_TOLERANCE 2.5e-10 /* of the length, what rounding may take from it at once, where u is far away */
 #define SCPO_SQRT(x) sqrt(x)
 #define SCPO_ABS(x) fabs(x)
 #define SCPO_INFINITY ((uint64_t)0x7ff << 52)
@@ -40,7 +41,8 @@ typedef uint64_t scpo_bits;
 #define SCPO_GAP_TOLERANCE 1e-5f
 #define SCPO_GAIN_TOLERANCE 1e-6f
 #define SCPO_MORE 1e5f
-#define SCPO_LOSS_TOLERANCE 1e-3f
+#define SCPO_MARGIN 1 /* no more, as it costs most of the gap */
+#define SCPO_LOSS_TOLERANCE 2.5e-4f
 #define SCPO_SQRT(x) sqrtf(x)
 #define SCPO_ABS(x) fabsf(x)
 #define SCPO_INFINITY ((uint32_t)0xff << 23)
@@ -68,6 +70,16 @@ void scpo_multiply(int dim, scpo_real weight, const scpo_real *x, scpo_real *y);
 /* The largest absolute value, if more than `largest`, as its bits. Their order is the same, and no compiler option can
  * talk them out of seeing NaN or infinity: then they are SCPO_INFINITY or more. */
 scpo_bits scpo_largest(long count, const scpo_real *x, scpo_bits largest);
+
+#define SCPO_SIGN ((scpo_bits)-1 / 2 + 1) /* the bit of the sign */
+
+/* The bits of a number. */
+static inline scpo_bits scpo_raw(const scpo_real *x)
+{
+    scpo_bits bits;
+    memcpy(&bits, x, sizeof bits);
+    return bits;
+}
 
 /* The number that has these bits. */
 static inline scpo_real scpo_value(scpo_bits bits)

@@ -9,18 +9,23 @@
  */
 #include "scpo_internal.h"
 
-/* The bounds on all work: Newton steps + rounds <= SCPO_MAX_NEWTON, and a round has at least one; sweeps over the problem
- * <= rounds + shrinks. */
-#define SCPO_MAX_SHRINK 30 /* attempts of the repair */
+/* The bound on all work: every Newton step and every sweep takes one off the budget, SCPO_MAX_NEWTON; sweeps after that
+ * only shorten, and twice as much each time. */
 
-#define SCPO_MAX_MARGIN SCPO_R(0.01) /* more tightening than this would cost too much */
+/* Bound on the rounding errors of a constraint, of its sum here and of one in any order elsewhere together, relative to
+ * the sum of all |terms|, in units of SCPO_EPS / 2. No partial sum of a sum <= 0 exceeds its negative terms, which are
+ * half of all where it matters. So each of the dim + 2 additions costs half a unit, elsewhere and, one by one, here, and
+ * each product one; in fours there are fewer. docs/projection.md has more. */
+#ifdef __FAST_MATH__
+#define SCPO_ROUNDINGS(dim) SCPO_R((dim) + 5)
+#else
+#define SCPO_ROUNDINGS(dim) SCPO_R((dim) < 10 ? (dim) + 5 : (5 * (dim) + 67) / 8)
+#endif
 
 /* Whether x is negative, and neither NaN nor infinite, whatever the compiler assumes. */
 static int scpo_negative(scpo_real x)
 {
-    scpo_bits bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits - ((scpo_bits)-1 / 2 + 1) < SCPO_INFINITY;
+    return scpo_raw(&x) - SCPO_SIGN < SCPO_INFINITY;
 }
 
 /* Also leaves the largest part of u in work->length. */
@@ -31,12 +36,11 @@ static scpo_status scpo_check(const scpo_projection *problem)
     scpo_status status = SCPO_OK;
     scpo_bits largest;
     int i;
-    if (dim < 1 || dim > SCPO_MAX_DIM || count < 0 || !(problem->r > 0)) {
+    if (dim < 1 || dim > SCPO_MAX_DIM || count < 0 || scpo_raw(&problem->r) - 1 >= SCPO_INFINITY - 1) {
         return SCPO_BAD_PROBLEM;
     }
     largest = scpo_largest(dim, problem->u, 0);
     problem->work->length = scpo_value(largest);
-    largest = scpo_largest(1, &problem->r, largest);
     largest = scpo_largest(count, problem->c, largest);
     largest = scpo_largest(count, problem->e, largest);
     largest = scpo_largest(count, problem->L, largest);
@@ -44,139 +48,155 @@ static scpo_status scpo_check(const scpo_projection *problem)
         return SCPO_BAD_PROBLEM;
     }
     for (i = 0; i < count; i++) {
-        if (problem->e[i] < 0 || problem->L[i] < 0) {
+        if (scpo_raw(problem->e + i) > SCPO_SIGN || scpo_raw(problem->L + i) > SCPO_SIGN) {
             return SCPO_BAD_PROBLEM;
         }
-        if (problem->c[i] > 0) {
+        if (scpo_raw(problem->c + i) - 1 < SCPO_SIGN - 1) {
             status = SCPO_UNSAFE_START;
         }
     }
     return status;
 }
 
-/* Whether a constraint is in the working set. */
+/* Adds x'y to sum and the sum of its |terms| to size, in fours, which rounds less than one by one. */
+static inline void scpo_sum(int dim, const scpo_real *x, const scpo_real *y, scpo_real *sum, scpo_real *size)
+{
+#ifndef __OPTIMIZE_SIZE__
+    for (; dim > 3; dim -= 4, x += 4, y += 4) {
+        const scpo_real one = x[0] * y[0];
+        const scpo_real two = x[1] * y[1];
+        const scpo_real three = x[2] * y[2];
+        const scpo_real four = x[3] * y[3];
+        *sum += (one + two) + (three + four);
+        *size += (SCPO_ABS(one) + SCPO_ABS(two)) + (SCPO_ABS(three) + SCPO_ABS(four));
+    }
+    while (dim-- > 0) {
+        const scpo_real term = *x++ * *y++;
+        *sum += term;
+        *size += SCPO_ABS(term);
+    }
+#else
+    while (dim > 0) {
+        scpo_real part = 0;
+        do {
+            const scpo_real term = *x++ * *y++;
+            part += term;
+            *size += SCPO_ABS(term);
+        } while (--dim & 3);
+        *sum += part;
+    }
+#endif
+}
+
+/* The slot of a constraint in the working set, or work->size. */
 static int scpo_member(const scpo_workspace *work, const scpo_real *row)
 {
-    int k;
-    for (k = 0; k < work->size; k++) {
-        if (work->row[k] == row) {
-            return 1;
-        }
+    int k = 0;
+    while (k < work->size && work->row[k] != row) {
+        k++;
     }
-    return 0;
+    return k;
+}
+
+/* The next slot behind `slot` without a multiplier, or the one behind all. */
+static int scpo_vacant(const scpo_workspace *work, int slot)
+{
+    while (++slot < work->size && (scpo_raw(work->lambda + slot) != 0 || work->row[slot] == work->pull)) {
+    }
+    return slot;
 }
 
 /* Evaluates (E4) at delta. Constraints that delta violates join the working set as far as there are places, behind it or
- * instead of those without a multiplier; the worst one always does. work->cut is the part of delta to take away so that
- * all hold with `room` to spare: a Newton step on each constraint as a function of the length of delta. Returns how many
- * joined, or -1 if nothing is violated. */
-static int scpo_sweep(scpo_workspace *work, scpo_real room)
+ * instead of those without a multiplier; the worst one always does. They are tightened by what rounding takes at delta,
+ * and all violated ones by `margin`, in the same relative units. `cut` receives the part of delta to take away so that
+ * all hold with `room` to spare: a Newton step on each constraint as a function of the length of delta. Returns 0 if
+ * nothing is violated, else 1, and 2 more for each that joined. */
+static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, scpo_real *cut)
 {
     const scpo_projection *problem = work->problem;
     const int dim = problem->dim;
     const scpo_real *G = problem->G;
-    const scpo_real norm = work->t * work->length;
+    const scpo_real length = work->t * work->length;
+    const scpo_real rounding = work->rounding;
+    const scpo_real norm = length + length * (rounding + 4 * SCPO_EPS); /* no one finds more */
     scpo_real worst = 0;
-    scpo_real cut;
-    int slot = 0;
-    int newest = 0;
-    int found = -1;
+    int newest = -1;
+    int found = 0;
     int i;
-    int j;
-    cut = room;
-    if (!(norm * (1 + work->rounding) <= problem->r)) {
-        found = 0;
+    *cut = room;
+    if (!(norm <= problem->r)) {
+        found = 1;
     }
     for (i = 0; i < problem->count; i++, G += dim) {
         scpo_real bend = problem->L[i] / 2 * norm * norm;
         scpo_real slope = problem->e[i] * norm;
         scpo_real size = slope + bend - problem->c[i];
+        scpo_real weight = margin;
         scpo_real excess;
-        scpo_real score;
-        j = 0;
-#ifndef __OPTIMIZE_SIZE__ /* two terms at once */
-        scpo_real slope_odd = 0;
-        scpo_real size_odd = 0;
-        for (; j < dim - 1; j += 2) {
-            scpo_real even = G[j] * work->delta[j];
-            scpo_real odd = G[j + 1] * work->delta[j + 1];
-            slope += even;
-            slope_odd += odd;
-            size += SCPO_ABS(even);
-            size_odd += SCPO_ABS(odd);
-        }
-        slope += slope_odd;
-        size += size_odd;
-#endif
-        for (; j < dim; j++) {
-            scpo_real term = G[j] * work->delta[j];
-            slope += term;
-            size += SCPO_ABS(term);
-        }
-        excess = problem->c[i] + slope + bend + work->rounding * size + SCPO_UNDERFLOW;
+        int slot;
+        scpo_sum(dim, G, work->delta, &slope, &size);
+        excess = problem->c[i] + slope + bend + rounding * size + SCPO_UNDERFLOW;
         if (scpo_negative(excess)) {
             continue;
         }
-        cut = scpo_max((excess + room * size) / (slope + 2 * bend), cut);
-        if (found < 0) {
-            found = 0;
+        excess += room * size;
+        /* the derivative, or a little more, and never 0 */
+        *cut = scpo_max(excess / (excess - problem->c[i] + bend), *cut);
+        found |= 1;
+        slot = scpo_member(work, G);
+        if (slot == work->size) {
+            slot = scpo_vacant(work, newest);
+            if (slot < SCPO_PLACES(dim)) {
+                newest = slot;
+                found += 2;
+            } else if (!(found > 1 && excess > worst * size)) {
+                continue;
+            }
+            worst = excess / size; /* of the newest, which makes way for a worse one */
+            scpo_dual_add(work, newest, i);
+            slot = newest;
+            weight += SCPO_MARGIN * rounding;
         }
-        while (slot < work->size && (work->lambda[slot] > 0 || work->row[slot] == work->pull)) {
-            slot++;
-        }
-        score = excess / size;
-        if (scpo_member(work, G) || (slot == SCPO_PLACES(dim) && !(found > 0 && score > worst))) {
-            continue;
-        }
-        if (slot < SCPO_PLACES(dim)) {
-            newest = slot++;
-            found++;
-        }
-        scpo_dual_add(work, newest, i);
-        worst = score; /* of the newest, which makes way for a worse one */
+        work->e[slot] += weight * size * work->scale[slot] / length;
     }
-    work->cut = cut;
     return found;
 }
 
-/* Tightens the working set when nothing but rounding is to blame. */
-static void scpo_tighten(scpo_workspace *work)
-{
-    int k;
-    for (k = 0; k < work->size; k++) {
-        work->e[k] += work->margin;
-    }
-    work->margin *= 4;
-}
-
-/* (E5) and the repair. */
+/* (E5) and the repair. Where rounding alone is to blame, shortening the answer is cheapest, unless it costs too much of
+ * the objective, |u|^2 (1 + inertia value): then the violated constraints are tightened, ever more. */
 static scpo_status scpo_solve(scpo_workspace *work)
 {
-    int attempts = SCPO_MAX_SHRINK;
     scpo_status status = SCPO_OK;
-    scpo_real room = 2 * work->rounding;
-    scpo_real lost = 0;
-    int found;
-    while (work->t > 0 && (found = scpo_sweep(work, room)) >= 0) {
-        scpo_real cut = work->cut;
-        if (--work->budget > 0 && work->margin < SCPO_MAX_MARGIN) {
-            if (found == 0) {
-                scpo_tighten(work);
+    scpo_real margin = SCPO_MARGIN * work->rounding / 4;
+    scpo_real room = 4 * SCPO_EPS;
+    scpo_real cut;
+    while (work->t > 0) {
+        const int found = scpo_sweep(work, room, margin, &cut);
+        const scpo_real loss = cut * (work->t + 4 * SCPO_LOSS_TOLERANCE);
+        if (found == 0) {
+            return status;
+        }
+        if (--work->budget <= 0) {
+            status = SCPO_CAPPED;
+        } else if (found > 1 || loss > SCPO_LOSS_TOLERANCE * (1 + work->inertia * work->value)) {
+            if (found == 1) {
+                margin *= 2;
             }
             status = scpo_dual_maximise(work);
+            room = 4 * SCPO_EPS;
             continue;
         }
-        if (!(cut < SCPO_R(0.5))) {
-            cut = SCPO_R(0.5);
+        if (!(cut < SCPO_R(0.25))) { /* give up; 1 - cut would also cancel too much for t to stay a bound */
+            cut = 1;
+            status = SCPO_CAPPED;
         }
         scpo_subtract(work->problem->dim, cut, work->delta, work->delta);
-        cut = attempts-- > 0 ? cut * work->t : work->t;
-        lost += cut;
-        work->t -= cut;
+        work->t -= cut * work->t;
+        work->t += 2 * SCPO_EPS * work->t; /* no less than the length of delta */
         room *= 2;
-        work->rounding += 4 * SCPO_EPS; /* between t and the length of delta */
     }
-    return lost > SCPO_LOSS_TOLERANCE ? SCPO_CAPPED : status;
+    work->t = 0; /* even if it is NaN */
+    return status;
 }
 
 /* Makes the radius the only constraint of the working set, at its optimal multiplier. */
@@ -185,7 +205,7 @@ static void scpo_add_radius(scpo_workspace *work)
     work->row[0] = work->pull; /* any vector will do, as the scale is 0 */
     work->scale[0] = 0;
     work->c[0] = SCPO_R(-0.5);
-    work->e[0] = work->margin;
+    work->e[0] = 4 * work->rounding;
     work->L[0] = 1;
     work->lambda[0] = 2 * (1 - work->inertia);
     work->step[0] = 0;
@@ -198,25 +218,23 @@ static void scpo_start(scpo_workspace *work, scpo_real largest)
 {
     const scpo_projection *problem = work->problem;
     const int dim = problem->dim;
+    const scpo_real weight = 8 / largest; /* 8: 1 / largest may be subnormal */
     scpo_real *pull = work->pull;
     scpo_real norm;
     scpo_real size;
-    scpo_multiply(dim, 8 / largest, problem->u, pull); /* 8: 1 / largest may be subnormal */
+    scpo_multiply(dim, weight, problem->u, pull);
     norm = SCPO_SQRT(scpo_dot(dim, pull, pull));
-    size = largest / 8 * norm;
+    size = norm / weight;
     scpo_multiply(dim, 2 / norm, pull, pull);
     work->size = 0;
     work->t = 1;
+    work->value = 0;
     work->budget = SCPO_BUDGET(problem->count);
-    work->rounding = SCPO_R(dim + 12) * SCPO_EPS;
-    work->margin = 4 * work->rounding;
-    if (size <= problem->r) {
-        work->length = size;
-        work->inertia = 1;
-        scpo_multiply(dim, 1, problem->u, work->delta);
-    } else {
-        work->length = problem->r;
-        work->inertia = work->length / size;
+    work->rounding = SCPO_ROUNDINGS(dim) * (SCPO_EPS / 2);
+    work->length = size < problem->r ? size : problem->r;
+    work->inertia = work->length / size;
+    memcpy(work->delta, problem->u, (size_t)dim * sizeof *work->delta);
+    if (work->inertia < 1) {
         scpo_multiply(dim, problem->r / 2, pull, work->delta);
         scpo_add_radius(work);
     }
@@ -226,16 +244,17 @@ scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta)
 {
     scpo_workspace *work = problem->work;
     scpo_status status = scpo_check(problem);
+    const scpo_real least = SCPO_LEAST;
     work->t = 0;
-    if (status == SCPO_OK && work->length > SCPO_LEAST && problem->r > SCPO_LEAST) {
+    if (status == SCPO_OK && scpo_raw(&work->length) > scpo_raw(&least) && scpo_raw(&problem->r) > scpo_raw(&least)) {
         work->problem = problem;
         work->delta = delta;
         scpo_start(work, work->length);
         status = scpo_solve(work);
     }
-    if (!(work->t > 0)) {
-        int j = problem->dim < SCPO_MAX_DIM ? problem->dim : SCPO_MAX_DIM;
-        while (j-- > 0) {
+    if (scpo_raw(&work->t) == 0) {
+        int j;
+        for (j = 0; j < problem->dim && j < SCPO_MAX_DIM; j++) {
             delta[j] = 0;
         }
     }
