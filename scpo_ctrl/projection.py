@@ -116,7 +116,7 @@ def _solve_by_rounds(
 ) -> tuple[np.ndarray, np.ndarray, bool, int]:
     """Solve (E5) over the rows `left` on working sets: (α, active constraints, solved, solver iterations)."""
     rows = cone.rows(left)
-    scale = np.abs(rows.c) + (rows.slopes + rows.e) * cone.longest
+    scale = np.abs(rows.c) + (rows.slopes + rows.e) * cone.longest + rows.L / 2 * cone.longest**2
     violated = -8 * np.finfo(float).eps * (cone.u.size + 8) if solver == "DUAL" else -TIGHTENED / 2
     alpha = cone.u * min(1.0, cone.r / float(np.linalg.norm(cone.u)))
     working = np.zeros(left.size, dtype=bool) if guess is None else np.isin(left, guess)

@@ -125,6 +125,17 @@ def test_a_guess_changes_the_work_but_not_the_answer():
     assert guided.iterations < blind.iterations
 
 
+@pytest.mark.parametrize("solver", ["DUAL", "CLARABEL"])
+def test_a_row_of_zeros_on_the_boundary_is_no_constraint(solver):
+    u, G = np.array([1.0, 2.0]), np.array([[0.0, 0.0], [1.0, 1.0]])
+    alone = project(u, np.zeros(1), G[:1], 0.0, 0.0, 5.0, solver=solver)
+    assert alone.status is ProjectionStatus.INSIDE and (alone.delta == u).all()
+    both = project(u, np.array([0.0, -1.0]), G, 0.0, 0.0, 5.0, solver=solver)
+    np.testing.assert_allclose(both.delta, [0.0, 1.0], atol=1e-6)
+    curved = project(u, np.zeros(1), G[:1], 0.0, 1.0, 5.0, solver=solver)
+    np.testing.assert_array_equal(curved.delta, 0.0)  # ‖δ‖² ≤ 0
+
+
 @pytest.mark.parametrize(("dim", "count"), [(5, 3000), (30, 3000)])
 @pytest.mark.parametrize("name", ["plain", "all_on_boundary", "duplicates"])
 def test_many_constraints_are_solved_on_working_sets(name, dim, count):

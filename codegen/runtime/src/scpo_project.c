@@ -121,12 +121,9 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
     const scpo_real norm = length + length * (rounding + 4 * SCPO_EPS); /* no one finds more */
     scpo_real worst = 0;
     int newest = -1;
-    int found = 0;
+    int found = !(norm <= problem->r);
     int i;
     *cut = room;
-    if (!(norm <= problem->r)) {
-        found = 1;
-    }
     for (i = 0; i < problem->count; i++, G += dim) {
         scpo_real bend = problem->L[i] / 2 * norm * norm;
         scpo_real slope = problem->e[i] * norm;
@@ -136,7 +133,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         int slot;
         scpo_sum(dim, G, work->delta, &slope, &size);
         excess = problem->c[i] + slope + bend + rounding * size + SCPO_UNDERFLOW;
-        if (scpo_negative(excess)) {
+        if (scpo_negative(excess) || scpo_raw(&size) == 0) { /* or all terms are 0 */
             continue;
         }
         excess += room * size;
