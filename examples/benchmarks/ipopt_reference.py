@@ -27,7 +27,10 @@ from scpo_ctrl import AdaptOptions, ControlProblem, Policy, adapt, load_problem
 ADAPTED = "adapted"  # name of the start where the safe way ended
 TOLERANCE = 1e-8  # largest metric of a point that counts as feasible
 _OPTIONS = {
-    "mu_strategy": "adaptive",
+    "mu_strategy": "monotone",
+    "mu_init": 1e-4,  # relative to the objective, as the barrier of `adapt` at its start
+    "bound_push": 1e-5,
+    "bound_frac": 1e-5,  # starts next to bounds stay there
     "tol": 1e-6,
     "constr_viol_tol": 1e-10,
     "acceptable_iter": 0,
