@@ -130,7 +130,7 @@ def random_starts(problem: ControlProblem, count: int, *, seed: int = 0) -> list
     list of (str, numpy.ndarray of shape (d,))
     """
     policy = problem.policy
-    if policy.hidden:  # tanh is at most one: about a fiftieth of the input's range for ten units
+    if policy.hidden:  # tanh is at most one: mostly within two hundredths of the input range
         spread = 0.002 * (policy.plant.u_max - policy.plant.u_min)
     else:  # a third of the backup's largest gain
         spread = np.abs(policy.backup.K).max(axis=1) / 3

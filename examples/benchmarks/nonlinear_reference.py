@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--plant", choices=tuple(PLANTS), action="append", help="(default: both)")
     parser.add_argument("--starts", type=int, default=4, help="random starts of IPOPT (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=300.0, help="of IPOPT a start (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=120.0, help="of IPOPT a start (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="steps of the adaptation (default: those of the problem file)")
     options = parser.parse_args(argv)
     rows = []
