@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import casadi as ca
 import numpy as np
 import pytest
-from problems import double_integrator_problem, two_input_problem
+from problems import double_integrator_problem, scalar_problem, two_input_problem
 
 from scpo_ctrl import AdaptOptions, ControlProblem, MetricOptions, UserObjective, adapt
 from scpo_ctrl.errors import DomainError
@@ -17,47 +18,102 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "benchmar
 
 import ipopt_reference
 import nonlinear_reference
+from multiple_shooting import MultipleShooting
 
 
-@pytest.mark.parametrize("problem", [double_integrator_problem(), two_input_problem(hidden=(2,))], ids=["one", "two"])
+def with_metrics(problem, **options):
+    return ControlProblem(problem.policy, problem.scenarios, problem._objective, MetricOptions(**options))
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        with_metrics(double_integrator_problem(), contraction=0.5),
+        with_metrics(two_input_problem(hidden=(2,)), terminal=True, contraction=0.9),
+        scalar_problem(),
+    ],
+    ids=["contraction", "terminal", "no level"],
+)
 def test_the_program_is_the_problem_and_its_derivatives_are_exact(problem):
-    program = ipopt_reference._Program(problem, 10)
+    program = MultipleShooting(problem)
     rng = np.random.default_rng(0)
     theta = problem.theta_initial + 1e-3 * rng.normal(size=problem.theta_dim)  # saturation does not act
-    weights, h = rng.uniform(size=problem.varies.sum()), 1e-6
-    assert float(program.cost(theta)) == pytest.approx(problem.objective(theta), rel=1e-12)
-    np.testing.assert_allclose(
-        np.array(program.metrics(theta))[:, 0], problem.metrics(theta)[problem.varies], atol=1e-12
-    )
-    steps = h * np.eye(problem.theta_dim)
+    values = ca.Function("values", [program.w], [program.objective, program.constraints])
+    steps = program.count * program.block
 
-    def gradient(point):
-        return 0.7 * np.array(program.slope(point)[1])[:, 0] + np.array(program.jacobian(point)[1]).T @ weights
+    def cost(point):
+        return float(values(point)[0])
 
-    jacobian = np.stack(
-        [np.array(program.metrics(theta + d) - program.metrics(theta - d))[:, 0] / (2 * h) for d in steps], axis=1
-    )
-    np.testing.assert_allclose(np.array(program.jacobian(theta)[1]), jacobian, atol=1e-6)
-    np.testing.assert_allclose(np.array(program.slope(theta)[1])[:, 0], problem.gradient(theta), atol=1e-10)
-    hessian = np.stack([(gradient(theta + d) - gradient(theta - d)) / (2 * h) for d in steps], axis=1)
-    np.testing.assert_allclose(np.array(program.curvature(theta, 0.7, weights)), np.triu(hessian), atol=1e-5)
+    def constraints(point):
+        return np.array(values(point)[1])[:, 0]
+
+    w, other = program.start(theta), program.start(problem.theta_initial)
+    np.testing.assert_allclose(constraints(w)[:steps], 0, atol=1e-12)
+    fall = problem.objective(problem.theta_initial) - problem.objective(theta)
+    assert (cost(other) - cost(w)) * problem.objective(problem.theta_initial) == pytest.approx(fall, rel=1e-9)
+    rows, g = problem.scenario_metrics.rows, problem.metrics(theta).reshape(problem.scenarios.count, -1)
+    scale = {"terminal": 1.0, "contraction": 1 / problem.backup.rho}
+    ends = [scale[row.kind] * g[:, k] for k, row in enumerate(rows) if row.kind in scale]
+    np.testing.assert_allclose(constraints(w)[steps:], np.max(ends, axis=0) if ends else [], atol=1e-12)
+
+    w = w + 1e-2 * rng.normal(size=w.size)  # off the dynamics, where their derivatives show
+    weights, h = rng.normal(size=len(constraints(w))), 1e-6
+    factor, multipliers = ca.MX.sym("f"), ca.MX.sym("g", weights.size)
+    jacobian = ca.Function("J", [program.w], [program._jacobian()])
+    gradient = ca.Function("slope", [program.w], [ca.gradient(program.objective, program.w)])
+    curvature = ca.Function("H", [program.w, factor, multipliers], [program._hessian(factor, multipliers)])
+
+    def lagrangian(point):
+        return 0.7 * np.array(gradient(point))[:, 0] + jacobian(point).sparse().T @ weights
+
+    differences = [(constraints(w + d) - constraints(w - d)) / (2 * h) for d in h * np.eye(w.size)]
+    np.testing.assert_allclose(np.array(jacobian(w)), np.stack(differences, axis=1), atol=1e-6)
+    differences = [(lagrangian(w + d) - lagrangian(w - d)) / (2 * h) for d in h * np.eye(w.size)]
+    np.testing.assert_allclose(np.array(curvature(w, 0.7, weights)), np.triu(np.stack(differences, axis=1)), atol=1e-5)
 
 
-def test_a_few_metrics_at_first_lead_to_the_same_optimum(monkeypatch):
+def test_the_bounds_are_those_of_the_metrics():
+    problem = two_input_problem(hidden=(2,), count=2, horizon=3)
+    program = MultipleShooting(problem)
+    bounds, plant = program.bounds(), problem.plant
+    low, high = (bounds[key][program.d :].reshape(-1, plant.nu + plant.nx) for key in ("lbx", "ubx"))
+    np.testing.assert_allclose(low, np.tile(np.concatenate([plant.u_min, plant.x_min]), (6, 1)), atol=1e-6)
+    np.testing.assert_allclose(high, np.tile(np.concatenate([plant.u_max, plant.x_max]), (6, 1)), atol=1e-6)
+    assert (low > np.concatenate([plant.u_min, plant.x_min])).all()
+    assert np.isinf([*bounds["lbx"][: program.d], *bounds["ubx"][: program.d]]).all()
+    diverging = program.start(np.full(problem.theta_dim, 1e3))
+    assert ((diverging >= bounds["lbx"] - 1e-6) & (diverging <= bounds["ubx"] + 1e-6)).all()
+
+
+def test_every_start_leads_to_the_same_optimum_and_adapting_to_none_below():
     problem = double_integrator_problem(hidden=())
     starts = ipopt_reference.random_starts(problem, 3)
     assert len({tuple(theta) for _, theta in starts}) == 3
     optima = list(ipopt_reference.optimise(problem, starts))
     best = ipopt_reference.best(optima)
     assert best.feasible
+    assert {optimum.status for optimum in optima} == {"Solve_Succeeded"}
+    np.testing.assert_allclose([optimum.objective for optimum in optima], best.objective, rtol=1e-6)
     assert best.violation == max(0.0, problem.metrics(best.theta).max())
     assert best.objective == problem.objective(best.theta)
     adapted = adapt(problem, AdaptOptions(steps=60))
     assert best.objective <= adapted.objective_final + 1e-6
     assert nonlinear_reference.share(adapted, best) > 0.9
-    monkeypatch.setattr(ipopt_reference, "_FIRST", 1)
-    (one,) = ipopt_reference.optimise(problem, starts[:1])
-    assert one.objective == pytest.approx(best.objective, rel=1e-6)
+
+
+def test_the_best_feasible_iterate_counts():
+    problem = double_integrator_problem(hidden=())
+    program = MultipleShooting(problem)
+    judge = ipopt_reference._Judge(program)
+    good = problem.theta_initial
+    better = adapt(problem, AdaptOptions(steps=10)).theta
+    unsafe = good - 50.0
+    assert problem.metrics(unsafe).max() > 0
+    expected = [unsafe, good, better, better, better]
+    for theta, kept in zip([unsafe, good, better, good, unsafe], expected, strict=True):
+        judge.eval([ca.DM(program.start(theta))])
+        np.testing.assert_array_equal(judge.theta, kept)
+        assert judge.reached == (problem.objective(kept), max(0.0, problem.metrics(kept).max()))
 
 
 def test_what_it_is_not_meant_for_is_refused():

@@ -3,8 +3,8 @@
     python examples/benchmarks/adaptation.py [--seeds N] [--steps N] [--numpy-steps N] [--figure PATH]
 
 Achievable is the best objective known. A linear policy's comes from `ipopt_reference.py --starts 8 --policy linear`.
-With the network `ipopt_reference.py` ended at 1.2405, and seeds of `adapt` below that count instead. Seeds draw the
-network's hidden layer and the probes. Violations are counted anew over every committed policy.
+With the network it is that of IPOPT and of the seeds of `adapt`, see docs/results.md. Seeds draw the network's hidden
+layer and the probes. Violations are counted anew over every committed policy.
 """
 
 import argparse
