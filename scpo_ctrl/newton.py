@@ -15,7 +15,7 @@ from scpo_ctrl.problem import Problem
 from scpo_ctrl.scaling import Scaling
 from scpo_ctrl.steps import Plan
 
-_STEP = 1e-6  # of the differences of gradients
+_STEP = 1e-8  # of the differences of gradients: their curvature and their rounding cost the same here
 _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
 _MOST_SLACK = 1e30  # and one farther as so far
