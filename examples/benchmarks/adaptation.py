@@ -34,6 +34,7 @@ from scpo_ctrl.history_figures import power_of_ten
 from scpo_ctrl.status import Verdict
 
 LINEAR_OPTIMUM = 1.52503
+ENOUGH = 0.99  # share of the achievable improvement that is asked for
 COLOURS = {"newton": AFTER, "gauss_newton": "#009e73", "lbfgs": "#cc79a7", "gradient": INK, "adam": "#e69f00"}
 ROLLOUTS = ("metrics", "differences", "evaluate", "gradient", "lagrangian_gradients", "jacobian", "gauss_newton")
 
@@ -133,6 +134,7 @@ def reached(name: str, runs: Sequence[Run]) -> list[str]:
         name,
         spread([r.objective_final for r in results], ".4f"),
         f"{min(run.share for run in runs):.2%}",
+        f"{sum(run.share >= ENOUGH for run in runs)} of {len(runs)}",
         violations(margin),
         spread([100 * share for share in rejected], ".1f"),
         spread([r.steps for r in results], ".0f"),
@@ -214,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     seeds, steps = range(options.seeds), options.steps
     runs = {name: [run(steps, seed, method=name) for seed in seeds] for name in COLOURS}
     linear = [run(steps, seed, method="newton", linear=True) for seed in seeds]
-    header = ["R3", "objective", "least share", "violations", "rejected, %", "steps", "probes", "1000 rollouts"]
+    header = ["R3", "objective", "least share", "99 %", "violations", "rejected, %", "steps", "probes", "1000 rollouts"]
     header += ["stationarity", "status", "seconds"]
     rows = [reached(name, several) for name, several in runs.items()]
     print_table(header, [*rows, reached("linear policy, newton", linear)])
