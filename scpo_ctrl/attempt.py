@@ -234,7 +234,7 @@ def _judge(
     state: State, attempt: Attempt, objective: float, g_new: np.ndarray, unsafe: bool, predicted: float
 ) -> Verdict:
     """Safe on every scenario, then lower in the merit. In certified mode, safety follows from (E4)."""
-    if not np.isfinite(objective + np.add.reduce(g_new)):
+    if not (np.isfinite(objective) and np.isfinite(g_new).all()):
         return Verdict.NOT_FINITE
     if state.options.mode == "verified" and unsafe:
         return Verdict.UNSAFE

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import report_runs
 from problem_files import KINDS
+from problems import double_integrator_problem
 from run_folders import make_run
 
 from scpo_ctrl.cli import main
+from scpo_ctrl.report import render_report
+from scpo_ctrl.result import Result
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,18 @@ class Outcome:
         assert self.err.endswith("\n")
         assert "Traceback" not in self.err
         return self.err.removesuffix("\n")
+
+
+@pytest.fixture(scope="session")
+def plain() -> Result:
+    """A run of the double integrator, to draw reports of."""
+    return report_runs.run(double_integrator_problem())
+
+
+@pytest.fixture(scope="session")
+def page(plain: Result) -> str:
+    """Its report."""
+    return render_report(plain)
 
 
 @pytest.fixture

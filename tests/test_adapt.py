@@ -189,6 +189,19 @@ def test_a_metric_that_diverges_beyond_the_region_is_never_committed():
     assert (result.history.column("verdict") == VERDICTS.index(Verdict.NOT_FINITE)).any()
 
 
+def test_a_try_that_diverges_to_both_sides_is_not_finite():
+    """Metrics of +inf and -inf together, as the bounds of a lost state have them, and no warning of their sum."""
+
+    def metrics(thetas):
+        far = thetas[:, :1] > 0.3
+        return np.where(far, [[np.inf, -np.inf]], -1.0)
+
+    objective = UserObjective(lambda theta: (float((theta - 1) @ (theta - 1)), 2 * (theta - 1)))
+    result = adapt(FunctionProblem(np.zeros(2), metrics, objective), AdaptOptions(steps=10, probes=0))
+    assert (result.history.column("verdict") == VERDICTS.index(Verdict.NOT_FINITE)).any()
+    assert result.is_safe() and result.theta[0] <= 0.3
+
+
 @pytest.mark.parametrize(
     ("metrics", "objective", "error", "words"),
     [

@@ -5,7 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from problems import control_problem, double_integrator_problem, scalar_problem, two_input_problem
+from problems import control_problem, scalar_problem, two_input_problem
 from report_runs import bounds_drawn, headings, run, svgs
 
 from scpo_ctrl import ControlProblem, MetricOptions
@@ -14,16 +14,6 @@ from scpo_ctrl.models import linear
 from scpo_ctrl.report import render_report
 from scpo_ctrl.result import Result
 from scpo_ctrl.trajectories import bound_use, level_set, projections, roll, shown_states, spread
-
-
-@pytest.fixture(scope="module")
-def plain() -> Result:
-    return run(double_integrator_problem())
-
-
-@pytest.fixture(scope="module")
-def page(plain) -> str:
-    return render_report(plain)
 
 
 @pytest.fixture(scope="module")

@@ -22,16 +22,6 @@ from scpo_ctrl.wording import number
 
 
 @pytest.fixture(scope="module")
-def plain() -> Result:
-    return run(double_integrator_problem())
-
-
-@pytest.fixture(scope="module")
-def page(plain) -> str:
-    return render_report(plain)
-
-
-@pytest.fixture(scope="module")
 def two_inputs() -> Result:
     return run(two_input_problem())
 

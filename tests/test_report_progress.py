@@ -2,24 +2,12 @@
 
 import dataclasses
 
-import pytest
 from problems import double_integrator_problem
 from report_runs import bounds_drawn, run, with_history
 
 from scpo_ctrl.history_figures import convergence_figure, smoothness_figure
 from scpo_ctrl.report import headline, render_report
-from scpo_ctrl.result import Result
 from scpo_ctrl.status import RunStatus, Verdict
-
-
-@pytest.fixture(scope="module")
-def plain() -> Result:
-    return run(double_integrator_problem())
-
-
-@pytest.fixture(scope="module")
-def page(plain) -> str:
-    return render_report(plain)
 
 
 def test_headline_says_how_close_to_an_optimum_the_run_ended(plain):
