@@ -5,6 +5,7 @@ the policy is written again in numpy, the closed loop is stepped over time, and 
 trajectories.
 """
 
+import hashlib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 
 from scpo_ctrl.config import SECTIONS, build_plant
 from scpo_ctrl.errors import RecordError, ScpoError
+from scpo_ctrl.learned import LEARNED_FILE, read_learned
 from scpo_ctrl.record import digest, load_arrays, load_summary, read_problem
 from scpo_ctrl.verify_binding import binding_faults
 from scpo_ctrl.verify_loop import ClosedLoop
@@ -67,8 +69,10 @@ def verify(path: str | Path) -> Verification:
         reason = getattr(error, "strerror", None) or error
         raise RecordError(f"{path / 'theta.npy'}: is missing or damaged ({reason}); restore it or run again") from error
     try:
+        tables = tomllib.loads(text)
+        learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
         with np.errstate(all="ignore"):  # a damaged or tampered record may hold any numbers
-            return _verify(text, csv_data, arrays, summary, theta_final)
+            return _verify(text, csv_data, learned, arrays, summary, theta_final)
     except ScpoError as error:
         raise type(error)(f"{path}: {error}") from error
     except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
@@ -78,7 +82,12 @@ def verify(path: str | Path) -> Verification:
 
 
 def _verify(
-    text: str, csv_data: bytes, arrays: dict[str, np.ndarray], summary: dict[str, Any], theta_final: np.ndarray
+    text: str,
+    csv_data: bytes,
+    learned: tuple[dict[str, np.ndarray], bytes] | None,
+    arrays: dict[str, np.ndarray],
+    summary: dict[str, Any],
+    theta_final: np.ndarray,
 ) -> Verification:
     tables = tomllib.loads(text)
     missing = [name for name in SECTIONS if name not in tables]
@@ -96,13 +105,16 @@ def _verify(
     objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
     unsafe = np.flatnonzero(~(margins >= -_ROUNDING * scale))
 
-    faults = loop.level_faults(tables["backup"]) + loop.scenario_faults(tables["scenarios"])
+    more = len(learned[0]["x0"]) if learned else 0
+    faults = loop.level_faults(tables["backup"]) + loop.scenario_faults(tables["scenarios"], more)
     stored = {name: value for name, value in arrays.items() if name != "digest"}
     if str(arrays["digest"]) != digest(stored, text, csv_data):
         faults.append(
             "history.npz, problem.toml or imitation.csv was changed after it was written (the digest differs)"
         )
-    if loop.residual(arrays["theta_initial"], loop.z0).any():
+    if learned:
+        faults += _learned_faults(learned, tables["scenarios"], arrays)
+    elif loop.residual(arrays["theta_initial"], loop.z0).any():
         faults.append("the initial parameters are not the backup: their residual is not zero")
     if unsafe.size:
         faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {margins[unsafe[0]]:.4g}")
@@ -132,6 +144,22 @@ def _verify(
         violations=int(unsafe.size),
         faults=tuple(faults),
     )
+
+
+def _learned_faults(
+    learned: tuple[dict[str, np.ndarray], bytes], table: dict[str, Any], arrays: dict[str, np.ndarray]
+) -> list[str]:
+    """List where learned.npz is not what the run was on: its last scenarios, and the policy that it began with."""
+    found, data = learned
+    faults = []
+    if table["learned"] != LEARNED_FILE or table.get("learned_sha256") != hashlib.sha256(data).hexdigest():
+        faults.append("learned.npz was changed after it was written (problem.toml has another SHA-256)")
+    described = len(arrays["scenario_x0"]) - len(found["x0"])
+    if not all(np.array_equal(found[key], arrays[f"scenario_{key}"][max(0, described) :]) for key in ("x0", "p", "w")):
+        faults.append("the last recorded scenarios are not those of learned.npz")
+    if not np.array_equal(found["theta_initial"], arrays["theta_initial"]):
+        faults.append("the initial parameters are not those of learned.npz")
+    return faults
 
 
 def _apart(name: str, found: np.ndarray, recorded: np.ndarray, scale: np.ndarray | float) -> list[str]:

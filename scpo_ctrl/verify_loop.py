@@ -153,13 +153,14 @@ class ClosedLoop:
             ]
         return []
 
-    def scenario_faults(self, table: dict[str, Any]) -> list[str]:
-        """List what of the recorded scenarios does not fit section [scenarios]."""
-        faults, x0 = [], self.z0 + self.plant.x_eq
+    def scenario_faults(self, table: dict[str, Any], learned: int) -> list[str]:
+        """List what of the recorded scenarios does not fit section [scenarios]; so many at their end were learned."""
+        described = max(0, len(self.z0) - learned)
+        faults, x0, level = [], (self.z0 + self.plant.x_eq)[:described], self.level(self.z0[:described])
         if "initial_states" in table:
             if not np.array_equal(x0, np.array(table["initial_states"], dtype=float)):
                 faults.append("the recorded initial states are not those of problem.toml")
-        elif len(x0) != table["count"] or not (self.level(self.z0) <= table["level"] * self.rho * (1 + 1e-9)).all():
+        elif len(x0) != table["count"] or not (level <= table["level"] * self.rho * (1 + 1e-9)).all():
             faults.append("the recorded initial states are not inside the level of problem.toml, or too few")
         for i, label in enumerate(self.plant.p_labels):
             nominal = self.plant.p_nominal[i]

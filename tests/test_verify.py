@@ -334,6 +334,8 @@ def test_shares_only_the_plant_model_with_the_loop():
         ("scpo_ctrl.config", "build_plant"),
         ("scpo_ctrl.errors", "RecordError"),
         ("scpo_ctrl.errors", "ScpoError"),
+        ("scpo_ctrl.learned", "LEARNED_FILE"),
+        ("scpo_ctrl.learned", "read_learned"),
         ("scpo_ctrl.models", "Plant"),
         *(("scpo_ctrl.record", name) for name in ("digest", "load_arrays", "load_summary", "read_problem")),
     }
