@@ -117,11 +117,6 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     objective = _within(path, "objective", lambda: _objective(path.parent, plant, tables["objective"]))
     overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     options = _within(path, "adapt", lambda: _options(AdaptOptions, {**tables["adapt"], **overrides}))
-    if options.directions > policy.theta_dim:
-        raise ProblemFileError(
-            f"{path}: [adapt] directions is {options.directions}, expected at most the number of parameters, "
-            f"{policy.theta_dim}, or 0 for all"
-        )
     if options.solver == "DUAL" and not native.available():  # the record names what runs
         options = dataclasses.replace(options, solver="CLARABEL")
     if options.solver != "DUAL":  # now, not at the first step that is held back

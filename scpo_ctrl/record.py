@@ -106,8 +106,9 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     -------
     OutputError
     """
-    space = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free some space" if space else "make the folder writable"
+    remedies = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space")
+    remedies[errno.EFBIG] = "raise the limit of a file's size (ulimit -f)"
+    remedy = remedies.get(error.errno or 0, "make the folder writable")
     return OutputError(f"{path}: cannot be written: {error.strerror or error}; {remedy} or choose another place")
 
 
