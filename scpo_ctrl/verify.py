@@ -7,7 +7,7 @@ trajectories.
 
 import hashlib
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from scpo_ctrl.config import SECTIONS, build_plant
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.learned import LEARNED_FILE, read_learned
-from scpo_ctrl.record import digest, load_arrays, load_summary, read_problem
+from scpo_ctrl.record import digest, load_arrays, load_summary, read_problem, was_cut_short
 from scpo_ctrl.verify_binding import binding_faults
 from scpo_ctrl.verify_loop import ClosedLoop
 
@@ -72,13 +72,18 @@ def verify(path: str | Path) -> Verification:
         tables = tomllib.loads(text)
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
         with np.errstate(all="ignore"):  # a damaged or tampered record may hold any numbers
-            return _verify(text, csv_data, learned, arrays, summary, theta_final)
+            found = _verify(text, csv_data, learned, arrays, summary, theta_final)
     except ScpoError as error:
         raise type(error)(f"{path}: {error}") from error
     except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
         raise RecordError(
             f"{path}: the record is incomplete or damaged ({type(error).__name__}: {error}); restore it or run again"
         ) from error
+
+    if found.faults and was_cut_short(path):
+        hint = "a save was cut short, or goes on now; unless files were changed, `scpo-ctrl adapt` with --resume mends them"
+        return replace(found, faults=(hint, *found.faults))
+    return found
 
 
 def _verify(

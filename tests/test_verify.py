@@ -338,4 +338,5 @@ def test_shares_only_the_plant_model_with_the_loop():
         ("scpo_ctrl.learned", "read_learned"),
         ("scpo_ctrl.models", "Plant"),
         *(("scpo_ctrl.record", name) for name in ("digest", "load_arrays", "load_summary", "read_problem")),
+        ("scpo_ctrl.record", "was_cut_short"),
     }
