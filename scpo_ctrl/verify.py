@@ -81,7 +81,7 @@ def verify(path: str | Path) -> Verification:
         ) from error
 
     if found.faults and was_cut_short(path):
-        hint = "a save was cut short, or goes on now; unless files were changed, `scpo-ctrl adapt` with --resume mends them"
+        hint = "a save was cut short, or goes on; unless files were changed, `scpo-ctrl adapt` with --resume mends them"
         return replace(found, faults=(hint, *found.faults))
     return found
 
