@@ -126,12 +126,7 @@ def _verify(
     faults += _apart("margin", margins, recorded, scale)
     faults += _apart("objective", costs, objectives, np.maximum(1.0, np.abs(costs)))
     faults += _chain_faults(arrays) + _end_faults(arrays, tables["adapt"])
-    above = np.flatnonzero(~(objectives <= objectives[0]))
-    if above.size:
-        faults.append(
-            f"committed policy {above[0]} has objective {objectives[above[0]]:.9g}, above the {objectives[0]:.9g} of "
-            "the safe start: no step commits that"
-        )
+    faults += _rise_faults(objectives)
     if not np.array_equal(thetas[-1], theta_final) or not np.array_equal(thetas[-1], arrays["state_theta"]):
         faults.append("theta.npy is not the last committed policy of history.npz")
     if summary.get("digest") == str(arrays["digest"]):
@@ -171,6 +166,16 @@ def _apart(name: str, found: np.ndarray, recorded: np.ndarray, scale: np.ndarray
     """Name the first committed policy whose recomputed number is not the recorded one."""
     apart = np.flatnonzero(~(np.abs(found - recorded) <= _AGREEMENT * scale))
     return [f"committed policy {i} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]]
+
+
+def _rise_faults(objectives: np.ndarray) -> list[str]:
+    """Name the first committed policy whose objective is above the safe start's."""
+    above = np.flatnonzero(~(objectives <= objectives[0]))
+    return [
+        f"committed policy {i} has objective {objectives[i]:.9g}, above the {objectives[0]:.9g} of the safe start: no step "
+        "commits that"
+        for i in above[:1]
+    ]
 
 
 def _chain_faults(arrays: dict[str, np.ndarray]) -> list[str]:
