@@ -172,8 +172,8 @@ def _rise_faults(objectives: np.ndarray) -> list[str]:
     """Name the first committed policy whose objective is above the safe start's."""
     above = np.flatnonzero(~(objectives <= objectives[0]))
     return [
-        f"committed policy {i} has objective {objectives[i]:.9g}, above the {objectives[0]:.9g} of the safe start: no step "
-        "commits that"
+        f"committed policy {i} has objective {objectives[i]:.9g}, above the {objectives[0]:.9g} of the safe start: no "
+        "step commits that"
         for i in above[:1]
     ]
 
