@@ -175,7 +175,7 @@ def test_an_unsafe_start_names_the_worst_metric():
     with pytest.raises(UnsafeStartError, match=r"second is exceeded by 0\.5"):
         labels, objective = ("first", "second"), UserObjective(lambda t: (0.0, t))
         adapt(FunctionProblem(np.zeros(1), lambda t: t * 0 + [[-1.0, 0.5]], objective, labels=labels))
-    with pytest.raises(UnsafeStartError, match="metric 0"):
+    with pytest.raises(UnsafeStartError, match="metric 0 is nan, not a finite number; check the model"):
         adapt(FunctionProblem(np.zeros(1), lambda t: t * np.nan, UserObjective(lambda t: (0.0, t))))
 
 
@@ -225,6 +225,8 @@ def test_functions_of_the_user_that_fail_are_named(metrics, objective, error, wo
         ("tries", 0), ("method", "sgd"), ("solver", "OSQP"), ("growth", 1.0), ("decay", 1.0), ("momentum", -0.1),
         ("metric_error", np.nan), ("directions", -1), ("smoothness", 0.0), ("patience", 0), ("step_length", True),
         ("gradients", "guessed"), ("probes", -1), ("barrier", 0.0), ("barrier_min", 1.0), ("tolerance", -1e-3),
+        ("radius", 1e101), ("step_length", 1e308), ("growth", 1e308), ("smoothness", 1e200), ("metric_error", 1e300),
+        ("barrier", 1e308), ("probes", 1001),
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_named(option, value):
@@ -306,6 +308,10 @@ def test_a_preconditioner_scales_the_steps():
         ({"preconditioner": np.ones((3, 3)) - np.eye(3)}, DomainError, "not positive definite"),
         ({"preconditioner": np.triu(np.ones((3, 3)))}, DomainError, "not symmetric"),
         ({"preconditioner": [np.nan, 1.0, 1.0]}, DomainError, "preconditioner"),
+        ({"preconditioner": [5e-324, 1.0, 1.0]}, DomainError, "an entry below 1e-100; make it larger"),
+        ({"preconditioner": [1e308, 1.0, 1.0]}, DomainError, r"an entry beyond 1e\+100; make it smaller"),
+        ({"preconditioner": np.diag([1e20, 1.0, 1e-20])}, DomainError, "not positive definite"),
+        ({"directions": 4}, DomainError, "directions is 4, expected at most the number of parameters, 3, or 0 for all"),
         ({"method": "newton"}, DomainError, "'newton' needs a problem with derivatives"),
         ({"method": "gauss_newton"}, DomainError, "sum of squares"),
         ({"gradients": "exact"}, DomainError, "'exact' needs a problem with derivatives"),
