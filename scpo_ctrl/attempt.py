@@ -195,7 +195,7 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
         worst, margin = _worst(g_new)
         unsafe = _unsafe(state, g_new) if margin < region.largest_error else np.zeros(0, dtype=np.int64)
         attempt.fall = attempt.merit - state.method.merit(objective, g_new)
-        is_finite = math.isfinite(objective) and margin > -np.inf and float(np.min(g_new, initial=0.0)) > -np.inf
+        is_finite = math.isfinite(objective) and margin > -np.inf and float(g_new.min(initial=0.0)) > -np.inf
         verdict = _judge(state, attempt, objective, is_finite, unsafe.size > 0, predicted)
         _learn(state, attempt, projection.delta, g_new, unsafe)
     ranked = np.sort(used)

@@ -120,10 +120,7 @@ class Region:
         -------
         numpy.ndarray, shape (k,)
         """
-        linear = self.G @ alpha
-        linear += self.c
-        with np.errstate(invalid="ignore"):
-            return g_new - linear
+        return g_new - (self.G @ alpha + self.c)
 
 
 def _error_factors(sigma: float, p: int) -> tuple[float, float]:
@@ -189,7 +186,7 @@ def sample_region(
     exact = options.gradients == "exact"
     sigma = 0.0 if exact else options.sampling_radius
     thetas = theta + sigma * D
-    largest = options.metric_error * max(1.0, -float(np.min(g, initial=0.0)))  # they are safe: none is positive
+    largest = options.metric_error * max(1.0, -float(g.min(initial=0.0)))  # they are safe: none is positive
     of_smoothness, of_error = _error_factors(sigma, len(D))
     bend, noise = (of_smoothness + reach / 2) * reach, (1 + of_error * reach) * largest  # what L and ε add to a metric
     rows, gradients = [], []
