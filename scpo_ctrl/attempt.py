@@ -197,7 +197,7 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
         attempt.fall = attempt.merit - state.method.merit(objective, g_new)
         is_finite = math.isfinite(objective) and margin > -np.inf and float(g_new.min(initial=0.0)) > -np.inf
         verdict = _judge(state, attempt, objective, is_finite, unsafe.size > 0, predicted)
-        _learn(state, attempt, projection.delta, g_new, unsafe)
+        _learn(state, attempt, projection.delta, g_new, unsafe, is_finite)
     ranked = np.sort(used)
     trial = Trial(
         step=state.step,
@@ -251,7 +251,9 @@ def _judge(
     return Verdict.COMMITTED if lower else Verdict.NO_DECREASE
 
 
-def _learn(state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray, unsafe: np.ndarray) -> None:
+def _learn(
+    state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray, unsafe: np.ndarray, is_finite: bool
+) -> None:
     """L grows to a multiple of what a step showed, and shrinks slowly where the bound held with room.
 
     A metric that was screened out and still became unsafe gets the L that would have kept it, for the next sample.
@@ -260,7 +262,8 @@ def _learn(state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray,
     if options.mode == "certified":
         return
     shown = region.shown_smoothness(alpha, g_new[region.rows])
-    shown = np.where(np.isinf(shown), 10 * used, shown)  # a metric that diverged: smaller steps
+    if not is_finite:  # where a metric diverged: smaller steps
+        shown = np.where(np.isinf(shown), 10 * used, shown)
     if not unsafe.size:
         attempt.L = np.maximum(np.maximum(options.decay * used, SMALLEST_SMOOTHNESS), options.growth * shown)
         return

@@ -105,7 +105,7 @@ class Region:
         curved = norm**2 / 2 + _error_factors(self.sampling_radius, len(self.D))[0] * norm
         excess = self.beyond(alpha, g_new) - (2 * self.error + norm * self.noise)
         shown = excess / curved
-        return np.where(np.isnan(shown), np.inf, np.maximum(shown, 0.0))
+        return np.fmin(np.maximum(shown, 0.0), np.inf)  # infinite where it is not a number
 
     def beyond(self, alpha: np.ndarray, g_new: np.ndarray) -> np.ndarray:
         """Return how far metrics are from what the linear part of (E4) says after a step.

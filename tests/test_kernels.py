@@ -8,6 +8,7 @@ import pytest
 
 from scpo_ctrl import compiled
 from scpo_ctrl.engine import kernels
+from scpo_ctrl.errors import DimensionError
 
 LEAST, MOST = 1e-9, 1e30
 SIZES = [0, 1, 7, 8, 9, 63, 64, 65, 129, 1000]
@@ -105,6 +106,26 @@ def test_a_square_that_is_not_finite_is_noticed(count):
             g, squares, L, varies = metrics(count)
             squares[place] = wrong
             assert kernels.within_reach(g, squares, L, varies, reach=0.1, bend=0.1, error=0.0) is None
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize("place", range(4))
+def test_arrays_of_other_sizes_are_refused(place):
+    arrays = list(metrics(20))
+    arrays[place] = arrays[place][:-1]
+    with pytest.raises(DimensionError, match=r"20 .*19|19 .*20"):
+        kernels.within_reach(*arrays, reach=0.1, bend=0.1, error=0.0)
+
+
+@pytest.mark.usefixtures("either")
+def test_arrays_need_not_be_contiguous_or_of_doubles():
+    g, squares, L, varies = (np.repeat(array, 2) for array in metrics(100))
+    expected = kernels.within_reach(g[::2].copy(), squares[::2], L[::2], varies[::2].copy(), reach=1, bend=1, error=0)
+    found = kernels.within_reach(g[::2], squares[::2], L[::2], varies[::2].astype(int), reach=1, bend=1, error=0)
+    np.testing.assert_array_equal(found, expected)
+    assert kernels.log_slacks(np.array([-1, -2, -3]), LEAST, MOST) == pytest.approx(math.log(6))
+    H = np.arange(9).reshape(3, 3)
+    np.testing.assert_array_equal(kernels.inverse_root(H.T + H, 1.0), kernels.inverse_root((H + H.T) * 1.0, 1.0))
 
 
 @pytest.mark.usefixtures("either")

@@ -11,7 +11,7 @@ import numpy as np
 from cffi import FFI
 
 from scpo_ctrl.compiled import compile_library
-from scpo_ctrl.errors import CompilerError
+from scpo_ctrl.errors import CompilerError, DimensionError
 
 _FILES = ("lanes.h", "passes.c", "root.c")
 _FACTORS = 8  # slacks whose product is a number
@@ -85,12 +85,19 @@ def within_reach(
     -------
     numpy.ndarray of int, or None
         Indices, None where one of `squares` is not finite.
+
+    Raises
+    ------
+    DimensionError
+        If the sizes differ.
     """
+    if not g.size == squares.size == L.size == varies.size:  # C reads them unchecked
+        raise DimensionError(f"{g.size} metrics, {squares.size} squares, {L.size} constants and {varies.size} flags")
     kernels = library()
     if kernels is not None:
-        rows = np.empty(g.size, dtype=np.int64)
+        rows, flags = np.empty(g.size, dtype=np.int64), np.ascontiguousarray(varies, dtype=bool)
         count = kernels.engine_within_reach(
-            _doubles(g), _doubles(squares), _doubles(L), _ffi.from_buffer("unsigned char[]", varies), g.size,
+            _doubles(g), _doubles(squares), _doubles(L), _ffi.from_buffer("unsigned char[]", flags), g.size,
             reach, bend, error, _ffi.from_buffer("int64_t[]", rows),
         )  # fmt: skip
         return rows[:count].copy() if count >= 0 else None
@@ -117,8 +124,9 @@ def inverse_root(H: np.ndarray, damping: float) -> np.ndarray:
     """
     kernels = library()
     if kernels is not None:
-        root = np.empty(H.shape)
-        if kernels.engine_inverse_root(len(H), _doubles(H), damping, _doubles(root)):
+        d = len(H)
+        root = np.empty((d, d))
+        if kernels.engine_inverse_root(d, _doubles(H.reshape(d, d)), damping, _doubles(root)):
             return root
     values, vectors = np.linalg.eigh(H)
     return np.asarray((vectors / np.sqrt(np.abs(values) + damping)) @ vectors.T)
