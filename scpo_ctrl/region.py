@@ -10,7 +10,7 @@ from scpo_ctrl.cone import Cone
 from scpo_ctrl.engine.kernels import within_reach
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.options import AdaptOptions
-from scpo_ctrl.problem import Problem
+from scpo_ctrl.problem import Block, Problem
 from scpo_ctrl.scaling import Scaling
 from scpo_ctrl.smoothness import smoothness_bounds
 
@@ -183,20 +183,14 @@ def sample_region(
     EvaluationError
         If a sampled metric is not finite.
     """
-    exact = options.gradients == "exact"
-    sigma = 0.0 if exact else options.sampling_radius
-    thetas = theta + sigma * D
+    sigma = 0.0 if options.gradients == "exact" else options.sampling_radius
     largest = options.metric_error * max(1.0, -float(g.min(initial=0.0)))  # they are safe: none is positive
     of_smoothness, of_error = _error_factors(sigma, len(D))
     bend, noise = (of_smoothness + reach / 2) * reach, (1 + of_error * reach) * largest  # what L and ε add to a metric
     rows, gradients = [], []
     for block in problem.blocks(len(D)):
         part = block.metrics
-        if exact:
-            samples = problem.jacobian(theta, D, block)
-            squares = np.einsum("ki,ki->i", samples, samples)
-        else:
-            samples, squares = problem.differences(thetas, g, sigma, block)
+        samples, squares = _sampled(problem, theta, g, D, sigma, block)
         kept = within_reach(g[part], squares, L[part], problem.varies[part], reach=reach, bend=bend, error=noise)
         if kept is None:
             raise EvaluationError(
@@ -207,6 +201,16 @@ def sample_region(
     which, G = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in (rows, gradients))
     error = metric_error(g[which], options)
     return Region(D, which, np.minimum(g[which] + error, 0.0), G, sigma, error, largest, reach)
+
+
+def _sampled(
+    problem: Problem, theta: np.ndarray, g: np.ndarray, D: np.ndarray, sigma: float, block: Block
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return gradients of a part of the metrics (p, block), exact ones for σ = 0, and their squared norms."""
+    if sigma > 0:
+        return problem.differences(theta + sigma * D, g, sigma, block)
+    gradients = problem.jacobian(theta, D, block)
+    return gradients, np.einsum("ki,ki->i", gradients, gradients)
 
 
 def directions(z: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray | None:

@@ -68,8 +68,8 @@ double engine_log_slacks(const double *g, long count, double least, double most)
 
 /* Lists the metrics that vary and that a step within reach can bring to zero: g + reach sqrt(square) + bend L > -error.
  * Returns how many, or -1 where a square is not finite. */
-long engine_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies, long count,
-                         double reach, double bend, double error, int64_t *rows)
+long engine_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies,
+                         long count, double reach, double bend, double error, int64_t *rows)
 {
     mask infinite = {0};
     long i, l, found = 0;

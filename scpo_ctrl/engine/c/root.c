@@ -1,8 +1,9 @@
-/* (|H| + damping)^(-1/2) of a symmetric matrix of a few dozen rows, |H| by absolute eigenvalues. SPDX-License-Identifier: MIT
+/* (|H| + damping)^(-1/2) of a symmetric matrix of a few dozen rows, |H| by absolute eigenvalues.
  *
- * Householder reflections make H tridiagonal, QL steps with Wilkinson's shifts make that diagonal: G. H. Golub, C. F. Van
- * Loan, Matrix Computations, 4th edition, section 8.3. H is divided by its largest entry first, and what is below the
- * rounding of that counts as zero. Rows are lanes, padded with zeros.
+ * Householder reflections make H tridiagonal, QL steps with Wilkinson's shifts make that diagonal: G. H. Golub,
+ * C. F. Van Loan, Matrix Computations, 4th edition, section 8.3. H is divided by its largest entry first, and what is
+ * below the rounding of that counts as zero. Rows are lanes, padded with zeros.
+ * SPDX-License-Identifier: MIT
  */
 #include "lanes.h"
 
@@ -34,7 +35,8 @@ static inline double dot(const lane *x, const lane *y, long from, long lanes)
 }
 
 /* out = sum over j >= from of weights[j * stride] rows[j], in the lanes of columns `from` and later. */
-static inline void combine(const lane *rows, const double *weights, long stride, long from, long n, long lanes, lane *out)
+static inline void combine(const lane *rows, const double *weights, long stride, long from, long n, long lanes,
+                           lane *out)
 {
     long b = from / WIDTH, j;
     for (; b + 3 <= lanes; b += 3) { /* three at once keep the adders busy */
