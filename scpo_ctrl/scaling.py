@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.engine.kernels import inverse_root
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.validate import as_array
 
@@ -54,9 +55,7 @@ class Scaling:
         -------
         Scaling
         """
-        values, vectors = np.linalg.eigh(H)
-        roots = np.sqrt(np.abs(values) + damping)
-        return cls((vectors / roots) @ vectors.T)
+        return cls(inverse_root(H, damping))
 
     @classmethod
     def from_preconditioner(cls, M: ArrayLike, theta_dim: int) -> "Scaling":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.engine import kernels
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.history import History
 from scpo_ctrl.newton import Newton
@@ -151,6 +152,7 @@ def start(problem: Problem, options: AdaptOptions) -> State:
         If a method or a preconditioner does not suit the problem.
     """
     options, theta = resolved(problem, options), problem.theta_initial.copy()
+    kernels.library()  # compiled here, so that no step waits for the compiler
     objective, metrics = problem.evaluate(theta)
     _check_safe(problem, metrics)
     if not np.isfinite(objective):

@@ -189,6 +189,23 @@ def test_a_metric_that_diverges_beyond_the_region_is_never_committed():
     assert (result.history.column("verdict") == VERDICTS.index(Verdict.NOT_FINITE)).any()
 
 
+@pytest.mark.parametrize(("beyond", "safe"), [(-5e-4, False), (-2e-3, True)])
+def test_a_metric_needs_a_margin_of_its_own_error(beyond, safe):
+    """ε is 1e-3 of the first metric and 5e-2 of the second, which is far from zero and asks nothing of the first."""
+
+    def metrics(thetas):
+        return np.where(thetas[:, :1] > 0.3, [[beyond, -50.0]], [[-0.9, -50.0]])
+
+    options = AdaptOptions(steps=10, probes=0, metric_error=1e-3, sampling_radius=0.05, radius=1.0)
+    result = adapt(distance_problem([1.0, 0, 0], metrics), options)
+    margins, verdicts = result.history.column("margin"), result.history.column("verdict")
+    far = result.history.column("theta")[:, 0] > 0.3
+    assert far.any()
+    np.testing.assert_array_equal(margins[far], -beyond)
+    assert ((verdicts[far] == VERDICTS.index(Verdict.UNSAFE)) == (not safe)).all()
+    assert (result.theta[0] > 0.3) == safe
+
+
 def test_a_try_that_diverges_to_both_sides_is_not_finite():
     """Metrics of +inf and -inf together, as the bounds of a lost state have them, and no warning of their sum."""
 
