@@ -3,14 +3,17 @@
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import casadi as ca
-import control
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.validate import as_array, as_scalar
+
+if TYPE_CHECKING:
+    import control  # takes a second, and a plant does without
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +153,7 @@ class Plant:
 
 
 def from_statespace(
-    system: control.StateSpace,
+    system: "control.StateSpace",
     *,
     x_min: ArrayLike,
     x_max: ArrayLike,
@@ -199,7 +202,7 @@ def from_statespace(
     )
 
 
-def to_statespace(plant: Plant) -> control.StateSpace:
+def to_statespace(plant: Plant) -> "control.StateSpace":
     """Return the plant's linearisation at its equilibrium as python-control's ``StateSpace`` with output y = x.
 
     Parameters
@@ -212,6 +215,8 @@ def to_statespace(plant: Plant) -> control.StateSpace:
     control.StateSpace
         In deviations from (x_eq, u_eq).
     """
+    import control
+
     A, B = plant.linearise()
     nx, nu = B.shape
     return control.StateSpace(

@@ -19,6 +19,7 @@ from scpo_ctrl.problem import Problem
 from scpo_ctrl.projection import project
 from scpo_ctrl.record import load_result
 from scpo_ctrl.result import Result
+from scpo_ctrl.save import save_result
 from scpo_ctrl.scenario import Scenarios, scenarios
 from scpo_ctrl.status import ProjectionStatus, RunStatus, Verdict
 from scpo_ctrl.verify import verify
@@ -53,6 +54,7 @@ __all__ = [
     "lqr",
     "project",
     "project_reference",
+    "save_result",
     "scenarios",
     "verify",
 ]

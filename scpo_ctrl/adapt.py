@@ -4,6 +4,7 @@ S. Cao, F. Borrelli, E. Joa, "Constrained Policy Optimization via Sampling-Based
 arXiv 2512.13788. Equation numbers (E1)… are explained in docs/method.md.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -105,7 +106,7 @@ def commit(state: State, attempt: Attempt, trial: Trial, g_new: np.ndarray, proj
         Metrics at the tried parameters.
     projection : Projection
     """
-    state.method.committed(float(np.linalg.norm(projection.delta)), attempt.fall / trial.predicted)
+    state.method.committed(math.sqrt(projection.delta @ projection.delta), attempt.fall / trial.predicted)
     state.theta, state.objective, state.margin, state.g = trial.theta, trial.objective, trial.margin, g_new
     region = attempt.region
     if len(region.D) < state.theta.size:  # gradients in parameter space, as far as the subspace knows them

@@ -15,6 +15,7 @@ from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.history import History, Trial
+from scpo_ctrl.learned import joined
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.result import Result
 from scpo_ctrl.scenario import Scenarios
@@ -253,7 +254,8 @@ class Adapter:
         rows = problem.scenario_metrics.rows
         learned = Learned(states[safe], states[~safe], tuple(f"t = {rows[i].time}: {rows[i].label}" for i in worst))
         if safe.any():
-            grown = problem.with_scenarios(_joined(problem.scenarios, batch, safe), theta)
+            taken = Scenarios(batch.x0[safe], batch.p[safe], batch.w[safe], batch.horizon)
+            grown = problem.with_scenarios(joined(problem.scenarios, taken), theta)
             self._state = _ended(start(grown, self._state.options))
         return learned
 
@@ -369,9 +371,3 @@ def _from_states(batch: Scenarios, states: np.ndarray) -> Scenarios:
     """Return scenarios from these states, with parameters and disturbances of a batch in turn."""
     turn = np.arange(len(states)) % batch.count
     return Scenarios(states, batch.p[turn], batch.w[turn], batch.horizon)
-
-
-def _joined(batch: Scenarios, others: Scenarios, which: np.ndarray) -> Scenarios:
-    """Return a batch with some of the others after it."""
-    x0, p, w = (np.concatenate([getattr(batch, key), getattr(others, key)[which]]) for key in ("x0", "p", "w"))
-    return Scenarios(x0, p, w, batch.horizon)

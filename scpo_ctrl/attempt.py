@@ -1,14 +1,14 @@
 """One step under way: its region, its probes, its tries, and what they teach about the smoothness constants."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from scpo_ctrl.cone import Projection, product
+from scpo_ctrl.cone import Projection
 from scpo_ctrl.history import PROJECTION_STATUSES, VERDICTS, Trial
 from scpo_ctrl.projection import project
 from scpo_ctrl.region import SMALLEST_SMOOTHNESS, Region, directions, first_smoothness, metric_error, sample_region
-from scpo_ctrl.result import margin_of
 from scpo_ctrl.state import State
 from scpo_ctrl.status import Verdict
 from scpo_ctrl.steps import Plan
@@ -112,30 +112,30 @@ def probe(state: State, attempt: Attempt) -> None:
     attempt.L = _OPTIMISM * attempt.remembered
     for _ in range(options.probes):
         alpha = project_step(state, attempt).delta
-        norm = float(np.linalg.norm(alpha))
-        if norm == 0:
+        square = float(alpha @ alpha)
+        if square == 0:
             return
-        objective, g = state.problem.evaluate(state.theta + region.step(alpha))
+        delta = region.step(alpha)
+        objective, g = state.problem.evaluate(state.theta + delta)
         state.count_rollouts(1)
-        _fit_length(state, attempt, alpha, objective, g)
-        reached = g[region.rows]
-        with np.errstate(invalid="ignore"):
-            curvature = 2 * (reached - region.c - product(region.G, alpha)) / norm**2
+        _fit_length(state, attempt, alpha, -float(attempt.plan.gradient @ delta), objective, g)
+        curvature = region.beyond(alpha, g[region.rows]) * (2 / square)
         curvature = np.where(np.isfinite(curvature), np.maximum(curvature, 0.0), attempt.remembered)
         attempt.L = options.growth * curvature + _MEMORY * attempt.remembered
 
 
-def _fit_length(state: State, attempt: Attempt, alpha: np.ndarray, objective: float, g: np.ndarray) -> None:
-    """Shorten the step to the least merit of the parabola through a probe that went too far.
+def _fit_length(
+    state: State, attempt: Attempt, alpha: np.ndarray, slope: float, objective: float, g: np.ndarray
+) -> None:
+    """Shorten the step to the least merit of the parabola, falling at first, through a probe that went too far.
 
     Where the projection turned a first-order step into one of ascent, the gradient takes its place.
     """
-    slope = -float(attempt.plan.gradient @ attempt.region.step(alpha))
     if slope <= 0 and not attempt.plan.curvature:
         attempt.z = state.method.shorten(attempt.region.D @ attempt.plan.gradient, attempt.z, 0.0)
         return
     fall = attempt.merit - state.method.merit(objective, g)
-    if np.isfinite(fall) and slope > 0 and 2 * (slope - fall) > slope / _LONG:
+    if math.isfinite(fall) and slope > 0 and 2 * (slope - fall) > slope / _LONG:
         best = max(slope / (2 * (slope - fall)), _SHORTEST_FIT)
         attempt.z = best * alpha
         state.method.fitted(best)
@@ -182,31 +182,35 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
         Metrics at the tried parameters.
     """
     plan, region, used = attempt.plan, attempt.region, attempt.L
-    delta, length = region.step(projection.delta), float(np.linalg.norm(projection.delta))
+    delta, length = region.step(projection.delta), _norm(projection.delta)
     predicted = plan.predicted(delta, length)
     if length == 0:
         objective, g_new, verdict = state.objective, state.g, Verdict.NO_STEP
+        worst, margin = -1, state.margin
         if state.options.mode == "verified":
             attempt.L = np.maximum(state.options.decay * used, SMALLEST_SMOOTHNESS)  # it asks for smaller constants
     else:
         objective, g_new = state.problem.evaluate(state.theta + delta)
         state.count_rollouts(1)
-        unsafe = _unsafe(state, g_new)
+        worst, margin = _worst(g_new)
+        unsafe = _unsafe(state, g_new) if margin < region.largest_error else np.zeros(0, dtype=np.int64)
         attempt.fall = attempt.merit - state.method.merit(objective, g_new)
-        verdict = _judge(state, attempt, objective, g_new, unsafe.size > 0, predicted)
-        _learn(state, attempt, projection.delta, g_new, unsafe)
+        is_finite = math.isfinite(objective) and margin > -np.inf and float(g_new.min(initial=0.0)) > -np.inf
+        verdict = _judge(state, attempt, objective, is_finite, unsafe.size > 0, predicted)
+        _learn(state, attempt, projection.delta, g_new, unsafe, is_finite)
+    ranked = np.sort(used)
     trial = Trial(
         step=state.step,
         verdict=VERDICTS.index(verdict),
         objective=objective,
-        margin=margin_of(g_new),
-        worst=int(np.argmax(g_new)) if g_new.size and length > 0 else -1,
-        step_length=float(np.linalg.norm(attempt.z)),
-        delta_norm=float(np.linalg.norm(delta)),
+        margin=margin,
+        worst=worst,
+        step_length=_norm(attempt.z),
+        delta_norm=_norm(delta),
         predicted=predicted,
         stationarity=state.stationarity,
-        smoothness_max=float(np.max(used, initial=0.0)),
-        smoothness_median=_median(used),
+        smoothness_max=float(ranked[-1]) if used.size else 0.0,
+        smoothness_median=float(ranked[used.size // 2]) if used.size else 0.0,
         active=len(projection.active),
         projection_status=PROJECTION_STATUSES.index(projection.status),
         projection_iterations=projection.iterations,
@@ -216,25 +220,30 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
     return trial, g_new
 
 
-def _median(values: np.ndarray) -> float:
-    """Return the upper median, 0 of nothing."""
-    return float(np.partition(values, values.size // 2)[values.size // 2]) if values.size else 0.0
+def _norm(vector: np.ndarray) -> float:
+    return math.sqrt(vector @ vector)
+
+
+def _worst(g: np.ndarray) -> tuple[int, float]:
+    """Return the metric with the least margin and that margin, -∞ where it is not a number; -1 and ∞ without any."""
+    if not g.size:
+        return -1, np.inf
+    worst = int(g.argmax())  # or the first that is not a number
+    margin = -float(g[worst])
+    return worst, -np.inf if math.isnan(margin) else margin
 
 
 def _unsafe(state: State, g_new: np.ndarray) -> np.ndarray:
     """Return the metrics above what they may become: -ε, or where they are if that is closer to zero already."""
-    largest = state.options.metric_error * max(1.0, -float(np.min(state.g, initial=0.0)))  # none is positive
-    near = np.flatnonzero(~(g_new <= -largest))
-    g = state.g[near]
-    allowed = np.minimum(0.0, np.maximum(-metric_error(g, state.options), g))
-    return near[~(g_new[near] <= allowed)]
+    allowed = np.minimum(0.0, np.maximum(-metric_error(state.g, state.options), state.g))
+    return np.flatnonzero(~(g_new <= allowed))
 
 
 def _judge(
-    state: State, attempt: Attempt, objective: float, g_new: np.ndarray, unsafe: bool, predicted: float
+    state: State, attempt: Attempt, objective: float, is_finite: bool, unsafe: bool, predicted: float
 ) -> Verdict:
     """Safe on every scenario, then lower in the merit. In certified mode, safety follows from (E4)."""
-    if not (np.isfinite(objective) and np.isfinite(g_new).all()):
+    if not is_finite:
         return Verdict.NOT_FINITE
     if state.options.mode == "verified" and unsafe:
         return Verdict.UNSAFE
@@ -242,7 +251,9 @@ def _judge(
     return Verdict.COMMITTED if lower else Verdict.NO_DECREASE
 
 
-def _learn(state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray, unsafe: np.ndarray) -> None:
+def _learn(
+    state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray, unsafe: np.ndarray, is_finite: bool
+) -> None:
     """L grows to a multiple of what a step showed, and shrinks slowly where the bound held with room.
 
     A metric that was screened out and still became unsafe gets the L that would have kept it, for the next sample.
@@ -251,7 +262,8 @@ def _learn(state: State, attempt: Attempt, alpha: np.ndarray, g_new: np.ndarray,
     if options.mode == "certified":
         return
     shown = region.shown_smoothness(alpha, g_new[region.rows])
-    shown = np.where(np.isinf(shown), 10 * used, shown)  # a metric that diverged: smaller steps
+    if not is_finite:  # where a metric diverged: smaller steps
+        shown = np.where(np.isinf(shown), 10 * used, shown)
     if not unsafe.size:
         attempt.L = np.maximum(np.maximum(options.decay * used, SMALLEST_SMOOTHNESS), options.growth * shown)
         return

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import control
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -92,6 +91,8 @@ def lqr(
     DimensionError, DomainError
         If Q or R has a wrong shape, is not finite or not positive definite, or a parameter range is wrong.
     """
+    import control  # takes a second, and whoever only reads a plant does without
+
     if plant.dt is None:
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     Q, R = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)

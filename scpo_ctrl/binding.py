@@ -10,6 +10,7 @@ from scpo_ctrl.problem import Problem
 
 TIGHT = 0.01  # a metric binds within this part of the distance from the equilibrium to its bound
 CLOSEST = 10  # rows of the table
+_LEVEL = 1e-9  # a margin that falls by less, of that distance, stays level: rounding makes no valley of its own
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,7 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
         ]
     rows, varies = problem.scenario_metrics.rows, problem.varies
     part = -after / np.maximum(room(problem), np.finfo(float).tiny)
-    series: dict[
-        tuple[str, str, bool], list[int]
-    ] = {}  # rows of one bound over time, apart where no policy changes them
-    for i, row in enumerate(rows):
-        series.setdefault((row.kind, row.label, bool(varies[i])), []).append(i)
-    over_time = {key: np.array(indices) for key, indices in series.items()}
+    over_time = _over_time(problem)
     taken = np.zeros(after.size, dtype=bool)
     found: list[ClosestMetric] = []
     order = _closest_first(part)
@@ -125,7 +121,7 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
         if taken[i]:
             continue
         scenario, at = divmod(int(i), len(rows))
-        steps = over_time[rows[at].kind, rows[at].label, bool(varies[i])] + scenario * len(rows)
+        steps = over_time[at] + scenario * len(rows)
         near, valley = _neighbours(part[steps], int(np.searchsorted(steps, i)))
         taken[steps[valley]] = True
         first, last = (rows[int(k) - scenario * len(rows)].time for k in steps[near][[0, -1]])
@@ -187,6 +183,18 @@ def _box(low: np.ndarray, high: np.ndarray, eq: np.ndarray, steps: int) -> np.nd
     return np.tile(each[np.isfinite(each)], steps)
 
 
+def _over_time(problem: ControlProblem) -> list[np.ndarray]:
+    """Return for each metric of a scenario those of the same bound over time, apart where no policy changes them."""
+    rows, series = problem.scenario_metrics.rows, dict[tuple[str, int, bool], list[int]]()
+    keys, count, before = [], 0, None  # labels may be equal: the place within its time tells a bound
+    for i, row in enumerate(rows):
+        count = count + 1 if (row.kind, row.time) == before else 0
+        before = row.kind, row.time
+        keys.append((row.kind, count, bool(problem.varies[i])))
+        series.setdefault(keys[i], []).append(i)
+    return [np.array(series[key]) for key in keys]
+
+
 def _closest_first(margin: np.ndarray) -> np.ndarray:
     """Return the order of margins, the least first, and what is not a number before all."""
     return np.argsort(np.nan_to_num(margin, nan=-np.inf), kind="stable")
@@ -200,7 +208,7 @@ def _neighbours(part: np.ndarray, at: int) -> tuple[slice, slice]:
         while 0 <= k + sign < part.size and part[k + sign] <= part[at] + TIGHT:
             k += sign
         far = k
-        while 0 <= far + sign < part.size and part[far + sign] >= part[far]:
+        while 0 <= far + sign < part.size and part[far + sign] >= part[far] - _LEVEL:
             far += sign
         ends.append((k, far))
     (left, far_left), (right, far_right) = ends

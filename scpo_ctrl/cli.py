@@ -50,7 +50,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _invoke()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the caller
+            sys.stdout.flush()
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "scpo-ctrl"
         _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2)

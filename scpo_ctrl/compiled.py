@@ -14,7 +14,7 @@ from pathlib import Path
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.errors import CompilerError
+from scpo_ctrl.errors import CompilerError, OutputError
 
 # No -ffast-math and no contraction: the same numbers on every machine of an architecture. What is left out is the
 # C library's errno and traps, which nobody reads.
@@ -86,6 +86,8 @@ def compile_library(sources: Mapping[str, str], *, native: bool = False) -> Path
     ------
     CompilerError
         If there is no compiler, or it refuses a file.
+    OutputError
+        If neither the cache nor the folder of temporary files can be written.
     """
     compiler = find_compiler()
     if compiler is None:
@@ -93,8 +95,19 @@ def compile_library(sources: Mapping[str, str], *, native: bool = False) -> Path
     flags = (*FLAGS, *NATIVE) if native else FLAGS
     parts = [*sources, *sources.values(), *compiler, *flags, ca.__version__, _processor() if native else ""]
     library = cache_folder() / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.so"
-    if not library.exists():
+    if _is_whole(library):
+        return library
+    try:
         _compile(compiler, flags, sources, library)
+    except OSError:  # such as a full disk: do without the cache
+        try:
+            library = Path(tempfile.mkdtemp(prefix="scpo-ctrl-"), library.name)
+            _compile(compiler, flags, sources, library)
+        except OSError as error:
+            raise OutputError(
+                f"{error.filename or library}: compiled functions cannot be written: {error.strerror or error}; free "
+                "some space, or set XDG_CACHE_HOME to a folder that has some"
+            ) from error
     return library
 
 
@@ -142,11 +155,23 @@ def _compile(compiler: list[str], flags: tuple[str, ...], sources: Mapping[str, 
             command = [*compiler, *tried, *files, "-o", str(built), "-lm"]
             run = subprocess.run(command, capture_output=True, text=True, check=False)
             if run.returncode == 0 and built.exists():
+                note = Path(folder, "library.sha256")
+                note.write_text(hashlib.sha256(built.read_bytes()).hexdigest(), encoding="ascii")
                 built.replace(library)
+                note.replace(library.with_suffix(".sha256"))
                 return
         lines = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
         first = next((line for line in lines if "error" in line), lines[0])
         raise CompilerError(f"{shlex.join(compiler)} failed on generated code ({first}); set CC to gcc or clang")
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether the cache has a library as it was compiled: a damaged one would end the process when it is loaded."""
+    try:
+        found = hashlib.sha256(library.read_bytes()).hexdigest()
+        return found == library.with_suffix(".sha256").read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return False
 
 
 def _processor() -> str:

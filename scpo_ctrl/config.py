@@ -15,6 +15,7 @@ from scpo_ctrl import native
 from scpo_ctrl.backup import Backup, lqr
 from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError
+from scpo_ctrl.learned import LEARNED_FILE, LearnedScenarios, join_learned
 from scpo_ctrl.level import Ranges, parameter_ranges
 from scpo_ctrl.metrics import MetricOptions
 from scpo_ctrl.models import ZOO, Plant, linear, make_plant
@@ -32,7 +33,8 @@ REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
 SECTIONS = (*REQUIRED, "metrics", "adapt")
 BOUNDS = ("x_min", "x_max", "u_min", "u_max")
 LINEAR_KEYS = ("dt", "A", "B", *BOUNDS)
-SCENARIO_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
+DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
+LEARNED_KEYS = ("learned", "learned_sha256")
 LINEAR_LABELS = ("name", "x_labels", "x_units", "u_labels", "u_units")
 
 _LARGEST_ROLLOUT = 10_000_000  # numbers in the trajectories of all scenarios
@@ -47,9 +49,10 @@ class ProblemFile:
     options: AdaptOptions
     tables: dict[str, Table]  # every section, every default filled in
     imitation: Imitation | None  # the data behind [objective] csv
+    learned: LearnedScenarios | None = None  # the file behind [scenarios] learned
 
     def text(self) -> str:
-        """Return the problem as TOML, every default filled in; imitation data goes beside it as imitation.csv.
+        """Return the problem as TOML, every default filled in; data goes beside it as imitation.csv and learned.npz.
 
         Returns
         -------
@@ -58,6 +61,8 @@ class ProblemFile:
         tables = {name: dict(table) for name, table in self.tables.items()}
         if self.imitation:
             tables["objective"]["csv"] = "imitation.csv"
+        if self.learned:
+            tables["scenarios"] |= {"learned": LEARNED_FILE, "learned_sha256": self.learned.sha256}
         return tomli_w.dumps(tables)
 
 
@@ -107,16 +112,11 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     ranges = _within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
     backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
     policy = _within(path, "policy", lambda: _policy(plant, backup, tables["policy"]))
-    batch = _within(path, "scenarios", lambda: _scenarios(plant, backup, tables["scenarios"]))
+    batch, learned = _within(path, "scenarios", lambda: _scenarios(path.parent, policy, tables["scenarios"]))
     metrics = _within(path, "metrics", lambda: _options(MetricOptions, tables["metrics"]))
     objective = _within(path, "objective", lambda: _objective(path.parent, plant, tables["objective"]))
     overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     options = _within(path, "adapt", lambda: _options(AdaptOptions, {**tables["adapt"], **overrides}))
-    if options.directions > policy.theta_dim:
-        raise ProblemFileError(
-            f"{path}: [adapt] directions is {options.directions}, expected at most the number of parameters, "
-            f"{policy.theta_dim}, or 0 for all"
-        )
     if options.solver == "DUAL" and not native.available():  # the record names what runs
         options = dataclasses.replace(options, solver="CLARABEL")
     if options.solver != "DUAL":  # now, not at the first step that is held back
@@ -126,14 +126,17 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
             require(options.solver)
     with located(f"{path}: "):
         problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
+    if learned:
+        problem.theta_initial = learned.theta_initial
     options = _within(path, "adapt", lambda: resolved(problem, options))
     if options.preconditioner is not None:
         _within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
     tables["backup"].setdefault("allow_uncontrollable", False)
     if policy.hidden:
         tables["policy"] |= {"init": policy.init, "scale": list(policy.scale), "at_bounds": policy.at_bounds}
-    tables["metrics"], tables["adapt"] = _filled(metrics), _filled(options)
-    return ProblemFile(problem, options, tables, objective if isinstance(objective, Imitation) else None)
+    tables["metrics"], tables["adapt"] = filled(metrics), filled(options)
+    problem.tables = tables
+    return ProblemFile(problem, options, tables, problem.imitation, learned)
 
 
 def build_plant(table: Table) -> Plant:
@@ -163,6 +166,29 @@ def build_plant(table: Table) -> Plant:
     defaults = inspect.signature(ZOO[kind]).parameters
     table.update({key: table.get(key, parameter.default) for key, parameter in defaults.items()})
     return plant
+
+
+def described_scenarios(policy: Policy, table: Table) -> Scenarios:
+    """Return the scenarios that section [scenarios] describes, without those that it names as learned.
+
+    Parameters
+    ----------
+    policy : Policy
+        Whose plant and backup they are for.
+    table : dict
+        The section.
+
+    Returns
+    -------
+    Scenarios
+
+    Raises
+    ------
+    ScpoError
+        If a value is wrong.
+    """
+    drawn = {key: value for key, value in table.items() if key not in LEARNED_KEYS}
+    return scenarios(policy.plant, policy.backup, **drawn)
 
 
 @contextmanager
@@ -288,15 +314,24 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
     return policy
 
 
-def _scenarios(plant: Plant, backup: Backup, table: Table) -> Scenarios:
-    _known(table, ("horizon",), SCENARIO_KEYS)
+def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, LearnedScenarios | None]:
+    _known(table, ("horizon",), (*DRAWN_KEYS, *LEARNED_KEYS))
     if ("count" in table) == ("initial_states" in table):
         raise ProblemFileError("give either count (and level) or initial_states, not both")
-    _check_size(plant, table)
+    _check_size(policy.plant, table)
     if "count" in table:
         table.setdefault("level", 0.8)
     table.setdefault("seed", 0)
-    return scenarios(plant, backup, **table)
+    batch = described_scenarios(policy, table)
+    if "learned" not in table:
+        if "learned_sha256" in table:
+            raise ProblemFileError("learned_sha256 is given, but no file; name it as learned, or leave both out")
+        return batch, None
+    if not _is_file_name(table["learned"]):
+        raise ProblemFileError(f"learned is {table['learned']!r}, expected the name of a file")
+    batch, learned = join_learned(batch, folder / table["learned"], table, policy.plant, policy.theta_dim)
+    _check_size(policy.plant, {"count": batch.count, "horizon": batch.horizon})
+    return batch, learned
 
 
 def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
@@ -305,7 +340,7 @@ def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
         Q, R = as_array("Q", table["Q"], (plant.nx,)), as_array("R", table["R"], (plant.nu,))
         return Quadratic(Q, R)
     _known(table, ("kind", "csv"))
-    if not isinstance(table["csv"], str) or not table["csv"] or "\0" in table["csv"]:
+    if not _is_file_name(table["csv"]):
         raise ProblemFileError(f"csv is {table['csv']!r}, expected the name of a file")
     return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
 
@@ -329,6 +364,19 @@ def _options(kind: type, table: Table) -> Any:
     return kind(**table)
 
 
-def _filled(options: Any) -> Table:
-    """Return all options that have a value; TOML has no null."""
+def _is_file_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def filled(options: Any) -> Table:
+    """Return all options that have a value; TOML has no null.
+
+    Parameters
+    ----------
+    options : AdaptOptions or MetricOptions
+
+    Returns
+    -------
+    dict
+    """
     return {key: value for key, value in dataclasses.asdict(options).items() if value is not None}

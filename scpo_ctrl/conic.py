@@ -4,7 +4,6 @@ import contextlib
 import warnings
 from dataclasses import replace
 
-import cvxpy as cp
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -95,12 +94,16 @@ def require(solver: str) -> None:
     """
     if solver not in _TIGHT:
         raise DomainError(f"unknown solver {solver!r}; known: {', '.join(_TIGHT)}")
+    import cvxpy as cp  # takes a second, and the compiled projection does without
+
     if solver not in cp.installed_solvers():
         raise DomainError(f"solver {solver} is not installed; pip install 'scpo-ctrl[{solver.lower()}]'")
 
 
 def _solve(cone: Cone, solver: str) -> tuple[np.ndarray, bool, int]:
     """Solve (E5) in CVXPY, scaled to the longest answer and unit rows; any answer is accepted, the repair judges it."""
+    import cvxpy as cp
+
     require(solver)
     size, norm = cone.longest, float(np.linalg.norm(cone.u))
     a, t, s = cp.Variable(cone.u.size), cp.Variable(), cp.Variable()

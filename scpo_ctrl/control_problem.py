@@ -1,6 +1,7 @@
 """A policy in closed loop with a plant as a problem: metrics and objective from rollouts over scenarios."""
 
 from functools import cached_property
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -57,6 +58,7 @@ class ControlProblem(Problem):
         self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, quadratic, simulator=simulator)
         self.rollouts_per_theta = scenarios.count
         self.simulator = simulator
+        self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
     def with_scenarios(self, scenarios: Scenarios, theta_initial: ArrayLike) -> "ControlProblem":
@@ -78,6 +80,7 @@ class ControlProblem(Problem):
         """
         metrics = self.scenario_metrics.options
         other = ControlProblem(self.policy, scenarios, self._objective, metrics, simulator=self.simulator)
+        other.tables = self.tables
         other.theta_initial = as_array("theta_initial", theta_initial, (self.theta_dim,))
         return other
 
@@ -85,6 +88,11 @@ class ControlProblem(Problem):
     def has_simulator(self) -> bool:
         """Whether a black box is in the plant's place."""
         return self.simulator is not None
+
+    @property
+    def imitation(self) -> Imitation | None:
+        """The expert's data, where the objective imitates it."""
+        return self._objective if isinstance(self._objective, Imitation) else None
 
     @property
     def plant(self) -> Plant:

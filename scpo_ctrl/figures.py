@@ -21,6 +21,7 @@ from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.models import Plant
 from scpo_ctrl.result import Result
 from scpo_ctrl.trajectories import Rolled, level_set, plant_problem, projections, roll, shown_states, spread
+from scpo_ctrl.wording import start_name
 
 BEFORE, AFTER, LIMIT, LEVEL, INK = "#8a8a8a", "#0072b2", "#d55e00", "#009e73", "#222222"
 FORBIDDEN = {"facecolor": "#fdf0e6", "edgecolor": "#eba878", "hatch": "////", "linewidth": 0.0, "zorder": 0.5}
@@ -93,12 +94,13 @@ def phase_figure(result: Result) -> Figure:
                 _portrait(ax, problem, rolled, pair)
         else:
             _only_state(axes[0], problem, rolled)
-        figure.legend(handles=_phase_legend(problem), loc="outside lower center", ncols=4, handlelength=2.4)
+        handles = _phase_legend(problem, start_name(result))
+        figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=2.4)
     return figure
 
 
 def signals_figure(result: Result) -> Figure:
-    """Draw inputs and states over time, the backup on the left and the adapted policy on the right, with bounds.
+    """Draw inputs and states over time, the safe start on the left and the adapted policy on the right, with bounds.
 
     Parameters
     ----------
@@ -137,7 +139,7 @@ def signals_figure(result: Result) -> Figure:
             row[0].set_ylabel(_axis_label(plant, stem, i))
             if hidden:
                 row[1].set_title(_out_of_view(hidden), **NOTE)
-        axes[0, 0].set_title("before: backup")
+        axes[0, 0].set_title(f"before: {start_name(result)}")
         axes[0, 1].set_title("after: adapted policy")
         for ax in axes[-1]:
             ax.set_xlabel(_time_label(plant))
@@ -190,14 +192,14 @@ def _only_state(ax: Axes, problem: ControlProblem, rolled: Rolled) -> None:
     ax.axhline(plant.x_eq[0], color=INK, linewidth=0.8, linestyle=":", zorder=1)
 
 
-def _phase_legend(problem: ControlProblem) -> list[Artist]:
+def _phase_legend(problem: ControlProblem, start: str) -> list[Artist]:
     plant = problem.plant
     what = "invariant level set {V ≤ ρ} of the backup" + (", projected" if plant.nx > 2 else "")
     rest = {"marker": "P", "markeredgecolor": "white", "markersize": 8, "linestyle": ""}
     if plant.nx == 1:
         rest = {"linewidth": 0.8, "linestyle": ":"}
     handles: list[Artist] = [
-        Line2D([], [], color=BEFORE, linewidth=1.1, linestyle=(0, (4, 2)), label="before: backup"),
+        Line2D([], [], color=BEFORE, linewidth=1.1, linestyle=(0, (4, 2)), label=f"before: {start}"),
         Line2D([], [], color=AFTER, linewidth=1.5, label="after: adapted policy"),
         Line2D([], [], color="white", marker="o", markeredgecolor=INK, markersize=5, label="initial state"),
         Line2D([], [], color=INK, label="equilibrium", **rest),  # type: ignore[arg-type]

@@ -15,12 +15,14 @@ import numpy as np
 
 from scpo_ctrl.binding import binding_summary
 from scpo_ctrl.config import ProblemFile, read_problem_file
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import OutputError, RecordError
+from scpo_ctrl.learned import LEARNED_FILE
 from scpo_ctrl.record import digest, history_arrays, is_staged, load_state, unwritable, write_together
 from scpo_ctrl.result import Result
 
 # In the order in which a save puts them in place: a folder with a history has all of a run.
-FILES = ("theta.npy", "result.json", "imitation.csv", "problem.toml", "history.npz", "report.html")
+FILES = ("theta.npy", "result.json", "imitation.csv", LEARNED_FILE, "problem.toml", "history.npz", "report.html")
 
 
 class RunFolder:
@@ -87,7 +89,14 @@ class RunFolder:
         ------
         OutputError
             If a file cannot be written.
+        RecordError
+            If the run is on other scenarios than the problem file's, or from another start.
         """
+        if not _is_of(result, self.file):
+            raise RecordError(
+                f"{self.path}: the run is on other scenarios, or from another start, than the problem file describes, "
+                "such as learned ones; save it with save_result into another folder"
+            )
         data = self.file.imitation
         csv_data = _csv_bytes(data.x, data.u) if data else b""
         arrays = history_arrays(result)
@@ -98,6 +107,7 @@ class RunFolder:
             "theta.npy": _npy_bytes(result.theta),
             "result.json": (json.dumps(summary, indent=2) + "\n").encode(),
             "imitation.csv": csv_data,
+            LEARNED_FILE: self.file.learned.data if self.file.learned else b"",
             "problem.toml": self._text.encode(),
             "history.npz": _npz_bytes(arrays | {"digest": np.array(total)}),
         }
@@ -109,6 +119,19 @@ class RunFolder:
             write_together(files)
         except OutputError as error:
             raise OutputError(f"{error}; then --resume goes on from the last complete state") from error
+
+    def go_on(self) -> None:
+        """Take over the folder and the run in it, an earlier state of the one to be saved; nothing is removed first.
+
+        Raises
+        ------
+        OutputError
+            If another process is writing there.
+        """
+        self._lock()
+        self._remove_staged()
+        (self.path / "report.html").unlink(missing_ok=True)  # of the earlier state
+        self._started = True
 
     def _start(self, files: dict[Path, bytes]) -> None:
         """Make the folder and put the first state in it, in place of an earlier run."""
@@ -208,6 +231,15 @@ def is_run(names: Iterable[str]) -> bool:
     return {"problem.toml", "history.npz"} <= names or ("theta.npy" in names and names <= set(FILES))
 
 
+def _is_of(result: Result, file: ProblemFile) -> bool:
+    """Whether a run is on the scenarios of a problem file, and from its start."""
+    problem, other = result.problem, file.problem
+    if not isinstance(problem, ControlProblem) or not np.array_equal(problem.theta_initial, other.theta_initial):
+        return False
+    pairs = [[getattr(of.scenarios, key) for of in (problem, other)] for key in ("x0", "p", "w")]
+    return all(np.array_equal(one, another) for one, another in pairs)
+
+
 def _entries(path: Path) -> list[str]:
     """Names in a folder, but for what a killed process left; none if it does not exist."""
     if not path.exists():
@@ -219,7 +251,12 @@ def _check_same(path: Path, earlier: ProblemFile, file: ProblemFile) -> None:
     """Refuse to resume a run of another problem."""
     for section, table in file.tables.items():
         there = earlier.tables[section]
-        for key in sorted({*table, *there} - {"csv"}):
+        if there.get("learned_sha256") != table.get("learned_sha256"):
+            raise RecordError(
+                f"{path}: its problem has other learned scenarios; resume with {path / 'problem.toml'}, or choose "
+                "another --out"
+            )
+        for key in sorted({*table, *there} - {"csv", "learned"}):  # names of files; their contents are compared
             if table.get(key) != there.get(key) and (section, key) != ("adapt", "steps"):
                 raise RecordError(
                     f"{path}: its problem differs in [{section}] {key}: {there.get(key, 'not set')!r} there, "

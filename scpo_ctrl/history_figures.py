@@ -4,13 +4,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, VECTOR_POINTS, style
 from scpo_ctrl.history import VERDICTS
 from scpo_ctrl.options import CURVED
 from scpo_ctrl.result import Result, margin_of
 from scpo_ctrl.status import Verdict
-from scpo_ctrl.wording import power_of_ten
+from scpo_ctrl.wording import power_of_ten, start_name
 
 # marker, its colour, its size, what the legend says
 MARKS: dict[Verdict, tuple[str, str, float, str]] = {
@@ -121,20 +120,6 @@ def margin_cap(result: Result) -> float:
     float
     """
     return margin_of(result.problem.metrics(result.theta_initial)[~result.problem.varies])
-
-
-def start_name(result: Result) -> str:
-    """Return what the safe start is: the backup of a plant, or nothing more than that.
-
-    Parameters
-    ----------
-    result : Result
-
-    Returns
-    -------
-    str
-    """
-    return "backup" if isinstance(result.problem, ControlProblem) else "safe start"
 
 
 def _path(first: float, values: np.ndarray, committed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

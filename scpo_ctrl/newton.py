@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scpo_ctrl.engine.kernels import log_slacks
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.options import AdaptOptions
 from scpo_ctrl.problem import Problem
@@ -19,7 +20,6 @@ _STEP = 1e-8  # of the differences of gradients: their curvature and their round
 _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
 _MOST_SLACK = 1e30  # and one farther as so far
-_FACTORS = 8  # slacks whose product is a number
 _DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 4e-4, 4e-6, 1.0  # relative to the objective
 _CENTRED = 0.1  # a Newton step that promises less than this times the barrier lets the barrier fall
 _NEGLIGIBLE = 1e-5  # share in the barrier's curvature, relative to the rest of it, below which a metric is left out
@@ -112,9 +112,8 @@ class Newton:
         -------
         float
         """
-        if not np.max(g, initial=0.0) <= 0:  # or where one is not a number
-            return np.inf
-        return objective - self._weight(g) * _log_of_product(np.minimum(np.maximum(-g, _SLACK), _MOST_SLACK))
+        logarithms = log_slacks(g, _SLACK, _MOST_SLACK)
+        return objective - self._weight(g) * logarithms if logarithms > -np.inf else np.inf
 
     def fitted(self, part: float) -> None:
         """Damp the next steps more where the model was far too long.
@@ -191,13 +190,6 @@ class Newton:
     def _weight(self, g: np.ndarray) -> float:
         """Weight μ of each metric in the barrier."""
         return self.barrier * self.size * min(1.0, _FEW / max(1, g.size))
-
-
-def _log_of_product(slacks: np.ndarray) -> float:
-    """Return the sum of the logarithms, of products: a product costs less."""
-    whole = slacks.size // _FACTORS * _FACTORS
-    products = slacks[:whole].reshape(_FACTORS, -1).prod(axis=0)
-    return float(np.log(products).sum() + np.log(slacks[whole:]).sum())
 
 
 def _gauss_newton(

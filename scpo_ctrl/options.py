@@ -12,6 +12,8 @@ METHODS = ("auto", "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "a
 CURVED = ("newton", "gauss_newton")  # methods that scale the basis by a curvature
 GRADIENTS = ("sampled", "exact")
 SOLVERS = ("DUAL", "CLARABEL", "ECOS")
+_LARGEST = 1e100  # of lengths and factors: their squares stay within the range of a double
+_MOST_PROBES = 1000  # more measure nothing new, and take for ever
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +30,7 @@ class AdaptOptions:
     method: str = "auto"  # one of METHODS; "auto": "newton" for a closed-loop cost with d <= 300, else "gradient"
     gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
     preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
-    probes: int = 2  # evaluations along the step that measure L for it before it is tried, >= 0; none if certified
+    probes: int = 2  # evaluations along the step that measure L for it before it is tried, 0…1000; none if certified
     barrier: float = 4e-5  # of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0
     barrier_min: float = 1e-8  # the same at the end, 0 < barrier_min <= barrier
     tolerance: float = 1e-6  # stationarity at which a run has converged, relative to the objective, >= 0
@@ -47,21 +49,23 @@ class AdaptOptions:
         for key, least in (("steps", 0), ("seed", 0), ("directions", 0), ("tries", 1), ("patience", 1)):
             put(self, key, as_count(key, getattr(self, key), at_least=least))
         for key in ("radius", "step_length"):
-            put(self, key, as_scalar(key, getattr(self, key), above=0.0))
+            put(self, key, as_scalar(key, getattr(self, key), above=0.0, at_most=_LARGEST))
         put(self, "sampling_radius", as_scalar("sampling_radius", self.sampling_radius, above=0.0, at_most=self.radius))
         put(self, "probes", as_count("probes", self.probes))
-        put(self, "barrier", as_scalar("barrier", self.barrier, above=0.0))
+        if self.probes > _MOST_PROBES:
+            raise DomainError(f"probes is {self.probes}, expected a whole number >= 0 and <= {_MOST_PROBES}")
+        put(self, "barrier", as_scalar("barrier", self.barrier, above=0.0, at_most=_LARGEST))
         put(self, "barrier_min", as_scalar("barrier_min", self.barrier_min, above=0.0, at_most=self.barrier))
         put(self, "tolerance", as_scalar("tolerance", self.tolerance, at_least=0.0))
-        put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0))
-        put(self, "growth", as_scalar("growth", self.growth, above=1.0))
+        put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0, at_most=_LARGEST))
+        put(self, "growth", as_scalar("growth", self.growth, above=1.0, at_most=_LARGEST))
         for key in ("decay", "momentum", "second_momentum"):
             put(self, key, as_scalar(key, getattr(self, key), at_least=0.0, at_most=1.0 - 1e-6))
         for key, known in (("mode", MODES), ("method", METHODS), ("solver", SOLVERS), ("gradients", GRADIENTS)):
             if getattr(self, key) not in known:
                 raise DomainError(f"{key} is {getattr(self, key)!r}, expected one of: {', '.join(known)}")
         if self.smoothness is not None:
-            put(self, "smoothness", as_scalar("smoothness", self.smoothness, above=0.0))
+            put(self, "smoothness", as_scalar("smoothness", self.smoothness, above=0.0, at_most=_LARGEST))
         if self.mode == "certified" and self.method in CURVED:
             raise DomainError(
                 f"mode 'certified' needs a norm that stays the same; method {self.method!r} changes it, use 'gradient'"

@@ -94,6 +94,21 @@ def is_staged(name: str, files: Iterable[str]) -> bool:
     return match is not None and match[1] in files
 
 
+def was_cut_short(path: Path) -> bool:
+    """Return whether a process was killed while it wrote to a RUN folder, or is writing now.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    bool
+    """
+    return any(_STAGED.fullmatch(entry.name) for entry in path.iterdir())
+
+
 def unwritable(path: Path, error: OSError) -> OutputError:
     """Return the error that names a path, why it cannot be written, and the remedy.
 
@@ -106,8 +121,9 @@ def unwritable(path: Path, error: OSError) -> OutputError:
     -------
     OutputError
     """
-    space = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = "free some space" if space else "make the folder writable"
+    remedies = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space")
+    remedies[errno.EFBIG] = "raise the limit of a file's size (ulimit -f)"
+    remedy = remedies.get(error.errno or 0, "make the folder writable")
     return OutputError(f"{path}: cannot be written: {error.strerror or error}; {remedy} or choose another place")
 
 

@@ -1,22 +1,22 @@
 """The local safe region: sampled gradients, their error, smoothness constants, (E2)-(E4)."""
 
+import math
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
 
 import numpy as np
 
-from scpo_ctrl.cone import Cone, product
+from scpo_ctrl.cone import Cone
+from scpo_ctrl.engine.kernels import within_reach
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.options import AdaptOptions
-from scpo_ctrl.problem import Problem
+from scpo_ctrl.problem import Block, Problem
 from scpo_ctrl.scaling import Scaling
 from scpo_ctrl.smoothness import smoothness_bounds
 
 _PROBES = 8  # directions of the first estimate of the smoothness constants
 _PROBE_RADIUS = 0.1  # in radii
 SMALLEST_SMOOTHNESS = 1e-9
-
-Numbers = TypeVar("Numbers", float, np.ndarray)
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,13 @@ class Region:
     G: np.ndarray  # (k, p) sampled gradients (E2)
     sampling_radius: float  # σ; 0 for exact gradients
     error: np.ndarray  # (k,) ε of each metric
+    largest_error: float  # ε of all metrics, the largest
     radius: float  # no step is longer
+
+    @cached_property
+    def noise(self) -> np.ndarray:
+        """The part of e (E3) that the metrics' errors make, shape (k,)."""
+        return _error_factors(self.sampling_radius, len(self.D))[1] * self.error
 
     def cone(self, z: np.ndarray, L: np.ndarray, kept: float = 0.0) -> Cone:
         """Return the projection problem (E5) of a step.
@@ -47,7 +53,7 @@ class Region:
         -------
         Cone
         """
-        e = _error(L, self.error, self.sampling_radius, self.G.shape[1])
+        e = _error_factors(self.sampling_radius, len(self.D))[0] * L + self.noise
         return Cone(z, (1 - kept) * self.c, self.G, e, L, self.radius)
 
     def places(self, metrics: np.ndarray) -> np.ndarray:
@@ -62,10 +68,10 @@ class Region:
         -------
         numpy.ndarray of int
         """
-        places = np.searchsorted(self.rows, metrics)
-        found = places < self.rows.size
-        found[found] = self.rows[places[found]] == metrics[found]
-        return places[found]
+        if not (metrics.size and self.rows.size):
+            return np.zeros(0, dtype=np.int64)
+        places = np.minimum(self.rows.searchsorted(metrics), self.rows.size - 1)
+        return places[self.rows[places] == metrics]
 
     def step(self, alpha: np.ndarray) -> np.ndarray:
         """Return the step Dᵀα in parameter space.
@@ -95,17 +101,31 @@ class Region:
         numpy.ndarray, shape (k,)
             Zero where the linear part alone held; infinite where the metric is not finite.
         """
-        norm, p, sigma = float(np.linalg.norm(alpha)), self.G.shape[1], self.sampling_radius
-        noise = 2 * self.error * (1 + (np.sqrt(p) * norm / sigma if sigma > 0 else 0.0))
-        with np.errstate(invalid="ignore"):
-            excess = g_new - self.c - product(self.G, alpha) - noise
-        shown = 2 * excess / (norm**2 + np.sqrt(p) * sigma * norm)
-        return np.where(np.isnan(shown), np.inf, np.maximum(shown, 0.0))
+        norm = math.sqrt(alpha @ alpha)
+        curved = norm**2 / 2 + _error_factors(self.sampling_radius, len(self.D))[0] * norm
+        excess = self.beyond(alpha, g_new) - (2 * self.error + norm * self.noise)
+        shown = excess / curved
+        return np.fmin(np.maximum(shown, 0.0), np.inf)  # infinite where it is not a number
+
+    def beyond(self, alpha: np.ndarray, g_new: np.ndarray) -> np.ndarray:
+        """Return how far metrics are from what the linear part of (E4) says after a step.
+
+        Parameters
+        ----------
+        alpha : numpy.ndarray, shape (p,)
+        g_new : numpy.ndarray, shape (k,)
+            The metrics kept, after the step.
+
+        Returns
+        -------
+        numpy.ndarray, shape (k,)
+        """
+        return g_new - (self.G @ alpha + self.c)
 
 
-def _error(L: Numbers, error: Numbers, sigma: float, p: int) -> Numbers:
-    """Return e of (E3) with finite arithmetic; zero for exact gradients."""
-    return np.sqrt(p) * (L * sigma / 2 + 2 * error / sigma) if sigma > 0 else 0.0 * L
+def _error_factors(sigma: float, p: int) -> tuple[float, float]:
+    """Return what multiplies L and ε in e of (E3), √p (L σ/2 + 2 ε/σ); zeros for exact gradients."""
+    return (math.sqrt(p) * sigma / 2, 2 * math.sqrt(p) / sigma) if sigma > 0 else (0.0, 0.0)
 
 
 def metric_error(g: np.ndarray, options: AdaptOptions) -> np.ndarray:
@@ -163,31 +183,34 @@ def sample_region(
     EvaluationError
         If a sampled metric is not finite.
     """
-    exact = options.gradients == "exact"
-    sigma = 0.0 if exact else options.sampling_radius
-    thetas = theta + sigma * D
-    largest = options.metric_error * max(1.0, -float(np.min(g, initial=0.0)))  # they are safe: none is positive
-    errors = largest + _error(0.0, largest, sigma, len(D)) * reach  # what they add to a metric, at most
+    sigma = 0.0 if options.gradients == "exact" else options.sampling_radius
+    largest = options.metric_error * max(1.0, -float(g.min(initial=0.0)))  # they are safe: none is positive
+    of_smoothness, of_error = _error_factors(sigma, len(D))
+    bend, noise = (of_smoothness + reach / 2) * reach, (1 + of_error * reach) * largest  # what L and ε add to a metric
     rows, gradients = [], []
     for block in problem.blocks(len(D)):
         part = block.metrics
-        if exact:
-            samples = problem.jacobian(theta, D, block)
-            squares = np.einsum("ki,ki->i", samples, samples)
-        else:
-            samples, squares = problem.differences(thetas, g, sigma, block)
-        if not np.max(squares, initial=0.0) < np.inf:
+        samples, squares = _sampled(problem, theta, g, D, sigma, block)
+        kept = within_reach(g[part], squares, L[part], problem.varies[part], reach=reach, bend=bend, error=noise)
+        if kept is None:
             raise EvaluationError(
                 f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
             )
-        nearest = g[part] + reach * np.sqrt(squares)  # to zero, as far as all but the errors bring it
-        nearest += (_error(1.0, 0.0, sigma, len(D)) + reach / 2) * reach * L[part]
-        kept = np.flatnonzero((nearest > -errors) & problem.varies[part])
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
     which, G = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in (rows, gradients))
     error = metric_error(g[which], options)
-    return Region(D, which, np.minimum(g[which] + error, 0.0), G, sigma, error, reach)
+    return Region(D, which, np.minimum(g[which] + error, 0.0), G, sigma, error, largest, reach)
+
+
+def _sampled(
+    problem: Problem, theta: np.ndarray, g: np.ndarray, D: np.ndarray, sigma: float, block: Block
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return gradients of a part of the metrics (p, block), exact ones for σ = 0, and their squared norms."""
+    if sigma > 0:
+        return problem.differences(theta + sigma * D, g, sigma, block)
+    gradients = problem.jacobian(theta, D, block)
+    return gradients, np.einsum("ki,ki->i", gradients, gradients)
 
 
 def directions(z: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray | None:

@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 from scpo_ctrl.binding import TIGHT
 from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
-from scpo_ctrl.history_figures import convergence_figure, scales_basis, smoothness_figure, start_name
+from scpo_ctrl.history_figures import convergence_figure, scales_basis, smoothness_figure
 from scpo_ctrl.options import CURVED
 from scpo_ctrl.record import write_atomic
 from scpo_ctrl.report_tables import details, metric_rows, option_rows, what_binds
 from scpo_ctrl.result import Result, margin_of
 from scpo_ctrl.status import RunStatus
 from scpo_ctrl.trajectories import MOST_STATES
-from scpo_ctrl.wording import NARROW_SPACE, change, number, optimality, plural, short, with_unit
+from scpo_ctrl.wording import NARROW_SPACE, change, number, optimality, plural, short, start_name, with_unit
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.engine.kernels import inverse_root
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.validate import as_array
 
 _SYMMETRY = 1e-9  # relative asymmetry of a matrix that is taken for rounding
+_LARGEST = 1e100  # of an entry of a preconditioner, and one over it: squares stay within the range of a double
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,7 @@ class Scaling:
         -------
         Scaling
         """
-        values, vectors = np.linalg.eigh(H)
-        roots = np.sqrt(np.abs(values) + damping)
-        return cls((vectors / roots) @ vectors.T)
+        return cls(inverse_root(H, damping))
 
     @classmethod
     def from_preconditioner(cls, M: ArrayLike, theta_dim: int) -> "Scaling":
@@ -85,15 +85,20 @@ class Scaling:
             raise DimensionError(
                 f"preconditioner has shape {array.shape}, expected ({theta_dim},) or ({theta_dim}, {theta_dim})"
             )
+        if np.abs(array).max(initial=0.0) > _LARGEST:
+            raise DomainError(f"preconditioner has an entry beyond {_LARGEST:g}; make it smaller")
         if array.ndim == 1:
             if (array <= 0).any():
                 i = int(np.argmin(array))
                 raise DomainError(f"preconditioner[{i}] is {array[i]:g}; make every entry positive")
+            if array.min() < 1 / _LARGEST:
+                raise DomainError(f"preconditioner has an entry below {1 / _LARGEST:g}; make it larger")
             return cls(1 / np.sqrt(array))
         if np.abs(array - array.T).max() > _SYMMETRY * np.abs(array).max():
             raise DomainError("preconditioner is not symmetric; give (M + M') / 2")
-        least = float(np.linalg.eigvalsh(array)[0])
-        if least <= 0:
+        values = np.linalg.eigvalsh(array)
+        least = float(values[0])
+        if least <= max(1 / _LARGEST, np.finfo(float).eps * theta_dim * float(values[-1])):  # or it is rounding
             raise DomainError(
                 f"preconditioner is not positive definite (least eigenvalue {least:.3g}); add some of the identity"
             )

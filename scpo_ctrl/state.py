@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.engine import kernels
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.history import History
 from scpo_ctrl.newton import Newton
@@ -106,9 +107,14 @@ def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
     Raises
     ------
     DomainError
-        If a method or exact gradients are asked for that need derivatives which the problem does not have, or
-        certified smoothness constants for a problem that has no bound of them.
+        If a method or exact gradients are asked for that need derivatives which the problem does not have, certified
+        smoothness constants for a problem that has no bound of them, or more directions than parameters.
     """
+    if options.directions > problem.theta_dim:
+        raise DomainError(
+            f"directions is {options.directions}, expected at most the number of parameters, {problem.theta_dim}, or 0 "
+            "for all"
+        )
     if options.method == "auto":
         free = options.mode == "verified" and options.preconditioner is None and options.directions == 0
         newton = problem.is_closed_loop_cost and problem.theta_dim <= _MOST_NEWTON and free
@@ -146,6 +152,7 @@ def start(problem: Problem, options: AdaptOptions) -> State:
         If a method or a preconditioner does not suit the problem.
     """
     options, theta = resolved(problem, options), problem.theta_initial.copy()
+    kernels.library()  # compiled here, so that no step waits for the compiler
     objective, metrics = problem.evaluate(theta)
     _check_safe(problem, metrics)
     if not np.isfinite(objective):
@@ -222,6 +229,11 @@ def _check_safe(problem: Problem, metrics: np.ndarray) -> None:
     margin = margin_of(metrics)
     if not margin >= 0:
         worst = int(np.argmax(np.nan_to_num(metrics, nan=np.inf)))
+        if not np.isfinite(metrics[worst]):
+            raise UnsafeStartError(
+                f"the safe start is unsafe: {problem.metric_label(worst)} is {metrics[worst]:g}, not a finite number; "
+                "check the model, or what the black box returns there"
+            )
         raise UnsafeStartError(
             f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {metrics[worst]:.4g}; lower the "
             "level of the scenarios, lengthen the horizon, or design a more careful backup"

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.result import Result
 from scpo_ctrl.status import RunStatus
 
@@ -146,3 +147,21 @@ def optimality(result: Result, show: Callable[[float], str]) -> str:
         return f"converged: the objective can fall by at most about {fall} to first order (stationarity {part})"
     word = {RunStatus.STALLED: "stalled", RunStatus.FINISHED: "finished"}.get(result.status, "stopped")
     return f"{word} with stationarity {part}, where {tolerance} counts as converged"
+
+
+def start_name(result: Result) -> str:
+    """Return what the safe start is: the backup of a plant, or nothing more than that, as where scenarios were learned.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    str
+    """
+    problem = result.problem
+    if not isinstance(problem, ControlProblem):
+        return "safe start"
+    output = problem.policy.widths[-2] * problem.plant.nu  # weights of the last layer: while they are zero, so is φ
+    return "safe start" if result.theta_initial[-output:].any() else "backup"

@@ -175,7 +175,7 @@ def test_an_unsafe_start_names_the_worst_metric():
     with pytest.raises(UnsafeStartError, match=r"second is exceeded by 0\.5"):
         labels, objective = ("first", "second"), UserObjective(lambda t: (0.0, t))
         adapt(FunctionProblem(np.zeros(1), lambda t: t * 0 + [[-1.0, 0.5]], objective, labels=labels))
-    with pytest.raises(UnsafeStartError, match="metric 0"):
+    with pytest.raises(UnsafeStartError, match="metric 0 is nan, not a finite number; check the model"):
         adapt(FunctionProblem(np.zeros(1), lambda t: t * np.nan, UserObjective(lambda t: (0.0, t))))
 
 
@@ -187,6 +187,23 @@ def test_a_metric_that_diverges_beyond_the_region_is_never_committed():
     assert result.is_safe()
     assert 0 < result.theta[0] <= 0.4
     assert (result.history.column("verdict") == VERDICTS.index(Verdict.NOT_FINITE)).any()
+
+
+@pytest.mark.parametrize(("beyond", "safe"), [(-5e-4, False), (-2e-3, True)])
+def test_a_metric_needs_a_margin_of_its_own_error(beyond, safe):
+    """ε is 1e-3 of the first metric and 5e-2 of the second, which is far from zero and asks nothing of the first."""
+
+    def metrics(thetas):
+        return np.where(thetas[:, :1] > 0.3, [[beyond, -50.0]], [[-0.9, -50.0]])
+
+    options = AdaptOptions(steps=10, probes=0, metric_error=1e-3, sampling_radius=0.05, radius=1.0)
+    result = adapt(distance_problem([1.0, 0, 0], metrics), options)
+    margins, verdicts = result.history.column("margin"), result.history.column("verdict")
+    far = result.history.column("theta")[:, 0] > 0.3
+    assert far.any()
+    np.testing.assert_array_equal(margins[far], -beyond)
+    assert ((verdicts[far] == VERDICTS.index(Verdict.UNSAFE)) == (not safe)).all()
+    assert (result.theta[0] > 0.3) == safe
 
 
 def test_a_try_that_diverges_to_both_sides_is_not_finite():
@@ -225,6 +242,8 @@ def test_functions_of_the_user_that_fail_are_named(metrics, objective, error, wo
         ("tries", 0), ("method", "sgd"), ("solver", "OSQP"), ("growth", 1.0), ("decay", 1.0), ("momentum", -0.1),
         ("metric_error", np.nan), ("directions", -1), ("smoothness", 0.0), ("patience", 0), ("step_length", True),
         ("gradients", "guessed"), ("probes", -1), ("barrier", 0.0), ("barrier_min", 1.0), ("tolerance", -1e-3),
+        ("radius", 1e101), ("step_length", 1e308), ("growth", 1e308), ("smoothness", 1e200), ("metric_error", 1e300),
+        ("barrier", 1e308), ("probes", 1001),
     ],
 )  # fmt: skip
 def test_options_out_of_range_are_named(option, value):
@@ -306,6 +325,10 @@ def test_a_preconditioner_scales_the_steps():
         ({"preconditioner": np.ones((3, 3)) - np.eye(3)}, DomainError, "not positive definite"),
         ({"preconditioner": np.triu(np.ones((3, 3)))}, DomainError, "not symmetric"),
         ({"preconditioner": [np.nan, 1.0, 1.0]}, DomainError, "preconditioner"),
+        ({"preconditioner": [5e-324, 1.0, 1.0]}, DomainError, "an entry below 1e-100; make it larger"),
+        ({"preconditioner": [1e308, 1.0, 1.0]}, DomainError, r"an entry beyond 1e\+100; make it smaller"),
+        ({"preconditioner": np.diag([1e20, 1.0, 1e-20])}, DomainError, "not positive definite"),
+        ({"directions": 4}, DomainError, "directions is 4, expected at most the number of parameters, 3, or 0 for all"),
         ({"method": "newton"}, DomainError, "'newton' needs a problem with derivatives"),
         ({"method": "gauss_newton"}, DomainError, "sum of squares"),
         ({"gradients": "exact"}, DomainError, "'exact' needs a problem with derivatives"),

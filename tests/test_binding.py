@@ -105,6 +105,29 @@ def test_neighbouring_times_are_one_row_and_their_slopes_none():
     assert rows[0].label == "velocity <= 1.5 m/s"
 
 
+def test_bounds_of_equal_labels_stay_apart():
+    plant = dataclasses.replace(double_integrator(), x_labels=("x", "x"), x_units=("", ""), x_max=[1.5, 1.5])
+    problem = control_problem(plant, count=2)
+    g, size = loose(problem), room(problem).reshape(2, -1)
+    rows = problem.scenario_metrics.rows
+    first, second = (i for i, row in enumerate(rows) if (row.label, row.time) == ("x <= 1.5", 4))
+    g[0, first], g[0, second] = -0.001 * size[0, first], -0.002 * size[0, second]
+    found = closest_metrics(problem, g.ravel(), g.ravel())
+    assert [(row.label, row.first, row.last) for row in found[:2]] == [("x <= 1.5", 4, 4)] * 2
+    assert [row.part for row in found[:2]] == pytest.approx([0.001, 0.002])
+
+
+def test_rounding_makes_no_valley():
+    problem = double_integrator_problem()
+    g, size = loose(problem), room(problem).reshape(problem.scenarios.count, -1)
+    for time, part in {3: 0.1, 4: 0.3, 5: 0.3 - 1e-12, 6: 0.3, 7: 0.4}.items():
+        i = index_of(problem, "state", "velocity <=", time)
+        g[1, i] = -part * size[1, i]
+    rows = closest_metrics(problem, g.ravel(), g.ravel())
+    assert (rows[0].scenario, rows[0].first, rows[0].last) == (1, 3, 3)
+    assert rows[1].part == pytest.approx(0.5)
+
+
 def test_closest_is_relative_to_the_bound_and_each_row_is_a_metric():
     problem = everything(double_integrator_problem())
     result = adapted(problem)

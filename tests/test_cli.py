@@ -350,6 +350,15 @@ def test_standard_output_that_is_full():
     assert done.stderr == "scpo-ctrl: standard output: No space left on device\n"
 
 
+def test_standard_output_that_is_closed(tmp_path):
+    words = [*COMMAND, "adapt", str(write(tmp_path / "problem.toml")), "--out", str(tmp_path / "run")]
+    close = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    done = subprocess.run([*close, *words], stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert verify(tmp_path / "run").passed
+
+
 def test_a_reader_that_went_away():
     read, written = os.pipe()
     os.close(read)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 import threading
 from pathlib import Path
@@ -234,6 +235,19 @@ def test_a_full_disk_at_the_first_save_leaves_nothing(problem, tmp_path, run, no
     assert outcome.status == 2
     assert f"{tmp_path / 'a' / 'run' / name}: cannot be written: No space left on device; free" in outcome.line
     assert not list(tmp_path.iterdir())
+
+
+def test_a_limit_on_the_size_of_files_is_named(tmp_path):
+    path = tmp_path / "theta.npy"
+    path.write_bytes(b"before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OutputError, match="cannot be written: File too large; raise the limit of a file's size"):
+            write_atomic(path, bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert content(tmp_path) == {"theta.npy": b"before"}
 
 
 def test_a_full_disk_does_not_cost_an_earlier_run(copy_of, problem, run, no_space):

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from run_folders import rewrite
+from problem_files import write
+from run_folders import rewrite, same_arrays
 
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.record import load_arrays, load_result
+from scpo_ctrl.verify import verify
+
+KILLED = """
+import os
+from pathlib import Path
+from scpo_ctrl.cli import main
+
+renamed, real = [], Path.replace
+
+def replace(path, target):
+    if len(renamed) == {done}:
+        os._exit(9)
+    renamed.append(target)
+    return real(path, target)
+
+Path.replace = replace
+main()
+"""
 
 
 @pytest.mark.parametrize("name", ["history.npz", "result.json", "theta.npy", "problem.toml"])
@@ -69,3 +91,35 @@ def test_a_foreign_archive_is_not_unpickled(copy_of, run):
     outcome = run("verify", folder)
     assert outcome.status == 2
     assert "history.npz: is damaged" in outcome.line
+
+
+@pytest.mark.parametrize("done", [1, 2, 3])
+def test_a_process_killed_while_it_replaced_the_files(tmp_path, run, without_report, done):
+    """What is left between two renames: verification says what mends it, and resuming does."""
+    problem = write(tmp_path / "problem.toml")
+    folder = tmp_path / "run"
+    assert run("adapt", problem, "--out", folder, "--steps", 3).status == 0
+    earlier = load_result(folder)
+    words = [
+        sys.executable,
+        "-c",
+        KILLED.format(done=done),
+        "adapt",
+        problem,
+        "--out",
+        folder,
+        "--steps",
+        "5",
+        "--resume",
+    ]
+    killed = subprocess.run(words, capture_output=True, check=False, timeout=60)
+    assert killed.returncode == 9, killed.stderr
+    assert any(path.suffix == ".tmp" for path in folder.iterdir())
+    np.testing.assert_array_equal(load_result(folder).theta, earlier.theta)
+    found = verify(folder)
+    assert "with --resume mends them" in found.faults[0]
+    assert found.violations == 0
+    assert run("adapt", problem, "--out", folder, "--steps", 5, "--resume").status == 0
+    assert verify(folder).passed
+    assert run("adapt", problem, "--out", tmp_path / "whole", "--steps", 5).status == 0
+    same_arrays(folder, tmp_path / "whole")

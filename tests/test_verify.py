@@ -17,7 +17,7 @@ from scpo_ctrl import verify as verify_function
 from scpo_ctrl.config import build_plant
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.record import load_arrays, load_result, read_problem
-from scpo_ctrl.verify import _ClosedLoop
+from scpo_ctrl.verify_loop import ClosedLoop
 
 MODULE = Path(scpo_ctrl.__file__).with_name("verify.py")
 
@@ -40,7 +40,7 @@ def test_recomputes_metrics_and_objective_independently(runs, kind):
     problem = load_result(runs[kind]).problem
     text, csv_data = read_problem(runs[kind])
     tables = tomllib.loads(text)
-    loop = _ClosedLoop(build_plant(tables["plant"]), tables, load_arrays(runs[kind]))
+    loop = ClosedLoop(build_plant(tables["plant"]), tables, load_arrays(runs[kind]))
     rng = np.random.default_rng(0)
     spread = np.geomspace(0.01, 30.0, 20)[:, None]  # from hardly changed to unsafe
     thetas = problem.theta_initial + spread * rng.normal(size=(20, problem.theta_dim))
@@ -320,17 +320,23 @@ def test_command_line(copy_of, run):
 
 
 def test_shares_only_the_plant_model_with_the_loop():
+    own = list(MODULE.parent.glob("verify*.py"))
     imported = {
         (node.module, alias.name)
-        for node in ast.walk(ast.parse(MODULE.read_text(encoding="utf-8")))
+        for path in own
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scpo_ctrl")
         for alias in node.names
+        if node.module not in {f"scpo_ctrl.{path.stem}" for path in own}
     }
     assert imported == {
         ("scpo_ctrl.config", "SECTIONS"),
         ("scpo_ctrl.config", "build_plant"),
         ("scpo_ctrl.errors", "RecordError"),
         ("scpo_ctrl.errors", "ScpoError"),
+        ("scpo_ctrl.learned", "LEARNED_FILE"),
+        ("scpo_ctrl.learned", "read_learned"),
         ("scpo_ctrl.models", "Plant"),
         *(("scpo_ctrl.record", name) for name in ("digest", "load_arrays", "load_summary", "read_problem")),
+        ("scpo_ctrl.record", "was_cut_short"),
     }

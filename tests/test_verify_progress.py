@@ -7,6 +7,7 @@ import pytest
 from run_folders import edit_summary, faults, rewrite
 
 from scpo_ctrl import verify
+from scpo_ctrl.binding import binding_summary
 from scpo_ctrl.record import load_arrays, load_result
 
 
@@ -97,5 +98,7 @@ def test_a_barrier_may_raise_the_objective_between_commits(copy_of):
     rewrite(run, sign=True, state_theta=final, state_objective=arrays["objective"][last])
     np.save(run / "theta.npy", final)
     margins = np.append(arrays["margin_initial"], arrays["margin"][arrays["committed"]])
+    account = binding_summary(problem, problem.metrics(problem.theta_initial), problem.metrics(final))
     edit_summary(run, objective_final=float(arrays["objective"][last]), worst_margin=float(margins.min()))
+    edit_summary(run, binding=account)
     assert verify(run).faults == ()

@@ -1,0 +1,176 @@
+"""The closed loop of a RUN folder once more, in numpy, for its verification: nothing is shared but the plant model."""
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from scpo_ctrl.errors import RecordError
+from scpo_ctrl.models import Plant
+
+_CHUNK = 20_000  # closed loops stepped at once
+
+
+class ClosedLoop:
+    """The closed loop in numpy, written from the definitions in docs/method.md.
+
+    Parameters
+    ----------
+    plant : Plant
+    tables : dict
+        The problem file.
+    arrays : dict of str to numpy.ndarray
+        The recorded scenarios.
+    """
+
+    def __init__(self, plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.plant, self.options, self.policy = plant, tables["metrics"], tables["policy"]
+        A, B = plant.linearise()
+        Q, R = (np.diag(w) if np.ndim(w) == 1 else np.array(w) for w in (tables["backup"]["Q"], tables["backup"]["R"]))
+        self.P = scipy.linalg.solve_discrete_are(A, B, Q, R)
+        self.K = np.linalg.solve(R + B.T @ self.P @ B, B.T @ self.P @ A)
+        inverse = np.linalg.inv(self.P)
+        rows = np.vstack([np.eye(plant.nx), self.K])
+        eq = np.append(plant.x_eq, plant.u_eq)
+        room = np.minimum(np.append(plant.x_max, plant.u_max) - eq, eq - np.append(plant.x_min, plant.u_min))
+        reach = np.einsum("ij,jk,ik->i", rows, inverse, rows)
+        self.largest_rho = float(np.min(room[reach > 0] ** 2 / reach[reach > 0]))
+        self.rho = float(tables["backup"].get("rho", self.largest_rho))
+        self.z0 = arrays["scenario_x0"] - plant.x_eq
+        self.p, self.w = arrays["scenario_p"], arrays["scenario_w"]
+        self.horizon = int(tables["scenarios"]["horizon"])
+        self.objective = tables["objective"]
+        self.metrics = 0
+        self.x = np.zeros((len(self.z0), self.horizon + 1, plant.nx))  # trajectories of the last policy stepped
+        self.u = np.zeros((len(self.z0), self.horizon, plant.nu))  # its commands before saturation
+        if self.w.shape[:2] != (len(self.z0), self.horizon) or self.p.shape != (len(self.z0), plant.npar):
+            raise RecordError("the recorded scenarios do not have the shapes that problem.toml asks for")
+
+    def level(self, z: np.ndarray) -> np.ndarray:
+        """V of deviations along the last axis."""
+        return np.asarray(((z @ self.P) * z).sum(axis=-1))
+
+    def residual(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Residual of one policy at deviations (k, nx)."""
+        if self.policy["kind"] == "linear":
+            return np.asarray(z @ theta.reshape(self.plant.nu, self.plant.nx).T)
+        a, zero, rest = z / np.array(self.policy["scale"]), np.zeros((1, self.plant.nx)), theta
+        for width in self.policy["hidden"]:
+            W, b, rest = np.split(rest, [width * a.shape[1], width * (a.shape[1] + 1)])
+            W = W.reshape(width, -1)
+            a, zero = np.tanh(a @ W.T + b), np.tanh(zero @ W.T + b)
+        return np.asarray((a - zero) @ rest.reshape(self.plant.nu, -1).T)
+
+    def command(self, thetas: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Commands before saturation of policies (C, d) at deviations (C, k, nx)."""
+        residual = np.stack([self.residual(theta, z[i]) for i, theta in enumerate(thetas)])
+        return np.asarray(self.plant.u_eq - z @ self.K.T + residual)
+
+    def scale(self) -> float:
+        """Size of the numbers behind the metrics."""
+        bounds = np.abs(np.concatenate([self.plant.x_min, self.plant.x_max, self.plant.u_min, self.plant.u_max]))
+        scale = max(1.0, float(bounds[np.isfinite(bounds)].max()))
+        if self.options.get("contraction") is not None:
+            scale = max(scale, float(self.level(self.z0).max()))
+        return scale
+
+    def margins(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Margins and mean costs of policies (C, d)."""
+        chunk = max(1, _CHUNK // len(self.z0))
+        parts = [self._step_all(thetas[i : i + chunk]) for i in range(0, len(thetas), chunk)]
+        worst, cost = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return -worst, cost
+
+    def imitation_errors(self, thetas: np.ndarray, csv_data: bytes) -> np.ndarray:
+        """Mean squared errors of the commands of policies (C, d) against the expert's."""
+        rows = list(csv.DictReader(io.StringIO(csv_data.decode())))
+        nx, nu = self.plant.nx, self.plant.nu
+        x = np.array([[float(row[f"x{i}"]) for i in range(nx)] for row in rows])
+        u = np.array([[float(row[f"u{i}"]) for i in range(nu)] for row in rows])
+        z = (x - self.plant.x_eq)[None]
+        return np.array([((self.command(theta[None], z)[0] - u) ** 2).sum(axis=1).mean() for theta in thetas])
+
+    def _step_all(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Largest metric (E6)-(E8) and mean cost of each policy, by stepping every scenario over time."""
+        C, S, plant = len(thetas), len(self.z0), self.plant
+        path, command = self.options.get("path", True), self.options.get("command", True)
+        step = plant.function.map(C * S)
+        x, p = np.tile(self.z0 + plant.x_eq, (C, 1)), np.tile(self.p, (C, 1)).T  # policies slowest
+        worst, cost = np.full((C, S), -np.inf), np.zeros(C * S)
+        self.metrics = 0
+        for t in range(self.horizon + 1):
+            self.x[:, t] = x[-S:]
+            if path:
+                worst = self._above(worst, x, plant.x_min, plant.x_max)
+            if t == self.horizon:
+                break
+            u = self.command(thetas, (x - plant.x_eq).reshape(C, S, -1)).reshape(C * S, -1)
+            self.u[:, t] = u[-S:]
+            if path and command:
+                worst = self._above(worst, u, plant.u_min, plant.u_max)
+            u = np.clip(u, plant.u_min, plant.u_max)
+            cost += self._stage(x, u)
+            x = np.array(step(x.T, u.T, p)).T
+            if self.w.shape[2]:
+                x = x + np.tile(self.w[:, t], (C, 1))
+        return self._final(worst, x), cost.reshape(C, S).mean(axis=1) / self.horizon
+
+    def _stage(self, x: np.ndarray, u: np.ndarray) -> np.ndarray | float:
+        """Cost of a time step of each closed loop."""
+        if self.objective["kind"] != "quadratic":
+            return 0.0
+        Q, R = np.array(self.objective["Q"]), np.array(self.objective["R"])
+        return np.asarray((x - self.plant.x_eq) ** 2 @ Q + (u - self.plant.u_eq) ** 2 @ R)
+
+    def _final(self, worst: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Take the metrics of the last state into the worst ones; the largest of each policy."""
+        options, S = self.options, worst.shape[1]
+        final = self.level((x - self.plant.x_eq).reshape(*worst.shape, -1))
+        if options.get("terminal", False):
+            worst, self.metrics = np.fmax(worst, final / self.rho - 1), self.metrics + S
+        if options.get("contraction") is not None:
+            worst, self.metrics = np.fmax(worst, final - options["contraction"] * self.level(self.z0)), self.metrics + S
+        return np.asarray(np.where(np.isfinite(final), worst, np.inf).max(axis=1))
+
+    def _above(self, worst: np.ndarray, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Take how far values (C·S, k) are above their bounds into the worst metrics (C, S)."""
+        self.metrics += int(np.isfinite(low).sum() + np.isfinite(high).sum()) * worst.shape[1]
+        over = np.max(np.maximum(values - high, low - values), axis=1)
+        return np.maximum(worst, np.where(np.isnan(over), np.inf, over).reshape(worst.shape))
+
+    def level_faults(self, table: dict[str, Any]) -> list[str]:
+        """List what does not hold of the level: inside all bounds, and recorded where it was found by simulation.
+
+        Whether the set is invariant on a nonlinear plant is not searched for again.
+        """
+        if not self.plant.is_linear and "rho" not in table:
+            return ["problem.toml has no [backup] rho, the level that was found by simulation"]
+        if not 0 < self.rho <= self.largest_rho * (1 + 1e-9):
+            return [
+                f"the level rho = {self.rho:.6g} leaves the bounds; the largest inside them is {self.largest_rho:.6g}"
+            ]
+        return []
+
+    def scenario_faults(self, table: dict[str, Any], learned: int) -> list[str]:
+        """List what of the recorded scenarios does not fit section [scenarios]; so many at their end were learned."""
+        described = max(0, len(self.z0) - learned)
+        faults, x0, level = [], (self.z0 + self.plant.x_eq)[:described], self.level(self.z0[:described])
+        if "initial_states" in table:
+            if not np.array_equal(x0, np.array(table["initial_states"], dtype=float)):
+                faults.append("the recorded initial states are not those of problem.toml")
+        elif len(x0) != table["count"] or not (level <= table["level"] * self.rho * (1 + 1e-9)).all():
+            faults.append("the recorded initial states are not inside the level of problem.toml, or too few")
+        for i, label in enumerate(self.plant.p_labels):
+            nominal = self.plant.p_nominal[i]
+            low, high = table.get("parameters", {}).get(label, (nominal, nominal))
+            if not ((self.p[:, i] >= low) & (self.p[:, i] <= high)).all():
+                faults.append(f"a recorded plant parameter {label} is outside its range")
+        half = np.array(table.get("disturbance", np.zeros(self.w.shape[2])))
+        varying = 1 - table.get("disturbance_fixed", 0.0)
+        if self.w.shape[2] and not (np.ptp(self.w, axis=1) <= 2 * varying * half * (1 + 1e-9)).all():
+            faults.append("a recorded disturbance changes over time by more than disturbance_fixed leaves")
+        if self.w.shape[2] not in (0, self.plant.nx) or not (np.abs(self.w) <= half).all():
+            faults.append("a recorded disturbance is outside its range")
+        return faults
