@@ -40,18 +40,22 @@ def fits(cone: Cone) -> bool:
     return bool(cone.u.size <= lib.SCPO_MAX_DIM)
 
 
-def solve(cone: Cone) -> Projection | None:
+def solve(cone: Cone, guess: np.ndarray | None = None, norms: np.ndarray | None = None) -> Projection | None:
     """Solve (E5).
 
     Parameters
     ----------
     cone : Cone
-        Of C-contiguous float64 arrays of the right shapes.
+        Of C-contiguous arrays of the right shapes and types, as the next two are.
+    guess : numpy.ndarray of int64, shape (k,), optional
+        Constraints likely to be active.
+    norms : numpy.ndarray, shape (m,), optional
+        Norms of the rows of G.
 
     Returns
     -------
     Projection or None
-        None where a number is not finite or out of range.
+        None where a number, also one of guess and norms, is not finite or out of range.
     """
     work = _workspace()
     delta = np.empty(cone.u.size)
@@ -59,8 +63,10 @@ def solve(cone: Cone) -> Projection | None:
     address, double = ffi.from_buffer, "double[]"
     status = lib.scpo_host_project(
         cone.u.size, cone.c.size, address(double, cone.u), address(double, cone.c), address(double, cone.G),
-        address(double, cone.e), address(double, cone.L), cone.r, work.scratch, address(double, delta),
-        address("int[]", active), address("int[]", info),
+        address(double, cone.e), address(double, cone.L), cone.r,
+        ffi.NULL if norms is None else address(double, norms),
+        ffi.NULL if guess is None else address("long long[]", guess), 0 if guess is None else guess.size,
+        work.scratch, address(double, delta), address("int[]", active), address("int[]", info),
     )  # fmt: skip
     held, iterations, inside = info.tolist()
     if status == _OK:

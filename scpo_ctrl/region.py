@@ -27,6 +27,7 @@ class Region:
     rows: np.ndarray  # (k,) indices of the metrics kept
     c: np.ndarray  # (k,) metrics at θ plus their error, at most 0
     G: np.ndarray  # (k, p) sampled gradients (E2)
+    norms: np.ndarray  # (k,) their norms
     sampling_radius: float  # σ; 0 for exact gradients
     error: np.ndarray  # (k,) ε of each metric
     radius: float  # no step is longer
@@ -168,7 +169,7 @@ def sample_region(
     thetas = theta + sigma * D
     largest = options.metric_error * max(1.0, -float(np.min(g, initial=0.0)))  # they are safe: none is positive
     errors = largest + _error(0.0, largest, sigma, len(D)) * reach  # what they add to a metric, at most
-    rows, gradients = [], []
+    rows, gradients, norms = [], [], []
     for block in problem.blocks(len(D)):
         part = block.metrics
         if exact:
@@ -180,14 +181,17 @@ def sample_region(
             raise EvaluationError(
                 f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
             )
-        nearest = g[part] + reach * np.sqrt(squares)  # to zero, as far as all but the errors bring it
+        slopes = np.sqrt(squares)
+        nearest = g[part] + reach * slopes  # to zero, as far as all but the errors bring it
         nearest += (_error(1.0, 0.0, sigma, len(D)) + reach / 2) * reach * L[part]
         kept = np.flatnonzero((nearest > -errors) & problem.varies[part])
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
-    which, G = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in (rows, gradients))
+        norms.append(slopes[kept])
+    lists = (rows, gradients, norms)
+    which, G, size = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in lists)
     error = metric_error(g[which], options)
-    return Region(D, which, np.minimum(g[which] + error, 0.0), G, sigma, error, reach)
+    return Region(D, which, np.minimum(g[which] + error, 0.0), G, size, sigma, error, reach)
 
 
 def directions(z: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray | None:
