@@ -135,7 +135,7 @@ def touching(rng: np.random.Generator, dim: int) -> Case:
 def test_rows_that_only_rounding_keeps_inside():
     """The answer with the first row alone satisfies some of the others in one order of summation and not in another."""
     rng = np.random.default_rng(47)
-    for dim in (1, 2, 7, 30, 150):
+    for dim in (1, 2, 7, 30):
         for _ in range(25):
             case = touching(rng, dim)
             bound = objective(case, project(*first_row(case)).delta)  # no answer with more rows is closer
