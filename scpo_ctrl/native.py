@@ -59,16 +59,16 @@ def solve(cone: Cone, guess: np.ndarray | None = None, norms: np.ndarray | None 
     """
     work = _workspace()
     delta = np.empty(cone.u.size)
-    active, info = work.active, work.info
     address, double = ffi.from_buffer, "double[]"
     status = lib.scpo_host_project(
         cone.u.size, cone.c.size, address(double, cone.u), address(double, cone.c), address(double, cone.G),
         address(double, cone.e), address(double, cone.L), cone.r,
-        ffi.NULL if norms is None else address(double, norms),
-        ffi.NULL if guess is None else address("long long[]", guess), 0 if guess is None else guess.size,
-        work.scratch, address(double, delta), address("int[]", active), address("int[]", info),
+        work.nothing if norms is None else address(double, norms),
+        work.nothing if guess is None else address("long long[]", guess), 0 if guess is None else guess.size,
+        work.scratch, address(double, delta), work.active_address, work.info_address,
     )  # fmt: skip
-    held, iterations, inside = info.tolist()
+    active = work.active
+    held, iterations, inside = work.info.tolist()
     if status == _OK:
         outcome = ProjectionStatus.INSIDE if inside else ProjectionStatus.SOLVED
         return Projection(delta, outcome, iterations, active[:held].astype(np.int64))
@@ -86,6 +86,8 @@ class _Workspace:
         self.scratch = ffi.new_allocator(should_clear_after_alloc=False)("scpo_workspace *")  # touched as far as used
         self.active = np.zeros(lib.SCPO_SLOTS, dtype=np.int32)
         self.info = np.zeros(3, dtype=np.int32)
+        self.active_address, self.info_address = (ffi.from_buffer("int[]", x) for x in (self.active, self.info))
+        self.nothing = ffi.NULL
 
 
 def _workspace() -> _Workspace:

@@ -114,6 +114,8 @@ def _hints_as_they_are(
     guess: ArrayLike | None, norms: ArrayLike | None, count: int
 ) -> tuple[np.ndarray | None, np.ndarray | None] | None:
     """Return guess and norms without copies and checks, likewise."""
+    if guess is None and norms is None:
+        return None, None
     for hint, dtype in ((guess, np.int64), (norms, np.float64)):
         if hint is None:
             continue
