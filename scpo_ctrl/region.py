@@ -181,17 +181,16 @@ def sample_region(
             raise EvaluationError(
                 f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
             )
-        slopes = np.sqrt(squares)
-        nearest = g[part] + reach * slopes  # to zero, as far as all but the errors bring it
+        nearest = g[part] + reach * np.sqrt(squares)  # to zero, as far as all but the errors bring it
         nearest += (_error(1.0, 0.0, sigma, len(D)) + reach / 2) * reach * L[part]
         kept = np.flatnonzero((nearest > -errors) & problem.varies[part])
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
-        norms.append(slopes[kept])
+        norms.append(np.sqrt(squares[kept]))
     lists = (rows, gradients, norms)
-    which, G, size = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in lists)
+    which, G, lengths = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in lists)
     error = metric_error(g[which], options)
-    return Region(D, which, np.minimum(g[which] + error, 0.0), G, size, sigma, error, reach)
+    return Region(D, which, np.minimum(g[which] + error, 0.0), G, lengths, sigma, error, reach)
 
 
 def directions(z: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray | None:
