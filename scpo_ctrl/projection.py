@@ -11,7 +11,6 @@ from scpo_ctrl.options import SOLVERS
 from scpo_ctrl.status import ProjectionStatus
 from scpo_ctrl.validate import as_array
 
-_LONG, _FEW = 4096, 64  # with longer rows, and more of them, products with rows that are not needed cost most
 _ROUNDS = 50  # working sets tried before the answer is only repaired
 _ENTERING = 40  # constraints that may enter the working set in a round, if not half as many as it has
 _ACTIVE, _SLACK = -1e-6, -1e-4  # relative to the size of a constraint's terms
@@ -33,9 +32,8 @@ def project(
 
     A solution of (E5) with some of the constraints that satisfies all of them solves the whole. So a solver needs to
     see only a working set: violated constraints enter, slack ones leave, until none is violated. The objective rises
-    in every round, so the rounds end. The compiled extension does that inside. Around the other solvers, and in
-    thousands of dimensions, where fewer constraints should enter at once, the rounds are done here, on the constraints
-    that exact screening leaves.
+    in every round, so the rounds end. The compiled extension does that inside. Around the other solvers, and in more
+    dimensions than it takes, the rounds are done here, on the constraints that exact screening leaves.
 
     Parameters
     ----------
@@ -76,7 +74,7 @@ def project(
         solver = "CLARABEL"
     cone = _as_they_are(u, c, G, e, L, r) or checked(u, c, G, e, L, r)
     hints = _hints_as_they_are(guess, norms, cone.c.size) or _checked_hints(guess, norms, cone.c.size)
-    if solver == "DUAL" and (cone.u.size <= _LONG or cone.c.size <= _FEW) and native.fits(cone):
+    if solver == "DUAL" and native.fits(cone):
         answer = native.solve(cone, *hints)
         if answer is not None:
             return answer

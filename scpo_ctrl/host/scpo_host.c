@@ -13,12 +13,12 @@
 #include "scpo_internal.h"
 
 #define SCPO_FEW 64       /* with no more rows the runtime does as well alone */
-#define SCPO_ROUNDS 10    /* working sets, at most */
+#define SCPO_ROUNDS 20    /* working sets, at most */
 #define SCPO_BLOCK 64     /* rows whose bounds are computed together */
 #define SCPO_SMALL 1e-140 /* squares of smaller norms, or of larger ones than its inverse, lose digits */
 
 /* Rows that join after so many rounds, at most: few where most are not needed, more where answers hang on many. */
-#define SCPO_ENTERING(dim, rounds) ((10 + (dim) / 8) << (rounds) / 2)
+#define SCPO_ENTERING(dim, rounds) (((dim) < 240 ? 10 + (dim) / 8 : 40) << (rounds) / 2)
 
 /* Rows chosen from a problem, as a problem of their own. */
 typedef struct {
@@ -85,7 +85,7 @@ static int scpo_prepare(scpo_choice *choice, const double *norms)
     const int count = choice->whole->count;
     const int dim = choice->whole->dim;
     const size_t capacity = (size_t)choice->capacity;
-    const size_t most = SCPO_ENTERING((size_t)dim, SCPO_ROUNDS);
+    const size_t most = (size_t)SCPO_ENTERING(dim, SCPO_ROUNDS);
     const size_t numbers = capacity * ((size_t)dim + 3) + most + (norms ? 0 : (size_t)count);
     double *next = (double *)malloc(numbers * sizeof *next + (capacity + most) * sizeof(int) + (size_t)count);
     choice->memory = next;
