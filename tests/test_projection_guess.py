@@ -1,6 +1,8 @@
 """Guesses and norms of the projection: they save time, and neither safety nor the answer depends on a guess."""
 
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from projection_cases import DEGENERATE, REGIMES, REGULAR, Case, cases, gap
 from test_projection_properties import SOLVED, assert_feasible, drawn, objective
 from test_runtime_rounding import exact, largest_of_any_order, norm_above, norms
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "examples" / "benchmarks"))
+import projection_in_the_loop
 
 from scpo_ctrl import ProjectionStatus, native, project, project_reference
 from scpo_ctrl.errors import DimensionError, DomainError
@@ -228,3 +233,13 @@ def test_every_kind_of_hint_takes_the_same_way():
         for size in (lengths(case), lengths(case).tolist(), np.repeat(lengths(case), 2)[::2]):
             np.testing.assert_array_equal(project(*case, guess=guess, norms=size).delta, direct.delta)
     np.testing.assert_array_equal(project(*case, guess=[]).delta, project(*case).delta)
+
+
+def test_the_projections_of_adaptation_with_and_without_hints(capsys):
+    projection_in_the_loop.main(["--steps", "2"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [["R3,", "gradient"], ["R3,", "newton"], ["R2,", "gradient"]]
+    for row in rows:
+        a_step, constraints, active = map(float, row[2:5])
+        assert 2 <= a_step <= 8 and active < constraints < 9760
+        assert float(row[-1]) <= 1e-9
