@@ -55,7 +55,7 @@ def project(
         leads to the same answer, up to the solver's tolerance; a good one is faster.
     norms : array_like, shape (m,), optional
         Norms of the rows of G, where they are known already. They show of most constraints that they hold, without
-        reading their row, so feasibility rests on them: never give less.
+        reading their rows, not even for NaN: feasibility rests on norms that are not too small.
 
     Returns
     -------
