@@ -15,7 +15,8 @@ ffi.cdef(
     """
     typedef struct { ...; } scpo_workspace;
     int scpo_host_project(int dim, int count, const double *u, const double *c, const double *G, const double *e,
-                          const double *L, double r, scpo_workspace *work, double *delta, int *active, int *info);
+                          const double *L, double r, const double *norms, const long long *guess, int guesses,
+                          scpo_workspace *work, double *delta, int *active, int *info);
     #define SCPO_SLOTS ...
     #define SCPO_MAX_DIM ...
     """
@@ -26,7 +27,7 @@ ffi.set_source(
     sources=[str(path.relative_to(_ROOT)) for path in sorted((_ROOT / _RUNTIME / "src").glob("scpo_[dp]*.c"))]
     + ["scpo_ctrl/host/scpo_host.c"],
     include_dirs=["scpo_ctrl/host", str(_RUNTIME / "include"), str(_RUNTIME / "src")],
-    extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off"],
+    extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-fno-fast-math"],
     py_limited_api=True,
     optional=True,  # without a C compiler the package falls back to Clarabel
 )

@@ -89,7 +89,7 @@ def stationarity(state: State, attempt: Attempt) -> float:
     steepest = -gradient * (region.radius / norm)
     answer = project(
         steepest, region.c, region.G, zeros, zeros, region.radius, solver=state.options.solver,
-        guess=attempt.active,
+        guess=attempt.active, norms=region.norms,
     )  # fmt: skip
     return max(-float(gradient @ answer.delta), 0.0) / scale
 
@@ -156,8 +156,9 @@ def project_step(state: State, attempt: Attempt) -> Projection:
     region = attempt.region
     cone = region.cone(attempt.z, attempt.L, attempt.plan.kept)
     projection = project(
-        cone.u, cone.c, cone.G, cone.e, cone.L, cone.r, solver=state.options.solver, guess=attempt.active
-    )
+        cone.u, cone.c, cone.G, cone.e, cone.L, cone.r, solver=state.options.solver,
+        guess=attempt.active, norms=region.norms,
+    )  # fmt: skip
     attempt.active = projection.active
     state.active = region.rows[projection.active]
     return projection

@@ -40,29 +40,35 @@ def fits(cone: Cone) -> bool:
     return bool(cone.u.size <= lib.SCPO_MAX_DIM)
 
 
-def solve(cone: Cone) -> Projection | None:
+def solve(cone: Cone, guess: np.ndarray | None = None, norms: np.ndarray | None = None) -> Projection | None:
     """Solve (E5).
 
     Parameters
     ----------
     cone : Cone
-        Of C-contiguous float64 arrays of the right shapes.
+        Of C-contiguous arrays of the right shapes and types, as the next two are.
+    guess : numpy.ndarray of int64, shape (k,), optional
+        Constraints likely to be active.
+    norms : numpy.ndarray, shape (m,), optional
+        Norms of the rows of G.
 
     Returns
     -------
     Projection or None
-        None where a number is not finite or out of range.
+        None where a number, also one of guess and norms, is not finite or out of range.
     """
     work = _workspace()
     delta = np.empty(cone.u.size)
-    active, info = work.active, work.info
     address, double = ffi.from_buffer, "double[]"
     status = lib.scpo_host_project(
         cone.u.size, cone.c.size, address(double, cone.u), address(double, cone.c), address(double, cone.G),
-        address(double, cone.e), address(double, cone.L), cone.r, work.scratch, address(double, delta),
-        address("int[]", active), address("int[]", info),
+        address(double, cone.e), address(double, cone.L), cone.r,
+        work.nothing if norms is None else address(double, norms),
+        work.nothing if guess is None else address("long long[]", guess), 0 if guess is None else guess.size,
+        work.scratch, address(double, delta), work.active_address, work.info_address,
     )  # fmt: skip
-    held, iterations, inside = info.tolist()
+    active = work.active
+    held, iterations, inside = work.info.tolist()
     if status == _OK:
         outcome = ProjectionStatus.INSIDE if inside else ProjectionStatus.SOLVED
         return Projection(delta, outcome, iterations, active[:held].astype(np.int64))
@@ -80,6 +86,8 @@ class _Workspace:
         self.scratch = ffi.new_allocator(should_clear_after_alloc=False)("scpo_workspace *")  # touched as far as used
         self.active = np.zeros(lib.SCPO_SLOTS, dtype=np.int32)
         self.info = np.zeros(3, dtype=np.int32)
+        self.active_address, self.info_address = (ffi.from_buffer("int[]", x) for x in (self.active, self.info))
+        self.nothing = ffi.NULL
 
 
 def _workspace() -> _Workspace:

@@ -6,11 +6,11 @@ from numpy.typing import ArrayLike
 from scpo_ctrl import native
 from scpo_ctrl.cone import Cone, Projection, answer_at_once, checked, reduce, repair, screen
 from scpo_ctrl.conic import TIGHTENED, solve_tightened
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.options import SOLVERS
 from scpo_ctrl.status import ProjectionStatus
+from scpo_ctrl.validate import as_array
 
-_LONG, _FEW = 4096, 64  # with longer rows, and more of them, products with rows that are not needed cost most
 _ROUNDS = 50  # working sets tried before the answer is only repaired
 _ENTERING = 40  # constraints that may enter the working set in a round, if not half as many as it has
 _ACTIVE, _SLACK = -1e-6, -1e-4  # relative to the size of a constraint's terms
@@ -25,15 +25,15 @@ def project(
     r: float,
     *,
     solver: str = "DUAL",
-    guess: np.ndarray | None = None,
+    guess: ArrayLike | None = None,
+    norms: ArrayLike | None = None,
 ) -> Projection:
     """Project a step onto the local safe region (E5): solved on a working set, repaired.
 
     A solution of (E5) with some of the constraints that satisfies all of them solves the whole. So a solver needs to
     see only a working set: violated constraints enter, slack ones leave, until none is violated. The objective rises
-    in every round, so the rounds end. The compiled solver does that inside. Around the other solvers, and in thousands
-    of dimensions, where fewer constraints should enter at once, the rounds are done here, on the constraints that
-    exact screening leaves.
+    in every round, so the rounds end. The compiled extension does that inside. Around the other solvers, and in more
+    dimensions than it takes, the rounds are done here, on the constraints that exact screening leaves.
 
     Parameters
     ----------
@@ -50,8 +50,12 @@ def project(
     solver : {"DUAL", "CLARABEL", "ECOS"}
         "DUAL" is the package's own, the C source that also runs on devices; without the compiled extension Clarabel
         takes its place. The others go through CVXPY.
-    guess : numpy.ndarray of int, optional
-        Constraints likely to be active, for example those of the last projection: the first working set.
+    guess : array_like of int, optional
+        Constraints likely to be active, for example those of the last projection: the first working set. Any guess
+        leads to the same answer, up to the solver's tolerance; a good one is faster.
+    norms : array_like, shape (m,), optional
+        Norms of the rows of G, where they are known already. They show of most constraints that they hold, without
+        reading their rows, not even for NaN: feasibility rests on norms that are not too small.
 
     Returns
     -------
@@ -61,23 +65,26 @@ def project(
     Raises
     ------
     DimensionError, DomainError
-        If a shape does not fit, a number is not finite, e or L is negative, or r is not positive.
+        If a shape does not fit, a number is not finite, e, L or a norm is negative, r is not positive, or a guess is
+        no index of a constraint.
     """
     if solver not in SOLVERS:
         raise DomainError(f"unknown solver {solver!r}; known: {', '.join(SOLVERS)}")
     if solver == "DUAL" and not native.available():
         solver = "CLARABEL"
     cone = _as_they_are(u, c, G, e, L, r) or checked(u, c, G, e, L, r)
-    if solver == "DUAL" and (cone.u.size <= _LONG or cone.c.size <= _FEW) and native.fits(cone):
-        answer = native.solve(cone)
+    hints = _hints_as_they_are(guess, norms, cone.c.size) or _checked_hints(guess, norms, cone.c.size)
+    if solver == "DUAL" and native.fits(cone):
+        answer = native.solve(cone, *hints)
         if answer is not None:
             return answer
     cone = checked(cone.u, cone.c, cone.G, cone.e, cone.L, cone.r)
+    rows, _ = _checked_hints(*hints, cone.c.size)
     answered = answer_at_once(cone)
     if answered is not None:
         return answered
     left = screen(cone)
-    alpha, working, solved, iterations = _solve_by_rounds(cone, left, solver, guess)
+    alpha, working, solved, iterations = _solve_by_rounds(cone, left, solver, rows)
     status = ProjectionStatus.SOLVED if solved else ProjectionStatus.CAPPED
     return Projection(repair(cone, alpha), status, iterations, working)
 
@@ -99,6 +106,44 @@ def _as_they_are(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: Arra
     ):
         return None
     return Cone(*arrays, float(r))  # type: ignore[arg-type]
+
+
+def _hints_as_they_are(
+    guess: ArrayLike | None, norms: ArrayLike | None, count: int
+) -> tuple[np.ndarray | None, np.ndarray | None] | None:
+    """Return guess and norms without copies and checks, likewise."""
+    if guess is None and norms is None:
+        return None, None
+    for hint, dtype in ((guess, np.int64), (norms, np.float64)):
+        if hint is None:
+            continue
+        if type(hint) is not np.ndarray or hint.dtype != dtype or hint.ndim != 1 or not hint.flags.c_contiguous:
+            return None
+    if isinstance(norms, np.ndarray) and norms.size != count:
+        return None
+    return guess, norms  # type: ignore[return-value]
+
+
+def _checked_hints(
+    guess: ArrayLike | None, norms: ArrayLike | None, count: int
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return guess and norms after checking shapes and ranges."""
+    if guess is not None:
+        guess = np.asarray(guess)
+        if guess.ndim != 1:
+            raise DimensionError(f"guess has shape {guess.shape}, expected (any,)")
+        if guess.size and guess.dtype.kind not in "iu":
+            raise DomainError(f"guess is an array of {guess.dtype}, expected indices of constraints")
+        if guess.size and not 0 <= guess.min() <= guess.max() < count:
+            i = int(np.argmax((guess < 0) | (guess >= count)))
+            raise DomainError(f"guess[{i}] is {guess[i]}, expected the index of one of the {count} constraints")
+        guess = np.ascontiguousarray(guess, dtype=np.int64)
+    if norms is not None:
+        norms = as_array("norms", norms, (count,))
+        if (norms < 0).any():
+            i = int(np.argmax(norms < 0))
+            raise DomainError(f"norms[{i}] is {norms[i]:g}, expected a number >= 0")
+    return guess, norms
 
 
 def _solve(rows: Cone, scale: np.ndarray, solver: str) -> tuple[np.ndarray, bool, int]:

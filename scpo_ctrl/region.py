@@ -27,6 +27,7 @@ class Region:
     rows: np.ndarray  # (k,) indices of the metrics kept
     c: np.ndarray  # (k,) metrics at θ plus their error, at most 0
     G: np.ndarray  # (k, p) sampled gradients (E2)
+    norms: np.ndarray  # (k,) their norms
     sampling_radius: float  # σ; 0 for exact gradients
     error: np.ndarray  # (k,) ε of each metric
     largest_error: float  # ε of all metrics, the largest
@@ -187,7 +188,7 @@ def sample_region(
     largest = options.metric_error * max(1.0, -float(g.min(initial=0.0)))  # they are safe: none is positive
     of_smoothness, of_error = _error_factors(sigma, len(D))
     bend, noise = (of_smoothness + reach / 2) * reach, (1 + of_error * reach) * largest  # what L and ε add to a metric
-    rows, gradients = [], []
+    rows, gradients, norms = [], [], []
     for block in problem.blocks(len(D)):
         part = block.metrics
         samples, squares = _sampled(problem, theta, g, D, sigma, block)
@@ -198,9 +199,11 @@ def sample_region(
             )
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
-    which, G = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in (rows, gradients))
+        norms.append(np.sqrt(squares[kept]))
+    lists = (rows, gradients, norms)
+    which, G, lengths = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in lists)
     error = metric_error(g[which], options)
-    return Region(D, which, np.minimum(g[which] + error, 0.0), G, sigma, error, largest, reach)
+    return Region(D, which, np.minimum(g[which] + error, 0.0), G, lengths, sigma, error, largest, reach)
 
 
 def _sampled(

@@ -49,6 +49,7 @@ def test_error_of_sampled_gradients_and_upper_bound_hold(seed, count, scaled, si
     g = problem.metrics(theta)
     region = sample_region(problem, theta, g, L, D, EVERYTHING, options)
     np.testing.assert_array_equal(region.rows, np.arange(g.size))
+    np.testing.assert_allclose(region.norms, np.linalg.norm(region.G, axis=1), rtol=1e-12)
     cone = region.cone(z if Q is None else Q @ z, L)
     np.testing.assert_allclose(region.step(cone.u), step, atol=1e-9)  # the step is never lost
     true = gradients(theta) @ D.T
