@@ -10,7 +10,7 @@ decide how far each half is followed.
 
 import importlib.resources
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import control
 import matplotlib
@@ -59,7 +59,8 @@ def make_problem(seed: int = 0) -> tuple[ControlProblem, Imitation]:
     base = load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
     x = scenarios(base.plant, base.backup, horizon=1, count=SAMPLES, level=LEVEL, seed=seed).x0
     data = Imitation(x, make_expert(base, x))
-    return ControlProblem(base.policy, base.scenarios, data, MetricOptions(contraction=0.3), seed=seed), data
+    policy = replace(base.policy, at_bounds=False)  # as R2 is defined: all hidden units drawn at random
+    return ControlProblem(policy, base.scenarios, data, MetricOptions(contraction=0.3), seed=seed), data
 
 
 # --- Adaptation ------------------------------------------------------------------------------------------------------

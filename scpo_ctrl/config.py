@@ -132,7 +132,8 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     if options.preconditioner is not None:
         _within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
     tables["backup"].setdefault("allow_uncontrollable", False)
-    tables["policy"] |= {"init": policy.init, "scale": list(policy.scale)} if policy.hidden else {}
+    if policy.hidden:
+        tables["policy"] |= {"init": policy.init, "scale": list(policy.scale), "at_bounds": policy.at_bounds}
     tables["metrics"], tables["adapt"] = filled(metrics), filled(options)
     problem.tables = tables
     return ProblemFile(problem, options, tables, problem.imitation, learned)
@@ -299,12 +300,15 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
     if _kind(table, ("linear", "mlp")) == "linear":
         _known(table, ("kind",))
         return Policy(plant, backup)
-    _known(table, ("kind",), ("hidden", "init", "scale"))
+    _known(table, ("kind",), ("hidden", "init", "scale", "at_bounds"))
     hidden = table.setdefault("hidden", [12])
     if not isinstance(hidden, list) or not hidden:
         raise DomainError(f"hidden is {hidden!r}, expected a list of layer widths such as [12]")
     scale = as_array("scale", table["scale"], (plant.nx,)).tolist() if "scale" in table else ()
-    policy = Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale))
+    at_bounds = table.get("at_bounds", True)
+    if not isinstance(at_bounds, bool):
+        raise DomainError(f"at_bounds is {at_bounds!r}, expected true or false")
+    policy = Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale), at_bounds)
     if policy.theta_dim > _LARGEST_POLICY:
         raise DomainError(f"hidden = {hidden} gives {policy.theta_dim} parameters, more than {_LARGEST_POLICY}")
     return policy

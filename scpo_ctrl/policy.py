@@ -13,6 +13,9 @@ from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.models import Plant
 from scpo_ctrl.validate import as_array, as_count, as_scalar
 
+_SLOPE, _STEEPEST = 2.0, 0.8  # of a unit at a bound z_b: tanh(slope (z_i / z_b - steepest))
+_NEAR = 0.5  # a bound has a unit if the backup's level set reaches at least this part of the way to it
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -21,6 +24,10 @@ class Policy:
     ``hidden = ()`` is the linear residual φ(z) = Θ z. Otherwise φ(z) = W (a(z) - a(0)) with a tanh network a of the
     given layer widths, so φ(0) = 0 for every θ (the equilibrium stays one) and φ = 0 while W = 0 (the safe start).
     θ stacks, each matrix row by row: W_1, b_1, …, W_k, b_k, W.
+
+    An optimal policy bends where a state meets its bound, and a network that starts without a unit there may never get
+    one (docs/method.md). So with `at_bounds` a unit of the first layer starts at each bound that the backup's level set
+    comes near, the nearest first, up to half of the units.
     """
 
     plant: Plant
@@ -28,6 +35,7 @@ class Policy:
     hidden: tuple[int, ...] = ()
     init: float = 0.5  # standard deviation of the hidden weights and biases at the start
     scale: tuple[float, ...] = field(default=())  # (nx,) [x_units] divides z before the network; ones if empty
+    at_bounds: bool = True  # whether some hidden units start at the state bounds
 
     def __post_init__(self) -> None:
         hidden = tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(self.hidden))
@@ -55,7 +63,7 @@ class Policy:
         return sum(a * b for a, b in itertools.pairwise(widths)) + sum(self.hidden)
 
     def theta_initial(self, seed: int) -> np.ndarray:
-        """Return parameters with zero residual: hidden layers drawn from N(0, init²), the output layer zero.
+        """Return parameters with zero residual: hidden units at bounds, the rest drawn from N(0, init²), W zero.
 
         Parameters
         ----------
@@ -68,7 +76,25 @@ class Policy:
         """
         theta = np.random.default_rng(seed).normal(0.0, self.init, self.theta_dim)
         theta[self.theta_dim - self.widths[-2] * self.plant.nu :] = 0.0
+        if self.hidden and self.at_bounds:
+            nx, width = self.plant.nx, self.hidden[0]
+            W, b = theta[: width * nx].reshape(width, nx), theta[width * nx : width * (nx + 1)]  # views
+            for unit, (i, bound) in enumerate(self._near_bounds()[: width // 2]):
+                W[unit], b[unit] = 0.0, -_SLOPE * _STEEPEST
+                W[unit, i] = _SLOPE / bound
         return theta
+
+    def _near_bounds(self) -> list[tuple[int, float]]:
+        """Return the state bounds that the level set comes near, nearest first: (i, bound of z_i / scale_i)."""
+        z_max, z_min = self.plant.x_max - self.plant.x_eq, self.plant.x_min - self.plant.x_eq
+        extent = np.sqrt(self.backup.rho * np.diag(np.linalg.inv(self.backup.P)))  # of the level set along each axis
+        near = [
+            (extent[i] / abs(z[i]), i, z[i] / self.scale[i])
+            for i in range(self.plant.nx)
+            for z in (z_max, z_min)
+            if 0 < abs(z[i]) <= extent[i] / _NEAR
+        ]
+        return [(i, bound) for _, i, bound in sorted(near, key=lambda one: -one[0])]
 
     def residual(self, x: ca.SX, theta: ca.SX) -> ca.SX:
         """Return the expression φ_θ(x - x_eq).

@@ -95,6 +95,7 @@ WRONG = [
     (linear(B=[[0.1], [0.0]]), ["[backup]", "not stabilisable"]),
     (linear(A=[[0.9, 0.0], [0.0, 0.8]], B=[[0.1], [0.0]]), ["[backup]", "not controllable", "allow_uncontrollable"]),
     # policy
+    ({"policy.at_bounds": "yes"}, ["[policy]", "at_bounds is 'yes'", "true or false"]),
     ({"policy.hidden": []}, ["[policy]", "hidden is []", "[12]"]),
     ({"policy.hidden": 12}, ["[policy]", "hidden is 12", "[12]"]),
     ({"policy.hidden": [0]}, ["[policy]", "hidden[0] is 0", ">= 1"]),

@@ -1,10 +1,12 @@
 """Policies: zero at the start, zero at the equilibrium, saturated, and equal to the formula written again in numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import double_integrator_problem, scalar_problem, two_input_problem
+from problems import double_integrator_problem, offset_problem, scalar_problem, two_input_problem
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.policy import Policy
@@ -66,6 +68,55 @@ def test_r3_policy_has_48_parameters_and_seeds_differ():
     assert policy.theta_dim == 48
     assert (policy.theta_initial(0) != policy.theta_initial(1)).any()
     np.testing.assert_array_equal(policy.theta_initial(3), policy.theta_initial(3))
+
+
+def hidden_layer(policy, theta):
+    """Return W_1 and b_1."""
+    width, nx = policy.hidden[0], policy.plant.nx
+    return theta[: width * nx].reshape(width, nx), theta[width * nx : width * (nx + 1)]
+
+
+@pytest.mark.parametrize(
+    ("problem", "bounds"),
+    [
+        # the level set of the double integrator's backup touches the bounds of velocity, and reaches 94 % of position's
+        (double_integrator_problem((12,)), [(1, 1.5), (1, -1.5), (0, 5.0), (0, -5.0)]),
+        (double_integrator_problem((12,), scale=(2.0, 0.5)), [(1, 1.5), (1, -1.5), (0, 5.0), (0, -5.0)]),
+        (double_integrator_problem((7,)), [(1, 1.5), (1, -1.5), (0, 5.0)]),  # up to half of the units
+        (double_integrator_problem((2, 9)), [(1, 1.5)]),
+        (double_integrator_problem((1,)), []),
+        (offset_problem((6,)), [(0, -0.2)]),  # no bound above, and an equilibrium that is not the origin
+    ],
+)
+def test_units_start_at_the_bounds_nearest_first(problem, bounds):
+    policy = problem.policy
+    theta, drawn = policy.theta_initial(5), replace(policy, at_bounds=False).theta_initial(5)
+    W, b = hidden_layer(policy, theta)
+    for unit, (i, bound) in enumerate(bounds):
+        z = np.zeros(policy.plant.nx)
+        for part in (0.8, 1.0):  # steepest at 80 % of the way, and 0.4 further at the bound
+            z[i] = part * bound / policy.scale[i]
+            assert W[unit] @ z + b[unit] == pytest.approx(2 * (part - 0.8), abs=1e-12)
+        assert np.count_nonzero(W[unit]) == 1
+    W_drawn, b_drawn = hidden_layer(policy, drawn)
+    np.testing.assert_array_equal(W[len(bounds) :], W_drawn[len(bounds) :])
+    np.testing.assert_array_equal(b[len(bounds) :], b_drawn[len(bounds) :])
+    np.testing.assert_array_equal(theta[b.size * (policy.plant.nx + 1) :], drawn[b.size * (policy.plant.nx + 1) :])
+
+
+def test_bounds_that_the_level_set_stays_far_from_have_no_unit():
+    policy = double_integrator_problem((12,)).policy  # it reaches 1 and 0.94 of the way
+    far = replace(policy, backup=replace(policy.backup, rho=policy.backup.rho / 3.9))  # now 0.51 and 0.48
+    W, b = hidden_layer(far, far.theta_initial(0))
+    np.testing.assert_allclose(W[:2], [[0, 2 / 1.5], [0, -2 / 1.5]])
+    assert (b[:2] == -1.6).all()
+    np.testing.assert_array_equal(W[2:], hidden_layer(far, replace(far, at_bounds=False).theta_initial(0))[0][2:])
+
+
+def test_all_units_drawn_at_random_have_the_spread_asked_for():
+    policy = replace(double_integrator_problem((400,)).policy, at_bounds=False, init=0.3)
+    W, b = hidden_layer(policy, policy.theta_initial(1))
+    assert np.std(np.r_[W.ravel(), b]) == pytest.approx(0.3, rel=0.08)
 
 
 def test_refusals():

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,12 @@ class Run:
         return self.engine.calls["evaluate"] - 1 - int(tried)
 
 
-def run(steps: int, seed: int, *, method: str, linear: bool = False, gradients: str = "sampled") -> Run:
+def run(
+    steps: int, seed: int, *, method: str, linear: bool = False, at_bounds: bool = True, gradients: str = "sampled"
+) -> Run:
     """Adapt R3 with an engine that is timed."""
     base = make_problem()
-    policy = Policy(base.plant, base.backup) if linear else base.policy
+    policy = Policy(base.plant, base.backup) if linear else replace(base.policy, at_bounds=at_bounds)
     options = base.scenario_metrics.options
     problem = ControlProblem(policy, base.scenarios, base._objective, options, seed=seed)
     engine = TimedEngine(problem.rollouts._engine)
@@ -215,10 +217,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     seeds, steps = range(options.seeds), options.steps
     runs = {name: [run(steps, seed, method=name) for seed in seeds] for name in COLOURS}
+    drawn = [run(steps, seed, method="newton", at_bounds=False) for seed in seeds]
     linear = [run(steps, seed, method="newton", linear=True) for seed in seeds]
     header = ["R3", "objective", "least share", "99 %", "violations", "rejected, %", "steps", "probes", "1000 rollouts"]
     header += ["stationarity", "status", "seconds"]
     rows = [reached(name, several) for name, several in runs.items()]
+    rows.insert(1, reached("newton, no units at bounds", drawn))
     print_table(header, [*rows, reached("linear policy, newton", linear)])
     print(f"backup {runs['newton'][0].objective[0]:.4f}; achievable {OPTIMUM}, with a linear policy {LINEAR_OPTIMUM}\n")
     header = ["ms a step", "steps", "sampling", "probes, verification", "derivatives", "everything else", "all", "else"]
