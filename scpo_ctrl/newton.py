@@ -5,6 +5,7 @@ room for long steps; μ falls as the steps converge. Its curvature H makes the n
 sampled. Nothing of this bears on safety, which is the projection's and the verification's. docs/method.md derives it.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,20 +81,22 @@ class Newton:
             If one of them is not finite.
         """
         d, slack = theta.size, np.maximum(-g, _SLACK)
-        multipliers = np.where(problem.varies, self._weight(g) / slack, 0.0)
+        multipliers = self._weight(g) / slack * problem.varies
         curvatures = multipliers / slack
         if self.options.method == "gauss_newton":
             H, gradient, evaluations = _gauss_newton(problem, theta, multipliers, curvatures)
         else:  # the quadratic model of the barrier has its gradient and curvature at θ, and can be differenced
-            points = theta + _STEP * np.eye(d + 1, d, -1)
-            gradients = problem.lagrangian_gradients(points, multipliers - curvatures * g, curvatures)
-            H, gradient, evaluations = (gradients[1:] - gradients[0]) / _STEP, gradients[0], d + 1
-            H = (H + H.T) / 2
+            points = np.tile(theta, (d + 1, 1))
+            points.reshape(-1)[d :: d + 1] += _STEP  # θ + _STEP e_k after θ itself
+            gradients = problem.lagrangian_gradients(points, 2 * multipliers, curvatures)  # -κ g is λ once more
+            gradient, evaluations = gradients[0], d + 1
+            H = (gradients[1:] - gradient) * (0.5 / _STEP)
+            H = H + H.T
         if not (np.isfinite(H).all() and np.isfinite(gradient).all()):
             raise EvaluationError("a derivative of the objective or of a metric is not finite at a safe policy")
         scaling = Scaling.from_curvature(H, self.damping * self.size)
         z = -scaling.to_theta(gradient)
-        norm = float(np.linalg.norm(z))
+        norm = math.sqrt(z @ z)
         gap = norm**2 / 2 + self._weight(g) * min(d, int(np.count_nonzero(problem.varies)))
         self.promise = norm**2 / 2
         self.faded = max(self.promise, _FADING * self.faded)
