@@ -22,11 +22,9 @@ _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
 _MOST_SLACK = 1e30  # and one farther as so far
 _DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 4e-4, 4e-6, 1.0  # relative to the objective
-_CENTRED = 0.1  # a Newton step that promises less than this times the barrier lets the barrier fall
+_FALL = 0.25  # factor on the barrier where a step promises less than the barrier itself
 _NEGLIGIBLE = 1e-5  # share in the barrier's curvature, relative to the rest of it, below which a metric is left out
-_CONVERGED = 0.01  # part of that below which a single promise is enough
 _KEPT = 0.1  # of its distance from zero that a step leaves to every metric, as interior points must
-_FADING = 0.7  # promises of earlier steps fade by this, so that a single short one does not count
 _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and at least this times the radius
 
 
@@ -40,7 +38,6 @@ class Newton:
     damping: float  # relative, added to the curvature
     reach: float
     promise: float = np.inf  # fall of the merit that the last whole step promised
-    faded: float = 0.0  # the largest promise lately, fading
 
     @classmethod
     def start(cls, options: AdaptOptions, objective: float) -> "Newton":
@@ -99,7 +96,6 @@ class Newton:
         norm = math.sqrt(z @ z)
         gap = norm**2 / 2 + self._weight(g) * min(d, int(np.count_nonzero(problem.varies)))
         self.promise = norm**2 / 2
-        self.faded = max(self.promise, _FADING * self.faded)
         z = z * min(1.0, self.reach / norm) if norm > 0 else z
         return Plan(scaling, z, gradient, 1.0, self.reach, evaluations, gap, _KEPT)
 
@@ -164,9 +160,8 @@ class Newton:
         ----------
         is_committed : bool
         """
-        centred = _CENTRED * self.barrier * self.size
-        if not is_committed or self.faded < centred or self.promise < _CONVERGED * centred:
-            self.barrier = max(self.barrier / 2, self.options.barrier_min)
+        if not is_committed or self.promise < self.barrier * self.size:
+            self.barrier = max(_FALL * self.barrier, self.options.barrier_min)
 
     def saved(self) -> dict[str, np.ndarray]:
         """Return barrier, damping and reach.
@@ -175,7 +170,7 @@ class Newton:
         -------
         dict of str to numpy.ndarray
         """
-        return {name: np.array(getattr(self, name)) for name in ("size", "barrier", "damping", "reach", "faded")}
+        return {name: np.array(getattr(self, name)) for name in ("size", "barrier", "damping", "reach")}
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
         """Go on from `saved`.
@@ -184,7 +179,7 @@ class Newton:
         ----------
         saved : dict of str to numpy.ndarray
         """
-        for name in ("size", "barrier", "damping", "reach", "faded"):
+        for name in ("size", "barrier", "damping", "reach"):
             setattr(self, name, float(saved[name]))
 
     def _damp(self) -> None:

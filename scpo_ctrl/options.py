@@ -31,7 +31,7 @@ class AdaptOptions:
     gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
     preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
     probes: int = 2  # evaluations along the step that measure L for it before it is tried, 0…1000; none if certified
-    barrier: float = 4e-5  # of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0
+    barrier: float = 2e-5  # of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0
     barrier_min: float = 1e-8  # the same at the end, 0 < barrier_min <= barrier
     tolerance: float = 1e-6  # stationarity at which a run has converged, relative to the objective, >= 0
     momentum: float = 0.9  # decay of the first moment of "momentum" and "adam", in [0, 1)
