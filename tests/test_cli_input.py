@@ -185,7 +185,7 @@ WRONG = [
     ({"adapt.probes": 1.5}, ["[adapt]", "probes is 1.5", "whole"]),
     ({"adapt.barrier": 0.0}, ["[adapt]", "barrier is 0.0", "> 0"]),
     ({"adapt.barrier": NAN}, ["[adapt]", "barrier is nan"]),
-    ({"adapt.barrier_min": 1.0}, ["[adapt]", "barrier_min is 1.0", "<= 4e-05"]),
+    ({"adapt.barrier_min": 1.0}, ["[adapt]", "barrier_min is 1.0", "<= 2e-05"]),
     ({"adapt.barrier": 1e-9}, ["[adapt]", "barrier_min is 1e-08", "<= 1e-09"]),
     ({"adapt.tolerance": -1e-6}, ["[adapt]", "tolerance is -1e-06", ">= 0"]),
     ({"adapt.tolerance": "tight"}, ["[adapt]", "tolerance is 'tight'"]),
