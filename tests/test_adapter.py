@@ -101,7 +101,9 @@ def test_a_run_of_another_problem_is_not_resumed():
     problem = double_integrator_problem((4,))
     result = adapt(problem, AdaptOptions(steps=3))
     with pytest.raises(RecordError, match="another problem: the margin"):
-        Adapter(double_integrator_problem((4,), horizon=10, count=4, seed=3), result.options, resume_from=result)
+        Adapter(double_integrator_problem((4,), count=2), result.options, resume_from=result)
+    with pytest.raises(RecordError, match="began at other parameters"):
+        Adapter(double_integrator_problem((4,), seed=3), result.options, resume_from=result)
     with pytest.raises(RecordError, match="does not fit"):
         Adapter(scalar_problem(), result.options, resume_from=result)
 
