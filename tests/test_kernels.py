@@ -8,7 +8,7 @@ import pytest
 
 from scpo_ctrl import compiled
 from scpo_ctrl.engine import kernels
-from scpo_ctrl.errors import DimensionError
+from scpo_ctrl.errors import DimensionError, OutputError
 
 LEAST, MOST = 1e-9, 1e30
 SIZES = [0, 1, 7, 8, 9, 63, 64, 65, 129, 1000]
@@ -176,4 +176,13 @@ def test_other_compilers_and_machines_give_the_same_bits(elsewhere, monkeypatch)
 
 def test_without_a_compiler_there_are_no_compiled_kernels(monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler")
+    assert kernels.library.__wrapped__() is None
+
+
+@pytest.mark.parametrize("error", [OutputError("no space"), OSError("failed to map segment from shared object")])
+def test_kernels_that_cannot_be_written_or_loaded_do_not_cost_the_run(monkeypatch, error):
+    def refuse(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(kernels, "compile_library", refuse)
     assert kernels.library.__wrapped__() is None
