@@ -91,7 +91,7 @@ def stationarity(state: State, attempt: Attempt) -> float:
         steepest, region.c, region.G, zeros, zeros, region.radius, solver=state.options.solver,
         guess=attempt.active, norms=region.norms,
     )  # fmt: skip
-    return max(-float(gradient @ answer.delta), 0.0) / scale
+    return max(0.0, -float(gradient @ answer.delta)) / scale  # and not -0
 
 
 def probe(state: State, attempt: Attempt) -> None:

@@ -117,7 +117,7 @@ def cache_folder() -> Path:
     Returns
     -------
     pathlib.Path
-        An existing, writable folder.
+        An existing, writable folder whose files can be loaded.
     """
     base = os.environ.get("XDG_CACHE_HOME")
     for folder in (Path(base) if base else Path("~/.cache").expanduser(), Path(tempfile.gettempdir())):
@@ -126,7 +126,7 @@ def cache_folder() -> Path:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
             continue
-        if os.access(path, os.W_OK) and path.stat().st_uid == os.getuid():
+        if os.access(path, os.W_OK) and path.stat().st_uid == os.getuid() and not _is_noexec(path):
             return path
     return Path(tempfile.mkdtemp(prefix="scpo-ctrl-"))
 
@@ -163,6 +163,11 @@ def _compile(compiler: list[str], flags: tuple[str, ...], sources: Mapping[str, 
         lines = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
         first = next((line for line in lines if "error" in line), lines[0])
         raise CompilerError(f"{shlex.join(compiler)} failed on generated code ({first}); set CC to gcc or clang")
+
+
+def _is_noexec(folder: Path) -> bool:
+    """Whether its file system was mounted so that no library can be loaded from it."""
+    return bool(os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0))
 
 
 def _is_whole(library: Path) -> bool:

@@ -85,7 +85,8 @@ class Newton:
         else:  # the quadratic model of the barrier has its gradient and curvature at θ, and can be differenced
             points = np.tile(theta, (d + 1, 1))
             points.reshape(-1)[d :: d + 1] += _STEP  # θ + _STEP e_k after θ itself
-            gradients = problem.lagrangian_gradients(points, 2 * multipliers, curvatures)  # -κ g is λ once more
+            weights = 2 * multipliers  # λ - κ g, where the slack is not cut
+            gradients = problem.lagrangian_gradients(points, weights, curvatures)
             gradient, evaluations = gradients[0], d + 1
             H = (gradients[1:] - gradient) * (0.5 / _STEP)
             H = H + H.T

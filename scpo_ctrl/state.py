@@ -195,7 +195,7 @@ def resume(result: Result, options: AdaptOptions) -> State:
     Raises
     ------
     RecordError
-        If the saved state does not fit the problem.
+        If the saved state does not fit the problem, or the run began at other parameters.
     """
     problem, saved = result.problem, result.state
     fresh = start(problem, options)
@@ -218,6 +218,11 @@ def resume(result: Result, options: AdaptOptions) -> State:
         fresh.stalled, fresh.stationarity = int(saved["stalled"]), float(saved["stationarity"])
     except (KeyError, ValueError, TypeError) as error:
         raise RecordError(f"the saved state does not fit the problem: {error}; start anew without --resume") from error
+    if not np.array_equal(result.theta_initial, problem.theta_initial):  # the record could not be verified any more
+        raise RecordError(
+            "the run began at other parameters than its problem gives now, as runs of an earlier version may; start "
+            "anew without --resume"
+        )
     fresh.history = History(fresh.theta.size, result.history.rows)
     fresh.step, fresh.rollouts, fresh.seconds = result.steps, result.rollouts, result.seconds
     if result.status in (RunStatus.CONVERGED, RunStatus.STALLED, RunStatus.SMOOTHNESS_TOO_SMALL):

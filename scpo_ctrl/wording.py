@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.control_problem import ControlProblem
+from scpo_ctrl.options import CURVED
 from scpo_ctrl.result import Result
 from scpo_ctrl.status import RunStatus
 
@@ -144,7 +145,11 @@ def optimality(result: Result, show: Callable[[float], str]) -> str:
     if result.status is RunStatus.CONVERGED:
         scale = max(abs(result.objective_final), abs(result.objective_initial)) or 1.0
         fall = show(result.stationarity * scale)
-        return f"converged: the objective can fall by at most about {fall} to first order (stationarity {part})"
+        order = "to first order"
+        sampled = 0 < result.options.directions < result.theta.size
+        if sampled and result.options.method not in CURVED:  # whose stationarity is that of the whole step
+            order += " along the directions sampled"
+        return f"converged: the objective can fall by at most about {fall} {order} (stationarity {part})"
     word = {RunStatus.STALLED: "stalled", RunStatus.FINISHED: "finished"}.get(result.status, "stopped")
     return f"{word} with stationarity {part}, where {tolerance} counts as converged"
 

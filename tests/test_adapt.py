@@ -206,15 +206,15 @@ def test_a_metric_needs_a_margin_of_its_own_error(beyond, safe):
     assert (result.theta[0] > 0.3) == safe
 
 
-def test_a_try_that_diverges_to_both_sides_is_not_finite():
+@pytest.mark.parametrize(("beyond", "steps"), [([np.inf, -np.inf], 10), ([-1.0, -np.inf], 1)])
+def test_a_try_that_diverges_to_both_sides_is_not_finite(beyond, steps):
     """Metrics of +inf and -inf together, as the bounds of a lost state have them, and no warning of their sum."""
 
     def metrics(thetas):
-        far = thetas[:, :1] > 0.3
-        return np.where(far, [[np.inf, -np.inf]], -1.0)
+        return np.where(thetas[:, :1] > 0.3, [beyond], -1.0)
 
     objective = UserObjective(lambda theta: (float((theta - 1) @ (theta - 1)), 2 * (theta - 1)))
-    result = adapt(FunctionProblem(np.zeros(2), metrics, objective), AdaptOptions(steps=10, probes=0))
+    result = adapt(FunctionProblem(np.zeros(2), metrics, objective), AdaptOptions(steps=steps, probes=0))
     assert (result.history.column("verdict") == VERDICTS.index(Verdict.NOT_FINITE)).any()
     assert result.is_safe() and result.theta[0] <= 0.3
 
@@ -287,7 +287,7 @@ def test_curved_methods_reach_the_constrained_optimum_that_slsqp_finds(method, g
 
 
 def test_newton_beats_the_gradient_in_steps_and_every_commit_is_safe():
-    problem = constrained_problem((5,))
+    problem = constrained_problem((8,))  # with 5 units the methods are so close that rounding decides
     newton, gradient = (adapt(problem, AdaptOptions(steps=40, method=method)) for method in ("newton", "gradient"))
     assert newton.options.method == "newton" and newton.is_safe() and gradient.is_safe()
     assert newton.objective_final < gradient.objective_final

@@ -98,10 +98,12 @@ def test_a_run_goes_on_after_it_was_saved_and_loaded(method, tmp_path):
 
 
 def test_a_run_of_another_problem_is_not_resumed():
-    problem = double_integrator_problem((4,))
+    problem, other = (double_integrator_problem((4,), seed=seed) for seed in (0, 3))
     result = adapt(problem, AdaptOptions(steps=3))
     with pytest.raises(RecordError, match="another problem: the margin"):
-        Adapter(double_integrator_problem((4,), horizon=10, count=4, seed=3), result.options, resume_from=result)
+        Adapter(problem.with_scenarios(other.scenarios, problem.theta_initial), result.options, resume_from=result)
+    with pytest.raises(RecordError, match="began at other parameters"):
+        Adapter(other, result.options, resume_from=result)
     with pytest.raises(RecordError, match="does not fit"):
         Adapter(scalar_problem(), result.options, resume_from=result)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,18 @@ def test_a_full_cache_is_done_without(cache, monkeypatch):
     assert not library.is_relative_to(cache)
     assert ctypes.CDLL(str(library)).f() == 7
     assert list(cache.iterdir()) == []
+
+
+def test_a_file_system_that_loads_no_library_is_done_without(cache, monkeypatch, tmp_path):
+    real = os.statvfs
+
+    def statvfs(path):
+        fields = list(real(path))
+        fields[8] |= os.ST_NOEXEC if Path(path).is_relative_to(cache) else 0  # f_flag
+        return os.statvfs_result(fields)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    assert compiled.compile_library(SOURCE).parent == tmp_path / "scpo-ctrl"
 
 
 def test_no_room_anywhere_has_its_clear_error(monkeypatch, tmp_path):

@@ -8,9 +8,11 @@ import pytest
 
 from scpo_ctrl import compiled
 from scpo_ctrl.engine import kernels
-from scpo_ctrl.errors import DimensionError
+from scpo_ctrl.errors import DimensionError, OutputError
 
 LEAST, MOST = 1e-9, 1e30
+NO_COMPILER = "no C compiler: numpy does what the kernels do"
+compiles = pytest.mark.skipif(compiled.find_compiler() is None, reason=NO_COMPILER)
 SIZES = [0, 1, 7, 8, 9, 63, 64, 65, 129, 1000]
 
 
@@ -19,6 +21,8 @@ def either(request, monkeypatch):
     """The kernels in C, then those in numpy."""
     if request.param == "numpy":
         monkeypatch.setattr(kernels, "library", lambda: None)
+    elif compiled.find_compiler() is None:
+        pytest.skip(NO_COMPILER)
     else:
         assert kernels.library() is not None
 
@@ -143,6 +147,7 @@ def test_the_inverse_root_is_that_of_the_absolute_eigenvalues(name, scale):
     np.testing.assert_allclose(S, expected, atol=50 * 2.0**-53 * len(H) * np.sqrt(size / damping) * np.abs(S).max())
 
 
+@compiles
 @pytest.mark.parametrize("name", matrices())
 def test_the_compiled_inverse_root_is_symmetric(name):
     H = matrices()[name]
@@ -151,6 +156,7 @@ def test_the_compiled_inverse_root_is_symmetric(name):
         np.testing.assert_array_equal(S, S.T)
 
 
+@compiles
 def test_matrices_that_the_compiled_root_leaves_to_lapack():
     lib, root = kernels.library(), np.zeros((65, 65))
     addresses = [kernels._doubles(array) for array in (np.eye(65), root)]
@@ -160,6 +166,7 @@ def test_matrices_that_the_compiled_root_leaves_to_lapack():
     assert lib.engine_inverse_root(9, addresses[0], 1.0, addresses[1]) == 0
 
 
+@compiles
 def test_other_compilers_and_machines_give_the_same_bits(elsewhere, monkeypatch):
     arrays = [metrics(count, seed=9) for count in SIZES]
 
@@ -176,4 +183,13 @@ def test_other_compilers_and_machines_give_the_same_bits(elsewhere, monkeypatch)
 
 def test_without_a_compiler_there_are_no_compiled_kernels(monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler")
+    assert kernels.library.__wrapped__() is None
+
+
+@pytest.mark.parametrize("error", [OutputError("no space"), OSError("failed to map segment from shared object")])
+def test_kernels_that_cannot_be_written_or_loaded_do_not_cost_the_run(monkeypatch, error):
+    def refuse(*_arguments, **_options):
+        raise error
+
+    monkeypatch.setattr(kernels, "compile_library", refuse)
     assert kernels.library.__wrapped__() is None

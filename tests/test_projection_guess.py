@@ -197,6 +197,30 @@ def test_what_is_wrong_with_the_data_is_named(solver, count, hints):
     np.testing.assert_array_equal(unsafe.active, [3])
 
 
+def test_what_is_wrong_is_named_where_no_step_is_asked_for():
+    """No row has to be read for the answer 0."""
+    case = next(cases("plain", 1, ((5, 100),)))._replace(u=np.zeros(5))
+    assert not project(*case).delta.any()
+    c, G = case.c.copy(), case.G.copy()
+    c[3], G[3, 2] = 1e-30, np.nan
+    assert project(*case._replace(c=c)).status is ProjectionStatus.UNSAFE_START
+    with pytest.raises(DomainError, match=r"G\[3, 2\] is nan"):
+        project(*case._replace(G=G))
+
+
+def test_rows_whose_squares_vanish_are_read():
+    """Norms of 1e-170 are computed as 0, and yet -1e-50 + 1e-170 · 1e125 is not below 0."""
+    rng = np.random.default_rng(50)
+    for dim in (1, 5, 30):
+        G = rng.normal(size=(90, dim))
+        case = Case(G[7] * 1e125, np.full(90, -1e-50), G * 1e-170, np.zeros(90), np.zeros(90), 1e130)
+        assert not lengths(case).any()
+        for norms_known in (None, lengths(case)):
+            answer = project(*case, norms=norms_known)
+            assert answer.delta.any()
+            assert_feasible(case, answer.delta)
+
+
 @pytest.mark.parametrize("solver", ["DUAL", "CLARABEL"])
 @pytest.mark.parametrize("count", [4, 100])
 @pytest.mark.parametrize(

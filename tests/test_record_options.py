@@ -6,6 +6,8 @@ import pytest
 from problem_files import write
 from run_folders import content, rewrite
 
+from scpo_ctrl.adapt import adapt
+from scpo_ctrl.errors import RecordError
 from scpo_ctrl.record import load_result
 from scpo_ctrl.verify import verify
 
@@ -37,3 +39,20 @@ def test_a_run_before_the_options_of_today_goes_on(tmp_path, run):
     assert load_result(tmp_path / "run").options == options
     assert run("adapt", problem, "--out", tmp_path / "run", "--resume", "--steps", 7, "--json").status == 0
     assert verify(tmp_path / "run").passed
+
+
+def test_a_run_that_began_elsewhere_is_not_resumed(tmp_path, run):
+    """Hidden units started elsewhere before `at_bounds`: the folder is read as ever, but its record cannot go on."""
+    problem = write(tmp_path / "problem.toml", {"policy.at_bounds": False})
+    assert run("adapt", problem, "--out", tmp_path / "run").status == 0
+    path = tmp_path / "run" / "problem.toml"
+    path.write_text(path.read_text().replace("at_bounds = false\n", ""))
+    rewrite(tmp_path / "run", sign=True)
+    assert verify(tmp_path / "run").passed
+    before, result = content(tmp_path / "run"), load_result(tmp_path / "run")
+    outcome = run("adapt", path, "--out", tmp_path / "run", "--resume", "--steps", 7)
+    assert outcome.status == 2
+    assert "the run began at other parameters" in outcome.line and "without --resume" in outcome.line
+    assert content(tmp_path / "run") == before
+    with pytest.raises(RecordError, match="began at other parameters"):
+        adapt(result.problem, result.options, resume_from=result)

@@ -130,6 +130,16 @@ def test_metrics_that_are_screened_out_hold_within_reach(seed, reach):
     assert (problem.metrics(theta + steps)[:, out] <= 0).all()
 
 
+def test_metrics_that_only_their_error_brings_to_zero_are_kept():
+    """ε = 1e-3, and √p 2ε/σ of it in each unit of length: 5e-3 within a reach of 0.5, of metrics that do not move."""
+    margins = np.array([4.9e-3, 5.1e-3])
+    problem = FunctionProblem(np.zeros(4), lambda t: -margins + 0 * t[:, :1], UserObjective(lambda t: (0.0, t)))
+    options = AdaptOptions(sampling_radius=0.5, metric_error=1e-3)
+    region = sample_region(problem, np.zeros(4), -margins, np.zeros(2), np.eye(4), 0.5, options)
+    np.testing.assert_array_equal(region.rows, [0])
+    np.testing.assert_allclose(region.cone(np.ones(4), np.zeros(1)).e, 8e-3)
+
+
 def test_parts_of_the_scenarios_give_the_region_of_the_whole(monkeypatch):
     problem = double_integrator_problem((3,), count=20)
     theta, g = problem.theta_initial, problem.metrics(problem.theta_initial)
@@ -142,7 +152,7 @@ def test_parts_of_the_scenarios_give_the_region_of_the_whole(monkeypatch):
             patch.setattr(problem_module, "NUMBERS", 3 * len(D) * g.size // 20)
             assert len(problem.blocks(len(D))) == 7
             parts = sample_region(problem, theta, g, L, D, 0.5, options)
-        for name in ("rows", "c", "G", "error"):
+        for name in ("rows", "c", "G", "norms", "error"):
             np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 

@@ -19,6 +19,11 @@ def test_headline_says_how_close_to_an_optimum_the_run_ended(plain):
         f". Converged: the objective can fall by at most about 1.3{narrow}10⁻⁶ to first order "
         f"(stationarity 3.1{narrow}10⁻⁷)."
     )
+    size, narrower = plain.theta.size, " along the directions sampled"
+    for method, directions, where in (("gradient", 3, narrower), ("gradient", size, ""), ("newton", 3, "")):
+        options = dataclasses.replace(some.options, method=method, directions=directions)
+        part = headline(dataclasses.replace(some, status=RunStatus.CONVERGED, options=options), 0.1)
+        assert f" to first order{where} (stationarity" in part.sentence
     finished = headline(dataclasses.replace(some, status=RunStatus.FINISHED, stationarity=0.0123), 0.1)
     assert finished.sentence.endswith(f". Finished with stationarity 0.012, where 1{narrow}10⁻⁶ counts as converged.")
     stalled = headline(dataclasses.replace(some, status=RunStatus.STALLED, stationarity=0.0123), 0.1)

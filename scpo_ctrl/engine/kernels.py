@@ -29,7 +29,7 @@ _ffi.cdef(
 
 @functools.cache
 def library() -> Any:
-    """Return the compiled kernels, None where they cannot be compiled.
+    """Return the compiled kernels, None where they cannot be compiled, written or loaded.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def library() -> Any:
     sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in _FILES}
     try:
         return _ffi.dlopen(str(compile_library(sources, native=True)))
-    except CompilerError:
+    except (CompilerError, OSError):
         return None
 
 
