@@ -22,6 +22,7 @@ _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
 _MOST_SLACK = 1e30  # and one farther as so far
 _DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 4e-4, 4e-6, 1.0  # relative to the objective
+_UNIT = 0.5  # of |ℓ(θ₀)|: what ΔᵀHΔ is where ‖Δ‖ = 1, so a step of that length promises a quarter of |ℓ(θ₀)|
 _FALL = 0.25  # factor on the barrier where a step promises less than the barrier itself
 _NEGLIGIBLE = 1e-5  # share in the barrier's curvature, relative to the rest of it, below which a metric is left out
 _KEPT = 0.1  # of its distance from zero that a step leaves to every metric, as interior points must
@@ -92,13 +93,14 @@ class Newton:
             H = H + H.T
         if not (np.isfinite(H).all() and np.isfinite(gradient).all()):
             raise EvaluationError("a derivative of the objective or of a metric is not finite at a safe policy")
-        scaling = Scaling.from_curvature(H, self.damping * self.size)
-        z = -scaling.to_theta(gradient)
+        unit = _UNIT * self.size  # without it the radius would be in the unit of the objective's root
+        scaling = Scaling.from_curvature(H / unit, self.damping * self.size / unit)
+        z = -scaling.to_theta(gradient) / unit
         norm = math.sqrt(z @ z)
-        gap = norm**2 / 2 + self._weight(g) * min(d, int(np.count_nonzero(problem.varies)))
-        self.promise = norm**2 / 2
+        self.promise = unit * norm**2 / 2
+        gap = self.promise + self._weight(g) * min(d, int(np.count_nonzero(problem.varies)))
         z = z * min(1.0, self.reach / norm) if norm > 0 else z
-        return Plan(scaling, z, gradient, 1.0, self.reach, evaluations, gap, _KEPT)
+        return Plan(scaling, z, gradient, unit, self.reach, evaluations, gap, _KEPT)
 
     def merit(self, objective: float, g: np.ndarray) -> float:
         """Return the objective with its barrier; infinite beyond a bound.

@@ -293,6 +293,23 @@ def test_newton_beats_the_gradient_in_steps_and_every_commit_is_safe():
     assert newton.objective_final < gradient.objective_final
 
 
+@pytest.mark.parametrize("method", ["newton", "gauss_newton", "lbfgs", "gradient", "adam"])
+def test_the_unit_of_the_objective_changes_nothing(method):
+    """A power of two scales every number exactly, so the policies have the same bits."""
+    base = constrained_problem((5,))
+    ends = []
+    for factor in (1.0, 2.0**20, 2.0**-20):
+        objective = Quadratic([factor, 0.125 * factor], [0.0625 * factor])
+        options = base.scenario_metrics.options
+        problem = ControlProblem(base.policy, base.scenarios, objective, options, seed=2)
+        result = adapt(problem, AdaptOptions(steps=12, method=method))
+        assert result.history.column("committed").sum() > 5
+        ends.append((result.theta, result.stationarity, result.objective_final / factor))
+    for theta, stationarity, objective in ends[1:]:
+        np.testing.assert_array_equal(theta, ends[0][0])
+        assert (stationarity, objective) == ends[0][1:]
+
+
 def test_auto_takes_newton_for_a_closed_loop_cost_alone():
     control = double_integrator_problem()
     assert adapt(control, AdaptOptions(steps=0)).options.method == "newton"

@@ -37,7 +37,7 @@ def test_a_plan_has_the_gradient_and_the_curvature_of_the_barrier(slack):
     M = (vectors * (np.abs(values) + method.damping * method.size)) @ vectors.T
     inverse = np.linalg.inv(planned.scaling.S)
     np.testing.assert_allclose(planned.gradient, gradient[:, 0], rtol=1e-6)
-    np.testing.assert_allclose(inverse @ inverse, M, rtol=1e-4, atol=1e-4 * np.abs(M).max())
+    np.testing.assert_allclose(inverse @ inverse * planned.curvature, M, rtol=1e-4, atol=1e-4 * np.abs(M).max())
     np.testing.assert_allclose(method.merit(problem.objective(theta), problem.metrics(theta)), value[0, 0], rtol=1e-12)
 
 
