@@ -3,7 +3,6 @@
 PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --version 2>/dev/null),python$(v))) python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
-SITE   := build/site
 
 .PHONY: demo test lint types examples benchmarks tools clean
 
@@ -16,13 +15,13 @@ test: $(VENV)/.test tools
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
-# mypy looks into the working directory first, so it runs beside an installed copy of the package.
+# As an editor sees the package: from a folder that has nothing of it, through the installation.
 types: $(VENV)/.test
-	rm -rf $(SITE)
-	$(BIN)/pip install --quiet --no-deps --target $(SITE) .
 	mkdir -p build/empty
-	cd build/empty && MYPYPATH=../site ../../$(BIN)/mypy --config-file ../../pyproject.toml -p scpo_ctrl
+	cd build/empty && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p scpo_ctrl
+	$(BIN)/pyright --project pyrightconfig.json
 
 examples: $(VENV)/.test
 	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script; done

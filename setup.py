@@ -2,4 +2,4 @@
 
 from setuptools import setup
 
-setup(cffi_modules=["scpo_ctrl/_build_projection.py:ffi"], options={"bdist_wheel": {"py_limited_api": "cp311"}})
+setup(cffi_modules=["scpo_ctrl/projection/build.py:ffi"], options={"bdist_wheel": {"py_limited_api": "cp311"}})

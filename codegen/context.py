@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.codegen.literals import REALS, comment, literal, rounded
 from scpo_ctrl.codegen.targets import TARGETS, Target
 from scpo_ctrl.codegen.vectors import ControlVectors, ProjectionVectors, control_vectors, projection_vectors
-from scpo_ctrl.control_problem import ControlProblem
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.policy import Policy
-from scpo_ctrl.result import Result, margin_of
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.version import __version__
 
 _PREFIX = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 # A header of this name would hide one of the C library.
@@ -118,8 +119,6 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
     DomainError
         If the run has no plant, the target, real or prefix is unknown, or a number does not fit the type.
     """
-    from scpo_ctrl import __version__
-
     chosen, real = _checked(result, target, real, prefix)
     problem = result.problem
     assert isinstance(problem, ControlProblem)

@@ -5,8 +5,8 @@ from functools import cache
 
 import numpy as np
 
-from scpo_ctrl.policy import Policy
-from scpo_ctrl.projection import project
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.projection.project import project
 
 CONTROLS = 200
 PROJECTIONS = 50

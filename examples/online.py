@@ -29,8 +29,8 @@ from scpo_ctrl import (
     lqr,
     scenarios,
 )
-from scpo_ctrl.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, style
 from scpo_ctrl.models import double_integrator
+from scpo_ctrl.report.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, style
 
 PALE = "#8fbfdd"
 

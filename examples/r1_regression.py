@@ -26,7 +26,7 @@ from support.common import (
 )
 
 from scpo_ctrl import AdaptOptions, FunctionProblem, Result, adapt
-from scpo_ctrl.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, style
+from scpo_ctrl.report.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, style
 
 # --- Problem ---------------------------------------------------------------------------------------------------------
 # Data: 200 points x, uniform in [-3, 3], with targets 1.5 sin(x) + noise (standard deviation 0.05). A fraction of all

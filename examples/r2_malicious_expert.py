@@ -31,8 +31,8 @@ from support.common import (
 )
 
 from scpo_ctrl import AdaptOptions, ControlProblem, Imitation, MetricOptions, Result, adapt, load_problem, scenarios
-from scpo_ctrl.figures import AFTER, FORBIDDEN, INK, LIMIT, style
-from scpo_ctrl.trajectories import level_set
+from scpo_ctrl.report.figures import AFTER, FORBIDDEN, INK, LIMIT, style
+from scpo_ctrl.report.trajectories import level_set
 
 # --- Problem ---------------------------------------------------------------------------------------------------------
 # Plant, backup, policy, scenarios and metrics are those of the double integrator that ships with the package (R3):

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from support.common import arguments, margins, print_table, save, violations
 
 from scpo_ctrl import AdaptOptions, ControlProblem, Result, adapt, load_problem
-from scpo_ctrl.figures import AFTER, BEFORE, INK, phase_figure, style
+from scpo_ctrl.report.figures import AFTER, BEFORE, INK, phase_figure, style
 
 # --- Problem ---------------------------------------------------------------------------------------------------------
 # The problem file that ships with the package.

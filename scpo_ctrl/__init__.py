@@ -1,30 +1,13 @@
 """Constrained plants, safe online adaptation of their controllers (SCPO), and C for microcontrollers."""
 
-from importlib.metadata import version
-
-from scpo_ctrl.adapt import adapt
-from scpo_ctrl.adapter import Adapter, Learned, Mismatch
-from scpo_ctrl.backup import Backup, lqr
-from scpo_ctrl.cone import Projection
-from scpo_ctrl.config import load_problem
-from scpo_ctrl.conic import project_reference
-from scpo_ctrl.control_problem import ControlProblem
+from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
 from scpo_ctrl.errors import ScpoError
-from scpo_ctrl.function_problem import FunctionProblem
-from scpo_ctrl.metrics import MetricOptions
-from scpo_ctrl.objective import Imitation, Quadratic, UserObjective
-from scpo_ctrl.options import AdaptOptions
-from scpo_ctrl.policy import Policy
-from scpo_ctrl.problem import Problem
-from scpo_ctrl.projection import project
-from scpo_ctrl.record import load_result
-from scpo_ctrl.result import Result
-from scpo_ctrl.save import save_result
-from scpo_ctrl.scenario import Scenarios, scenarios
-from scpo_ctrl.status import ProjectionStatus, RunStatus, Verdict
-from scpo_ctrl.verify import verify
-
-__version__ = version("scpo-ctrl")
+from scpo_ctrl.loop import Backup, MetricOptions, Policy, Scenarios, lqr, scenarios
+from scpo_ctrl.problem import ControlProblem, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
+from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
+from scpo_ctrl.record import load_problem, load_result, save_result
+from scpo_ctrl.verification import verify
+from scpo_ctrl.version import __version__
 
 __all__ = [
     "AdaptOptions",

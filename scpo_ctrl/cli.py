@@ -18,20 +18,20 @@ from typing import Any, NoReturn
 
 import click
 
-from scpo_ctrl import __version__
-from scpo_ctrl.adapt import adapt
+from scpo_ctrl.adaptation.adapt import adapt
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.state import State
+from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.compiled import find_compiler
-from scpo_ctrl.config import ProblemFile, read_problem_file
-from scpo_ctrl.display import Display
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError
-from scpo_ctrl.folder import RunFolder
 from scpo_ctrl.models import ZOO, make_plant
-from scpo_ctrl.record import load_result
-from scpo_ctrl.result import Result
-from scpo_ctrl.state import State
-from scpo_ctrl.status import RunStatus
-from scpo_ctrl.verify import verify as verify_record
-from scpo_ctrl.wording import optimality
+from scpo_ctrl.record.config import ProblemFile, read_problem_file
+from scpo_ctrl.record.files import load_result
+from scpo_ctrl.record.folder import RunFolder
+from scpo_ctrl.report.display import Display
+from scpo_ctrl.report.wording import optimality
+from scpo_ctrl.verification.verify import verify as verify_record
+from scpo_ctrl.version import __version__
 
 _SAVE_EVERY = 2.0  # s between saves of a running run, and at least 20 times what a save takes
 _FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
@@ -184,7 +184,7 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
 @_json
 def report_command(run: Path, as_json: bool) -> int:
     """Write RUN/report.html, self-contained."""
-    from scpo_ctrl.report import write_report
+    from scpo_ctrl.report.page import write_report
 
     write_report(load_result(run), run / "report.html")
     if as_json:
@@ -226,7 +226,7 @@ def _is_demo(out: Path, file: ProblemFile) -> bool:
 
 def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:
     """Adapt with a progress display, saving the state at once and then now and then; write the report at the end."""
-    from scpo_ctrl.report import write_report
+    from scpo_ctrl.report.page import write_report
 
     due = -math.inf
     with _stop_requests() as stop, Display(file.options.steps, quiet=quiet) as display:

@@ -14,9 +14,9 @@ from problem_files import KINDS
 from problems import double_integrator_problem
 from run_folders import make_run
 
+from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.cli import main
-from scpo_ctrl.report import render_report
-from scpo_ctrl.result import Result
+from scpo_ctrl.report.page import render_report
 
 
 @dataclass(frozen=True)
@@ -85,4 +85,4 @@ def copy_of(runs: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes most of the time of a small run."""
-    monkeypatch.setattr("scpo_ctrl.report.write_report", lambda _result, path: path.write_text("report"))
+    monkeypatch.setattr("scpo_ctrl.report.page.write_report", lambda _result, path: path.write_text("report"))

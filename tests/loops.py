@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.backup import Backup, lqr
 from scpo_ctrl.engine.loop import Loop, Stage
-from scpo_ctrl.metrics import MetricOptions, Metrics
+from scpo_ctrl.loop.backup import Backup, lqr
+from scpo_ctrl.loop.metrics import MetricOptions, Metrics
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.scenario import Scenarios, scenarios
 from scpo_ctrl.models import Plant, double_integrator, linear
-from scpo_ctrl.policy import Policy
-from scpo_ctrl.scenario import Scenarios, scenarios
 
 EVERYTHING = MetricOptions(terminal=True, contraction=0.95)
 

@@ -5,13 +5,23 @@ from __future__ import annotations
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.backup import lqr
-from scpo_ctrl.control_problem import ControlProblem
-from scpo_ctrl.metrics import MetricOptions
+from scpo_ctrl.loop.backup import lqr
+from scpo_ctrl.loop.metrics import MetricOptions
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.scenario import scenarios
 from scpo_ctrl.models import Plant, double_integrator, linear
-from scpo_ctrl.objective import Quadratic
-from scpo_ctrl.policy import Policy
-from scpo_ctrl.scenario import scenarios
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.objective import Quadratic
+
+BOX = ([-1.0, -1.0], [1.0, 1.0], [-1.0], [1.0])
+
+
+def pendulum() -> Plant:
+    """Return a damped pendulum: nonlinear, at rest at the origin."""
+    x, u = ca.SX.sym("x", 2), ca.SX.sym("u")
+    f = ca.vertcat(x[1], -9.81 * ca.sin(x[0]) - 0.3 * x[1] + u)
+    low, high = np.full(2, -2.0), np.full(2, 2.0)
+    return Plant(name="pendulum", x=x, u=u, f=f, x_min=low, x_max=high, u_min=-np.ones(1), u_max=np.ones(1))
 
 
 def control_problem(plant: Plant, hidden=(), *, count=4, horizon=10, seed=0, **policy) -> ControlProblem:

@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ET
 import numpy as np
 
 from scpo_ctrl import AdaptOptions, FunctionProblem, UserObjective, adapt
-from scpo_ctrl.history import VERDICTS, History, Trial
-from scpo_ctrl.result import Result
-from scpo_ctrl.status import Verdict
+from scpo_ctrl.adaptation.history import VERDICTS, History, Trial
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.status import Verdict
 
 STEPS = 6
 VERDICTS_DRAWN = (Verdict.COMMITTED, Verdict.NO_DECREASE, Verdict.NO_STEP)

@@ -9,10 +9,10 @@ import numpy as np
 from problem_files import write, write_expert
 
 from scpo_ctrl import verify
-from scpo_ctrl.adapt import adapt
-from scpo_ctrl.config import read_problem_file
-from scpo_ctrl.folder import RunFolder
-from scpo_ctrl.record import digest, load_arrays, read_problem
+from scpo_ctrl.adaptation.adapt import adapt
+from scpo_ctrl.record.config import read_problem_file
+from scpo_ctrl.record.files import digest, load_arrays, read_problem
+from scpo_ctrl.record.folder import RunFolder
 
 
 def make_run(folder: Path, changes) -> Path:

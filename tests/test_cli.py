@@ -19,8 +19,8 @@ from run_folders import content, same_arrays
 import scpo_ctrl
 from scpo_ctrl.errors import EvaluationError, RecordError
 from scpo_ctrl.models import ZOO
-from scpo_ctrl.record import load_arrays, load_result
-from scpo_ctrl.verify import verify
+from scpo_ctrl.record.files import load_arrays, load_result
+from scpo_ctrl.verification.verify import verify
 
 COMMAND = [sys.executable, "-m", "scpo_ctrl"]
 ENDLESS = {"metrics.contraction": 0.95, "adapt.patience": 1_000_000, "adapt.steps": 1_000_000}
@@ -114,7 +114,7 @@ def test_demo_on_a_smaller_problem(tmp_path, run, monkeypatch):
 
     small = write(tmp_path / "problem.toml")
     monkeypatch.setattr(cli, "read_problem_file", lambda _path: cli.ProblemFile(**vars(original(small))))
-    original = scpo_ctrl.config.read_problem_file
+    original = scpo_ctrl.record.config.read_problem_file
     for _ in range(2):  # a second demo replaces the first
         outcome = run("demo", "--out", tmp_path / "demo", "--json")
         assert (outcome.status, outcome.err) == (0, "")
@@ -245,7 +245,7 @@ def test_an_interrupt_outside_the_loop(tmp_path, run, monkeypatch):
 
 
 def test_a_second_interrupt_stops_at_once_and_keeps_the_state(tmp_path, run, monkeypatch):
-    from scpo_ctrl.record import os as record_os
+    from scpo_ctrl.record.files import os as record_os
 
     saves = []
     real = record_os.fsync

@@ -371,7 +371,7 @@ def test_not_enough_memory(tmp_path, run, monkeypatch):
     def fail(*_args, **_options):
         raise MemoryError
 
-    monkeypatch.setattr("scpo_ctrl.config.ControlProblem", fail)
+    monkeypatch.setattr("scpo_ctrl.record.config.ControlProblem", fail)
     outcome = run("adapt", write(tmp_path / "problem.toml"), "--out", tmp_path / "run")
     assert outcome.status == 1
     assert "memory" in outcome.line

@@ -28,10 +28,10 @@ from r3_double_integrator import OPTIMUM, STEPS, make_problem
 from support.common import margins, print_table, save, violations
 
 from scpo_ctrl import AdaptOptions, ControlProblem, Policy, Result, adapt
-from scpo_ctrl.figures import AFTER, INK, style
-from scpo_ctrl.history import VERDICTS
-from scpo_ctrl.history_figures import power_of_ten
-from scpo_ctrl.status import Verdict
+from scpo_ctrl.adaptation.history import VERDICTS
+from scpo_ctrl.adaptation.status import Verdict
+from scpo_ctrl.report.figures import AFTER, INK, style
+from scpo_ctrl.report.history_figures import power_of_ten
 
 LINEAR_OPTIMUM = 1.52503
 ENOUGH = 0.99  # share of the achievable improvement that is asked for

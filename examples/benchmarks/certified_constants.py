@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.common import print_table
 
 from scpo_ctrl import AdaptOptions, ControlProblem, adapt
-from scpo_ctrl.config import load_problem
-from scpo_ctrl.policy import Policy
-from scpo_ctrl.smoothness import smoothness_bounds
+from scpo_ctrl.adaptation.smoothness import smoothness_bounds
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.record.config import load_problem
 
 _DIFFERENCE = 1e-5  # between two Jacobians
 

@@ -22,7 +22,7 @@ from ipopt_reference import ADAPTED, Optimum, best, optimise, print_optima, rand
 from support.common import margins, print_table, violations
 
 from scpo_ctrl import Result, adapt
-from scpo_ctrl.config import read_problem_file
+from scpo_ctrl.record.config import read_problem_file
 
 PLANTS = {"cart_pole": "R4, cart-pole", "planar_quadrotor": "R5, planar quadrotor"}
 

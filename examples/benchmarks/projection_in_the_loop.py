@@ -23,7 +23,8 @@ import r2_malicious_expert
 import r3_double_integrator
 from support.common import print_table
 
-from scpo_ctrl import AdaptOptions, ControlProblem, adapt, attempt, project
+from scpo_ctrl import AdaptOptions, ControlProblem, adapt, project
+from scpo_ctrl.adaptation import attempt
 
 FIRST = 10  # steps that are left out: before them little is known of the active constraints
 REPEATS = 5

@@ -26,15 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.common import print_table, save
 
 from scpo_ctrl import AdaptOptions, ControlProblem, adapt
-from scpo_ctrl.backup import lqr
-from scpo_ctrl.figures import AFTER, INK, LIMIT, style
-from scpo_ctrl.history_figures import power_of_ten
-from scpo_ctrl.metrics import MetricOptions
+from scpo_ctrl.adaptation.state import State
+from scpo_ctrl.loop.backup import lqr
+from scpo_ctrl.loop.metrics import MetricOptions
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.scenario import scenarios
 from scpo_ctrl.models import double_integrator
-from scpo_ctrl.objective import Quadratic
-from scpo_ctrl.policy import Policy
-from scpo_ctrl.scenario import scenarios
-from scpo_ctrl.state import State
+from scpo_ctrl.problem.objective import Quadratic
+from scpo_ctrl.report.figures import AFTER, INK, LIMIT, style
+from scpo_ctrl.report.history_figures import power_of_ten
 
 DIRECTIONS = 64
 PARAMETERS_PER_UNIT = 4  # of a network 2-h-1

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from scpo_ctrl import AdaptOptions, FunctionProblem, Problem, Result, UserObjective, adapt
-from scpo_ctrl.figures import AFTER, FORBIDDEN, INK, LIMIT, style
-from scpo_ctrl.history_figures import power_of_ten
+from scpo_ctrl.report.figures import AFTER, FORBIDDEN, INK, LIMIT, style
+from scpo_ctrl.report.history_figures import power_of_ten
 
 UNCONSTRAINED = "#aa4499"  # beside the report's colours, also for colour-blind readers
 _SMALLEST = -9  # margins below 10 to this power are drawn as zero

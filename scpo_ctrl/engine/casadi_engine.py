@@ -7,7 +7,7 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.engine.loop import Loop, to_differences
-from scpo_ctrl.scenario import Scenarios
+from scpo_ctrl.loop.scenario import Scenarios
 
 _AT_ONCE = 64  # scenarios whose residuals are differentiated together
 

@@ -8,7 +8,7 @@ import casadi as ca
 import jinja2
 import numpy as np
 
-from scpo_ctrl.policy import Policy
+from scpo_ctrl.loop.policy import Policy
 
 # CasADi's operations in C, arguments in braces; those that are missing are left to CasADi's own rollouts.
 _C = {

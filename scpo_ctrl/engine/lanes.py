@@ -11,7 +11,7 @@ import numpy as np
 from scpo_ctrl.compiled import compile_library
 from scpo_ctrl.engine.emit import model_header
 from scpo_ctrl.engine.loop import Loop
-from scpo_ctrl.scenario import Scenarios
+from scpo_ctrl.loop.scenario import Scenarios
 
 WIDTH = 8  # scenarios in a block
 _HEADERS = ("lanes.h", "engine.h", "backward.h", "sensitivity.h")

@@ -5,9 +5,21 @@ from typing import Protocol
 
 import numpy as np
 
-from scpo_ctrl.metrics import Metrics
-from scpo_ctrl.policy import Policy
-from scpo_ctrl.scenario import Scenarios
+from scpo_ctrl.loop.metrics import Metrics
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.scenario import Scenarios
+
+
+class StageCost(Protocol):
+    """What has the diagonals of a stage cost."""
+
+    @property
+    def Q(self) -> np.ndarray:
+        """Weights of the states (nx,)."""
+
+    @property
+    def R(self) -> np.ndarray:
+        """Weights of the inputs (nu,)."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from scpo_ctrl.engine.loop import Loop, to_differences
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
-from scpo_ctrl.scenario import Scenarios
+from scpo_ctrl.loop.scenario import Scenarios
 
 _NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters and scenarios
 _STEP = np.finfo(float).eps ** (1 / 3)  # of central differences, relative to a parameter of size 1 or more

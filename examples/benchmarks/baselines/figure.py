@@ -11,7 +11,7 @@ from baselines.oracle import Track
 from baselines.registry import METHODS
 from baselines.store import Run
 from baselines.tables import Runs, never_violated
-from scpo_ctrl.figures import AFTER, INK, LIMIT, style
+from scpo_ctrl.report.figures import AFTER, INK, LIMIT, style
 
 COLOURS = {
     "scpo": AFTER,

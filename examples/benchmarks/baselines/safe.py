@@ -6,7 +6,7 @@ import numpy as np
 
 from baselines.oracle import ROUNDING, SAMPLING_RADIUS, Oracle
 from scpo_ctrl import AdaptOptions, adapt, project
-from scpo_ctrl.state import State
+from scpo_ctrl.adaptation.state import State
 
 _LEAST_CURVATURE = 1e-9
 _SMALLEST_RADIUS = 1e-7  # of samples: below it, differences are mostly rounding

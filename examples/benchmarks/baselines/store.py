@@ -84,7 +84,7 @@ def with_budget(experiment: Experiment, budget: int | None) -> Experiment:
 
 def _key(names: tuple[str, str], experiment: Experiment, seed: int, settings: Mapping[str, float]) -> str:
     """Digest of what the numbers depend on: arguments, version, source of the methods, and of the package for SCPO."""
-    package = sorted(Path(scpo_ctrl.__file__).parent.glob("*.py")) if names[1] == "scpo" else []
+    package = sorted(Path(scpo_ctrl.__file__).parent.rglob("*.py")) if names[1] == "scpo" else []
     source = hashlib.sha256()
     for path in [*_SOURCES, *package]:
         source.update(path.read_bytes())

@@ -1,0 +1,9 @@
+"""The adaptation loop of SCPO: steps, local safe regions, smoothness, and the record of a run in memory."""
+
+from scpo_ctrl.adaptation.adapt import adapt
+from scpo_ctrl.adaptation.adapter import Adapter, Learned, Mismatch
+from scpo_ctrl.adaptation.options import AdaptOptions
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.status import RunStatus, Verdict
+
+__all__ = ["AdaptOptions", "Adapter", "Learned", "Mismatch", "Result", "RunStatus", "Verdict", "adapt"]

@@ -1,0 +1,159 @@
+"""The adaptation loop of SCPO.
+
+S. Cao, F. Borrelli, E. Joa, "Constrained Policy Optimization via Sampling-Based Weight-Space Projection",
+arXiv 2512.13788. Equation numbers (E1)… are explained in docs/method.md.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from scpo_ctrl.adaptation.attempt import Attempt, probe, project_step, sample, stationarity, try_step
+from scpo_ctrl.adaptation.blas import one_thread
+from scpo_ctrl.adaptation.history import VERDICTS, Trial
+from scpo_ctrl.adaptation.options import AdaptOptions
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.state import State, resume, start
+from scpo_ctrl.adaptation.status import RunStatus, Verdict
+from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.projection.cone import Projection
+
+Monitor = Callable[[State], bool]
+
+
+def adapt(
+    problem: Problem,
+    options: AdaptOptions | None = None,
+    *,
+    resume_from: Result | None = None,
+    monitor: Monitor | None = None,
+) -> Result:
+    """Improve a policy while every committed one stays safe.
+
+    Parameters
+    ----------
+    problem : Problem
+        Objective, metrics and safe start.
+    options : AdaptOptions, optional
+        Defaults where None.
+    resume_from : Result, optional
+        A saved run of the same problem to go on from, to the same numbers as an uninterrupted one.
+    monitor : callable, optional
+        Called with the state after every step; the run stops, resumable, where it returns True.
+
+    Returns
+    -------
+    Result
+        In "verified" mode every committed policy is safe on all scenarios; see `Result.is_safe`.
+
+    Raises
+    ------
+    UnsafeStartError
+        If the safe start is unsafe.
+    EvaluationError
+        If the objective or a metric fails at a safe policy.
+    DomainError
+        If a method needs derivatives that the problem does not have.
+    """
+    options = options or AdaptOptions()
+    state = resume(resume_from, options) if resume_from else start(problem, options)  # θ₀ is safe: (E1)
+    with one_thread():
+        while state.status is RunStatus.RUNNING and state.step < options.steps:
+            advance(state)
+            if monitor and monitor(state) and state.status is RunStatus.RUNNING:
+                state.status = RunStatus.INTERRUPTED
+    if state.status is RunStatus.RUNNING:
+        state.status = RunStatus.FINISHED
+    return state.result()
+
+
+def advance(state: State) -> None:
+    """Do one step.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place.
+    """
+    began = time.perf_counter()
+    plan = state.method.plan(state.problem, state.theta, state.g)  # a step of ℓ, and the norm it is measured in
+    attempt = sample(state, plan)  # Ĝ, e: (E2), (E3)
+    state.stationarity = stationarity(state, attempt)  # of the projected gradient
+    probe(state, attempt)  # L along the step
+    for _ in range(state.options.tries if state.stationarity > state.options.tolerance else 0):
+        projection = project_step(state, attempt)  # (E5)
+        trial, g_new = try_step(state, attempt, projection)  # verify: g(θ + Δ), L from (E4)
+        state.history.append(trial)
+        if trial.is_committed:
+            commit(state, attempt, trial, g_new, projection)  # θ ← θ + Δ
+            break
+        next_try(state, attempt, trial, projection)
+    finish_step(state, attempt)
+    state.seconds += time.perf_counter() - began
+
+
+def commit(state: State, attempt: Attempt, trial: Trial, g_new: np.ndarray, projection: Projection) -> None:
+    """Commit a tried step: its parameters, and what is known of them, become the current ones.
+
+    Parameters
+    ----------
+    state : State
+    attempt : Attempt
+    trial : Trial
+    g_new : numpy.ndarray, shape (m,)
+        Metrics at the tried parameters.
+    projection : Projection
+    """
+    state.method.committed(math.sqrt(projection.delta @ projection.delta), attempt.fall / trial.predicted)
+    state.theta, state.objective, state.margin, state.g = trial.theta, trial.objective, trial.margin, g_new
+    region = attempt.region
+    if len(region.D) < state.theta.size:  # gradients in parameter space, as far as the subspace knows them
+        state.normals = attempt.plan.scaling.to_scaled(
+            attempt.plan.scaling.to_scaled(region.G[projection.active] @ region.D)
+        )
+    state.stalled = -1  # finish_step counts this step
+    if not trial.margin >= 0:  # certified mode only: the constants given were wrong
+        state.status = RunStatus.SMOOTHNESS_TOO_SMALL
+
+
+def next_try(state: State, attempt: Attempt, trial: Trial, projection: Projection) -> None:
+    """Set up the next try after one that was not committed.
+
+    Parameters
+    ----------
+    state : State
+    attempt : Attempt
+        Its step becomes the next one to project: the same after an unsafe try, since the region has shrunk, unless a
+        metric that the region leaves out was to blame; else a shorter one.
+    trial : Trial
+    projection : Projection
+    """
+    verdict = VERDICTS[trial.verdict]
+    if verdict is Verdict.UNSAFE:
+        if trial.worst not in attempt.region.rows:
+            attempt.z = attempt.z * (float(np.linalg.norm(projection.delta)) / 2 / float(np.linalg.norm(attempt.z)))
+        return
+    length = float(np.linalg.norm(projection.delta)) if trial.predicted > 0 else 0.0
+    attempt.z = state.method.shorten(attempt.region.D @ attempt.plan.gradient, attempt.z, length)
+
+
+def finish_step(state: State, attempt: Attempt) -> None:
+    """Count the step, keep what it showed of the smoothness constants, and stop where nothing more is to be had.
+
+    Parameters
+    ----------
+    state : State
+    attempt : Attempt
+    """
+    state.L[attempt.region.rows] = np.maximum(attempt.L, state.options.decay * attempt.remembered)
+    state.step += 1
+    state.stalled += 1
+    state.method.finish(is_committed=state.stalled == 0)
+    if state.status is not RunStatus.RUNNING:
+        return
+    if state.stationarity <= state.options.tolerance:
+        state.status = RunStatus.CONVERGED
+    elif state.stalled >= state.options.patience:
+        state.status = RunStatus.STALLED

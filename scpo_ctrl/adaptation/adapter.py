@@ -1,0 +1,373 @@
+"""Online use: the loop of `adapt` one step at a time, inside the user's control loop or simulation."""
+
+import copy
+import dataclasses
+from collections import deque
+from dataclasses import dataclass
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.adaptation.adapt import advance
+from scpo_ctrl.adaptation.blas import one_thread
+from scpo_ctrl.adaptation.history import History, Trial
+from scpo_ctrl.adaptation.options import AdaptOptions
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.state import State, resume, start
+from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.engine.simulator import Step, stepping
+from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError
+from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.learned import joined
+from scpo_ctrl.validate import as_array, as_count
+
+CHOICES = ("farthest", "latest")
+_MEMORY = 1000  # measured states kept, the latest ones
+_ROUNDING = 1e-9  # of a prediction, relative to max(1, |x_next|): below it the model is not wrong
+_AGREEMENT = 1e-9  # of the margins of a record and of the problem it is resumed with, relative to max(1, |margin|)
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What the measured transitions say of the model: errors are x_next - f(x, u, p_nominal), per state [x_units]."""
+
+    count: int  # transitions measured
+    largest: np.ndarray  # (nx,) largest absolute error
+    rms: np.ndarray  # (nx,) root mean square error
+    half_widths: np.ndarray  # (nx,) largest disturbance in the scenarios; 0 where they have none
+    exceeds: np.ndarray  # (nx,) bool, whether the largest error is beyond the half width
+    uncovered: int  # transitions outside all that the scenarios' parameters and half widths predict for one step
+    violations: int  # transitions whose u or x_next is outside the plant's bounds
+    margin: float  # least distance of an x_next to a bound of the state, negative outside; inf before the first one
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What became of measured states that were to be scenarios."""
+
+    taken: np.ndarray  # (k, nx) initial states of the new scenarios [x_units]
+    left_out: np.ndarray  # (j, nx) states on which the current policy breaks a metric
+    reasons: tuple[str, ...]  # (j,) the metric that each of them breaks most
+
+
+class Adapter:
+    """A policy at work that is adapted between its samples.
+
+    `command` gives the input of the committed policy, `observe` takes what the plant made of it, and `step` does one
+    step of the loop of `adapt`, to the same bits. The policy changes only by a step that was verified on the model in
+    all scenarios, in one assignment: a call that fails leaves everything as it was.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+        With the policy, its plant and a safe start.
+    options : AdaptOptions, optional
+        Defaults where None; `steps` bounds the steps of a run here too.
+    every : int, optional
+        `observe` triggers a step after every so many transitions; None leaves the steps to the caller.
+    resume_from : Result, optional
+        An earlier run of the same problem to go on from; of its options only `steps` may differ.
+
+    Raises
+    ------
+    DomainError
+        If the problem has no policy, or the options leave out the verification.
+    RecordError
+        If the earlier run is one of another problem.
+    UnsafeStartError
+        If the safe start, or the policy to go on from, is unsafe.
+    """
+
+    def __init__(
+        self,
+        problem: ControlProblem,
+        options: AdaptOptions | None = None,
+        *,
+        every: int | None = None,
+        resume_from: Result | None = None,
+    ) -> None:
+        options = options or AdaptOptions()
+        if not isinstance(problem, ControlProblem):
+            raise DomainError(
+                f"Adapter needs a ControlProblem, whose policy it runs; {type(problem).__name__} has none"
+            )
+        if options.mode != "verified":
+            raise DomainError(f"mode is {options.mode!r}; a policy at work needs verified steps, use mode 'verified'")
+        self.every = None if every is None else as_count("every", every, at_least=1)
+        self._state = _ended(_resumed(problem, options, resume_from) if resume_from else start(problem, options))
+        self._measured = _Measured(problem)
+        self._states: deque[np.ndarray] = deque(maxlen=_MEMORY)
+
+    @property
+    def problem(self) -> ControlProblem:
+        """The problem of the current run; another one after `learn_scenarios`."""
+        assert isinstance(self._state.problem, ControlProblem)
+        return self._state.problem
+
+    @property
+    def theta(self) -> np.ndarray:
+        """The committed parameters, a copy, shape (d,)."""
+        return self._state.theta.copy()
+
+    @property
+    def status(self) -> RunStatus:
+        """RUNNING as long as `step` has something to do."""
+        return self._state.status
+
+    def command(self, x: ArrayLike) -> np.ndarray:
+        """Return the input of the committed policy, cut to its bounds.
+
+        Parameters
+        ----------
+        x : array_like, shape (nx,)
+            Measured state [x_units].
+
+        Returns
+        -------
+        numpy.ndarray, shape (nu,)
+            [u_units]
+
+        Raises
+        ------
+        DimensionError, DomainError
+            If x has another shape, or is not finite.
+        EvaluationError
+            If x is so large that the policy overflows.
+        """
+        plant = self.problem.plant
+        x = as_array("x", x, (plant.nx,))
+        with np.errstate(over="ignore", invalid="ignore"):
+            u = self.problem.policy.commands(x[None, None], self._state.theta[None])[0, 0]
+        if np.isnan(u).any():
+            raise EvaluationError(f"the command at x = {x.tolist()} is not a number; check the measurement")
+        return np.clip(u, plant.u_min, plant.u_max)
+
+    def observe(self, x: ArrayLike, u: ArrayLike, x_next: ArrayLike) -> Trial | None:
+        """Take in one transition that was measured on the plant.
+
+        Parameters
+        ----------
+        x : array_like, shape (nx,)
+            State at a sample [x_units].
+        u : array_like, shape (nu,)
+            Input that was applied there [u_units].
+        x_next : array_like, shape (nx,)
+            State at the next sample [x_units].
+
+        Returns
+        -------
+        Trial or None
+            Of the step that it triggered, see `step`.
+
+        Raises
+        ------
+        DimensionError, DomainError
+            If a shape differs or a number is not finite; the transition does not count.
+        EvaluationError
+            If the model's prediction is not finite (the transition does not count), or the step fails (it does).
+        """
+        plant = self.problem.plant
+        x = as_array("x", x, (plant.nx,))
+        self._measured.add(x, as_array("u", u, (plant.nu,)), as_array("x_next", x_next, (plant.nx,)))
+        self._states.append(x)
+        return self.step() if self.every and self._measured.count % self.every == 0 else None
+
+    def step(self) -> Trial | None:
+        """Do one step of the loop of `adapt`.
+
+        Returns
+        -------
+        Trial or None
+            The last try of the step, committed or not; None where nothing was tried, or the run has ended (`status`).
+
+        Raises
+        ------
+        EvaluationError
+            If the objective or a black box fails; policy and run are as before.
+        """
+        if self._state.status is not RunStatus.RUNNING:
+            return None
+        state = _copied(self._state)
+        with one_thread():
+            advance(state)
+        before, self._state = self._state, _ended(state)
+        return state.history.rows[-1] if len(state.history) > len(before.history) else None
+
+    def result(self) -> Result:
+        """Return the run so far, to be saved, or to go on from.
+
+        Returns
+        -------
+        Result
+        """
+        return self._state.result()
+
+    def mismatch(self) -> Mismatch:
+        """Return how far the measured transitions are from the model.
+
+        Returns
+        -------
+        Mismatch
+        """
+        return self._measured.summary()
+
+    def learn_scenarios(self, count: int, *, choice: str = "farthest") -> Learned:
+        """Add measured states to the scenarios, where the current policy is safe from them.
+
+        A new run begins at the current policy, which is safe on all of its scenarios: history, smoothness constants
+        and `steps` start anew, and `result` is of the new run. The new scenarios take plant parameters and disturbances
+        from the present ones in turn. Where no state is taken, nothing changes.
+
+        Parameters
+        ----------
+        count : int
+            How many of the last 1000 measured states to look at.
+        choice : str
+            "farthest": one by one the state that is farthest, in the norm of V, from all initial states;
+            "latest": the last ones.
+
+        Returns
+        -------
+        Learned
+
+        Raises
+        ------
+        DomainError
+            If the choice is unknown, or no transition was measured yet.
+        """
+        count = as_count("count", count, at_least=1)
+        if choice not in CHOICES:
+            raise DomainError(f"choice is {choice!r}, expected one of: {', '.join(CHOICES)}")
+        if not self._states:
+            raise DomainError("no transition was measured yet; call observe before learn_scenarios")
+        problem, theta = self.problem, self._state.theta
+        states = np.array(list(self._states))  # another thread may observe
+        states = states[-count:] if choice == "latest" else _farthest(states, problem, count)
+        if not len(states):  # all of them are initial states already
+            return Learned(states, states, ())
+        batch = _from_states(problem.scenarios, states)
+        metrics = problem.with_scenarios(batch, theta).metrics(theta).reshape(len(states), -1)
+        safe = np.asarray((metrics <= 0).all(axis=1))
+        worst = np.nan_to_num(metrics, nan=np.inf).argmax(axis=1)[~safe]
+        rows = problem.scenario_metrics.rows
+        learned = Learned(states[safe], states[~safe], tuple(f"t = {rows[i].time}: {rows[i].label}" for i in worst))
+        if safe.any():
+            taken = Scenarios(batch.x0[safe], batch.p[safe], batch.w[safe], batch.horizon)
+            grown = problem.with_scenarios(joined(problem.scenarios, taken), theta)
+            self._state = _ended(start(grown, self._state.options))
+        return learned
+
+
+class _Measured:
+    """Running numbers of `Mismatch`."""
+
+    def __init__(self, problem: ControlProblem) -> None:
+        plant, batch = problem.plant, problem.scenarios
+        simulator = plant.function if problem.simulator is None else problem.simulator
+        is_casadi = isinstance(simulator, ca.Function)
+        self._model: Step = stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator
+        self._plant = plant
+        seen = np.unique(batch.p, axis=0) if plant.npar else batch.p[:1]
+        self._parameters = np.vstack([plant.p_nominal, seen])  # nominal first, then those of the scenarios
+        self._half_widths = np.abs(batch.w).max(axis=(0, 1)) if batch.w.shape[2] else np.zeros(plant.nx)
+        self.count = self._uncovered = self._violations = 0
+        self._largest, self._squares, self._rounding = np.zeros(plant.nx), np.zeros(plant.nx), np.zeros(plant.nx)
+        self._margin = np.inf
+
+    def add(self, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> None:
+        """Count a transition; nothing has changed where the model fails."""
+        predicted = self._predict(x, u)
+        plant, rounding = self._plant, _ROUNDING * np.maximum(1.0, np.abs(x_next))
+        error = np.abs(x_next - predicted[0])
+        low, high = predicted[1:].min(axis=0), predicted[1:].max(axis=0)
+        beyond = np.maximum(low - x_next, x_next - high)
+        margin = float(np.minimum(x_next - plant.x_min, plant.x_max - x_next).min())
+        self.count += 1
+        self._largest = np.maximum(self._largest, error)
+        self._squares = self._squares + error**2
+        self._rounding = np.maximum(self._rounding, rounding)
+        self._uncovered += bool((beyond > self._half_widths + rounding).any())
+        self._violations += bool(margin < 0 or (u < plant.u_min).any() or (u > plant.u_max).any())
+        self._margin = min(self._margin, margin)
+
+    def summary(self) -> Mismatch:
+        """Return the numbers so far."""
+        return Mismatch(
+            count=self.count,
+            largest=self._largest.copy(),
+            rms=np.sqrt(self._squares / max(1, self.count)),
+            half_widths=self._half_widths.copy(),
+            exceeds=self._largest > self._half_widths + self._rounding,
+            uncovered=self._uncovered,
+            violations=self._violations,
+            margin=self._margin,
+        )
+
+    def _predict(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Next states of the model, a row for each of the parameters."""
+        n = len(self._parameters)
+        stacks = np.tile(x, (n, 1)), np.tile(u, (n, 1)), self._parameters.copy()
+        try:
+            predicted = np.array(self._model(*stacks), dtype=float)
+        except Exception as error:
+            raise EvaluationError(f"the model raised {type(error).__name__}: {error}") from error
+        if predicted.shape != (n, x.size) or not np.isfinite(predicted).all():
+            raise EvaluationError(
+                f"the model has no finite next state at x = {x.tolist()}, u = {u.tolist()}; check the measurement"
+            )
+        return predicted
+
+
+def _resumed(problem: ControlProblem, options: AdaptOptions, earlier: Result) -> State:
+    """Return the state of an earlier run, whose last policy must be as safe on the problem as the record says."""
+    state = resume(dataclasses.replace(earlier, problem=problem), options)
+    margins = earlier.history.column("margin")[earlier.history.column("committed")]
+    recorded = float(np.append(earlier.margin_initial, margins)[-1])
+    if not abs(state.margin - recorded) <= _AGREEMENT * max(1.0, abs(recorded)):
+        raise RecordError(
+            f"resume_from is a run of another problem: the margin of its policy is {recorded:.6g} there and "
+            f"{state.margin:.6g} here; give the problem that it was made from"
+        )
+    if not state.margin >= 0:
+        raise UnsafeStartError(f"the policy to go on from is unsafe, its margin is {state.margin:.4g}; start anew")
+    return state
+
+
+def _copied(state: State) -> State:
+    """Return a copy that a step can change; arrays that steps only replace are shared."""
+    return dataclasses.replace(
+        state,
+        L=state.L.copy(),
+        method=copy.copy(state.method),
+        rng=copy.deepcopy(state.rng),
+        history=History(state.theta.size, state.history.rows),
+    )
+
+
+def _ended(state: State) -> State:
+    """Return the state, its run finished where all steps are done, as `adapt` does."""
+    if state.status is RunStatus.RUNNING and state.step >= state.options.steps:
+        state.status = RunStatus.FINISHED
+    return state
+
+
+def _farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:
+    """Return up to `count` states, each the farthest from the initial states and from those before it."""
+    C = np.linalg.cholesky(problem.backup.P)
+    points = states @ C
+    chosen: list[int] = []
+    nearest = np.full(len(states), np.inf)
+    for center in problem.scenarios.x0 @ C:
+        nearest = np.minimum(nearest, np.linalg.norm(points - center, axis=1))
+    while len(chosen) < count and nearest.max() > 0:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return states[chosen]
+
+
+def _from_states(batch: Scenarios, states: np.ndarray) -> Scenarios:
+    """Return scenarios from these states, with parameters and disturbances of a batch in turn."""
+    turn = np.arange(len(states)) % batch.count
+    return Scenarios(states, batch.p[turn], batch.w[turn], batch.horizon)

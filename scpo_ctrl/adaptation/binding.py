@@ -1,0 +1,215 @@
+"""What holds a policy back: the metrics closest to their limit, by scenario, time and bound."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.problem import Problem
+
+TIGHT = 0.01  # a metric binds within this part of the distance from the equilibrium to its bound
+CLOSEST = 10  # rows of the table
+_LEVEL = 1e-9  # a margin that falls by less, of that distance, stays level: rounding makes no valley of its own
+
+
+@dataclass(frozen=True)
+class ClosestMetric:
+    """A bound of one scenario over neighbouring time steps, or a metric of the user's."""
+
+    label: str  # the condition in words
+    scenario: int | None  # None without a plant
+    first: int  # time steps first … last are as close as the closest, within `TIGHT`; 0 without a plant
+    last: int
+    before: float  # margin of the safe start where `after` is
+    after: float  # least margin of the final policy, relative to the bound
+    part: float  # that margin over the distance from the equilibrium to the bound; not a number without a plant
+    varies: bool  # False where no policy can change it
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Which metrics of a plant's scenarios bind at a policy; those that no policy can change do not count."""
+
+    kinds: dict[str, tuple[int, int]]  # by kind: metrics that bind, of so many
+    scenarios: np.ndarray  # (S,) bool, whether a metric of the scenario binds
+
+
+def room(problem: ControlProblem) -> np.ndarray:
+    """Return the size of each metric: how far the equilibrium is from the bound, in the metric's unit.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        1 for the terminal metric, γ V(x₀) for contraction.
+    """
+    plant, options, batch = problem.plant, problem.scenario_metrics.options, problem.scenarios
+    parts = []
+    if options.path:
+        parts.append(_box(plant.x_min, plant.x_max, plant.x_eq, batch.horizon + 1))
+        if options.command:
+            parts.append(_box(plant.u_min, plant.u_max, plant.u_eq, batch.horizon))
+    columns = [np.tile(np.concatenate(parts), (batch.count, 1))] if parts else []
+    if options.terminal:
+        columns.append(np.ones((batch.count, 1)))
+    if options.contraction is not None:
+        z = batch.x0 - plant.x_eq
+        columns.append(options.contraction * np.einsum("si,ij,sj->s", z, problem.backup.P, z)[:, None])
+    return np.hstack(columns).ravel()
+
+
+def binding(problem: ControlProblem, g: np.ndarray) -> Binding:
+    """Return what binds at a policy.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    g : numpy.ndarray, shape (m,)
+        Its metrics; one that is not a number binds.
+
+    Returns
+    -------
+    Binding
+    """
+    rows = problem.scenario_metrics.rows
+    varies = problem.varies.reshape(-1, len(rows))
+    binds = varies & ~(-g > TIGHT * room(problem)).reshape(varies.shape)
+    of = np.array([row.kind for row in rows])
+    kinds = {kind: (int(binds[:, of == kind].sum()), int(varies[:, of == kind].sum())) for kind in dict.fromkeys(of)}
+    return Binding({str(kind): counts for kind, counts in kinds.items()}, np.asarray(binds.any(axis=1)))
+
+
+def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> list[ClosestMetric]:
+    """Return the metrics closest to their limit at the final policy, the closest first.
+
+    Of a plant, the margin counts relative to the distance from the equilibrium to the bound, since units differ.
+    Neighbouring time steps of one scenario and bound are one row, and what rises from it on either side is none of its
+    own. Metrics that no policy can change come last.
+
+    Parameters
+    ----------
+    problem : Problem
+    before, after : numpy.ndarray, shape (m,)
+        Metrics of the safe start and of the final policy.
+
+    Returns
+    -------
+    list of ClosestMetric
+        At most `CLOSEST`.
+    """
+    if not isinstance(problem, ControlProblem):
+        order = _closest_first(-after)[:CLOSEST]
+        labels, varies = [problem.metric_label(int(i)) for i in order], problem.varies[order]
+        margins = zip(-before[order], -after[order], strict=True)
+        return [
+            ClosestMetric(label, None, 0, 0, float(old), float(new), np.nan, bool(changes))
+            for label, (old, new), changes in zip(labels, margins, varies, strict=True)
+        ]
+    rows, varies = problem.scenario_metrics.rows, problem.varies
+    part = -after / np.maximum(room(problem), np.finfo(float).tiny)
+    over_time = _over_time(problem)
+    taken = np.zeros(after.size, dtype=bool)
+    found: list[ClosestMetric] = []
+    order = _closest_first(part)
+    for i in np.concatenate([order[varies[order]], order[~varies[order]]]):
+        if len(found) == CLOSEST:
+            break
+        if taken[i]:
+            continue
+        scenario, at = divmod(int(i), len(rows))
+        steps = over_time[at] + scenario * len(rows)
+        near, valley = _neighbours(part[steps], int(np.searchsorted(steps, i)))
+        taken[steps[valley]] = True
+        first, last = (rows[int(k) - scenario * len(rows)].time for k in steps[near][[0, -1]])
+        numbers = -float(before[i]), -float(after[i]), float(part[i])
+        found.append(ClosestMetric(rows[at].label, scenario, first, last, *numbers, bool(varies[i])))
+    return found
+
+
+def binding_summary(problem: ControlProblem, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """Return what binds as plain data, for ``result.json``.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    before, after : numpy.ndarray, shape (m,)
+        Metrics of the safe start and of the final policy.
+
+    Returns
+    -------
+    dict
+        A number that is not finite is None; runs of scenarios are pairs of the first and the last.
+    """
+    found = binding(problem, after)
+    return {
+        "within": TIGHT,
+        "metrics": {kind: count for kind, (count, _) in found.kinds.items()},
+        "scenarios": int(found.scenarios.sum()),
+        "scenarios_never": [list(pair) for pair in ranges(~found.scenarios)],
+        "closest": [
+            {
+                "scenario": row.scenario,
+                "time": [row.first, row.last],
+                "bound": row.label,
+                "margin": row.after if np.isfinite(row.after) else None,
+            }
+            for row in closest_metrics(problem, before, after)
+        ],
+    }
+
+
+def ranges(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Return runs of neighbouring positions that are set, as pairs of the first and the last.
+
+    Parameters
+    ----------
+    flags : numpy.ndarray, shape (n,), bool
+
+    Returns
+    -------
+    list of tuple of int
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
+
+
+def _box(low: np.ndarray, high: np.ndarray, eq: np.ndarray, steps: int) -> np.ndarray:
+    """Distances to the finite bounds, time by time: first the upper ones, then the lower ones."""
+    each = np.concatenate([high - eq, eq - low])
+    return np.tile(each[np.isfinite(each)], steps)
+
+
+def _over_time(problem: ControlProblem) -> list[np.ndarray]:
+    """Return for each metric of a scenario those of the same bound over time, apart where no policy changes them."""
+    rows, series = problem.scenario_metrics.rows, dict[tuple[str, int, bool], list[int]]()
+    keys, count, before = [], 0, None  # labels may be equal: the place within its time tells a bound
+    for i, row in enumerate(rows):
+        count = count + 1 if (row.kind, row.time) == before else 0
+        before = row.kind, row.time
+        keys.append((row.kind, count, bool(problem.varies[i])))
+        series.setdefault(keys[i], []).append(i)
+    return [np.array(series[key]) for key in keys]
+
+
+def _closest_first(margin: np.ndarray) -> np.ndarray:
+    """Return the order of margins, the least first, and what is not a number before all."""
+    return np.argsort(np.nan_to_num(margin, nan=-np.inf), kind="stable")
+
+
+def _neighbours(part: np.ndarray, at: int) -> tuple[slice, slice]:
+    """Return the steps around one that are nearly as close, and the valley of the margin whose bottom they are."""
+    ends = []
+    for sign in (-1, 1):
+        k = at
+        while 0 <= k + sign < part.size and part[k + sign] <= part[at] + TIGHT:
+            k += sign
+        far = k
+        while 0 <= far + sign < part.size and part[far + sign] >= part[far] - _LEVEL:
+            far += sign
+        ends.append((k, far))
+    (left, far_left), (right, far_right) = ends
+    return slice(left, right + 1), slice(far_left, far_right + 1)

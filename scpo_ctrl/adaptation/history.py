@@ -1,0 +1,115 @@
+"""The history of a run: a row per tried step, in columns."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from scpo_ctrl.adaptation.status import Verdict
+from scpo_ctrl.projection.status import ProjectionStatus
+
+VERDICTS = tuple(Verdict)
+PROJECTION_STATUSES = tuple(ProjectionStatus)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One tried step: a row of the history."""
+
+    step: int  # first-order step it belongs to, from 0
+    verdict: int  # position in Verdict
+    objective: float  # ℓ at the tried parameters
+    margin: float  # -max_i g_i at the tried parameters, positive is safe
+    worst: int  # index of the metric with the least margin
+    step_length: float  # of the step before projection
+    delta_norm: float  # of the projected step
+    predicted: float  # fall of the merit (the objective, for "newton" with its barrier) that its model predicts
+    stationarity: float  # of the parameters before the step, relative to the objective; 0 satisfies the conditions
+    smoothness_max: float  # largest L used
+    smoothness_median: float  # median L used
+    active: int  # constraints that held the projection back
+    projection_status: int  # position in ProjectionStatus
+    projection_iterations: int
+    rollouts: int  # of the run so far
+    theta: np.ndarray  # (d,) the tried parameters
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the step was committed."""
+        return VERDICTS[self.verdict] is Verdict.COMMITTED
+
+
+class History:
+    """Rows of a run, appended one by one and read as columns.
+
+    Parameters
+    ----------
+    theta_dim : int
+        Number of parameters d.
+    rows : sequence of Trial, optional
+        To start from.
+    """
+
+    def __init__(self, theta_dim: int, rows: list[Trial] | None = None) -> None:
+        self.theta_dim = theta_dim
+        self.rows = list(rows or [])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def append(self, trial: Trial) -> None:
+        """Add a row.
+
+        Parameters
+        ----------
+        trial : Trial
+        """
+        self.rows.append(trial)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column.
+
+        Parameters
+        ----------
+        name : str
+            A field of `Trial`, or "committed".
+
+        Returns
+        -------
+        numpy.ndarray, shape (rows,), or (rows, d) for "theta"
+        """
+        if name == "committed":
+            return self.column("verdict") == VERDICTS.index(Verdict.COMMITTED)
+        if name == "theta":
+            return np.array([row.theta for row in self.rows]).reshape(-1, self.theta_dim)
+        kind = next(field.type for field in fields(Trial) if field.name == name)
+        return np.array([getattr(row, name) for row in self.rows], dtype=np.int64 if kind is int else np.float64)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Return all columns by name.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+        """
+        return {name: self.column(name) for name in [*(field.name for field in fields(Trial)), "committed"]}
+
+    @classmethod
+    def from_columns(cls, columns: dict[str, np.ndarray]) -> "History":
+        """Rebuild a history from its columns.
+
+        Parameters
+        ----------
+        columns : dict of str to numpy.ndarray
+
+        Returns
+        -------
+        History
+        """
+        scalars = [field for field in fields(Trial) if field.name != "theta"]
+        lists = [[(int if field.type is int else float)(value) for value in columns[field.name]] for field in scalars]
+        theta = columns["theta"]
+        rows = [
+            Trial(**dict(zip([field.name for field in scalars], row, strict=True)), theta=theta[i])
+            for i, row in enumerate(zip(*lists, strict=True))
+        ]
+        return cls(theta.shape[1], rows)

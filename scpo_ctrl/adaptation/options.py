@@ -1,0 +1,88 @@
+"""Options of an adaptation run."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.projection.status import SOLVERS
+from scpo_ctrl.validate import as_count, as_scalar
+
+MODES = ("verified", "certified")
+METHODS = ("auto", "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
+CURVED = ("newton", "gauss_newton")  # methods that scale the basis by a curvature
+GRADIENTS = ("sampled", "exact")
+_LARGEST = 1e100  # of lengths and factors: their squares stay within the range of a double
+_MOST_PROBES = 1000  # more measure nothing new, and take for ever
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptOptions:
+    """Options of `adapt`; θ has no unit, so neither have lengths in its space."""
+
+    steps: int = 200  # first-order steps, >= 0
+    seed: int = 0  # of the initial parameters, probes and random directions, >= 0
+    radius: float = 1.0  # r, radius of the local safe region, > 0
+    sampling_radius: float = 1e-5  # σ, 0 < σ <= radius
+    directions: int = 0  # p, sampled directions per step; 0 for a full basis, else 1…d
+    mode: str = "verified"  # "verified": rollouts check each commit; "certified": smoothness constants that hold do
+    smoothness: float | None = None  # L of every metric, > 0; None: bounded if "certified" (linear plants), else learnt
+    method: str = "auto"  # one of METHODS; "auto": "newton" for a closed-loop cost with d <= 300, else "gradient"
+    gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
+    preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
+    probes: int = 2  # evaluations along the step that measure L for it before it is tried, 0…1000; none if certified
+    barrier: float = 2e-5  # of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0
+    barrier_min: float = 1e-8  # the same at the end, 0 < barrier_min <= barrier
+    tolerance: float = 1e-6  # stationarity at which a run has converged, relative to the objective, >= 0
+    momentum: float = 0.9  # decay of the first moment of "momentum" and "adam", in [0, 1)
+    second_momentum: float = 0.99  # decay of the second moment of "adam", in [0, 1)
+    step_length: float = 10.0  # longest first-order step before projection, in radii, > 0
+    tries: int = 8  # K, projections per step before the parameters are kept, >= 1
+    growth: float = 2.0  # a smoothness constant is at least this times what the last step showed, > 1
+    decay: float = 0.9  # factor on smoothness constants whose bound held, in [0, 1)
+    metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|), >= 0
+    patience: int = 10  # steps without a commit after which the run counts as stalled, >= 1
+    solver: str = "DUAL"  # of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS"
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for key, least in (("steps", 0), ("seed", 0), ("directions", 0), ("tries", 1), ("patience", 1)):
+            put(self, key, as_count(key, getattr(self, key), at_least=least))
+        for key in ("radius", "step_length"):
+            put(self, key, as_scalar(key, getattr(self, key), above=0.0, at_most=_LARGEST))
+        put(self, "sampling_radius", as_scalar("sampling_radius", self.sampling_radius, above=0.0, at_most=self.radius))
+        put(self, "probes", as_count("probes", self.probes))
+        if self.probes > _MOST_PROBES:
+            raise DomainError(f"probes is {self.probes}, expected a whole number >= 0 and <= {_MOST_PROBES}")
+        put(self, "barrier", as_scalar("barrier", self.barrier, above=0.0, at_most=_LARGEST))
+        put(self, "barrier_min", as_scalar("barrier_min", self.barrier_min, above=0.0, at_most=self.barrier))
+        put(self, "tolerance", as_scalar("tolerance", self.tolerance, at_least=0.0))
+        put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0, at_most=_LARGEST))
+        put(self, "growth", as_scalar("growth", self.growth, above=1.0, at_most=_LARGEST))
+        for key in ("decay", "momentum", "second_momentum"):
+            put(self, key, as_scalar(key, getattr(self, key), at_least=0.0, at_most=1.0 - 1e-6))
+        for key, known in (("mode", MODES), ("method", METHODS), ("solver", SOLVERS), ("gradients", GRADIENTS)):
+            if getattr(self, key) not in known:
+                raise DomainError(f"{key} is {getattr(self, key)!r}, expected one of: {', '.join(known)}")
+        if self.smoothness is not None:
+            put(self, "smoothness", as_scalar("smoothness", self.smoothness, above=0.0, at_most=_LARGEST))
+        if self.mode == "certified" and self.method in CURVED:
+            raise DomainError(
+                f"mode 'certified' needs a norm that stays the same; method {self.method!r} changes it, use 'gradient'"
+            )
+        if self.preconditioner is not None:
+            if self.method in CURVED:
+                raise DomainError(f"method {self.method!r} scales the basis itself; leave preconditioner out")
+            put(self, "preconditioner", _as_tuples(self.preconditioner))
+
+    @property
+    def bounds_smoothness(self) -> bool:
+        """Whether the package bounds the smoothness constants, anew around every committed θ."""
+        return self.mode == "certified" and self.smoothness is None
+
+
+def _as_tuples(value: object) -> object:
+    """Return an array or nested lists as nested tuples, which compare and print as they are."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    return tuple(_as_tuples(entry) for entry in value) if isinstance(value, (list, tuple)) else value

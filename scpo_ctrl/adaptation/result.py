@@ -1,0 +1,107 @@
+"""The result of an adaptation run, which verifies itself from the problem's data."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.adaptation.history import History
+from scpo_ctrl.adaptation.options import AdaptOptions
+from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.version import __version__
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did, and the state from which it can go on."""
+
+    problem: Problem
+    options: AdaptOptions
+    status: RunStatus
+    theta: np.ndarray  # (d,) the last committed parameters
+    theta_initial: np.ndarray  # (d,) the safe start
+    objective_initial: float
+    objective_final: float
+    margin_initial: float  # -max_i g_i(θ₀)
+    history: History
+    steps: int  # first-order steps done
+    rollouts: int
+    seconds: float  # wall time, of all sessions
+    stationarity: float  # of the last step's start, relative to the objective: 0 where no step can lower it
+    state: dict[str, np.ndarray]  # what `resume` goes on from
+
+    @property
+    def committed(self) -> np.ndarray:
+        """Every committed policy, θ₀ first, shape (accepted + 1, d)."""
+        return np.vstack([self.theta_initial, self.history.column("theta")[self.history.column("committed")]])
+
+    def margin(self) -> float:
+        """Return -max_i g_i at the final parameters, computed anew; -inf where a metric is not finite.
+
+        Returns
+        -------
+        float
+            Positive is safe.
+        """
+        return margin_of(self.problem.metrics(self.theta))
+
+    def is_safe(self) -> bool:
+        """Return whether every committed policy satisfies every metric, computed anew.
+
+        Returns
+        -------
+        bool
+        """
+        return bool(margin_of(self.problem.metrics(self.committed).ravel()) >= 0)
+
+    def worst_margin(self) -> float:
+        """Return the least recorded margin over every committed policy, θ₀ included.
+
+        Returns
+        -------
+        float
+        """
+        margins = np.append(self.margin_initial, self.history.column("margin")[self.history.column("committed")])
+        return float(np.min(np.nan_to_num(margins, nan=-np.inf, posinf=np.inf)))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of ``result.json``.
+
+        Returns
+        -------
+        dict
+        """
+        margins = self.history.column("margin")[self.history.column("committed")]
+        return {
+            "status": self.status.name.lower(),
+            "advice": self.status.value,
+            "steps": self.steps,
+            "accepted": len(margins),
+            "rejected": len(self.history) - len(margins),
+            "violations": int(np.count_nonzero(~(margins >= 0))) + int(not self.margin_initial >= 0),
+            "worst_margin": self.worst_margin(),
+            "objective_initial": self.objective_initial,
+            "objective_final": self.objective_final,
+            "stationarity": self.stationarity if np.isfinite(self.stationarity) else None,
+            "theta_dim": self.theta.size,
+            "metrics": int(self.problem.varies.size),
+            "rollouts": self.rollouts,
+            "seconds": self.seconds,
+            "version": __version__,
+        }
+
+
+def margin_of(metrics: np.ndarray) -> float:
+    """Return -max(metrics); -inf where one is not a number, so that an undefined metric never passes.
+
+    Parameters
+    ----------
+    metrics : numpy.ndarray, shape (m,)
+
+    Returns
+    -------
+    float
+    """
+    most = float(np.max(metrics, initial=-np.inf))
+    return -np.inf if np.isnan(most) else -most

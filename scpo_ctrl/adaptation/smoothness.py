@@ -1,0 +1,198 @@
+"""Smoothness constants that provably hold around θ, for linear plants: bounds of the second derivatives (E4).
+
+With z = x - x_eq and the command -K z + φ(z, θ), the loop is z⁺ = A z + B (-K z + φ(z, θ)) + w. Let F_t be its Jacobian
+along the trajectory of θ, G_tj = F_{t-1} … F_{j+1} B, and let e, s, h be how far a trajectory of the ball ‖Δ‖ ≤ r is
+from that one, and its first and second derivatives along a unit direction δ. All three obey the linearised loop, driven
+by what φ leaves over (docs/method.md, "Certified constants"):
+
+    e⁺ = F e + B (φ_θ Δ + remainder)
+    s⁺ = F s + B ((φ_z' - φ_z) s + φ_θ' δ)
+    h⁺ = F h + B ((φ_z' - φ_z) h + φ_zz'[s, s] + 2 φ_zθ'[s, δ] + φ_θθ'[δ, δ])
+
+where a prime means anywhere in the ball. So a row c of h_t is at most Σ_j ‖cᵀG_tj‖ times a bound of what drives h_j.
+"""
+
+from dataclasses import dataclass
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.adaptation.policy_bounds import PolicyBounds, spectral_norm
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.problem import Problem
+
+_ROUNDING = 1e-9  # relative, added to the bounds for the arithmetic that computes them
+
+
+def smoothness_bounds(problem: Problem, theta: np.ndarray, radius: float) -> np.ndarray:
+    """Bound the Hessian norm of every metric of the smooth loop on the ball ‖Δ‖ ≤ radius around θ.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+        With a plant that is linear for every value of its parameters.
+    theta : numpy.ndarray, shape (d,)
+    radius : float
+        > 0.
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+        Smoothness constants; zero where a metric is affine in θ.
+
+    Raises
+    ------
+    DomainError
+        If the problem is none for which bounds are known, or a bound is not finite.
+    """
+    problem = certifiable(problem)
+    with np.errstate(over="ignore", invalid="ignore"):
+        tube = _Tube.start(problem, theta, radius)
+        states, commands = [tube.state_rows()], []
+        for t in range(problem.scenarios.horizon):
+            commands.append(tube.advance(t))
+            states.append(tube.state_rows())
+        bounds = _in_order(problem, np.stack(states, axis=1), np.stack(commands, axis=1), tube.level_row())
+    if not np.isfinite(bounds).all():
+        raise DomainError(
+            f"no finite smoothness constant exists for {problem.metric_label(int(np.argmin(np.isfinite(bounds))))} "
+            f"within the radius {radius:g}; make radius smaller or the horizon shorter, or use mode 'verified'"
+        )
+    return bounds * (1 + _ROUNDING)
+
+
+def certifiable(problem: Problem) -> ControlProblem:
+    """Return the problem if its smoothness can be bounded.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Returns
+    -------
+    ControlProblem
+
+    Raises
+    ------
+    DomainError
+        If it has no linear plant, or saturation is part of its loop.
+    """
+    remedy = "give smoothness, or use mode 'verified'"
+    if not isinstance(problem, ControlProblem) or problem.has_simulator:
+        raise DomainError(f"mode 'certified' can bound smoothness for the model of a plant only; {remedy}")
+    plant = problem.plant
+    z = ca.vertcat(plant.x, plant.u)
+    if ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z):
+        raise DomainError(
+            f"mode 'certified' can bound smoothness for linear plants only, and {plant.name!r} is not linear; {remedy}"
+        )
+    if not problem.scenario_metrics.bounds_command:
+        raise DomainError(
+            "mode 'certified' has no smoothness bound where saturation is part of the closed loop: it has kinks; set "
+            f"command = true and path = true in the metrics, or {remedy}"
+        )
+    return problem
+
+
+@dataclass
+class _Tube:
+    """All trajectories of the ball at one time, as bounds around the one of θ. S scenarios, t past steps."""
+
+    problem: ControlProblem
+    theta: np.ndarray  # (d,)
+    radius: float  # r
+    policy: PolicyBounds
+    A: np.ndarray  # (S, nx, nx)
+    B: np.ndarray  # (S, nx, nu)
+    drift: np.ndarray  # (S, nx) f(x_eq, u_eq) - x_eq, zero at nominal parameters
+    z: np.ndarray  # (S, nx) deviation of the trajectory of θ
+    J: np.ndarray  # (S, nx, d) its derivative
+    G: np.ndarray  # (S, t, nx, nu) what a push of the input at a past step does now
+    pushes: np.ndarray  # (3, S, t) bounds of what drove e, s - Jδ and h at past steps
+
+    @classmethod
+    def start(cls, problem: ControlProblem, theta: np.ndarray, radius: float) -> "_Tube":
+        plant, batch = problem.plant, problem.scenarios
+        S, nx, nu = batch.count, plant.nx, plant.nu
+        f = plant.function(ca.DM(plant.x_eq), ca.DM(plant.u_eq), plant.p)
+        jacobians = [ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u)]
+        at_rest = ca.substitute(jacobians, [plant.x, plant.u], [ca.DM(plant.x_eq), ca.DM(plant.u_eq)])
+        columns = ca.Function("plant", [plant.p], [ca.vec(ca.horzcat(*at_rest)), f - ca.DM(plant.x_eq)])
+        AB, drift = (part.full().T for part in columns.map(S)(batch.p.T))
+        AB = AB.reshape(S, nx + nu, nx).swapaxes(1, 2)
+        return cls(
+            problem=problem,
+            theta=theta,
+            radius=radius,
+            policy=PolicyBounds(problem.policy, theta, radius),
+            A=AB[:, :, :nx],
+            B=AB[:, :, nx:],
+            drift=drift,
+            z=batch.x0 - plant.x_eq,
+            J=np.zeros((S, nx, theta.size)),
+            G=np.zeros((S, 0, nx, nu)),
+            pushes=np.zeros((3, S, 0)),
+        )
+
+    def advance(self, t: int) -> np.ndarray:
+        """Go one step on; return bounds of the command's second derivatives before it, (S, nu)."""
+        scale, batch, r = np.array(self.problem.policy.scale), self.problem.scenarios, self.radius
+        e, s_off, h = self._reached(np.diag(1 / scale))
+        s = spectral_norm(self.J / scale[:, None]) + s_off
+        phi_z, phi_theta = self.policy.jacobians(self.z)
+        zz, zt, tt = self.policy.curvature(self.z, e)
+        turn = zz * e + zt * r  # of φ_z in the ball
+        pushes = np.stack(
+            [
+                spectral_norm(phi_theta) * r + (zz * e**2 + 2 * zt * e * r + tt * r**2) / 2,
+                turn * s + zt * e + tt * r,
+                turn * h + zz * s**2 + 2 * zt * s + tt,
+            ]
+        )
+        gain = phi_z - self.problem.backup.K
+        commands = self._row_bounds(gain) + pushes[2][:, None]
+        v = self.problem.policy.commands(self.problem.plant.x_eq + self.z[None], self.theta[None])[0]
+        w = batch.w[:, t] if batch.w.shape[2] else 0.0
+        push = np.einsum("sij,sj->si", self.B, v - self.problem.plant.u_eq)
+        F = self.A + self.B @ gain
+        self.z = np.einsum("sij,sj->si", self.A, self.z) + push + self.drift + w
+        self.J = F @ self.J + self.B @ phi_theta
+        self.G = np.concatenate([F[:, None] @ self.G, self.B[:, None]], axis=1)
+        self.pushes = np.concatenate([self.pushes, pushes[:, :, None]], axis=2)
+        return commands
+
+    def state_rows(self) -> np.ndarray:
+        """Bounds of the states' second derivatives, (S, nx)."""
+        return self._row_bounds(np.broadcast_to(np.eye(self.z.shape[1]), self.A.shape))
+
+    def level_row(self) -> np.ndarray:
+        """Bounds of the second derivative of V = zᵀPz, 2 sᵀPs + 2 zᵀPh, (S,)."""
+        P = self.problem.backup.P
+        root = np.linalg.cholesky(P).T
+        e, s_off, h = self._reached(root)
+        s = spectral_norm(root @ self.J) + s_off
+        return 2 * s**2 + 2 * (self._row_bounds((self.z @ P)[:, None])[:, 0] + e * h)
+
+    def _row_bounds(self, rows: np.ndarray) -> np.ndarray:
+        """Bounds of rows · h, (S, k) for rows (S, k, nx)."""
+        reach = np.linalg.norm(np.einsum("skx,stxu->stku", rows, self.G), axis=3)
+        return np.asarray(np.einsum("stk,st->sk", reach, self.pushes[2]))
+
+    def _reached(self, W: np.ndarray) -> np.ndarray:
+        """Bounds of ‖W e‖, ‖W (s - Jδ)‖ and ‖W h‖, (3, S)."""
+        return np.asarray(np.einsum("st,kst->ks", spectral_norm(W @ self.G), self.pushes))
+
+
+def _in_order(problem: ControlProblem, states: np.ndarray, commands: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Arrange bounds (S, N + 1, nx), (S, N, nu) and (S,) as `Metrics.rows` does, (m,)."""
+    plant, options, S = problem.plant, problem.scenario_metrics.options, len(states)
+    parts = []
+    for low, high, bounds in ((plant.x_min, plant.x_max, states), (plant.u_min, plant.u_max, commands)):
+        which = np.concatenate([np.flatnonzero(np.isfinite(high)), np.flatnonzero(np.isfinite(low))])
+        parts.append(bounds[:, :, which].reshape(S, -1))
+    if options.terminal:
+        parts.append(level[:, None] / problem.backup.rho)
+    if options.contraction is not None:
+        parts.append(level[:, None])
+    return np.concatenate(parts, axis=1).ravel()

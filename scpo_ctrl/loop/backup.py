@@ -1,0 +1,249 @@
+"""The backup controller: LQR gain, its Lyapunov matrix P, the invariant level ρ, and the evidence that they hold."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.errors import BackupError, DimensionError, DomainError, UncontrollableError, UnstabilisableError
+from scpo_ctrl.loop.level import LevelSearch, Ranges, parameter_ranges
+from scpo_ctrl.models import Plant
+from scpo_ctrl.validate import as_array, as_scalar
+
+_RANK_TOLERANCE = 1e-9  # relative to the largest singular value of the test matrix
+EVIDENCE = ("proved", "simulated")
+_STABLE = 1.0 - 1e-9  # a mode closer to the unit circle does not count as decaying
+
+
+@dataclass(frozen=True)
+class Backup:
+    """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq)."""
+
+    K: np.ndarray  # (nu, nx)
+    P: np.ndarray  # (nx, nx), symmetric positive definite
+    rho: float  # invariant level, > 0
+    evidence: str = "proved"  # or "simulated": no simulation left the level set, which is no proof
+
+    def __post_init__(self) -> None:
+        if self.evidence not in EVIDENCE:
+            raise DomainError(f"evidence is {self.evidence!r}, expected one of: {', '.join(EVIDENCE)}")
+
+    def level(self, x: ArrayLike, x_eq: ArrayLike = 0.0) -> np.ndarray:
+        """Return V(x) for a stack of states.
+
+        Parameters
+        ----------
+        x : array_like, shape (..., nx)
+        x_eq : array_like, shape (nx,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (...)
+        """
+        z = np.asarray(x, dtype=float) - x_eq
+        return np.asarray(np.einsum("...i,ij,...j->...", z, self.P, z))
+
+
+def lqr(
+    plant: Plant,
+    Q: ArrayLike,
+    R: ArrayLike,
+    *,
+    allow_uncontrollable: bool = False,
+    parameters: Ranges | None = None,
+    rho: float | None = None,
+) -> Backup:
+    """Design the backup by discrete LQR at the plant's equilibrium and check it.
+
+    On a linear plant the level set is proved invariant, for the nominal plant parameters (`check`). On a nonlinear one
+    it is searched for by simulation over the set and the parameter ranges (`LevelSearch`): evidence, not a proof, and
+    `evidence` of the backup says which.
+
+    Parameters
+    ----------
+    plant : Plant
+        Discrete.
+    Q : array_like, shape (nx,) or (nx, nx)
+        State weight, a diagonal or a symmetric positive definite matrix.
+    R : array_like, shape (nu,) or (nu, nu)
+        Input weight, likewise.
+    allow_uncontrollable : bool
+        Accept a plant whose uncontrollable modes decay by themselves.
+    parameters : mapping of str to (low, high), optional
+        Ranges of plant parameters by label [p_units] over which a nonlinear plant is simulated; nominal otherwise.
+    rho : float, optional
+        The level, instead of the largest one that holds; it is checked all the same.
+
+    Returns
+    -------
+    Backup
+        On a linear plant with the largest ρ whose level set lies inside all state and input bounds; on a nonlinear one
+        with the largest below it that passed every simulation.
+
+    Raises
+    ------
+    UnstabilisableError
+        If the input does not reach a mode that does not decay.
+    UncontrollableError
+        If the input does not reach every mode (unless `allow_uncontrollable`).
+    BackupError
+        If the plant is continuous, the design does not pass `check`, or no level passes the simulations.
+    DimensionError, DomainError
+        If Q or R has a wrong shape, is not finite or not positive definite, or a parameter range is wrong.
+    """
+    import control  # takes a second, and whoever only reads a plant does without
+
+    if plant.dt is None:
+        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    Q, R = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)
+    ranges = parameter_ranges(plant, parameters)
+    A, B = plant.linearise()
+    _check_controllable(A, B, allow_uncontrollable)
+    try:
+        K, P, _ = control.dlqr(A, B, Q, R)
+    except (ValueError, np.linalg.LinAlgError, control.ControlArgument) as error:
+        raise BackupError(
+            f"the Riccati equation has no stabilising solution for this plant, Q and R: {error}"
+        ) from error
+    K, P = np.atleast_2d(np.asarray(K)), (P + P.T) / 2
+    level = largest_level(P, *_bounds(plant, K)) if rho is None else as_scalar("rho", rho, above=0.0)
+    backup = Backup(K, P, level)
+    check(plant, backup)
+    return backup if plant.is_linear else _simulated(plant, backup, ranges, search=rho is None)
+
+
+def _simulated(plant: Plant, backup: Backup, ranges: np.ndarray, *, search: bool) -> Backup:
+    """Return the backup with a level that no simulation leaves."""
+    simulations = LevelSearch(plant, backup.K, backup.P, _bounds(plant, backup.K)[0], ranges)
+    rho = simulations.largest(backup.rho) if search else backup.rho
+    if rho <= 0 or not (search or simulations.passes(rho)):
+        levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
+        raise BackupError(
+            f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; narrow the ranges of the "
+            "plant parameters, or change Q and R"
+        )
+    return replace(backup, rho=rho, evidence="simulated")
+
+
+def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
+    """Return the largest ρ with {zᵀPz ≤ ρ} inside {Hz ≤ h}: min over rows of h² / (H P⁻¹ Hᵀ).
+
+    Parameters
+    ----------
+    P : numpy.ndarray, shape (nx, nx)
+        Symmetric positive definite.
+    H : numpy.ndarray, shape (k, nx)
+    h : numpy.ndarray, shape (k,)
+        Positive; infinite entries bound nothing.
+
+    Returns
+    -------
+    float
+        The level; infinite if nothing bounds it.
+
+    Raises
+    ------
+    BackupError
+        If P is not positive definite.
+    """
+    try:
+        C = np.linalg.cholesky(P)
+    except np.linalg.LinAlgError as error:
+        raise BackupError("P is not positive definite; make every entry of Q positive") from error
+    reach = np.sum(np.linalg.solve(C, H.T) ** 2, axis=0)  # H P⁻¹ Hᵀ, a number per row
+    bounded = (reach > 0) & np.isfinite(h)
+    return float(np.min(h[bounded] ** 2 / reach[bounded], initial=np.inf))
+
+
+def check(plant: Plant, backup: Backup) -> float:
+    """Prove that {V ≤ ρ} is invariant under the backup inside all bounds of a linear plant at nominal parameters.
+
+    V decreases along the closed loop (A_cl' P A_cl ≺ P, by a Cholesky factorisation of P) and the level set lies inside
+    every state and input bound (closed form), so a state in it stays in it and saturation never acts there. On a
+    nonlinear plant the first half is shown for its linearisation only: necessary, and no proof.
+
+    Parameters
+    ----------
+    plant : Plant
+        Discrete.
+    backup : Backup
+        Gain, P and ρ to be checked.
+
+    Returns
+    -------
+    float
+        The contraction factor max V(x⁺) / V(x) < 1.
+
+    Raises
+    ------
+    BackupError
+        If a shape differs, P is not positive definite, V does not decrease, or the level set leaves a bound.
+    """
+    A, B = plant.linearise()
+    if backup.K.shape != (plant.nu, plant.nx) or backup.P.shape != (plant.nx, plant.nx):
+        raise BackupError(
+            f"K {backup.K.shape} and P {backup.P.shape} do not fit a plant of {plant.nx} states, {plant.nu} inputs"
+        )
+    level = largest_level(backup.P, *_bounds(plant, backup.K))
+    if not 0 < backup.rho <= level * (1 + 1e-12):
+        raise BackupError(f"the level rho = {backup.rho:g} leaves the bounds; the largest inside them is {level:g}")
+    if not np.isfinite(backup.rho):
+        raise BackupError("no bound limits the level set; give the plant at least one finite bound")
+    C = np.linalg.cholesky(backup.P)
+    scaled = np.linalg.solve(C, (C.T @ (A - B @ backup.K)).T)  # similar to A_cl in the norm of P
+    contraction = float(np.linalg.norm(scaled, 2) ** 2)
+    if not contraction < 1:
+        raise BackupError(
+            f"V = x'Px grows along the backup's closed loop (factor {contraction:.6g}); P is no certificate for this K"
+        )
+    return contraction
+
+
+def _bounds(plant: Plant, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows H z ≤ h of all state and input bounds in deviations z, the input being -K z."""
+    identity = np.eye(plant.nx)
+    H = np.vstack([identity, -identity, -K, K])
+    h = np.concatenate(
+        [plant.x_max - plant.x_eq, plant.x_eq - plant.x_min, plant.u_max - plant.u_eq, plant.u_eq - plant.u_min]
+    )
+    return H, h
+
+
+def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
+    array = np.asarray(value)
+    if array.ndim < 2:
+        array = as_array(name, value, (size,))
+        for i, entry in enumerate(array):
+            as_scalar(f"{name}[{i}]", entry, above=0.0)
+        return np.diag(array)
+    matrix = as_array(name, value, (size, size))
+    if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
+        raise DomainError(f"{name} is not symmetric")
+    if np.linalg.eigvalsh(matrix)[0] <= 0:
+        raise DomainError(f"{name} is not positive definite")
+    return matrix
+
+
+def _check_controllable(A: np.ndarray, B: np.ndarray, allow_uncontrollable: bool) -> None:
+    """Popov-Belevitch-Hautus test, mode by mode: rank [A - λI, B] = nx."""
+    nx = A.shape[0]
+    if B.shape[0] != nx:
+        raise DimensionError(f"B has shape {B.shape}, expected ({nx}, nu)")
+    modes = np.linalg.eigvals(A)
+    pencils = np.concatenate(
+        [A - modes[:, None, None] * np.eye(nx), np.broadcast_to(B, (nx, *B.shape)).astype(complex)], axis=2
+    )
+    singular = np.linalg.svd(pencils, compute_uv=False)  # (nx, nx)
+    scale = max(1.0, float(np.linalg.norm(A, 2)), float(np.linalg.norm(B, 2)))
+    unreached = modes[singular[:, -1] <= _RANK_TOLERANCE * scale]
+    unstable = unreached[np.abs(unreached) >= _STABLE]
+    if unstable.size:
+        raise UnstabilisableError(
+            f"the plant is not stabilisable: no input reaches its mode {unstable[0]:.6g} with |λ| = "
+            f"{abs(unstable[0]):.6g} >= 1; add an actuator or remove the state"
+        )
+    if unreached.size and not allow_uncontrollable:
+        raise UncontrollableError(
+            f"the plant is not controllable: no input reaches its mode {unreached[0]:.6g}; it decays by itself, so set "
+            "allow_uncontrollable = true to accept it, or remove the state"
+        )

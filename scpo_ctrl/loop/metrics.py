@@ -1,0 +1,120 @@
+"""Safety metrics of a rollout, (E6)-(E8): one smooth number per (scenario, time, bound), safe at or below zero."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.models import Plant
+from scpo_ctrl.validate import as_scalar
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricOptions:
+    """Which safety metrics are computed."""
+
+    path: bool = True  # state bounds for t = 0…N and, with `command`, input bounds for t = 0…N-1 (E6)
+    command: bool = True  # bound the command before saturation; False makes saturation part of the closed loop
+    terminal: bool = False  # V(x_N) / ρ - 1 ≤ 0 (E7)
+    contraction: float | None = None  # γ in (0, 1): V(x_N) - γ V(x_0) ≤ 0 (E8)
+
+    def __post_init__(self) -> None:
+        for key in ("path", "command", "terminal"):
+            if not isinstance(getattr(self, key), bool):
+                raise DomainError(f"{key} is {getattr(self, key)!r}, expected true or false")
+        if self.contraction is not None:
+            as_scalar("contraction", self.contraction, above=0.0)
+            if self.contraction >= 1:
+                raise DomainError(f"contraction is {self.contraction:g}, expected a number in (0, 1)")
+        if not (self.path or self.terminal or self.contraction is not None):
+            raise DomainError("no metric is switched on; set path = true, terminal = true or contraction = 0.3")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one metric of a scenario means."""
+
+    kind: str  # "state", "command", "terminal" or "contraction"
+    time: int  # step t, 0…N
+    label: str  # the condition in words, with units
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of one scenario, as expressions over its trajectory."""
+
+    plant: Plant
+    backup: Backup
+    horizon: int
+    options: MetricOptions
+
+    @property
+    def bounds_command(self) -> bool:
+        """Whether the command before saturation is bounded by metrics."""
+        return self.options.path and self.options.command
+
+    def expression(self, X: ca.MX, U: ca.MX) -> ca.MX:
+        """Return the metrics of one trajectory.
+
+        Parameters
+        ----------
+        X : casadi.MX, shape (nx, N + 1)
+            States.
+        U : casadi.MX, shape (nu, N)
+            Commands before saturation.
+
+        Returns
+        -------
+        casadi.MX, shape (m / S, 1)
+            In the order of `rows`.
+        """
+        parts = []
+        if self.options.path:
+            parts.append(self._box(X, self.plant.x_min, self.plant.x_max))
+            if self.options.command:
+                parts.append(self._box(U, self.plant.u_min, self.plant.u_max))
+        if self.options.terminal:
+            parts.append(self._level(X[:, -1]) / self.backup.rho - 1)  # (E7)
+        if self.options.contraction is not None:
+            parts.append(self._level(X[:, -1]) - self.options.contraction * self._level(X[:, 0]))  # (E8)
+        return ca.vertcat(*parts)
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        """What each metric of a scenario means, in the order of `expression`."""
+        plant, N, rows = self.plant, self.horizon, []
+        boxes = [("state", N + 1, plant.x_min, plant.x_max, plant.x_labels, plant.x_units)]
+        if self.options.command:
+            boxes.append(("command", N, plant.u_min, plant.u_max, plant.u_labels, plant.u_units))
+        for kind, steps, low, high, labels, units in boxes if self.options.path else []:
+            bounds = [
+                f"{labels[i]} {sign} {bound[i]:g} {units[i]}".rstrip()
+                for sign, bound in (("<=", high), (">=", low))
+                for i in np.flatnonzero(np.isfinite(bound))
+            ]
+            rows += [Row(kind, t, bound) for t in range(steps) for bound in bounds]
+        if self.options.terminal:
+            rows.append(Row("terminal", N, "V(x_N) <= rho"))
+        if self.options.contraction is not None:
+            rows.append(Row("contraction", N, f"V(x_N) <= {self.options.contraction:g} V(x_0)"))
+        return tuple(rows)
+
+    @cached_property
+    def varies(self) -> np.ndarray:
+        """Which metrics of a scenario depend on θ: all but the state bounds at t = 0, shape (m / S,), bool."""
+        return np.array([not (row.kind == "state" and row.time == 0) for row in self.rows])
+
+    def _level(self, x: ca.MX) -> ca.MX:
+        z = x - ca.DM(self.plant.x_eq)
+        return z.T @ ca.DM(self.backup.P) @ z
+
+    @staticmethod
+    def _box(trajectory: ca.MX, low: np.ndarray, high: np.ndarray) -> ca.MX:
+        """H ≤ 0 for every finite bound, time by time: first the upper ones, then the lower ones (E6)."""
+        upper, lower = np.flatnonzero(np.isfinite(high)), np.flatnonzero(np.isfinite(low))
+        above = trajectory[upper.tolist(), :] - ca.DM(high[upper])
+        below = ca.DM(low[lower]) - trajectory[lower.tolist(), :]
+        return ca.vec(ca.vertcat(above, below))

@@ -1,0 +1,218 @@
+"""Parametric policies: a residual on the backup that is zero at the start, π(x; θ) = sat(u_backup(x) + φ_θ(x))."""
+
+import itertools
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.models import Plant
+from scpo_ctrl.validate import as_array, as_count, as_scalar
+
+_SLOPE, _STEEPEST = 2.0, 0.8  # of a unit at a bound z_b: tanh(slope (z_i / z_b - steepest))
+_NEAR = 0.5  # a bound has a unit if the backup's level set reaches at least this part of the way to it
+
+
+@dataclass(frozen=True)
+class Policy:
+    """π(x; θ) = sat(u_eq - K z + φ_θ(z)), z = x - x_eq.
+
+    ``hidden = ()`` is the linear residual φ(z) = Θ z. Otherwise φ(z) = W (a(z) - a(0)) with a tanh network a of the
+    given layer widths, so φ(0) = 0 for every θ (the equilibrium stays one) and φ = 0 while W = 0 (the safe start).
+    θ stacks, each matrix row by row: W_1, b_1, …, W_k, b_k, W.
+
+    An optimal policy bends where a state meets its bound, and a network that starts without a unit there may never get
+    one (docs/method.md). So with `at_bounds` a unit of the first layer starts at each bound that the backup's level set
+    comes near, the nearest first, up to half of the units.
+    """
+
+    plant: Plant
+    backup: Backup
+    hidden: tuple[int, ...] = ()
+    init: float = 0.5  # standard deviation of the hidden weights and biases at the start
+    scale: tuple[float, ...] = field(default=())  # (nx,) [x_units] divides z before the network; ones if empty
+    at_bounds: bool = True  # whether some hidden units start at the state bounds
+
+    def __post_init__(self) -> None:
+        hidden = tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(self.hidden))
+        object.__setattr__(self, "hidden", hidden)
+        as_scalar("init", self.init, at_least=0.0)
+        scale = as_array("scale", self.scale or np.ones(self.plant.nx), (self.plant.nx,))
+        if (scale <= 0).any():
+            raise DomainError(f"scale is {scale.tolist()}, expected positive numbers")
+        object.__setattr__(self, "scale", tuple(scale.tolist()))
+
+    @property
+    def kind(self) -> str:
+        """The name in a problem file."""
+        return "mlp" if self.hidden else "linear"
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Layer widths from the state to the input."""
+        return (self.plant.nx, *self.hidden, self.plant.nu)
+
+    @property
+    def theta_dim(self) -> int:
+        """Number of parameters d."""
+        widths = self.widths
+        return sum(a * b for a, b in itertools.pairwise(widths)) + sum(self.hidden)
+
+    def theta_initial(self, seed: int) -> np.ndarray:
+        """Return parameters with zero residual: hidden units at bounds, the rest drawn from N(0, init²), W zero.
+
+        Parameters
+        ----------
+        seed : int
+            Of the random generator.
+
+        Returns
+        -------
+        numpy.ndarray, shape (d,)
+        """
+        theta = np.random.default_rng(seed).normal(0.0, self.init, self.theta_dim)
+        theta[self.theta_dim - self.widths[-2] * self.plant.nu :] = 0.0
+        if self.hidden and self.at_bounds:
+            nx, width = self.plant.nx, self.hidden[0]
+            W, b = theta[: width * nx].reshape(width, nx), theta[width * nx : width * (nx + 1)]  # views
+            for unit, (i, bound) in enumerate(self._near_bounds()[: width // 2]):
+                W[unit], b[unit] = 0.0, -_SLOPE * _STEEPEST
+                W[unit, i] = _SLOPE / bound
+        return theta
+
+    def _near_bounds(self) -> list[tuple[int, float]]:
+        """Return the state bounds that the level set comes near, nearest first: (i, bound of z_i / scale_i)."""
+        z_max, z_min = self.plant.x_max - self.plant.x_eq, self.plant.x_min - self.plant.x_eq
+        extent = np.sqrt(self.backup.rho * np.diag(np.linalg.inv(self.backup.P)))  # of the level set along each axis
+        near = [
+            (extent[i] / abs(z[i]), i, z[i] / self.scale[i])
+            for i in range(self.plant.nx)
+            for z in (z_max, z_min)
+            if 0 < abs(z[i]) <= extent[i] / _NEAR
+        ]
+        return [(i, bound) for _, i, bound in sorted(near, key=lambda one: -one[0])]
+
+    def residual(self, x: ca.SX, theta: ca.SX) -> ca.SX:
+        """Return the expression φ_θ(x - x_eq).
+
+        Parameters
+        ----------
+        x : casadi.SX, shape (nx, 1)
+        theta : casadi.SX, shape (d, 1)
+
+        Returns
+        -------
+        casadi.SX, shape (nu, 1)
+        """
+        z = (x - ca.DM(self.plant.x_eq)) / ca.DM(self.scale)
+        at_zero = ca.SX.zeros(self.plant.nx, 1)
+        start = 0
+        for width, last in zip(self.hidden, self.widths, strict=False):
+            W = ca.reshape(theta[start : start + width * last], last, width).T
+            b = theta[start + width * last : start + width * (last + 1)]
+            z, at_zero = ca.tanh(W @ z + b), ca.tanh(W @ at_zero + b)
+            start += width * (last + 1)
+        W = ca.reshape(theta[start:], self.widths[-2], self.plant.nu).T
+        return W @ (z - at_zero)
+
+    def command(self, x: ca.SX, theta: ca.SX) -> ca.SX:
+        """Return the expression of the command before saturation.
+
+        Parameters
+        ----------
+        x : casadi.SX, shape (nx, 1)
+        theta : casadi.SX, shape (d, 1)
+
+        Returns
+        -------
+        casadi.SX, shape (nu, 1)
+        """
+        z = x - ca.DM(self.plant.x_eq)
+        return ca.DM(self.plant.u_eq) - ca.DM(self.backup.K) @ z + self.residual(x, theta)
+
+    def commands(self, x: np.ndarray, thetas: np.ndarray) -> np.ndarray:
+        """Return commands before saturation in numpy, every θ at its own states.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (K, S, nx)
+        thetas : numpy.ndarray, shape (K, d)
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, S, nu)
+        """
+        z = x - self.plant.x_eq
+        layer, at_zero = z / np.array(self.scale), np.zeros((len(thetas), 1, self.plant.nx))
+        start = 0
+        for width, last in zip(self.hidden, self.widths, strict=False):
+            W = thetas[:, start : start + width * last].reshape(-1, width, last).swapaxes(1, 2)
+            b = thetas[:, None, start + width * last : start + width * (last + 1)]
+            layer, at_zero = np.tanh(layer @ W + b), np.tanh(at_zero @ W + b)
+            start += width * (last + 1)
+        W = thetas[:, start:].reshape(-1, self.plant.nu, self.widths[-2]).swapaxes(1, 2)
+        commands: np.ndarray = self.plant.u_eq - z @ self.backup.K.T + (layer - at_zero) @ W
+        return commands
+
+    def saturate(self, command: ca.SX) -> ca.SX:
+        """Return the command cut to the input bounds.
+
+        Parameters
+        ----------
+        command : casadi.SX, shape (nu, 1)
+
+        Returns
+        -------
+        casadi.SX, shape (nu, 1)
+        """
+        return ca.fmin(ca.fmax(command, ca.DM(self.plant.u_min)), ca.DM(self.plant.u_max))
+
+    @cached_property
+    def function(self) -> ca.Function:
+        """The CasADi function ``(x, theta) -> (u, command)``."""
+        x, theta = ca.SX.sym("x", self.plant.nx), ca.SX.sym("theta", self.theta_dim)
+        command = self.command(x, theta)
+        return ca.Function("policy", [x, theta], [self.saturate(command), command], ["x", "theta"], ["u", "command"])
+
+    def __call__(self, x: ArrayLike, theta: ArrayLike) -> np.ndarray:
+        """Return the input for stacks of states and parameters.
+
+        Parameters
+        ----------
+        x : array_like, shape (..., nx)
+        theta : array_like, shape (..., d)
+            The leading axes of both broadcast.
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., nu)
+
+        Raises
+        ------
+        DimensionError
+            If a last axis has the wrong length or the leading axes do not broadcast.
+        """
+        x, theta = np.asarray(x, dtype=float), np.asarray(theta, dtype=float)
+        if x.shape[-1:] != (self.plant.nx,) or theta.shape[-1:] != (self.theta_dim,):
+            raise DimensionError(
+                f"x has shape {x.shape} and theta {theta.shape}, expected (..., {self.plant.nx}) and "
+                f"(..., {self.theta_dim})"
+            )
+        try:
+            lead = np.broadcast_shapes(x.shape[:-1], theta.shape[:-1])
+        except ValueError as error:
+            raise DimensionError(f"the leading axes of x {x.shape} and theta {theta.shape} do not broadcast") from error
+        columns = [
+            np.broadcast_to(a, (*lead, a.shape[-1])).reshape(-1, a.shape[-1]).T if a.ndim > 1 else a for a in (x, theta)
+        ]
+        if not lead:
+            return np.array(self.function(*columns)[0])[:, 0]
+        count = int(np.prod(lead))
+        if count == 0:
+            return np.zeros((*lead, self.plant.nu))
+        u = self.function.map(count)(*columns)[0]
+        return np.array(u).T.reshape(*lead, self.plant.nu)

@@ -1,0 +1,183 @@
+"""A policy in closed loop with a plant as a problem: metrics and objective from rollouts over scenarios."""
+
+from functools import cached_property
+from typing import Any
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.engine.rollout import Rollouts, Step
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.metrics import MetricOptions, Metrics
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.models import Plant
+from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
+from scpo_ctrl.problem.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
+from scpo_ctrl.validate import as_array
+
+
+class ControlProblem(Problem):
+    """A policy in closed loop with a plant, over scenarios.
+
+    Parameters
+    ----------
+    policy : Policy
+        With its plant and backup.
+    scenarios : Scenarios
+        What is rolled out.
+    objective : Quadratic, Imitation or UserObjective
+        What is minimised.
+    metrics : MetricOptions
+        Which safety metrics hold.
+    seed : int
+        Of the initial parameters.
+    simulator : callable or casadi.Function, optional
+        A black box in the plant's place, ``(x, u, p) -> x_next``: a Python function of stacks of shapes (n, nx),
+        (n, nu) and (n, np), or a CasADi function of columns. Bounds, equilibrium and backup stay the plant's.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        scenarios: Scenarios,
+        objective: Objective,
+        metrics: MetricOptions | None = None,
+        *,
+        seed: int = 0,
+        simulator: Step | ca.Function | None = None,
+    ) -> None:
+        super().__init__(policy.theta_initial(seed))
+        self.policy, self.scenarios, self._objective = policy, scenarios, objective
+        self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics or MetricOptions())
+        if scenarios.x0.shape[1] != policy.plant.nx:
+            raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {policy.plant.nx}")
+        quadratic = objective if isinstance(objective, Quadratic) else None
+        self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, quadratic, simulator=simulator)
+        self.rollouts_per_theta = scenarios.count
+        self.simulator = simulator
+        self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
+        self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
+
+    def with_scenarios(self, scenarios: Scenarios, theta_initial: ArrayLike) -> "ControlProblem":
+        """Return the same problem over other scenarios, from another safe start.
+
+        Parameters
+        ----------
+        scenarios : Scenarios
+        theta_initial : array_like, shape (d,)
+
+        Returns
+        -------
+        ControlProblem
+
+        Raises
+        ------
+        DimensionError
+            If the scenarios or the start do not fit.
+        """
+        metrics = self.scenario_metrics.options
+        other = ControlProblem(self.policy, scenarios, self._objective, metrics, simulator=self.simulator)
+        other.tables = self.tables
+        other.theta_initial = as_array("theta_initial", theta_initial, (self.theta_dim,))
+        return other
+
+    @property
+    def has_simulator(self) -> bool:
+        """Whether a black box is in the plant's place."""
+        return self.simulator is not None
+
+    @property
+    def imitation(self) -> Imitation | None:
+        """The expert's data, where the objective imitates it."""
+        return self._objective if isinstance(self._objective, Imitation) else None
+
+    @property
+    def plant(self) -> Plant:
+        """The plant."""
+        return self.policy.plant
+
+    @property
+    def backup(self) -> Backup:
+        """The backup controller."""
+        return self.policy.backup
+
+    @cached_property
+    def varies(self) -> np.ndarray:
+        """Which metrics depend on θ: all but the state bounds at t = 0, shape (m,), bool."""
+        return np.tile(self.scenario_metrics.varies, self.scenarios.count)
+
+    def metric_label(self, index: int) -> str:
+        """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""
+        scenario, row = divmod(index, len(self.scenario_metrics.rows))
+        meaning = self.scenario_metrics.rows[row]
+        return f"scenario {scenario}, t = {meaning.time}: {meaning.label}"
+
+    def sample(self, thetas: np.ndarray) -> np.ndarray:
+        """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""
+        return self.rollouts.sample(thetas)
+
+    def blocks(self, columns: int) -> list[Block]:
+        """Return parts of the scenarios; see `Problem.blocks`."""
+        rows, S = len(self.scenario_metrics.rows), self.scenarios.count
+        size = max(1, NUMBERS // max(1, columns * rows))
+        parts = [slice(start, min(start + size, S)) for start in range(0, S, size)]
+        return [Block(slice(part.start * rows, part.stop * rows), part) for part in parts]
+
+    def differences(
+        self, thetas: np.ndarray, g: np.ndarray, sigma: float, block: Block
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return sampled gradients of a part of the metrics; see `Problem.differences`."""
+        return self.rollouts.differences(thetas, g[block.metrics], sigma, block.scenarios)
+
+    @property
+    def is_closed_loop_cost(self) -> bool:
+        """Whether the objective is quadratic and the plant is not a black box."""
+        return isinstance(self._objective, Quadratic) and not self.has_simulator
+
+    @property
+    def has_derivatives(self) -> bool:
+        """Whether plant and objective can be differentiated: no black box among them."""
+        return not self.has_simulator and not isinstance(self._objective, UserObjective)
+
+    def jacobian(self, theta: np.ndarray, D: np.ndarray | None, block: Block) -> np.ndarray:
+        """Return exact derivatives, central differences for a black box; see `Problem.jacobian`."""
+        return self.rollouts.jacobian(theta, D, block.scenarios)
+
+    def lagrangian_gradients(
+        self, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return gradients of objective and metrics together; see `Problem.lagrangian_gradients`."""
+        if not self.has_derivatives:
+            raise DomainError(NO_DERIVATIVES)
+        gradients = self.rollouts.lagrangian_gradients(thetas, multipliers, curvatures)
+        return gradients + self._imitation[1](thetas)[1] if self._imitation is not None else gradients
+
+    def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
+        """Return the Gauss-Newton matrix of a quadratic objective; see `Problem.gauss_newton`."""
+        if isinstance(self._objective, Quadratic):
+            return self.rollouts.gauss_newton(theta)[2]
+        return super().gauss_newton(theta)
+
+    def _metrics(self, thetas: np.ndarray) -> np.ndarray:
+        return self.rollouts.evaluate(thetas)[0]
+
+    def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        metrics, cost = self.rollouts.evaluate(theta[None])
+        return float(cost[0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
+
+    def _value(self, theta: np.ndarray) -> float:
+        if isinstance(self._objective, UserObjective):
+            return self._objective.oracle(theta)[0]
+        if self._imitation is not None:
+            return float(self._imitation[0](theta[None])[0][0, 0])
+        return float(self.rollouts.evaluate(theta[None])[1][0])
+
+    def _gradient(self, theta: np.ndarray) -> np.ndarray:
+        if isinstance(self._objective, UserObjective):
+            return self._objective.oracle(theta)[1]
+        if self._imitation is not None:
+            return self._imitation[1](theta[None])[1][0]
+        return self.rollouts.gradient(theta)[1]

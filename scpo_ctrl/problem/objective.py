@@ -1,0 +1,196 @@
+"""Objectives ℓ(θ): closed-loop quadratic cost, imitation of data, or the user's own."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.compiled import StackFunction, compile_functions
+from scpo_ctrl.errors import DimensionError, EvaluationError, ProblemFileError
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.validate import as_array, as_scalar
+
+ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Quadratic:
+    """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input."""
+
+    Q: np.ndarray  # (nx,) diagonal, >= 0
+    R: np.ndarray  # (nu,) diagonal, >= 0
+
+    def __post_init__(self) -> None:
+        for key in ("Q", "R"):
+            diagonal = as_array(key, getattr(self, key), (None,))
+            for i, entry in enumerate(diagonal):
+                as_scalar(f"{key}[{i}]", entry, at_least=0.0)
+            object.__setattr__(self, key, diagonal)
+
+
+@dataclass(frozen=True)
+class Imitation:
+    """Mean squared error of the command (before saturation) against an expert's data."""
+
+    x: np.ndarray  # (k, nx) states
+    u: np.ndarray  # (k, nu) the expert's inputs
+
+    def __post_init__(self) -> None:
+        x = as_array("imitation x", self.x, (None, None))
+        u = as_array("imitation u", self.u, (len(x), None))
+        if not len(x):
+            raise DimensionError("the imitation data is empty; give at least one row")
+        object.__setattr__(self, "x", x)
+        object.__setattr__(self, "u", u)
+
+    @classmethod
+    def from_csv(cls, path: str | Path, nx: int, nu: int) -> "Imitation":
+        """Read columns x0…, u0… from a CSV file with a header.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+        nx, nu : int
+            Number of states and inputs.
+
+        Returns
+        -------
+        Imitation
+            The data.
+
+        Raises
+        ------
+        ProblemFileError
+            If the file is missing, a column is, or an entry is not a finite number.
+        """
+        names = [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)]
+        try:
+            with Path(path).open(newline="", encoding="utf-8-sig") as file:
+                reader = csv.DictReader(file, strict=True, skipinitialspace=True)
+                wrong = next((name for name in names if (reader.fieldnames or []).count(name) != 1), None)
+                if wrong:
+                    how = "there more than once" if wrong in (reader.fieldnames or []) else "missing"
+                    raise ProblemFileError(f"{path}: column {wrong!r} is {how}; expected {', '.join(names)}")
+                rows = [_row(path, reader.line_num, names, row) for row in reader]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ProblemFileError(f"{path}: cannot be read as CSV: {reason}") from error
+        if not rows:
+            raise ProblemFileError(f"{path}: no data below the header; give at least one row")
+        data = np.array(rows)
+        return cls(data[:, :nx], data[:, nx:])
+
+    def compiled(self, policy: Policy) -> tuple[StackFunction, StackFunction]:
+        """Return value and (value, gradient) over all rows of the data, compiled for a policy.
+
+        Parameters
+        ----------
+        policy : Policy
+
+        Returns
+        -------
+        value, value_and_gradient : StackFunction
+
+        Raises
+        ------
+        DimensionError
+            If the data does not fit the plant.
+        """
+        nx, nu = policy.plant.nx, policy.plant.nu
+        if self.x.shape[1] != nx or self.u.shape[1] != nu:
+            raise DimensionError(
+                f"imitation data has {self.x.shape[1]} states and {self.u.shape[1]} inputs, the plant {nx} and {nu}"
+            )
+        x, u, theta = ca.SX.sym("x", nx), ca.SX.sym("u", nu), ca.SX.sym("theta", policy.theta_dim)
+        error = ca.Function("error", [x, u, theta], [ca.sumsqr(policy.command(x, theta) - u)])
+        rows = len(self.x)
+        point, xs, us = ca.MX.sym("theta", policy.theta_dim), ca.MX.sym("x", nx, rows), ca.MX.sym("u", nu, rows)
+        mean = ca.sum2(error.map("errors", "serial", rows, [2], [])(xs, us, point)) / rows
+        functions = [
+            ca.Function("imitation", [point, xs, us], [mean]),
+            ca.Function("imitation_gradient", [point, xs, us], [mean, ca.gradient(mean, point)]),
+        ]
+        value, gradient = (StackFunction(f, [self.x.T, self.u.T]) for f in compile_functions(functions))
+        return value, gradient
+
+
+@dataclass(frozen=True)
+class UserObjective:
+    """Any objective with a first-order oracle: ``function(theta) -> (value, gradient)``."""
+
+    function: ValueAndGradient
+
+    @classmethod
+    def from_casadi(cls, theta: ca.SX | ca.MX, expression: ca.SX | ca.MX) -> "UserObjective":
+        """Make an objective from a CasADi expression of θ; its gradient comes from algorithmic differentiation.
+
+        Parameters
+        ----------
+        theta : casadi.SX or casadi.MX, shape (d, 1)
+            Symbols.
+        expression : casadi.SX or casadi.MX, scalar
+            The objective.
+
+        Returns
+        -------
+        UserObjective
+        """
+        oracle = ca.Function("objective", [theta], [expression, ca.gradient(expression, theta)])
+
+        def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
+            value, gradient = oracle(point)
+            return float(value), np.array(gradient)[:, 0]
+
+        return cls(value_and_gradient)
+
+    def oracle(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return value and gradient, with every failure of the user's function named.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        value : float
+        gradient : numpy.ndarray, shape (d,)
+
+        Raises
+        ------
+        EvaluationError
+            If the function raises.
+        DimensionError
+            If the gradient has the wrong shape.
+        """
+        try:
+            value, gradient = self.function(theta)
+            value, gradient = float(value), np.asarray(gradient, dtype=float)
+        except Exception as error:
+            raise EvaluationError(f"the objective raised {type(error).__name__}: {error}") from error
+        if gradient.shape != theta.shape:
+            raise DimensionError(f"the objective's gradient has shape {gradient.shape}, expected {theta.shape}")
+        return value, gradient
+
+
+Objective = Quadratic | Imitation | UserObjective
+
+
+def _row(path: str | Path, line: int, names: list[str], row: dict[str | None, Any]) -> list[float]:
+    if None in row:
+        raise ProblemFileError(f"{path}: line {line} has more entries than the header; write numbers with a dot")
+    return [_number(path, line, name, row[name]) for name in names]
+
+
+def _number(path: str | Path, line: int, name: str, text: ArrayLike) -> float:
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise ProblemFileError(f"{path}: line {line}, column {name!r} is {text!r}, expected a finite number")
+    return value

@@ -1,0 +1,33 @@
+"""Build the extension module ``scpo_ctrl.projection._solver`` from the C source that is also exported to devices.
+
+setuptools runs this at installation. The module uses Python's stable ABI, so one wheel serves several versions.
+"""
+
+from pathlib import Path
+
+from cffi import FFI
+
+_ROOT = Path(__file__).parents[2]
+_RUNTIME = Path("scpo_ctrl", "codegen", "runtime")  # relative to the root of the source tree, where the build runs
+
+ffi = FFI()
+ffi.cdef(
+    """
+    typedef struct { ...; } scpo_workspace;
+    int scpo_host_project(int dim, int count, const double *u, const double *c, const double *G, const double *e,
+                          const double *L, double r, const double *norms, const long long *guess, int guesses,
+                          scpo_workspace *work, double *delta, int *active, int *info);
+    #define SCPO_SLOTS ...
+    #define SCPO_MAX_DIM ...
+    """
+)
+ffi.set_source(
+    "scpo_ctrl.projection._solver",
+    '#include "scpo_host.h"',
+    sources=[str(path.relative_to(_ROOT)) for path in sorted((_ROOT / _RUNTIME / "src").glob("scpo_[dp]*.c"))]
+    + ["scpo_ctrl/projection/host/scpo_host.c"],
+    include_dirs=["scpo_ctrl/projection/host", str(_RUNTIME / "include"), str(_RUNTIME / "src")],
+    extra_compile_args=["-std=c99", "-O3", "-ffp-contract=off", "-fno-fast-math"],
+    py_limited_api=True,
+    optional=True,  # without a C compiler the package falls back to Clarabel
+)

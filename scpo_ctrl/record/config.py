@@ -1,0 +1,382 @@
+"""Problem files: TOML in, validated once, and out again with every default filled in."""
+
+import dataclasses
+import inspect
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from scpo_ctrl.adaptation.options import AdaptOptions
+from scpo_ctrl.adaptation.scaling import Scaling
+from scpo_ctrl.adaptation.state import resolved
+from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError
+from scpo_ctrl.loop.backup import Backup, lqr
+from scpo_ctrl.loop.level import Ranges, parameter_ranges
+from scpo_ctrl.loop.metrics import MetricOptions
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.scenario import Scenarios, scenarios
+from scpo_ctrl.models import ZOO, Plant, linear, make_plant
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learned
+from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
+from scpo_ctrl.projection import native
+from scpo_ctrl.validate import as_array
+
+Table = dict[str, Any]
+
+REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
+SECTIONS = (*REQUIRED, "metrics", "adapt")
+BOUNDS = ("x_min", "x_max", "u_min", "u_max")
+LINEAR_KEYS = ("dt", "A", "B", *BOUNDS)
+DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
+LEARNED_KEYS = ("learned", "learned_sha256")
+LINEAR_LABELS = ("name", "x_labels", "x_units", "u_labels", "u_units")
+
+_LARGEST_ROLLOUT = 10_000_000  # numbers in the trajectories of all scenarios
+_LARGEST_POLICY = 100_000  # parameters
+
+
+@dataclass(frozen=True)
+class ProblemFile:
+    """A problem file as run."""
+
+    problem: ControlProblem
+    options: AdaptOptions
+    tables: dict[str, Table]  # every section, every default filled in
+    imitation: Imitation | None  # the data behind [objective] csv
+    learned: LearnedScenarios | None = None  # the file behind [scenarios] learned
+
+    def text(self) -> str:
+        """Return the problem as TOML, every default filled in; data goes beside it as imitation.csv and learned.npz.
+
+        Returns
+        -------
+        str
+        """
+        tables = {name: dict(table) for name, table in self.tables.items()}
+        if self.imitation:
+            tables["objective"]["csv"] = "imitation.csv"
+        if self.learned:
+            tables["scenarios"] |= {"learned": LEARNED_FILE, "learned_sha256": self.learned.sha256}
+        return tomli_w.dumps(tables)
+
+
+def load_problem(path: str | Path) -> ControlProblem:
+    """Read a problem file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A TOML file; its sections and keys are listed in docs/problem-file.md.
+
+    Returns
+    -------
+    ControlProblem
+
+    Raises
+    ------
+    ProblemFileError
+        If the file cannot be read, is not TOML, or has an unknown, missing or wrong key.
+    ScpoError
+        Another member of the family where a value is in its place but wrong; the message names file and section.
+    """
+    return read_problem_file(path).problem
+
+
+def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int | None = None) -> ProblemFile:
+    """Read a problem file with its options.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+    steps, seed : int, optional
+        Override those of section [adapt].
+
+    Returns
+    -------
+    ProblemFile
+
+    Raises
+    ------
+    ProblemFileError, ScpoError
+        As in `load_problem`.
+    """
+    path = Path(path)
+    tables = _sections(path)
+    plant = _within(path, "plant", lambda: build_plant(tables["plant"]))
+    ranges = _within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
+    backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
+    policy = _within(path, "policy", lambda: _policy(plant, backup, tables["policy"]))
+    batch, learned = _within(path, "scenarios", lambda: _scenarios(path.parent, policy, tables["scenarios"]))
+    metrics = _within(path, "metrics", lambda: _options(MetricOptions, tables["metrics"]))
+    objective = _within(path, "objective", lambda: _objective(path.parent, plant, tables["objective"]))
+    overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
+    options = _within(path, "adapt", lambda: _options(AdaptOptions, {**tables["adapt"], **overrides}))
+    if options.solver == "DUAL" and not native.available():  # the record names what runs
+        options = dataclasses.replace(options, solver="CLARABEL")
+    if options.solver != "DUAL":  # now, not at the first step that is held back
+        from scpo_ctrl.projection.conic import require
+
+        with located(f"{path}: [adapt] "):
+            require(options.solver)
+    with located(f"{path}: "):
+        problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
+    if learned:
+        problem.theta_initial = learned.theta_initial
+    options = _within(path, "adapt", lambda: resolved(problem, options))
+    if options.preconditioner is not None:
+        _within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
+    tables["backup"].setdefault("allow_uncontrollable", False)
+    if policy.hidden:
+        tables["policy"] |= {"init": policy.init, "scale": list(policy.scale), "at_bounds": policy.at_bounds}
+    tables["metrics"], tables["adapt"] = filled(metrics), filled(options)
+    problem.tables = tables
+    return ProblemFile(problem, options, tables, problem.imitation, learned)
+
+
+def build_plant(table: Table) -> Plant:
+    """Make the plant of section [plant].
+
+    Parameters
+    ----------
+    table : dict
+        Its keys and values; defaults are filled in.
+
+    Returns
+    -------
+    Plant
+
+    Raises
+    ------
+    ProblemFileError
+        If a key is unknown or missing.
+    ScpoError
+        If a value is wrong.
+    """
+    kind = _kind(table, ("linear", *sorted(ZOO)))
+    if kind == "linear":
+        return _linear_plant(table)
+    parameters = {key: value for key, value in table.items() if key != "kind"}
+    plant = make_plant(kind, **parameters)
+    defaults = inspect.signature(ZOO[kind]).parameters
+    table.update({key: table.get(key, parameter.default) for key, parameter in defaults.items()})
+    return plant
+
+
+def described_scenarios(policy: Policy, table: Table) -> Scenarios:
+    """Return the scenarios that section [scenarios] describes, without those that it names as learned.
+
+    Parameters
+    ----------
+    policy : Policy
+        Whose plant and backup they are for.
+    table : dict
+        The section.
+
+    Returns
+    -------
+    Scenarios
+
+    Raises
+    ------
+    ScpoError
+        If a value is wrong.
+    """
+    drawn = {key: value for key, value in table.items() if key not in LEARNED_KEYS}
+    return scenarios(policy.plant, policy.backup, **drawn)
+
+
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Prefix every error of the family with where it happened.
+
+    Parameters
+    ----------
+    where : str
+    """
+    try:
+        yield
+    except ScpoError as error:
+        raise type(error)(f"{where}{error}") from error
+
+
+def _within(path: Path, section: str, build: Callable[[], Any]) -> Any:
+    with located(f"{path}: [{section}] "):
+        try:
+            return build()
+        except ScpoError:
+            raise
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise ProblemFileError(f"has a value of the wrong kind: {error}") from error
+
+
+def _sections(path: Path) -> dict[str, Table]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte order mark first
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ProblemFileError(f"{path}: cannot be read: {reason}; give a problem file in TOML") from error
+    except (ValueError, RecursionError) as error:
+        raise ProblemFileError(f"{path}: is not valid TOML: {error}") from error
+    unknown = sorted(set(tables) - set(SECTIONS))
+    if unknown:
+        raise ProblemFileError(f"{path}: unknown section or key {unknown[0]!r}; known: {', '.join(SECTIONS)}")
+    missing = [section for section in REQUIRED if section not in tables]
+    if missing:
+        raise ProblemFileError(f"{path}: section [{missing[0]}] is missing; needed: {', '.join(REQUIRED)}")
+    for section in SECTIONS:
+        if not isinstance(tables.setdefault(section, {}), dict):
+            raise ProblemFileError(f"{path}: {section} is {tables[section]!r}, expected a section [{section}] of keys")
+    return {section: dict(tables[section]) for section in SECTIONS}
+
+
+def _known(table: Table, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+    unknown = sorted(set(table) - {*required, *optional})
+    if unknown:
+        raise ProblemFileError(f"unknown key {unknown[0]!r}; known: {', '.join((*required, *optional))}")
+    missing = [key for key in required if key not in table]
+    if missing:
+        raise ProblemFileError(f"key {missing[0]!r} is missing; needed: {', '.join(required)}")
+
+
+def _kind(table: Table, known: tuple[str, ...]) -> str:
+    if "kind" not in table:
+        raise ProblemFileError(f"key 'kind' is missing, expected one of: {', '.join(known)}")
+    if table["kind"] not in known:
+        raise ProblemFileError(f"kind is {table['kind']!r}, expected one of: {', '.join(known)}")
+    return str(table["kind"])
+
+
+def _linear_plant(table: Table) -> Plant:
+    _known(table, LINEAR_KEYS, ("kind", *LINEAR_LABELS))
+    A = as_array("A", table["A"], (None, None))
+    if A.shape[0] != A.shape[1]:
+        raise DimensionError(f"A has shape {A.shape}, expected a square matrix")
+    B = as_array("B", table["B"], (len(A), None))
+    if not B.shape[1]:
+        raise DimensionError("B has no columns, expected one for each input")
+    sizes = (len(A), len(A), B.shape[1], B.shape[1])
+    x_min, x_max, u_min, u_max = (as_array(key, table[key], (n,)) for key, n in zip(BOUNDS, sizes, strict=True))
+    if not isinstance(table.get("name", ""), str):
+        raise DomainError(f"name is {table['name']!r}, expected a string")
+    for key in LINEAR_LABELS[1:]:
+        labels = table.get(key, [])
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise DomainError(f"{key} is {labels!r}, expected a list of strings")
+    labels = {key: table[key] for key in LINEAR_LABELS if key in table}
+    plant = linear(A, B, table["dt"], (x_min, x_max, u_min, u_max), **labels)
+    table["name"] = plant.name
+    table |= {key: list(getattr(plant, key)) for key in LINEAR_LABELS[1:]}
+    return plant
+
+
+def _ranges(plant: Plant, table: Table) -> Ranges:
+    """Return the ranges of section [scenarios], over which the backup of a nonlinear plant is simulated."""
+    ranges = table.get("parameters", {})
+    if not isinstance(ranges, dict):
+        raise ProblemFileError(f"parameters is {ranges!r}, expected a table of ranges such as {{ mass = [0.5, 1.5] }}")
+    parameter_ranges(plant, ranges)
+    return ranges
+
+
+def _backup(plant: Plant, table: Table, ranges: Ranges) -> Backup:
+    _kind(table, ("lqr",))
+    _known(table, ("kind", "Q", "R"), ("allow_uncontrollable", "rho"))
+    allow = table.get("allow_uncontrollable", False)
+    if not isinstance(allow, bool):
+        raise DomainError(f"allow_uncontrollable is {allow!r}, expected true or false")
+    backup = lqr(plant, table["Q"], table["R"], allow_uncontrollable=allow, parameters=ranges, rho=table.get("rho"))
+    if backup.evidence == "simulated":  # the record names the level that was found
+        table.setdefault("rho", backup.rho)
+    return backup
+
+
+def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
+    if _kind(table, ("linear", "mlp")) == "linear":
+        _known(table, ("kind",))
+        return Policy(plant, backup)
+    _known(table, ("kind",), ("hidden", "init", "scale", "at_bounds"))
+    hidden = table.setdefault("hidden", [12])
+    if not isinstance(hidden, list) or not hidden:
+        raise DomainError(f"hidden is {hidden!r}, expected a list of layer widths such as [12]")
+    scale = as_array("scale", table["scale"], (plant.nx,)).tolist() if "scale" in table else ()
+    at_bounds = table.get("at_bounds", True)
+    if not isinstance(at_bounds, bool):
+        raise DomainError(f"at_bounds is {at_bounds!r}, expected true or false")
+    policy = Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale), at_bounds)
+    if policy.theta_dim > _LARGEST_POLICY:
+        raise DomainError(f"hidden = {hidden} gives {policy.theta_dim} parameters, more than {_LARGEST_POLICY}")
+    return policy
+
+
+def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, LearnedScenarios | None]:
+    _known(table, ("horizon",), (*DRAWN_KEYS, *LEARNED_KEYS))
+    if ("count" in table) == ("initial_states" in table):
+        raise ProblemFileError("give either count (and level) or initial_states, not both")
+    _check_size(policy.plant, table)
+    if "count" in table:
+        table.setdefault("level", 0.8)
+    table.setdefault("seed", 0)
+    batch = described_scenarios(policy, table)
+    if "learned" not in table:
+        if "learned_sha256" in table:
+            raise ProblemFileError("learned_sha256 is given, but no file; name it as learned, or leave both out")
+        return batch, None
+    if not _is_file_name(table["learned"]):
+        raise ProblemFileError(f"learned is {table['learned']!r}, expected the name of a file")
+    batch, learned = join_learned(batch, folder / table["learned"], table, policy.plant, policy.theta_dim)
+    _check_size(policy.plant, {"count": batch.count, "horizon": batch.horizon})
+    return batch, learned
+
+
+def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
+    if _kind(table, ("quadratic", "imitation")) == "quadratic":
+        _known(table, ("kind", "Q", "R"))
+        Q, R = as_array("Q", table["Q"], (plant.nx,)), as_array("R", table["R"], (plant.nu,))
+        return Quadratic(Q, R)
+    _known(table, ("kind", "csv"))
+    if not _is_file_name(table["csv"]):
+        raise ProblemFileError(f"csv is {table['csv']!r}, expected the name of a file")
+    return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
+
+
+def _check_size(plant: Plant, table: Table) -> None:
+    """Refuse by the numbers alone what no machine has the memory for; what is not a number is refused later."""
+    states, horizon = table.get("initial_states"), table.get("horizon")
+    count = len(states) if isinstance(states, list) else table.get("count")
+    if not (isinstance(count, int) and isinstance(horizon, int)):
+        return
+    numbers = count * (horizon + 1) * (plant.nx + plant.nu)
+    if numbers > _LARGEST_ROLLOUT:
+        raise DomainError(
+            f"count = {count} scenarios over horizon = {horizon} steps are {numbers} numbers a rollout, more than "
+            f"{_LARGEST_ROLLOUT}; lower one of them"
+        )
+
+
+def _options(kind: type, table: Table) -> Any:
+    _known(table, (), tuple(field.name for field in dataclasses.fields(kind)))
+    return kind(**table)
+
+
+def _is_file_name(value: object) -> bool:
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def filled(options: Any) -> Table:
+    """Return all options that have a value; TOML has no null.
+
+    Parameters
+    ----------
+    options : AdaptOptions or MetricOptions
+
+    Returns
+    -------
+    dict
+    """
+    return {key: value for key, value in dataclasses.asdict(options).items() if value is not None}

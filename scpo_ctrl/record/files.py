@@ -1,0 +1,359 @@
+"""What a RUN folder holds: atomic writes, the arrays of a history, their digest, and loading them again."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import secrets
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.adaptation.history import History
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.errors import OutputError, RecordError
+from scpo_ctrl.record.config import ProblemFile, read_problem_file
+
+_STATE = "state_"
+_STAGED = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")  # files on their way, which a killed process may leave
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file so that it is either the old one or the whole new one, whatever happens.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        In an existing folder.
+    data : bytes
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; no temporary file is left.
+    """
+    write_together({path: data})
+
+
+def write_together(files: dict[Path, bytes], *, remove: Iterable[Path] = ()) -> None:
+    """Write files so that none is replaced before all are on the disk.
+
+    Parameters
+    ----------
+    files : dict of pathlib.Path to bytes
+        In existing folders; put in place in this order.
+    remove : iterable of pathlib.Path
+        Removed, where they exist, once the new files are on the disk.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written; then all are as before, and no temporary file is left.
+    """
+    staged = {path: path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp") for path in files}
+    path = next(iter(files))
+    try:
+        for path, data in files.items():
+            with staged[path].open("xb") as file:  # its mode follows the umask
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        for path in remove:
+            path.unlink(missing_ok=True)
+        for path, temporary in staged.items():
+            temporary.replace(path)
+        _sync_folders({path.parent for path in files})
+    except BaseException as error:
+        for temporary in staged.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
+
+
+def is_staged(name: str, files: Iterable[str]) -> bool:
+    """Return whether a killed process left this file on its way to one of `files`.
+
+    Parameters
+    ----------
+    name : str
+    files : iterable of str
+
+    Returns
+    -------
+    bool
+    """
+    match = _STAGED.fullmatch(name)
+    return match is not None and match[1] in files
+
+
+def was_cut_short(path: Path) -> bool:
+    """Return whether a process was killed while it wrote to a RUN folder, or is writing now.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    bool
+    """
+    return any(_STAGED.fullmatch(entry.name) for entry in path.iterdir())
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    """Return the error that names a path, why it cannot be written, and the remedy.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    error : OSError
+
+    Returns
+    -------
+    OutputError
+    """
+    remedies = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space")
+    remedies[errno.EFBIG] = "raise the limit of a file's size (ulimit -f)"
+    remedy = remedies.get(error.errno or 0, "make the folder writable")
+    return OutputError(f"{path}: cannot be written: {error.strerror or error}; {remedy} or choose another place")
+
+
+def history_arrays(result: Result) -> dict[str, np.ndarray]:
+    """Return all that is recorded: a row per tried step, the scenarios, and the state to resume from.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+    """
+    arrays = result.history.columns()
+    batch = getattr(result.problem, "scenarios", None)
+    if batch is not None:
+        arrays |= {"scenario_x0": batch.x0, "scenario_p": batch.p, "scenario_w": batch.w}
+    arrays |= {
+        "theta_initial": result.theta_initial,
+        "objective_initial": np.array(result.objective_initial),
+        "margin_initial": np.array(result.margin_initial),
+    }
+    state = result.state | {
+        "theta": result.theta,
+        "objective": np.array(result.objective_final),
+        "step": np.array(result.steps),
+        "rollouts": np.array(result.rollouts),
+        "status": np.array(result.status.name),
+    }
+    return arrays | {_STATE + key: value for key, value in state.items()}
+
+
+def digest(arrays: dict[str, np.ndarray], problem_text: str, csv_data: bytes = b"") -> str:
+    """Return the SHA-256 of the recorded arrays, the problem file and the data it imitates.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+    problem_text : str
+        Its [adapt] steps do not count: they may change when a run is resumed.
+    csv_data : bytes
+        Content of imitation.csv, if the problem has one.
+
+    Returns
+    -------
+    str
+    """
+    tables = tomllib.loads(problem_text)
+    tables.get("adapt", {}).pop("steps", None)
+    total = hashlib.sha256(json.dumps(tables, sort_keys=True, default=str).encode())
+    total.update(csv_data)
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """Read history.npz of a RUN folder.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+
+    Raises
+    ------
+    RecordError
+        If the folder or the file is missing or damaged.
+    """
+    file = Path(path) / "history.npz"
+    try:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise RecordError(
+            f"{path}: is not a RUN folder: {file.name} is missing; give one that `adapt` wrote"
+        ) from error
+    except Exception as error:  # whatever numpy and zlib make of damaged bytes
+        raise RecordError(f"{file}: is damaged ({type(error).__name__}: {error}); restore it or run again") from error
+
+
+def load_summary(path: str | Path) -> dict[str, Any]:
+    """Read result.json of a RUN folder.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    RecordError
+        If it is missing or damaged.
+    """
+    file = Path(path) / "result.json"
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
+    if not isinstance(summary, dict):
+        raise RecordError(f"{file}: is damaged (it is no JSON object); restore it or run again")
+    return summary
+
+
+def load_result(path: str | Path) -> Result:
+    """Read a RUN folder.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    Result
+        With the problem rebuilt from problem.toml.
+
+    Raises
+    ------
+    RecordError
+        If a file is missing or damaged, or the files do not belong together.
+    ScpoError
+        If the problem file does not hold.
+    """
+    load_arrays(path)  # whether it is a RUN folder at all
+    return load_state(Path(path), read_problem_file(Path(path) / "problem.toml"))
+
+
+def read_problem(path: Path) -> tuple[str, bytes]:
+    """Read what the digest of a RUN folder covers besides its history.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    text : str
+        Of problem.toml.
+    csv_data : bytes
+        Of imitation.csv; empty if there is none.
+
+    Raises
+    ------
+    RecordError
+        If a file is missing or damaged.
+    """
+    file = path / "problem.toml"
+    try:
+        text = file.read_text(encoding="utf-8")
+        tomllib.loads(text)
+        file = path / "imitation.csv"
+        return text, file.read_bytes() if file.exists() else b""
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
+
+
+def load_state(path: Path, file: ProblemFile) -> Result:
+    """Read the last complete state of a RUN folder whose problem is known.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The RUN folder.
+    file : ProblemFile
+        Read from its problem.toml.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    RecordError
+        If a file is missing or damaged, or the files do not belong together.
+    """
+    arrays = load_arrays(path)
+    try:
+        stored = str(arrays.pop("digest"))
+        if stored != digest(arrays, *read_problem(path)):
+            raise RecordError(
+                f"{path}: history.npz and problem.toml do not belong together, or were changed (the digest differs); "
+                "run again into a new folder"
+            )
+        result = Result(
+            problem=file.problem,
+            options=file.options,
+            status=RunStatus[str(arrays[_STATE + "status"])],
+            theta=arrays[_STATE + "theta"],
+            theta_initial=arrays["theta_initial"],
+            objective_initial=float(arrays["objective_initial"]),
+            objective_final=float(arrays[_STATE + "objective"]),
+            margin_initial=float(arrays["margin_initial"]),
+            history=History.from_columns(arrays),
+            steps=int(arrays[_STATE + "step"]),
+            rollouts=int(arrays[_STATE + "rollouts"]),
+            seconds=float(load_summary(path)["seconds"]),
+            stationarity=float(arrays[_STATE + "stationarity"]),
+            state={key.removeprefix(_STATE): value for key, value in arrays.items() if key.startswith(_STATE)},
+        )
+    except RecordError:
+        raise
+    except (LookupError, ValueError, TypeError) as error:
+        raise RecordError(f"{path}: the record is incomplete or damaged ({type(error).__name__}: {error})") from error
+    shape = (file.problem.theta_dim,)
+    if result.theta.shape != shape or result.theta_initial.shape != shape or result.history.theta_dim != shape[0]:
+        raise RecordError(f"{path}: theta has {result.theta.size} entries in history.npz, the problem has {shape[0]}")
+    return result
+
+
+def _sync_folders(folders: Iterable[Path]) -> None:
+    """Make renames last through a power cut, where the file system can."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)

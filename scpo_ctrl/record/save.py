@@ -1,0 +1,86 @@
+"""Saving a result from Python, learned scenarios included."""
+
+import copy
+import tomllib
+from pathlib import Path
+
+import numpy as np
+
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.errors import RecordError, ScpoError
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
+from scpo_ctrl.record.config import ProblemFile, described_scenarios, filled
+from scpo_ctrl.record.files import load_arrays, read_problem
+from scpo_ctrl.record.folder import RunFolder
+
+
+def save_result(result: Result, path: str | Path, *, overwrite: bool = False) -> None:
+    """Save a run, also an unfinished one, as a RUN folder.
+
+    Scenarios that were learned, and the policy at work then, go into learned.npz, which problem.toml names. A folder
+    with an earlier state of the same run is brought up to date; an interruption leaves the one or the other.
+
+    Parameters
+    ----------
+    result : Result
+        Of a problem that `load_problem` made, or `Adapter.learn_scenarios` from it.
+    path : str or pathlib.Path
+        The RUN folder.
+    overwrite : bool
+        Replace another run in the folder; other files in it are left alone.
+
+    Raises
+    ------
+    RecordError
+        If no problem file describes the problem.
+    OutputError
+        If the folder holds another run, or a file cannot be written.
+    """
+    file = _problem_file(result)
+    is_later = _is_later(result, file, Path(path))
+    with RunFolder(path, file, overwrite=overwrite or is_later) as folder:
+        if is_later:
+            folder.go_on()
+        folder.save(result)
+
+
+def _problem_file(result: Result) -> ProblemFile:
+    """Return the problem file of a run: the one that it was read from, its own options, and what it has learned."""
+    problem = result.problem
+    if not isinstance(problem, ControlProblem) or problem.tables is None:
+        raise RecordError(
+            "the problem of this result was made in Python, and a RUN folder needs a problem file; write one, and make "
+            "the problem with load_problem"
+        )
+    tables, batch = copy.deepcopy(problem.tables), problem.scenarios
+    tables["adapt"] = filled(result.options)
+    table = tables["scenarios"]
+    for key in ("learned", "learned_sha256"):
+        table.pop(key, None)
+    drawn = described_scenarios(problem.policy, table)
+    first = batch.part(slice(drawn.count))
+    if not all(np.array_equal(getattr(first, key), getattr(drawn, key)) for key in ("x0", "p", "w")):
+        raise RecordError(
+            "the scenarios of this result do not begin with those of its problem file, and only scenarios that were "
+            "added can be saved; describe them in the problem file"
+        )
+    learned, start = None, problem.policy.theta_initial(result.options.seed)
+    if batch.count > drawn.count or not np.array_equal(problem.theta_initial, start):
+        learned = LearnedScenarios.of(batch.part(slice(drawn.count, None)), problem.theta_initial)
+        table |= {"learned": LEARNED_FILE, "learned_sha256": learned.sha256}
+    return ProblemFile(problem, result.options, tables, problem.imitation, learned)
+
+
+def _is_later(result: Result, file: ProblemFile, path: Path) -> bool:
+    """Whether a folder holds an earlier state of a run."""
+    try:
+        arrays, tables = load_arrays(path), tomllib.loads(read_problem(path)[0])
+    except ScpoError:
+        return False
+    own = tomllib.loads(file.text())
+    for of in (own, tables):
+        of.get("adapt", {}).pop("steps", None)
+    before, now = arrays.get("theta", np.zeros(0)), result.history.column("theta")
+    start = arrays.get("theta_initial", np.zeros(0))
+    return own == tables and np.array_equal(before, now[: len(before)]) and np.array_equal(start, result.theta_initial)

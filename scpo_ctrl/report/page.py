@@ -1,0 +1,258 @@
+"""The report of a run: one self-contained HTML file, no script and no external resource in it."""
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure
+
+from scpo_ctrl.adaptation.binding import TIGHT
+from scpo_ctrl.adaptation.options import CURVED
+from scpo_ctrl.adaptation.result import Result, margin_of
+from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.record.files import write_atomic
+from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
+from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
+from scpo_ctrl.report.tables import details, metric_rows, option_rows, what_binds
+from scpo_ctrl.report.trajectories import MOST_STATES
+from scpo_ctrl.report.wording import NARROW_SPACE, change, number, optimality, plural, short, start_name, with_unit
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What the eye sees first."""
+
+    level: str  # "safe", "unfinished" or "unsafe": decides the colour
+    word: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure of the report."""
+
+    title: str
+    svg: Markup
+    caption: str
+
+
+def write_report(result: Result, path: Path) -> None:
+    """Write the report of a result as one self-contained HTML file; equal results give equal bytes.
+
+    Parameters
+    ----------
+    result : Result
+        Of a problem with or without a plant.
+    path : pathlib.Path
+        The file. It is replaced at once or not at all.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_atomic(Path(path), render_report(result).encode())
+
+
+def render_report(result: Result) -> str:
+    """Return the report as HTML text.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    str
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("scpo_ctrl.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "short": short, "data": _data, "unit": with_unit}
+    problem = result.problem
+    before, after = problem.metrics(result.theta_initial), problem.metrics(result.theta)
+    return environment.get_template("report.html.jinja").render(
+        title=problem.plant.name if isinstance(problem, ControlProblem) else "user's functions",
+        plant=problem.plant if isinstance(problem, ControlProblem) else None,
+        start=start_name(result),
+        headline=headline(result, margin_of(after)),
+        summary=result.summary(),
+        change=change(result),
+        margin_now=margin_of(after),
+        certified=result.options.mode == "certified",
+        bounded=result.options.bounds_smoothness,
+        has_barrier=result.options.method in CURVED,
+        details=details(result),
+        options=option_rows(result),
+        panels=_panels(result),
+        closest=metric_rows(result, before, after),
+        binds=what_binds(result, after),
+        tight=f"{100 * TIGHT:g}{NARROW_SPACE}%",
+        notes=_scope(result),
+    )
+
+
+def headline(result: Result, margin_now: float) -> Headline:
+    """Return the verdict on a run, in one sentence.
+
+    Parameters
+    ----------
+    result : Result
+    margin_now : float
+        Margin of the final policy, computed anew.
+
+    Returns
+    -------
+    Headline
+    """
+    summary, problem = result.summary(), result.problem
+    policies, violations, metrics = summary["accepted"] + 1, summary["violations"], number(summary["metrics"])
+    where = f" on {plural(problem.scenarios.count, 'scenario')}" if isinstance(problem, ControlProblem) else ""
+    outcome = (
+        f"objective {number(result.objective_initial)} → {number(result.objective_final)}{change(result, ' ({})')}"
+        if summary["accepted"]
+        else f"the {start_name(result)} was kept, {plural(summary['rejected'], 'tried step')} rejected"
+        if summary["rejected"]
+        else "no step was tried"
+    )
+    if violations:
+        sentence = f"{number(violations)} of {plural(policies, 'committed policy')} break a metric{where}; {outcome}."
+        return Headline("unsafe", "Unsafe", sentence)
+    if not margin_now >= 0:
+        sentence = f"Computed anew, the final policy breaks a metric by {number(-margin_now)}, unlike its record."
+        return Headline("unsafe", "Unsafe", sentence)
+    if result.status is RunStatus.SMOOTHNESS_TOO_SMALL:
+        return Headline("unsafe", "Not certified", f"The smoothness constants did not hold; {outcome}.")
+    reached = optimality(result, lambda value: short(value, 2))
+    outcome += f". {reached[0].upper()}{reached[1:]}" if reached else ""
+    every = f"{number(policies)} of {plural(policies, 'committed policy')}"
+    sentence = f"{every} satisfy all {metrics} metrics{where}; {outcome}."
+    if policies == 1:
+        sentence = f"The {start_name(result)} satisfies all {metrics} metrics{where}; {outcome}."
+    if result.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
+        return Headline("unfinished", "Safe, not finished", sentence)
+    if result.status is RunStatus.STALLED:
+        return Headline("unfinished", "Safe, stalled", sentence)
+    return Headline("safe", "Safe, converged" if result.status is RunStatus.CONVERGED else "Safe", sentence)
+
+
+def to_svg(figure: Figure, name: str, description: str) -> Markup:
+    """Return a figure as inline SVG, its identifiers made unique by a prefix.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    name : str
+        The prefix.
+    description : str
+        What a screen reader says.
+
+    Returns
+    -------
+    markupsafe.Markup
+    """
+    buffer = io.StringIO()
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the browser has other fonts
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", dpi=160, metadata=no_metadata)
+    text = buffer.getvalue()
+    body = text[text.index(">", text.index("<svg")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r'\bid="', f'id="{name}-', body)
+    body = re.sub(r'\b(?:xlink:)?href="#', f'href="#{name}-', body).replace("xlink:href", "href")
+    body = body.replace("url(#", f"url(#{name}-").replace("'DejaVu Sans'", "inherit")
+    width, height = (72 * float(inches) for inches in figure.get_size_inches())
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description)}">'
+    return Markup(head + body)  # matplotlib escapes the labels in it
+
+
+def _panels(result: Result) -> list[Panel]:
+    """Make the figures that the problem and its history allow."""
+    panels = []
+    problem = result.problem
+    if isinstance(problem, ControlProblem):
+        plant, count = problem.plant, problem.scenarios.count
+        title = "Phase portrait" if plant.nx > 1 else "State and level set"
+        proved = problem.backup.evidence == "proved"
+        invariant = "invariant under the backup" + ("" if proved else " in every simulation of it, which is no proof")
+        caption = (
+            f"{_selection(count, PHASE_TRAJECTORIES)} Each begins at a circle. The level set is {invariant}; an "
+            "adapted trajectory may leave it while every metric holds."
+        )
+        if plant.nx > 1 and count > PHASE_TRAJECTORIES:
+            caption += " Dots: other initial states."
+        if plant.nx > 2:
+            caption += " Projections: a coordinate against its rate first, then the states closest to their bounds."
+        panels.append(Panel(title, to_svg(phase_figure(result), "phase", title), caption))
+    if len(result.history):
+        title = "Objective, margin and stationarity over tried steps"
+        caption = (
+            "The margin −max g is that of the worst metric, in the unit of that metric, on a scale logarithmic on both "
+            "sides of zero. A rejected step was tried on the model only. Values off the scale stand at its edge. The "
+            "stationarity is by how much the objective could still fall to first order, relative to the objective."
+        )
+        panels.append(Panel(title, to_svg(convergence_figure(result), "convergence", title), caption))
+    if isinstance(problem, ControlProblem):
+        title = "Inputs and states over time"
+        caption = _selection(count, SIGNAL_TRAJECTORIES)
+        if problem.scenario_metrics.options.command:
+            caption += " Inputs are commands before saturation, held over a sample."
+        if plant.nx > MOST_STATES:
+            caption += f" The {MOST_STATES} of {plant.nx} states that come closest to their bounds are shown."
+        panels.append(Panel(title, to_svg(signals_figure(result), "signals", title), caption))
+    if len(result.history):
+        title = "What held the steps back"
+        caption = (
+            "Constraints active in the projection; largest and median smoothness constant of the metrics that a step "
+            "could make active; length of the projected step in the space of the parameters"
+        )
+        caption += (
+            ". The smoothness constants are in the norm that scales the basis, which changes with every step."
+            if result.options.method in CURVED
+            else "; the smoothness constants are in the norm of the preconditioner."
+            if scales_basis(result)
+            else ", beside the radius of the local safe region."
+        )
+        panels.append(Panel(title, to_svg(smoothness_figure(result), "smoothness", title), caption))
+    return panels
+
+
+def _selection(count: int, most: int) -> str:
+    if count <= most:
+        return f"All {plural(count, 'scenario')}." if count > 1 else "The only scenario."
+    return f"{most} of {number(count)} scenarios, spread over the initial states, the least margin among them."
+
+
+def _scope(result: Result) -> dict[str, Any]:
+    """Return what the notes on guarantees depend on."""
+    problem = result.problem
+    if not isinstance(problem, ControlProblem):
+        return {"scenarios": None}
+    options = problem.scenario_metrics.options
+    return {
+        "scenarios": problem.scenarios.count,
+        "steps": problem.scenarios.horizon,
+        "terminal": options.terminal,
+        "contraction": options.contraction,
+        "path": options.path,
+        "command": options.command,
+    }
+
+
+def _data(value: float) -> Markup:
+    """Return a number for reading that also carries its every digit, for machines and on hovering."""
+    exact = repr(value.item() if isinstance(value, np.generic) else value)
+    return Markup('<data value="{0}" title="{0}">{1}</data>').format(exact, number(value))

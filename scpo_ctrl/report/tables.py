@@ -1,0 +1,233 @@
+"""The tables of the report: what binds, what the scenarios hold, the problem and the options."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.adaptation.binding import Binding, ClosestMetric, binding, closest_metrics, ranges
+from scpo_ctrl.adaptation.options import AdaptOptions
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.state import resolved
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.report.wording import NARROW_SPACE, number, plural, short, with_unit
+
+_MOST_RUNS = 24  # of scenario numbers in one cell
+_KINDS = {
+    "state": "state bounds",
+    "command": "command bounds",
+    "terminal": "terminal level",
+    "contraction": "contraction",
+}
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A row of the table of metrics closest to their limit."""
+
+    label: str
+    when: str  # the time steps; empty without a plant
+    scenario: str  # its number, and what is rolled out in it
+    part: str  # margin of the final policy, in percent of the bound; empty without a plant
+    after: float  # margin of the final policy
+    before: float  # margin of the safe start
+    varies: bool  # False where no policy can change it
+
+
+@dataclass(frozen=True)
+class Spread:
+    """What the scenarios hold of one quantity, and what of it binds."""
+
+    name: str
+    unit: str
+    every: tuple[float, float]  # least and largest over all scenarios
+    binding: tuple[float, float] | None  # over those that bind; None if there are none
+
+
+@dataclass(frozen=True)
+class WhatBinds:
+    """The tables on binding metrics of a problem with a plant."""
+
+    counts: list[tuple[str, int, int]]  # kind of metric, how many bind, of how many
+    binding: str  # scenarios that bind
+    never: str  # scenarios that do not
+    spreads: list[Spread]
+
+
+def metric_rows(result: Result, before: np.ndarray, after: np.ndarray) -> list[MetricRow]:
+    """Return the metrics closest to their limit at the final policy, with their scenarios, the closest first.
+
+    Parameters
+    ----------
+    result : Result
+    before, after : numpy.ndarray, shape (m,)
+        Metrics of the safe start and of the final policy.
+
+    Returns
+    -------
+    list of MetricRow
+    """
+    problem = result.problem
+    rows = []
+    for metric in closest_metrics(problem, before, after):
+        when = scenario = part = ""
+        if isinstance(problem, ControlProblem) and metric.scenario is not None:
+            when, scenario = _time(problem, metric), f"{metric.scenario}: {conditions(problem, metric.scenario)}"
+            part = f"{short(100 * metric.part, 2)}{NARROW_SPACE}%"
+        margins = part, metric.after, metric.before
+        rows.append(MetricRow(_relations(metric.label), when, scenario, *margins, metric.varies))
+    return rows
+
+
+def what_binds(result: Result, after: np.ndarray) -> WhatBinds | None:
+    """Return which kinds of metrics and which scenarios bind at the final policy; None without a plant.
+
+    Parameters
+    ----------
+    result : Result
+    after : numpy.ndarray, shape (m,)
+        Metrics of the final policy.
+
+    Returns
+    -------
+    WhatBinds or None
+    """
+    problem = result.problem
+    if not isinstance(problem, ControlProblem):
+        return None
+    found = binding(problem, after)
+    counts = [(_KINDS[kind], *numbers) for kind, numbers in found.kinds.items()]
+    return WhatBinds(counts, _numbers(found.scenarios), _numbers(~found.scenarios), _spreads(problem, found))
+
+
+def conditions(problem: ControlProblem, scenario: int) -> str:
+    """Return what is rolled out in a scenario, in words: initial state, plant parameters, disturbance.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    scenario : int
+
+    Returns
+    -------
+    str
+        Parameters and disturbances only where they differ between scenarios or from zero.
+    """
+    plant, batch = problem.plant, problem.scenarios
+    parts = ["from " + ", ".join(_named(plant.x_labels, batch.x0[scenario], plant.x_units))]
+    varied = np.flatnonzero(np.ptp(batch.p, axis=0) > 0)
+    parts += _named([plant.p_labels[i] for i in varied], batch.p[scenario, varied], [plant.p_units[i] for i in varied])
+    w = batch.w[scenario]
+    for i in np.flatnonzero(np.abs(w).max(axis=0)):
+        ends = float(np.abs(w[:, i]).max()), float(w[:, i].mean())
+        largest, mean = (with_unit(value, plant.x_units[i], short) for value in ends)
+        parts.append(f"disturbance of {plant.x_labels[i]} up to {largest}, mean {mean}")
+    return "; ".join(parts)
+
+
+def details(result: Result) -> list[tuple[str, Any]]:
+    """Return what the numbers of the summary do not say of the problem.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of tuple
+        Name and value.
+    """
+    problem = result.problem
+    if not isinstance(problem, ControlProblem):
+        return [("problem", "metrics and objective are the user's own functions; no plant")]
+    plant, metrics, N = problem.plant, problem.scenario_metrics.options, problem.scenarios.horizon
+    kinds = ["state bounds"] * metrics.path + ["command bounds"] * (metrics.path and metrics.command)
+    kinds += ["terminal V(x_N) ≤ ρ"] * metrics.terminal
+    if metrics.contraction is not None:
+        kinds.append(f"contraction V(x_N) ≤ {metrics.contraction:g} V(x₀)")
+    horizon = f"{number(N)} steps" + (f" = {number(N * plant.dt)} s (sample {number(plant.dt)} s)" if plant.dt else "")
+    hidden = "-".join(str(width) for width in problem.policy.widths)
+    return [
+        ("plant", f"{plant.name}: {plant.nx} states, {plant.nu} input" + "s" * (plant.nu > 1)),
+        ("policy", f"residual on the backup, {problem.policy.kind} {hidden}"),
+        ("scenarios", problem.scenarios.count),
+        ("horizon", horizon),
+        ("metrics of", ", ".join(kinds)),
+        (f"backup level ρ, {problem.backup.evidence}", float(problem.backup.rho)),
+    ]
+
+
+def option_rows(result: Result) -> list[tuple[str, Any, bool]]:
+    """Return the options: name, value, and whether it differs from what would have been chosen by default.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of tuple
+    """
+    options = result.options
+    chosen = {"method": resolved(result.problem, dataclasses.replace(options, method="auto")).method}
+    rows: list[tuple[str, Any, bool]] = []
+    for field in dataclasses.fields(AdaptOptions):
+        value = getattr(options, field.name)
+        changed = value != chosen.get(field.name, field.default)
+        if isinstance(value, tuple):
+            value = f"diagonal of {len(value)}" if np.ndim(value) == 1 else f"matrix {len(value)} × {len(value)}"
+        rows.append((field.name, value, changed))
+    return rows
+
+
+def _spreads(problem: ControlProblem, found: Binding) -> list[Spread]:
+    """List initial states, parameters and disturbances: over all scenarios, and over those that bind."""
+    plant, batch = problem.plant, problem.scenarios
+    columns = [(f"initial {plant.x_labels[i]}", plant.x_units[i], batch.x0[:, i]) for i in range(plant.nx)]
+    columns += [
+        (plant.p_labels[i], plant.p_units[i], batch.p[:, i]) for i in np.flatnonzero(np.ptp(batch.p, axis=0) > 0)
+    ]
+    for i in np.flatnonzero(np.abs(batch.w).max(axis=(0, 1))):
+        name, unit = f"disturbance of {plant.x_labels[i]}", plant.x_units[i]
+        columns.append((f"{name}, mean over time", unit, batch.w[:, :, i].mean(axis=1)))
+        columns.append((f"{name}, largest", unit, np.abs(batch.w[:, :, i]).max(axis=1)))
+    return [
+        Spread(name, unit, _ends(values), _ends(values[found.scenarios]) if found.scenarios.any() else None)
+        for name, unit, values in columns
+    ]
+
+
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _named(labels: Any, values: np.ndarray, units: Any) -> list[str]:
+    columns = zip(labels, values, units, strict=True)
+    return [f"{label} {with_unit(float(value), unit, short)}" for label, value, unit in columns]
+
+
+def _time(problem: ControlProblem, metric: ClosestMetric) -> str:
+    steps = f"{metric.first}" if metric.first == metric.last else f"{metric.first} … {metric.last}"
+    dt = problem.plant.dt
+    if not dt:
+        return f"t = {steps}"
+    seconds = " … ".join(short(t * dt) for t in sorted({metric.first, metric.last}))
+    return f"t = {steps} ({seconds} s)"
+
+
+def _numbers(flags: np.ndarray) -> str:
+    """Return how many scenarios are set, and which."""
+    count = int(flags.sum())
+    if not count:
+        return "none"
+    if count == flags.size:
+        return f"all {number(count)}" if count > 1 else "the only one"
+    runs = [f"{a}" if a == b else f"{a}–{b}" for a, b in ranges(flags)]
+    more = f" and {plural(len(runs) - _MOST_RUNS, 'more run')} of numbers" if len(runs) > _MOST_RUNS else ""
+    return f"{number(count)} of {number(flags.size)}: {', '.join(runs[:_MOST_RUNS])}{more}"
+
+
+def _relations(text: str) -> str:
+    return re.sub(r"(?<== )-(?=\d)", "−", text).replace("<= rho", "≤ ρ").replace("<=", "≤").replace(">=", "≥")

@@ -1,0 +1,193 @@
+"""Trajectories before and after adaptation, and the choice of what to show of them."""
+
+import copy
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.models import Plant
+from scpo_ctrl.problem.control_problem import ControlProblem
+
+MOST_STATES = 8  # shown over time
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """The closed loop before and after, for the scenarios that a figure shows."""
+
+    scenarios: np.ndarray  # (k,) their numbers
+    X_before: np.ndarray  # (k, N + 1, nx)
+    U_before: np.ndarray  # (k, N, nu)
+    X_after: np.ndarray  # (k, N + 1, nx)
+    U_after: np.ndarray  # (k, N, nu)
+
+
+def plant_problem(result: Result) -> ControlProblem:
+    """Return the problem of a result, which must have a plant.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    ControlProblem
+
+    Raises
+    ------
+    DomainError
+        If the problem has no plant.
+    """
+    if not isinstance(result.problem, ControlProblem):
+        kind = type(result.problem).__name__
+        raise DomainError(f"a {kind} has no plant, so no trajectories to draw; draw its history instead")
+    return result.problem
+
+
+def roll(result: Result, most: int) -> Rolled:
+    """Roll out the backup and the adapted policy on at most `most` scenarios, spread over the initial states.
+
+    Parameters
+    ----------
+    result : Result
+        Of a problem with a plant.
+    most : int
+        How many scenarios.
+
+    Returns
+    -------
+    Rolled
+        The scenario with the least final margin is among them.
+    """
+    problem = plant_problem(result)
+    batch = problem.scenarios
+    worst = np.max(problem.metrics(result.theta).reshape(batch.count, -1), axis=1, initial=-np.inf)
+    tightest = int(np.argmax(np.nan_to_num(worst, nan=np.inf)))
+    scaled = (batch.x0 - problem.plant.x_eq) @ np.linalg.cholesky(problem.backup.P)
+    chosen = spread(scaled, tightest, most)
+    view = copy.copy(problem.rollouts)
+    view.batch = Scenarios(batch.x0[chosen], batch.p[chosen], batch.w[chosen], batch.horizon)
+    return Rolled(chosen, *view.trajectories(result.theta_initial), *view.trajectories(result.theta))
+
+
+def spread(points: np.ndarray, first: int, most: int) -> np.ndarray:
+    """Choose points far from each other: each next one is the farthest from those chosen.
+
+    Parameters
+    ----------
+    points : numpy.ndarray, shape (S, n)
+    first : int
+        The one to begin with.
+    most : int
+        How many to choose, if there are as many.
+
+    Returns
+    -------
+    numpy.ndarray, shape (min(S, most),)
+        Their positions, ascending.
+    """
+    if len(points) <= most:
+        return np.arange(len(points))
+    chosen = [first]
+    distance = np.full(len(points), np.inf)
+    while len(chosen) < most:
+        distance = np.minimum(distance, np.sum((points - points[chosen[-1]]) ** 2, axis=1))
+        distance[chosen] = -1.0
+        chosen.append(int(np.argmax(distance)))
+    return np.sort(chosen)
+
+
+def bound_use(plant: Plant, X: np.ndarray) -> np.ndarray:
+    """Return how much of the way from rest to its bound each state goes.
+
+    Parameters
+    ----------
+    plant : Plant
+    X : numpy.ndarray, shape (..., nx)
+        States; those that are not finite do not count.
+
+    Returns
+    -------
+    numpy.ndarray, shape (nx,)
+        1 at the bound, 0 without a bound.
+    """
+    z = X.reshape(-1, plant.nx) - plant.x_eq
+    z = z[np.isfinite(z).all(axis=1)]
+    return np.max(np.maximum(z / (plant.x_max - plant.x_eq), z / (plant.x_min - plant.x_eq)), axis=0, initial=0.0)
+
+
+def projections(plant: Plant, X: np.ndarray) -> list[tuple[int, int]]:
+    """Choose the pairs of states to draw: a coordinate with its rate, then those that come closest to their bounds.
+
+    Parameters
+    ----------
+    plant : Plant
+    X : numpy.ndarray, shape (..., nx)
+        The states to be drawn.
+
+    Returns
+    -------
+    list of (int, int)
+        None for one state, one pair for two, two for three or four, four for more.
+    """
+    use = bound_use(plant, X)
+    try:
+        A = plant.linearise()[0] if plant.dt else np.zeros((plant.nx, plant.nx))
+    except DomainError:
+        A = np.zeros((plant.nx, plant.nx))
+    dt = plant.dt or 1.0
+    rates = [(i, j) for i, j in itertools.permutations(range(plant.nx), 2) if abs(A[i, j] - dt) <= 0.1 * dt]
+    rates.sort(key=lambda pair: -max(use[list(pair)]))
+    most = {1: 0, 2: 1, 3: 2, 4: 2}.get(plant.nx, 4)
+    chosen = rates[:most]
+    others = [pair for pair in itertools.combinations(range(plant.nx), 2) if not {pair, pair[::-1]} & set(rates)]
+    while len(chosen) < most:  # the pair with the most states not shown yet, then the closest to their bounds
+        shown = set(itertools.chain(*chosen))
+        chosen.append(min(others, key=lambda pair: (len(shown & set(pair)), -use[pair[0]] - use[pair[1]])))
+        others.remove(chosen[-1])
+    return chosen
+
+
+def shown_states(plant: Plant, X: np.ndarray) -> list[int]:
+    """Choose the states to draw over time: all, or those that come closest to their bounds.
+
+    Parameters
+    ----------
+    plant : Plant
+    X : numpy.ndarray, shape (..., nx)
+        The states to be drawn.
+
+    Returns
+    -------
+    list of int
+    """
+    closest = np.argsort(-bound_use(plant, X), kind="stable")
+    return sorted(int(i) for i in closest[:MOST_STATES])
+
+
+def level_set(P: np.ndarray, rho: float, pair: tuple[int, int], count: int = 181) -> np.ndarray:
+    """Return the boundary of the projection of {zᵀPz ≤ ρ}: exactly the ellipse of the submatrix of P⁻¹.
+
+    Parameters
+    ----------
+    P : numpy.ndarray, shape (nx, nx)
+        Symmetric positive definite.
+    rho : float
+        Level, > 0.
+    pair : (int, int)
+        The two coordinates.
+    count : int
+        Number of points.
+
+    Returns
+    -------
+    numpy.ndarray, shape (count, 2)
+        In deviations z; the last point is the first.
+    """
+    angle = np.linspace(0.0, 2 * np.pi, count)
+    C = np.linalg.cholesky(rho * np.linalg.inv(P)[np.ix_(pair, pair)])
+    return np.asarray(np.stack([np.cos(angle), np.sin(angle)], axis=1) @ C.T)

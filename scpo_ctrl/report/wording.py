@@ -1,0 +1,172 @@
+"""Words and numbers for reading, alike in the report and on the terminal."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.adaptation.options import CURVED
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.problem.control_problem import ControlProblem
+
+NARROW_SPACE = "\u202f"  # does not break
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: Any) -> str:
+    """Return a number for reading: four digits, thousands apart, a true minus, powers of ten.
+
+    Parameters
+    ----------
+    value : int, float, bool, str or None
+        What is not a number is returned as text.
+
+    Returns
+    -------
+    str
+    """
+    if value is None:
+        return "none"
+    if isinstance(value, (bool, str)):
+        return str(value).lower() if isinstance(value, bool) else value
+    if isinstance(value, (int, np.integer)):
+        return f"{int(value):,}".replace(",", NARROW_SPACE).replace("-", "−")
+    if not np.isfinite(value):
+        return "not a number" if np.isnan(value) else "∞" if value > 0 else "−∞"
+    text = f"{value:.4g}"
+    if "e" in text:
+        digits, exponent = text.split("e")
+        text = f"{digits}{NARROW_SPACE}×{NARROW_SPACE}{power_of_ten(int(exponent))}"
+    return text.replace("-", "−")
+
+
+def short(value: float, digits: int = 3) -> str:
+    """Return a number for reading, with few digits.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+
+    Returns
+    -------
+    str
+    """
+    return number(float(f"{value:.{digits}g}"))
+
+
+def power_of_ten(exponent: int, sign: str = "") -> str:
+    """Return a power of ten in plain characters, ``10⁻³``.
+
+    Parameters
+    ----------
+    exponent : int
+    sign : str
+        What stands before it.
+
+    Returns
+    -------
+    str
+    """
+    return f"{sign}10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def with_unit(value: float, unit: str, show: Callable[[float], str] = number) -> str:
+    """Return a number for reading with its unit, which may be empty.
+
+    Parameters
+    ----------
+    value : float
+    unit : str
+    show : callable
+        Prints the number.
+
+    Returns
+    -------
+    str
+    """
+    return f"{show(value)} {unit}".rstrip()
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun.
+
+    Parameters
+    ----------
+    count : int
+    noun : str
+        In the singular.
+
+    Returns
+    -------
+    str
+    """
+    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number(count)} {noun if count == 1 else many}"
+
+
+def change(result: Result, text: str = "{}") -> str:
+    """Return the relative change of the objective; nothing where it means nothing.
+
+    Parameters
+    ----------
+    result : Result
+    text : str
+        What it is put into.
+
+    Returns
+    -------
+    str
+    """
+    before, after = result.objective_initial, result.objective_final
+    if not (np.isfinite([before, after]).all() and before not in (0.0, after)):
+        return ""
+    percent = 100 * (after - before) / abs(before)
+    return text.format(f"{percent:+.{0 if abs(percent) >= 1 else 2}f}{NARROW_SPACE}%".replace("-", "−"))
+
+
+def optimality(result: Result, show: Callable[[float], str]) -> str:
+    """Return how close to an optimum a run ended, with a number; nothing before the first step.
+
+    Parameters
+    ----------
+    result : Result
+    show : callable
+        Prints a number.
+
+    Returns
+    -------
+    str
+    """
+    if not np.isfinite(result.stationarity):
+        return ""
+    part, tolerance = show(result.stationarity), show(result.options.tolerance)
+    if result.status is RunStatus.CONVERGED:
+        scale = max(abs(result.objective_final), abs(result.objective_initial)) or 1.0
+        fall = show(result.stationarity * scale)
+        order = "to first order"
+        sampled = 0 < result.options.directions < result.theta.size
+        if sampled and result.options.method not in CURVED:  # whose stationarity is that of the whole step
+            order += " along the directions sampled"
+        return f"converged: the objective can fall by at most about {fall} {order} (stationarity {part})"
+    word = {RunStatus.STALLED: "stalled", RunStatus.FINISHED: "finished"}.get(result.status, "stopped")
+    return f"{word} with stationarity {part}, where {tolerance} counts as converged"
+
+
+def start_name(result: Result) -> str:
+    """Return what the safe start is: the backup of a plant, or nothing more than that, as where scenarios were learned.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    str
+    """
+    problem = result.problem
+    if not isinstance(problem, ControlProblem):
+        return "safe start"
+    output = problem.policy.widths[-2] * problem.plant.nu  # weights of the last layer: while they are zero, so is φ
+    return "safe start" if result.theta_initial[-output:].any() else "backup"

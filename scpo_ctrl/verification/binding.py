@@ -1,0 +1,177 @@
+"""What binds at the final policy once more, from the trajectories of the verification.
+
+Rounding may decide whether a metric binds, or which of two equally close ones comes first. So the record's own choice
+is followed wherever the recomputed margins allow it, and is a fault where they do not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.verification.loop import ClosedLoop
+
+_TIGHT = 0.01  # a metric binds within this part of the distance from the equilibrium to its bound
+_ROWS = 10  # of the closest metrics
+_LEVEL = 1e-9  # a margin that falls by less, of that distance, stays level
+_AGREEMENT = 1e-9  # of recorded and recomputed margins, relative to the level and the bounds
+_SMALLEST = np.finfo(float).tiny  # distance that stands for none
+
+
+@dataclass(frozen=True)
+class _Bound:
+    """The metrics of one bound, in every scenario over time."""
+
+    kind: str
+    label: str
+    start: int  # time of the first
+    margin: np.ndarray  # (S, T)
+    room: np.ndarray  # (S, 1) distance from the equilibrium to the bound
+    varies: bool  # False where no policy can change it
+    error: float  # of a margin
+
+    def binds(self, error: float) -> np.ndarray:
+        """Whether they bind, their margins being larger by an error; what is not a number binds, (S, T)."""
+        return ~(self.margin + error > _TIGHT * self.room)
+
+    def part(self, error: float = 0.0) -> np.ndarray:
+        """Margins, larger by an error, over the distance, (S, T)."""
+        return (self.margin + error) / np.maximum(self.room, _SMALLEST)
+
+
+def binding_faults(loop: ClosedLoop, recorded: Any) -> list[str]:
+    """List what the record's account of what binds at the final policy has wrong.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+        Which has just stepped the final policy.
+    recorded : object
+        "binding" of result.json.
+
+    Returns
+    -------
+    list of str
+    """
+    try:
+        return _faults(list(_bounds(loop)), recorded)
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return [f"result.json says binding = {recorded!r:.200}, which is not what a save writes"]
+
+
+def _faults(bounds: list[_Bound], recorded: dict[str, Any]) -> list[str]:
+    """List the first thing of each entry that the bounds do not allow."""
+    if set(recorded) != {"within", "metrics", "scenarios", "scenarios_never", "closest"}:
+        raise ValueError
+    faults = [] if recorded["within"] == _TIGHT else [_says("within", recorded["within"], _TIGHT)]
+    sure, perhaps = ([bound.binds(sign * bound.error) & bound.varies for bound in bounds] for sign in (1, -1))
+    kinds = dict.fromkeys(bound.kind for bound in bounds)
+    counts = [
+        {kind: sum(int(b.sum()) for b, of in zip(binds, bounds, strict=True) if of.kind == kind) for kind in kinds}
+        for binds in (sure, perhaps)
+    ]
+    found = recorded["metrics"]
+    if set(found) != set(kinds) or not all(counts[0][kind] <= found[kind] <= counts[1][kind] for kind in kinds):
+        faults.append(_says("metrics", found, counts[0]))
+    flags = [np.any([binds.any(axis=1) for binds in of], axis=0) for of in (sure, perhaps)]
+    never = np.zeros(len(flags[0]), dtype=bool)
+    for first, last in recorded["scenarios_never"]:
+        never[first : last + 1] = True
+    if _runs(never) != recorded["scenarios_never"] or (never & flags[0]).any() or not (never | flags[1]).all():
+        faults.append(_says("scenarios_never", recorded["scenarios_never"], _runs(~flags[0])))
+    elif recorded["scenarios"] != int((~never).sum()):
+        faults.append(_says("scenarios", recorded["scenarios"], int((~never).sum())))
+    return faults + _closest_faults(bounds, recorded["closest"])
+
+
+def _closest_faults(bounds: list[_Bound], recorded: list[dict[str, Any]]) -> list[str]:
+    """Name the first row of the closest metrics that is not the closest of what the rows before it leave."""
+    taken = [np.zeros(bound.margin.shape, dtype=bool) for bound in bounds]
+    number = 0
+    while number < _ROWS and (free := _free(bounds, taken)):
+        if number == len(recorded):
+            return [_says("closest", f"{number} rows", "there are more")]
+        row = recorded[number]
+        least = min(np.min(bounds[i].part(bounds[i].error)[~taken[i]]) for i in free)
+        matches = (_matching(bounds[i], taken[i], least, row) for i in free)
+        match = next(((i, *found) for i, found in zip(free, matches, strict=True) if found), None)
+        if match is None or set(row) != {"scenario", "time", "bound", "margin"}:
+            return [f"result.json says binding closest[{number}] = {row!r}, the rollouts do not"]
+        taken[match[0]][match[1], match[2]] = True
+        number += 1
+    return [] if number == len(recorded) else [_says("closest", f"{len(recorded)} rows", f"{number} rows")]
+
+
+def _free(bounds: list[_Bound], taken: list[np.ndarray]) -> list[int]:
+    """Return the bounds that have metrics left; those that no policy can change come last."""
+    free = [i for i, of in enumerate(taken) if not of.all()]
+    return [i for i in free if bounds[i].varies] or free
+
+
+def _matching(bound: _Bound, taken: np.ndarray, least: float, row: dict[str, Any]) -> tuple[int, slice] | None:
+    """Return scenario and valley of the metric that a row names, where it is free and may be the closest."""
+    scenario, (first, last) = row["scenario"], row["time"]
+    if bound.label != row["bound"] or not (type(scenario) is int and 0 <= scenario < len(taken)):
+        return None
+    part, lowest = bound.part()[scenario], bound.part(-bound.error)[scenario]
+    for at in np.flatnonzero(~taken[scenario] & (lowest <= least)):
+        near, valley = _walk(part, int(at))
+        agrees = abs(bound.margin[scenario, at] - row["margin"]) <= bound.error
+        if agrees and [near.start + bound.start, near.stop - 1 + bound.start] == [first, last]:
+            return scenario, valley
+    return None
+
+
+def _walk(part: np.ndarray, at: int) -> tuple[slice, slice]:
+    """Return the time steps around one that are as close within `_TIGHT`, and with those that rise from them."""
+    near, valley = [at, at], [at, at]
+    for end, sign, stop in ((0, -1, -1), (1, 1, part.size)):
+        k = at
+        while k + sign != stop and part[k + sign] <= part[at] + _TIGHT:
+            k += sign
+        near[end] = k
+        while k + sign != stop and part[k + sign] >= part[k] - _LEVEL:
+            k += sign
+        valley[end] = k
+    return slice(near[0], near[1] + 1), slice(valley[0], valley[1] + 1)
+
+
+def _bounds(loop: ClosedLoop) -> Iterator[_Bound]:
+    """Metrics (E6)-(E8) of the trajectories, bound by bound."""
+    plant, options, error = loop.plant, loop.options, _AGREEMENT * loop.scale()
+    boxes = [("state", loop.x, plant.x_min, plant.x_max, plant.x_eq, plant.x_labels, plant.x_units)]
+    if options.get("command", True):
+        boxes.append(("command", loop.u, plant.u_min, plant.u_max, plant.u_eq, plant.u_labels, plant.u_units))
+    for kind, values, low, high, eq, labels, units in boxes if options.get("path", True) else []:
+        for sign, word, bound in ((1.0, "<=", high), (-1.0, ">=", low)):
+            for i in np.flatnonzero(np.isfinite(bound)):
+                label = f"{labels[i]} {word} {bound[i]:g} {units[i]}".rstrip()
+                margin, room = sign * (bound[i] - values[..., i]), np.full((len(values), 1), sign * (bound[i] - eq[i]))
+                fixed = 1 if kind == "state" else 0  # steps at the start that no policy can change
+                for start, stop, varies in ((0, fixed, False), (fixed, values.shape[1], True)):
+                    if start < stop:
+                        yield _Bound(kind, label, start, margin[:, start:stop], room, varies, error)
+    final = loop.level(loop.x[:, -1] - plant.x_eq)[:, None]
+    if options.get("terminal", False):
+        one = np.ones_like(final)
+        yield _Bound("terminal", "V(x_N) <= rho", loop.horizon, 1 - final / loop.rho, one, True, error)
+    gamma = options.get("contraction")
+    if gamma is not None:
+        room = gamma * loop.level(loop.z0)[:, None]
+        yield _Bound("contraction", f"V(x_N) <= {gamma:g} V(x_0)", loop.horizon, room - final, room, True, error)
+
+
+def _runs(flags: np.ndarray) -> list[list[int]]:
+    """Return runs of neighbouring scenarios that are set, as pairs of the first and the last."""
+    runs: list[list[int]] = []
+    for i in np.flatnonzero(flags):
+        if runs and runs[-1][1] == i - 1:
+            runs[-1][1] = int(i)
+        else:
+            runs.append([int(i), int(i)])
+    return runs
+
+
+def _says(key: str, recorded: Any, found: Any) -> str:
+    return f"result.json says binding {key} = {recorded!r}, the rollouts say {found!r}"

@@ -1,0 +1,155 @@
+"""The C that only Python calls, under AddressSanitizer and UBSan: the projection's host driver, a step's kernels."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import projection_cases as pc
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUNTIME, HOST = ROOT / "codegen" / "runtime", ROOT / "scpo_ctrl" / "projection" / "host"
+ENGINE, ADAPTATION = ROOT / "scpo_ctrl" / "engine" / "c", ROOT / "scpo_ctrl" / "adaptation" / "c"
+SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SIZES = ((3, 1), (2, 64), (9, 65), (1, 129), (17, 200))
+
+pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")
+
+
+def sanitized(folder: Path, main: str, flags: list[str], sources: list[Path], *arguments: Path) -> None:
+    """Compile a program in which every array has its own piece of memory, and run it."""
+    (folder / "main.c").write_text(main)
+    command = ["gcc", *SANITIZE, *flags, folder / "main.c", *sources, "-o", folder / "main", "-lm"]
+    subprocess.run([str(x) for x in command], check=True)
+    subprocess.run([str(x) for x in (folder / "main", *arguments)], check=True)
+
+
+def test_the_projection_on_few_of_many_rows(tmp_path):
+    data = []
+    for name in pc.REGIMES:
+        for case in pc.cases(name, 12, SIZES, seed=51):
+            sizes = np.array([len(case.u), len(case.c)], dtype=np.int32)
+            data += [sizes.tobytes(), np.asarray(case.r).tobytes(), *(x.tobytes() for x in case[:5])]
+    (tmp_path / "cases.bin").write_bytes(b"".join(data))
+    sources = [RUNTIME / "src" / "scpo_project.c", RUNTIME / "src" / "scpo_dual.c", HOST / "scpo_host.c"]
+    includes = [f"-I{folder}" for folder in (HOST, RUNTIME / "include", RUNTIME / "src")]
+    sanitized(tmp_path, PROJECTION, ["-std=c99", *includes], sources, tmp_path / "cases.bin")
+
+
+def test_the_kernels_of_a_step(tmp_path):
+    sanitized(
+        tmp_path,
+        KERNELS,
+        ["-std=gnu99", "-Wno-psabi", f"-I{ENGINE}"],
+        [ADAPTATION / "passes.c", ADAPTATION / "root.c"],
+    )
+
+
+PROJECTION = r"""
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "scpo_host.h"
+
+static double *take(FILE *file, size_t count)
+{
+    double *x = malloc(count * sizeof *x);
+    if (fread(x, sizeof *x, count, file) != count) {
+        exit(2);
+    }
+    return x;
+}
+
+int main(int argc, char **argv)
+{
+    FILE *file = fopen(argv[argc - 1], "rb");
+    scpo_workspace *work = malloc(sizeof *work);
+    const double odd[] = {NAN, INFINITY, 1e300, 5e-324};
+    int size[2], kind, info[3], i, j;
+    while (fread(size, sizeof size, 1, file) == 1) {
+        size_t p = (size_t)size[0], m = (size_t)size[1];
+        double *r = take(file, 1), *u = take(file, p), *c = take(file, m), *G = take(file, m * p);
+        double *e = take(file, m), *L = take(file, m), *norms = malloc(m * sizeof *norms);
+        for (kind = 0; kind < 12; kind++) { /* guesses: none, one, all, all twice; the last times with a broken row */
+            int guesses = kind % 4 < 2 ? kind % 4 : (kind % 4 - 1) * size[1];
+            long long *guess = malloc((size_t)guesses * sizeof *guess);
+            double *delta = malloc(p * sizeof *delta);
+            int *active = malloc(SCPO_SLOTS * sizeof *active);
+            G[m * p - 1] = kind < 8 ? G[m * p - 1] : odd[kind - 8];
+            for (i = 0; i < guesses; i++) {
+                guess[i] = i % size[1];
+            }
+            for (i = 0; i < size[1]; i++) {
+                double sum = 0;
+                for (j = 0; j < size[0]; j++) {
+                    sum += G[i * size[0] + j] * G[i * size[0] + j];
+                }
+                norms[i] = sqrt(sum);
+            }
+            scpo_host_project(size[0], size[1], u, c, G, e, L, *r, kind % 2 ? norms : NULL, guess, guesses, work, delta,
+                              active, info);
+            for (i = 0; i < info[0]; i++) {
+                if (active[i] < 0 || active[i] >= size[1]) {
+                    exit(3);
+                }
+            }
+            free(guess), free(delta), free(active);
+        }
+        free(r), free(u), free(c), free(G), free(e), free(L), free(norms);
+    }
+    free(work);
+    return fclose(file);
+}
+"""
+
+KERNELS = r"""
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+double engine_log_slacks(const double *g, long count, double least, double most);
+long engine_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies,
+                         long count, double reach, double bend, double error, int64_t *rows);
+int engine_inverse_root(long n, const double *H, double damping, double *root);
+
+static double *drawn(long count, int kind)
+{
+    static const double odd[] = {NAN, INFINITY, -INFINITY, 5e-324, 1.7e308};
+    double *x = malloc((size_t)count * sizeof *x);
+    long i;
+    for (i = 0; i < count; i++) {
+        x[i] = kind == 6 ? 0.0 : kind < 5 && i % 5 == kind ? odd[kind] : (double)rand() / RAND_MAX - 0.9;
+    }
+    return x;
+}
+
+int main(void)
+{
+    const long counts[] = {0, 1, 7, 8, 9, 63, 64, 65, 130}, rows[] = {0, 1, 2, 7, 8, 9, 17, 63, 64, 65};
+    int kind;
+    size_t k;
+    for (kind = 0; kind < 7; kind++) {
+        for (k = 0; k < sizeof counts / sizeof *counts; k++) {
+            const long count = counts[k];
+            double *g = drawn(count, kind), *squares = drawn(count, kind), *L = drawn(count, kind);
+            unsigned char *varies = calloc((size_t)count, 1);
+            int64_t *found = malloc((size_t)count * sizeof *found);
+            engine_log_slacks(g, count, 1e-9, 1e30);
+            if (engine_within_reach(g, squares, L, varies, count, 0.3, 0.2, 1e-9, found) > 0) {
+                return 3;
+            }
+            free(g), free(squares), free(L), free(varies), free(found);
+        }
+        for (k = 0; k < sizeof rows / sizeof *rows; k++) {
+            const long n = rows[k];
+            double *H = drawn(n * n, kind), *root = malloc((size_t)(n * n) * sizeof *root);
+            engine_inverse_root(n, H, 1e-9, root);
+            free(H), free(root);
+        }
+    }
+    return 0;
+}
+"""
