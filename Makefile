@@ -21,7 +21,7 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	mkdir -p build/empty
 	cd build/empty && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p scpo_ctrl
-	$(BIN)/pyright --project pyrightconfig.json
+	$(BIN)/pyright
 
 examples: $(VENV)/.test
 	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -139,7 +139,7 @@ def _measure(folder: Path, build: Path, target: Target, prefix: str) -> dict[str
 def _sections(target: Target, objects: list[Path]) -> dict[str, int]:
     """Bytes of text, rodata, data and bss of some objects."""
     text = _run([f"{target.tools}size", "-A", *map(str, objects)], check=True).stdout
-    sizes = dict.fromkeys(("text", "rodata", "data", "bss"), 0)
+    sizes: dict[str, int] = dict.fromkeys(("text", "rodata", "data", "bss"), 0)
     for section, size in _SECTION.findall(text):
         sizes[section] += int(size)
     return sizes

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import casadi as ca
@@ -93,7 +94,7 @@ def compile_library(sources: Mapping[str, str], *, native: bool = False) -> Path
     if compiler is None:
         raise CompilerError("no C compiler found (looked for $CC, cc, gcc, clang); install one or set CC")
     flags = (*FLAGS, *NATIVE) if native else FLAGS
-    parts = [*sources, *sources.values(), *compiler, *flags, ca.__version__, _processor() if native else ""]
+    parts = [*sources, *sources.values(), *compiler, *flags, version("casadi"), _processor() if native else ""]
     library = cache_folder() / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.so"
     if _is_whole(library):
         return library

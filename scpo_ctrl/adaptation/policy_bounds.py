@@ -140,7 +140,7 @@ def spectral_norm(M: np.ndarray) -> np.ndarray:
     if min(M.shape[-2:]) == 1:
         return np.sqrt(np.sum(M**2, axis=(-2, -1)))
     gram = M @ M.swapaxes(-2, -1) if M.shape[-2] <= M.shape[-1] else M.swapaxes(-2, -1) @ M
-    bad = ~np.isfinite(gram).all(axis=(-2, -1))
+    bad = np.asarray(~np.isfinite(gram).all(axis=(-2, -1)))
     squares = np.linalg.eigvalsh(np.where(bad[..., None, None], 0.0, gram))[..., -1]
     return np.where(bad, np.inf, np.sqrt(np.maximum(squares, 0.0)))
 

@@ -48,27 +48,35 @@ class Method(Protocol):
 
     def plan(self, problem: Problem, theta: np.ndarray, g: np.ndarray) -> Plan:
         """Plan a step from committed parameters with metrics g (m,)."""
+        ...
 
     def merit(self, objective: float, g: np.ndarray) -> float:
         """Return what a commit must lower."""
+        ...
 
     def fitted(self, part: float) -> None:
         """Learn from a step whose model was too long: the part of it that lowers the merit most."""
+        ...
 
     def committed(self, length: float, ratio: float) -> None:
         """Learn from a commit: its scaled length, and actual against predicted fall of the merit."""
+        ...
 
     def shorten(self, slope: np.ndarray, z: np.ndarray, length: float) -> np.ndarray:
         """Return the step to project after z (p,), whose projection, of this length, did not lower the merit."""
+        ...
 
     def finish(self, *, is_committed: bool) -> None:
         """End a step."""
+        ...
 
     def saved(self) -> dict[str, np.ndarray]:
         """Return everything that a resumed run needs."""
+        ...
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
         """Go on from what was saved."""
+        ...
 
 
 @dataclass

@@ -16,10 +16,12 @@ class StageCost(Protocol):
     @property
     def Q(self) -> np.ndarray:
         """Weights of the states (nx,)."""
+        ...
 
     @property
     def R(self) -> np.ndarray:
         """Weights of the inputs (nu,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Engine(Protocol):
 
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
         """Fill `out` (K, m) with metrics."""
+        ...
 
     def differences(
         self,
@@ -59,26 +62,33 @@ class Engine(Protocol):
         saturated: bool,
     ) -> np.ndarray:
         """Fill `out` (K, m) with (metrics - origin) / σ and return the sums over K of its entries squared (m,)."""
+        ...
 
     def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics (K, m) and mean costs (K,) of the saturated loop."""
+        ...
 
     def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the mean cost of the saturated loop and its gradient (d,)."""
+        ...
 
     def lagrangian_gradients(
         self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray, *, saturated: bool
     ) -> np.ndarray:
         """Return gradients (K, d) of mean cost + Σ λ_i g_i + κ_i g_i² / 2, multipliers λ and curvatures κ (m,)."""
+        ...
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives (p, m) of the metrics along the rows of D (p, d), the full basis if None."""
+        ...
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient (d,) and Gauss-Newton matrix (d, d) of the saturated loop."""
+        ...
 
     def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states (S, N + 1, nx) and commands before saturation (S, N, nu)."""
+        ...
 
 
 def to_differences(metrics: np.ndarray, origin: np.ndarray, sigma: float) -> np.ndarray:

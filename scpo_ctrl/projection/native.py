@@ -1,6 +1,8 @@
 """The projection (E5) by the C source that also runs on devices, compiled when the package was installed."""
 
+import importlib
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -8,9 +10,11 @@ from scpo_ctrl.projection.cone import Cone, Projection
 from scpo_ctrl.projection.status import ProjectionStatus
 
 try:
-    from scpo_ctrl.projection._solver import ffi, lib
+    _solver: Any = importlib.import_module("scpo_ctrl.projection._solver")
 except ImportError:  # installed without a C compiler
-    ffi = lib = None
+    _solver = None
+ffi: Any = getattr(_solver, "ffi", None)
+lib: Any = getattr(_solver, "lib", None)
 
 _OK, _CAPPED, _UNSAFE_START = 0, 1, 2  # scpo_status in scpo.h
 _local = threading.local()  # a call releases the interpreter lock, so each thread has its own scratch memory
