@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
+from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_scalar
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plant:
+class Plant(Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="):
     """A constrained plant.
 
     ``f`` is the next state x⁺ = f(x, u, p) when `dt` is a number, and the derivative ẋ = f(x, u, p) when `dt` is None.

@@ -2,7 +2,7 @@
 
 from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
 from scpo_ctrl.errors import ScpoError
-from scpo_ctrl.loop import Backup, MetricOptions, Policy, Scenarios, lqr, scenarios
+from scpo_ctrl.loop import Backup, MetricOptions, Policy, Scenarios, check_backup, lqr, scenarios
 from scpo_ctrl.problem import ControlProblem, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
 from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
 from scpo_ctrl.record import load_problem, load_result, save_result
@@ -32,6 +32,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "adapt",
+    "check_backup",
     "load_problem",
     "load_result",
     "lqr",

@@ -279,6 +279,8 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         _print_json(summary)
     else:
         _say(f"status     {summary['status']}: {summary['advice']}")
+        for note in result.notes():
+            _say(f"note       {note}")
         _say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
         if reached := optimality(result, lambda value: f"{value:.2g}"):
             _say(f"optimality {reached}")

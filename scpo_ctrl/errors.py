@@ -19,6 +19,10 @@ class DomainError(ScpoError, ValueError):
     """A value is not finite, or outside the range in which it means something."""
 
 
+class ClassError(ScpoError, TypeError):
+    """An object is not of the class that is needed, or a class is extended whose behaviour is generated from data."""
+
+
 class ProblemFileError(ScpoError, ValueError):
     """A problem file is missing, malformed, or has an unknown or missing key."""
 

@@ -19,6 +19,7 @@ from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.projection.cone import Projection
+from scpo_ctrl.sealed import as_instance
 
 Monitor = Callable[[State], bool]
 
@@ -54,10 +55,16 @@ def adapt(
         If the safe start is unsafe.
     EvaluationError
         If the objective or a metric fails at a safe policy.
+    ClassError
+        If problem, options or resume_from only look like what they should be.
     DomainError
         If a method needs derivatives that the problem does not have.
     """
-    options = options or AdaptOptions()
+    options = AdaptOptions() if options is None else options
+    as_instance("problem", problem, Problem)
+    as_instance("options", options, AdaptOptions)
+    if resume_from is not None:
+        as_instance("resume_from", resume_from, Result)
     state = resume(resume_from, options) if resume_from else start(problem, options)  # θ₀ is safe: (E1)
     with one_thread():
         while state.status is RunStatus.RUNNING and state.step < options.steps:

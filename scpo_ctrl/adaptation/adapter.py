@@ -21,6 +21,7 @@ from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeSt
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import joined
+from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count
 
 CHOICES = ("farthest", "latest")
@@ -88,7 +89,8 @@ class Adapter:
         every: int | None = None,
         resume_from: Result | None = None,
     ) -> None:
-        options = options or AdaptOptions()
+        options = AdaptOptions() if options is None else options
+        as_instance("options", options, AdaptOptions)
         if not isinstance(problem, ControlProblem):
             raise DomainError(
                 f"Adapter needs a ControlProblem, whose policy it runs; {type(problem).__name__} has none"

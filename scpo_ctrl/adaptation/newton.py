@@ -79,7 +79,7 @@ class Newton:
             If one of them is not finite.
         """
         d, slack = theta.size, np.maximum(-g, _SLACK)
-        multipliers = self._weight(g) / slack * problem.varies
+        multipliers = self._weight(g) / slack * problem.moves
         curvatures = multipliers / slack
         if self.options.method == "gauss_newton":
             H, gradient, evaluations = _gauss_newton(problem, theta, multipliers, curvatures)
@@ -98,7 +98,7 @@ class Newton:
         z = -scaling.to_theta(gradient) / unit
         norm = math.sqrt(z @ z)
         self.promise = unit * norm**2 / 2
-        gap = self.promise + self._weight(g) * min(d, int(np.count_nonzero(problem.varies)))
+        gap = self.promise + self._weight(g) * min(d, int(np.count_nonzero(problem.moves)))
         z = z * min(1.0, self.reach / norm) if norm > 0 else z
         return Plan(scaling, z, gradient, unit, self.reach, evaluations, gap, _KEPT)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.projection.status import SOLVERS
+from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_count, as_scalar
 
 MODES = ("verified", "certified")
@@ -17,7 +18,7 @@ _MOST_PROBES = 1000  # more measure nothing new, and take for ever
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdaptOptions:
+class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt a monitor="):
     """Options of `adapt`; θ has no unit, so neither have lengths in its space."""
 
     steps: int = 200  # first-order steps, >= 0

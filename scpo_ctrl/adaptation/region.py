@@ -192,7 +192,7 @@ def sample_region(
     for block in problem.blocks(len(D)):
         part = block.metrics
         samples, squares = _sampled(problem, theta, g, D, sigma, block)
-        kept = within_reach(g[part], squares, L[part], problem.varies[part], reach=reach, bend=bend, error=noise)
+        kept = within_reach(g[part], squares, L[part], problem.moves[part], reach=reach, bend=bend, error=noise)
         if kept is None:
             raise EvaluationError(
                 f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"

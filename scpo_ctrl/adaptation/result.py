@@ -9,11 +9,12 @@ from scpo_ctrl.adaptation.history import History
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.version import __version__
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Sealed, instead="hold the Result in an object of your own"):
     """What a run did, and the state from which it can go on."""
 
     problem: Problem
@@ -64,6 +65,15 @@ class Result:
         """
         margins = np.append(self.margin_initial, self.history.column("margin")[self.history.column("committed")])
         return float(np.min(np.nan_to_num(margins, nan=-np.inf, posinf=np.inf)))
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what the run left out, in words: metrics that are satisfied and cannot move.
+
+        Returns
+        -------
+        tuple of str
+        """
+        return self.problem.notes()
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``result.json``.

@@ -155,6 +155,12 @@ def start(problem: Problem, options: AdaptOptions) -> State:
     kernels.library()  # compiled here, so that no step waits for the compiler
     objective, metrics = problem.evaluate(theta)
     _check_safe(problem, metrics)
+    fixed = problem.find_fixed(metrics)
+    if fixed.size and options.mode == "certified":
+        raise DomainError(
+            f"{problem.metric_label(int(fixed[0]))} is zero at the safe start and around it: certified steps have no room "
+            "beside it, and that it is constant is not certain; leave it out, or use mode 'verified'"
+        )
     if not np.isfinite(objective):
         raise EvaluationError(f"the objective is {objective} at the safe start; check the objective")
     method = Newton.start(options, objective) if options.method in CURVED else FirstOrder.start(options, theta.size)

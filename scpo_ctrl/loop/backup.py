@@ -1,32 +1,49 @@
 """The backup controller: LQR gain, its Lyapunov matrix P, the invariant level ρ, and the evidence that they hold."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError, UncontrollableError, UnstabilisableError
-from scpo_ctrl.loop.level import LevelSearch, Ranges, parameter_ranges
+from scpo_ctrl.loop.level import (
+    LevelSearch,
+    Ranges,
+    is_affine,
+    is_covered,
+    parameter_points,
+    parameter_ranges,
+    plant_at,
+)
 from scpo_ctrl.models import Plant
+from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_scalar
 
 _RANK_TOLERANCE = 1e-9  # relative to the largest singular value of the test matrix
-EVIDENCE = ("proved", "simulated")
+_ROUNDING = 1e-12  # of an equilibrium, relative to the level set
 _STABLE = 1.0 - 1e-9  # a mode closer to the unit circle does not count as decaying
 
 
 @dataclass(frozen=True)
-class Backup:
-    """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq)."""
+class Backup(Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
+    """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq).
+
+    That {V ≤ ρ} is invariant is a claim; `evidence` says what stands behind it: "proved" for a linear plant,
+    "simulated" where no simulation left the set, which is no proof, and "unchecked" for a backup given by hand, or made
+    from another by `dataclasses.replace`. Only `lqr` and `check_backup` set it.
+    """
 
     K: np.ndarray  # (nu, nx)
     P: np.ndarray  # (nx, nx), symmetric positive definite
     rho: float  # invariant level, > 0
-    evidence: str = "proved"  # or "simulated": no simulation left the level set, which is no proof
+    evidence: str = field(default="unchecked", init=False)  # that the level is invariant, see below
 
     def __post_init__(self) -> None:
-        if self.evidence not in EVIDENCE:
-            raise DomainError(f"evidence is {self.evidence!r}, expected one of: {', '.join(EVIDENCE)}")
+        for key in ("K", "P"):
+            as_array(key, getattr(self, key), (None, None))
+            matrix = np.array(getattr(self, key), dtype=float)
+            matrix.flags.writeable = False  # what was checked stays what it was
+            object.__setattr__(self, key, matrix)
 
     def level(self, x: ArrayLike, x_eq: ArrayLike = 0.0) -> np.ndarray:
         """Return V(x) for a stack of states.
@@ -55,8 +72,8 @@ def lqr(
 ) -> Backup:
     """Design the backup by discrete LQR at the plant's equilibrium and check it.
 
-    On a linear plant the level set is proved invariant, for the nominal plant parameters (`check`). On a nonlinear one
-    it is searched for by simulation over the set and the parameter ranges (`LevelSearch`): evidence, not a proof, and
+    On a linear plant the level set is proved invariant, for the nominal plant parameters (`contraction`). On a
+    nonlinear one it is searched for by simulation over the set and the parameter ranges (`LevelSearch`): evidence, not a proof, and
     `evidence` of the backup says which.
 
     Parameters
@@ -87,10 +104,11 @@ def lqr(
     UncontrollableError
         If the input does not reach every mode (unless `allow_uncontrollable`).
     BackupError
-        If the plant is continuous, the design does not pass `check`, or no level passes the simulations.
+        If the plant is continuous, the design does not hold, or no level passes the simulations.
     DimensionError, DomainError
         If Q or R has a wrong shape, is not finite or not positive definite, or a parameter range is wrong.
     """
+    as_instance("plant", plant, Plant)
     import control  # takes a second, and whoever only reads a plant does without
 
     if plant.dt is None:
@@ -108,8 +126,10 @@ def lqr(
     K, P = np.atleast_2d(np.asarray(K)), (P + P.T) / 2
     level = largest_level(P, *_bounds(plant, K)) if rho is None else as_scalar("rho", rho, above=0.0)
     backup = Backup(K, P, level)
-    check(plant, backup)
-    return backup if plant.is_linear else _simulated(plant, backup, ranges, search=rho is None)
+    contraction(plant, backup)
+    if plant.is_linear:
+        return _with_evidence(backup, "proved")
+    return _simulated(plant, backup, ranges, search=rho is None)
 
 
 def _simulated(plant: Plant, backup: Backup, ranges: np.ndarray, *, search: bool) -> Backup:
@@ -122,7 +142,73 @@ def _simulated(plant: Plant, backup: Backup, ranges: np.ndarray, *, search: bool
             f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; narrow the ranges of the "
             "plant parameters, or change Q and R"
         )
-    return replace(backup, rho=rho, evidence="simulated")
+    return _with_evidence(replace(backup, rho=rho), "simulated")
+
+
+def _with_evidence(backup: Backup, evidence: str) -> Backup:
+    """Return a copy of a backup that says what it was shown to hold by."""
+    backup = replace(backup)
+    object.__setattr__(backup, "evidence", evidence)
+    return backup
+
+
+def check_backup(plant: Plant, backup: Backup, parameters: Ranges | None = None) -> Backup:
+    """Check a backup given by hand, and return it with the evidence that its level set is invariant.
+
+    Shapes, P, the level inside all bounds of state and input, and the decrease of V along the linearised loop are
+    checked in closed form (`contraction`). A linear plant is then checked at the nominal parameters and every corner of
+    their ranges: {V ≤ ρ} maps into itself there, also where the parameters move the equilibrium. That is a proof where
+    the plant is affine in the parameters that vary, since the norm is convex. All else is checked by simulation
+    (`LevelSearch`) or at points of the ranges, and is "simulated".
+
+    Parameters
+    ----------
+    plant : Plant
+        Discrete.
+    backup : Backup
+        Gain, P and ρ to be checked.
+    parameters : mapping of str to (low, high), optional
+        Ranges of plant parameters by label [p_units]; nominal otherwise.
+
+    Returns
+    -------
+    Backup
+        A copy whose `evidence` is "proved" or "simulated".
+
+    Raises
+    ------
+    BackupError
+        If anything does not hold; it names the worst.
+    DomainError, DimensionError
+        If a parameter range is wrong.
+    """
+    as_instance("plant", plant, Plant)
+    as_instance("backup", backup, Backup)
+    if plant.dt is None:
+        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    ranges = parameter_ranges(plant, parameters)
+    contraction(plant, backup)
+    if not is_affine(plant):
+        return _simulated(plant, backup, ranges, search=False)
+    points = parameter_points(plant, ranges)
+    reaches = np.array([_reach(plant, backup, p) for p in points])
+    worst = int(np.argmax(np.nan_to_num(reaches, nan=np.inf)))
+    if not reaches[worst] <= 1:
+        at = ", ".join(f"{name} = {value:g}" for name, value in zip(plant.p_labels, points[worst], strict=True))
+        raise BackupError(
+            f"the backup of plant {plant.name!r} leaves its level set at {at}: V/rho may reach "
+            f"{reaches[worst] ** 2:.6g}; narrow the ranges of the plant parameters, or change K, P and rho"
+        )
+    return _with_evidence(backup, "proved" if is_covered(plant, ranges) else "simulated")
+
+
+def _reach(plant: Plant, backup: Backup, p: np.ndarray) -> float:
+    """Return a bound, in units of √ρ, of √V after one step from {V ≤ ρ} of a plant that is affine in (x, u)."""
+    A, B, offset = (np.array(part) for part in plant_at(plant)(p))
+    C = np.linalg.cholesky(backup.P)
+    scaled = np.linalg.solve(C, (C.T @ (A - B @ backup.K)).T)
+    drift = float(np.linalg.norm(C.T @ offset[:, 0])) / float(np.sqrt(backup.rho))
+    return float(np.linalg.norm(scaled, 2)) + (drift if drift > _ROUNDING else 0.0)
 
 
 def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
@@ -155,7 +241,7 @@ def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
     return float(np.min(h[bounded] ** 2 / reach[bounded], initial=np.inf))
 
 
-def check(plant: Plant, backup: Backup) -> float:
+def contraction(plant: Plant, backup: Backup) -> float:
     """Prove that {V ≤ ρ} is invariant under the backup inside all bounds of a linear plant at nominal parameters.
 
     V decreases along the closed loop (A_cl' P A_cl ≺ P, by a Cholesky factorisation of P) and the level set lies inside
@@ -184,6 +270,8 @@ def check(plant: Plant, backup: Backup) -> float:
         raise BackupError(
             f"K {backup.K.shape} and P {backup.P.shape} do not fit a plant of {plant.nx} states, {plant.nu} inputs"
         )
+    if not np.allclose(backup.P, backup.P.T, rtol=1e-9, atol=0.0):
+        raise BackupError("P is not symmetric; give (P + P') / 2")
     level = largest_level(backup.P, *_bounds(plant, backup.K))
     if not 0 < backup.rho <= level * (1 + 1e-12):
         raise BackupError(f"the level rho = {backup.rho:g} leaves the bounds; the largest inside them is {level:g}")
@@ -191,12 +279,12 @@ def check(plant: Plant, backup: Backup) -> float:
         raise BackupError("no bound limits the level set; give the plant at least one finite bound")
     C = np.linalg.cholesky(backup.P)
     scaled = np.linalg.solve(C, (C.T @ (A - B @ backup.K)).T)  # similar to A_cl in the norm of P
-    contraction = float(np.linalg.norm(scaled, 2) ** 2)
-    if not contraction < 1:
+    factor = float(np.linalg.norm(scaled, 2) ** 2)
+    if not factor < 1:
         raise BackupError(
-            f"V = x'Px grows along the backup's closed loop (factor {contraction:.6g}); P is no certificate for this K"
+            f"V = x'Px grows along the backup's closed loop (factor {factor:.6g}); P is no certificate for this K"
         )
-    return contraction
+    return factor
 
 
 def _bounds(plant: Plant, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -88,7 +88,7 @@ class LevelSearch:
         A, B = plant.linearise()
         decay = float(np.max(np.abs(np.linalg.eigvals(A - B @ K))))
         self.steps = int(np.clip(np.log(_DECAY) / (2 * np.log(min(decay, 1 - 1e-6))), *_STEPS))
-        self.parameters = _points(plant, ranges)
+        self.parameters = parameter_points(plant, ranges)
         self.shells = _shells(P, np.vstack([np.linalg.solve(P, towards.T).T, _growing(plant, K, P, self.parameters)]))
         (roll,) = compile_functions([_roll(plant, K, P, self.steps)])
         self._roll = StackFunction(roll, [])
@@ -178,8 +178,18 @@ def _shells(P: np.ndarray, towards: np.ndarray) -> np.ndarray:
     return np.vstack([np.zeros((1, nx)), *(radius * boundary for radius in _RADII)])
 
 
-def _points(plant: Plant, ranges: np.ndarray) -> np.ndarray:
-    """Nominal parameters, corners of their ranges and a few points between, shape (count, np)."""
+def parameter_points(plant: Plant, ranges: np.ndarray) -> np.ndarray:
+    """Return nominal parameters, corners of their ranges and a few points between.
+
+    Parameters
+    ----------
+    plant : Plant
+    ranges : numpy.ndarray, shape (np, 2)
+
+    Returns
+    -------
+    numpy.ndarray, shape (count, np)
+    """
     varied = np.flatnonzero(ranges[:, 0] < ranges[:, 1])
     points = plant.p_nominal[None].copy()
     if not varied.size:
@@ -194,3 +204,53 @@ def _points(plant: Plant, ranges: np.ndarray) -> np.ndarray:
     mixed[:, varied] += sides * (ranges[varied, 1] - ranges[varied, 0])
     inside = (points >= ranges[:, 0]) & (points <= ranges[:, 1])
     return np.vstack([points, mixed]) if inside.all() else mixed
+
+
+def is_affine(plant: Plant) -> bool:
+    """Whether f is affine in (x, u) for all values of the parameters.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    bool
+    """
+    z = ca.vertcat(plant.x, plant.u)
+    return not ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z)
+
+
+def is_covered(plant: Plant, ranges: np.ndarray) -> bool:
+    """Whether the corners of the ranges stand for all between them: f affine in what varies, and every corner tried.
+
+    Parameters
+    ----------
+    plant : Plant
+    ranges : numpy.ndarray, shape (np, 2)
+
+    Returns
+    -------
+    bool
+    """
+    varied = np.flatnonzero(ranges[:, 0] < ranges[:, 1])
+    if not varied.size:
+        return True
+    p = plant.p[varied.tolist()]
+    return varied.size <= _CORNERS and not ca.depends_on(ca.simplify(ca.jacobian(plant.f, p)), p)
+
+
+def plant_at(plant: Plant) -> ca.Function:
+    """Return the function p -> (A, B, f - x_eq) at the plant's nominal equilibrium.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    casadi.Function
+    """
+    parts = [ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u), plant.f - ca.DM(plant.x_eq)]
+    rest = [ca.DM(plant.x_eq), ca.DM(plant.u_eq)]
+    return ca.Function("plant_at", [plant.p], ca.substitute(parts, [plant.x, plant.u], rest))

@@ -9,11 +9,12 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.models import Plant
+from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_scalar
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricOptions:
+class MetricOptions(Sealed, instead="for other metrics or another loop give a Problem subclass or a FunctionProblem"):
     """Which safety metrics are computed."""
 
     path: bool = True  # state bounds for t = 0…N and, with `command`, input bounds for t = 0…N-1 (E6)
@@ -43,7 +44,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class Metrics(Sealed, instead="for other metrics or another loop give a Problem subclass or a FunctionProblem"):
     """The metrics of one scenario, as expressions over its trajectory."""
 
     plant: Plant

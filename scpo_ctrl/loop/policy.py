@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.models import Plant
+from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_count, as_scalar
 
 _SLOPE, _STEEPEST = 2.0, 0.8  # of a unit at a bound z_b: tanh(slope (z_i / z_b - steepest))
@@ -18,7 +19,7 @@ _NEAR = 0.5  # a bound has a unit if the backup's level set reaches at least thi
 
 
 @dataclass(frozen=True)
-class Policy:
+class Policy(Sealed, instead="for another controller write a Problem subclass or a FunctionProblem"):
     """π(x; θ) = sat(u_eq - K z + φ_θ(z)), z = x - x_eq.
 
     ``hidden = ()`` is the linear residual φ(z) = Θ z. Otherwise φ(z) = W (a(z) - a(0)) with a tanh network a of the
@@ -38,6 +39,8 @@ class Policy:
     at_bounds: bool = True  # whether some hidden units start at the state bounds
 
     def __post_init__(self) -> None:
+        as_instance("plant", self.plant, Plant)
+        as_instance("backup", self.backup, Backup)
         hidden = tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(self.hidden))
         object.__setattr__(self, "hidden", hidden)
         as_scalar("init", self.init, at_least=0.0)

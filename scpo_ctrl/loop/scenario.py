@@ -9,11 +9,12 @@ from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.models import Plant
+from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_count, as_scalar
 
 
 @dataclass(frozen=True)
-class Scenarios:
+class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you need"):
     """A batch of S scenarios over a horizon of N steps."""
 
     x0: np.ndarray  # (S, nx) initial states [x_units]
@@ -89,6 +90,8 @@ def scenarios(
         If both or neither of `count` and `initial_states` are given, a shape or a range is wrong, an initial state is
         outside the state bounds, or the disturbance alone is wider than they are.
     """
+    as_instance("plant", plant, Plant)
+    as_instance("backup", backup, Backup)
     N = as_count("horizon", horizon, at_least=1)
     rng = np.random.default_rng(as_count("seed", seed))
     if (count is None) == (initial_states is None):

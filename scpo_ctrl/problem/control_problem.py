@@ -16,10 +16,11 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
+from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array
 
 
-class ControlProblem(Problem):
+class ControlProblem(Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"):
     """A policy in closed loop with a plant, over scenarios.
 
     Parameters
@@ -49,9 +50,14 @@ class ControlProblem(Problem):
         seed: int = 0,
         simulator: Step | ca.Function | None = None,
     ) -> None:
+        as_instance("policy", policy, Policy)
+        as_instance("scenarios", scenarios, Scenarios)
+        as_instance("objective", objective, Quadratic, Imitation, UserObjective)
+        metrics = MetricOptions() if metrics is None else metrics
+        as_instance("metrics", metrics, MetricOptions)
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
-        self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics or MetricOptions())
+        self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
         if scenarios.x0.shape[1] != policy.plant.nx:
             raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {policy.plant.nx}")
         quadratic = objective if isinstance(objective, Quadratic) else None
@@ -106,8 +112,27 @@ class ControlProblem(Problem):
 
     @cached_property
     def varies(self) -> np.ndarray:
-        """Which metrics depend on θ: all but the state bounds at t = 0, shape (m,), bool."""
-        return np.tile(self.scenario_metrics.varies, self.scenarios.count)
+        """Which metrics depend on θ, shape (m,), bool: not the state bounds at t = 0, nor those of scenarios at rest."""
+        return np.logical_and.outer(~self.at_rest, self.scenario_metrics.varies).ravel()
+
+    @cached_property
+    def at_rest(self) -> np.ndarray:
+        """Which scenarios stay at the equilibrium whatever θ is, as φ(0) = 0, shape (S,), bool."""
+        batch, plant = self.scenarios, self.plant
+        rest = (batch.x0 == plant.x_eq).all(axis=1) & ~batch.w.any(axis=(1, 2))
+        if self.has_simulator:
+            return np.zeros_like(rest)
+        for s in np.flatnonzero(rest):
+            rest[s] = np.array_equal(np.array(plant.function(plant.x_eq, plant.u_eq, batch.p[s]))[:, 0], plant.x_eq)
+        return rest
+
+    def notes(self) -> tuple[str, ...]:
+        """Return in words which metrics cannot move; see `Problem.notes`."""
+        return super().notes() + tuple(
+            f"scenario {s} starts at the equilibrium and stays there whatever the policy is: its metrics (of a "
+            "contraction, 0 <= 0) are satisfied and bound no step; leave that initial state out"
+            for s in np.flatnonzero(self.at_rest)[:1]
+        )
 
     def metric_label(self, index: int) -> str:
         """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""

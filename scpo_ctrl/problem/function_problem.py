@@ -11,6 +11,7 @@ from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, EvaluationError
 from scpo_ctrl.problem.objective import UserObjective
 from scpo_ctrl.problem.problem import Block, Problem
+from scpo_ctrl.sealed import as_instance
 
 
 class FunctionProblem(Problem):
@@ -36,6 +37,7 @@ class FunctionProblem(Problem):
         *,
         labels: tuple[str, ...] = (),
     ) -> None:
+        as_instance("objective", objective, UserObjective)
         super().__init__(theta_initial)
         self._user_metrics, self._objective, self._labels = metrics, objective, labels
         self._count = self._metrics(self.theta_initial[None]).shape[1]

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, EvaluationError, ProblemFileError
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_scalar
 
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Quadratic:
+class Quadratic(Sealed, instead="for another objective give a UserObjective"):
     """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input."""
 
     Q: np.ndarray  # (nx,) diagonal, >= 0
@@ -34,7 +35,7 @@ class Quadratic:
 
 
 @dataclass(frozen=True)
-class Imitation:
+class Imitation(Sealed, instead="for another objective give a UserObjective"):
     """Mean squared error of the command (before saturation) against an expert's data."""
 
     x: np.ndarray  # (k, nx) states

@@ -10,6 +10,7 @@ from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
 from scpo_ctrl.validate import as_array
 
 NO_DERIVATIVES = "this problem has no derivatives of its metrics; use sampled gradients and a first-order method"
+_PROBES = 16  # by which a metric that cannot move is recognised
 NUMBERS = 1 << 25  # sampled metrics kept at once
 
 
@@ -30,6 +31,7 @@ class Problem(ABC):
         The safe start.
     """
 
+    _fixed: np.ndarray | None = None  # (m,) bool, set by `find_fixed`
     rollouts_per_theta: int = 1  # rollouts that one evaluation of the metrics costs
 
     def __init__(self, theta_initial: ArrayLike) -> None:
@@ -46,6 +48,48 @@ class Problem(ABC):
     @abstractmethod
     def varies(self) -> np.ndarray:
         """Which metrics depend on θ, shape (m,), bool; the others cannot bound a step."""
+
+    @property
+    def moves(self) -> np.ndarray:
+        """Which metrics can bound a step: those that vary, without those found at zero for every θ, shape (m,), bool."""
+        return self.varies if self._fixed is None else self.varies & ~self._fixed
+
+    def find_fixed(self, g: np.ndarray) -> np.ndarray:
+        """Find metrics that are zero at the safe start and at every probe around it: no step may bend to them.
+
+        A metric at zero whose gradient is zero leaves no room to any step (E5), and one that is constant needs none.
+        Probes lie at several distances in random directions. Verification of a step still counts every metric.
+
+        Parameters
+        ----------
+        g : numpy.ndarray, shape (m,)
+            Metrics at the safe start.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Their indices; none are looked for where no metric is exactly zero.
+        """
+        suspects = np.flatnonzero((g == 0) & self.varies)
+        self._fixed = None
+        if suspects.size:
+            rng = np.random.default_rng(0)
+            steps = rng.normal(size=(_PROBES, self.theta_dim)) * np.geomspace(1e-3, 1.0, _PROBES)[:, None]
+            with np.errstate(all="ignore"):
+                values = self._metrics(self.theta_initial + steps)[:, suspects]
+            suspects = suspects[(values == 0).all(axis=0)]
+            self._fixed = np.zeros(g.size, dtype=bool)
+            self._fixed[suspects] = True
+        return suspects
+
+    def notes(self) -> tuple[str, ...]:
+        """Return in words which metrics a run leaves out because they cannot move; at most one line for all.
+
+        Returns
+        -------
+        tuple of str
+        """
+        return fixed_note(self, np.zeros(0, dtype=np.int64) if self._fixed is None else np.flatnonzero(self._fixed))
 
     @abstractmethod
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
@@ -279,3 +323,25 @@ class Problem(ABC):
         if np.ndim(theta) == 1:
             return as_array("theta", theta, (self.theta_dim,))
         return as_array("theta", theta, (None, self.theta_dim))
+
+
+def fixed_note(problem: Problem, fixed: np.ndarray) -> tuple[str, ...]:
+    """Return a sentence on metrics that no step can move, none where there are none.
+
+    Parameters
+    ----------
+    problem : Problem
+    fixed : numpy.ndarray of int
+        Their indices.
+
+    Returns
+    -------
+    tuple of str
+    """
+    if not fixed.size:
+        return ()
+    count = "a metric is" if fixed.size == 1 else f"{fixed.size} metrics are"
+    return (
+        f"{count} satisfied and cannot move, so no step is bent to {'it' if fixed.size == 1 else 'them'}: "
+        f"{problem.metric_label(int(fixed[0]))}{'' if fixed.size == 1 else ', …'}",
+    )

@@ -13,6 +13,7 @@ from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
 from scpo_ctrl.record.config import ProblemFile, described_scenarios, filled
 from scpo_ctrl.record.files import load_arrays, read_problem
 from scpo_ctrl.record.folder import RunFolder
+from scpo_ctrl.sealed import as_instance
 
 
 def save_result(result: Result, path: str | Path, *, overwrite: bool = False) -> None:
@@ -37,6 +38,7 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
     OutputError
         If the folder holds another run, or a file cannot be written.
     """
+    as_instance("result", result, Result)
     file = _problem_file(result)
     is_later = _is_later(result, file, Path(path))
     with RunFolder(path, file, overwrite=overwrite or is_later) as folder:

@@ -186,8 +186,10 @@ def _panels(result: Result) -> list[Panel]:
     if isinstance(problem, ControlProblem):
         plant, count = problem.plant, problem.scenarios.count
         title = "Phase portrait" if plant.nx > 1 else "State and level set"
-        proved = problem.backup.evidence == "proved"
-        invariant = "invariant under the backup" + ("" if proved else " in every simulation of it, which is no proof")
+        invariant = {
+            "proved": "invariant under the backup",
+            "simulated": "invariant under the backup in every simulation of it, which is no proof",
+        }.get(problem.backup.evidence, "unchecked: nothing shows that it is invariant under the backup")
         caption = (
             f"{_selection(count, PHASE_TRAJECTORIES)} Each begins at a circle. The level set is {invariant}; an "
             "adapted trajectory may leave it while every metric holds."

@@ -141,7 +141,8 @@ def details(result: Result) -> list[tuple[str, Any]]:
     """
     problem = result.problem
     if not isinstance(problem, ControlProblem):
-        return [("problem", "metrics and objective are the user's own functions; no plant")]
+        rows = [("problem", "metrics and objective are the user's own functions; no plant")]
+        return rows + [("note", note) for note in problem.notes()]
     plant, metrics, N = problem.plant, problem.scenario_metrics.options, problem.scenarios.horizon
     kinds = ["state bounds"] * metrics.path + ["command bounds"] * (metrics.path and metrics.command)
     kinds += ["terminal V(x_N) ≤ ρ"] * metrics.terminal
@@ -156,6 +157,7 @@ def details(result: Result) -> list[tuple[str, Any]]:
         ("horizon", horizon),
         ("metrics of", ", ".join(kinds)),
         (f"backup level ρ, {problem.backup.evidence}", float(problem.backup.rho)),
+        *(("note", note) for note in problem.notes()),
     ]
 
 

@@ -241,7 +241,7 @@ def test_certified_constants_do_not_decay_where_no_step_is_possible():
 
 def nonlinear_problem() -> ControlProblem:
     plant = pendulum()
-    backup = Backup(K=np.array([[0.5, 0.4, 0.0], [0.1, 0.0, 0.2]]), P=np.eye(3), rho=0.01, evidence="simulated")
+    backup = Backup(K=np.array([[0.5, 0.4, 0.0], [0.1, 0.0, 0.2]]), P=np.eye(3), rho=0.01)
     batch = scenarios(plant, backup, horizon=3, count=2)
     return ControlProblem(Policy(plant, backup), batch, Quadratic(np.ones(3), np.ones(2)))
 

@@ -1,5 +1,8 @@
 """The backup: optimality, the largest level, invariance in simulation, and every refusal."""
 
+import dataclasses
+
+import casadi as ca
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,9 +11,9 @@ from problems import BOX, pendulum
 from scipy.linalg import solve_discrete_are
 
 from scpo_ctrl.errors import BackupError, DomainError, UncontrollableError, UnstabilisableError
-from scpo_ctrl.loop.backup import Backup, check, largest_level, lqr
+from scpo_ctrl.loop.backup import Backup, check_backup, contraction, largest_level, lqr
 from scpo_ctrl.loop.scenario import draw_level_set
-from scpo_ctrl.models import double_integrator, linear
+from scpo_ctrl.models import Plant, discretise, double_integrator, linear
 
 
 def random_plant(seed, nx=3, nu=2):
@@ -66,13 +69,13 @@ def test_a_linear_plant_keeps_its_proof_whatever_the_ranges_and_takes_a_smaller_
         lqr(plant, [0.1, 0.1], [10.0], rho=1.001 * backup.rho)
     with pytest.raises(DomainError, match="rho"):
         lqr(plant, [0.1, 0.1], [10.0], rho=0.0)
-    with pytest.raises(DomainError, match="evidence"):
-        Backup(backup.K, backup.P, backup.rho, "hearsay")
+    with pytest.raises(TypeError):  # only the package says that it is proved
+        Backup(backup.K, backup.P, backup.rho, "proved")
 
 
 def test_r3_has_the_backup_of_the_design_notes():
     backup = lqr(double_integrator(), [0.1, 0.1], [10.0])
-    assert check(double_integrator(), backup) < 1
+    assert contraction(double_integrator(), backup) < 1
     assert np.isclose(backup.rho, 54.66133, rtol=1e-6)
 
 
@@ -89,7 +92,7 @@ def test_r3_has_the_backup_of_the_design_notes():
 def test_check_refuses_a_backup_that_does_not_hold(change, words):
     plant = double_integrator()
     with pytest.raises(BackupError, match=words):
-        check(plant, change(lqr(plant, [0.1, 0.1], [10.0])))
+        check_backup(plant, change(lqr(plant, [0.1, 0.1], [10.0])))
 
 
 def test_each_design_failure_has_its_own_error():
@@ -141,3 +144,61 @@ def test_no_finite_bound_is_refused():
     assert np.isfinite(lqr(plant, [1, 1], [1]).rho)  # the input bounds still limit the level set
     with pytest.raises(DomainError, match="finite"):
         plant.replace(u_max=np.array([np.inf]))
+
+
+def with_mass(f, *, name="mass"):
+    """Return a plant with a parameter, 1 at nominal."""
+    x, u, p = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("p")
+    bounds = {"x_min": -np.ones(2), "x_max": np.ones(2), "u_min": -np.ones(1), "u_max": np.ones(1)}
+    return Plant(name="test", x=x, u=u, p=p, p_nominal=np.ones(1), p_labels=(name,), f=f(x, u, p), dt=0.1, **bounds)
+
+
+def test_a_backup_given_by_hand_is_unchecked_until_it_is_checked():
+    plant = double_integrator()
+    designed = lqr(plant, [0.1, 0.1], [10.0])
+    given = Backup(designed.K, designed.P, designed.rho)
+    assert (designed.evidence, given.evidence) == ("proved", "unchecked")
+    assert dataclasses.replace(designed, rho=1.0).evidence == "unchecked"  # nothing proved carries over to a change
+    with pytest.raises(ValueError, match="evidence"):
+        dataclasses.replace(given, evidence="proved")
+    with pytest.raises(ValueError, match="read-only"):
+        designed.P[0, 0] = 1.0
+    checked = check_backup(plant, given)
+    assert checked.evidence == "proved"
+    assert given.evidence == "unchecked"
+    with pytest.raises(BackupError, match="largest inside them is"):  # a hundred times outside the bounds
+        check_backup(plant, Backup(designed.K, designed.P, 1e4 * designed.rho))
+    with pytest.raises(BackupError, match="not symmetric"):
+        check_backup(plant, Backup(designed.K, designed.P + [[0.0, 0.1], [0.0, 0.0]], 1.0))
+
+
+def test_corners_of_the_parameters_prove_where_the_plant_is_affine_in_them():
+    affine = with_mass(lambda x, u, p: ca.vertcat(x[0] + 0.1 * x[1], x[1] + 0.1 * p * u))
+    curved = with_mass(lambda x, u, p: ca.vertcat(x[0] + 0.1 * x[1], x[1] + 0.1 * u / p))
+    for plant, evidence in ((affine, "proved"), (curved, "simulated")):
+        backup = lqr(plant, [1.0, 1.0], [1.0])
+        given = Backup(backup.K, backup.P, backup.rho)
+        assert check_backup(plant, given).evidence == "proved"
+        assert check_backup(plant, given, {"mass": [0.8, 1.2]}).evidence == evidence
+    with pytest.raises(BackupError, match=r"at mass = 30: V/rho may reach"):
+        check_backup(affine, given, {"mass": [0.8, 30.0]})
+
+
+def test_a_parameter_that_moves_the_equilibrium_counts():
+    plant = with_mass(lambda x, u, p: ca.vertcat(0.5 * x[0] + 0.1 * (p - 1), 0.5 * x[1] + u), name="load")
+    given = Backup(np.zeros((1, 2)), np.eye(2), 0.5)  # radius 0.707, of which half is lost in a step
+    assert check_backup(plant, given, {"load": [-2.0, 4.0]}).evidence == "proved"  # moves by 0.3
+    with pytest.raises(BackupError, match="at load = 5"):
+        check_backup(plant, given, {"load": [1.0, 5.0]})  # by 0.4
+
+
+def test_a_backup_of_a_nonlinear_plant_is_checked_by_simulation():
+    plant = discretise(pendulum(), 0.05)
+    backup = lqr(plant, [1.0, 1.0], [1.0])
+    given = Backup(backup.K, backup.P, backup.rho)
+    assert (given.evidence, check_backup(plant, given).evidence) == ("unchecked", "simulated")
+    growing = with_mass(lambda x, u, p: ca.vertcat(0.9 * x[0] + 5 * x[0] ** 3, 0.9 * x[1] + u))
+    with pytest.raises(BackupError, match="leaves its level set in simulation at the level rho = 0.9"):
+        check_backup(growing, Backup(np.zeros((1, 2)), np.eye(2), 0.9))
+    with pytest.raises(BackupError, match="continuous"):
+        check_backup(pendulum(), given)
