@@ -16,11 +16,8 @@ from scpo_ctrl.models import Plant, double_integrator
 from scpo_ctrl.problem.function_problem import FunctionProblem
 from scpo_ctrl.sealed import Sealed
 
-SEALED = [Metrics, Plant] + [
-    one
-    for one in (getattr(scpo_ctrl, name) for name in scpo_ctrl.__all__)
-    if isinstance(one, type) and issubclass(one, Sealed)
-]
+PUBLIC = [getattr(scpo_ctrl, name) for name in scpo_ctrl.__all__]
+SEALED = [Metrics, Plant] + [one for one in PUBLIC if isinstance(one, type) and issubclass(one, Sealed)]
 
 
 def test_every_public_class_that_is_read_as_data_is_sealed():

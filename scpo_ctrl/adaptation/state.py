@@ -158,8 +158,8 @@ def start(problem: Problem, options: AdaptOptions) -> State:
     fixed = problem.find_fixed(metrics)
     if fixed.size and options.mode == "certified":
         raise DomainError(
-            f"{problem.metric_label(int(fixed[0]))} is zero at the safe start and around it: certified steps have no room "
-            "beside it, and that it is constant is not certain; leave it out, or use mode 'verified'"
+            f"{problem.metric_label(int(fixed[0]))} is zero at the safe start and around it: certified steps have no "
+            "room beside it, and that it is constant is not certain; leave it out, or use mode 'verified'"
         )
     if not np.isfinite(objective):
         raise EvaluationError(f"the objective is {objective} at the safe start; check the objective")
@@ -246,6 +246,6 @@ def _check_safe(problem: Problem, metrics: np.ndarray) -> None:
                 "check the model, or what the black box returns there"
             )
         raise UnsafeStartError(
-            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {metrics[worst]:.4g}; lower the "
-            "level of the scenarios, lengthen the horizon, or design a more careful backup"
+            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {metrics[worst]:.4g}; "
+            f"{problem.remedy(worst)}"
         )

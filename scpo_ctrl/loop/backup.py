@@ -73,8 +73,8 @@ def lqr(
     """Design the backup by discrete LQR at the plant's equilibrium and check it.
 
     On a linear plant the level set is proved invariant, for the nominal plant parameters (`contraction`). On a
-    nonlinear one it is searched for by simulation over the set and the parameter ranges (`LevelSearch`): evidence, not a proof, and
-    `evidence` of the backup says which.
+    nonlinear one it is searched for by simulation over the set and the parameter ranges (`LevelSearch`): evidence, not
+    a proof, and `evidence` of the backup says which.
 
     Parameters
     ----------

@@ -112,7 +112,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     @cached_property
     def varies(self) -> np.ndarray:
-        """Which metrics depend on θ, shape (m,), bool: not the state bounds at t = 0, nor those of scenarios at rest."""
+        """Which metrics depend on θ, shape (m,), bool: not those of scenarios at rest, or of the state at t = 0."""
         return np.logical_and.outer(~self.at_rest, self.scenario_metrics.varies).ravel()
 
     @cached_property
@@ -125,6 +125,18 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         for s in np.flatnonzero(rest):
             rest[s] = np.array_equal(np.array(plant.function(plant.x_eq, plant.u_eq, batch.p[s]))[:, 0], plant.x_eq)
         return rest
+
+    def remedy(self, index: int) -> str:
+        """Return what to do about a metric that is positive at the safe start; see `Problem.remedy`."""
+        scenario, row = divmod(index, len(self.scenario_metrics.rows))
+        if (
+            self.scenario_metrics.rows[row].kind == "contraction"
+            and (self.scenarios.x0[scenario] == self.plant.x_eq).all()
+        ):
+            return (
+                f"scenario {scenario} starts at the equilibrium, V(x_0) = 0, so V cannot contract; leave that start out"
+            )
+        return super().remedy(index)
 
     def notes(self) -> tuple[str, ...]:
         """Return in words which metrics cannot move; see `Problem.notes`."""

@@ -51,7 +51,7 @@ class Problem(ABC):
 
     @property
     def moves(self) -> np.ndarray:
-        """Which metrics can bound a step: those that vary, without those found at zero for every θ, shape (m,), bool."""
+        """Which metrics can bound a step, shape (m,), bool: those that vary, without those found at zero for every θ."""
         return self.varies if self._fixed is None else self.varies & ~self._fixed
 
     def find_fixed(self, g: np.ndarray) -> np.ndarray:
@@ -81,6 +81,20 @@ class Problem(ABC):
             self._fixed = np.zeros(g.size, dtype=bool)
             self._fixed[suspects] = True
         return suspects
+
+    def remedy(self, index: int) -> str:
+        """Return what to do about a metric that is positive at the safe start.
+
+        Parameters
+        ----------
+        index : int
+            Position in the metric vector.
+
+        Returns
+        -------
+        str
+        """
+        return "lower the level of the scenarios, lengthen the horizon, or design a more careful backup"
 
     def notes(self) -> tuple[str, ...]:
         """Return in words which metrics a run leaves out because they cannot move; at most one line for all.

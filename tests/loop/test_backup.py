@@ -169,7 +169,7 @@ def test_a_backup_given_by_hand_is_unchecked_until_it_is_checked():
     with pytest.raises(BackupError, match="largest inside them is"):  # a hundred times outside the bounds
         check_backup(plant, Backup(designed.K, designed.P, 1e4 * designed.rho))
     with pytest.raises(BackupError, match="not symmetric"):
-        check_backup(plant, Backup(designed.K, designed.P + [[0.0, 0.1], [0.0, 0.0]], 1.0))
+        check_backup(plant, Backup(designed.K, np.triu(designed.P), 1.0))
 
 
 def test_corners_of_the_parameters_prove_where_the_plant_is_affine_in_them():
@@ -198,7 +198,7 @@ def test_a_backup_of_a_nonlinear_plant_is_checked_by_simulation():
     given = Backup(backup.K, backup.P, backup.rho)
     assert (given.evidence, check_backup(plant, given).evidence) == ("unchecked", "simulated")
     growing = with_mass(lambda x, u, p: ca.vertcat(0.9 * x[0] + 5 * x[0] ** 3, 0.9 * x[1] + u))
-    with pytest.raises(BackupError, match="leaves its level set in simulation at the level rho = 0.9"):
+    with pytest.raises(BackupError, match="leaves its level set in simulation at the level"):
         check_backup(growing, Backup(np.zeros((1, 2)), np.eye(2), 0.9))
     with pytest.raises(BackupError, match="continuous"):
         check_backup(pendulum(), given)
