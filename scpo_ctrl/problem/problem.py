@@ -51,7 +51,7 @@ class Problem(ABC):
 
     @property
     def moves(self) -> np.ndarray:
-        """Which metrics can bound a step, shape (m,), bool: those that vary, without those found at zero for every θ."""
+        """Which metrics can bound a step, shape (m,), bool: those that vary, without those `find_fixed` found."""
         return self.varies if self._fixed is None else self.varies & ~self._fixed
 
     def find_fixed(self, g: np.ndarray) -> np.ndarray:
