@@ -28,7 +28,7 @@ class _Bound:
     start: int  # time of the first
     margin: np.ndarray  # (S, T)
     room: np.ndarray  # (S, 1) distance from the equilibrium to the bound
-    varies: bool  # False where no policy can change it
+    varies: np.ndarray  # (S, 1) False where no policy can change them
     error: float  # of a margin
 
     def binds(self, error: float) -> np.ndarray:
@@ -88,34 +88,34 @@ def _faults(bounds: list[_Bound], recorded: dict[str, Any]) -> list[str]:
 def _closest_faults(bounds: list[_Bound], recorded: list[dict[str, Any]]) -> list[str]:
     """Name the first row of the closest metrics that is not the closest of what the rows before it leave."""
     taken = [np.zeros(bound.margin.shape, dtype=bool) for bound in bounds]
-    number = 0
-    while number < _ROWS and (free := _free(bounds, taken)):
+    number, free = 0, _free(bounds, taken)
+    while number < _ROWS and any(of.any() for of in free):
         if number == len(recorded):
             return [_says("closest", f"{number} rows", "there are more")]
         row = recorded[number]
-        least = min(np.min(bounds[i].part(bounds[i].error)[~taken[i]]) for i in free)
-        matches = (_matching(bounds[i], taken[i], least, row) for i in free)
-        match = next(((i, *found) for i, found in zip(free, matches, strict=True) if found), None)
+        least = min(np.min(bound.part(bound.error)[of]) for bound, of in zip(bounds, free, strict=True) if of.any())
+        matches = (_matching(bound, of, least, row) for bound, of in zip(bounds, free, strict=True))
+        match = next(((i, *found) for i, found in enumerate(matches) if found), None)
         if match is None or set(row) != {"scenario", "time", "bound", "margin"}:
             return [f"result.json says binding closest[{number}] = {row!r}, the rollouts do not"]
         taken[match[0]][match[1], match[2]] = True
-        number += 1
+        number, free = number + 1, _free(bounds, taken)
     return [] if number == len(recorded) else [_says("closest", f"{len(recorded)} rows", f"{number} rows")]
 
 
-def _free(bounds: list[_Bound], taken: list[np.ndarray]) -> list[int]:
-    """Return the bounds that have metrics left; those that no policy can change come last."""
-    free = [i for i, of in enumerate(taken) if not of.all()]
-    return [i for i in free if bounds[i].varies] or free
+def _free(bounds: list[_Bound], taken: list[np.ndarray]) -> list[np.ndarray]:
+    """Return which metrics of each bound are left; those that no policy can change come last."""
+    varying = [~of & bound.varies for bound, of in zip(bounds, taken, strict=True)]
+    return varying if any(of.any() for of in varying) else [~of for of in taken]
 
 
-def _matching(bound: _Bound, taken: np.ndarray, least: float, row: dict[str, Any]) -> tuple[int, slice] | None:
+def _matching(bound: _Bound, free: np.ndarray, least: float, row: dict[str, Any]) -> tuple[int, slice] | None:
     """Return scenario and valley of the metric that a row names, where it is free and may be the closest."""
     scenario, (first, last) = row["scenario"], row["time"]
-    if bound.label != row["bound"] or not (type(scenario) is int and 0 <= scenario < len(taken)):
+    if bound.label != row["bound"] or not (type(scenario) is int and 0 <= scenario < len(free)):
         return None
     part, lowest = bound.part()[scenario], bound.part(-bound.error)[scenario]
-    for at in np.flatnonzero(~taken[scenario] & (lowest <= least)):
+    for at in np.flatnonzero(free[scenario] & (lowest <= least)):
         near, valley = _walk(part, int(at))
         agrees = abs(bound.margin[scenario, at] - row["margin"]) <= bound.error
         if agrees and [near.start + bound.start, near.stop - 1 + bound.start] == [first, last]:
@@ -140,6 +140,7 @@ def _walk(part: np.ndarray, at: int) -> tuple[slice, slice]:
 def _bounds(loop: ClosedLoop) -> Iterator[_Bound]:
     """Metrics (E6)-(E8) of the trajectories, bound by bound."""
     plant, options, error = loop.plant, loop.options, _AGREEMENT * loop.scale()
+    moving = ~loop.at_rest()[:, None]
     boxes = [("state", loop.x, plant.x_min, plant.x_max, plant.x_eq, plant.x_labels, plant.x_units)]
     if options.get("command", True):
         boxes.append(("command", loop.u, plant.u_min, plant.u_max, plant.u_eq, plant.u_labels, plant.u_units))
@@ -149,17 +150,17 @@ def _bounds(loop: ClosedLoop) -> Iterator[_Bound]:
                 label = f"{labels[i]} {word} {bound[i]:g} {units[i]}".rstrip()
                 margin, room = sign * (bound[i] - values[..., i]), np.full((len(values), 1), sign * (bound[i] - eq[i]))
                 fixed = 1 if kind == "state" else 0  # steps at the start that no policy can change
-                for start, stop, varies in ((0, fixed, False), (fixed, values.shape[1], True)):
+                for start, stop, varies in ((0, fixed, moving & False), (fixed, values.shape[1], moving)):
                     if start < stop:
                         yield _Bound(kind, label, start, margin[:, start:stop], room, varies, error)
     final = loop.level(loop.x[:, -1] - plant.x_eq)[:, None]
     if options.get("terminal", False):
         one = np.ones_like(final)
-        yield _Bound("terminal", "V(x_N) <= rho", loop.horizon, 1 - final / loop.rho, one, True, error)
+        yield _Bound("terminal", "V(x_N) <= rho", loop.horizon, 1 - final / loop.rho, one, moving, error)
     gamma = options.get("contraction")
     if gamma is not None:
         room = gamma * loop.level(loop.z0)[:, None]
-        yield _Bound("contraction", f"V(x_N) <= {gamma:g} V(x_0)", loop.horizon, room - final, room, True, error)
+        yield _Bound("contraction", f"V(x_N) <= {gamma:g} V(x_0)", loop.horizon, room - final, room, moving, error)
 
 
 def _runs(flags: np.ndarray) -> list[list[int]]:

@@ -52,6 +52,15 @@ class ClosedLoop:
         """V of deviations along the last axis."""
         return np.asarray(((z @ self.P) * z).sum(axis=-1))
 
+    def at_rest(self) -> np.ndarray:
+        """Which scenarios stay at the equilibrium for ever, whatever the policy (S,)."""
+        rest, count = self.plant, len(self.z0)
+        moved = np.array(
+            rest.function.map(count)(np.tile(rest.x_eq, (count, 1)).T, np.tile(rest.u_eq, (count, 1)).T, self.p.T)
+        ).T
+        still = (moved == rest.x_eq).all(axis=1) & (self.z0 == 0).all(axis=1)
+        return np.asarray(still & ~self.w.any(axis=(1, 2)))
+
     def residual(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Residual of one policy at deviations (k, nx)."""
         if self.policy["kind"] == "linear":
