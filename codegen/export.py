@@ -187,8 +187,8 @@ class _Renaming(jinja2.FileSystemLoader):
         self._prefix = prefix
 
     def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
-        source, *rest = super().get_source(environment, template)
-        return renamed(source, self._prefix), *rest
+        source, name, is_fresh = super().get_source(environment, template)
+        return renamed(source, self._prefix), name, is_fresh
 
 
 @cache
