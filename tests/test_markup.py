@@ -198,6 +198,16 @@ def test_what_is_no_text(field, value):
         linear([[0.5]], [[1.0]], 0.1, ([-1.0], [1.0], [-1.0], [1.0]), **{field: given})
 
 
+def test_labels_of_metrics():
+    theta = np.zeros(len(NASTY))
+    objective = scpo_ctrl.UserObjective(lambda x: (float(x @ x), 2 * x))
+    problem = scpo_ctrl.FunctionProblem(theta, lambda x: x - 1, objective, labels=NASTY)
+    text = render_report(scpo_ctrl.adapt(problem, scpo_ctrl.AdaptOptions(steps=1)))
+    assert not re.search(r"<script|<img|[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+    with pytest.raises(DomainError, match=r"labels\[0\] is 7, expected text"):
+        scpo_ctrl.FunctionProblem(theta[:1], lambda x: x - 1, objective, labels=(7,))
+
+
 @given(st.text())
 def test_escaped_text_is_one_line_of_its_language(text):
     for name in ("a.c", "a.h", "README.md", "Makefile", "CMakeLists.txt", "LICENSE"):

@@ -272,7 +272,7 @@ def _linear_plant(table: Table) -> Plant:
             raise DomainError(f"{key} is {labels!r}, expected a list of strings")
     labels = {key: table[key] for key in (*LINEAR_NAMES, *LINEAR_LABELS) if key in table}
     plant = linear(A, B, table["dt"], (x_min, x_max, u_min, u_max), **labels)
-    table |= {key: getattr(plant, key) for key in LINEAR_NAMES}
+    table["name"] = plant.name
     table |= {key: list(getattr(plant, key)) for key in LINEAR_LABELS}
     return plant
 
