@@ -2,6 +2,6 @@
 
 from scpo_ctrl.codegen.build import replay
 from scpo_ctrl.codegen.export import Export, export
-from scpo_ctrl.codegen.targets import TARGETS, Target
+from scpo_ctrl.codegen.targets import TARGETS, Target, check_options
 
-__all__ = ["TARGETS", "Export", "Target", "export", "replay"]
+__all__ = ["TARGETS", "Export", "Target", "check_options", "export", "replay"]

@@ -2,29 +2,20 @@
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from scpo_ctrl.adaptation.result import Result, margin_of
-from scpo_ctrl.codegen.literals import REALS, comment, literal, rounded
-from scpo_ctrl.codegen.targets import TARGETS, Target
+from scpo_ctrl.codegen.literals import literal, rounded
+from scpo_ctrl.codegen.targets import Target, check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, ProjectionVectors, control_vectors, projection_vectors
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.version import __version__
 
-_PREFIX = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-# A header of this name would hide one of the C library.
-_TAKEN = frozenset({
-    "assert", "complex", "ctype", "endian", "errno", "features", "fenv", "float", "inttypes", "iso646", "limits",
-    "locale", "malloc", "math", "memory", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef",
-    "stdint", "stdio", "stdlib", "stdnoreturn", "string", "strings", "tgmath", "threads", "time", "uchar", "unistd",
-    "values", "wchar", "wctype",
-})  # fmt: skip
 _ACTIVE = (8, 32)  # least and most constraints that the exported projection solves for at once
 
 
@@ -45,7 +36,7 @@ class Context:
     prefix: str
     real: str  # "float" or "double"
     target: Target
-    plant: str
+    plant: str  # as the user named it; what prints it escapes it
     x_names: tuple[str, ...]  # (nx,) label and unit
     u_names: tuple[str, ...]  # (nu,) label and unit
     widths: tuple[int, ...]  # of the layers, from the state to the input
@@ -119,9 +110,13 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
     DomainError
         If the run has no plant, the target, real or prefix is unknown, or a number does not fit the type.
     """
-    chosen, real = _checked(result, target, real, prefix)
+    chosen, real, prefix = check_options(target, real, prefix)
     problem = result.problem
-    assert isinstance(problem, ControlProblem)
+    if not isinstance(problem, ControlProblem):
+        raise DomainError(
+            "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
+            "Export a run of a ControlProblem"
+        )
     theta = np.array([rounded(value, real) for value in result.theta])
     literal(float(np.max(np.abs(result.theta))), real)
     directions = result.options.directions
@@ -158,7 +153,7 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
     for i in np.flatnonzero(~((scale >= smallest) & (scale <= 1 / smallest))):
         raise DomainError(f"scale[{i}] = {policy.scale[i]:g} is out of the range of {real}; choose other units")
     return {
-        "plant": comment(plant.name),
+        "plant": plant.name,
         "x_names": _names(plant.x_labels, plant.x_units),
         "u_names": _names(plant.u_labels, plant.u_units),
         "widths": policy.widths,
@@ -174,27 +169,8 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
     }
 
 
-def _checked(result: Result, target: str, real: str | None, prefix: str) -> tuple[Target, str]:
-    if not isinstance(result.problem, ControlProblem):
-        raise DomainError(
-            "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
-            "Export a run of a ControlProblem"
-        )
-    if target not in TARGETS:
-        raise DomainError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
-    if real is not None and real not in REALS:
-        raise DomainError(f"unknown real {real!r}; known: {', '.join(REALS)}")
-    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix) or len(prefix) > 24 or prefix in _TAKEN:
-        raise DomainError(
-            f"prefix {prefix!r} cannot name C functions and files; use up to 24 lower-case letters, digits and single "
-            "underscores, a letter first, and not the name of a C library header"
-        )
-    return TARGETS[target], real or TARGETS[target].real
-
-
 def _names(labels: tuple[str, ...], units: tuple[str, ...]) -> tuple[str, ...]:
-    pairs = zip(labels, units, strict=True)
-    return tuple(f"{comment(label)} [{comment(unit)}]" if unit else comment(label) for label, unit in pairs)
+    return tuple(f"{label} [{unit}]" if unit else label for label, unit in zip(labels, units, strict=True))
 
 
 def _hash(values: dict[str, object]) -> str:

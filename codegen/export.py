@@ -2,21 +2,23 @@
 
 import errno
 import os
-import re
 import secrets
 import shutil
+import textwrap
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.codegen.build import measure, size_flags
 from scpo_ctrl.codegen.context import Context, make_context
+from scpo_ctrl.codegen.escape import Code, escape_for
 from scpo_ctrl.codegen.literals import literal
+from scpo_ctrl.codegen.names import has_plain_target, renamed
 from scpo_ctrl.errors import OutputError
 from scpo_ctrl.sealed import as_instance
 
@@ -141,21 +143,21 @@ def _write_folder(context: Context, folder: Path, measured: bool) -> tuple[tuple
 
 def _render(context: Context) -> dict[str, str]:
     """All files but the README, by their names."""
-    runtime = {
-        f"{folder}/{file.name}": file.read_text(encoding="utf-8")
+    prefix = context.prefix
+    files = {
+        renamed(f"{folder}/{file.name}", prefix): renamed(file.read_text(encoding="utf-8"), prefix)
         for folder in ("include", "src")
         for file in sorted((_HERE / "runtime" / folder).iterdir())
         if file.suffix in (".c", ".h")
     }
-    names = [_renamed(name, context.prefix) for name in sorted({*runtime, *_TEMPLATES.values()})]
-    environment = _environment(context.real)
+    names = sorted({*files, *(renamed(name, prefix) for name in _TEMPLATES.values())})
     lists = {
-        "sources": [name for name in names if name.startswith("src/") and name.endswith(".c")],
+        "sources": [Code(name) for name in names if name.startswith("src/") and name.endswith(".c")],
         "headers": [name for name in names if name.endswith(".h") and not name.startswith("test/")],
     }
     for template, name in _TEMPLATES.items():
-        runtime[name] = environment.get_template(template).render(**_fields(context), **lists)
-    return {_renamed(name, context.prefix): _renamed(text, context.prefix) for name, text in runtime.items()}
+        files[renamed(name, prefix)] = _filled(template, context, **lists)
+    return files
 
 
 def _readme(context: Context, resources: dict[str, Any] | str) -> str:
@@ -164,47 +166,67 @@ def _readme(context: Context, resources: dict[str, Any] | str) -> str:
         tools, flags = context.target.tools, " ".join(size_flags(context.target))
         command = "make size" if context.target.machine else f"make size CC={tools}gcc CFLAGS='{flags}'"
         missing = f"Not measured at export: {resources}. `{command}` prints code and data for {context.target.name}."
-    template = _environment(context.real).get_template("README.md.jinja")
     found = resources if isinstance(resources, dict) else None
-    text = template.render(**_fields(context), resources=found, missing=missing)
-    return _renamed(text, context.prefix)
+    return _filled("README.md.jinja", context, resources=found, missing=Code(missing))
+
+
+def _filled(template: str, context: Context, **more: Any) -> str:
+    environment = _environment(context.real, context.prefix, template)
+    return environment.get_template(template).render(**_fields(context), **more)
 
 
 def _fields(context: Context) -> dict[str, Any]:
     names = [*context.__dataclass_fields__, "nx", "nu", "max_width", "theta_blocks"]
-    return {name: getattr(context, name) for name in names}
+    ours = {name: Code(getattr(context, name)) for name in ("version", "prefix", "real", "input_hash")}
+    return {name: getattr(context, name) for name in names} | ours | {"plain_target": has_plain_target(context.prefix)}
+
+
+class _Renaming(jinja2.FileSystemLoader):
+    """Templates with the user's prefix in their own text, before anything is filled in."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(_HERE / "templates")
+        self._prefix = prefix
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source, name, is_fresh = super().get_source(environment, template)
+        return renamed(source, self._prefix), name, is_fresh
 
 
 @cache
-def _environment(real: str) -> jinja2.Environment:
-    """Templates whose numbers are printed by `literal`; an unknown name is an error."""
+def _environment(real: str, prefix: str = "scpo", template: str = "scpo.c") -> jinja2.Environment:
+    """Return what fills in a template: escapes text for the language of the file, knows no unknown name."""
+    escape = escape_for(template)
+
+    def finalise(value: object) -> str:
+        return value if isinstance(value, Code) else str(value) if isinstance(value, int) else escape(str(value))
+
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        loader=_Renaming(prefix),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # the output is C, not HTML
+        autoescape=False,  # for HTML; `finalise` does it for the language of the file
+        finalize=finalise,
     )
-
-    def numbers(values: np.ndarray) -> str:
-        return ", ".join(literal(value, real) for value in values)
-
-    def doubles(values: np.ndarray) -> str:
-        return ", ".join(literal(value, "double") for value in values)
-
-    environment.filters.update(
-        number=lambda value: literal(value, real), numbers=numbers, double=lambda value: literal(value, "double")
-    )
-    environment.globals.update(numbers=numbers, doubles_of=doubles)
+    environment.filters |= {
+        "trusted": Code,
+        "upper": lambda text: type(text)(text.upper()),
+        "number": lambda value: Code(literal(value, real)),
+        "double": lambda value: Code(literal(value, "double")),
+        "numbers": lambda values, indent=0: _listed((literal(value, real) for value in values), indent),
+        "doubles": lambda values, indent=0: _listed((literal(value, "double") for value in values), indent),
+        "integers": lambda values, indent=0: _listed((str(int(value)) for value in values), indent),
+        "short": lambda value: Code(f"{value:.3g}"),
+    }
     return environment
 
 
-def _renamed(text: str, prefix: str) -> str:
-    """Put the user's prefix in the place of the runtime's own, at the start of names."""
-    text = re.sub(r"\bscpo(?=_|\.h\b)", prefix, text)
-    text = re.sub(r"\bSCPO(?=_)", prefix.upper(), text)
-    return re.sub(r"\btest_scpo(?=\.c\b)", f"test_{prefix}", text)
+def _listed(items: Iterable[str], indent: int) -> Code:
+    """Numbers with commas between them, in lines below each other."""
+    lines = textwrap.wrap(", ".join(items), 110, break_on_hyphens=False)
+    return Code(("\n" + " " * indent).join(lines))
 
 
 def _check_replaceable(folder: Path, current: Path) -> None:

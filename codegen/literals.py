@@ -1,12 +1,15 @@
 """Numbers as C source: literals that read back as the same number, and text that is safe inside a comment."""
 
 import math
+import re
 
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.text import one_line
 
 REALS = ("float", "double")
+_ENDS_COMMENT = re.compile(r"[*/]{2,}|\?{2,}")  # ends or begins a comment; begins a trigraph
 
 
 def rounded(value: float, real: str, towards: float | None = None) -> float:
@@ -64,7 +67,7 @@ def literal(value: float, real: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Return text that cannot end a C comment or break a line or a table.
+    """Return text that cannot end a C comment or string, break a line or a table.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ def comment(text: str) -> str:
     str
         Printable, on one line.
     """
-    printable = "".join(c if c.isprintable() else " " for c in str(text))
-    for bad, good in (("\\", "/"), ("|", "/"), ("*/", "* /"), ("/*", "/ *"), ("`", "'"), ("??", "? ?")):
-        printable = printable.replace(bad, good)
-    return printable
+    line = one_line(str(text))
+    for bad, good in (("\\", "/"), ("|", "/"), ("`", "'"), ('"', "'")):
+        line = line.replace(bad, good)
+    return _ENDS_COMMENT.sub(lambda found: " ".join(found[0]), line)

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+from scpo_ctrl.codegen.literals import REALS
+from scpo_ctrl.codegen.names import check_prefix
+from scpo_ctrl.errors import DomainError
+
 
 @dataclass(frozen=True)
 class Target:
@@ -65,3 +69,33 @@ _ALL = (
     ),
 )
 TARGETS = {target.name: target for target in _ALL}
+
+
+def check_options(target: str, real: str | None, prefix: str) -> tuple[Target, str, str]:
+    """Check what an export is asked for, before anything is loaded or computed for it.
+
+    Parameters
+    ----------
+    target : str
+        A key of `TARGETS`.
+    real : str or None
+        "float" or "double"; the target's own where None.
+    prefix : str
+        Of every name in the C code.
+
+    Returns
+    -------
+    target : Target
+    real : str
+    prefix : str
+
+    Raises
+    ------
+    DomainError
+        If one of them is unknown or taken.
+    """
+    if not isinstance(target, str) or target not in TARGETS:
+        raise DomainError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
+    if real is not None and real not in REALS:
+        raise DomainError(f"unknown real {real!r}; known: {', '.join(REALS)}")
+    return TARGETS[target], real or TARGETS[target].real, check_prefix(prefix)

@@ -24,6 +24,7 @@ def linear(
     x_units: Sequence[str] = (),
     u_labels: Sequence[str] = (),
     u_units: Sequence[str] = (),
+    source: str = "",
 ) -> Plant:
     """Make the discrete linear plant x⁺ = A x + B u.
 
@@ -39,6 +40,8 @@ def linear(
         Name of the plant.
     x_labels, x_units, u_labels, u_units : sequence of str
         Names and units of states and inputs.
+    source : str
+        Where the numbers come from: a data sheet, a textbook, a measurement.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def linear(
         x_units=tuple(x_units),
         u_labels=tuple(u_labels),
         u_units=tuple(u_units),
-        source="matrices given by the user",
+        source=source,
     )
 
 

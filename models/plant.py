@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_array, as_scalar
+from scpo_ctrl.validate import as_array, as_scalar, as_text
 
 if TYPE_CHECKING:
     import control  # takes a second, and a plant does without
@@ -68,12 +68,14 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
             put(self, key, as_array(key, value if np.size(value) else np.zeros(size), (size,)))
         limits = self.p_above if np.size(self.p_above) else np.full(np_, -np.inf)
         put(self, "p_above", as_array("p_above", limits, (np_,), finite=False))
+        as_text("name", self.name)
+        as_text("source", self.source)
         for stem, size in (("x", nx), ("u", nu), ("p", np_)):
             for key, default in ((f"{stem}_labels", f"{stem}{{}}"), (f"{stem}_units", "")):
                 names = tuple(getattr(self, key)) or tuple(default.format(i) for i in range(size))
                 if len(names) != size:
                     raise DimensionError(f"plant {self.name!r}: {key} has {len(names)} entries, expected {size}")
-                put(self, key, names)
+                put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
         if self.dt is not None:
             put(self, "dt", as_scalar("dt", self.dt, above=0.0))
         self._check_bounds()
@@ -199,7 +201,6 @@ def from_statespace(
         u_max=np.asarray(u_max),
         x_labels=tuple(system.state_labels),
         u_labels=tuple(system.input_labels),
-        source="python-control StateSpace",
     )
 
 

@@ -30,6 +30,7 @@ from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import RunFolder
 from scpo_ctrl.report.display import Display
 from scpo_ctrl.report.wording import optimality
+from scpo_ctrl.text import visible
 from scpo_ctrl.verification.verify import verify as verify_record
 from scpo_ctrl.version import __version__
 
@@ -162,8 +163,9 @@ def verify_command(run: Path, as_json: bool) -> int:
 @_json
 def export_command(run: Path, out: Path, target: str, real: str | None, prefix: str, as_json: bool) -> int:
     """Write C99 for the policy of RUN and its projection."""
-    from scpo_ctrl.codegen import export
+    from scpo_ctrl.codegen import check_options, export
 
+    check_options(target, real, prefix)  # before the run is loaded, which takes seconds
     exported = export(load_result(run), out, target=target, real=real, prefix=prefix)
     if as_json:
         _print_json(exported.summary())
@@ -171,10 +173,9 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
         _say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
         _say(f"margin of the exported parameters {exported.margin:.3g}; README.md there says how to call it")
     if exported.margin < 0:
-        click.echo(
-            f"scpo-ctrl: {out}: rounded to {exported.real}, the parameters have margin {exported.margin:.3g}: they are "
-            "UNSAFE by that much; adapt with a larger [adapt] metric_error, such as 1e-6",
-            err=True,
+        _warn(
+            f"{out}: rounded to {exported.real}, the parameters have margin {exported.margin:.3g}: they are UNSAFE by "
+            "that much; adapt with a larger [adapt] metric_error, such as 1e-6"
         )
     return 0
 
@@ -294,8 +295,12 @@ def _verdict(passed: bool) -> str:
     return "passed" if passed else "FAILED"
 
 
-def _say(text: str) -> None:
-    click.echo(text)
+def _say(line: str) -> None:
+    click.echo(visible(line))
+
+
+def _warn(line: str) -> None:
+    click.echo(f"scpo-ctrl: {visible(' '.join(line.split()))}", err=True)
 
 
 def _print_json(value: Any) -> None:
@@ -318,5 +323,5 @@ def _discard_stdout() -> None:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"scpo-ctrl: {' '.join(message.split())}", err=True)
+    _warn(message)
     sys.exit(status)

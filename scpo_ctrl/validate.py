@@ -119,6 +119,31 @@ def as_count(name: str, value: Any, *, at_least: int = 0) -> int:
     return int(value)
 
 
+def as_text(name: str, value: Any) -> str:
+    """Return `value` if it is text that a file can hold.
+
+    Parameters
+    ----------
+    name : str
+        What the value is called in the error message.
+    value : str
+        The value; halves of characters (surrogates) are refused, which UTF-8 has no bytes for.
+
+    Returns
+    -------
+    str
+        The value.
+
+    Raises
+    ------
+    DomainError
+        If it is no such text.
+    """
+    if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
+        raise DomainError(f"{name} is {_short(value)}, expected text in Unicode")
+    return value
+
+
 def _as_float(value: Any) -> float:
     """Return a scalar as a float, NaN where it is no real number within the range of a double."""
     if isinstance(value, (bool, np.bool_, str, bytes)) or not np.isscalar(value) or not np.isreal(value):

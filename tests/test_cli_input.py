@@ -77,6 +77,7 @@ WRONG = [
     (linear(x_labels="ab"), ["[plant]", "x_labels is 'ab'", "list"]),
     (linear(u_units=[1]), ["[plant]", "u_units is [1]", "list"]),
     (linear(name=3), ["[plant]", "name is 3"]),
+    (linear(source=3), ["[plant]", "source is 3"]),
     ({"plant.velocity_max": -1.5}, ["[plant]", "velocity_max is -1.5", "> 0"]),
     ({"plant.velocity_max": "fast"}, ["[plant]", "velocity_max is 'fast'"]),
     # backup
@@ -335,6 +336,14 @@ def test_usage(run, tmp_path, monkeypatch, arguments, said):
     assert outcome.status == 2
     assert said in outcome.line
     assert "--help" in outcome.line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("option", "value", "said"), [("--target", "z80", "host"), ("--prefix", "sched", "sched.h")])
+def test_options_of_an_export_are_checked_before_the_run_is_loaded(tmp_path, run, option, value, said):
+    outcome = run("export", tmp_path / "no run", "--out", tmp_path / "c", option, value)
+    assert outcome.status == 2
+    assert value in outcome.line and said in outcome.line
     assert not list(tmp_path.iterdir())
 
 

@@ -12,6 +12,7 @@ from scpo_ctrl.errors import DimensionError, EvaluationError
 from scpo_ctrl.problem.objective import UserObjective
 from scpo_ctrl.problem.problem import Block, Problem
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_text
 
 
 class FunctionProblem(Problem):
@@ -39,7 +40,8 @@ class FunctionProblem(Problem):
     ) -> None:
         as_instance("objective", objective, UserObjective)
         super().__init__(theta_initial)
-        self._user_metrics, self._objective, self._labels = metrics, objective, labels
+        self._user_metrics, self._objective = metrics, objective
+        self._labels = tuple(as_text(f"labels[{i}]", label) for i, label in enumerate(labels))
         self._count = self._metrics(self.theta_initial[None]).shape[1]
         if labels and len(labels) != self._count:
             raise DimensionError(f"labels has {len(labels)} entries, expected one for each of {self._count} metrics")

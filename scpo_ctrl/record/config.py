@@ -35,7 +35,8 @@ BOUNDS = ("x_min", "x_max", "u_min", "u_max")
 LINEAR_KEYS = ("dt", "A", "B", *BOUNDS)
 DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
 LEARNED_KEYS = ("learned", "learned_sha256")
-LINEAR_LABELS = ("name", "x_labels", "x_units", "u_labels", "u_units")
+LINEAR_NAMES = ("name", "source")
+LINEAR_LABELS = ("x_labels", "x_units", "u_labels", "u_units")
 
 _LARGEST_ROLLOUT = 10_000_000  # numbers in the trajectories of all scenarios
 _LARGEST_POLICY = 100_000  # parameters
@@ -253,7 +254,7 @@ def _kind(table: Table, known: tuple[str, ...]) -> str:
 
 
 def _linear_plant(table: Table) -> Plant:
-    _known(table, LINEAR_KEYS, ("kind", *LINEAR_LABELS))
+    _known(table, LINEAR_KEYS, ("kind", *LINEAR_NAMES, *LINEAR_LABELS))
     A = as_array("A", table["A"], (None, None))
     if A.shape[0] != A.shape[1]:
         raise DimensionError(f"A has shape {A.shape}, expected a square matrix")
@@ -262,16 +263,17 @@ def _linear_plant(table: Table) -> Plant:
         raise DimensionError("B has no columns, expected one for each input")
     sizes = (len(A), len(A), B.shape[1], B.shape[1])
     x_min, x_max, u_min, u_max = (as_array(key, table[key], (n,)) for key, n in zip(BOUNDS, sizes, strict=True))
-    if not isinstance(table.get("name", ""), str):
-        raise DomainError(f"name is {table['name']!r}, expected a string")
-    for key in LINEAR_LABELS[1:]:
+    for key in LINEAR_NAMES:
+        if not isinstance(table.get(key, ""), str):
+            raise DomainError(f"{key} is {table[key]!r}, expected a string")
+    for key in LINEAR_LABELS:
         labels = table.get(key, [])
         if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
             raise DomainError(f"{key} is {labels!r}, expected a list of strings")
-    labels = {key: table[key] for key in LINEAR_LABELS if key in table}
+    labels = {key: table[key] for key in (*LINEAR_NAMES, *LINEAR_LABELS) if key in table}
     plant = linear(A, B, table["dt"], (x_min, x_max, u_min, u_max), **labels)
     table["name"] = plant.name
-    table |= {key: list(getattr(plant, key)) for key in LINEAR_LABELS[1:]}
+    table |= {key: list(getattr(plant, key)) for key in LINEAR_LABELS}
     return plant
 
 

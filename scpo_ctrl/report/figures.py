@@ -22,6 +22,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.trajectories import Rolled, level_set, plant_problem, projections, roll, shown_states, spread
 from scpo_ctrl.report.wording import start_name
+from scpo_ctrl.text import visible
 
 BEFORE, AFTER, LIMIT, LEVEL, INK = "#8a8a8a", "#0072b2", "#d55e00", "#009e73", "#222222"
 FORBIDDEN = {"facecolor": "#fdf0e6", "edgecolor": "#eba878", "hatch": "////", "linewidth": 0.0, "zorder": 0.5}
@@ -167,7 +168,7 @@ def _portrait(ax: Axes, problem: ControlProblem, rolled: Rolled, pair: tuple[int
     ax.plot(*after[:, 0].T, "o", color="white", markeredgecolor=INK, markersize=5.0, zorder=3)
     ax.plot(*plant.x_eq[[i, j]], "P", color=INK, markeredgecolor="white", markersize=8, zorder=4)
     hidden = {i: x_hidden, j: y_hidden}
-    notes = [f"{plant.x_labels[axis]}: {_out_of_view(bounds)}" for axis, bounds in hidden.items() if bounds]
+    notes = [f"{visible(plant.x_labels[axis])}: {_out_of_view(bounds)}" for axis, bounds in hidden.items() if bounds]
     ax.set_title("; ".join(notes), **NOTE)  # type: ignore[arg-type]
 
 
@@ -284,7 +285,7 @@ def _out_of_view(bounds: list[float]) -> str:
 
 def _axis_label(plant: Plant, stem: str, index: int, gap: str = "\n") -> str:
     unit = getattr(plant, f"{stem}_units")[index]
-    return getattr(plant, f"{stem}_labels")[index] + (f"{gap}[{unit}]" if unit else "")
+    return visible(getattr(plant, f"{stem}_labels")[index]) + (f"{gap}[{visible(unit)}]" if unit else "")
 
 
 def _time_label(plant: Plant) -> str:

@@ -23,6 +23,7 @@ from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, s
 from scpo_ctrl.report.tables import details, metric_rows, option_rows, what_binds
 from scpo_ctrl.report.trajectories import MOST_STATES
 from scpo_ctrl.report.wording import NARROW_SPACE, change, number, optimality, plural, short, start_name, with_unit
+from scpo_ctrl.text import visible
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def render_report(result: Result) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     environment.filters |= {"number": number, "short": short, "data": _data, "unit": with_unit}
     problem = result.problem
@@ -175,7 +177,7 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     body = re.sub(r'\b(?:xlink:)?href="#', f'href="#{name}-', body).replace("xlink:href", "href")
     body = body.replace("url(#", f"url(#{name}-").replace("'DejaVu Sans'", "inherit")
     width, height = (72 * float(inches) for inches in figure.get_size_inches())
-    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(description)}">'
+    head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(visible(description))}">'
     return Markup(head + body)  # matplotlib escapes the labels in it
 
 

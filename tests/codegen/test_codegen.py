@@ -116,6 +116,13 @@ def test_wrong_options(result, options, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("options", [{"target": "z80"}, {"target": ["host"]}, {"real": "half"}, {"prefix": "sched"}])
+def test_options_are_checked_before_anything_else(options, tmp_path):
+    """Not even the run is looked at."""
+    with pytest.raises(DomainError, match=r"z80|host|half|sched"):
+        export(None, tmp_path / "c", **options)
+
+
 def test_a_run_without_a_plant(tmp_path):
     theta = ca.SX.sym("theta", 1)
     problem = scpo_ctrl.FunctionProblem.from_casadi(theta, ca.sumsqr(theta - 1), theta - 0.5, [0.0])

@@ -1,5 +1,7 @@
 """Plants: discretisation order, Jacobians, python-control both ways, and every refusal."""
 
+import importlib.resources
+
 import casadi as ca
 import control
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from problems import BOX, pendulum
 from scipy.linalg import expm
 
+import scpo_ctrl
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.models import (
     ZOO,
@@ -78,6 +81,17 @@ def test_statespace_round_trip_keeps_matrices_time_and_labels():
     for one, other in zip(plant.linearise(), back.linearise(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert (back.x_labels, back.u_labels) == (plant.x_labels, plant.u_labels)
+
+
+def test_a_source_is_what_the_user_says():
+    assert linear([[0.5]], [[1.0]], 0.1, ([-1.0], [1.0], [-1.0], [1.0])).source == ""
+    assert linear([[0.5]], [[1.0]], 0.1, ([-1.0], [1.0], [-1.0], [1.0]), source="data sheet").source == "data sheet"
+    demo = importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"
+    with importlib.resources.as_file(demo) as path:
+        plant = scpo_ctrl.load_problem(path).plant
+    assert "zero-order-hold" in plant.source and "R3" in plant.source
+    for one, other in zip(plant.linearise(), double_integrator().linearise(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-15)  # what the source says is so
 
 
 def test_double_integrator_is_the_plant_of_r3():

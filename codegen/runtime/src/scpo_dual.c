@@ -102,7 +102,7 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
     entry = SCPO_GRAM(work, 0) + slot;
     for (j = 0; j < work->size; j++) {
         *entry = scpo_dot(dim, G, work->row[j]) * scale * work->scale[j];
-        entry += j < slot ? SCPO_WIDTH : 1;
+        entry += j < slot ? SCPO_STRIDE : 1;
     }
 }
 

@@ -55,8 +55,8 @@ typedef uint32_t scpo_bits;
 
 /* Two triangles share a rectangle. Its row k begins with row k of the lower Cholesky factor, k + 1 entries; behind them
  * come entries k, k + 1, ... of row k of the Gram matrix, so that entry i is SCPO_GRAM(work, k)[i]. */
-#define SCPO_WIDTH (SCPO_SLOTS + 1)
-#define SCPO_FACTOR(work, k) ((work)->triangles + (k) * SCPO_WIDTH)
+#define SCPO_STRIDE (SCPO_SLOTS + 1)
+#define SCPO_FACTOR(work, k) ((work)->triangles + (k) * SCPO_STRIDE)
 #define SCPO_GRAM(work, k) (SCPO_FACTOR(work, k) + 1)
 
 scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y);
