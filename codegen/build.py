@@ -12,6 +12,7 @@ from typing import Any
 from scpo_ctrl.codegen.targets import TARGETS, Target
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import CompilerError
+from scpo_ctrl.validate import as_path
 
 __all__ = ["TARGETS", "Target", "measure", "replay", "size_flags"]
 
@@ -47,7 +48,7 @@ def replay(path: str | os.PathLike[str]) -> str:
     # A make that runs this program is not this make's business.
     environment = {key: value for key, value in os.environ.items() if key not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     environment["LC_ALL"] = "C"
-    command = ["make", "-C", os.fspath(path), "test", f"CC={' '.join(compiler)}"]
+    command = ["make", "-C", str(as_path("path", path)), "test", f"CC={' '.join(compiler)}"]
     try:
         run = _run(command, environment)
     except subprocess.TimeoutExpired as error:

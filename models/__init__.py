@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models.cartpole import cart_pole, cart_pole_ode
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.linear import double_integrator, linear
-from scpo_ctrl.models.plant import Plant, from_statespace, to_statespace
+from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.models.quadrotor import planar_quadrotor, planar_quadrotor_ode
+from scpo_ctrl.models.statespace import from_statespace, to_statespace
 
 ZOO: dict[str, Callable[..., Plant]] = {
     "cart_pole": cart_pole,
@@ -38,8 +40,8 @@ def make_plant(kind: str, **parameters: Any) -> Plant:
     DomainError
         If the name or a parameter is unknown, or a value is out of range.
     """
-    if kind not in ZOO:
-        raise DomainError(f"unknown plant {kind!r}; the zoo has: {', '.join(sorted(ZOO))}")
+    if not isinstance(kind, str) or kind not in ZOO:
+        raise DomainError(f"unknown plant {shown(kind)}; the zoo has: {', '.join(sorted(ZOO))}")
     known = inspect.signature(ZOO[kind]).parameters
     unknown = sorted(set(parameters) - set(known))
     if unknown:

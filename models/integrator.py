@@ -4,7 +4,10 @@ import casadi as ca
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models.plant import Plant
+from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_count, as_scalar
+
+_MOST_SUBSTEPS = 10_000  # each makes the expressions longer
 
 
 def discretise(plant: Plant, dt: float, *, substeps: int = 1) -> Plant:
@@ -33,9 +36,11 @@ def discretise(plant: Plant, dt: float, *, substeps: int = 1) -> Plant:
     ----------
     E. Hairer, S. P. Nørsett, G. Wanner, Solving Ordinary Differential Equations I, section II.1.
     """
+    as_instance("plant", plant, Plant)
     if plant.dt is not None:
         raise DomainError(f"plant {plant.name!r} is discrete already (dt = {plant.dt:g} s)")
-    h = as_scalar("dt", dt, above=0.0) / as_count("substeps", substeps, at_least=1)
+    dt, substeps = as_scalar("dt", dt, above=0.0), as_count("substeps", substeps, at_least=1, at_most=_MOST_SUBSTEPS)
+    h = dt / substeps
     ode = plant.function
     x = plant.x
     for _ in range(substeps):

@@ -6,9 +6,10 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.errors import DimensionError
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models.plant import Plant
-from scpo_ctrl.validate import as_array, as_scalar
+from scpo_ctrl.validate import as_array, as_scalar, as_stack, as_texts
 
 Bounds = tuple[ArrayLike, ArrayLike, ArrayLike, ArrayLike]
 
@@ -31,11 +32,13 @@ def linear(
     Parameters
     ----------
     A : array_like, shape (nx, nx)
+        A number where there is one state.
     B : array_like, shape (nx, nu)
+        A vector, shape (nx,), where there is one input.
     dt : float
         Sampling time [s].
     bounds : tuple
-        ``(x_min, x_max, u_min, u_max)``, shapes (nx,), (nx,), (nu,), (nu,).
+        ``(x_min, x_max, u_min, u_max)``, shapes (nx,), (nx,), (nu,), (nu,); numbers where there is one state or input.
     name : str
         Name of the plant.
     x_labels, x_units, u_labels, u_units : sequence of str
@@ -57,29 +60,65 @@ def linear(
     BoundsError
         If the bounds do not hold the origin in their interior.
     """
-    A = as_array("A", A, (None, None))
-    if A.shape[0] != A.shape[1]:
-        raise DimensionError(f"A has shape {A.shape}, expected a square matrix")
-    B = as_array("B", B, (A.shape[0], None))
-    as_scalar("dt", dt, above=0.0)
+    A, B = as_matrices(A, B)
+    if not isinstance(bounds, (tuple, list)) or len(bounds) != 4:
+        raise DomainError(f"bounds is {shown(bounds)}, expected (x_min, x_max, u_min, u_max)")
     x, u = ca.SX.sym("x", A.shape[0]), ca.SX.sym("u", B.shape[1])
-    x_min, x_max, u_min, u_max = (np.asarray(bound) for bound in bounds)
+    keys = ("x_min", "x_max", "u_min", "u_max")
+    sizes = (x.numel(), x.numel(), u.numel(), u.numel())
+    x_min, x_max, u_min, u_max = (
+        as_array(key, bound, (size,), finite=key.startswith("u"))
+        for key, bound, size in zip(keys, bounds, sizes, strict=True)
+    )
     return Plant(
         name=name,
         x=x,
         u=u,
         f=ca.mtimes(ca.DM(A), x) + ca.mtimes(ca.DM(B), u),
-        dt=dt,
+        dt=as_scalar("dt", dt, above=0.0),
         x_min=x_min,
         x_max=x_max,
         u_min=u_min,
         u_max=u_max,
-        x_labels=tuple(x_labels),
-        x_units=tuple(x_units),
-        u_labels=tuple(u_labels),
-        u_units=tuple(u_units),
+        x_labels=as_texts("x_labels", x_labels),
+        x_units=as_texts("x_units", x_units),
+        u_labels=as_texts("u_labels", u_labels),
+        u_units=as_texts("u_units", u_units),
         source=source,
     )
+
+
+def as_matrices(A: ArrayLike, B: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the matrices of a linear plant; a number is taken for a matrix of one entry, a vector B for a column.
+
+    Parameters
+    ----------
+    A : array_like, shape (nx, nx)
+    B : array_like, shape (nx, nu) or (nx,)
+
+    Returns
+    -------
+    A : numpy.ndarray, shape (nx, nx)
+    B : numpy.ndarray, shape (nx, nu)
+
+    Raises
+    ------
+    DimensionError
+        If A is not square, or there is no state or no input.
+    DomainError
+        If an entry is not a finite number.
+    """
+    A, B = as_stack("A", A), as_stack("B", B)
+    A = as_array("A", A.reshape(1, 1) if A.ndim == 0 else A, (None, None))
+    if A.shape[0] != A.shape[1]:
+        raise DimensionError(f"A has shape {A.shape}, expected a square matrix")
+    if not A.size:
+        raise DimensionError("A has no entries; a plant needs at least one state, and a static gain has none")
+    column = B.size == len(A) and B.ndim < 2
+    B = as_array("B", B.reshape(-1, 1) if column else B, (len(A), None))
+    if not B.shape[1]:
+        raise DimensionError("B has no columns, expected one for each input")
+    return A, B
 
 
 def double_integrator(
@@ -104,14 +143,14 @@ def double_integrator(
     DomainError
         If a number is not positive.
     """
-    as_scalar("dt", dt, above=0.0)
+    dt = as_scalar("dt", dt, above=0.0)
     x_max = np.array(
         [as_scalar("position_max", position_max, above=0.0), as_scalar("velocity_max", velocity_max, above=0.0)]
     )
     u_max = np.array([as_scalar("acceleration_max", acceleration_max, above=0.0)])
     x, u, mass = ca.SX.sym("x", 2), ca.SX.sym("u", 1), ca.SX.sym("mass")
     acceleration = u / mass
-    f = ca.vertcat(x[0] + dt * x[1] + dt**2 / 2 * acceleration, x[1] + dt * acceleration)
+    f = ca.vertcat(x[0] + dt * x[1] + dt * dt / 2 * acceleration, x[1] + dt * acceleration)
     return Plant(
         name="double_integrator",
         x=x,

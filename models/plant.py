@@ -3,18 +3,15 @@
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any
 
 import casadi as ca
 import numpy as np
-from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
+from scpo_ctrl.models.symbols import expressions
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_array, as_scalar, as_text
-
-if TYPE_CHECKING:
-    import control  # takes a second, and a plant does without
+from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimensions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +19,9 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
     """A constrained plant.
 
     ``f`` is the next state x⁺ = f(x, u, p) when `dt` is a number, and the derivative ẋ = f(x, u, p) when `dt` is None.
-    Bounds on the state may be infinite; bounds on the input are finite. The origin of labels, units and bounds is
-    the same physical coordinate as ``x`` and ``u``; the backup works around the equilibrium ``(x_eq, u_eq)``.
+    Symbols and expressions are SX or MX, ``f`` also a list of expressions or a function of (x, u) or (x, u, p); all are
+    kept as SX. Bounds on the state may be infinite; bounds on the input are finite. The origin of labels, units and
+    bounds is the same physical coordinate as ``x`` and ``u``; the backup works around the equilibrium ``(x_eq, u_eq)``.
     """
 
     name: str
@@ -49,12 +47,12 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
     source: str = ""
 
     def __post_init__(self) -> None:
-        nx, nu, np_ = self.x.shape[0], self.u.shape[0], self.p.shape[0]
-        if nx < 1 or nu < 1:
-            raise DimensionError(f"plant {self.name!r} has {nx} states and {nu} inputs, expected at least one of each")
-        if self.f.shape != (nx, 1):
-            raise DimensionError(f"plant {self.name!r}: f has shape {self.f.shape}, expected ({nx}, 1)")
         put = object.__setattr__
+        for key in ("name", "source"):
+            as_text(key, getattr(self, key))
+        for key, value in zip("xupf", expressions(self.name, self.x, self.u, self.p, self.f), strict=True):
+            put(self, key, value)
+        nx, nu, np_ = self.nx, self.nu, self.npar
         for key, size, finite in (
             ("x_min", nx, False),
             ("x_max", nx, False),
@@ -65,14 +63,14 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
             put(self, key, as_array(key, getattr(self, key), (size,), finite=finite))
         for key, size in (("x_eq", nx), ("u_eq", nu)):
             value = getattr(self, key)
-            put(self, key, as_array(key, value if np.size(value) else np.zeros(size), (size,)))
-        limits = self.p_above if np.size(self.p_above) else np.full(np_, -np.inf)
+            put(self, key, as_array(key, np.zeros(size) if _is_empty(value) else value, (size,)))
+        limits = np.full(np_, -np.inf) if _is_empty(self.p_above) else self.p_above
         put(self, "p_above", as_array("p_above", limits, (np_,), finite=False))
         as_text("name", self.name)
         as_text("source", self.source)
         for stem, size in (("x", nx), ("u", nu), ("p", np_)):
             for key, default in ((f"{stem}_labels", f"{stem}{{}}"), (f"{stem}_units", "")):
-                names = tuple(getattr(self, key)) or tuple(default.format(i) for i in range(size))
+                names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
                 if len(names) != size:
                     raise DimensionError(f"plant {self.name!r}: {key} has {len(names)} entries, expected {size}")
                 put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
@@ -144,6 +142,11 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
             [self.f, ca.jacobian(self.f, self.x), ca.jacobian(self.f, self.u)],
         )
         f, A, B = (np.array(m) for m in jacobians(self.x_eq, self.u_eq, self.p_nominal))
+        if not all(np.isfinite(values).all() for values in (f, A, B)):
+            raise DomainError(
+                f"plant {self.name!r}: f or a derivative of it is not finite at (x_eq, u_eq); check dt, the parameters "
+                "and their units"
+            )
         rest = np.zeros(self.nx) if self.dt is None else self.x_eq
         drift = float(np.max(np.abs(f[:, 0] - rest)))
         if not drift <= 1e-9 * max(1.0, float(np.max(np.abs(rest)))):
@@ -152,82 +155,12 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
 
     def replace(self, **changes: object) -> "Plant":
         """Return a copy with some fields changed, for example other bounds."""
+        unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
+        if unknown:
+            raise DomainError(f"unknown field {unknown[0]!r} of a plant")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 
-def from_statespace(
-    system: "control.StateSpace",
-    *,
-    x_min: ArrayLike,
-    x_max: ArrayLike,
-    u_min: ArrayLike,
-    u_max: ArrayLike,
-    name: str | None = None,
-) -> Plant:
-    """Make a plant from python-control's ``StateSpace``; its output equation plays no part.
-
-    Parameters
-    ----------
-    system : control.StateSpace
-        Continuous (``dt = 0``) or discrete with a sampling time [s].
-    x_min, x_max, u_min, u_max : array_like
-        Bounds, shapes (nx,) and (nu,).
-    name : str, optional
-        Name of the plant; the system's own by default.
-
-    Returns
-    -------
-    Plant
-        With labels from the system.
-
-    Raises
-    ------
-    DomainError
-        If the system is discrete without a sampling time.
-    """
-    if system.dt is None or system.dt is True:
-        raise DomainError("the StateSpace has no sampling time; give it dt in seconds, or dt=0 if it is continuous")
-    A, B = np.asarray(system.A, dtype=float), np.asarray(system.B, dtype=float)
-    x, u = ca.SX.sym("x", A.shape[0]), ca.SX.sym("u", B.shape[1])
-    return Plant(
-        name=name or system.name,
-        x=x,
-        u=u,
-        f=ca.mtimes(ca.DM(A), x) + ca.mtimes(ca.DM(B), u),
-        dt=None if system.dt == 0 else float(system.dt),
-        x_min=np.asarray(x_min),
-        x_max=np.asarray(x_max),
-        u_min=np.asarray(u_min),
-        u_max=np.asarray(u_max),
-        x_labels=tuple(system.state_labels),
-        u_labels=tuple(system.input_labels),
-    )
-
-
-def to_statespace(plant: Plant) -> "control.StateSpace":
-    """Return the plant's linearisation at its equilibrium as python-control's ``StateSpace`` with output y = x.
-
-    Parameters
-    ----------
-    plant : Plant
-        Continuous or discrete.
-
-    Returns
-    -------
-    control.StateSpace
-        In deviations from (x_eq, u_eq).
-    """
-    import control
-
-    A, B = plant.linearise()
-    nx, nu = B.shape
-    return control.StateSpace(
-        A,
-        B,
-        np.eye(nx),
-        np.zeros((nx, nu)),
-        0 if plant.dt is None else plant.dt,
-        states=list(plant.x_labels),
-        inputs=list(plant.u_labels),
-        outputs=[f"y_{label}" for label in plant.x_labels],
-    )
+def _is_empty(value: Any) -> bool:
+    """Whether a vector is left out."""
+    return dimensions(value) == 1 and len(value) == 0

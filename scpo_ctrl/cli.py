@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,14 +18,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import numpy as np
 
 from scpo_ctrl.adaptation.adapt import adapt
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.compiled import find_compiler
-from scpo_ctrl.errors import OutputError, RecordError, ScpoError
+from scpo_ctrl.errors import OutputError, RecordError, ScpoError, cause
 from scpo_ctrl.models import ZOO, make_plant
+from scpo_ctrl.reading import read_text
 from scpo_ctrl.record.config import ProblemFile, read_problem_file
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import RunFolder
@@ -50,7 +53,8 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = _invoke()
+        with _quiet_warnings():
+            status = _invoke()
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
     except click.UsageError as error:
@@ -69,10 +73,32 @@ def main() -> None:
         if not error.filename:
             _discard_stdout()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 2)
-    except MemoryError:
-        _fail("not enough memory; lower [scenarios] count or horizon, or [policy] hidden", 1)
+    except Exception as error:
+        _fail_by_fault(error)
     else:
         sys.exit(status)
+
+
+def _fail_by_fault(error: Exception) -> NoReturn:
+    """End with one line where nothing but the machine, or this package, can be at fault."""
+    if isinstance(error, MemoryError):
+        _fail("not enough memory; lower [scenarios] count or horizon, or [policy] hidden", 1)
+    if os.environ.get("SCPO_TRACEBACK"):
+        raise error
+    where = "SCPO_TRACEBACK=1 shows where"
+    _fail(f"{cause(error)}; this is a fault of scpo-ctrl, please report it with what you gave it ({where})", 1)
+
+
+@contextmanager
+def _quiet_warnings() -> Iterator[None]:
+    """Keep warnings of libraries off stderr, which has one line for the user; `python -W error` still raises them."""
+    show = warnings.showwarning
+    warnings.showwarning = lambda *_args, **_options: None
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is found where it is used
+            yield
+    finally:
+        warnings.showwarning = show
 
 
 def _invoke() -> int:
@@ -219,7 +245,7 @@ def plants(as_json: bool) -> int:
 def _is_demo(out: Path, file: ProblemFile) -> bool:
     """Whether an earlier demo, and not another run, even of the same plant, is in the folder."""
     try:
-        earlier = tomllib.loads((out / "problem.toml").read_text(encoding="utf-8"))
+        earlier = tomllib.loads(read_text(out / "problem.toml"))
     except (OSError, ValueError):
         return False
     return bool(earlier == tomllib.loads(file.text()))

@@ -11,6 +11,20 @@ class ScpoError(Exception):
     exit_status = 2
 
 
+def cause(error: Exception) -> str:
+    """Return class and message of an error on one line, to be part of another message.
+
+    Parameters
+    ----------
+    error : Exception
+
+    Returns
+    -------
+    str
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
 class DimensionError(ScpoError, ValueError):
     """An array has the wrong shape."""
 

@@ -1,16 +1,28 @@
-"""Checks at the door: shapes and finiteness of what users hand in, with errors that name what, where and the remedy."""
+"""Checks at the door: kinds, shapes and finiteness of what users hand in, with errors that name what, where and fix."""
 
+import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.messages import shown
+
+LARGEST_COUNT = 2**63 - 1  # of whole numbers: what TOML and numpy's int64 hold
+
+_LONGEST_PATH = 4096  # characters, as on Linux
+_MOST_ENTRIES = 1 << 27  # of an array: a gigabyte
 
 
 def as_array(name: str, value: ArrayLike, shape: Sequence[int | None], *, finite: bool = True) -> np.ndarray:
     """Return `value` as a float64 array of the given shape.
+
+    Lists, numpy arrays and matrices, scipy's sparse ones and CasADi's DM are taken. A row or a column of a matrix is
+    taken as a vector, and a number as a vector of length one.
 
     Parameters
     ----------
@@ -33,26 +45,59 @@ def as_array(name: str, value: ArrayLike, shape: Sequence[int | None], *, finite
     DimensionError
         If the shape differs.
     DomainError
-        If an entry is not a number (booleans and strings are none), NaN, or (with `finite`) infinite.
+        If an entry is masked, not a number (booleans and strings are none), NaN, or (with `finite`) infinite.
     """
-    if not _is_numeric(value):
-        raise DomainError(f"{name} is {_short(value)}, expected an array of real numbers")
-    try:
-        array = np.array(value, dtype=np.float64, order="C")
-    except OverflowError as error:
-        raise DomainError(f"{name} is {_short(value)}, expected numbers within the range of a double") from error
-    except (TypeError, ValueError) as error:
-        expected = "real numbers" if len(shape) == 1 else "real numbers in rows of equal length"
-        raise DomainError(f"{name} is {_short(value)}, expected an array of {expected}") from error
-    expected = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+    array = _fitted(_converted(name, value, "in rows of equal length" if len(shape) > 1 else ""), shape)
     if array.ndim != len(shape) or any(n is not None and n != k for n, k in zip(shape, array.shape, strict=True)):
-        found = f"has shape {array.shape}" if array.ndim else f"is {_short(value)}"
+        expected = (
+            "(" + ", ".join("any" if n is None else str(n) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+        )
+        found = f"has shape {array.shape}" if array.ndim else f"is {shown(value)}"
         raise DimensionError(f"{name} {found}, expected {'' if array.ndim else 'an array of shape '}{expected}")
     bad = ~np.isfinite(array) if finite else np.isnan(array)
     if bad.any():
         where = ", ".join(str(int(i)) for i in np.argwhere(bad)[0])
         raise DomainError(f"{name}[{where}] is {array[bad][0]}, expected a finite number")
     return array
+
+
+def as_stack(name: str, value: ArrayLike) -> np.ndarray:
+    """Return `value` as a float64 array of whatever shape; its entries need not be finite.
+
+    Parameters
+    ----------
+    name : str
+    value : array_like
+
+    Returns
+    -------
+    numpy.ndarray
+        A float64 copy.
+
+    Raises
+    ------
+    DomainError
+        If an entry is masked or not a number.
+    """
+    return _converted(name, value, "in rows of equal length")
+
+
+def dimensions(value: Any) -> int:
+    """Return the number of axes of an array or of nested lists, by their first entries.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    int
+        Zero for what is neither.
+    """
+    axes = 0
+    while isinstance(value, (list, tuple)) and axes < 64:
+        axes, value = axes + 1, value[0] if value else None
+    return axes + value.ndim if isinstance(value, (np.ndarray, np.generic)) else axes
 
 
 def as_scalar(
@@ -81,7 +126,7 @@ def as_scalar(
     """
     number = _as_float(value)
     if not np.isfinite(number):
-        raise DomainError(f"{name} is {_short(value)}, expected a finite number")
+        raise DomainError(f"{name} is {shown(value)}, expected a finite number")
     if not (number > above and at_least <= number <= at_most):
         limits = [
             f"> {above:g}" if above > -np.inf else "",
@@ -92,8 +137,8 @@ def as_scalar(
     return number
 
 
-def as_count(name: str, value: Any, *, at_least: int = 0) -> int:
-    """Return `value` as an int not below `at_least`.
+def as_count(name: str, value: Any, *, at_least: int = 0, at_most: int = LARGEST_COUNT) -> int:
+    """Return `value` as an int inside its range.
 
     Parameters
     ----------
@@ -101,8 +146,8 @@ def as_count(name: str, value: Any, *, at_least: int = 0) -> int:
         What the value is called in the error message.
     value : int
         The value; booleans and floats are refused.
-    at_least : int
-        Smallest value allowed.
+    at_least, at_most : int
+        Smallest and largest value allowed.
 
     Returns
     -------
@@ -112,11 +157,61 @@ def as_count(name: str, value: Any, *, at_least: int = 0) -> int:
     Raises
     ------
     DomainError
-        If it is not a whole number, or too small.
+        If it is not a whole number, or outside the range.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise DomainError(f"{name} is {_short(value)}, expected a whole number >= {at_least}")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < at_least:
+        raise DomainError(f"{name} is {shown(value)}, expected a whole number >= {at_least}")
+    if value > at_most:
+        raise DomainError(f"{name} is {shown(value)}, expected a whole number >= {at_least} and <= {at_most}")
     return int(value)
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """Return `value` as a bool.
+
+    Parameters
+    ----------
+    name : str
+        What the value is called in the error message.
+    value : bool
+        The value; numbers are refused.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    DomainError
+        If it is neither true nor false.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise DomainError(f"{name} is {shown(value)}, expected true or false")
+    return bool(value)
+
+
+def as_choice(name: str, value: Any, known: Sequence[str]) -> str:
+    """Return `value` if it is one of some words.
+
+    Parameters
+    ----------
+    name : str
+        What the value is called in the error message.
+    value : str
+    known : sequence of str
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    DomainError
+        If it is none of them.
+    """
+    if not isinstance(value, str) or value not in known:
+        raise DomainError(f"{name} is {shown(value)}, expected one of: {', '.join(known)}")
+    return value
 
 
 def as_text(name: str, value: Any) -> str:
@@ -140,17 +235,127 @@ def as_text(name: str, value: Any) -> str:
         If it is no such text.
     """
     if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
-        raise DomainError(f"{name} is {_short(value)}, expected text in Unicode")
+        raise DomainError(f"{name} is {shown(value)}, expected text in Unicode")
     return value
+
+
+def as_texts(name: str, value: Any) -> tuple[str, ...]:
+    """Return `value` as a tuple of strings.
+
+    Parameters
+    ----------
+    name : str
+        What the value is called in the error message.
+    value : sequence of str
+        One string is refused: it is a sequence of letters.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    DomainError
+        If it is none.
+    """
+    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
+        raise DomainError(f"{name} is {shown(value)}, expected a list of strings")
+    return tuple(value)
+
+
+def as_function(name: str, value: Any) -> Any:
+    """Return `value` if it can be called.
+
+    Parameters
+    ----------
+    name : str
+        What the value is called in the error message.
+    value : callable
+
+    Returns
+    -------
+    callable
+
+    Raises
+    ------
+    DomainError
+        If it cannot.
+    """
+    if not callable(value):
+        raise DomainError(f"{name} is {shown(value)}, expected a function")
+    return value
+
+
+def as_path(name: str, value: Any) -> Path:
+    """Return the name of a file or a folder as a path.
+
+    Parameters
+    ----------
+    name : str
+        What the value is called in the error message.
+    value : str or os.PathLike
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    DomainError
+        If it is neither, or holds a null character.
+    """
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_PATH or "\0" in text:
+        raise DomainError(f"{name} is {shown(value)}, expected the name of a file or a folder")
+    return Path(text)
+
+
+def _converted(name: str, value: Any, rows: str) -> np.ndarray:
+    """Return a float64 copy of whatever shape."""
+    expected = f"an array of real numbers {rows}".rstrip()
+    try:
+        if math.prod(getattr(value, "shape", ())) > _MOST_ENTRIES:
+            raise DomainError(f"{name} has shape {value.shape}, more than {_MOST_ENTRIES} entries; make it smaller")
+        value = value.toarray() if callable(getattr(value, "toarray", None)) else value  # scipy's sparse matrices
+        if np.ma.isMaskedArray(value):
+            if np.ma.getmaskarray(value).any():
+                raise DomainError(f"{name} has masked entries; fill them in (filled) or leave them out (compressed)")
+            value = value.filled()
+        if not _is_numeric(value):
+            raise DomainError(f"{name} is {shown(value)}, expected an array of real numbers")
+        return np.array(value, dtype=np.float64, order="C")
+    except DomainError:
+        raise
+    except OverflowError as error:
+        raise DomainError(f"{name} is {shown(value)}, expected numbers within the range of a double") from error
+    except MemoryError as error:
+        raise DomainError(f"{name} does not fit into memory; make it smaller") from error
+    except Exception as error:  # ragged or endless lists, symbols, whatever the value's class makes of it
+        raise DomainError(f"{name} is {shown(value)}, expected {expected}") from error
+
+
+def _fitted(array: np.ndarray, shape: Sequence[int | None]) -> np.ndarray:
+    """Turn rows and columns into vectors, and a number into a vector of length one, where a vector is expected."""
+    if len(shape) != 1:
+        return array
+    if array.ndim == 2 and 1 in array.shape:
+        return array.reshape(-1)
+    return array.reshape(1) if array.ndim == 0 and shape[0] == 1 else array
 
 
 def _as_float(value: Any) -> float:
     """Return a scalar as a float, NaN where it is no real number within the range of a double."""
-    if isinstance(value, (bool, np.bool_, str, bytes)) or not np.isscalar(value) or not np.isreal(value):
+    if isinstance(value, (bool, np.bool_, str, bytes)) or np.ma.isMaskedArray(value) or dimensions(value):
+        return np.nan
+    if isinstance(value, np.ndarray):
+        value = value.item()
+    if not np.isscalar(value) or isinstance(value, (bool, str, bytes)):
         return np.nan
     try:
-        return float(np.real(value))
-    except OverflowError:
+        return float(np.real(value)) if np.isreal(value) else np.nan
+    except (OverflowError, TypeError, ValueError):
         return np.nan
 
 
@@ -161,9 +366,3 @@ def _is_numeric(value: Any) -> bool:
     if isinstance(value, (str, bytes, dict)):
         return False
     return np.asarray(value).dtype.kind in "iufO"
-
-
-def _short(value: Any) -> str:
-    """Return a value for a message: arrays and numpy's numbers as plain ones, cut where it is long."""
-    text = repr(value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value)
-    return text if len(text) <= 60 else text[:57] + "..."

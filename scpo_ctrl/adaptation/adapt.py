@@ -20,6 +20,7 @@ from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.projection.cone import Projection
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_function
 
 Monitor = Callable[[State], bool]
 
@@ -65,7 +66,9 @@ def adapt(
     as_instance("options", options, AdaptOptions)
     if resume_from is not None:
         as_instance("resume_from", resume_from, Result)
-    state = resume(resume_from, options) if resume_from else start(problem, options)  # θ₀ is safe: (E1)
+    if monitor is not None:
+        as_function("monitor", monitor)
+    state = resume(resume_from, options) if resume_from is not None else start(problem, options)  # θ₀ is safe: (E1)
     with one_thread():
         while state.status is RunStatus.RUNNING and state.step < options.steps:
             advance(state)

@@ -17,12 +17,13 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.engine.simulator import Step, stepping
-from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError
+from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.messages import shown
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import joined
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_count
+from scpo_ctrl.validate import as_array, as_choice, as_count
 
 CHOICES = ("farthest", "latest")
 _MEMORY = 1000  # measured states kept, the latest ones
@@ -92,13 +93,13 @@ class Adapter:
         options = AdaptOptions() if options is None else options
         as_instance("options", options, AdaptOptions)
         if not isinstance(problem, ControlProblem):
-            raise DomainError(
-                f"Adapter needs a ControlProblem, whose policy it runs; {type(problem).__name__} has none"
-            )
+            raise DomainError(f"Adapter needs a ControlProblem, whose policy it runs; {shown(problem)} has none")
         if options.mode != "verified":
             raise DomainError(f"mode is {options.mode!r}; a policy at work needs verified steps, use mode 'verified'")
         self.every = None if every is None else as_count("every", every, at_least=1)
-        self._state = _ended(_resumed(problem, options, resume_from) if resume_from else start(problem, options))
+        self._state = _ended(
+            start(problem, options) if resume_from is None else _resumed(problem, options, resume_from)
+        )
         self._measured = _Measured(problem)
         self._states: deque[np.ndarray] = deque(maxlen=_MEMORY)
 
@@ -240,8 +241,7 @@ class Adapter:
             If the choice is unknown, or no transition was measured yet.
         """
         count = as_count("count", count, at_least=1)
-        if choice not in CHOICES:
-            raise DomainError(f"choice is {choice!r}, expected one of: {', '.join(CHOICES)}")
+        as_choice("choice", choice, CHOICES)
         if not self._states:
             raise DomainError("no transition was measured yet; call observe before learn_scenarios")
         problem, theta = self.problem, self._state.theta
@@ -288,7 +288,8 @@ class _Measured:
         margin = float(np.minimum(x_next - plant.x_min, plant.x_max - x_next).min())
         self.count += 1
         self._largest = np.maximum(self._largest, error)
-        self._squares = self._squares + error**2
+        with np.errstate(over="ignore"):
+            self._squares = self._squares + error**2
         self._rounding = np.maximum(self._rounding, rounding)
         self._uncovered += bool((beyond > self._half_widths + rounding).any())
         self._violations += bool(margin < 0 or (u < plant.u_min).any() or (u > plant.u_max).any())
@@ -314,7 +315,7 @@ class _Measured:
         try:
             predicted = np.array(self._model(*stacks), dtype=float)
         except Exception as error:
-            raise EvaluationError(f"the model raised {type(error).__name__}: {error}") from error
+            raise EvaluationError(f"the model raised {cause(error)}") from error
         if predicted.shape != (n, x.size) or not np.isfinite(predicted).all():
             raise EvaluationError(
                 f"the model has no finite next state at x = {x.tolist()}, u = {u.tolist()}; check the measurement"
@@ -324,6 +325,7 @@ class _Measured:
 
 def _resumed(problem: ControlProblem, options: AdaptOptions, earlier: Result) -> State:
     """Return the state of an earlier run, whose last policy must be as safe on the problem as the record says."""
+    as_instance("resume_from", earlier, Result)
     state = resume(dataclasses.replace(earlier, problem=problem), options)
     margins = earlier.history.column("margin")[earlier.history.column("committed")]
     recorded = float(np.append(earlier.margin_initial, margins)[-1])

@@ -7,7 +7,7 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.projection.status import SOLVERS
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_count, as_scalar
+from scpo_ctrl.validate import as_choice, as_count, as_scalar
 
 MODES = ("verified", "certified")
 METHODS = ("auto", "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
@@ -52,9 +52,7 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
         for key in ("radius", "step_length"):
             put(self, key, as_scalar(key, getattr(self, key), above=0.0, at_most=_LARGEST))
         put(self, "sampling_radius", as_scalar("sampling_radius", self.sampling_radius, above=0.0, at_most=self.radius))
-        put(self, "probes", as_count("probes", self.probes))
-        if self.probes > _MOST_PROBES:
-            raise DomainError(f"probes is {self.probes}, expected a whole number >= 0 and <= {_MOST_PROBES}")
+        put(self, "probes", as_count("probes", self.probes, at_most=_MOST_PROBES))
         put(self, "barrier", as_scalar("barrier", self.barrier, above=0.0, at_most=_LARGEST))
         put(self, "barrier_min", as_scalar("barrier_min", self.barrier_min, above=0.0, at_most=self.barrier))
         put(self, "tolerance", as_scalar("tolerance", self.tolerance, at_least=0.0))
@@ -63,8 +61,7 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
         for key in ("decay", "momentum", "second_momentum"):
             put(self, key, as_scalar(key, getattr(self, key), at_least=0.0, at_most=1.0 - 1e-6))
         for key, known in (("mode", MODES), ("method", METHODS), ("solver", SOLVERS), ("gradients", GRADIENTS)):
-            if getattr(self, key) not in known:
-                raise DomainError(f"{key} is {getattr(self, key)!r}, expected one of: {', '.join(known)}")
+            as_choice(key, getattr(self, key), known)
         if self.smoothness is not None:
             put(self, "smoothness", as_scalar("smoothness", self.smoothness, above=0.0, at_most=_LARGEST))
         if self.mode == "certified" and self.method in CURVED:

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.adaptation.kernels import inverse_root
 from scpo_ctrl.errors import DimensionError, DomainError
-from scpo_ctrl.validate import as_array
+from scpo_ctrl.validate import as_array, dimensions
 
 _SYMMETRY = 1e-9  # relative asymmetry of a matrix that is taken for rounding
 _LARGEST = 1e100  # of an entry of a preconditioner, and one over it: squares stay within the range of a double
@@ -79,8 +79,7 @@ class Scaling:
         DomainError
             If it is not finite, not symmetric or not positive definite.
         """
-        nested = np.iterable(M) and any(np.ndim(row) > 0 for row in M)
-        array = as_array("preconditioner", M, (None, None) if nested else (None,))
+        array = as_array("preconditioner", M, (None, None) if dimensions(M) > 1 else (None,))
         if any(size != theta_dim for size in array.shape):
             raise DimensionError(
                 f"preconditioner has shape {array.shape}, expected ({theta_dim},) or ({theta_dim}, {theta_dim})"

@@ -16,6 +16,7 @@ from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.adaptation.steps import FirstOrder, Method
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.sealed import as_instance
 
 _MOST_NEWTON = 300  # parameters up to which "auto" takes Newton's method: its linear algebra grows with their cube
 
@@ -151,6 +152,8 @@ def start(problem: Problem, options: AdaptOptions) -> State:
     DomainError
         If a method or a preconditioner does not suit the problem.
     """
+    as_instance("problem", problem, Problem)
+    as_instance("options", options, AdaptOptions)
     options, theta = resolved(problem, options), problem.theta_initial.copy()
     kernels.library()  # compiled here, so that no step waits for the compiler
     objective, metrics = problem.evaluate(theta)
@@ -203,6 +206,7 @@ def resume(result: Result, options: AdaptOptions) -> State:
     RecordError
         If the saved state does not fit the problem, or the run began at other parameters.
     """
+    as_instance("resume_from", result, Result)
     problem, saved = result.problem, result.state
     fresh = start(problem, options)
     try:

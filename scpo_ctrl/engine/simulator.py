@@ -7,7 +7,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Loop, to_differences
-from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
+from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, cause
 from scpo_ctrl.loop.scenario import Scenarios
 
 _NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters and scenarios
@@ -164,7 +164,7 @@ class SimulatorEngine:
         try:
             x_next = np.array(self._step(x.copy(), u.copy(), p.copy()), dtype=float)
         except Exception as error:
-            raise EvaluationError(f"the simulator raised {type(error).__name__}: {error}") from error
+            raise EvaluationError(f"the simulator raised {cause(error)}") from error
         if x_next.shape != x.shape:
             raise DimensionError(
                 f"the simulator returned shape {x_next.shape} for {len(x)} states, expected {x.shape}: a row for each"

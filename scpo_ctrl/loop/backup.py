@@ -1,5 +1,6 @@
 """The backup controller: LQR gain, its Lyapunov matrix P, the invariant level ρ, and the evidence that they hold."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,9 +16,10 @@ from scpo_ctrl.loop.level import (
     parameter_ranges,
     plant_at,
 )
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import Sealed, as_instance
-from scpo_ctrl.validate import as_array, as_scalar
+from scpo_ctrl.validate import as_array, as_flag, as_scalar, as_stack
 
 _RANK_TOLERANCE = 1e-9  # relative to the largest singular value of the test matrix
 _ROUNDING = 1e-12  # of an equilibrium, relative to the level set
@@ -39,11 +41,14 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
     evidence: str = field(default="unchecked", init=False)  # that the level is invariant, see below
 
     def __post_init__(self) -> None:
+        put = object.__setattr__
         for key in ("K", "P"):
-            as_array(key, getattr(self, key), (None, None))
-            matrix = np.array(getattr(self, key), dtype=float)
+            matrix = as_array(key, getattr(self, key), (None, None))
             matrix.flags.writeable = False  # what was checked stays what it was
-            object.__setattr__(self, key, matrix)
+            put(self, key, matrix)
+        if isinstance(self.rho, (bool, str)) or not isinstance(self.rho, (float, int, np.number)):
+            raise DomainError(f"rho is {shown(self.rho)}, expected a number")  # of what size, `contraction` says
+        put(self, "rho", float(self.rho) if abs(self.rho) < np.inf else np.nan)
 
     def level(self, x: ArrayLike, x_eq: ArrayLike = 0.0) -> np.ndarray:
         """Return V(x) for a stack of states.
@@ -57,7 +62,11 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
         -------
         numpy.ndarray, shape (...)
         """
-        z = np.asarray(x, dtype=float) - x_eq
+        z = as_stack("x", x)
+        rest = as_stack("x_eq", x_eq)
+        if z.shape[-1:] != (len(self.P),) or rest.shape not in ((), (len(self.P),)):
+            raise DimensionError(f"x has shape {z.shape} and x_eq {rest.shape}, expected (..., {len(self.P)})")
+        z -= rest
         return np.asarray(np.einsum("...i,ij,...j->...", z, self.P, z))
 
 
@@ -81,7 +90,7 @@ def lqr(
     plant : Plant
         Discrete.
     Q : array_like, shape (nx,) or (nx, nx)
-        State weight, a diagonal or a symmetric positive definite matrix.
+        State weight, a diagonal or a symmetric positive definite matrix; a number where there is one state.
     R : array_like, shape (nu,) or (nu, nu)
         Input weight, likewise.
     allow_uncontrollable : bool
@@ -116,20 +125,36 @@ def lqr(
     Q, R = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)
     ranges = parameter_ranges(plant, parameters)
     A, B = plant.linearise()
-    _check_controllable(A, B, allow_uncontrollable)
+    _check_controllable(A, B, as_flag("allow_uncontrollable", allow_uncontrollable))
     try:
-        K, P, _ = control.dlqr(A, B, Q, R)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # what overflows, or is solved badly, does not pass `check`
+            K, P, _ = control.dlqr(A, B, Q, R)
+        if not (np.isfinite(K).all() and np.isfinite(P).all()):
+            raise ValueError("it is not finite; choose other units")
     except (ValueError, np.linalg.LinAlgError, control.ControlArgument) as error:
         raise BackupError(
             f"the Riccati equation has no stabilising solution for this plant, Q and R: {error}"
         ) from error
     K, P = np.atleast_2d(np.asarray(K)), (P + P.T) / 2
-    level = largest_level(P, *_bounds(plant, K)) if rho is None else as_scalar("rho", rho, above=0.0)
+    level = _level_inside(plant, K, P) if rho is None else as_scalar("rho", rho, above=0.0)
     backup = Backup(K, P, level)
     contraction(plant, backup)
     if plant.is_linear:
         return _with_evidence(backup, "proved")
     return _simulated(plant, backup, ranges, search=rho is None)
+
+
+def _level_inside(plant: Plant, K: np.ndarray, P: np.ndarray) -> float:
+    """Return the largest level inside all bounds, if doubles can hold it."""
+    level = largest_level(P, *_bounds(plant, K))
+    if not 0 < level < np.inf:
+        extreme = "far apart" if level else "close together"
+        raise BackupError(
+            f"the level of the backup inside the bounds is {level:g}: they are so {extreme} that it is out of the "
+            "range of a double; choose other units, and leave out (inf) state bounds that are never met"
+        )
+    return level
 
 
 def _simulated(plant: Plant, backup: Backup, ranges: np.ndarray, *, search: bool) -> Backup:
@@ -238,7 +263,8 @@ def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
         raise BackupError("P is not positive definite; make every entry of Q positive") from error
     reach = np.sum(np.linalg.solve(C, H.T) ** 2, axis=0)  # H P⁻¹ Hᵀ, a number per row
     bounded = (reach > 0) & np.isfinite(h)
-    return float(np.min(h[bounded] ** 2 / reach[bounded], initial=np.inf))
+    with np.errstate(over="ignore"):  # a bound that far away bounds nothing
+        return float(np.min(h[bounded] ** 2 / reach[bounded], initial=np.inf))
 
 
 def contraction(plant: Plant, backup: Backup) -> float:
@@ -298,13 +324,13 @@ def _bounds(plant: Plant, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
-    array = np.asarray(value)
-    if array.ndim < 2:
-        array = as_array(name, value, (size,))
+    array = as_stack(name, value)
+    if array.ndim < 2 or (1 in array.shape and size > 1):
+        array = as_array(name, array, (size,))
         for i, entry in enumerate(array):
             as_scalar(f"{name}[{i}]", entry, above=0.0)
         return np.diag(array)
-    matrix = as_array(name, value, (size, size))
+    matrix = as_array(name, array, (size, size))
     if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
         raise DomainError(f"{name} is not symmetric")
     if np.linalg.eigvalsh(matrix)[0] <= 0:

@@ -8,6 +8,7 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.validate import as_array
 
@@ -43,14 +44,18 @@ def parameter_ranges(plant: Plant, parameters: Ranges | None) -> np.ndarray:
         If a name is unknown, a range is swapped, or reaches values for which the plant means nothing.
     """
     ranges = np.repeat(plant.p_nominal[:, None], 2, axis=1)
+    if not isinstance(parameters, (Mapping, type(None))):
+        raise DomainError(f"parameters is {shown(parameters)}, expected ranges by label such as {{'mass': [0.5, 1.5]}}")
     for name, limits in (parameters or {}).items():
         if name not in plant.p_labels:
             known = ", ".join(plant.p_labels) or "none"
-            raise DomainError(f"unknown plant parameter {name!r}; plant {plant.name!r} has: {known}")
-        low, high = as_array(f"parameters.{name}", limits, (2,))
+            raise DomainError(f"unknown plant parameter {shown(name)}; plant {plant.name!r} has: {known}")
+        low, high = as_array(f"parameters.{name}", limits, (2,)) + 0.0  # no -0.0, which numpy takes for swapped limits
         i = plant.p_labels.index(name)
         if low > high:
             raise DomainError(f"parameters.{name} = [{low:g}, {high:g}] is swapped; give [low, high]")
+        if not np.isfinite(float(high) - float(low)):
+            raise DomainError(f"parameters.{name} = [{low:g}, {high:g}] is wider than a double can tell; narrow it")
         if low <= plant.p_above[i]:
             raise DomainError(
                 f"parameters.{name} = [{low:g}, {high:g}] reaches {plant.p_above[i]:g} {plant.p_units[i]}; the plant "

@@ -10,7 +10,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_scalar
+from scpo_ctrl.validate import as_flag, as_scalar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +24,9 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
 
     def __post_init__(self) -> None:
         for key in ("path", "command", "terminal"):
-            if not isinstance(getattr(self, key), bool):
-                raise DomainError(f"{key} is {getattr(self, key)!r}, expected true or false")
+            object.__setattr__(self, key, as_flag(key, getattr(self, key)))
         if self.contraction is not None:
-            as_scalar("contraction", self.contraction, above=0.0)
+            object.__setattr__(self, "contraction", as_scalar("contraction", self.contraction, above=0.0))
             if self.contraction >= 1:
                 raise DomainError(f"contraction is {self.contraction:g}, expected a number in (0, 1)")
         if not (self.path or self.terminal or self.contraction is not None):

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -10,12 +11,38 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import Sealed, as_instance
-from scpo_ctrl.validate import as_array, as_count, as_scalar
+from scpo_ctrl.validate import as_array, as_count, as_flag, as_scalar, as_stack, dimensions
 
 _SLOPE, _STEEPEST = 2.0, 0.8  # of a unit at a bound z_b: tanh(slope (z_i / z_b - steepest))
 _NEAR = 0.5  # a bound has a unit if the backup's level set reaches at least this part of the way to it
+
+
+def layer_widths(hidden: Any) -> tuple[int, ...]:
+    """Return the widths of hidden layers; a number is one layer.
+
+    Parameters
+    ----------
+    hidden : int or sequence of int
+
+    Returns
+    -------
+    tuple of int
+
+    Raises
+    ------
+    DomainError
+        If it is neither, or a width is below 1.
+    """
+    if isinstance(hidden, (int, np.integer)) and not isinstance(hidden, bool):
+        hidden = (hidden,)
+    if isinstance(hidden, np.ndarray):
+        hidden = hidden.tolist()
+    if not isinstance(hidden, (list, tuple)):
+        raise DomainError(f"hidden is {shown(hidden)}, expected a list of layer widths such as [12]")
+    return tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(hidden))
 
 
 @dataclass(frozen=True)
@@ -41,13 +68,15 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
     def __post_init__(self) -> None:
         as_instance("plant", self.plant, Plant)
         as_instance("backup", self.backup, Backup)
-        hidden = tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(self.hidden))
-        object.__setattr__(self, "hidden", hidden)
-        as_scalar("init", self.init, at_least=0.0)
-        scale = as_array("scale", self.scale or np.ones(self.plant.nx), (self.plant.nx,))
+        put = object.__setattr__
+        put(self, "hidden", layer_widths(self.hidden))
+        put(self, "init", as_scalar("init", self.init, at_least=0.0))
+        put(self, "at_bounds", as_flag("at_bounds", self.at_bounds))
+        empty = dimensions(self.scale) == 1 and len(self.scale) == 0
+        scale = as_array("scale", np.ones(self.plant.nx) if empty else self.scale, (self.plant.nx,))
         if (scale <= 0).any():
             raise DomainError(f"scale is {scale.tolist()}, expected positive numbers")
-        object.__setattr__(self, "scale", tuple(scale.tolist()))
+        put(self, "scale", tuple(scale.tolist()))
 
     @property
     def kind(self) -> str:
@@ -77,7 +106,7 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
         -------
         numpy.ndarray, shape (d,)
         """
-        theta = np.random.default_rng(seed).normal(0.0, self.init, self.theta_dim)
+        theta = np.random.default_rng(as_count("seed", seed)).normal(0.0, self.init, self.theta_dim)
         theta[self.theta_dim - self.widths[-2] * self.plant.nu :] = 0.0
         if self.hidden and self.at_bounds:
             nx, width = self.plant.nx, self.hidden[0]
@@ -199,7 +228,7 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
         DimensionError
             If a last axis has the wrong length or the leading axes do not broadcast.
         """
-        x, theta = np.asarray(x, dtype=float), np.asarray(theta, dtype=float)
+        x, theta = as_stack("x", x), as_stack("theta", theta)
         if x.shape[-1:] != (self.plant.nx,) or theta.shape[-1:] != (self.theta_dim,):
             raise DimensionError(
                 f"x has shape {x.shape} and theta {theta.shape}, expected (..., {self.plant.nx}) and "

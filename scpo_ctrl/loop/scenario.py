@@ -22,6 +22,21 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
     w: np.ndarray  # (S, N, nx) disturbances, added to the next state [x_units]; N = horizon
     horizon: int  # N, number of steps
 
+    def __post_init__(self) -> None:
+        N = as_count("horizon", self.horizon, at_least=1)
+        x0 = self._kept("x0", (None, None))
+        self._kept("p", (len(x0), None))
+        self._kept("w", (len(x0), N, None))
+
+    def _kept(self, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Check an array; one of float64 is kept as it is, as large as it may be."""
+        value = getattr(self, key)
+        kept = type(value) is np.ndarray and value.dtype == np.float64 and value.ndim == len(shape)
+        if not kept or any(n not in (None, k) for n, k in zip(shape, value.shape, strict=True)):
+            value = as_array(key, value, shape, finite=False)
+            object.__setattr__(self, key, value)
+        return value
+
     @property
     def count(self) -> int:
         """Number of scenarios S."""
@@ -149,10 +164,12 @@ def _disturbances(
         if fixed is not None:
             raise DomainError("disturbance_fixed is a fraction of disturbance; give its half widths too")
         return np.zeros((*size, 0))
-    half = as_array("disturbance", disturbance, (plant.nx,))
+    half = as_array("disturbance", disturbance, (plant.nx,)) + 0.0  # no -0.0, which numpy takes for swapped limits
     if (half < 0).any():
         raise DomainError(f"disturbance is {half.tolist()}, expected half widths >= 0")
-    wide = np.flatnonzero(2 * half > plant.x_max - plant.x_min)
+    with np.errstate(over="ignore"):
+        widths = 2 * half
+        wide = np.flatnonzero((widths > plant.x_max - plant.x_min) | ~np.isfinite(widths))
     if wide.size:
         i = wide[0]
         raise DomainError(

@@ -17,7 +17,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
 from scpo_ctrl.sealed import Sealed, as_instance
-from scpo_ctrl.validate import as_array
+from scpo_ctrl.validate import as_array, as_function
 
 
 class ControlProblem(Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"):
@@ -55,6 +55,10 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         as_instance("objective", objective, Quadratic, Imitation, UserObjective)
         metrics = MetricOptions() if metrics is None else metrics
         as_instance("metrics", metrics, MetricOptions)
+        if simulator is not None:
+            as_function("simulator", simulator)
+        if not scenarios.count:
+            raise DimensionError("scenarios is empty; give at least one")
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
@@ -136,7 +140,19 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             return (
                 f"scenario {scenario} starts at the equilibrium, V(x_0) = 0, so V cannot contract; leave that start out"
             )
-        return super().remedy(index)
+        meaning = self.scenario_metrics.rows[row]
+        milder = []
+        if self.scenarios.w.size:
+            milder.append("make disturbance smaller")
+        if np.ptp(self.scenarios.p, axis=0).any():
+            milder.append("narrow the ranges of the plant parameters")
+        if meaning.kind == "contraction":
+            return _listed([*milder, *self._contraction_advice()])
+        nearer = "lower the level of the scenarios, or move initial_states towards the equilibrium"
+        if meaning.kind == "state" and meaning.time == 0:
+            return nearer
+        longer = ["lengthen the horizon"] if meaning.kind == "terminal" else []
+        return _listed([nearer, *milder, *longer, "design a more careful backup (other Q and R)"])
 
     def notes(self) -> tuple[str, ...]:
         """Return in words which metrics cannot move; see `Problem.notes`."""
@@ -151,6 +167,13 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         scenario, row = divmod(index, len(self.scenario_metrics.rows))
         meaning = self.scenario_metrics.rows[row]
         return f"scenario {scenario}, t = {meaning.time}: {meaning.label}"
+
+    def _contraction_advice(self) -> list[str]:
+        """Say what lets V fall to a given part of V(x_0); on a linear plant the part is the same at every level."""
+        ways = ["raise contraction", "lengthen the horizon"]
+        if not self.plant.is_linear or not self.scenario_metrics.bounds_command:  # saturation bends the loop too
+            ways.append("lower the level of the scenarios")
+        return [*ways, "design a faster backup (larger Q or smaller R)"]
 
     def sample(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""
@@ -218,3 +241,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if self._imitation is not None:
             return self._imitation[1](theta[None])[1][0]
         return self.rollouts.gradient(theta)[1]
+
+
+def _listed(ways: list[str]) -> str:
+    """Return alternatives as one clause."""
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]

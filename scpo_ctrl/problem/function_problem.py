@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.errors import DimensionError, EvaluationError
+from scpo_ctrl.errors import DimensionError, EvaluationError, cause
+from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.problem.objective import UserObjective
 from scpo_ctrl.problem.problem import Block, Problem
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_text
+from scpo_ctrl.validate import as_function, as_text, as_texts
 
 
 class FunctionProblem(Problem):
@@ -40,6 +41,8 @@ class FunctionProblem(Problem):
     ) -> None:
         as_instance("objective", objective, UserObjective)
         super().__init__(theta_initial)
+        as_function("metrics", metrics)
+        labels = as_texts("labels", labels)
         self._user_metrics, self._objective = metrics, objective
         self._labels = tuple(as_text(f"labels[{i}]", label) for i, label in enumerate(labels))
         self._count = self._metrics(self.theta_initial[None]).shape[1]
@@ -88,7 +91,7 @@ class FunctionProblem(Problem):
         try:
             values = np.asarray(self._user_metrics(thetas), dtype=float)
         except Exception as error:
-            raise EvaluationError(f"the metrics raised {type(error).__name__}: {error}") from error
+            raise EvaluationError(f"the metrics raised {cause(error)}") from error
         if values.ndim != 2 or len(values) != len(thetas):
             raise DimensionError(
                 f"the metrics returned shape {values.shape} for {len(thetas)} policies, expected (K, m)"
@@ -120,6 +123,9 @@ class CasadiProblem(FunctionProblem):
         *,
         labels: tuple[str, ...] = (),
     ) -> None:
+        as_symbols("theta", theta)
+        objective = as_expression("objective", objective, theta, 1)
+        metrics = as_expression("metrics", metrics, theta)
         self._expressions = theta, objective, metrics
         functions = [
             ca.Function("metrics", [theta], [metrics]),

@@ -11,6 +11,7 @@ import numpy as np
 from scpo_ctrl.errors import DomainError, ProblemFileError
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
+from scpo_ctrl.reading import LARGEST_LEARNED, read_bytes, unpacked
 from scpo_ctrl.validate import as_array
 
 LEARNED_FILE = "learned.npz"  # its name in a RUN folder
@@ -71,7 +72,7 @@ def read_learned(path: Path, sha256: object = None) -> tuple[dict[str, np.ndarra
         If it is missing or damaged, has other arrays, or is another file than the one that was named.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, LARGEST_LEARNED)
     except OSError as error:
         raise ProblemFileError(
             f"learned: {path}: cannot be read: {error.strerror}; put the file that was saved with the problem there"
@@ -83,12 +84,10 @@ def read_learned(path: Path, sha256: object = None) -> tuple[dict[str, np.ndarra
             "saved with the problem there, or leave learned_sha256 out if the change is meant"
         )
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:  # whatever numpy and zlib make of damaged bytes
+        arrays = unpacked(io.BytesIO(data), LARGEST_LEARNED)
+    except ValueError as error:
         raise ProblemFileError(
-            f"learned: {path}: is damaged ({type(error).__name__}: {error}); put the file that was saved with the "
-            "problem there"
+            f"learned: {path}: is damaged ({error}); put the file that was saved with the problem there"
         ) from error
     if set(arrays) != set(ARRAYS):
         raise ProblemFileError(

@@ -1,6 +1,8 @@
 """Objectives ℓ(θ): closed-loop quadratic cost, imitation of data, or the user's own."""
 
 import csv
+import io
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +13,32 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.errors import DimensionError, EvaluationError, ProblemFileError
+from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, ProblemFileError, cause
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.messages import shown
+from scpo_ctrl.models.symbols import as_expression, as_symbols
+from scpo_ctrl.reading import LARGEST_DATA, opened
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_array, as_scalar
+from scpo_ctrl.validate import as_array, as_count, as_function, as_path, as_scalar, as_stack
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what float() takes besides is no CSV
 
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Quadratic(Sealed, instead="for another objective give a UserObjective"):
-    """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input."""
+    """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input.
+
+    Q and R are given as diagonals, as diagonal matrices, or as numbers where there is one state or input.
+    """
 
     Q: np.ndarray  # (nx,) diagonal, >= 0
     R: np.ndarray  # (nu,) diagonal, >= 0
 
     def __post_init__(self) -> None:
         for key in ("Q", "R"):
-            diagonal = as_array(key, getattr(self, key), (None,))
+            diagonal = _diagonal(key, getattr(self, key))
             for i, entry in enumerate(diagonal):
                 as_scalar(f"{key}[{i}]", entry, at_least=0.0)
             object.__setattr__(self, key, diagonal)
@@ -69,14 +79,12 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
         ProblemFileError
             If the file is missing, a column is, or an entry is not a finite number.
         """
+        path, nx, nu = as_path("path", path), as_count("nx", nx, at_least=1), as_count("nu", nu, at_least=1)
         names = [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)]
         try:
-            with Path(path).open(newline="", encoding="utf-8-sig") as file:
-                reader = csv.DictReader(file, strict=True, skipinitialspace=True)
-                wrong = next((name for name in names if (reader.fieldnames or []).count(name) != 1), None)
-                if wrong:
-                    how = "there more than once" if wrong in (reader.fieldnames or []) else "missing"
-                    raise ProblemFileError(f"{path}: column {wrong!r} is {how}; expected {', '.join(names)}")
+            with opened(path, LARGEST_DATA) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+                reader = csv.DictReader(text, strict=True, skipinitialspace=True)
+                _check_header(path, list(reader.fieldnames or []), names)
                 rows = [_row(path, reader.line_num, names, row) for row in reader]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else error
@@ -126,6 +134,9 @@ class UserObjective:
 
     function: ValueAndGradient
 
+    def __post_init__(self) -> None:
+        as_function("function", self.function)
+
     @classmethod
     def from_casadi(cls, theta: ca.SX | ca.MX, expression: ca.SX | ca.MX) -> "UserObjective":
         """Make an objective from a CasADi expression of θ; its gradient comes from algorithmic differentiation.
@@ -141,6 +152,7 @@ class UserObjective:
         -------
         UserObjective
         """
+        expression = as_expression("expression", expression, as_symbols("theta", theta), 1)
         oracle = ca.Function("objective", [theta], [expression, ca.gradient(expression, theta)])
 
         def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
@@ -168,17 +180,46 @@ class UserObjective:
         DimensionError
             If the gradient has the wrong shape.
         """
+        theta = as_array("theta", theta, (None,))
         try:
             value, gradient = self.function(theta)
             value, gradient = float(value), np.asarray(gradient, dtype=float)
         except Exception as error:
-            raise EvaluationError(f"the objective raised {type(error).__name__}: {error}") from error
+            raise EvaluationError(f"the objective raised {cause(error)}") from error
         if gradient.shape != theta.shape:
             raise DimensionError(f"the objective's gradient has shape {gradient.shape}, expected {theta.shape}")
         return value, gradient
 
 
 Objective = Quadratic | Imitation | UserObjective
+
+
+def _diagonal(key: str, value: ArrayLike) -> np.ndarray:
+    """Return the diagonal of a weight given as one, as a matrix or as a number."""
+    weight = as_stack(key, value)
+    if weight.ndim != 2 or weight.shape[0] != weight.shape[1]:
+        return as_array(key, weight.reshape(1) if weight.ndim == 0 else weight, (None,))
+    if np.any(weight[~np.eye(len(weight), dtype=bool)]):
+        raise DomainError(
+            f"{key} is {shown(weight)}, not diagonal; an objective weighs each state and input by itself: give its "
+            "diagonal, or choose states in which the weight is diagonal"
+        )
+    return as_array(key, np.diag(weight), (None,))
+
+
+def _check_header(path: Path, found: list[str], names: list[str]) -> None:
+    """Refuse a CSV without the columns that are needed."""
+    wrong = next((name for name in names if found.count(name) != 1), None)
+    if wrong is None:
+        return
+    expected = f"expected {', '.join(names)}"
+    for separator in ";\t|":
+        if any(separator in field for field in found):
+            raise ProblemFileError(
+                f"{path}: its entries are separated by {separator!r}; separate them by ',', {expected}"
+            )
+    how = "there more than once" if wrong in found else "missing"
+    raise ProblemFileError(f"{path}: column {wrong!r} is {how}; {expected}")
 
 
 def _row(path: str | Path, line: int, names: list[str], row: dict[str | None, Any]) -> list[float]:
@@ -188,10 +229,9 @@ def _row(path: str | Path, line: int, names: list[str], row: dict[str | None, An
 
 
 def _number(path: str | Path, line: int, name: str, text: ArrayLike) -> float:
-    try:
-        value = float(str(text))
-    except ValueError:
-        value = np.nan
+    value = float(str(text)) if _NUMBER.fullmatch(str(text).strip(" ")) else np.nan
     if not np.isfinite(value):
-        raise ProblemFileError(f"{path}: line {line}, column {name!r} is {text!r}, expected a finite number")
+        raise ProblemFileError(
+            f"{path}: line {line}, column {name!r} is {shown(text)}, expected a finite number such as -1.5e-3"
+        )
     return value

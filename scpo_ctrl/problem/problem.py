@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
-from scpo_ctrl.validate import as_array
+from scpo_ctrl.validate import as_array, dimensions
 
 NO_DERIVATIVES = "this problem has no derivatives of its metrics; use sampled gradients and a first-order method"
 _PROBES = 16  # by which a metric that cannot move is recognised
@@ -94,7 +94,7 @@ class Problem(ABC):
         -------
         str
         """
-        return "lower the level of the scenarios, lengthen the horizon, or design a more careful backup"
+        return "start from parameters at which every metric is at or below zero"
 
     def notes(self) -> tuple[str, ...]:
         """Return in words which metrics a run leaves out because they cannot move; at most one line for all.
@@ -276,7 +276,8 @@ class Problem(ABC):
             If theta has the wrong shape or is not finite.
         """
         theta = self._checked(theta)
-        return self._metrics(np.atleast_2d(theta)).reshape(*theta.shape[:-1], -1)
+        found = self._metrics(np.atleast_2d(theta))
+        return found[0] if theta.ndim == 1 else found
 
     def objective(self, theta: ArrayLike) -> float | np.ndarray:
         """Return the objective ℓ(θ).
@@ -334,7 +335,7 @@ class Problem(ABC):
         return self._evaluate(theta)
 
     def _checked(self, theta: ArrayLike) -> np.ndarray:
-        if np.ndim(theta) == 1:
+        if dimensions(theta) == 1:
             return as_array("theta", theta, (self.theta_dim,))
         return as_array("theta", theta, (None, self.theta_dim))
 

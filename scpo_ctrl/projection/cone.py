@@ -1,6 +1,7 @@
 """The projection problem (E5) as data: checks, exact screening, reduction, and the closed-form repair."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -8,9 +9,12 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.projection.status import ProjectionStatus
-from scpo_ctrl.validate import as_array, as_scalar
+from scpo_ctrl.validate import as_array, as_scalar, as_stack
 
 _REPAIR_TRIES = 16
+_SMALLEST, _LARGEST = 1e-75, 1e75  # sizes between which squares and products of squares stay within a double
+_FAR = 70  # binary digits, more than a double has
+_NOTHING = -(1 << 20)  # binary exponent of zero
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,11 @@ def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike
     if not u.size:
         raise DimensionError("u is empty; a step needs at least one component")
     c = as_array("c", c, (None,))
-    G = as_array("G", G if c.size or np.size(G) else np.zeros((0, u.size)), (c.size, u.size))
+    G = as_stack("G", G)
+    G = as_array("G", G if c.size or G.size else np.zeros((0, u.size)), (c.size, u.size))
+    e, L = (as_stack(name, v) for name, v in (("e", e), ("L", L)))
     e, L = (
-        as_array(name, np.broadcast_to(v, c.shape) if np.ndim(v) == 0 else v, c.shape)
-        for name, v in (("e", e), ("L", L))
+        as_array(name, np.broadcast_to(v, c.shape) if v.ndim == 0 else v, c.shape) for name, v in (("e", e), ("L", L))
     )
     for name, value in (("e", e), ("L", L)):
         if (value < 0).any():
@@ -125,6 +130,50 @@ def checked(u: ArrayLike, c: ArrayLike, G: ArrayLike, e: ArrayLike, L: ArrayLike
 
 def _unbounded(r: object) -> bool:
     return isinstance(r, float) and r == np.inf
+
+
+def in_range(cone: Cone, solve: Callable[[Cone], Projection]) -> Projection:
+    """Solve a problem whose squares would leave the range of a double in other units, by powers of two: they are exact.
+
+    Parameters
+    ----------
+    cone : Cone
+    solve : callable
+        What solves it.
+
+    Returns
+    -------
+    Projection
+    """
+    sizes = np.concatenate([np.abs(part).ravel() for part in (cone.u, cone.c, cone.G, cone.e, cone.L)])
+    sizes = sizes[sizes > 0]
+    if not sizes.size or (sizes.min() > _SMALLEST and sizes.max() < _LARGEST) or (cone.c > 0).any():
+        return solve(cone)
+    length = int(_exponents(cone.u).max()) if cone.u.any() else 0
+    unit = min(length, int(_exponents(np.array(cone.r))))  # of steps
+    far = min(length - unit, _FAR)  # from beyond that, the closest point of the region is the same
+    parts = [_exponents(cone.c), _exponents(cone.G).max(axis=1, initial=_NOTHING) + unit]
+    parts += [_exponents(cone.e) + unit, _exponents(cone.L) + 2 * unit]
+    row = np.max(parts, axis=0, initial=_NOTHING)
+    row[row == _NOTHING] = 0
+    with np.errstate(all="ignore"):
+        scaled = Cone(
+            np.ldexp(cone.u, far - length),
+            np.ldexp(cone.c, -row),
+            np.ldexp(cone.G, unit - row[:, None]),
+            np.ldexp(cone.e, unit - row),
+            np.ldexp(cone.L, 2 * unit - row),
+            min(float(np.ldexp(cone.r, -unit)), float(np.ldexp(2.0 * np.sqrt(cone.u.size), far))),  # is longer than u
+        )
+        answer = solve(scaled)
+    lost = answer.status is ProjectionStatus.SOLVED and cone.u.any() and not answer.delta.any()
+    status = ProjectionStatus.CAPPED if lost else answer.status
+    return replace(answer, delta=np.ldexp(answer.delta, unit), status=status)
+
+
+def _exponents(numbers: np.ndarray) -> np.ndarray:
+    """Return k with |number| < 2ᵏ, far below all others for zero."""
+    return np.where(numbers == 0, _NOTHING, np.frexp(numbers)[1]).astype(np.int64)
 
 
 def product(G: np.ndarray, alpha: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.projection.cone import Cone, Projection, answer_at_once, checked, reduce, repair
+from scpo_ctrl.messages import shown
+from scpo_ctrl.projection.cone import Cone, Projection, answer_at_once, checked, in_range, reduce, repair
 from scpo_ctrl.projection.status import ProjectionStatus
 
 # Tolerances of the solvers on the scaled problem: the repair makes answers feasible, these make them close.
@@ -45,6 +46,10 @@ def project_reference(
         As in `project`; also for an unknown solver, or one that is not installed.
     """
     cone = checked(u, c, G, e, L, r)
+    return in_range(cone, lambda scaled: _solve_whole(scaled, solver))
+
+
+def _solve_whole(cone: Cone, solver: str) -> Projection:
     if (cone.c > 0).any() or not cone.u.any():
         answered = answer_at_once(cone)
         assert answered is not None
@@ -92,8 +97,8 @@ def require(solver: str) -> None:
     DomainError
         If it is unknown or not installed.
     """
-    if solver not in _TIGHT:
-        raise DomainError(f"unknown solver {solver!r}; known: {', '.join(_TIGHT)}")
+    if not isinstance(solver, str) or solver not in _TIGHT:
+        raise DomainError(f"unknown solver {shown(solver)}; known: {', '.join(_TIGHT)}")
     import cvxpy as cp  # takes a second, and the compiled projection does without
 
     if solver not in cp.installed_solvers():

@@ -4,11 +4,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.projection import native
-from scpo_ctrl.projection.cone import Cone, Projection, answer_at_once, checked, reduce, repair, screen
+from scpo_ctrl.projection.cone import Cone, Projection, answer_at_once, checked, in_range, reduce, repair, screen
 from scpo_ctrl.projection.conic import TIGHTENED, solve_tightened
 from scpo_ctrl.projection.status import SOLVERS, ProjectionStatus
-from scpo_ctrl.validate import as_array
+from scpo_ctrl.validate import as_array, as_stack
 
 _ROUNDS = 50  # working sets tried before the answer is only repaired
 _ENTERING = 40  # constraints that may enter the working set in a round, if not half as many as it has
@@ -67,8 +68,8 @@ def project(
         If a shape does not fit, a number is not finite, e, L or a norm is negative, r is not positive, or a guess is
         no index of a constraint.
     """
-    if solver not in SOLVERS:
-        raise DomainError(f"unknown solver {solver!r}; known: {', '.join(SOLVERS)}")
+    if not isinstance(solver, str) or solver not in SOLVERS:
+        raise DomainError(f"unknown solver {shown(solver)}; known: {', '.join(SOLVERS)}")
     if solver == "DUAL" and not native.available():
         solver = "CLARABEL"
     cone = _as_they_are(u, c, G, e, L, r) or checked(u, c, G, e, L, r)
@@ -79,11 +80,16 @@ def project(
             return answer
     cone = checked(cone.u, cone.c, cone.G, cone.e, cone.L, cone.r)
     rows, _ = _checked_hints(*hints, cone.c.size)
+    return in_range(cone, lambda scaled: _solve_in_python(scaled, solver, rows))
+
+
+def _solve_in_python(cone: Cone, solver: str, guess: np.ndarray | None) -> Projection:
+    """Answer at once, or solve on working sets and repair."""
     answered = answer_at_once(cone)
     if answered is not None:
         return answered
     left = screen(cone)
-    alpha, working, solved, iterations = _solve_by_rounds(cone, left, solver, rows)
+    alpha, working, solved, iterations = _solve_by_rounds(cone, left, solver, guess)
     status = ProjectionStatus.SOLVED if solved else ProjectionStatus.CAPPED
     return Projection(repair(cone, alpha), status, iterations, working)
 
@@ -128,7 +134,7 @@ def _checked_hints(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return guess and norms after checking shapes and ranges."""
     if guess is not None:
-        guess = np.asarray(guess)
+        guess = guess if isinstance(guess, np.ndarray) else _indices(guess)
         if guess.ndim != 1:
             raise DimensionError(f"guess has shape {guess.shape}, expected (any,)")
         if guess.size and guess.dtype.kind not in "iu":
@@ -143,6 +149,13 @@ def _checked_hints(
             i = int(np.argmax(norms < 0))
             raise DomainError(f"norms[{i}] is {norms[i]:g}, expected a number >= 0")
     return guess, norms
+
+
+def _indices(guess: ArrayLike) -> np.ndarray:
+    """Return nested lists of whole numbers as an array of them; other numbers stay what they are."""
+    numbers = as_stack("guess", guess)
+    whole = np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all() and (np.abs(numbers) < 2**53).all()
+    return numbers.astype(np.int64) if whole else numbers
 
 
 def _solve(rows: Cone, scale: np.ndarray, solver: str) -> tuple[np.ndarray, bool, int]:

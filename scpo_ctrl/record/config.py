@@ -9,23 +9,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.adaptation.state import resolved
-from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError
+from scpo_ctrl.errors import DomainError, ProblemFileError, ScpoError
 from scpo_ctrl.loop.backup import Backup, lqr
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.metrics import MetricOptions
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.policy import Policy, layer_widths
 from scpo_ctrl.loop.scenario import Scenarios, scenarios
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import ZOO, Plant, linear, make_plant
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learned
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
 from scpo_ctrl.projection import native
-from scpo_ctrl.validate import as_array
+from scpo_ctrl.reading import read_text
+from scpo_ctrl.validate import as_array, as_path, dimensions
 
 Table = dict[str, Any]
 
@@ -107,7 +110,7 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     ProblemFileError, ScpoError
         As in `load_problem`.
     """
-    path = Path(path)
+    path = as_path("path", path)
     tables = _sections(path)
     plant = _within(path, "plant", lambda: build_plant(tables["plant"]))
     ranges = _within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
@@ -218,7 +221,7 @@ def _within(path: Path, section: str, build: Callable[[], Any]) -> Any:
 
 def _sections(path: Path) -> dict[str, Table]:
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors put a byte order mark first
+        tables = tomllib.loads(read_text(path, encoding="utf-8-sig"))  # some editors put a byte order mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ProblemFileError(f"{path}: cannot be read: {reason}; give a problem file in TOML") from error
@@ -226,20 +229,21 @@ def _sections(path: Path) -> dict[str, Table]:
         raise ProblemFileError(f"{path}: is not valid TOML: {error}") from error
     unknown = sorted(set(tables) - set(SECTIONS))
     if unknown:
-        raise ProblemFileError(f"{path}: unknown section or key {unknown[0]!r}; known: {', '.join(SECTIONS)}")
+        raise ProblemFileError(f"{path}: unknown section or key {shown(unknown[0])}; known: {', '.join(SECTIONS)}")
     missing = [section for section in REQUIRED if section not in tables]
     if missing:
         raise ProblemFileError(f"{path}: section [{missing[0]}] is missing; needed: {', '.join(REQUIRED)}")
     for section in SECTIONS:
         if not isinstance(tables.setdefault(section, {}), dict):
-            raise ProblemFileError(f"{path}: {section} is {tables[section]!r}, expected a section [{section}] of keys")
+            found = shown(tables[section])
+            raise ProblemFileError(f"{path}: {section} is {found}, expected a section [{section}] of keys")
     return {section: dict(tables[section]) for section in SECTIONS}
 
 
 def _known(table: Table, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
     unknown = sorted(set(table) - {*required, *optional})
     if unknown:
-        raise ProblemFileError(f"unknown key {unknown[0]!r}; known: {', '.join((*required, *optional))}")
+        raise ProblemFileError(f"unknown key {shown(unknown[0])}; known: {', '.join((*required, *optional))}")
     missing = [key for key in required if key not in table]
     if missing:
         raise ProblemFileError(f"key {missing[0]!r} is missing; needed: {', '.join(required)}")
@@ -248,32 +252,20 @@ def _known(table: Table, required: tuple[str, ...], optional: tuple[str, ...] = 
 def _kind(table: Table, known: tuple[str, ...]) -> str:
     if "kind" not in table:
         raise ProblemFileError(f"key 'kind' is missing, expected one of: {', '.join(known)}")
-    if table["kind"] not in known:
-        raise ProblemFileError(f"kind is {table['kind']!r}, expected one of: {', '.join(known)}")
-    return str(table["kind"])
+    if not isinstance(table["kind"], str) or table["kind"] not in known:
+        raise ProblemFileError(f"kind is {shown(table['kind'])}, expected one of: {', '.join(known)}")
+    return table["kind"]
 
 
 def _linear_plant(table: Table) -> Plant:
     _known(table, LINEAR_KEYS, ("kind", *LINEAR_NAMES, *LINEAR_LABELS))
-    A = as_array("A", table["A"], (None, None))
-    if A.shape[0] != A.shape[1]:
-        raise DimensionError(f"A has shape {A.shape}, expected a square matrix")
-    B = as_array("B", table["B"], (len(A), None))
-    if not B.shape[1]:
-        raise DimensionError("B has no columns, expected one for each input")
-    sizes = (len(A), len(A), B.shape[1], B.shape[1])
-    x_min, x_max, u_min, u_max = (as_array(key, table[key], (n,)) for key, n in zip(BOUNDS, sizes, strict=True))
-    for key in LINEAR_NAMES:
-        if not isinstance(table.get(key, ""), str):
-            raise DomainError(f"{key} is {table[key]!r}, expected a string")
-    for key in LINEAR_LABELS:
-        labels = table.get(key, [])
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-            raise DomainError(f"{key} is {labels!r}, expected a list of strings")
     labels = {key: table[key] for key in (*LINEAR_NAMES, *LINEAR_LABELS) if key in table}
-    plant = linear(A, B, table["dt"], (x_min, x_max, u_min, u_max), **labels)
+    x_min, x_max, u_min, u_max = (table[key] for key in BOUNDS)
+    plant = linear(table["A"], table["B"], table["dt"], (x_min, x_max, u_min, u_max), **labels)
     table["name"] = plant.name
     table |= {key: list(getattr(plant, key)) for key in LINEAR_LABELS}
+    _spell_out(table, dict.fromkeys(BOUNDS, 1) | {"A": 2})
+    table["B"] = table["B"] if dimensions(table["B"]) == 2 else np.reshape(table["B"], (-1, 1)).tolist()
     return plant
 
 
@@ -281,7 +273,9 @@ def _ranges(plant: Plant, table: Table) -> Ranges:
     """Return the ranges of section [scenarios], over which the backup of a nonlinear plant is simulated."""
     ranges = table.get("parameters", {})
     if not isinstance(ranges, dict):
-        raise ProblemFileError(f"parameters is {ranges!r}, expected a table of ranges such as {{ mass = [0.5, 1.5] }}")
+        raise ProblemFileError(
+            f"parameters is {shown(ranges)}, expected a table of ranges such as {{ mass = [0.5, 1.5] }}"
+        )
     parameter_ranges(plant, ranges)
     return ranges
 
@@ -289,10 +283,9 @@ def _ranges(plant: Plant, table: Table) -> Ranges:
 def _backup(plant: Plant, table: Table, ranges: Ranges) -> Backup:
     _kind(table, ("lqr",))
     _known(table, ("kind", "Q", "R"), ("allow_uncontrollable", "rho"))
-    allow = table.get("allow_uncontrollable", False)
-    if not isinstance(allow, bool):
-        raise DomainError(f"allow_uncontrollable is {allow!r}, expected true or false")
-    backup = lqr(plant, table["Q"], table["R"], allow_uncontrollable=allow, parameters=ranges, rho=table.get("rho"))
+    allow, rho = table.get("allow_uncontrollable", False), table.get("rho")
+    backup = lqr(plant, table["Q"], table["R"], allow_uncontrollable=allow, parameters=ranges, rho=rho)
+    _spell_out(table, {"Q": 1, "R": 1})
     if backup.evidence == "simulated":  # the record names the level that was found
         table.setdefault("rho", backup.rho)
     return backup
@@ -303,14 +296,11 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
         _known(table, ("kind",))
         return Policy(plant, backup)
     _known(table, ("kind",), ("hidden", "init", "scale", "at_bounds"))
-    hidden = table.setdefault("hidden", [12])
-    if not isinstance(hidden, list) or not hidden:
-        raise DomainError(f"hidden is {hidden!r}, expected a list of layer widths such as [12]")
+    hidden = table["hidden"] = list(layer_widths(table.get("hidden", [12])))
+    if not hidden:
+        raise DomainError('hidden is [], expected a list of layer widths such as [12]; kind = "linear" has none')
     scale = as_array("scale", table["scale"], (plant.nx,)).tolist() if "scale" in table else ()
-    at_bounds = table.get("at_bounds", True)
-    if not isinstance(at_bounds, bool):
-        raise DomainError(f"at_bounds is {at_bounds!r}, expected true or false")
-    policy = Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale), at_bounds)
+    policy = Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale), table.get("at_bounds", True))
     if policy.theta_dim > _LARGEST_POLICY:
         raise DomainError(f"hidden = {hidden} gives {policy.theta_dim} parameters, more than {_LARGEST_POLICY}")
     return policy
@@ -330,7 +320,7 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
             raise ProblemFileError("learned_sha256 is given, but no file; name it as learned, or leave both out")
         return batch, None
     if not _is_file_name(table["learned"]):
-        raise ProblemFileError(f"learned is {table['learned']!r}, expected the name of a file")
+        raise ProblemFileError(f"learned is {shown(table['learned'])}, expected the name of a file")
     batch, learned = join_learned(batch, folder / table["learned"], table, policy.plant, policy.theta_dim)
     _check_size(policy.plant, {"count": batch.count, "horizon": batch.horizon})
     return batch, learned
@@ -339,11 +329,13 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
 def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
     if _kind(table, ("quadratic", "imitation")) == "quadratic":
         _known(table, ("kind", "Q", "R"))
-        Q, R = as_array("Q", table["Q"], (plant.nx,)), as_array("R", table["R"], (plant.nu,))
-        return Quadratic(Q, R)
+        objective = Quadratic(table["Q"], table["R"])
+        for key, size in (("Q", plant.nx), ("R", plant.nu)):
+            table[key] = as_array(key, getattr(objective, key), (size,)).tolist()
+        return objective
     _known(table, ("kind", "csv"))
     if not _is_file_name(table["csv"]):
-        raise ProblemFileError(f"csv is {table['csv']!r}, expected the name of a file")
+        raise ProblemFileError(f"csv is {shown(table['csv'])}, expected the name of a file")
     return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
 
 
@@ -356,9 +348,19 @@ def _check_size(plant: Plant, table: Table) -> None:
     numbers = count * (horizon + 1) * (plant.nx + plant.nu)
     if numbers > _LARGEST_ROLLOUT:
         raise DomainError(
-            f"count = {count} scenarios over horizon = {horizon} steps are {numbers} numbers a rollout, more than "
-            f"{_LARGEST_ROLLOUT}; lower one of them"
+            f"count = {shown(count)} scenarios over horizon = {shown(horizon)} steps are {shown(numbers)} numbers a "
+            f"rollout, more than {_LARGEST_ROLLOUT}; lower one of them"
         )
+
+
+def _spell_out(table: Table, axes: dict[str, int]) -> None:
+    """Write numbers and columns as the vectors and matrices that they were taken for: a record has one form."""
+    for key, count in axes.items():
+        value = np.array(table[key], dtype=float)
+        if value.ndim == 0:
+            table[key] = value.reshape((1,) * count).tolist()
+        elif count == 1 and value.ndim == 2 and 1 in value.shape:
+            table[key] = value.reshape(-1).tolist()
 
 
 def _options(kind: type, table: Table) -> Any:

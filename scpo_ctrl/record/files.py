@@ -18,7 +18,9 @@ from scpo_ctrl.adaptation.history import History
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.errors import OutputError, RecordError
+from scpo_ctrl.reading import LARGEST_ARRAYS, LARGEST_DATA, opened, read_bytes, read_text, unpacked
 from scpo_ctrl.record.config import ProblemFile, read_problem_file
+from scpo_ctrl.validate import as_path
 
 _STATE = "state_"
 _STAGED = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")  # files on their way, which a killed process may leave
@@ -202,14 +204,16 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
     """
     file = Path(path) / "history.npz"
     try:
-        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        with opened(file, LARGEST_ARRAYS) as handle:
+            return unpacked(handle, LARGEST_ARRAYS)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise RecordError(
             f"{path}: is not a RUN folder: {file.name} is missing; give one that `adapt` wrote"
         ) from error
-    except Exception as error:  # whatever numpy and zlib make of damaged bytes
-        raise RecordError(f"{file}: is damaged ({type(error).__name__}: {error}); restore it or run again") from error
+    except OSError as error:
+        raise RecordError(f"{file}: cannot be read: {error.strerror or error}; restore it or run again") from error
+    except ValueError as error:
+        raise RecordError(f"{file}: is damaged ({error}); restore it or run again") from error
 
 
 def load_summary(path: str | Path) -> dict[str, Any]:
@@ -231,7 +235,7 @@ def load_summary(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / "result.json"
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
@@ -260,8 +264,9 @@ def load_result(path: str | Path) -> Result:
     ScpoError
         If the problem file does not hold.
     """
+    path = as_path("path", path)
     load_arrays(path)  # whether it is a RUN folder at all
-    return load_state(Path(path), read_problem_file(Path(path) / "problem.toml"))
+    return load_state(path, read_problem_file(path / "problem.toml"))
 
 
 def read_problem(path: Path) -> tuple[str, bytes]:
@@ -286,10 +291,10 @@ def read_problem(path: Path) -> tuple[str, bytes]:
     """
     file = path / "problem.toml"
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_text(file)
         tomllib.loads(text)
         file = path / "imitation.csv"
-        return text, file.read_bytes() if file.exists() else b""
+        return text, read_bytes(file, LARGEST_DATA) if file.exists() else b""
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error

@@ -14,6 +14,7 @@ from scpo_ctrl.record.config import ProblemFile, described_scenarios, filled
 from scpo_ctrl.record.files import load_arrays, read_problem
 from scpo_ctrl.record.folder import RunFolder
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_flag, as_path
 
 
 def save_result(result: Result, path: str | Path, *, overwrite: bool = False) -> None:
@@ -40,7 +41,8 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
     """
     as_instance("result", result, Result)
     file = _problem_file(result)
-    is_later = _is_later(result, file, Path(path))
+    path, overwrite = as_path("path", path), as_flag("overwrite", overwrite)
+    is_later = _is_later(result, file, path)
     with RunFolder(path, file, overwrite=overwrite or is_later) as folder:
         if is_later:
             folder.go_on()

@@ -6,6 +6,7 @@ trajectories.
 """
 
 import hashlib
+import io
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,10 @@ import numpy as np
 
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.problem.learned import LEARNED_FILE, read_learned
+from scpo_ctrl.reading import LARGEST_TEXT, read_bytes
 from scpo_ctrl.record.config import SECTIONS, build_plant
 from scpo_ctrl.record.files import digest, load_arrays, load_summary, read_problem, was_cut_short
+from scpo_ctrl.validate import as_path
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.loop import ClosedLoop
 
@@ -59,12 +62,11 @@ def verify(path: str | Path) -> Verification:
     RecordError
         If a file is missing or cannot be read.
     """
-    path = Path(path)
+    path = as_path("path", path)
     arrays, summary = load_arrays(path), load_summary(path)
     text, csv_data = read_problem(path)
     try:
-        with (path / "theta.npy").open("rb") as handle:
-            theta_final = np.load(handle, allow_pickle=False)
+        theta_final = np.load(io.BytesIO(read_bytes(path / "theta.npy", LARGEST_TEXT)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RecordError(f"{path / 'theta.npy'}: is missing or damaged ({reason}); restore it or run again") from error

@@ -205,8 +205,8 @@ def test_steps_in_another_thread_are_the_same():
     [
         (([0.0], [0.0], [0.0, 0.0]), DimensionError, r"^x has shape \(1,\), expected \(2,\)"),
         (([0.0, 0.0], [0.0, 0.0], [0.0, 0.0]), DimensionError, r"^u has shape \(2,\)"),
-        (([0.0, 0.0], 0.0, [0.0, 0.0]), DimensionError, "^u is 0.0"),
-        (([0.0, 0.0], [0.0], [[0.0, 0.0]]), DimensionError, "^x_next has shape"),
+        ((0.0, [0.0], [0.0, 0.0]), DimensionError, "^x is 0.0"),
+        (([0.0, 0.0], [0.0], [[0.0, 0.0]] * 2), DimensionError, "^x_next has shape"),
         (([0.0, np.nan], [0.0], [0.0, 0.0]), DomainError, r"^x\[1\] is nan"),
         (([0.0, 0.0], [np.inf], [0.0, 0.0]), DomainError, r"^u\[0\] is inf"),
         (([0.0, 0.0], [0.0], [np.nan, 0.0]), DomainError, r"^x_next\[0\] is nan"),

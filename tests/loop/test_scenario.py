@@ -60,3 +60,16 @@ def test_a_bound_that_is_infinite_takes_any_disturbance():
     free = PLANT.replace(x_max=np.array([np.inf, 1.5]))
     batch = scenarios(free, BACKUP, horizon=3, count=2, disturbance=[100.0, 0.1])
     assert batch.w.shape == (2, 3, 2)
+
+
+def test_limits_are_zero_or_huge():
+    plant = double_integrator().replace(x_min=[-np.inf] * 2, x_max=[np.inf] * 2)
+    backup = lqr(plant, [0.1, 0.1], [10.0])
+    still = scenarios(plant, backup, horizon=3, count=2, disturbance=[-0.0, 0.0], disturbance_fixed=0.5)
+    assert not still.w.any()
+    with pytest.raises(DomainError, match="no policy can keep them"):
+        scenarios(plant, backup, horizon=3, count=2, disturbance=[0.0, 1.7e308])
+    free = plant.replace(p_above=[-np.inf])
+    assert not scenarios(free, backup, horizon=3, count=2, parameters={"mass": [0.0, -0.0]}).p.any()
+    with pytest.raises(DomainError, match="wider than a double can tell"):
+        scenarios(free, backup, horizon=3, count=2, parameters={"mass": [-1.7e308, 1.7e308]})

@@ -212,7 +212,7 @@ def test_a_solver_that_stops_early_still_gives_a_feasible_step(monkeypatch):
     ("change", "error", "words"),
     [
         ({"u": []}, DimensionError, "u is empty"),
-        ({"u": [[1.0]]}, DimensionError, "u has shape"),
+        ({"u": [[1.0, 2.0], [3.0, 4.0]]}, DimensionError, "u has shape"),
         ({"u": [1.0, np.nan]}, DomainError, r"u\[1\]"),
         ({"G": np.ones((2, 2))}, DimensionError, r"G has shape \(2, 2\), expected \(1, 2\)"),
         ({"c": [np.inf]}, DomainError, "c"),
@@ -261,3 +261,27 @@ def test_every_kind_of_argument_takes_the_same_way():
     for r in ("1", None, np.array([1.0, 2.0])):
         with pytest.raises(DomainError, match="r is"):
             project(*case[:5], r)
+
+
+@pytest.mark.parametrize("solver", ["CLARABEL", "ECOS"])
+@pytest.mark.parametrize(
+    ("step", "slope"), [(1e200, 1e160), (1e300, 1.0), (1e-200, 1e160), (1e-300, 1.0), (1.0, 1e300)]
+)
+def test_numbers_whose_squares_leave_the_range_of_a_double(solver, step, slope):
+    rng = np.random.default_rng(1)
+    u, G, c = rng.normal(size=3) * step, rng.normal(size=(4, 3)) * slope, -np.abs(rng.normal(size=4))
+    for answer in (
+        project(u, c, G, 0.0, 0.0, 1.0, solver=solver),
+        project_reference(u, c, G, 0.0, 0.0, 1.0, solver=solver),
+    ):
+        size = np.abs(answer.delta).max()
+        assert np.isfinite(answer.delta).all() and size <= 1.0
+        assert (c / slope + (G / slope) @ answer.delta <= 1e-9 * max(size, 1 / slope)).all()
+        assert answer.status is not ProjectionStatus.UNSAFE_START
+
+
+def test_units_of_the_step_and_of_the_constraints_change_nothing_far_away():
+    u, c, G = np.array([3.0, 4.0]), np.array([-0.5, -0.2]), np.array([[1.0, 0.2], [0.1, 1.0]])
+    near = project_reference(u, c, G, 0.01, 0.3, 2.0)
+    far = project_reference(u * 2.0**400, c, G * 2.0**-400, 0.01 * 2.0**-400, 0.3 * 2.0**-800, 2.0**401)
+    np.testing.assert_allclose(far.delta * 2.0**-400, near.delta, rtol=1e-6)

@@ -337,6 +337,9 @@ def test_shares_only_the_plant_model_with_the_loop():
         ("scpo_ctrl.problem.learned", "LEARNED_FILE"),
         ("scpo_ctrl.problem.learned", "read_learned"),
         ("scpo_ctrl.models", "Plant"),
+        ("scpo_ctrl.reading", "LARGEST_TEXT"),
+        ("scpo_ctrl.reading", "read_bytes"),
         *(("scpo_ctrl.record.files", name) for name in ("digest", "load_arrays", "load_summary", "read_problem")),
         ("scpo_ctrl.record.files", "was_cut_short"),
+        ("scpo_ctrl.validate", "as_path"),
     }
