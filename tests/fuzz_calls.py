@@ -181,6 +181,7 @@ def calls(place: Path) -> dict[str, Call]:
         "UserObjective.from_casadi": (sc.UserObjective.from_casadi, {"theta": it.x, "expression": ca.sumsqr(it.x)}),
         "UserObjective.oracle": (it.oracle.oracle, {"theta": np.zeros(2)}),
         "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, "monitor": None}),
+        "check_backup": (sc.check_backup, {"plant": it.plant, "backup": it.backup}),
         "load_problem": (sc.load_problem, {"path": place / "problem.toml"}),
         "load_result": (sc.load_result, {"path": place / "run"}),
         "lqr": (sc.lqr, {"plant": it.plant, "Q": [0.1, 0.1], "R": [10.0], "allow_uncontrollable": False, "rho": 1.0}),
