@@ -236,6 +236,7 @@ def calls(place: Path) -> dict[str, Call]:
                 "measured": False,
             },
         ),
+        "check_options": (codegen.check_options, {"target": "host", "real": "double", "prefix": "scpo"}),
         "replay": (codegen.replay, {"path": place / "c"}),
     }
 
