@@ -1,5 +1,6 @@
 """The export: a folder with a controller in C99, its build files, its tests and its description."""
 
+import contextlib
 import errno
 import os
 import secrets
@@ -22,6 +23,7 @@ from scpo_ctrl.codegen.names import has_plain_target, renamed
 from scpo_ctrl.errors import OutputError
 from scpo_ctrl.reading import LARGEST_TEXT, opened
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.stop import uninterrupted
 from scpo_ctrl.validate import as_flag, as_path
 
 _HERE = Path(__file__).parent
@@ -133,12 +135,15 @@ def _write_folder(context: Context, folder: Path, measured: bool) -> tuple[tuple
         if measured:
             resources = measure(staging, context.target, context.prefix)
         _write(staging, {"README.md": _readme(context, resources)})
-        _swap(staging, folder)
+        with uninterrupted():
+            _swap(staging, folder)
     except BaseException as error:
-        shutil.rmtree(staging, ignore_errors=True)
-        for parent in reversed(made):
-            parent.rmdir()
-        if isinstance(error, OSError):
+        with uninterrupted():
+            shutil.rmtree(staging, ignore_errors=True)
+            for parent in reversed(made):
+                with contextlib.suppress(OSError):  # in use by another process by now
+                    parent.rmdir()
+        if isinstance(error, OSError) and not isinstance(error, OutputError):
             raise _output_error(error, staging, folder) from error
         raise
     return tuple(sorted((*files, "README.md"))), resources
@@ -283,16 +288,19 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 
 
 def _swap(staging: Path, folder: Path) -> None:
-    """Put a complete folder in the place of the old one, which comes back if that fails."""
+    """Put a complete folder in the place of the old one, which comes back if that fails, or is no export any more."""
     if not folder.exists():
         staging.rename(folder)
         return
     old = staging.with_name(staging.name + ".old")
     folder.rename(old)
     try:
+        _check_replaceable(old, Path.cwd())  # another process may have put something there since the first look
         staging.rename(folder)
-    except OSError:
+    except OSError as error:
         old.rename(folder)
+        if isinstance(error, OutputError):
+            raise OutputError(str(error).replace(str(old), str(folder))) from error
         raise
     shutil.rmtree(old, ignore_errors=True)
 

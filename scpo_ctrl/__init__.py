@@ -1,13 +1,17 @@
 """Constrained plants, safe online adaptation of their controllers (SCPO), and C for microcontrollers."""
 
-from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
-from scpo_ctrl.errors import ScpoError
-from scpo_ctrl.loop import Backup, MetricOptions, Policy, Scenarios, check_backup, lqr, scenarios
-from scpo_ctrl.problem import ControlProblem, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
-from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
-from scpo_ctrl.record import load_problem, load_result, save_result
-from scpo_ctrl.verification import verify
-from scpo_ctrl.version import __version__
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
+    from scpo_ctrl.errors import ScpoError
+    from scpo_ctrl.loop import Backup, MetricOptions, Policy, Scenarios, check_backup, lqr, scenarios
+    from scpo_ctrl.problem import ControlProblem, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
+    from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
+    from scpo_ctrl.record import load_problem, load_result, save_result
+    from scpo_ctrl.verification import verify
+    from scpo_ctrl.version import __version__
 
 __all__ = [
     "AdaptOptions",
@@ -42,3 +46,17 @@ __all__ = [
     "scenarios",
     "verify",
 ]
+
+_WINGS = ("adaptation", "errors", "loop", "problem", "projection", "record", "verification", "version")
+
+
+def __getattr__(name: str) -> object:
+    """Import the wings when a public name is asked for first, so that the command can answer Ctrl-C before that."""
+    if name in __all__:
+        for wing in _WINGS:
+            module = import_module(f"{__name__}.{wing}")
+            if hasattr(module, name):
+                return globals().setdefault(name, getattr(module, name))
+    if name == "models":
+        return import_module(f"{__name__}.models")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,15 @@
-"""``python -m scpo_ctrl`` is the command ``scpo-ctrl``."""
+"""The command ``scpo-ctrl``, and ``python -m scpo_ctrl``."""
 
-from scpo_ctrl.cli import main
+from scpo_ctrl.stop import without_traceback
 
-main()
+
+def main() -> None:
+    """Run the command line, which takes a while to import."""
+    without_traceback()
+    from scpo_ctrl.cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

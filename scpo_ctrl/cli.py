@@ -10,12 +10,12 @@ import sys
 import time
 import tomllib
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 import numpy as np
@@ -28,17 +28,20 @@ from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, cause
 from scpo_ctrl.models import ZOO, make_plant
 from scpo_ctrl.reading import read_text
+from scpo_ctrl.record.atomic import stamps
 from scpo_ctrl.record.config import ProblemFile, read_problem_file
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import RunFolder
+from scpo_ctrl.record.folder import RunFolder, is_unfinished
 from scpo_ctrl.report.display import Display
 from scpo_ctrl.report.wording import optimality
+from scpo_ctrl.stop import Stop, Stopped, answered, say
 from scpo_ctrl.text import visible
 from scpo_ctrl.verification.verify import verify as verify_record
 from scpo_ctrl.version import __version__
 
 _SAVE_EVERY = 2.0  # s between saves of a running run, and at least 20 times what a save takes
 _FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
+_TRIES = 5  # to write a report before another process saves once more
 _SHOWN = 3  # faults named in one line
 
 _path = click.Path(path_type=Path, readable=False)  # what cannot be read is reported by what reads it
@@ -52,41 +55,55 @@ def main() -> None:
     """Run the command line; every mistake of the user ends in one line on stderr, never in a traceback."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
         sys.stdout.reconfigure(errors="backslashreplace")
+    stop = Stop()
+    try:
+        with answered(stop):
+            status = _run_command(stop)
+    except KeyboardInterrupt:
+        say("interrupted; `--resume` goes on from the last complete state, if one was saved")
+        status = 128 + (stop.number or signal.SIGINT)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _discard_stdout()
+    sys.exit(status)
+
+
+def _run_command(stop: Stop) -> int:
+    """Return the exit status; what went wrong is a line on stderr by then."""
+    message = None
     try:
         with _quiet_warnings():
-            status = _invoke()
+            status = _invoke(stop)
         if sys.stdout is not None:  # closed by the caller
             sys.stdout.flush()
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "scpo-ctrl"
-        _fail(f"{error.format_message().rstrip('.')}; see `{command} --help`", 2)
+        message, status = f"{error.format_message().rstrip('.')}; see `{command} --help`", 2
     except click.ClickException as error:
-        _fail(error.format_message(), 2)
-    except (KeyboardInterrupt, click.Abort):
-        _fail("interrupted; `--resume` goes on from the last complete state, if one was saved", 1)
+        message, status = error.format_message(), 2
     except ScpoError as error:
-        _fail(str(error), error.exit_status)
+        message, status = str(error), error.exit_status
     except BrokenPipeError:
         _discard_stdout()
-        sys.exit(1)
+        status = 1
     except OSError as error:
         if not error.filename:
             _discard_stdout()
-        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 2)
+        message, status = f"{error.filename or 'standard output'}: {error.strerror or error}", 2
     except Exception as error:
-        _fail_by_fault(error)
-    else:
-        sys.exit(status)
+        message, status = _own_fault(error), 1
+    return status if message is None else _failed(message, status)
 
 
-def _fail_by_fault(error: Exception) -> NoReturn:
-    """End with one line where nothing but the machine, or this package, can be at fault."""
+def _own_fault(error: Exception) -> str:
+    """Say in one line that nothing but the machine, or this package, can be at fault."""
     if isinstance(error, MemoryError):
-        _fail("not enough memory; lower [scenarios] count or horizon, or [policy] hidden", 1)
+        return "not enough memory; lower [scenarios] count or horizon, or [policy] hidden"
     if os.environ.get("SCPO_TRACEBACK"):
         raise error
     where = "SCPO_TRACEBACK=1 shows where"
-    _fail(f"{cause(error)}; this is a fault of scpo-ctrl, please report it with what you gave it ({where})", 1)
+    return f"{cause(error)}; this is a fault of scpo-ctrl, please report it with what you gave it ({where})"
 
 
 @contextmanager
@@ -101,12 +118,16 @@ def _quiet_warnings() -> Iterator[None]:
         warnings.showwarning = show
 
 
-def _invoke() -> int:
+def _invoke(stop: Stop) -> int:
     try:
-        with cli.make_context("scpo-ctrl", sys.argv[1:]) as context:
+        with cli.make_context("scpo-ctrl", sys.argv[1:], obj=stop) as context:
             status = cli.invoke(context)
     except click.exceptions.Exit as done:  # --help, --version
         status = done.exit_code
+    except BaseException as error:
+        if stop.is_immediate or isinstance(error, click.Abort):  # what was interrupted may say so in its own way
+            raise Stopped from error
+        raise
     return status if isinstance(status, int) else 0
 
 
@@ -126,7 +147,7 @@ def demo(out: Path, as_json: bool) -> int:
 
     with as_file(files("scpo_ctrl") / "data" / "double_integrator.toml") as path:
         file = read_problem_file(path)
-    with RunFolder(out, file, overwrite=_is_demo(out, file)) as folder:
+    with RunFolder(out, file, overwrite=lambda path: _is_demo(path, file)) as folder:
         result = _adapt("the demo", file, folder, None, as_json)
     if result.status in _FAILED:
         return _finish(result, out, as_json)
@@ -157,7 +178,7 @@ def adapt_command(
     if resume and (out / "history.npz").exists():
         folder, earlier = RunFolder.resumed(out, file)
     else:  # nothing to go on from: an earlier process may have ended within its first save
-        folder, earlier = RunFolder(out, file, overwrite=overwrite or resume), None
+        folder, earlier = RunFolder(out, file, overwrite=is_unfinished if resume else overwrite), None
     with folder:
         result = _adapt(str(problem), file, folder, earlier, as_json)
     return _finish(result, out, as_json)
@@ -165,10 +186,14 @@ def adapt_command(
 
 @cli.command("verify")
 @_run
+@click.option("--problem", type=_path, help="Problem file that RUN is said to be of: check that it is.")
+@click.option("--seed", type=click.IntRange(0), help="Seed instead of [adapt] seed of that file, as given to `adapt`.")
 @_json
-def verify_command(run: Path, as_json: bool) -> int:
+def verify_command(run: Path, problem: Path | None, seed: int | None, as_json: bool) -> int:
     """Re-check the record of RUN from its files alone."""
-    checked = verify_record(run)
+    if seed is not None and problem is None:
+        raise click.UsageError("--seed goes with --problem", click.get_current_context())
+    checked = verify_record(run, problem=problem, seed=seed)
     if as_json:
         _print_json({"passed": checked.passed, **asdict(checked)})
     else:
@@ -176,7 +201,7 @@ def verify_command(run: Path, as_json: bool) -> int:
         _say(f"worst margin {checked.worst_margin:.3g}, violations {checked.violations}: {_verdict(checked.passed)}")
     if not checked.passed:
         more = f"; and {len(checked.faults) - _SHOWN} more (see --json)" if len(checked.faults) > _SHOWN else ""
-        _fail(f"{run}: {'; '.join(checked.faults[:_SHOWN])}{more}", 1)
+        return _failed(f"{run}: {'; '.join(checked.faults[:_SHOWN])}{more}", 1)
     return 0
 
 
@@ -213,7 +238,11 @@ def report_command(run: Path, as_json: bool) -> int:
     """Write RUN/report.html, self-contained."""
     from scpo_ctrl.report.page import write_report
 
-    write_report(load_result(run), run / "report.html")
+    for _ in range(_TRIES):  # of the last state, though another process may be saving later ones
+        before = stamps(run)
+        write_report(load_result(run), run / "report.html")
+        if before == stamps(run):
+            break
     if as_json:
         _print_json({"report": str(run / "report.html")})
     else:
@@ -256,7 +285,8 @@ def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | No
     from scpo_ctrl.report.page import write_report
 
     due = -math.inf
-    with _stop_requests() as stop, Display(file.options.steps, quiet=quiet) as display:
+    stop = click.get_current_context().ensure_object(Stop)
+    with stop.steps() as asked, Display(file.options.steps, quiet=quiet) as display:
 
         def monitor(state: State) -> bool:
             nonlocal due
@@ -266,7 +296,7 @@ def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | No
                 ended = time.monotonic()
                 due = ended + max(_SAVE_EVERY, 20 * (ended - began))
             display.show(state)
-            return stop()
+            return asked()
 
         try:
             result = adapt(file.problem, file.options, resume_from=earlier, monitor=monitor)
@@ -277,27 +307,6 @@ def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | No
         folder.save(result)
     write_report(result, folder.path / "report.html")
     return result
-
-
-@contextmanager
-def _stop_requests() -> Iterator[Callable[[], bool]]:
-    """Turn Ctrl-C and termination into a request that the loop answers after its step; a second one is immediate."""
-    asked = False
-
-    def ask(signum: int, _frame: object) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-        with contextlib.suppress(OSError):  # not through sys.stderr, which this may interrupt
-            os.write(2, b"scpo-ctrl: stopping after this step; once more to stop at once\n")
-
-    earlier = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
 
 
 def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] | None = None, ok: bool = True) -> int:
@@ -326,7 +335,7 @@ def _say(line: str) -> None:
 
 
 def _warn(line: str) -> None:
-    click.echo(f"scpo-ctrl: {visible(' '.join(line.split()))}", err=True)
+    say(visible(" ".join(line.split())))
 
 
 def _print_json(value: Any) -> None:
@@ -348,6 +357,6 @@ def _discard_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message: str, status: int) -> NoReturn:
+def _failed(message: str, status: int) -> int:
     _warn(message)
-    sys.exit(status)
+    return status

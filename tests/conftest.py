@@ -16,6 +16,7 @@ from run_folders import make_run
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.cli import main
+from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.page import render_report
 
 
@@ -85,4 +86,7 @@ def copy_of(runs: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes most of the time of a small run."""
-    monkeypatch.setattr("scpo_ctrl.report.page.write_report", lambda _result, path: path.write_text("report"))
+    monkeypatch.setattr(
+        "scpo_ctrl.report.page.write_report",
+        lambda result, path: write_atomic(path, render_report(result, pictures=False).encode()),
+    )

@@ -239,13 +239,13 @@ def test_an_interrupt_outside_the_loop(tmp_path, run, monkeypatch):
 
     monkeypatch.setattr("scpo_ctrl.cli.adapt", interrupt)
     outcome = run("adapt", write(tmp_path / "problem.toml"), "--out", tmp_path / "run")
-    assert outcome.status == 1
+    assert outcome.status == 128 + signal.SIGINT
     assert outcome.line.startswith("scpo-ctrl: interrupted; `--resume`")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_second_interrupt_stops_at_once_and_keeps_the_state(tmp_path, run, monkeypatch):
-    from scpo_ctrl.record.files import os as record_os
+    from scpo_ctrl.record.atomic import os as record_os
 
     saves = []
     real = record_os.fsync
@@ -263,7 +263,7 @@ def test_a_second_interrupt_stops_at_once_and_keeps_the_state(tmp_path, run, mon
     problem = write(tmp_path / "problem.toml")
     outcome = run("adapt", problem, "--out", tmp_path / "run", "--json")
     monkeypatch.undo()
-    assert outcome.status == 1
+    assert outcome.status == 128 + signal.SIGINT
     assert outcome.out == ""
     assert [line.split(";")[0] for line in outcome.err.splitlines()] == [
         "scpo-ctrl: stopping after this step",

@@ -33,6 +33,7 @@ from scpo_ctrl.validate import as_array, as_path, dimensions
 Table = dict[str, Any]
 
 REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
+IMITATION_FILE = "imitation.csv"  # its name in a RUN folder
 SECTIONS = (*REQUIRED, "metrics", "adapt")
 BOUNDS = ("x_min", "x_max", "u_min", "u_max")
 LINEAR_KEYS = ("dt", "A", "B", *BOUNDS)
@@ -64,7 +65,7 @@ class ProblemFile:
         """
         tables = {name: dict(table) for name, table in self.tables.items()}
         if self.imitation:
-            tables["objective"]["csv"] = "imitation.csv"
+            tables["objective"]["csv"] = IMITATION_FILE
         if self.learned:
             tables["scenarios"] |= {"learned": LEARNED_FILE, "learned_sha256": self.learned.sha256}
         return tomli_w.dumps(tables)

@@ -1,14 +1,8 @@
 """What a RUN folder holds: atomic writes, the arrays of a history, their digest, and loading them again."""
 
-import contextlib
-import errno
 import hashlib
 import json
-import os
-import re
-import secrets
 import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,116 +11,13 @@ import numpy as np
 from scpo_ctrl.adaptation.history import History
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
-from scpo_ctrl.errors import OutputError, RecordError
+from scpo_ctrl.errors import RecordError
 from scpo_ctrl.reading import LARGEST_ARRAYS, LARGEST_DATA, opened, read_bytes, read_text, unpacked
-from scpo_ctrl.record.config import ProblemFile, read_problem_file
+from scpo_ctrl.record.atomic import steadily
+from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
 from scpo_ctrl.validate import as_path
 
 _STATE = "state_"
-_STAGED = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")  # files on their way, which a killed process may leave
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file so that it is either the old one or the whole new one, whatever happens.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        In an existing folder.
-    data : bytes
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; no temporary file is left.
-    """
-    write_together({path: data})
-
-
-def write_together(files: dict[Path, bytes], *, remove: Iterable[Path] = ()) -> None:
-    """Write files so that none is replaced before all are on the disk.
-
-    Parameters
-    ----------
-    files : dict of pathlib.Path to bytes
-        In existing folders; put in place in this order.
-    remove : iterable of pathlib.Path
-        Removed, where they exist, once the new files are on the disk.
-
-    Raises
-    ------
-    OutputError
-        If one cannot be written; then all are as before, and no temporary file is left.
-    """
-    staged = {path: path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp") for path in files}
-    path = next(iter(files))
-    try:
-        for path, data in files.items():
-            with staged[path].open("xb") as file:  # its mode follows the umask
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        for path in remove:
-            path.unlink(missing_ok=True)
-        for path, temporary in staged.items():
-            temporary.replace(path)
-        _sync_folders({path.parent for path in files})
-    except BaseException as error:
-        for temporary in staged.values():
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise unwritable(path, error) from error
-        raise
-
-
-def is_staged(name: str, files: Iterable[str]) -> bool:
-    """Return whether a killed process left this file on its way to one of `files`.
-
-    Parameters
-    ----------
-    name : str
-    files : iterable of str
-
-    Returns
-    -------
-    bool
-    """
-    match = _STAGED.fullmatch(name)
-    return match is not None and match[1] in files
-
-
-def was_cut_short(path: Path) -> bool:
-    """Return whether a process was killed while it wrote to a RUN folder, or is writing now.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The RUN folder.
-
-    Returns
-    -------
-    bool
-    """
-    return any(_STAGED.fullmatch(entry.name) for entry in path.iterdir())
-
-
-def unwritable(path: Path, error: OSError) -> OutputError:
-    """Return the error that names a path, why it cannot be written, and the remedy.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-    error : OSError
-
-    Returns
-    -------
-    OutputError
-    """
-    remedies = dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space")
-    remedies[errno.EFBIG] = "raise the limit of a file's size (ulimit -f)"
-    remedy = remedies.get(error.errno or 0, "make the folder writable")
-    return OutputError(f"{path}: cannot be written: {error.strerror or error}; {remedy} or choose another place")
 
 
 def history_arrays(result: Result) -> dict[str, np.ndarray]:
@@ -235,7 +126,7 @@ def load_summary(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / "result.json"
     try:
-        summary = json.loads(read_text(file))
+        summary = json.loads(read_text(file), object_pairs_hook=_unique)
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
@@ -265,8 +156,12 @@ def load_result(path: str | Path) -> Result:
         If the problem file does not hold.
     """
     path = as_path("path", path)
-    load_arrays(path)  # whether it is a RUN folder at all
-    return load_state(path, read_problem_file(path / "problem.toml"))
+
+    def read() -> Result:
+        load_arrays(path)  # whether it is a RUN folder at all
+        return load_state(path, read_problem_file(path / "problem.toml"))
+
+    return steadily(path, read)
 
 
 def read_problem(path: Path) -> tuple[str, bytes]:
@@ -293,7 +188,7 @@ def read_problem(path: Path) -> tuple[str, bytes]:
     try:
         text = read_text(file)
         tomllib.loads(text)
-        file = path / "imitation.csv"
+        file = path / IMITATION_FILE
         return text, read_bytes(file, LARGEST_DATA) if file.exists() else b""
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -353,12 +248,9 @@ def load_state(path: Path, file: ProblemFile) -> Result:
     return result
 
 
-def _sync_folders(folders: Iterable[Path]) -> None:
-    """Make renames last through a power cut, where the file system can."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; one key twice would show readers other values."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("it has one key twice")
+    return found

@@ -7,7 +7,7 @@ import fcntl
 import io
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -18,11 +18,12 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import OutputError, RecordError
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE
-from scpo_ctrl.record.config import ProblemFile, read_problem_file
-from scpo_ctrl.record.files import digest, history_arrays, is_staged, load_state, unwritable, write_together
+from scpo_ctrl.record.atomic import is_staged, unwritable, write_together
+from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
+from scpo_ctrl.record.files import digest, history_arrays, load_state
 
 # In the order in which a save puts them in place: a folder with a history has all of a run.
-FILES = ("theta.npy", "result.json", "imitation.csv", LEARNED_FILE, "problem.toml", "history.npz", "report.html")
+FILES = ("theta.npy", "result.json", IMITATION_FILE, LEARNED_FILE, "problem.toml", "history.npz", "report.html")
 
 
 class RunFolder:
@@ -35,8 +36,9 @@ class RunFolder:
     path : str or pathlib.Path
     file : ProblemFile
         The problem as run.
-    overwrite : bool
-        Replace an earlier run in the folder; other files in it are left alone.
+    overwrite : bool or callable
+        Replace an earlier run in the folder, or one of which the callable says so; other files in it are left alone.
+        It is asked now, and under the lock once more: another process may have finished a run there meanwhile.
 
     Raises
     ------
@@ -44,8 +46,11 @@ class RunFolder:
         If the path is a file, or a folder with something else in it, or (without `overwrite`) with a run.
     """
 
-    def __init__(self, path: str | Path, file: ProblemFile, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: str | Path, file: ProblemFile, *, overwrite: bool | Callable[[Path], bool] = False
+    ) -> None:
         self.path, self.file = Path(path), file
+        self._overwrite = overwrite
         self._text = file.text()
         self._started = False
         self._lock_handle: int | None = None
@@ -53,19 +58,23 @@ class RunFolder:
         if not nearest.is_dir():
             which = "" if nearest == self.path else f"{nearest} "
             raise OutputError(f"{self.path}: {which}is not a folder; choose another --out")
+        self._check_free()
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise OutputError(f"{self.path}: {nearest} is not writable; choose another --out")
+
+    def _check_free(self) -> None:
+        """Refuse a folder with something that is not to be replaced."""
         try:
             found = _entries(self.path)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be read: {error.strerror}; choose another --out") from error
         if found and not is_run(found):
             raise OutputError(f"{self.path}: holds {found[0]!r} but no run; choose another --out")
-        if found and not overwrite:
+        if found and not (self._overwrite(self.path) if callable(self._overwrite) else self._overwrite):
             raise OutputError(
                 f"{self.path}: holds a run already; choose another --out, or let `scpo-ctrl adapt` go on with it "
                 "(--resume) or replace it (--overwrite)"
             )
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise OutputError(f"{self.path}: {nearest} is not writable; choose another --out")
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -106,7 +115,7 @@ class RunFolder:
         contents = {
             "theta.npy": _npy_bytes(result.theta),
             "result.json": (json.dumps(summary, indent=2) + "\n").encode(),
-            "imitation.csv": csv_data,
+            IMITATION_FILE: csv_data,
             LEARNED_FILE: self.file.learned.data if self.file.learned else b"",
             "problem.toml": self._text.encode(),
             "history.npz": _npz_bytes(arrays | {"digest": np.array(total)}),
@@ -116,7 +125,7 @@ class RunFolder:
             self._start(files)
             return
         try:
-            write_together(files)
+            write_together(files, remove=[self.path / "report.html"])  # of the earlier state
         except OutputError as error:
             raise OutputError(f"{error}; then --resume goes on from the last complete state") from error
 
@@ -126,11 +135,11 @@ class RunFolder:
         Raises
         ------
         OutputError
-            If another process is writing there.
+            If another process is writing there, or has put another run there.
         """
         self._lock()
+        self._check_free()
         self._remove_staged()
-        (self.path / "report.html").unlink(missing_ok=True)  # of the earlier state
         self._started = True
 
     def _start(self, files: dict[Path, bytes]) -> None:
@@ -139,9 +148,11 @@ class RunFolder:
         try:
             for folder in reversed([self.path, *self.path.parents]):
                 if not folder.exists():
-                    folder.mkdir()
-                    made.append(folder)
+                    with contextlib.suppress(FileExistsError):  # by another process, this very moment
+                        folder.mkdir()
+                        made.append(folder)
             self._lock()
+            self._check_free()
             self._remove_staged()
             write_together(files, remove=[self.path / name for name in reversed(FILES)])
         except BaseException as error:
@@ -174,6 +185,8 @@ class RunFolder:
                 ) from error
             # a file system without locks
         self._lock_handle = handle
+        if not (self.path.exists() and os.path.samestat(os.fstat(handle), self.path.stat())):
+            raise OutputError(f"{self.path}: another process removed or replaced it; try once more")
 
     @classmethod
     def resumed(cls, path: str | Path, file: ProblemFile) -> tuple["RunFolder", Result]:
@@ -198,7 +211,7 @@ class RunFolder:
         RecordError
             If the folder's problem differs, its record is damaged, or it has done more steps than are asked for.
         """
-        folder = cls(path, file, overwrite=True)
+        folder = cls(path, file, overwrite=True)  # nothing is replaced but by a later state
         folder._lock()
         with contextlib.ExitStack() as stack:
             stack.enter_context(folder)  # unlock it where it cannot be resumed
@@ -214,6 +227,20 @@ class RunFolder:
             stack.pop_all()
         folder._started = True
         return folder, result
+
+
+def is_unfinished(path: Path) -> bool:
+    """Return whether a folder holds what a process left that ended within its first save, and no run.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    bool
+    """
+    return not (path / "history.npz").exists()
 
 
 def is_run(names: Iterable[str]) -> bool:

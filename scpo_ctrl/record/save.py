@@ -42,9 +42,13 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
     as_instance("result", result, Result)
     file = _problem_file(result)
     path, overwrite = as_path("path", path), as_flag("overwrite", overwrite)
-    is_later = _is_later(result, file, path)
-    with RunFolder(path, file, overwrite=overwrite or is_later) as folder:
-        if is_later:
+
+    def is_later(folder: Path) -> bool:
+        return _is_later(result, file, folder)
+
+    goes_on = is_later(path)
+    with RunFolder(path, file, overwrite=is_later if goes_on else overwrite) as folder:
+        if goes_on:
             folder.go_on()
         folder.save(result)
 

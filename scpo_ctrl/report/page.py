@@ -3,6 +3,7 @@
 import io
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.record.files import write_atomic
+from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
 from scpo_ctrl.report.tables import details, metric_rows, option_rows, what_binds
 from scpo_ctrl.report.trajectories import MOST_STATES
 from scpo_ctrl.report.wording import NARROW_SPACE, change, number, optimality, plural, short, start_name, with_unit
 from scpo_ctrl.text import visible
+
+NO_PICTURE = Markup("<svg></svg>")
 
 
 @dataclass(frozen=True)
@@ -62,12 +65,14 @@ def write_report(result: Result, path: Path) -> None:
     write_atomic(Path(path), render_report(result).encode())
 
 
-def render_report(result: Result) -> str:
+def render_report(result: Result, *, pictures: bool = True) -> str:
     """Return the report as HTML text.
 
     Parameters
     ----------
     result : Result
+    pictures : bool
+        Whether to draw the figures, which takes most of the time; their titles and captions are there without, too.
 
     Returns
     -------
@@ -98,7 +103,7 @@ def render_report(result: Result) -> str:
         has_barrier=result.options.method in CURVED,
         details=details(result),
         options=option_rows(result),
-        panels=_panels(result),
+        panels=_panels(result, pictures),
         closest=metric_rows(result, before, after),
         binds=what_binds(result, after),
         tight=f"{100 * TIGHT:g}{NARROW_SPACE}%",
@@ -181,8 +186,12 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     return Markup(head + body)  # matplotlib escapes the labels in it
 
 
-def _panels(result: Result) -> list[Panel]:
+def _panels(result: Result, pictures: bool) -> list[Panel]:
     """Make the figures that the problem and its history allow."""
+
+    def drawn(figure: Callable[[Result], Figure], name: str, title: str) -> Markup:
+        return to_svg(figure(result), name, title) if pictures else NO_PICTURE
+
     panels = []
     problem = result.problem
     if isinstance(problem, ControlProblem):
@@ -200,7 +209,7 @@ def _panels(result: Result) -> list[Panel]:
             caption += " Dots: other initial states."
         if plant.nx > 2:
             caption += " Projections: a coordinate against its rate first, then the states closest to their bounds."
-        panels.append(Panel(title, to_svg(phase_figure(result), "phase", title), caption))
+        panels.append(Panel(title, drawn(phase_figure, "phase", title), caption))
     if len(result.history):
         title = "Objective, margin and stationarity over tried steps"
         caption = (
@@ -208,7 +217,7 @@ def _panels(result: Result) -> list[Panel]:
             "sides of zero. A rejected step was tried on the model only. Values off the scale stand at its edge. The "
             "stationarity is by how much the objective could still fall to first order, relative to the objective."
         )
-        panels.append(Panel(title, to_svg(convergence_figure(result), "convergence", title), caption))
+        panels.append(Panel(title, drawn(convergence_figure, "convergence", title), caption))
     if isinstance(problem, ControlProblem):
         title = "Inputs and states over time"
         caption = _selection(count, SIGNAL_TRAJECTORIES)
@@ -216,7 +225,7 @@ def _panels(result: Result) -> list[Panel]:
             caption += " Inputs are commands before saturation, held over a sample."
         if plant.nx > MOST_STATES:
             caption += f" The {MOST_STATES} of {plant.nx} states that come closest to their bounds are shown."
-        panels.append(Panel(title, to_svg(signals_figure(result), "signals", title), caption))
+        panels.append(Panel(title, drawn(signals_figure, "signals", title), caption))
     if len(result.history):
         title = "What held the steps back"
         caption = (
@@ -230,7 +239,7 @@ def _panels(result: Result) -> list[Panel]:
             if scales_basis(result)
             else ", beside the radius of the local safe region."
         )
-        panels.append(Panel(title, to_svg(smoothness_figure(result), "smoothness", title), caption))
+        panels.append(Panel(title, drawn(smoothness_figure, "smoothness", title), caption))
     return panels
 
 

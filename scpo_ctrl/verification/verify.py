@@ -14,18 +14,25 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.problem.learned import LEARNED_FILE, read_learned
-from scpo_ctrl.reading import LARGEST_TEXT, read_bytes
-from scpo_ctrl.record.config import SECTIONS, build_plant
-from scpo_ctrl.record.files import digest, load_arrays, load_summary, read_problem, was_cut_short
+from scpo_ctrl.reading import LARGEST_DATA, LARGEST_TEXT, read_bytes
+from scpo_ctrl.record.atomic import steadily, was_cut_short
+from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, build_plant, located, read_problem_file
+from scpo_ctrl.record.files import digest, load_arrays, load_state, load_summary, read_problem
 from scpo_ctrl.validate import as_path
+from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.binding import binding_faults
+from scpo_ctrl.verification.history import history_faults
 from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.page import page_faults
+from scpo_ctrl.verification.redraw import redraw_faults
+from scpo_ctrl.verification.summary import summary_faults
 
 _ROUNDING = 1e-12  # of a metric, relative to max(1, |bound|): the default error ε of the loop
 _AGREEMENT = 1e-9  # of recorded and recomputed margins, relative to the level and the bounds
-_COMMITTED = 0  # the number of this verdict in the history
+_LOOSE, _DIVERGED = 1e-6, 1e4  # the same of rejected policies, and what is beyond comparing
 
 
 @dataclass(frozen=True)
@@ -45,13 +52,17 @@ class Verification:
         return not self.faults
 
 
-def verify(path: str | Path) -> Verification:
+def verify(path: str | Path, *, problem: str | Path | None = None, seed: int | None = None) -> Verification:
     """Check the record of a run: every committed policy is safe, and the files are whole and agree.
 
     Parameters
     ----------
     path : str or pathlib.Path
         The RUN folder.
+    problem : str or pathlib.Path, optional
+        The problem file that the run is said to be of.
+    seed : int, optional
+        Overrides that of the problem file, as it did when it was run.
 
     Returns
     -------
@@ -61,42 +72,84 @@ def verify(path: str | Path) -> Verification:
     ------
     RecordError
         If a file is missing or cannot be read.
+    ProblemFileError, ScpoError
+        If `problem` cannot be read, or does not hold.
     """
     path = as_path("path", path)
-    arrays, summary = load_arrays(path), load_summary(path)
-    text, csv_data = read_problem(path)
+    asked = read_problem_file(problem, seed=seed) if problem is not None else None
+    files = steadily(path, lambda: _read(path))
     try:
-        theta_final = np.load(io.BytesIO(read_bytes(path / "theta.npy", LARGEST_TEXT)), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RecordError(f"{path / 'theta.npy'}: is missing or damaged ({reason}); restore it or run again") from error
-    try:
-        tables = tomllib.loads(text)
-        learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
         with np.errstate(all="ignore"):  # a damaged or tampered record may hold any numbers
-            found = _verify(text, csv_data, learned, arrays, summary, theta_final)
+            found = _verify(files)
     except ScpoError as error:
         raise type(error)(f"{path}: {error}") from error
     except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
         raise RecordError(
             f"{path}: the record is incomplete or damaged ({type(error).__name__}: {error}); restore it or run again"
         ) from error
-
     if found.faults and was_cut_short(path):
         hint = "a save was cut short, or goes on; unless files were changed, `scpo-ctrl adapt` with --resume mends them"
-        return replace(found, faults=(hint, *found.faults))
+        found = replace(found, faults=(hint, *found.faults))
+    if asked or not found.faults:  # else it cannot be read, or shown
+        found = replace(found, faults=(*found.faults, *_shown_faults(files, asked)))
     return found
 
 
-def _verify(
-    text: str,
-    csv_data: bytes,
-    learned: tuple[dict[str, np.ndarray], bytes] | None,
-    arrays: dict[str, np.ndarray],
-    summary: dict[str, Any],
-    theta_final: np.ndarray,
-) -> Verification:
+@dataclass(frozen=True)
+class _Files:
+    """What a RUN folder holds."""
+
+    path: Path
+    arrays: dict[str, np.ndarray]  # history.npz
+    summary: dict[str, Any]  # result.json
+    text: str  # problem.toml
+    tables: dict[str, Any]  # what it says
+    csv_data: bytes
+    theta: np.ndarray
+    learned: tuple[dict[str, np.ndarray], bytes] | None
+    page: str | None  # report.html
+    result: Result | ScpoError  # as the other commands read it
+
+
+def _read(path: Path) -> _Files:
+    arrays, summary = load_arrays(path), load_summary(path)
+    text, csv_data = read_problem(path)
+    try:
+        theta = np.load(io.BytesIO(read_bytes(path / "theta.npy", LARGEST_TEXT)), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RecordError(f"{path / 'theta.npy'}: is missing or damaged ({reason}); restore it or run again") from error
+    try:
+        page = read_bytes(path / "report.html", LARGEST_DATA).decode(errors="replace")
+    except FileNotFoundError:
+        page = None
+    except OSError as error:
+        raise RecordError(f"{path / 'report.html'}: cannot be read: {error.strerror}; remove it") from error
     tables = tomllib.loads(text)
+    with located(f"{path}: "):
+        learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
+    try:
+        result: Result | ScpoError = load_state(path, read_problem_file(path / "problem.toml"))
+    except ScpoError as error:
+        result = error
+    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, page, result)
+
+
+def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
+    """List where other commands, the report, or the problem file that was asked for, say something else."""
+    if isinstance(files.result, ScpoError):
+        return [f"other commands cannot read the run: {files.result}"]
+    faults = [] if files.page is None else page_faults(files.page, files.result)
+    if asked:
+        faults += asked_faults(asked, read_problem_file(files.path / "problem.toml"))
+        if not np.array_equal(asked.problem.theta_initial, files.arrays["theta_initial"]):
+            faults.append("the run is of another problem: it began at other parameters than the problem file gives")
+    return faults
+
+
+def _verify(files: _Files) -> Verification:
+    arrays, summary, text, tables = files.arrays, files.summary, files.text, files.tables
+    csv_data, learned = files.csv_data, files.learned
     missing = [name for name in SECTIONS if name not in tables]
     if missing:
         raise RecordError(f"problem.toml has no section [{missing[0]}]; restore it or run again")
@@ -104,16 +157,24 @@ def _verify(
     loop = ClosedLoop(plant, tables, arrays)
     committed = arrays["committed"].astype(bool)
     thetas = np.vstack([arrays["theta_initial"], arrays["theta"][committed]])
-    margins, costs = loop.margins(thetas)
+    rejected = arrays["theta"][~committed]
+    margins, costs = loop.margins(np.vstack([rejected, thetas]))  # the final policy last: what binds is its
     scale = loop.scale()
-    if tables["objective"]["kind"] == "imitation":
-        costs = loop.imitation_errors(thetas, csv_data)
+    is_imitation = tables["objective"]["kind"] == "imitation"
+    if is_imitation:
+        costs = loop.imitation_errors(np.vstack([rejected, thetas]), csv_data)
+    faults = _rejected_faults(arrays, margins[: len(rejected)], costs[: len(rejected)], scale)
+    margins, costs = margins[len(rejected) :], costs[len(rejected) :]
     recorded = np.append(arrays["margin_initial"], arrays["margin"][committed])
     objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
     unsafe = np.flatnonzero(~(margins >= -_ROUNDING * scale))
 
     more = len(learned[0]["x0"]) if learned else 0
-    faults = loop.level_faults(tables["backup"]) + loop.scenario_faults(tables["scenarios"], more)
+    faults += loop.level_faults(tables["backup"]) or redraw_faults(loop, tables["scenarios"], more)
+    if is_imitation:
+        faults += loop.csv_faults(csv_data)
+        if tables["objective"]["csv"] != IMITATION_FILE:
+            faults.append(f"problem.toml names another csv than {IMITATION_FILE}, which no save does")
     stored = {name: value for name, value in arrays.items() if name != "digest"}
     if str(arrays["digest"]) != digest(stored, text, csv_data):
         faults.append(
@@ -127,12 +188,11 @@ def _verify(
         faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {margins[unsafe[0]]:.4g}")
     faults += _apart("margin", margins, recorded, scale)
     faults += _apart("objective", costs, objectives, np.maximum(1.0, np.abs(costs)))
-    faults += _chain_faults(arrays) + _end_faults(arrays, tables["adapt"])
-    faults += _rise_faults(objectives)
-    if not np.array_equal(thetas[-1], theta_final) or not np.array_equal(thetas[-1], arrays["state_theta"]):
+    faults += history_faults(arrays, tables["adapt"], len(loop.z0))
+    if not np.array_equal(thetas[-1], files.theta) or not np.array_equal(thetas[-1], arrays["state_theta"]):
         faults.append("theta.npy is not the last committed policy of history.npz")
     if summary.get("digest") == str(arrays["digest"]):
-        faults += _summary_faults(summary, arrays, loop.metrics) + binding_faults(loop, summary.get("binding"))
+        faults += summary_faults(summary, arrays, loop.metrics) + binding_faults(loop, summary.get("binding"))
     else:
         faults.append(
             "result.json is of another save than history.npz; if the run was killed, `scpo-ctrl adapt` with --resume "
@@ -164,84 +224,20 @@ def _learned_faults(
     return faults
 
 
+def _rejected_faults(arrays: dict[str, np.ndarray], margins: np.ndarray, costs: np.ndarray, scale: float) -> list[str]:
+    """Name the first rejected row whose numbers are not those of its parameters; diverging ones amplify rounding."""
+    rows, faults = np.flatnonzero(~arrays["committed"].astype(bool)), []
+    for name, found in (("margin", margins), ("objective", costs)):
+        recorded = arrays[name][rows]
+        size = np.maximum(scale, np.maximum(np.abs(found), np.abs(recorded)))
+        apart = np.flatnonzero((size < _DIVERGED * scale) & ~(np.abs(found - recorded) <= _LOOSE * size))
+        faults += [
+            f"rejected row {rows[i]} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]
+        ]
+    return faults
+
+
 def _apart(name: str, found: np.ndarray, recorded: np.ndarray, scale: np.ndarray | float) -> list[str]:
     """Name the first committed policy whose recomputed number is not the recorded one."""
     apart = np.flatnonzero(~(np.abs(found - recorded) <= _AGREEMENT * scale))
     return [f"committed policy {i} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]]
-
-
-def _rise_faults(objectives: np.ndarray) -> list[str]:
-    """Name the first committed policy whose objective is above the safe start's."""
-    above = np.flatnonzero(~(objectives <= objectives[0]))
-    return [
-        f"committed policy {i} has objective {objectives[i]:.9g}, above the {objectives[0]:.9g} of the safe start: no "
-        "step commits that"
-        for i in above[:1]
-    ]
-
-
-def _chain_faults(arrays: dict[str, np.ndarray]) -> list[str]:
-    """List where a row is not a step from the policy committed before it: a flag flipped, a row removed or moved."""
-    faults, committed = [], arrays["committed"].astype(bool)
-    if not np.array_equal(committed, arrays["verdict"] == _COMMITTED):
-        faults.append("the committed rows of history.npz are not those whose verdict says so")
-    before = np.vstack([arrays["theta_initial"], arrays["theta"]])
-    origin = np.maximum.accumulate(np.append(0, np.where(committed, np.arange(1, len(committed) + 1), 0)))[:-1]
-    length = np.linalg.norm(arrays["theta"] - before[origin], axis=1)
-    size = 1.0 + np.linalg.norm(arrays["theta"], axis=1)
-    broken = np.flatnonzero(~(np.abs(length - arrays["delta_norm"]) <= _AGREEMENT * size))
-    if broken.size:
-        faults.append(f"row {broken[0]} of history.npz is not a step from the policy committed before it")
-    steps = arrays["step"]
-    if (
-        (np.diff(steps) < 0).any()
-        or len(set(steps[committed])) != committed.sum()
-        or (steps >= arrays["state_step"]).any()
-    ):
-        faults.append("the steps of history.npz are out of order")
-    return faults
-
-
-def _end_faults(arrays: dict[str, np.ndarray], options: dict[str, Any]) -> list[str]:
-    """List what of the run's last status and stationarity does not follow from its rows and its options."""
-    faults, status = [], str(arrays["state_status"])
-    last, steps, rows = float(arrays["state_stationarity"]), arrays["step"], arrays["stationarity"]
-    if not (rows >= 0).all() or not last >= 0:
-        faults.append("a stationarity of history.npz is negative or not a number")
-    if (rows[1:] != rows[:-1])[steps[1:] == steps[:-1]].any():
-        faults.append("the tries of one step in history.npz have different stationarities")
-    if len(steps) and steps[-1] == arrays["state_step"] - 1 and rows[-1] != last:
-        faults.append(f"the last stationarity is {last:.9g}, its row in history.npz says {rows[-1]:.9g}")
-    optimal, tolerance = last <= options["tolerance"], options["tolerance"]
-    if status in ("CONVERGED", "STALLED", "FINISHED", "INTERRUPTED", "RUNNING") and optimal != (status == "CONVERGED"):
-        faults.append(f"the run is {status.lower()}, yet its stationarity is {last:.4g}, the tolerance {tolerance:.4g}")
-    if status == "STALLED" and not arrays["state_stalled"] >= options["patience"]:
-        faults.append("the run is stalled, yet its last commits are more recent than patience allows")
-    return faults
-
-
-def _summary_faults(summary: dict[str, Any], arrays: dict[str, np.ndarray], metrics: int) -> list[str]:
-    """List what of result.json does not follow from history.npz."""
-    committed = arrays["committed"].astype(bool)
-    objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
-    margins = np.append(arrays["margin_initial"], arrays["margin"][committed])
-    stationarity = float(arrays["state_stationarity"])
-    expected = {
-        "status": str(arrays["state_status"]).lower(),
-        "accepted": int(committed.sum()),
-        "rejected": int((~committed).sum()),
-        "violations": int((~(margins >= 0)).sum()),
-        "worst_margin": float(margins.min()),
-        "objective_initial": float(objectives[0]),
-        "objective_final": float(objectives[-1]),
-        "theta_dim": int(arrays["theta_initial"].size),
-        "metrics": metrics,
-        "rollouts": int(arrays["state_rollouts"]),
-        "steps": int(arrays["state_step"]),
-        "stationarity": stationarity if np.isfinite(stationarity) else None,
-    }
-    return [
-        f"result.json says {key} = {summary.get(key)!r}, the history says {value!r}"
-        for key, value in expected.items()
-        if summary.get(key) != value
-    ]

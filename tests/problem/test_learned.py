@@ -305,7 +305,7 @@ def test_the_key_removed(copied):
     (copied / "problem.toml").write_text("".join(f"{row}\n" for row in text.splitlines() if "learned" not in row))
     rewrite(copied, sign=True)
     said = faults(copied)
-    assert "the initial parameters are not the backup" in said and "or too few" in said
+    assert "the initial parameters are not the backup" in said and "has 6 scenarios besides 0 learned" in said
 
 
 def test_binding_counts_learned_scenarios(copied):

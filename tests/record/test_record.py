@@ -18,8 +18,9 @@ from run_folders import content, same_arrays
 import scpo_ctrl
 from scpo_ctrl.adaptation.adapt import adapt
 from scpo_ctrl.errors import OutputError, RecordError
+from scpo_ctrl.record.atomic import write_atomic, write_together
 from scpo_ctrl.record.config import read_problem_file
-from scpo_ctrl.record.files import load_arrays, load_result, write_atomic, write_together
+from scpo_ctrl.record.files import load_arrays, load_result
 from scpo_ctrl.record.folder import RunFolder
 from scpo_ctrl.verification.verify import verify
 

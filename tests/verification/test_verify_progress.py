@@ -8,6 +8,7 @@ from run_folders import edit_summary, faults, rewrite
 
 from scpo_ctrl import verify
 from scpo_ctrl.adaptation.binding import binding_summary
+from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.record.files import load_arrays, load_result
 
 
@@ -38,10 +39,11 @@ def test_a_status_and_a_stationarity_must_fit_each_other_and_the_rows(copy_of, k
     original = {name: arrays[name] for name in ("stationarity", "state_stationarity")}
     rewrite(run, sign=True, **original, state_status=np.array("STALLED"))
     edit_summary(run, status="stalled", stationarity=float(arrays["state_stationarity"]))
+    edit_summary(run, advice=RunStatus.STALLED.value)
     assert faults(run) == "the run is stalled, yet its last commits are more recent than patience allows"
 
     rewrite(run, sign=True, state_status=arrays["state_status"])
-    edit_summary(run, status="finished")
+    edit_summary(run, status="finished", advice=RunStatus.FINISHED.value)
     assert verify(run).passed
 
 

@@ -1,0 +1,57 @@
+"""Whether a RUN is of a problem file: the file read now, its defaults filled in, against the problem as run."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.record.config import ProblemFile
+
+_FILES = {"csv", "learned"}  # names of files, whose contents are compared
+_FOUND = ("backup", "rho")  # by simulation, where it is not given
+_ROUNDING = 1e-9
+
+
+def asked_faults(asked: ProblemFile, run: ProblemFile) -> list[str]:
+    """List where a run is not of a problem file; only [adapt] steps may differ.
+
+    Parameters
+    ----------
+    asked : ProblemFile
+        What the user has.
+    run : ProblemFile
+        That of the RUN.
+
+    Returns
+    -------
+    list of str
+    """
+    faults = []
+    for section, table in run.tables.items():
+        wanted = asked.tables[section]
+        for key in sorted({*table, *wanted} - _FILES):
+            if (section, key) == ("adapt", "steps") or _is_equal(table.get(key), wanted.get(key), (section, key)):
+                continue
+            faults.append(
+                f"the run is of another problem: [{section}] {key} is {table.get(key, 'not set')!r:.100} in RUN, "
+                f"{wanted.get(key, 'not set')!r:.100} in the problem file"
+            )
+    data, own = asked.imitation, run.imitation
+    if (data is None) != (own is None) or (
+        data and own and not (np.array_equal(data.x, own.x) and np.array_equal(data.u, own.u))
+    ):
+        faults.append("the run is of another problem: imitation.csv does not hold the data of [objective] csv")
+    if list(run.tables["scenarios"].get("parameters", {})) != list(asked.tables["scenarios"].get("parameters", {})):
+        faults.append("the run is of another problem: [scenarios] parameters come in another order, and are so drawn")
+    return faults
+
+
+def _is_equal(one: Any, other: Any, where: tuple[str, str]) -> bool:
+    if where == _FOUND and isinstance(one, float) and isinstance(other, (int, float)):
+        return math.isclose(one, other, rel_tol=_ROUNDING)
+    return _listed(one) == _listed(other)
+
+
+def _listed(value: Any) -> Any:
+    """Return nested tuples as lists, as TOML gives them."""
+    return [_listed(entry) for entry in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,97 @@
+"""The scenarios of a RUN folder drawn once more from their seed, for its verification: docs/method.md says how."""
+
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.verification.loop import ClosedLoop
+
+_ROUNDING = 1e-8  # of an initial state, relative to the extent of the level set: P and ρ are computed anew
+
+
+def redraw_faults(loop: ClosedLoop, table: dict[str, Any], learned: int) -> list[str]:
+    """List what of the recorded scenarios is not what section [scenarios] gives.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+    table : dict
+        The section, every default filled in.
+    learned : int
+        How many scenarios at the end were learned, and not drawn.
+
+    Returns
+    -------
+    list of str
+    """
+    count = len(loop.z0) - learned
+    wanted = len(table["initial_states"]) if "initial_states" in table else table["count"]
+    if count != wanted:
+        return [f"the record has {count} scenarios besides {learned} learned ones, problem.toml asks for {wanted}"]
+    rng = np.random.default_rng(table["seed"])  # drawn from in this order
+    z0, extent = _initial_deviations(loop, table, count, rng)
+    p = _parameters(loop, table, count, rng)
+    w = _disturbances(loop, table, count, rng)
+    faults = []
+    if not (np.abs(loop.z0[:count] - z0) <= _ROUNDING * extent).all():
+        faults.append(f"the recorded initial states are not those of problem.toml{_drawn(table)}")
+    for i in np.flatnonzero((loop.p[:count] != p).any(axis=0)):
+        faults.append(f"the recorded plant parameters {loop.plant.p_labels[i]} are not those of problem.toml, drawn")
+    if w.shape != loop.w[:count].shape or not np.array_equal(loop.w[:count], w):
+        faults.append("the recorded disturbances are not those of problem.toml, drawn from its seed")
+    return faults + (_learned_faults(loop, table, count) if learned else [])
+
+
+def _learned_faults(loop: ClosedLoop, table: dict[str, Any], count: int) -> list[str]:
+    """List what of the learned scenarios, which come last, is outside the ranges of the section."""
+    faults, p, w = [], loop.p[count:], loop.w[count:]
+    for i, label in enumerate(loop.plant.p_labels):
+        nominal = loop.plant.p_nominal[i]
+        low, high = table.get("parameters", {}).get(label, (nominal, nominal))
+        if not ((p[:, i] >= low) & (p[:, i] <= high)).all():
+            faults.append(f"a learned plant parameter {label} is outside its range")
+    half, varying = np.array(table.get("disturbance", ())), 1 - table.get("disturbance_fixed", 0.0)
+    if w.shape[2] and not (np.ptp(w, axis=1) <= 2 * varying * half * (1 + 1e-9)).all():
+        faults.append("a learned disturbance changes over time by more than disturbance_fixed leaves")
+    if not (np.abs(w) <= half).all():
+        faults.append("a learned disturbance is outside its range")
+    return faults
+
+
+def _drawn(table: dict[str, Any]) -> str:
+    return "" if "initial_states" in table else f", drawn from seed {table['seed']} and level {table['level']:g}"
+
+
+def _initial_deviations(
+    loop: ClosedLoop, table: dict[str, Any], count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray | float]:
+    """Return z0 uniform in {V ≤ level · ρ}, or as given, and what its rounding is relative to."""
+    if "initial_states" in table:
+        return np.array(table["initial_states"], dtype=float) - loop.plant.x_eq, 0.0
+    nx = loop.plant.nx
+    towards = rng.normal(size=(count, nx))
+    lengths = rng.uniform(size=(count, 1)) ** (1 / nx)  # so that equal volumes are equally likely
+    ellipsoid = np.linalg.inv(loop.P) * loop.rho
+    unit = towards / np.sqrt((towards**2).sum(axis=1, keepdims=True))
+    z0 = np.sqrt(table["level"]) * lengths * unit @ np.linalg.cholesky(ellipsoid).T
+    return z0, np.sqrt(np.diag(ellipsoid))
+
+
+def _parameters(loop: ClosedLoop, table: dict[str, Any], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return plant parameters, uniform in their ranges in the order of the table, nominal where there is none."""
+    p = np.repeat(loop.plant.p_nominal[None], count, axis=0)
+    for label, (low, high) in table.get("parameters", {}).items():
+        p[:, list(loop.plant.p_labels).index(label)] = rng.uniform(low, high, count)
+    return p
+
+
+def _disturbances(loop: ClosedLoop, table: dict[str, Any], count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return disturbances over time: a part drawn anew at every step, and a part that stays."""
+    N, nx = loop.horizon, loop.plant.nx
+    if "disturbance" not in table:
+        return np.zeros((count, N, 0))
+    half, fixed = np.array(table["disturbance"], dtype=float), table.get("disturbance_fixed", 0.0)
+    varying = rng.uniform(-half, half, (count, N, nx))
+    if not fixed:
+        return varying
+    return fixed * rng.uniform(-half, half, (count, 1, nx)) + (1 - fixed) * varying
