@@ -168,7 +168,7 @@ def stamps(path: Path) -> list[tuple[str, int, int, int]]:
     """
     found = []
     with contextlib.suppress(OSError):
-        for entry in os.scandir(path):
+        for entry in path.iterdir():
             if entry.name != "report.html":
                 status = entry.stat()
                 found.append((entry.name, status.st_ino, status.st_mtime_ns, status.st_size))

@@ -26,7 +26,6 @@ from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.history import history_faults
 from scpo_ctrl.verification.loop import ClosedLoop
-from scpo_ctrl.verification.page import page_faults
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.summary import summary_faults
 
@@ -139,7 +138,11 @@ def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
     """List where other commands, the report, or the problem file that was asked for, say something else."""
     if isinstance(files.result, ScpoError):
         return [f"other commands cannot read the run: {files.result}"]
-    faults = [] if files.page is None else page_faults(files.page, files.result)
+    faults = []
+    if files.page is not None:
+        from scpo_ctrl.verification.page import page_faults  # matplotlib takes long to import
+
+        faults += page_faults(files.page, files.result)
     if asked:
         faults += asked_faults(asked, read_problem_file(files.path / "problem.toml"))
         if not np.array_equal(asked.problem.theta_initial, files.arrays["theta_initial"]):
