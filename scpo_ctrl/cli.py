@@ -63,7 +63,8 @@ def main() -> None:
         say("interrupted; `--resume` goes on from the last complete state, if one was saved")
         status = 128 + (stop.number or signal.SIGINT)
         try:
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except OSError:
             _discard_stdout()
     sys.exit(status)

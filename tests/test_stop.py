@@ -17,7 +17,7 @@ from scpo_ctrl.record.files import load_result
 from scpo_ctrl.stop import SIGNALS, Stop, Stopped, answered, uninterrupted
 from scpo_ctrl.verification.verify import verify
 
-ENDLESS = {"metrics.contraction": 0.95, "adapt.patience": 1_000_000, "adapt.steps": 1_000_000}
+ENDLESS = {"adapt.tolerance": 0.0, "adapt.patience": 1_000_000, "adapt.steps": 1_000_000}
 SENDS = """
 import importlib, os, sys
 
