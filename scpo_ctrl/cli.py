@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-import tomllib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -275,10 +274,10 @@ def plants(as_json: bool) -> int:
 def _is_demo(out: Path, file: ProblemFile) -> bool:
     """Whether an earlier demo, and not another run, even of the same plant, is in the folder."""
     try:
-        earlier = tomllib.loads(read_text(out / "problem.toml"))
+        earlier = toml.loads(read_text(out / "problem.toml"))
     except (OSError, ValueError):
         return False
-    return bool(earlier == tomllib.loads(file.text()))
+    return bool(earlier == toml.loads(file.text()))
 
 
 def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:

@@ -8,6 +8,7 @@ import casadi as ca
 import jinja2
 import numpy as np
 
+from scpo_ctrl.engine.linear import linear_part, without
 from scpo_ctrl.loop.policy import Policy
 
 # CasADi's operations in C, arguments in braces; those that are missing are left to CasADi's own rollouts.
@@ -120,12 +121,14 @@ def model_header(policy: Policy) -> str:
     """
     plant = policy.plant
     arguments = [plant.x, plant.u, plant.p]
-    jacobians = [ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u)]
+    part = linear_part(plant)
+    f = without(plant, part)
+    jacobians = [ca.jacobian(f, plant.x), ca.jacobian(f, plant.u)]
     layers, parameters, last = [], 0, 0
     for columns, rows in zip(policy.widths, policy.hidden, strict=False):
         layers.append((rows, columns, parameters, last, last + columns))
         parameters, last = parameters + rows * (columns + 1), last + columns
-    step = ca.Function("step", arguments, [ca.densify(plant.f)])
+    step = ca.Function("step", arguments, [ca.densify(f)])
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = importlib.resources.files("scpo_ctrl.engine").joinpath("c/model.h.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(
@@ -138,6 +141,8 @@ def model_header(policy: Policy) -> str:
         output=parameters,
         high=np.flatnonzero(np.isfinite(plant.x_max)).tolist(),
         low=np.flatnonzero(np.isfinite(plant.x_min)).tolist(),
+        part=part,
+        values=[_number(value) for value in part.values],
         step=emit(step, ["x", "u", "p"], ["next"]),
         jacobians=emit(ca.Function("jacobians", arguments, jacobians), ["x", "u", "p"], ["A", "B"]),
     )

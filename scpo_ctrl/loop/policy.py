@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.sizes import check_policy
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import Sealed, as_instance
@@ -70,6 +71,7 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
         as_instance("backup", self.backup, Backup)
         put = object.__setattr__
         put(self, "hidden", layer_widths(self.hidden))
+        check_policy(self.hidden, self.theta_dim)
         put(self, "init", as_scalar("init", self.init, at_least=0.0))
         put(self, "at_bounds", as_flag("at_bounds", self.at_bounds))
         empty = dimensions(self.scale) == 1 and len(self.scale) == 0

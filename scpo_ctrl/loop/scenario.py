@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
+from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_count, as_scalar
@@ -108,6 +109,8 @@ def scenarios(
     as_instance("plant", plant, Plant)
     as_instance("backup", backup, Backup)
     N = as_count("horizon", horizon, at_least=1)
+    if isinstance(count, int):
+        check_rollouts(count, N, plant.nx, plant.nu)
     rng = np.random.default_rng(as_count("seed", seed))
     if (count is None) == (initial_states is None):
         raise DomainError("give either count (and level) or initial_states, not both")

@@ -13,6 +13,7 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
@@ -59,6 +60,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             as_function("simulator", simulator)
         if not scenarios.count:
             raise DimensionError("scenarios is empty; give at least one")
+        size = policy.plant.nx, policy.plant.nu, policy.theta_dim
+        check_rollouts(scenarios.count, scenarios.horizon, *size)
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)

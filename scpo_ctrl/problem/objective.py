@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, ProblemFileError, cause
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.sizes import MOST_ROWS
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.reading import LARGEST_DATA, opened
@@ -85,7 +87,9 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
             with opened(path, LARGEST_DATA) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
                 reader = csv.DictReader(text, strict=True, skipinitialspace=True)
                 _check_header(path, list(reader.fieldnames or []), names)
-                rows = [_row(path, reader.line_num, names, row) for row in reader]
+                rows = [_row(path, reader.line_num, names, row) for row in itertools.islice(reader, MOST_ROWS + 1)]
+                if len(rows) > MOST_ROWS:
+                    raise ProblemFileError(f"{path}: has more than {MOST_ROWS} rows; keep every k-th of them")
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ProblemFileError(f"{path}: cannot be read as CSV: {reason}") from error

@@ -2,7 +2,6 @@
 
 import dataclasses
 import inspect
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy, layer_widths
 from scpo_ctrl.loop.scenario import Scenarios, scenarios
+from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import ZOO, Plant, linear, make_plant
 from scpo_ctrl.problem.control_problem import ControlProblem
@@ -28,6 +28,7 @@ from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learn
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
 from scpo_ctrl.projection import native
 from scpo_ctrl.reading import read_text
+from scpo_ctrl.record import toml
 from scpo_ctrl.validate import as_array, as_path, dimensions
 
 Table = dict[str, Any]
@@ -41,9 +42,6 @@ DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturb
 LEARNED_KEYS = ("learned", "learned_sha256")
 LINEAR_NAMES = ("name", "source")
 LINEAR_LABELS = ("x_labels", "x_units", "u_labels", "u_units")
-
-_LARGEST_ROLLOUT = 10_000_000  # numbers in the trajectories of all scenarios
-_LARGEST_POLICY = 100_000  # parameters
 
 
 @dataclass(frozen=True)
@@ -222,7 +220,7 @@ def _within(path: Path, section: str, build: Callable[[], Any]) -> Any:
 
 def _sections(path: Path) -> dict[str, Table]:
     try:
-        tables = tomllib.loads(read_text(path, encoding="utf-8-sig"))  # some editors put a byte order mark first
+        tables = toml.loads(read_text(path, encoding="utf-8-sig"))  # some editors put a byte order mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ProblemFileError(f"{path}: cannot be read: {reason}; give a problem file in TOML") from error
@@ -301,10 +299,7 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
     if not hidden:
         raise DomainError('hidden is [], expected a list of layer widths such as [12]; kind = "linear" has none')
     scale = as_array("scale", table["scale"], (plant.nx,)).tolist() if "scale" in table else ()
-    policy = Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale), table.get("at_bounds", True))
-    if policy.theta_dim > _LARGEST_POLICY:
-        raise DomainError(f"hidden = {hidden} gives {policy.theta_dim} parameters, more than {_LARGEST_POLICY}")
-    return policy
+    return Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale), table.get("at_bounds", True))
 
 
 def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, LearnedScenarios | None]:
@@ -346,12 +341,7 @@ def _check_size(plant: Plant, table: Table) -> None:
     count = len(states) if isinstance(states, list) else table.get("count")
     if not (isinstance(count, int) and isinstance(horizon, int)):
         return
-    numbers = count * (horizon + 1) * (plant.nx + plant.nu)
-    if numbers > _LARGEST_ROLLOUT:
-        raise DomainError(
-            f"count = {shown(count)} scenarios over horizon = {shown(horizon)} steps are {shown(numbers)} numbers a "
-            f"rollout, more than {_LARGEST_ROLLOUT}; lower one of them"
-        )
+    check_rollouts(count, horizon, plant.nx, plant.nu)
 
 
 def _spell_out(table: Table, axes: dict[str, int]) -> None:

@@ -65,7 +65,7 @@ def digest(arrays: dict[str, np.ndarray], problem_text: str, csv_data: bytes = b
     -------
     str
     """
-    tables = tomllib.loads(problem_text)
+    tables = toml.loads(problem_text)
     tables.get("adapt", {}).pop("steps", None)
     total = hashlib.sha256(json.dumps(tables, sort_keys=True, default=str).encode())
     total.update(csv_data)

@@ -1,7 +1,6 @@
 """Saving a result from Python, learned scenarios included."""
 
 import copy
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
+from scpo_ctrl.record import toml
 from scpo_ctrl.record.config import ProblemFile, described_scenarios, filled
 from scpo_ctrl.record.files import load_arrays, read_problem
 from scpo_ctrl.record.folder import RunFolder
@@ -83,10 +83,10 @@ def _problem_file(result: Result) -> ProblemFile:
 def _is_later(result: Result, file: ProblemFile, path: Path) -> bool:
     """Whether a folder holds an earlier state of a run."""
     try:
-        arrays, tables = load_arrays(path), tomllib.loads(read_problem(path)[0])
+        arrays, tables = load_arrays(path), toml.loads(read_problem(path)[0])
     except ScpoError:
         return False
-    own = tomllib.loads(file.text())
+    own = toml.loads(file.text())
     for of in (own, tables):
         of.get("adapt", {}).pop("steps", None)
     before, now = arrays.get("theta", np.zeros(0)), result.history.column("theta")

@@ -7,7 +7,6 @@ trajectories.
 
 import hashlib
 import io
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

@@ -201,6 +201,7 @@ static void go_backward(const adjoint *job, long first, const lane *p, const adj
         for (k = 0; k < B_COUNT; k++) {
             u_delta[B_column[k]] += B[k] * lambda[B_row[k]];
         }
+        add_linear_adjoint(lambda, x_delta, u_delta);
         for (i = 0; job->saturated && i < NU; i++) {
             u_delta[i] = choose(within(batch, i, command[i]), u_delta[i], all(0.0));
         }

@@ -137,6 +137,7 @@ static inline void advance(const linearisation *loop, const lane *du, lane *dx)
     for (k = 0; k < B_COUNT; k++) {
         next[B_row[k]] += loop->B[k] * du[B_column[k]];
     }
+    add_linear(dx, du, next);
     for (i = 0; i < NX; i++) {
         dx[i] = next[i];
     }

@@ -1,0 +1,65 @@
+"""Sizes that a run can bear, estimated from the numbers alone before anything of that size is made."""
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.messages import shown
+
+MOST_NUMBERS = 10_000_000  # in the trajectories of all scenarios
+MOST_METRICS = 15_000_000  # a step holds tens of numbers of each
+MOST_OPERATIONS = 1e12  # of sampling all gradients once, minutes of a core
+MOST_PARAMETERS = 100_000  # of a policy
+MOST_LAYERS = 64  # each is code of its own
+MOST_ROWS = 1_000_000  # of imitation data
+MOST_DOTS = 64  # in a key of a problem file
+
+
+def check_rollouts(count: int, horizon: int, nx: int, nu: int, theta_dim: int = 0) -> None:
+    """Refuse scenarios whose trajectories, metrics or work are beyond what a run can bear.
+
+    Parameters
+    ----------
+    count, horizon : int
+        Scenarios, and steps of each.
+    nx, nu : int
+        States and inputs.
+    theta_dim : int
+        Parameters of the policy; work is not estimated where 0.
+
+    Raises
+    ------
+    DomainError
+        With the number estimated.
+    """
+    what = f"count = {shown(count)} scenarios over horizon = {shown(horizon)} steps are"
+    numbers = count * (horizon + 1) * (nx + nu)
+    if numbers > MOST_NUMBERS:
+        raise DomainError(f"{what} {shown(numbers)} numbers a rollout, more than {MOST_NUMBERS}; lower one of them")
+    metrics = 2 * numbers  # two bounds of each number
+    if metrics > MOST_METRICS:
+        raise DomainError(f"{what} up to {shown(metrics)} safety metrics, more than {MOST_METRICS}; lower one of them")
+    operations = float(count * horizon) * (theta_dim + 1) * (4 * theta_dim + 2 * nx * (nx + nu))
+    if theta_dim and operations > MOST_OPERATIONS:
+        raise DomainError(
+            f"{what} about {operations:.2g} operations a step with {theta_dim} parameters, more than "
+            f"{MOST_OPERATIONS:.0e}; lower one of them, or the widths in hidden"
+        )
+
+
+def check_policy(hidden: tuple[int, ...], theta_dim: int) -> None:
+    """Refuse a network that is too deep to compile or too large to adapt.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        Widths of its layers.
+    theta_dim : int
+        Number of parameters.
+
+    Raises
+    ------
+    DomainError
+        With the number found.
+    """
+    if len(hidden) > MOST_LAYERS:
+        raise DomainError(f"hidden has {len(hidden)} layers, more than {MOST_LAYERS}; give fewer, wider ones")
+    if theta_dim > MOST_PARAMETERS:
+        raise DomainError(f"hidden gives {theta_dim} parameters, more than {MOST_PARAMETERS}; make it smaller")
