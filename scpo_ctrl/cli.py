@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import math
 import os
 import signal

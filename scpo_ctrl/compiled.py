@@ -1,6 +1,7 @@
 """CasADi functions compiled to machine code, cached by content, and evaluated on stacks without copies."""
 
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +23,8 @@ from scpo_ctrl.errors import CompilerError, OutputError
 # C library's errno and traps, which nobody reads.
 FLAGS = ("-O3", "-fPIC", "-shared", "-ffp-contract=off")
 NATIVE = ("-std=gnu99", "-march=native", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
+_PATIENCE = 3.0  # seconds of compiling before that is said
+_log = logging.getLogger("scpo_ctrl")
 _noticed = False
 
 
@@ -154,7 +158,7 @@ def _compile(compiler: list[str], flags: tuple[str, ...], sources: Mapping[str, 
         portable = tuple(flag for flag in flags if flag != "-march=native")
         for tried in dict.fromkeys((flags, portable)):
             command = [*compiler, *tried, *files, "-o", str(built), "-lm"]
-            run = subprocess.run(command, capture_output=True, text=True, check=False)
+            run = _run(command)
             if run.returncode == 0 and built.exists():
                 note = Path(folder, "library.sha256")
                 note.write_text(hashlib.sha256(built.read_bytes()).hexdigest(), encoding="ascii")
@@ -164,6 +168,17 @@ def _compile(compiler: list[str], flags: tuple[str, ...], sources: Mapping[str, 
         lines = (run.stderr or run.stdout).strip().splitlines() or ["no message"]
         first = next((line for line in lines if "error" in line), lines[0])
         raise CompilerError(f"{shlex.join(compiler)} failed on generated code ({first}); set CC to gcc or clang")
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run the compiler; after some seconds the log says that it still works."""
+    notice = threading.Timer(_PATIENCE, _log.info, ["compiling the rollouts, once for this plant and policy ..."])
+    notice.daemon = True
+    notice.start()
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        notice.cancel()
 
 
 def _is_noexec(folder: Path) -> bool:

@@ -1,11 +1,14 @@
 """Sizes beyond what a run can bear are refused with their number, before anything of that size is made."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.errors import DomainError, ProblemFileError
 from scpo_ctrl.loop.sizes import check_policy, check_rollouts
+from scpo_ctrl.problem import objective
+from scpo_ctrl.problem.objective import Imitation
 from scpo_ctrl.record import toml
 
 
@@ -37,3 +40,13 @@ def test_deep_keys(text: str, part: str) -> None:
 
 def test_keys_and_strings_of_usual_depth() -> None:
     assert toml.loads('a.b."c d" = "1. 2. 3."') == {"a": {"b": {"c d": "1. 2. 3."}}}
+
+
+def test_rows_of_imitation_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objective, "MOST_ROWS", 10)
+    path = tmp_path / "expert.csv"
+    path.write_text("x0,u0\n" + "1,2\n" * 10)
+    assert len(Imitation.from_csv(path, 1, 1).x) == 10
+    path.write_text("x0,u0\n" + "1,2\n" * 11)
+    with pytest.raises(ProblemFileError, match="more than 10 rows"):
+        Imitation.from_csv(path, 1, 1)
