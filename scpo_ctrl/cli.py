@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import logging
 import math
 import os
 import signal
@@ -28,6 +27,7 @@ from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, cause
 from scpo_ctrl.models import ZOO, make_plant
 from scpo_ctrl.reading import read_text
+from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import stamps
 from scpo_ctrl.record.config import ProblemFile, read_problem_file
 from scpo_ctrl.record.files import load_result

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.reading import LARGEST_ARRAYS, LARGEST_DATA, opened, read_bytes, read_text, unpacked
+from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
 from scpo_ctrl.validate import as_path
@@ -187,7 +187,7 @@ def read_problem(path: Path) -> tuple[str, bytes]:
     file = path / "problem.toml"
     try:
         text = read_text(file)
-        tomllib.loads(text)
+        toml.loads(text)
         file = path / IMITATION_FILE
         return text, read_bytes(file, LARGEST_DATA) if file.exists() else b""
     except (OSError, ValueError, RecursionError) as error:

@@ -17,6 +17,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.problem.learned import LEARNED_FILE, read_learned
 from scpo_ctrl.reading import LARGEST_DATA, LARGEST_TEXT, read_bytes
+from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily, was_cut_short
 from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, build_plant, located, read_problem_file
 from scpo_ctrl.record.files import digest, load_arrays, load_state, load_summary, read_problem
@@ -123,7 +124,7 @@ def _read(path: Path) -> _Files:
         page = None
     except OSError as error:
         raise RecordError(f"{path / 'report.html'}: cannot be read: {error.strerror}; remove it") from error
-    tables = tomllib.loads(text)
+    tables = toml.loads(text)
     with located(f"{path}: "):
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
     try:
