@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import math
 import os
 import signal
@@ -119,7 +120,17 @@ def _quiet_warnings() -> Iterator[None]:
         warnings.showwarning = show
 
 
+def _show_progress() -> None:
+    """Show on stderr what the library logs, such as a compilation that takes long."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("scpo-ctrl: %(message)s"))
+    log = logging.getLogger("scpo_ctrl")
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
 def _invoke(stop: Stop) -> int:
+    _show_progress()
     try:
         with cli.make_context("scpo-ctrl", sys.argv[1:], obj=stop) as context:
             status = cli.invoke(context)

@@ -75,3 +75,15 @@ def test_no_room_anywhere_has_its_clear_error(monkeypatch, tmp_path):
     full_disk(monkeypatch, [tmp_path])
     with pytest.raises(OutputError, match=r"cannot be written: No space left on device; free some space, or set XDG_"):
         compiled.compile_library(SOURCE)
+
+
+def test_a_compilation_that_takes_long_is_logged_and_nothing_is_printed(monkeypatch, caplog, capsys, tmp_path):
+    slow = tmp_path / "slow-cc"
+    slow.write_text('#!/bin/sh\nsleep 0.5\nexec cc "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("CC", str(slow))
+    monkeypatch.setattr(compiled, "_PATIENCE", 0.01)
+    with caplog.at_level("INFO", logger="scpo_ctrl"):
+        compiled.compile_library(SOURCE)
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == ["compiling the rollouts"]
+    assert capsys.readouterr() == ("", "")
