@@ -120,19 +120,25 @@ def _quiet_warnings() -> Iterator[None]:
         warnings.showwarning = show
 
 
-def _show_progress() -> None:
+@contextmanager
+def _progress_shown() -> Iterator[None]:
     """Show on stderr what the library logs, such as a compilation that takes long."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("scpo-ctrl: %(message)s"))
     log = logging.getLogger("scpo_ctrl")
+    level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 def _invoke(stop: Stop) -> int:
-    _show_progress()
     try:
-        with cli.make_context("scpo-ctrl", sys.argv[1:], obj=stop) as context:
+        with _progress_shown(), cli.make_context("scpo-ctrl", sys.argv[1:], obj=stop) as context:
             status = cli.invoke(context)
     except click.exceptions.Exit as done:  # --help, --version
         status = done.exit_code
