@@ -69,7 +69,7 @@ def test_every_array_of_the_history_is_guarded(copy_of):
     run = copy_of("parameters, disturbance")
     whole = load_arrays(run)
     for name, array in whole.items():
-        if array.size == 0 or name == "digest":
+        if array.size == 0 or name in ("digest", "format"):  # of another format nothing is read
             continue
         changed = array.copy()
         if array.dtype.kind in "iuf":
