@@ -16,6 +16,7 @@ from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.version import __version__
 
+_SCALES = ("scale", "input_scale")  # of a policy, with units
 _ACTIVE = (8, 32)  # least and most constraints that the exported projection solves for at once
 
 
@@ -49,6 +50,7 @@ class Context:
     u_max_exact: np.ndarray  # (nu,)
     u_rest: np.ndarray  # (nu,) equilibrium input within its bounds
     scale: np.ndarray  # (nx,)
+    input_scale: np.ndarray  # (nu,)
     theta: np.ndarray  # (d,)
     max_dim: int  # largest dimension of a projection
     max_active: int  # constraints that it solves for at once
@@ -146,12 +148,14 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
     plant = policy.plant
     u_min = np.array([rounded(bound, real, np.inf) for bound in plant.u_min])
     u_max = np.array([rounded(bound, real, -np.inf) for bound in plant.u_max])
-    scale = np.array([rounded(value, real) for value in policy.scale])
+    scales = {key: np.array([rounded(value, real) for value in getattr(policy, key)]) for key in _SCALES}
     for i in np.flatnonzero(~(u_min < u_max)):
         raise DomainError(f"the bounds of u[{i}] coincide in {real}; export with real = 'double'")
     smallest = np.finfo(np.float32 if real == "float" else np.float64).tiny
-    for i in np.flatnonzero(~((scale >= smallest) & (scale <= 1 / smallest))):
-        raise DomainError(f"scale[{i}] = {policy.scale[i]:g} is out of the range of {real}; choose other units")
+    for key, scale in scales.items():
+        for i in np.flatnonzero(~((scale >= smallest) & (scale <= 1 / smallest))):
+            value = getattr(policy, key)[i]
+            raise DomainError(f"{key}[{i}] = {value:g} is out of the range of {real}; choose other units")
     return {
         "plant": plant.name,
         "x_names": _names(plant.x_labels, plant.x_units),
@@ -165,7 +169,7 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
         "u_min_exact": plant.u_min,
         "u_max_exact": plant.u_max,
         "u_rest": np.clip([rounded(value, real) for value in plant.u_eq], u_min, u_max),
-        "scale": scale,
+        **scales,
     }
 
 

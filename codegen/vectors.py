@@ -23,7 +23,7 @@ class ControlVectors:
     which: np.ndarray  # (N,) rows of theta
     x: np.ndarray  # (N, nx)
     u: np.ndarray  # (N, nu) from Python in double
-    size: np.ndarray  # (N, nu) what errors are relative to, >= max(1, |u|)
+    size: np.ndarray  # (N, nu) what errors are relative to, at least |u| and half the width of its bounds
     backup: np.ndarray  # (N, nu) inputs of the backup
 
 
@@ -70,7 +70,7 @@ def control_vectors(policy: Policy, theta: np.ndarray, theta_initial: np.ndarray
     thetas, x = thetas.astype(number).astype(float), x.astype(number).astype(float)
     which = np.where(rng.uniform(size=CONTROLS) < 0.5, 0, rng.integers(0, _THETAS, CONTROLS))
     u = policy(x, thetas[which])
-    size = np.maximum(np.maximum(1.0, np.abs(u)), _roundings(policy, x, thetas[which]) / 16)
+    size = np.maximum(np.maximum((plant.u_max - plant.u_min) / 2, np.abs(u)), _roundings(policy, x, thetas[which]) / 16)
     backup = np.clip(plant.u_eq - (x - plant.x_eq) @ policy.backup.K.T, plant.u_min, plant.u_max)
     return ControlVectors(thetas, which, x, u, size, backup)
 
@@ -93,7 +93,8 @@ def _roundings(policy: Policy, x: np.ndarray, theta: np.ndarray) -> np.ndarray:
         start += width * (last + 1)
     W = np.abs(theta[:, start:].reshape(rows, policy.plant.nu, policy.widths[-2]))
     backup = np.abs(policy.plant.u_eq) + 2 * terms @ np.abs(policy.backup.K).T
-    return backup + np.einsum("nij,nj->ni", W, error + error_zero + np.abs(a - at_zero))
+    residual = np.einsum("nij,nj->ni", W, error + error_zero + np.abs(a - at_zero))
+    return backup + residual * np.asarray(policy.input_scale)
 
 
 def _layer(W: np.ndarray, b: np.ndarray, a: np.ndarray, error: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -160,7 +160,7 @@ def draw_commands(ax: Axes, problem: ControlProblem, title: str, theta: np.ndarr
     colours = ax.contourf(x[..., 0], x[..., 1], u, levels=np.linspace(-1, 1, 17), cmap=COLOURS)
     colours.set_clip_path(ax.fill(*ring.T, facecolor="none", edgecolor=INK, linewidth=1.0)[0])
     if theta is not None:
-        X, _ = problem.rollouts.trajectories(theta)
+        X, _ = problem.trajectories(theta)
         for line in X[:16]:  # the outer ring of initial states
             ax.plot(*line.T, color=INK, linewidth=0.9)
             ax.plot(*line[0], "o", color="white", markeredgecolor=INK, markersize=3.2, zorder=3)

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     result = outcome.result
     problem = result.problem
     margin = margins(problem, result.committed)
-    ends = [problem.rollouts.trajectories(theta)[0][:, -1] for theta in (result.theta_initial, result.theta)]
+    ends = [problem.trajectories(theta)[0][:, -1] for theta in (result.theta_initial, result.theta)]
     left = [np.max(problem.backup.level(end) / problem.backup.level(problem.scenarios.x0)) for end in ends]
     print_table(
         ["R3, double integrator", "backup", "adapted"],

@@ -10,6 +10,7 @@ import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.models.symbols import expressions
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimensions
 
@@ -147,10 +148,13 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
                 f"plant {self.name!r}: f or a derivative of it is not finite at (x_eq, u_eq); check dt, the parameters "
                 "and their units"
             )
-        rest = np.zeros(self.nx) if self.dt is None else self.x_eq
-        drift = float(np.max(np.abs(f[:, 0] - rest)))
-        if not drift <= 1e-9 * max(1.0, float(np.max(np.abs(rest)))):
-            raise DomainError(f"plant {self.name!r} is not at rest at (x_eq, u_eq): it moves by {drift:.3g}")
+        drift = np.abs(f[:, 0] - (0.0 if self.dt is None else self.x_eq))
+        moves = np.flatnonzero(~(drift <= 1e-9 * np.maximum(Units.around(self, A, B).x, np.abs(self.x_eq))))
+        if moves.size:
+            i = moves[0]
+            raise DomainError(
+                f"plant {self.name!r} is not at rest at (x_eq, u_eq): its {self.x_labels[i]} moves by {drift[i]:.3g}"
+            )
         return A, B
 
     def replace(self, **changes: object) -> "Plant":

@@ -50,7 +50,7 @@ def pendulum_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTH
         plant.x_eq + rng.uniform(-0.5, 0.5, (count, 3)), rng.uniform(0.8, 2.0, (count, 2)),
         rng.uniform(-0.02, 0.02, (count, horizon, 3)), horizon,
     )  # fmt: skip
-    policy = Policy(plant, backup, hidden, scale=(1.0, 2.0, 0.5))
+    policy = Policy(plant, backup, hidden, scale=(1.0, 2.0, 0.5), input_scale=(1.0, 1.5))
     return Case(Loop(policy, Metrics(plant, backup, horizon, options), Stage(np.ones(3), np.array([0.1, 0.3]))), batch)
 
 
@@ -60,7 +60,8 @@ def linear_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTHIN
     backup = lqr(plant, [0.1, 0.1], [10.0])
     batch = scenarios(plant, backup, horizon=horizon, count=count, level=0.8)
     stage = Stage(np.array([1.0, 0.0]), np.array([0.05]))
-    return Case(Loop(Policy(plant, backup, hidden), Metrics(plant, backup, horizon, options), stage), batch)
+    policy = Policy(plant, backup, hidden, scale=(1.0, 1.0))
+    return Case(Loop(policy, Metrics(plant, backup, horizon, options), stage), batch)
 
 
 def scalar_case() -> Case:

@@ -120,7 +120,7 @@ class MultipleShooting:
         numpy.ndarray, shape (d + S N (nu + nx),)
         """
         plant = self.problem.plant
-        X, U = self.problem.rollouts.trajectories(theta)
+        X, U = self.problem.trajectories(theta)
         U, X = (np.nan_to_num(Z, nan=0.0, posinf=np.inf, neginf=-np.inf) for Z in (U, X[:, 1:]))
         steps = np.concatenate([np.clip(U, plant.u_min, plant.u_max), np.clip(X, plant.x_min, plant.x_max)], axis=2)
         return np.concatenate([theta, steps.ravel()])

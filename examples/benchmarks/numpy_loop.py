@@ -55,7 +55,7 @@ class NumpyLoop:
         contraction = last - problem.scenario_metrics.options.contraction * first
         metrics = np.concatenate([*states, *commands, contraction[:, :, None]], axis=2).reshape(len(thetas), -1)
         self.rollout_seconds += time.perf_counter() - began
-        return cost.mean(axis=1) / N, metrics
+        return cost.mean(axis=1) / N, metrics / problem.metric_units
 
     def step(self) -> None:
         """Do one step of the loop of docs/method.md: sample, screen, measure, probe, try, verify."""

@@ -142,7 +142,7 @@ def next_try(state: State, attempt: Attempt, trial: Trial, projection: Projectio
     """
     verdict = VERDICTS[trial.verdict]
     if verdict is Verdict.UNSAFE:
-        if trial.worst not in attempt.region.rows:
+        if attempt.worst not in attempt.region.rows:
             attempt.z = attempt.z * (float(np.linalg.norm(projection.delta)) / 2 / float(np.linalg.norm(attempt.z)))
         return
     length = float(np.linalg.norm(projection.delta)) if trial.predicted > 0 else 0.0

@@ -20,6 +20,7 @@ from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import joined
 from scpo_ctrl.sealed import as_instance
@@ -27,8 +28,8 @@ from scpo_ctrl.validate import as_array, as_choice, as_count
 
 CHOICES = ("farthest", "latest")
 _MEMORY = 1000  # measured states kept, the latest ones
-_ROUNDING = 1e-9  # of a prediction, relative to max(1, |x_next|): below it the model is not wrong
-_AGREEMENT = 1e-9  # of the margins of a record and of the problem it is resumed with, relative to max(1, |margin|)
+_ROUNDING = 1e-9  # of a prediction, relative to |x_next| or the width of the bounds: below it the model is not wrong
+_AGREEMENT = 1e-9  # of the margins of a record and of the problem it is resumed with, likewise
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ class _Measured:
         simulator = plant.function if problem.simulator is None else problem.simulator
         is_casadi = isinstance(simulator, ca.Function)
         self._model: Step = stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator
-        self._plant = plant
+        self._plant, self._units = plant, Units.of(plant).x
         seen = np.unique(batch.p, axis=0) if plant.npar else batch.p[:1]
         self._parameters = np.vstack([plant.p_nominal, seen])  # nominal first, then those of the scenarios
         self._half_widths = np.abs(batch.w).max(axis=(0, 1)) if batch.w.shape[2] else np.zeros(plant.nx)
@@ -281,7 +282,7 @@ class _Measured:
     def add(self, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> None:
         """Count a transition; nothing has changed where the model fails."""
         predicted = self._predict(x, u)
-        plant, rounding = self._plant, _ROUNDING * np.maximum(1.0, np.abs(x_next))
+        plant, rounding = self._plant, _ROUNDING * np.maximum(self._units, np.abs(x_next))
         error = np.abs(x_next - predicted[0])
         low, high = predicted[1:].min(axis=0), predicted[1:].max(axis=0)
         beyond = np.maximum(low - x_next, x_next - high)
@@ -329,7 +330,8 @@ def _resumed(problem: ControlProblem, options: AdaptOptions, earlier: Result) ->
     state = resume(dataclasses.replace(earlier, problem=problem), options)
     margins = earlier.history.column("margin")[earlier.history.column("committed")]
     recorded = float(np.append(earlier.margin_initial, margins)[-1])
-    if not abs(state.margin - recorded) <= _AGREEMENT * max(1.0, abs(recorded)):
+    unit = float(problem.metric_units[np.argmax(problem.in_bounds_units(state.g))])  # of the metric with the margin
+    if not abs(state.margin - recorded) <= _AGREEMENT * max(unit, abs(recorded)):
         raise RecordError(
             f"resume_from is a run of another problem: the margin of its policy is {recorded:.6g} there and "
             f"{state.margin:.6g} here; give the problem that it was made from"

@@ -38,6 +38,7 @@ class Attempt:
     merit: float  # at θ
     active: np.ndarray  # places among them of those that the last projection, or step, met
     fall: float = 0.0  # of the merit by the last try
+    worst: int = -1  # the metric that the last try left the least room, in its own unit
 
 
 def sample(state: State, plan: Plan) -> Attempt:
@@ -200,8 +201,9 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
     else:
         objective, g_new = state.problem.evaluate(state.theta + delta)
         state.count_rollouts(1)
-        worst, margin = _worst(g_new)
-        unsafe = _unsafe(state, g_new) if margin < region.largest_error else np.zeros(0, dtype=np.int64)
+        worst, margin = _worst(state.problem.in_bounds_units(g_new))
+        attempt.worst, room = _worst(g_new)
+        unsafe = _unsafe(state, g_new) if room < region.largest_error else np.zeros(0, dtype=np.int64)
         attempt.fall = attempt.merit - state.method.merit(objective, g_new)
         is_finite = math.isfinite(objective) and margin > -np.inf and float(g_new.min(initial=0.0)) > -np.inf
         verdict = _judge(state, attempt, objective, is_finite, unsafe.size > 0, predicted)

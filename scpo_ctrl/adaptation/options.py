@@ -19,7 +19,7 @@ _MOST_PROBES = 1000  # more measure nothing new, and take for ever
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt a monitor="):
-    """Options of `adapt`; θ has no unit, so neither have lengths in its space."""
+    """Options of `adapt`; θ has no unit, so neither have lengths in its space. Metrics count in `metric_units`."""
 
     steps: int = 200  # first-order steps, >= 0
     seed: int = 0  # of the initial parameters, probes and random directions, >= 0
@@ -41,7 +41,7 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
     tries: int = 8  # K, projections per step before the parameters are kept, >= 1
     growth: float = 2.0  # a smoothness constant is at least this times what the last step showed, > 1
     decay: float = 0.9  # factor on smoothness constants whose bound held, in [0, 1)
-    metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|), >= 0
+    metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|) in its unit, >= 0
     patience: int = 10  # steps without a commit after which the run counts as stalled, >= 1
     solver: str = "DUAL"  # of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS"
 

@@ -84,9 +84,9 @@ class PolicyBounds:
         at, at_zero = self._hidden(y, e), self._at_zero
         length = np.linalg.norm(y, axis=1) + e
         between = self._hidden(np.zeros_like(y), length)  # all states from zero to there
-        w = self._last + self.radius
+        w, u = self._last + self.radius, max(self.policy.input_scale)
         t = np.minimum(at.t + at_zero.t, between.zt * length)  # a_θ(z) - a_θ(0): W is multiplied by a(z) - a(0)
-        return w * at.zz, np.hypot(at.z, w * at.zt), _largest(w * (at.tt + at_zero.tt), t)
+        return u * w * at.zz, u * np.hypot(at.z, w * at.zt), u * _largest(w * (at.tt + at_zero.tt), t)
 
     def _hidden(self, y: np.ndarray, e: np.ndarray) -> "_Derivatives":
         """Bound the last hidden layer, layer by layer, for scaled states no further than e from y.

@@ -137,7 +137,7 @@ def metric_error(g: np.ndarray, options: AdaptOptions) -> np.ndarray:
     g : numpy.ndarray, shape (m,)
         Metrics.
     options : AdaptOptions
-        Its `metric_error` is relative to max(1, |g|).
+        Its `metric_error` is relative to max(1, |g|), g in units of its own.
 
     Returns
     -------

@@ -18,6 +18,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.adaptation.policy_bounds import PolicyBounds, spectral_norm
+from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import Problem
@@ -26,7 +27,7 @@ _ROUNDING = 1e-9  # relative, added to the bounds for the arithmetic that comput
 
 
 def smoothness_bounds(problem: Problem, theta: np.ndarray, radius: float) -> np.ndarray:
-    """Bound the Hessian norm of every metric of the smooth loop on the ball ‖Δ‖ ≤ radius around θ.
+    """Bound the Hessian norm of every metric, in `metric_units`, of the smooth loop on the ball ‖Δ‖ ≤ radius around θ.
 
     Parameters
     ----------
@@ -48,12 +49,12 @@ def smoothness_bounds(problem: Problem, theta: np.ndarray, radius: float) -> np.
     """
     problem = certifiable(problem)
     with np.errstate(over="ignore", invalid="ignore"):
-        tube = _Tube.start(problem, theta, radius)
+        tube = _Tube.start(problem.rollouts, theta, radius)
         states, commands = [tube.state_rows()], []
         for t in range(problem.scenarios.horizon):
             commands.append(tube.advance(t))
             states.append(tube.state_rows())
-        bounds = _in_order(problem, np.stack(states, axis=1), np.stack(commands, axis=1), tube.level_row())
+        bounds = _in_order(problem.rollouts, np.stack(states, axis=1), np.stack(commands, axis=1), tube.level_row())
     if not np.isfinite(bounds).all():
         raise DomainError(
             f"no finite smoothness constant exists for {problem.metric_label(int(np.argmin(np.isfinite(bounds))))} "
@@ -99,7 +100,7 @@ def certifiable(problem: Problem) -> ControlProblem:
 class _Tube:
     """All trajectories of the ball at one time, as bounds around the one of θ. S scenarios, t past steps."""
 
-    problem: ControlProblem
+    loop: Rollouts
     theta: np.ndarray  # (d,)
     radius: float  # r
     policy: PolicyBounds
@@ -112,8 +113,8 @@ class _Tube:
     pushes: np.ndarray  # (3, S, t) bounds of what drove e, s - Jδ and h at past steps
 
     @classmethod
-    def start(cls, problem: ControlProblem, theta: np.ndarray, radius: float) -> "_Tube":
-        plant, batch = problem.plant, problem.scenarios
+    def start(cls, loop: Rollouts, theta: np.ndarray, radius: float) -> "_Tube":
+        plant, batch = loop.policy.plant, loop.batch
         S, nx, nu = batch.count, plant.nx, plant.nu
         f = plant.function(ca.DM(plant.x_eq), ca.DM(plant.u_eq), plant.p)
         jacobians = [ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u)]
@@ -122,10 +123,10 @@ class _Tube:
         AB, drift = (part.full().T for part in columns.map(S)(batch.p.T))
         AB = AB.reshape(S, nx + nu, nx).swapaxes(1, 2)
         return cls(
-            problem=problem,
+            loop=loop,
             theta=theta,
             radius=radius,
-            policy=PolicyBounds(problem.policy, theta, radius),
+            policy=PolicyBounds(loop.policy, theta, radius),
             A=AB[:, :, :nx],
             B=AB[:, :, nx:],
             drift=drift,
@@ -137,7 +138,8 @@ class _Tube:
 
     def advance(self, t: int) -> np.ndarray:
         """Go one step on; return bounds of the command's second derivatives before it, (S, nu)."""
-        scale, batch, r = np.array(self.problem.policy.scale), self.problem.scenarios, self.radius
+        policy, batch, r = self.loop.policy, self.loop.batch, self.radius
+        scale = np.array(policy.scale)
         e, s_off, h = self._reached(np.diag(1 / scale))
         s = spectral_norm(self.J / scale[:, None]) + s_off
         phi_z, phi_theta = self.policy.jacobians(self.z)
@@ -150,11 +152,11 @@ class _Tube:
                 turn * h + zz * s**2 + 2 * zt * s + tt,
             ]
         )
-        gain = phi_z - self.problem.backup.K
+        gain = phi_z - policy.backup.K
         commands = self._row_bounds(gain) + pushes[2][:, None]
-        v = self.problem.policy.commands(self.problem.plant.x_eq + self.z[None], self.theta[None])[0]
+        v = policy.commands(policy.plant.x_eq + self.z[None], self.theta[None])[0]
         w = batch.w[:, t] if batch.w.shape[2] else 0.0
-        push = np.einsum("sij,sj->si", self.B, v - self.problem.plant.u_eq)
+        push = np.einsum("sij,sj->si", self.B, v - policy.plant.u_eq)
         F = self.A + self.B @ gain
         self.z = np.einsum("sij,sj->si", self.A, self.z) + push + self.drift + w
         self.J = F @ self.J + self.B @ phi_theta
@@ -168,7 +170,7 @@ class _Tube:
 
     def level_row(self) -> np.ndarray:
         """Bounds of the second derivative of V = zᵀPz, 2 sᵀPs + 2 zᵀPh, (S,)."""
-        P = self.problem.backup.P
+        P = self.loop.policy.backup.P
         root = np.linalg.cholesky(P).T
         e, s_off, h = self._reached(root)
         s = spectral_norm(root @ self.J) + s_off
@@ -184,15 +186,15 @@ class _Tube:
         return np.asarray(np.einsum("st,kst->ks", spectral_norm(W @ self.G), self.pushes))
 
 
-def _in_order(problem: ControlProblem, states: np.ndarray, commands: np.ndarray, level: np.ndarray) -> np.ndarray:
+def _in_order(loop: Rollouts, states: np.ndarray, commands: np.ndarray, level: np.ndarray) -> np.ndarray:
     """Arrange bounds (S, N + 1, nx), (S, N, nu) and (S,) as `Metrics.rows` does, (m,)."""
-    plant, options, S = problem.plant, problem.scenario_metrics.options, len(states)
+    plant, options, S = loop.policy.plant, loop.metrics.options, len(states)
     parts = []
     for low, high, bounds in ((plant.x_min, plant.x_max, states), (plant.u_min, plant.u_max, commands)):
         which = np.concatenate([np.flatnonzero(np.isfinite(high)), np.flatnonzero(np.isfinite(low))])
         parts.append(bounds[:, :, which].reshape(S, -1))
     if options.terminal:
-        parts.append(level[:, None] / problem.backup.rho)
+        parts.append(level[:, None] / loop.policy.backup.rho)
     if options.contraction is not None:
         parts.append(level[:, None])
     return np.concatenate(parts, axis=1).ravel()

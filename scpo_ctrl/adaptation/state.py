@@ -30,7 +30,7 @@ class State:
     theta: np.ndarray  # (d,) committed parameters
     objective: float  # ℓ(θ)
     margin: float  # -max_i g_i(θ)
-    g: np.ndarray  # (m,) metrics at θ
+    g: np.ndarray  # (m,) metrics at θ, in `Problem.metric_units` as L is
     L: np.ndarray  # (m,) smoothness constants; empty before the first step, whose norm they are for
     method: Method
     rng: np.random.Generator
@@ -172,14 +172,14 @@ def start(problem: Problem, options: AdaptOptions) -> State:
         options=options,
         theta=theta,
         objective=objective,
-        margin=margin_of(metrics),
+        margin=margin_of(problem.in_bounds_units(metrics)),
         g=metrics,
         L=np.zeros(0),
         method=method,
         rng=np.random.default_rng(options.seed),
         history=History(theta.size),
         objective_initial=objective,
-        margin_initial=margin_of(metrics),
+        margin_initial=margin_of(problem.in_bounds_units(metrics)),
         active=np.zeros(0, dtype=np.int64),
         normals=np.zeros((0, theta.size)),
     )
@@ -214,7 +214,7 @@ def resume(result: Result, options: AdaptOptions) -> State:
             raise DimensionError("its arrays have other sizes")
         fresh.theta = result.theta.copy()
         fresh.objective, fresh.g = problem.evaluate(fresh.theta)
-        fresh.margin = margin_of(fresh.g)
+        fresh.margin = margin_of(problem.in_bounds_units(fresh.g))
         fresh.L, fresh.active, fresh.normals = saved["L"].copy(), saved["active"], saved["normals"]
         prefix = "method_"
         fresh.method.restore({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
@@ -249,7 +249,8 @@ def _check_safe(problem: Problem, metrics: np.ndarray) -> None:
                 f"the safe start is unsafe: {problem.metric_label(worst)} is {metrics[worst]:g}, not a finite number; "
                 "check the model, or what the black box returns there"
             )
+        excess = problem.in_bounds_units(metrics)[worst]
         raise UnsafeStartError(
-            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {metrics[worst]:.4g}; "
+            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {excess:.4g}; "
             f"{problem.remedy(worst)}"
         )

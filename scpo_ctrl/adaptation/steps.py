@@ -262,7 +262,7 @@ def _lbfgs_product(steps: np.ndarray, changes: np.ndarray, gradient: np.ndarray)
     left out.
     """
     curvature = np.einsum("ij,ij->i", steps, changes)
-    good = curvature > 1e-12 * np.einsum("ij,ij->i", changes, changes)
+    good = curvature > 1e-12 * np.linalg.norm(steps, axis=1) * np.linalg.norm(changes, axis=1)
     steps, changes, curvature = steps[good], changes[good], curvature[good]
     q, weights = gradient.copy(), np.zeros(len(steps))
     for i in reversed(range(len(steps))):

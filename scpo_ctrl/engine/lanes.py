@@ -11,6 +11,7 @@ import numpy as np
 from scpo_ctrl.compiled import compile_library
 from scpo_ctrl.engine.emit import model_header
 from scpo_ctrl.engine.loop import Loop
+from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 
 WIDTH = 8  # scenarios in a block
@@ -140,6 +141,7 @@ class LaneEngine:
                 "K": policy.backup.K, "P": policy.backup.P, "Q": loop.stage.Q, "R": loop.stage.R,
             }.items()
         }  # fmt: skip
+        self._weights = _input_weights(policy)
         self._bound: _Batch | None = None
         self._flags = {
             "rows": self._rows,
@@ -166,7 +168,7 @@ class LaneEngine:
         saturated: bool,
     ) -> np.ndarray:
         """Fill `out` with differences of metrics and return their squares."""
-        squares = np.empty(out.shape[1])
+        thetas, squares = thetas * self._weights, np.empty(out.shape[1])
         threads, work = self._workers(batch, len(thetas))
         chunks = -(-len(thetas) // _THETAS_AT_ONCE)
         packed = aligned((1 + chunks) * _blocks(batch) * self._rows)
@@ -199,7 +201,7 @@ class LaneEngine:
         self, batch: Scenarios, thetas: np.ndarray, terms: np.ndarray | None, *, saturated: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return mean costs (K,) and gradients (K, d); terms (2, m) are those of the sum over scenarios and steps."""
-        count, d = thetas.shape
+        thetas, (count, d) = thetas * self._weights, thetas.shape
         groups = self._groups(batch, count * d)
         cost, gradients = np.empty((count, batch.count)), np.zeros((count, groups, d))
         threads = threads_for(count * groups, 4 * self._operations(batch, count))
@@ -212,11 +214,12 @@ class LaneEngine:
             _data(cost), _data(gradients), threads, _data(work),
         )  # fmt: skip
         sums = np.add.reduce(cost, axis=1), np.add.reduce(gradients, axis=1)
-        return sums[0] / batch.count, sums[1] / (batch.count * batch.horizon)
+        return sums[0] / batch.count, sums[1] / (batch.count * batch.horizon) * self._weights
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives of the metrics by forward sensitivities."""
         count = theta.size if D is None else len(D)
+        theta, D = theta * self._weights, None if D is None else D * self._weights
         jacobian = np.empty((count, batch.count * self._rows))
         threads = threads_for(_blocks(batch), count * self._operations(batch, 1))
         work = aligned(threads * self._library.engine_jacobian_size(count))
@@ -224,11 +227,11 @@ class LaneEngine:
         self._library.engine_jacobian(
             byref(bound), _data(theta), count, _data(D), saturated, _data(jacobian), threads, _data(work)
         )
-        return jacobian
+        return jacobian if D is not None else jacobian * self._weights[:, None]
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix by forward sensitivities."""
-        d = theta.size
+        theta, d = theta * self._weights, theta.size
         groups = self._groups(batch, d * d)
         cost, gradient, H = np.empty(batch.count), np.zeros((groups, d)), np.zeros((groups, d, d))
         threads = threads_for(groups, d * self._operations(batch, 1))
@@ -238,12 +241,12 @@ class LaneEngine:
             byref(bound), _data(theta), groups, _data(cost), _data(gradient), _data(H), threads, _data(work)
         )
         steps = batch.count * batch.horizon
-        lower = np.tril(H.sum(axis=0)) * (2 / steps)
-        return float(cost.mean()), gradient.sum(axis=0) / steps, lower + np.tril(lower, -1).T
+        lower = np.tril(H.sum(axis=0)) * (2 / steps) * self._weights[:, None] * self._weights
+        return float(cost.mean()), gradient.sum(axis=0) / steps * self._weights, lower + np.tril(lower, -1).T
 
     def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands."""
-        S, N = batch.count, batch.horizon
+        theta, S, N = theta * self._weights, batch.count, batch.horizon
         X, U = np.empty((S, N + 1, self._nx)), np.empty((S, N, self._nu))
         threads = threads_for(_blocks(batch), self._operations(batch, 1))
         work = aligned(threads * self._library.engine_evaluate_size())
@@ -255,6 +258,7 @@ class LaneEngine:
         self, batch: Scenarios, thetas: np.ndarray, metrics: np.ndarray, cost: np.ndarray | None, *, saturated: bool
     ) -> None:
         threads, work = self._workers(batch, len(thetas))
+        thetas = thetas * self._weights
         self._library.engine_evaluate(
             byref(self._bind(batch)), len(thetas), _data(thetas), saturated, _data(metrics), _data(cost), threads,
             _data(work),
@@ -285,6 +289,13 @@ class LaneEngine:
     def _groups(batch: Scenarios, size: int) -> int:
         """How many sums of `size` numbers are kept apart: enough for the threads, within bounded memory."""
         return max(1, min(_blocks(batch), _MOST_GROUPS, _GROUP_BYTES // (8 * size)))
+
+
+def _input_weights(policy: Policy) -> np.ndarray:
+    """Return what multiplies θ in C, whose residual has no input scale: the output layer's rows have it, (d,)."""
+    weights = np.ones(policy.theta_dim)
+    weights[policy.theta_dim - policy.plant.nu * policy.widths[-2] :] = np.repeat(policy.input_scale, policy.widths[-2])
+    return weights
 
 
 def _blocks(batch: Scenarios) -> int:

@@ -62,7 +62,7 @@ class Rollouts:
         *,
         simulator: Step | ca.Function | None = None,
     ) -> None:
-        self.batch = batch
+        self.batch, self.policy, self.metrics = batch, policy, metrics
         plant = policy.plant
         diagonals = (objective.Q, objective.R) if objective else (np.zeros(plant.nx), np.zeros(plant.nu))
         for key, diagonal, size in zip("QR", diagonals, (plant.nx, plant.nu), strict=True):
@@ -233,12 +233,14 @@ class Rollouts:
         """
         return self._engine.gauss_newton(self.batch, self._point(theta))
 
-    def trajectories(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def trajectories(self, theta: np.ndarray, batch: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.
 
         Parameters
         ----------
         theta : numpy.ndarray, shape (d,)
+        batch : Scenarios, optional
+            Others than its own.
 
         Returns
         -------
@@ -246,7 +248,9 @@ class Rollouts:
         U : numpy.ndarray, shape (S, N, nu)
             Commands before saturation.
         """
-        return self._engine.trajectories(self.batch, self._point(theta))
+        if batch is not None:
+            _check_fit(batch, self.policy.plant.nx, self.policy.plant.npar)
+        return self._engine.trajectories(batch or self.batch, self._point(theta))
 
     def _part(self, scenarios: slice | None) -> Scenarios:
         every = range(self.batch.count)

@@ -9,6 +9,8 @@ import numpy as np
 from scpo_ctrl.engine.loop import Loop, to_differences
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, cause
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.models import Plant
+from scpo_ctrl.models.units import Units
 
 _NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters and scenarios
 _STEP = np.finfo(float).eps ** (1 / 3)  # of central differences, relative to a parameter of size 1 or more
@@ -236,5 +238,29 @@ def stepping(simulator: ca.Function, sizes: tuple[int, int, int]) -> Step:
         arguments = [array.T for array in (x, u, p)][: simulator.n_in()]
         result = mapped[len(x)].call([ca.DM(array) for array in arguments])[0]
         return np.array(result).T
+
+    return step
+
+
+def in_units(simulator: Step | ca.Function, plant: Plant, units: Units) -> Step:
+    """Return a black box for the plant in other units.
+
+    Parameters
+    ----------
+    simulator : callable or casadi.Function
+        As in `Rollouts`.
+    plant : Plant
+        In whose place it is.
+    units : Units
+
+    Returns
+    -------
+    callable
+    """
+    inner = stepping(simulator, (plant.nx, plant.nu, plant.npar)) if isinstance(simulator, ca.Function) else simulator
+
+    def step(x: np.ndarray, u: np.ndarray, p: np.ndarray) -> np.ndarray:
+        x_next = np.array(inner(x * units.x, u * units.u, p), dtype=float)
+        return x_next / units.x if x_next.shape == x.shape else x_next  # another shape is refused by who called
 
     return step

@@ -18,6 +18,7 @@ from scpo_ctrl.loop.level import (
 )
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.units import Units, balanced
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_flag, as_scalar, as_stack
 
@@ -69,6 +70,35 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
         z -= rest
         return np.asarray(np.einsum("...i,ij,...j->...", z, self.P, z))
 
+    @property
+    def shape(self) -> tuple[np.ndarray, np.ndarray]:
+        """A root of the level set {V ≤ ρ} in units of its own: it holds z = unit · (root v) for ‖v‖ ≤ 1.
+
+        The unit (nx,) is chosen so that a change of a state's unit changes nothing else.
+        """
+        unit = np.sqrt(self.rho) / np.sqrt(np.diag(self.P))
+        return unit, np.linalg.cholesky(np.linalg.inv(self.P * unit[:, None] * unit / self.rho))
+
+    @property
+    def extent(self) -> np.ndarray:
+        """How far the level set {V ≤ ρ} reaches along each axis, shape (nx,) [x_units]."""
+        unit, root = self.shape
+        return np.asarray(unit * np.sqrt(np.sum(root**2, axis=1)))
+
+    def in_units(self, units: Units) -> "Backup":
+        """Return the same backup for the plant in other units.
+
+        Parameters
+        ----------
+        units : Units
+
+        Returns
+        -------
+        Backup
+        """
+        K, P = self.K * units.x / units.u[:, None], self.P * units.x * units.x[:, None]
+        return _with_evidence(replace(self, K=K, P=P), self.evidence)
+
 
 def lqr(
     plant: Plant,
@@ -118,31 +148,41 @@ def lqr(
         If Q or R has a wrong shape, is not finite or not positive definite, or a parameter range is wrong.
     """
     as_instance("plant", plant, Plant)
-    import control  # takes a second, and whoever only reads a plant does without
-
     if plant.dt is None:
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
-    Q, R = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)
+    weights = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)
+    rho = None if rho is None else as_scalar("rho", rho, above=0.0)
     ranges = parameter_ranges(plant, parameters)
+    units = Units.of(plant)
+    inner = units.plant(plant)
+    _check_controllable(*inner.linearise(), as_flag("allow_uncontrollable", allow_uncontrollable))
+    K, P = _riccati(inner, *(w * s * s[:, None] for w, s in zip(weights, (units.x, units.u), strict=True)))
+    backup = Backup(K, P, _level_inside(inner, K, P) if rho is None else rho)
+    _contraction(inner, backup)
+    if plant.is_linear:
+        backup = _with_evidence(backup, "proved")
+    else:
+        backup = _simulated(inner, backup, ranges, search=rho is None)
+    return backup.in_units(Units(1 / units.x, 1 / units.u))
+
+
+def _riccati(plant: Plant, Q: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gain K and the matrix P of the discrete LQR, solved with inputs of weight one."""
+    import control  # takes a second, and whoever only reads a plant does without
+
     A, B = plant.linearise()
-    _check_controllable(A, B, as_flag("allow_uncontrollable", allow_uncontrollable))
+    unit = 1 / np.sqrt(np.diag(R))
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # what overflows, or is solved badly, does not pass `check`
-            K, P, _ = control.dlqr(A, B, Q, R)
+            warnings.simplefilter("ignore")  # what overflows, or is solved badly, does not pass `contraction`
+            K, P, _ = control.dlqr(A, B * unit, Q, R * unit * unit[:, None])
         if not (np.isfinite(K).all() and np.isfinite(P).all()):
             raise ValueError("it is not finite; choose other units")
     except (ValueError, np.linalg.LinAlgError, control.ControlArgument) as error:
         raise BackupError(
             f"the Riccati equation has no stabilising solution for this plant, Q and R: {error}"
         ) from error
-    K, P = np.atleast_2d(np.asarray(K)), (P + P.T) / 2
-    level = _level_inside(plant, K, P) if rho is None else as_scalar("rho", rho, above=0.0)
-    backup = Backup(K, P, level)
-    contraction(plant, backup)
-    if plant.is_linear:
-        return _with_evidence(backup, "proved")
-    return _simulated(plant, backup, ranges, search=rho is None)
+    return unit[:, None] * np.atleast_2d(np.asarray(K)), (P + P.T) / 2
 
 
 def _level_inside(plant: Plant, K: np.ndarray, P: np.ndarray) -> float:
@@ -213,8 +253,10 @@ def check_backup(plant: Plant, backup: Backup, parameters: Ranges | None = None)
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     ranges = parameter_ranges(plant, parameters)
     contraction(plant, backup)
+    units = Units.of(plant)
+    back, plant, backup = Units(1 / units.x, 1 / units.u), units.plant(plant), backup.in_units(units)
     if not is_affine(plant):
-        return _simulated(plant, backup, ranges, search=False)
+        return _simulated(plant, backup, ranges, search=False).in_units(back)
     points = parameter_points(plant, ranges)
     reaches = np.array([_reach(plant, backup, p) for p in points])
     worst = int(np.argmax(np.nan_to_num(reaches, nan=np.inf)))
@@ -224,7 +266,7 @@ def check_backup(plant: Plant, backup: Backup, parameters: Ranges | None = None)
             f"the backup of plant {plant.name!r} leaves its level set at {at}: V/rho may reach "
             f"{reaches[worst] ** 2:.6g}; narrow the ranges of the plant parameters, or change K, P and rho"
         )
-    return _with_evidence(backup, "proved" if is_covered(plant, ranges) else "simulated")
+    return _with_evidence(backup, "proved" if is_covered(plant, ranges) else "simulated").in_units(back)
 
 
 def _reach(plant: Plant, backup: Backup, p: np.ndarray) -> float:
@@ -291,13 +333,19 @@ def contraction(plant: Plant, backup: Backup) -> float:
     BackupError
         If a shape differs, P is not positive definite, V does not decrease, or the level set leaves a bound.
     """
-    A, B = plant.linearise()
     if backup.K.shape != (plant.nu, plant.nx) or backup.P.shape != (plant.nx, plant.nx):
         raise BackupError(
             f"K {backup.K.shape} and P {backup.P.shape} do not fit a plant of {plant.nx} states, {plant.nu} inputs"
         )
     if not np.allclose(backup.P, backup.P.T, rtol=1e-9, atol=0.0):
         raise BackupError("P is not symmetric; give (P + P') / 2")
+    units = Units.of(plant)
+    return _contraction(units.plant(plant), backup.in_units(units))
+
+
+def _contraction(plant: Plant, backup: Backup) -> float:
+    """Prove the same in units in which the plant's numbers are of size one."""
+    A, B = plant.linearise()
     level = largest_level(backup.P, *_bounds(plant, backup.K))
     if not 0 < backup.rho <= level * (1 + 1e-12):
         raise BackupError(f"the level rho = {backup.rho:g} leaves the bounds; the largest inside them is {level:g}")
@@ -333,16 +381,18 @@ def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
     matrix = as_array(name, array, (size, size))
     if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
         raise DomainError(f"{name} is not symmetric")
-    if np.linalg.eigvalsh(matrix)[0] <= 0:
+    sizes = np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
+    if np.linalg.eigvalsh(matrix / sizes / sizes[:, None])[0] <= 0:
         raise DomainError(f"{name} is not positive definite")
     return matrix
 
 
 def _check_controllable(A: np.ndarray, B: np.ndarray, allow_uncontrollable: bool) -> None:
-    """Popov-Belevitch-Hautus test, mode by mode: rank [A - λI, B] = nx."""
+    """Popov-Belevitch-Hautus test, mode by mode: rank [A - λI, B] = nx, in units in which inputs reach each state."""
     nx = A.shape[0]
     if B.shape[0] != nx:
         raise DimensionError(f"B has shape {B.shape}, expected ({nx}, nu)")
+    A, B = balanced(A, B)
     modes = np.linalg.eigvals(A)
     pencils = np.concatenate(
         [A - modes[:, None, None] * np.eye(nx), np.broadcast_to(B, (nx, *B.shape)).astype(complex)], axis=2

@@ -9,6 +9,7 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_flag, as_scalar
 
@@ -106,6 +107,30 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
     def varies(self) -> np.ndarray:
         """Which metrics of a scenario depend on θ: all but the state bounds at t = 0, shape (m / S,), bool."""
         return np.array([not (row.kind == "state" and row.time == 0) for row in self.rows])
+
+    def in_bounds(self, units: Units) -> np.ndarray:
+        """Return what one of each metric of the loop in other units is in the units of its bound.
+
+        Parameters
+        ----------
+        units : Units
+            Of the loop, whose V counts in parts of ρ.
+
+        Returns
+        -------
+        numpy.ndarray, shape (m / S,)
+        """
+        plant, parts = self.plant, []
+        boxes = [(self.horizon + 1, plant.x_min, plant.x_max, units.x)]
+        if self.options.command:
+            boxes.append((self.horizon, plant.u_min, plant.u_max, units.u))
+        for steps, low, high, unit in boxes if self.options.path else []:
+            parts.append(np.tile(np.concatenate([unit[np.isfinite(high)], unit[np.isfinite(low)]]), steps))
+        if self.options.terminal:
+            parts.append(np.ones(1))
+        if self.options.contraction is not None:
+            parts.append(np.full(1, self.backup.rho))
+        return np.concatenate(parts)
 
     def _level(self, x: ca.MX) -> ca.MX:
         z = x - ca.DM(self.plant.x_eq)

@@ -1,7 +1,7 @@
 """Parametric policies: a residual on the backup that is zero at the start, π(x; θ) = sat(u_backup(x) + φ_θ(x))."""
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,10 +14,13 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.sizes import check_policy
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_count, as_flag, as_scalar, as_stack, dimensions
 
+_REACH = 3.0  # of the level set in units of the scale: there a network is curved, and tanh not yet flat
 _SLOPE, _STEEPEST = 2.0, 0.8  # of a unit at a bound z_b: tanh(slope (z_i / z_b - steepest))
+_DIGITS = 9  # of how near a bound is
 _NEAR = 0.5  # a bound has a unit if the backup's level set reaches at least this part of the way to it
 
 
@@ -48,11 +51,11 @@ def layer_widths(hidden: Any) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Policy(Sealed, instead="for another controller write a Problem subclass or a FunctionProblem"):
-    """π(x; θ) = sat(u_eq - K z + φ_θ(z)), z = x - x_eq.
+    """π(x; θ) = sat(u_eq - K z + input_scale φ_θ(z / scale)), z = x - x_eq, entry by entry.
 
-    ``hidden = ()`` is the linear residual φ(z) = Θ z. Otherwise φ(z) = W (a(z) - a(0)) with a tanh network a of the
+    ``hidden = ()`` is the linear residual φ(y) = Θ y. Otherwise φ(y) = W (a(y) - a(0)) with a tanh network a of the
     given layer widths, so φ(0) = 0 for every θ (the equilibrium stays one) and φ = 0 while W = 0 (the safe start).
-    θ stacks, each matrix row by row: W_1, b_1, …, W_k, b_k, W.
+    θ stacks, each matrix row by row: W_1, b_1, …, W_k, b_k, W. Its entries have no unit: the scales have them.
 
     An optimal policy bends where a state meets its bound, and a network that starts without a unit there may never get
     one (docs/method.md). So with `at_bounds` a unit of the first layer starts at each bound that the backup's level set
@@ -63,8 +66,9 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
     backup: Backup
     hidden: tuple[int, ...] = ()
     init: float = 0.5  # standard deviation of the hidden weights and biases at the start
-    scale: tuple[float, ...] = field(default=())  # (nx,) [x_units] divides z before the network; ones if empty
+    scale: tuple[float, ...] = field(default=())  # (nx,) [x_units] divides z; if empty, extent of the level set / 3
     at_bounds: bool = True  # whether some hidden units start at the state bounds
+    input_scale: tuple[float, ...] = field(default=())  # (nu,) [u_units] multiplies φ; half the bounds' width if empty
 
     def __post_init__(self) -> None:
         as_instance("plant", self.plant, Plant)
@@ -74,11 +78,19 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
         check_policy(self.hidden, self.theta_dim)
         put(self, "init", as_scalar("init", self.init, at_least=0.0))
         put(self, "at_bounds", as_flag("at_bounds", self.at_bounds))
-        empty = dimensions(self.scale) == 1 and len(self.scale) == 0
-        scale = as_array("scale", np.ones(self.plant.nx) if empty else self.scale, (self.plant.nx,))
-        if (scale <= 0).any():
-            raise DomainError(f"scale is {scale.tolist()}, expected positive numbers")
-        put(self, "scale", tuple(scale.tolist()))
+        for key, size in (("scale", self.plant.nx), ("input_scale", self.plant.nu)):
+            given = getattr(self, key)
+            empty = dimensions(given) == 1 and len(given) == 0
+            scale = as_array(key, self._default_scale(key) if empty else given, (size,))
+            if (scale <= 0).any():
+                raise DomainError(f"{key} is {scale.tolist()}, expected positive numbers")
+            put(self, key, tuple(scale.tolist()))
+
+    def _default_scale(self, key: str) -> np.ndarray:
+        """Return what a scale is that was not given."""
+        if key == "scale":
+            return self.backup.extent / _REACH
+        return np.asarray((self.plant.u_max - self.plant.u_min) / 2)
 
     @property
     def kind(self) -> str:
@@ -121,17 +133,30 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
     def _near_bounds(self) -> list[tuple[int, float]]:
         """Return the state bounds that the level set comes near, nearest first: (i, bound of z_i / scale_i)."""
         z_max, z_min = self.plant.x_max - self.plant.x_eq, self.plant.x_min - self.plant.x_eq
-        extent = np.sqrt(self.backup.rho * np.diag(np.linalg.inv(self.backup.P)))  # of the level set along each axis
-        near = [
-            (extent[i] / abs(z[i]), i, z[i] / self.scale[i])
-            for i in range(self.plant.nx)
-            for z in (z_max, z_min)
-            if 0 < abs(z[i]) <= extent[i] / _NEAR
-        ]
+        near = []
+        for i, extent in enumerate(self.backup.extent):
+            for z in (z_max, z_min):
+                part = round(float(extent / abs(z[i])), _DIGITS)  # rounding must not decide what is nearer
+                near += [(part, i, float(z[i] / self.scale[i]))] if part >= _NEAR else []
         return [(i, bound) for _, i, bound in sorted(near, key=lambda one: -one[0])]
 
+    def in_units(self, units: Units) -> "Policy":
+        """Return the policy of the same θ for the plant in other units.
+
+        Parameters
+        ----------
+        units : Units
+
+        Returns
+        -------
+        Policy
+        """
+        plant, backup = units.plant(self.plant), self.backup.in_units(units)
+        scale, input_scale = np.array(self.scale) / units.x, np.array(self.input_scale) / units.u
+        return replace(self, plant=plant, backup=backup, scale=tuple(scale), input_scale=tuple(input_scale))
+
     def residual(self, x: ca.SX, theta: ca.SX) -> ca.SX:
-        """Return the expression φ_θ(x - x_eq).
+        """Return the expression of what is added to the backup's command.
 
         Parameters
         ----------
@@ -151,7 +176,7 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
             z, at_zero = ca.tanh(W @ z + b), ca.tanh(W @ at_zero + b)
             start += width * (last + 1)
         W = ca.reshape(theta[start:], self.widths[-2], self.plant.nu).T
-        return W @ (z - at_zero)
+        return ca.DM(self.input_scale) * (W @ (z - at_zero))
 
     def command(self, x: ca.SX, theta: ca.SX) -> ca.SX:
         """Return the expression of the command before saturation.
@@ -189,8 +214,8 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
             layer, at_zero = np.tanh(layer @ W + b), np.tanh(at_zero @ W + b)
             start += width * (last + 1)
         W = thetas[:, start:].reshape(-1, self.plant.nu, self.widths[-2]).swapaxes(1, 2)
-        commands: np.ndarray = self.plant.u_eq - z @ self.backup.K.T + (layer - at_zero) @ W
-        return commands
+        residual = (layer - at_zero) @ W * np.array(self.input_scale)
+        return np.asarray(self.plant.u_eq - z @ self.backup.K.T + residual)
 
     def saturate(self, command: ca.SX) -> ca.SX:
         """Return the command cut to the input bounds.

@@ -10,6 +10,7 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_count, as_scalar
 
@@ -56,6 +57,19 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
             Views of the same arrays.
         """
         return Scenarios(self.x0[which], self.p[which], self.w[which], self.horizon)
+
+    def in_units(self, units: Units) -> "Scenarios":
+        """Return the same scenarios for the plant in other units.
+
+        Parameters
+        ----------
+        units : Units
+
+        Returns
+        -------
+        Scenarios
+        """
+        return Scenarios(self.x0 / units.x, self.p, self.w / units.x if self.w.size else self.w, self.horizon)
 
 
 def scenarios(
@@ -155,8 +169,8 @@ def draw_level_set(rng: np.random.Generator, backup: Backup, level: float, count
     direction = rng.normal(size=(count, nx))
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     radius = np.sqrt(level) * rng.uniform(size=(count, 1)) ** (1 / nx)
-    C = np.linalg.cholesky(backup.rho * np.linalg.inv(backup.P))
-    return np.asarray(radius * direction @ C.T)
+    unit, root = backup.shape
+    return np.asarray(unit * (radius * direction @ root.T))
 
 
 def _disturbances(

@@ -1,5 +1,6 @@
 """A policy in closed loop with a plant as a problem: metrics and objective from rollouts over scenarios."""
 
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.engine.rollout import Rollouts, Step
+from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
@@ -15,6 +17,7 @@ from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
 from scpo_ctrl.sealed import Sealed, as_instance
@@ -67,12 +70,46 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
         if scenarios.x0.shape[1] != policy.plant.nx:
             raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {policy.plant.nx}")
-        quadratic = objective if isinstance(objective, Quadratic) else None
-        self.rollouts = Rollouts(policy, scenarios, self.scenario_metrics, quadratic, simulator=simulator)
+        self._units = Units.of(policy.plant)
+        self.rollouts = self._rollouts_in_units(simulator)
         self.rollouts_per_theta = scenarios.count
         self.simulator = simulator
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
+
+    def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
+        """Return the closed loop in `Units` of its plant, V in parts of ρ."""
+        units, plant, objective = self._units, self.policy.plant, self._objective
+        policy = self.policy.in_units(units)
+        policy = replace(policy, backup=replace(policy.backup, P=policy.backup.P / self.backup.rho, rho=1.0))
+        metrics = Metrics(policy.plant, policy.backup, self.scenarios.horizon, self.scenario_metrics.options)
+        batch, quadratic = self.scenarios.in_units(units), None
+        if isinstance(objective, Quadratic):
+            objective.check_fit(plant)
+            quadratic = Quadratic(objective.Q * units.x**2, objective.R * units.u**2)
+        if simulator is not None:
+            simulator = in_units(simulator, plant, units)
+        return Rollouts(policy, batch, metrics, quadratic, simulator=simulator)
+
+    def trajectories(self, theta: np.ndarray, scenarios: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return states and commands of every scenario for one θ, for plots.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        scenarios : Scenarios, optional
+            Others than those of the problem.
+
+        Returns
+        -------
+        X : numpy.ndarray, shape (S, N + 1, nx)
+            [x_units]
+        U : numpy.ndarray, shape (S, N, nu)
+            Commands before saturation [u_units].
+        """
+        batch = None if scenarios is None else scenarios.in_units(self._units)
+        X, U = self.rollouts.trajectories(theta, batch)
+        return X * self._units.x, U * self._units.u
 
     def with_scenarios(self, scenarios: Scenarios, theta_initial: ArrayLike) -> "ControlProblem":
         """Return the same problem over other scenarios, from another safe start.
@@ -164,6 +201,11 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             "contraction, 0 <= 0) are satisfied and bound no step; leave that initial state out"
             for s in np.flatnonzero(self.at_rest)[:1]
         )
+
+    @cached_property
+    def metric_units(self) -> np.ndarray:
+        """Half the width of a box, one for the terminal metric, ρ for contraction; see `Problem.metric_units`."""
+        return np.tile(self.scenario_metrics.in_bounds(self._units), self.scenarios.count)
 
     def metric_label(self, index: int) -> str:
         """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""

@@ -16,6 +16,7 @@ from scpo_ctrl.validate import as_array
 
 LEARNED_FILE = "learned.npz"  # its name in a RUN folder
 ARRAYS = ("x0", "p", "w", "theta_initial")
+FORMAT = 2  # of the file; since 2, θ counts in units of the bounds
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class LearnedScenarios:
         """
         buffer = io.BytesIO()
         arrays = (scenarios.x0, scenarios.p, scenarios.w, theta_initial)
-        np.savez(buffer, **dict(zip(ARRAYS, arrays, strict=True)))  # type: ignore[arg-type]
+        np.savez(buffer, format=np.array(FORMAT), **dict(zip(ARRAYS, arrays, strict=True)))  # type: ignore[arg-type]
         return cls(scenarios, theta_initial, buffer.getvalue())
 
 
@@ -89,6 +90,11 @@ def read_learned(path: Path, sha256: object = None) -> tuple[dict[str, np.ndarra
         raise ProblemFileError(
             f"learned: {path}: is damaged ({error}); put the file that was saved with the problem there"
         ) from error
+    if not np.array_equal(arrays.pop("format", np.zeros(0)), FORMAT) and set(arrays) == set(ARRAYS):
+        raise ProblemFileError(
+            f"learned: {path}: was written by another version, whose theta_initial is another controller here: entries "
+            "of theta now count in units of the bounds; run `adapt` on the problem without learned, and learn again"
+        )
     if set(arrays) != set(ARRAYS):
         raise ProblemFileError(
             f"learned: {path}: holds {', '.join(sorted(arrays)) or 'nothing'}, expected {', '.join(ARRAYS)}"

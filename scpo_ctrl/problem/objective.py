@@ -18,6 +18,7 @@ from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, Probl
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.sizes import MOST_ROWS
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models import Plant
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.reading import LARGEST_DATA, opened
 from scpo_ctrl.sealed import Sealed
@@ -44,6 +45,22 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
             for i, entry in enumerate(diagonal):
                 as_scalar(f"{key}[{i}]", entry, at_least=0.0)
             object.__setattr__(self, key, diagonal)
+
+    def check_fit(self, plant: Plant) -> None:
+        """Check the sizes.
+
+        Parameters
+        ----------
+        plant : Plant
+
+        Raises
+        ------
+        DimensionError
+            If there is not a weight for each state and each input.
+        """
+        for key, size in (("Q", plant.nx), ("R", plant.nu)):
+            if len(getattr(self, key)) != size:
+                raise DimensionError(f"objective {key} has {len(getattr(self, key))} entries, expected {size}")
 
 
 @dataclass(frozen=True)

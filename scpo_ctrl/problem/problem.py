@@ -1,4 +1,8 @@
-"""What is adapted: metrics and objective as functions of θ."""
+"""What is adapted: metrics and objective as functions of θ.
+
+Only `Problem.metrics` counts metrics in the units of their bounds. Everywhere else they count in `metric_units`: there
+a small number is small for every metric, and no step depends on the units that a user chose.
+"""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -104,6 +108,11 @@ class Problem(ABC):
         tuple of str
         """
         return fixed_note(self, np.zeros(0, dtype=np.int64) if self._fixed is None else np.flatnonzero(self._fixed))
+
+    @property
+    def metric_units(self) -> np.ndarray:
+        """What counts as one of each metric, in the unit of its bound, shape (m,)."""
+        return np.ones(self.varies.size)
 
     @abstractmethod
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
@@ -260,7 +269,7 @@ class Problem(ABC):
         return f"metric {index}"
 
     def metrics(self, theta: ArrayLike) -> np.ndarray:
-        """Return the safety metrics g(θ), safe at or below zero.
+        """Return the safety metrics g(θ) in the units of their bounds, safe at or below zero.
 
         Parameters
         ----------
@@ -276,8 +285,22 @@ class Problem(ABC):
             If theta has the wrong shape or is not finite.
         """
         theta = self._checked(theta)
-        found = self._metrics(np.atleast_2d(theta))
+        found = self.in_bounds_units(self._metrics(np.atleast_2d(theta)))
         return found[0] if theta.ndim == 1 else found
+
+    def in_bounds_units(self, g: np.ndarray) -> np.ndarray:
+        """Return metrics that count in `metric_units` in the units of their bounds.
+
+        Parameters
+        ----------
+        g : numpy.ndarray, shape (..., m)
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., m)
+        """
+        with np.errstate(over="ignore"):
+            return np.asarray(g * self.metric_units)
 
     def objective(self, theta: ArrayLike) -> float | np.ndarray:
         """Return the objective ℓ(θ).
@@ -330,7 +353,7 @@ class Problem(ABC):
         -------
         objective : float
         metrics : numpy.ndarray, shape (m,)
-            Either may be non-finite; the caller does not commit such a policy.
+            In `metric_units`. Either may be non-finite; the caller does not commit such a policy.
         """
         return self._evaluate(theta)
 

@@ -135,8 +135,9 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     if options.preconditioner is not None:
         _within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
     tables["backup"].setdefault("allow_uncontrollable", False)
+    tables["policy"] |= {"scale": list(policy.scale), "input_scale": list(policy.input_scale)}
     if policy.hidden:
-        tables["policy"] |= {"init": policy.init, "scale": list(policy.scale), "at_bounds": policy.at_bounds}
+        tables["policy"] |= {"init": policy.init, "at_bounds": policy.at_bounds}
     tables["metrics"], tables["adapt"] = filled(metrics), filled(options)
     problem.tables = tables
     return ProblemFile(problem, options, tables, problem.imitation, learned)
@@ -291,15 +292,19 @@ def _backup(plant: Plant, table: Table, ranges: Ranges) -> Backup:
 
 
 def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
+    sizes = {"scale": plant.nx, "input_scale": plant.nu}
+    scale, input_scale = (
+        tuple(as_array(key, table[key], (n,)).tolist()) if key in table else () for key, n in sizes.items()
+    )
     if _kind(table, ("linear", "mlp")) == "linear":
-        _known(table, ("kind",))
-        return Policy(plant, backup)
-    _known(table, ("kind",), ("hidden", "init", "scale", "at_bounds"))
+        _known(table, ("kind",), tuple(sizes))
+        return Policy(plant, backup, scale=scale, input_scale=input_scale)
+    _known(table, ("kind",), ("hidden", "init", *sizes, "at_bounds"))
     hidden = table["hidden"] = list(layer_widths(table.get("hidden", [12])))
     if not hidden:
         raise DomainError('hidden is [], expected a list of layer widths such as [12]; kind = "linear" has none')
-    scale = as_array("scale", table["scale"], (plant.nx,)).tolist() if "scale" in table else ()
-    return Policy(plant, backup, tuple(hidden), table.get("init", 0.5), tuple(scale), table.get("at_bounds", True))
+    at_bounds = table.get("at_bounds", True)
+    return Policy(plant, backup, tuple(hidden), table.get("init", 0.5), scale, at_bounds, input_scale)
 
 
 def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, LearnedScenarios | None]:

@@ -17,6 +17,7 @@ from scpo_ctrl.record.atomic import steadily
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
 from scpo_ctrl.validate import as_path
 
+FORMAT = 2  # of a record; since 2, θ counts in units of the bounds
 _STATE = "state_"
 
 
@@ -31,7 +32,7 @@ def history_arrays(result: Result) -> dict[str, np.ndarray]:
     -------
     dict of str to numpy.ndarray
     """
-    arrays = result.history.columns()
+    arrays = {"format": np.array(FORMAT)} | result.history.columns()
     batch = getattr(result.problem, "scenarios", None)
     if batch is not None:
         arrays |= {"scenario_x0": batch.x0, "scenario_p": batch.p, "scenario_w": batch.w}
@@ -105,6 +106,30 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
         raise RecordError(f"{file}: cannot be read: {error.strerror or error}; restore it or run again") from error
     except ValueError as error:
         raise RecordError(f"{file}: is damaged ({error}); restore it or run again") from error
+
+
+def check_format(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Refuse a record whose parameters mean another controller now.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The RUN folder, or its learned.npz, for the message.
+    arrays : dict of str to numpy.ndarray
+        What was read.
+
+    Raises
+    ------
+    RecordError
+        If another version wrote it.
+    """
+    found = arrays.get("format")
+    if found is None or found.shape != () or int(found) != FORMAT:
+        raise RecordError(
+            f"{path}: was written by an {'earlier' if found is None else 'other'} version, whose theta is another "
+            "controller here: entries of theta now count in units of the bounds; run `adapt` again into a new folder, "
+            "or use the version that result.json names"
+        )
 
 
 def load_summary(path: str | Path) -> dict[str, Any]:
@@ -215,6 +240,7 @@ def load_state(path: Path, file: ProblemFile) -> Result:
         If a file is missing or damaged, or the files do not belong together.
     """
     arrays = load_arrays(path)
+    check_format(path, arrays)
     try:
         stored = str(arrays.pop("digest"))
         if stored != digest(arrays, *read_problem(path)):

@@ -249,7 +249,7 @@ def _view(values: np.ndarray, low: float, high: float) -> tuple[tuple[float, flo
     if len(bounds) == 2:  # what left the bounds by far does not set the scale
         finite = np.clip(finite, low - (high - low), high + (high - low))
     least, most = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    span = max(most - least, 1e-9 * max(1.0, abs(least), abs(most)))
+    span = max(most - least, 1e-9 * max(abs(least), abs(most))) or 1.0
     shown = [bound for bound in bounds if least - _FAR * span <= bound <= most + _FAR * span]
     least, most = min([least, *shown]), max([most, *shown])
     pad = 0.07 * max(most - least, span)

@@ -1,6 +1,5 @@
 """Trajectories before and after adaptation, and the choice of what to show of them."""
 
-import copy
 import itertools
 from dataclasses import dataclass
 
@@ -69,9 +68,9 @@ def roll(result: Result, most: int) -> Rolled:
     tightest = int(np.argmax(np.nan_to_num(worst, nan=np.inf)))
     scaled = (batch.x0 - problem.plant.x_eq) @ np.linalg.cholesky(problem.backup.P)
     chosen = spread(scaled, tightest, most)
-    view = copy.copy(problem.rollouts)
-    view.batch = Scenarios(batch.x0[chosen], batch.p[chosen], batch.w[chosen], batch.horizon)
-    return Rolled(chosen, *view.trajectories(result.theta_initial), *view.trajectories(result.theta))
+    some = Scenarios(batch.x0[chosen], batch.p[chosen], batch.w[chosen], batch.horizon)
+    ends = (problem.trajectories(theta, some) for theta in (result.theta_initial, result.theta))
+    return Rolled(chosen, *(array for pair in ends for array in pair))
 
 
 def spread(points: np.ndarray, first: int, most: int) -> np.ndarray:

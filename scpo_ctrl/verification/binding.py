@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.loop import AGREEMENT, ClosedLoop
 
 _TIGHT = 0.01  # a metric binds within this part of the distance from the equilibrium to its bound
 _ROWS = 10  # of the closest metrics
 _LEVEL = 1e-9  # a margin that falls by less, of that distance, stays level
-_AGREEMENT = 1e-9  # of recorded and recomputed margins, relative to the level and the bounds
 _SMALLEST = np.finfo(float).tiny  # distance that stands for none
 
 
@@ -139,7 +138,7 @@ def _walk(part: np.ndarray, at: int) -> tuple[slice, slice]:
 
 def _bounds(loop: ClosedLoop) -> Iterator[_Bound]:
     """Metrics (E6)-(E8) of the trajectories, bound by bound."""
-    plant, options, error = loop.plant, loop.options, _AGREEMENT * loop.scale()
+    plant, options, level_error = loop.plant, loop.options, AGREEMENT * float(loop.sizes("level")[0])
     moving = ~loop.at_rest()[:, None]
     boxes = [("state", loop.x, plant.x_min, plant.x_max, plant.x_eq, plant.x_labels, plant.x_units)]
     if options.get("command", True):
@@ -147,6 +146,7 @@ def _bounds(loop: ClosedLoop) -> Iterator[_Bound]:
     for kind, values, low, high, eq, labels, units in boxes if options.get("path", True) else []:
         for sign, word, bound in ((1.0, "<=", high), (-1.0, ">=", low)):
             for i in np.flatnonzero(np.isfinite(bound)):
+                error = AGREEMENT * float(loop.sizes(kind)[i])
                 label = f"{labels[i]} {word} {bound[i]:g} {units[i]}".rstrip()
                 margin, room = sign * (bound[i] - values[..., i]), np.full((len(values), 1), sign * (bound[i] - eq[i]))
                 fixed = 1 if kind == "state" else 0  # steps at the start that no policy can change
@@ -156,11 +156,12 @@ def _bounds(loop: ClosedLoop) -> Iterator[_Bound]:
     final = loop.level(loop.x[:, -1] - plant.x_eq)[:, None]
     if options.get("terminal", False):
         one = np.ones_like(final)
+        error = level_error / loop.rho
         yield _Bound("terminal", "V(x_N) <= rho", loop.horizon, 1 - final / loop.rho, one, moving, error)
     gamma = options.get("contraction")
     if gamma is not None:
-        room = gamma * loop.level(loop.z0)[:, None]
-        yield _Bound("contraction", f"V(x_N) <= {gamma:g} V(x_0)", loop.horizon, room - final, room, moving, error)
+        room, word = gamma * loop.level(loop.z0)[:, None], f"V(x_N) <= {gamma:g} V(x_0)"
+        yield _Bound("contraction", word, loop.horizon, room - final, room, moving, level_error)
 
 
 def _runs(flags: np.ndarray) -> list[list[int]]:

@@ -13,7 +13,7 @@ _NAMES = {
     "smoothness_max", "smoothness_median", "active", "projection_status", "projection_iterations", "rollouts", "theta",
     "committed", "scenario_x0", "scenario_p", "scenario_w", "theta_initial", "objective_initial", "margin_initial",
     "state_L", "state_active", "state_normals", "state_stalled", "state_stationarity", "state_rng", "state_theta",
-    "state_objective", "state_step", "state_rollouts", "state_status", "digest",
+    "state_objective", "state_step", "state_rollouts", "state_status", "digest", "format",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The closed loop of a RUN folder once more, in numpy, for its verification: nothing is shared but the plant model."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,29 @@ import scipy.linalg
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.models import Plant
 
+AGREEMENT = 1e-9  # of recorded and recomputed margins, relative to the size of the numbers behind a metric
+ROUNDING = 1e-12  # of a metric, likewise: the default error ε of the loop
+_SHIFTS = np.array([0.0, -AGREEMENT, AGREEMENT, -ROUNDING])[:, None, None]  # of the metrics, for `Margins`
 _CHUNK = 20_000  # closed loops stepped at once
+
+
+@dataclass(frozen=True)
+class Margins:
+    """Margins of policies (C,), in the units of their bounds."""
+
+    exact: np.ndarray
+    least: np.ndarray  # if every metric is larger by its error
+    most: np.ndarray  # if every metric is smaller by its error
+    rounded: np.ndarray  # if every metric is smaller by its rounding
+
+    @property
+    def size(self) -> np.ndarray:
+        """Size of the numbers behind the metric that the margin is of, (C,)."""
+        return np.nan_to_num((self.most - self.least) / (2 * AGREEMENT), nan=np.inf)
+
+    def after(self, count: int) -> "Margins":
+        """Return the same without the first policies."""
+        return Margins(*(values[count:] for values in (self.exact, self.least, self.most, self.rounded)))
 
 
 class ClosedLoop:
@@ -25,16 +48,7 @@ class ClosedLoop:
 
     def __init__(self, plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
         self.plant, self.options, self.policy = plant, tables["metrics"], tables["policy"]
-        A, B = plant.linearise()
-        Q, R = (np.diag(w) if np.ndim(w) == 1 else np.array(w) for w in (tables["backup"]["Q"], tables["backup"]["R"]))
-        self.P = scipy.linalg.solve_discrete_are(A, B, Q, R)
-        self.K = np.linalg.solve(R + B.T @ self.P @ B, B.T @ self.P @ A)
-        inverse = np.linalg.inv(self.P)
-        rows = np.vstack([np.eye(plant.nx), self.K])
-        eq = np.append(plant.x_eq, plant.u_eq)
-        room = np.minimum(np.append(plant.x_max, plant.u_max) - eq, eq - np.append(plant.x_min, plant.u_min))
-        reach = np.einsum("ij,jk,ik->i", rows, inverse, rows)
-        self.largest_rho = float(np.min(room[reach > 0] ** 2 / reach[reach > 0]))
+        self.P, self.K, self.largest_rho = _lqr(plant, tables["backup"])
         self.rho = float(tables["backup"].get("rho", self.largest_rho))
         self.z0 = arrays["scenario_x0"] - plant.x_eq
         self.p, self.w = arrays["scenario_p"], arrays["scenario_w"]
@@ -61,34 +75,32 @@ class ClosedLoop:
 
     def residual(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Residual of one policy at deviations (k, nx)."""
-        if self.policy["kind"] == "linear":
-            return np.asarray(z @ theta.reshape(self.plant.nu, self.plant.nx).T)
         a, zero, rest = z / np.array(self.policy["scale"]), np.zeros((1, self.plant.nx)), theta
-        for width in self.policy["hidden"]:
+        for width in self.policy.get("hidden", []):
             W, b, rest = np.split(rest, [width * a.shape[1], width * (a.shape[1] + 1)])
             W = W.reshape(width, -1)
             a, zero = np.tanh(a @ W.T + b), np.tanh(zero @ W.T + b)
-        return np.asarray((a - zero) @ rest.reshape(self.plant.nu, -1).T)
+        return np.asarray((a - zero) @ rest.reshape(self.plant.nu, -1).T * np.array(self.policy["input_scale"]))
 
     def command(self, thetas: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Commands before saturation of policies (C, d) at deviations (C, k, nx)."""
         residual = np.stack([self.residual(theta, z[i]) for i, theta in enumerate(thetas)])
         return np.asarray(self.plant.u_eq - z @ self.K.T + residual)
 
-    def scale(self) -> float:
-        """Size of the numbers behind the metrics."""
-        bounds = np.abs(np.concatenate([self.plant.x_min, self.plant.x_max, self.plant.u_min, self.plant.u_max]))
-        scale = max(1.0, float(bounds[np.isfinite(bounds)].max()))
-        if self.options.get("contraction") is not None:
-            scale = max(scale, float(self.level(self.z0).max()))
-        return scale
+    def sizes(self, kind: str) -> np.ndarray:
+        """Sizes of the numbers behind the metrics of a kind: of each "state" or "command", or of V, in their units."""
+        if kind in ("state", "command"):
+            low, high = (getattr(self.plant, f"{'x' if kind == 'state' else 'u'}_{end}") for end in ("min", "max"))
+            return np.max(np.abs(np.where(np.isfinite([low, high]), [low, high], 0.0)), axis=0)
+        return np.array([max(self.rho, float(self.level(self.z0).max()))])
 
-    def margins(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def margins(self, thetas: np.ndarray) -> tuple[Margins, np.ndarray]:
         """Margins and mean costs of policies (C, d)."""
         chunk = max(1, _CHUNK // len(self.z0))
         parts = [self._step_all(thetas[i : i + chunk]) for i in range(0, len(thetas), chunk)]
-        worst, cost = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return -worst, cost
+        worst, cost = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+        exact, most, least, rounded = -worst
+        return Margins(exact, least, most, rounded), cost
 
     def imitation_errors(self, thetas: np.ndarray, csv_data: bytes) -> np.ndarray:
         """Mean squared errors of the commands of policies (C, d) against the expert's."""
@@ -99,23 +111,23 @@ class ClosedLoop:
         return np.array([((self.command(theta[None], z)[0] - u) ** 2).sum(axis=1).mean() for theta in thetas])
 
     def _step_all(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Largest metric (E6)-(E8) and mean cost of each policy, by stepping every scenario over time."""
+        """Largest metrics (E6)-(E8), each with `_SHIFTS`, and mean cost of policies, by stepping all scenarios."""
         C, S, plant = len(thetas), len(self.z0), self.plant
         path, command = self.options.get("path", True), self.options.get("command", True)
         step = plant.function.map(C * S)
         x, p = np.tile(self.z0 + plant.x_eq, (C, 1)), np.tile(self.p, (C, 1)).T  # policies slowest
-        worst, cost = np.full((C, S), -np.inf), np.zeros(C * S)
+        worst, cost = np.full((len(_SHIFTS), C, S), -np.inf), np.zeros(C * S)
         self.metrics = 0
         for t in range(self.horizon + 1):
             self.x[:, t] = x[-S:]
             if path:
-                worst = self._above(worst, x, plant.x_min, plant.x_max)
+                worst = self._above(worst, x, plant.x_min, plant.x_max, self.sizes("state"))
             if t == self.horizon:
                 break
             u = self.command(thetas, (x - plant.x_eq).reshape(C, S, -1)).reshape(C * S, -1)
             self.u[:, t] = u[-S:]
             if path and command:
-                worst = self._above(worst, u, plant.u_min, plant.u_max)
+                worst = self._above(worst, u, plant.u_min, plant.u_max, self.sizes("command"))
             u = np.clip(u, plant.u_min, plant.u_max)
             cost += self._stage(x, u)
             x = np.array(step(x.T, u.T, p)).T
@@ -132,18 +144,21 @@ class ClosedLoop:
 
     def _final(self, worst: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Take the metrics of the last state into the worst ones; the largest of each policy."""
-        options, S = self.options, worst.shape[1]
-        final = self.level((x - self.plant.x_eq).reshape(*worst.shape, -1))
+        options, S, error = self.options, worst.shape[2], _SHIFTS * self.sizes("level")
+        final = self.level((x - self.plant.x_eq).reshape(*worst.shape[1:], -1))
         if options.get("terminal", False):
-            worst, self.metrics = np.fmax(worst, final / self.rho - 1), self.metrics + S
+            worst, self.metrics = np.fmax(worst, final / self.rho - 1 + error / self.rho), self.metrics + S
         if options.get("contraction") is not None:
-            worst, self.metrics = np.fmax(worst, final - options["contraction"] * self.level(self.z0)), self.metrics + S
-        return np.asarray(np.where(np.isfinite(final), worst, np.inf).max(axis=1))
+            metric = final - options["contraction"] * self.level(self.z0)
+            worst, self.metrics = np.fmax(worst, metric + error), self.metrics + S
+        return np.asarray(np.where(np.isfinite(final), worst, np.inf).max(axis=2))
 
-    def _above(self, worst: np.ndarray, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Take how far values (C·S, k) are above their bounds into the worst metrics (C, S)."""
-        self.metrics += int(np.isfinite(low).sum() + np.isfinite(high).sum()) * worst.shape[1]
-        over = np.max(np.maximum(values - high, low - values), axis=1)
+    def _above(
+        self, worst: np.ndarray, values: np.ndarray, low: np.ndarray, high: np.ndarray, sizes: np.ndarray
+    ) -> np.ndarray:
+        """Take how far values (C·S, k) are above their bounds into the worst metrics (shifts, C, S)."""
+        self.metrics += int(np.isfinite(low).sum() + np.isfinite(high).sum()) * worst.shape[2]
+        over = np.max(np.maximum(values - high, low - values) + _SHIFTS * sizes, axis=2)
         return np.maximum(worst, np.where(np.isnan(over), np.inf, over).reshape(worst.shape))
 
     def csv_faults(self, csv_data: bytes) -> list[str]:
@@ -170,3 +185,19 @@ class ClosedLoop:
                 f"the level rho = {self.rho:.6g} leaves the bounds; the largest inside them is {self.largest_rho:.6g}"
             ]
         return []
+
+
+def _lqr(plant: Plant, table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
+    """P, K and the largest level inside all bounds, computed in units in which the weights have ones as diagonals."""
+    A, B = plant.linearise()
+    Q, R = (np.diag(w) if np.ndim(w) == 1 else np.array(w) for w in (table["Q"], table["R"]))
+    s, v = 1 / np.sqrt(np.diag(Q)), 1 / np.sqrt(np.diag(R))
+    A, B, Q, R = A * s / s[:, None], B * v / s[:, None], Q * s * s[:, None], R * v * v[:, None]
+    P = scipy.linalg.solve_discrete_are(A, B, Q, R)
+    K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
+    eq = np.append(plant.x_eq, plant.u_eq)
+    room = np.minimum(np.append(plant.x_max, plant.u_max) - eq, eq - np.append(plant.x_min, plant.u_min))
+    rows = np.vstack([np.eye(plant.nx), K])
+    reach = np.einsum("ij,jk,ik->i", rows, np.linalg.inv(P), rows)
+    levels = (room / np.append(s, v))[reach > 0] ** 2 / reach[reach > 0]
+    return P / s / s[:, None], K * v[:, None] / s, float(np.min(levels))

@@ -71,10 +71,11 @@ def _initial_deviations(
     nx = loop.plant.nx
     towards = rng.normal(size=(count, nx))
     lengths = rng.uniform(size=(count, 1)) ** (1 / nx)  # so that equal volumes are equally likely
-    ellipsoid = np.linalg.inv(loop.P) * loop.rho
+    size = np.sqrt(loop.rho / np.diag(loop.P))  # in these units a change of a state's unit changes nothing
+    ellipsoid = np.linalg.inv(loop.P * size * size[:, None] / loop.rho)
     unit = towards / np.sqrt((towards**2).sum(axis=1, keepdims=True))
-    z0 = np.sqrt(table["level"]) * lengths * unit @ np.linalg.cholesky(ellipsoid).T
-    return z0, np.sqrt(np.diag(ellipsoid))
+    z0 = size * (np.sqrt(table["level"]) * lengths * unit @ np.linalg.cholesky(ellipsoid).T)
+    return z0, size * np.sqrt(np.diag(ellipsoid))
 
 
 def _parameters(loop: ClosedLoop, table: dict[str, Any], count: int, rng: np.random.Generator) -> np.ndarray:

@@ -20,17 +20,15 @@ from scpo_ctrl.reading import LARGEST_DATA, LARGEST_TEXT, read_bytes
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily, was_cut_short
 from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, build_plant, located, read_problem_file
-from scpo_ctrl.record.files import digest, load_arrays, load_state, load_summary, read_problem
+from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
 from scpo_ctrl.validate import as_path
 from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.history import history_faults
-from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.loop import AGREEMENT, ClosedLoop
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.summary import summary_faults
 
-_ROUNDING = 1e-12  # of a metric, relative to max(1, |bound|): the default error ε of the loop
-_AGREEMENT = 1e-9  # of recorded and recomputed margins, relative to the level and the bounds
 _LOOSE, _DIVERGED = 1e-6, 1e4  # the same of rejected policies, and what is beyond comparing
 
 
@@ -153,6 +151,7 @@ def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
 def _verify(files: _Files) -> Verification:
     arrays, summary, text, tables = files.arrays, files.summary, files.text, files.tables
     csv_data, learned = files.csv_data, files.learned
+    check_format("history.npz", arrays)
     missing = [name for name in SECTIONS if name not in tables]
     if missing:
         raise RecordError(f"problem.toml has no section [{missing[0]}]; restore it or run again")
@@ -162,15 +161,16 @@ def _verify(files: _Files) -> Verification:
     thetas = np.vstack([arrays["theta_initial"], arrays["theta"][committed]])
     rejected = arrays["theta"][~committed]
     margins, costs = loop.margins(np.vstack([rejected, thetas]))  # the final policy last: what binds is its
-    scale = loop.scale()
     is_imitation = tables["objective"]["kind"] == "imitation"
     if is_imitation:
         costs = loop.imitation_errors(np.vstack([rejected, thetas]), csv_data)
-    faults = _rejected_faults(arrays, margins[: len(rejected)], costs[: len(rejected)], scale)
-    margins, costs = margins[len(rejected) :], costs[len(rejected) :]
+    weight = np.abs(costs[len(rejected)])  # of the objective: that of the safe start
+    of_rejected = {"margin": (margins.exact, margins.size), "objective": (costs, np.full(len(costs), weight))}
+    faults = _rejected_faults(arrays, of_rejected)
+    margins, costs = margins.after(len(rejected)), costs[len(rejected) :]
     recorded = np.append(arrays["margin_initial"], arrays["margin"][committed])
     objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
-    unsafe = np.flatnonzero(~(margins >= -_ROUNDING * scale))
+    unsafe = np.flatnonzero(~(margins.rounded >= 0))
 
     more = len(learned[0]["x0"]) if learned else 0
     faults += loop.level_faults(tables["backup"]) or redraw_faults(loop, tables["scenarios"], more)
@@ -188,9 +188,10 @@ def _verify(files: _Files) -> Verification:
     elif loop.residual(arrays["theta_initial"], loop.z0).any():
         faults.append("the initial parameters are not the backup: their residual is not zero")
     if unsafe.size:
-        faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {margins[unsafe[0]]:.4g}")
-    faults += _apart("margin", margins, recorded, scale)
-    faults += _apart("objective", costs, objectives, np.maximum(1.0, np.abs(costs)))
+        faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {margins.exact[unsafe[0]]:.4g}")
+    faults += _apart("margin", margins.exact, recorded, margins.least, margins.most)
+    error = AGREEMENT * np.maximum(weight, np.abs(costs))
+    faults += _apart("objective", costs, objectives, costs - error, costs + error)
     faults += history_faults(arrays, tables["adapt"], len(loop.z0))
     if not np.array_equal(thetas[-1], files.theta) or not np.array_equal(thetas[-1], arrays["state_theta"]):
         faults.append("theta.npy is not the last committed policy of history.npz")
@@ -205,7 +206,7 @@ def _verify(files: _Files) -> Verification:
         policies=len(thetas),
         scenarios=len(loop.z0),
         metrics=loop.metrics,
-        worst_margin=float(margins.min()),
+        worst_margin=float(margins.exact.min()),
         violations=int(unsafe.size),
         faults=tuple(faults),
     )
@@ -227,10 +228,10 @@ def _learned_faults(
     return faults
 
 
-def _rejected_faults(arrays: dict[str, np.ndarray], margins: np.ndarray, costs: np.ndarray, scale: float) -> list[str]:
+def _rejected_faults(arrays: dict[str, np.ndarray], numbers: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:
     """Name the first rejected row whose numbers are not those of its parameters; diverging ones amplify rounding."""
     rows, faults = np.flatnonzero(~arrays["committed"].astype(bool)), []
-    for name, found in (("margin", margins), ("objective", costs)):
+    for name, (found, scale) in ((name, (of[: len(rows)] for of in pair)) for name, pair in numbers.items()):
         recorded = arrays[name][rows]
         size = np.maximum(scale, np.maximum(np.abs(found), np.abs(recorded)))
         apart = np.flatnonzero((size < _DIVERGED * scale) & ~(np.abs(found - recorded) <= _LOOSE * size))
@@ -240,7 +241,7 @@ def _rejected_faults(arrays: dict[str, np.ndarray], margins: np.ndarray, costs: 
     return faults
 
 
-def _apart(name: str, found: np.ndarray, recorded: np.ndarray, scale: np.ndarray | float) -> list[str]:
-    """Name the first committed policy whose recomputed number is not the recorded one."""
-    apart = np.flatnonzero(~(np.abs(found - recorded) <= _AGREEMENT * scale))
+def _apart(name: str, found: np.ndarray, recorded: np.ndarray, least: np.ndarray, most: np.ndarray) -> list[str]:
+    """Name the first committed policy whose recorded number is not what was recomputed, from `least` to `most`."""
+    apart = np.flatnonzero(~((least <= recorded) & (recorded <= most)))
     return [f"committed policy {i} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]]

@@ -112,7 +112,7 @@ def test_an_unsafe_policy_is_not_resumed():
     """A record whose last policy is unsafe, and says so, as certified mode with wrong constants leaves it."""
     problem = double_integrator_problem((4,))
     result = adapt(problem, AdaptOptions(steps=3))
-    theta = result.theta + 30.0
+    theta = result.theta + np.append(np.zeros(12), np.full(4, 30.0))  # of the output layer
     margin = -problem.metrics(theta).max()
     assert margin < 0
     rows = [dataclasses.replace(row, theta=theta, margin=margin) for row in result.history.rows]

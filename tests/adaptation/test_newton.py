@@ -23,7 +23,7 @@ def curved_problem():
 def plan(problem, theta, **options):
     options = AdaptOptions(method="newton", **options)
     method = Newton.start(options, problem.objective(problem.theta_initial))
-    return method, method.plan(problem, theta, problem.metrics(theta))
+    return method, method.plan(problem, theta, problem.evaluate(theta)[1])
 
 
 @pytest.mark.parametrize("slack", [0.3, 1e-3, 1e-6, 1e-8])
@@ -47,7 +47,7 @@ def test_gauss_newton_has_the_same_barrier():
     theta = problem.theta_initial
     _, newton = plan(problem, theta)
     options = AdaptOptions(method="gauss_newton")
-    other = Newton.start(options, problem.objective(theta)).plan(problem, theta, problem.metrics(theta))
+    other = Newton.start(options, problem.objective(theta)).plan(problem, theta, problem.evaluate(theta)[1])
     np.testing.assert_allclose(newton.gradient, other.gradient, rtol=1e-7, atol=1e-10)
 
 

@@ -159,7 +159,7 @@ def test_parts_of_the_scenarios_give_the_region_of_the_whole(monkeypatch):
 def test_exact_gradients_are_the_limit_of_sampled_ones():
     problem = double_integrator_problem((3,))
     theta = problem.theta_initial + 0.01
-    g = problem.metrics(theta)
+    g = problem.evaluate(theta)[1]
     arguments = problem, theta, g, np.ones(g.size), np.eye(theta.size), EVERYTHING
     exact = sample_region(*arguments, AdaptOptions(gradients="exact"))
     sampled = sample_region(*arguments, AdaptOptions(sampling_radius=1e-6))

@@ -41,7 +41,7 @@ def disturbed_problem(hidden=()) -> ControlProblem:
 
 PROBLEMS = {
     "linear": lambda: with_metrics(double_integrator_problem(()), EVERYTHING),
-    "one layer": lambda: with_metrics(double_integrator_problem((4,)), EVERYTHING),
+    "one layer": lambda: with_metrics(double_integrator_problem((4,), scale=(1.0, 1.0)), EVERYTHING),
     "two layers": lambda: with_metrics(double_integrator_problem((3, 2), horizon=7, count=2), EVERYTHING),
     "two inputs, linear": lambda: with_metrics(two_input_problem(4, (), horizon=8), EVERYTHING),
     "two inputs, one layer": lambda: with_metrics(two_input_problem(3, (2,), horizon=6, count=2), EVERYTHING),
@@ -69,7 +69,7 @@ def hessian_norms(problem: ControlProblem, function: ca.Function, theta: np.ndar
     """Return the spectral norm of every metric's Hessian at θ, (m,)."""
     batch, d = problem.scenarios, theta.size
     H = [function(theta, batch.x0[s], batch.p[s], batch.w[s].T).full() for s in range(batch.count)]
-    return np.linalg.norm(np.concatenate(H).reshape(-1, d, d), 2, axis=(1, 2))
+    return np.linalg.norm(np.concatenate(H).reshape(-1, d, d), 2, axis=(1, 2)) / problem.metric_units
 
 
 def ball(rng: np.random.Generator, radius: float, d: int, count: int) -> np.ndarray:
@@ -118,7 +118,7 @@ def test_upper_bound_of_the_local_safe_region_holds_with_exact_gradients(name):
 
 def test_a_scalar_loop_has_its_exact_constants():
     """With one state, a pole in (0, 1) and x0 > 0, the ball's slowest loop is the worst, and the bound reaches it."""
-    problem, radius = with_metrics(scalar_problem(horizon=12), EVERYTHING), 0.2
+    problem, radius = with_metrics(scalar_problem(horizon=12, scale=(1.0,)), EVERYTHING), 0.2
     batch = scenarios(problem.plant, problem.backup, horizon=12, initial_states=[[0.8]])
     problem = with_metrics(problem, EVERYTHING, batch)
     t, b = np.arange(13), 0.5
@@ -126,7 +126,7 @@ def test_a_scalar_loop_has_its_exact_constants():
     x = 0.8 * pole**t
     first, second = 0.8 * t * b * pole ** (t - 1.0), 0.8 * t * (t - 1) * b**2 * pole ** (t - 2.0)
     level = 2 * problem.backup.P[0, 0] * (first[-1] ** 2 + x[-1] * second[-1])
-    L = smoothness_bounds(problem, np.zeros(1), radius)
+    L = smoothness_bounds(problem, np.zeros(1), radius) * problem.metric_units
     np.testing.assert_allclose(L[:26], np.repeat(second, 2), rtol=1e-8, atol=1e-15)
     np.testing.assert_allclose(L[-2:], [level / problem.backup.rho, level], rtol=1e-8)
     rows = problem.scenario_metrics.rows
@@ -215,7 +215,7 @@ def test_constants_in_a_scaled_norm_hold(M):
     problem, radius, rng = contraction_problem(), 0.02, np.random.default_rng(3)
     scaling, theta = Scaling.from_preconditioner(M, 2), parameters(problem, 0.05)
     options = AdaptOptions(mode="certified", radius=radius, preconditioner=M)
-    L, evaluations = first_smoothness(problem, theta, problem.metrics(theta), scaling, options, rng)
+    L, evaluations = first_smoothness(problem, theta, problem.evaluate(theta)[1], scaling, options, rng)
     assert evaluations == 0
     scaled = ball(rng, radius, 2, 100)
     steps = scaling.to_theta(scaled)

@@ -86,14 +86,15 @@ def test_samples_leave_saturation_out_and_agree_where_safe():
     problem = rich_problem()
     theta = problem.theta_initial
     assert problem.metrics(theta).max() <= 0
-    np.testing.assert_array_equal(problem.sample(theta[None])[0], problem.metrics(theta))
+    np.testing.assert_array_equal(problem.sample(theta[None])[0], problem.evaluate(theta)[1])
+    np.testing.assert_array_equal(problem.sample(theta[None])[0] * problem.metric_units, problem.metrics(theta))
     wild = theta + 3 * np.random.default_rng(0).normal(size=(40, theta.size))
-    smooth, true = problem.sample(wild), problem.metrics(wild)
+    smooth, true = problem.in_bounds_units(problem.sample(wild)), problem.metrics(wild)
     assert (true.max(axis=1) > 0).any()
     np.testing.assert_array_equal(smooth.max(axis=1) > 0, true.max(axis=1) > 0)
     np.testing.assert_allclose(smooth[0], by_hand(problem, wild[0], saturated=False)[0], rtol=1e-9, atol=1e-9)
     without = rich_problem(MetricOptions(command=False))
-    np.testing.assert_array_equal(without.sample(wild), without.metrics(wild))
+    np.testing.assert_array_equal(without.in_bounds_units(without.sample(wild)), without.metrics(wild))
 
 
 def test_only_the_states_at_time_zero_do_not_vary():
@@ -110,7 +111,7 @@ def test_labels_name_scenario_time_and_bound():
     assert problem.metric_label(2 * rows - 1) == "scenario 1, t = 12: V(x_N) <= 0.95 V(x_0)"
     g = problem.metrics(problem.theta_initial)
     low = next(i for i in range(rows) if problem.metric_label(i) == "scenario 0, t = 3: velocity >= -1.5 m/s")
-    X, _ = problem.rollouts.trajectories(problem.theta_initial)
+    X, _ = problem.trajectories(problem.theta_initial)
     assert np.isclose(g[low], -1.5 - X[0, 3, 1], atol=1e-14)
 
 
@@ -261,4 +262,4 @@ def test_a_user_objective_takes_part_in_a_control_problem():
     np.testing.assert_array_equal(case.gradient(theta), 2 * theta)
     value, g = case.evaluate(theta)
     assert value == theta @ theta
-    np.testing.assert_array_equal(g, case.metrics(theta))
+    np.testing.assert_array_equal(g * case.metric_units, case.metrics(theta))

@@ -113,7 +113,7 @@ def test_a_simulator_that_differs_from_the_plant_is_what_counts():
     heavy = problem_with(lambda x, u, p: np.stack([x[:, 0] + 0.1 * x[:, 1], x[:, 1] + 0.02 * u[:, 0]], axis=1))
     base = double_integrator_problem((), count=3, horizon=8)
     assert heavy.objective(heavy.theta_initial) > base.objective(base.theta_initial)
-    X, U = heavy.rollouts.trajectories(heavy.theta_initial)
+    X, U = heavy.trajectories(heavy.theta_initial)
     np.testing.assert_allclose(X[:, 1:, 1] - X[:, :-1, 1], 0.02 * np.clip(U[:, :, 0], -1, 1), atol=1e-14)
 
 
@@ -147,7 +147,7 @@ def test_a_black_box_cannot_change_what_it_is_given():
 
     problem = problem_with(rude)
     before = problem.scenarios.x0.copy()
-    X, U = problem.rollouts.trajectories(problem.theta_initial)
+    X, U = problem.trajectories(problem.theta_initial)
     np.testing.assert_array_equal(problem.scenarios.x0, before)
     assert (X[:, 1:] == 0).all()
     assert (U[:, 1:] == 0).all()

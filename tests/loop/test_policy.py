@@ -19,7 +19,7 @@ PROBLEMS = {
 
 
 def by_hand(policy, x, theta):
-    """Return sat(u_eq - K z + φ(z)) from the definition, one state."""
+    """Return sat(u_eq - K z + input_scale φ(z / scale)) from the definition, one state."""
     plant, z = policy.plant, x - policy.plant.x_eq
     a, zero, rest = z / np.array(policy.scale), np.zeros(plant.nx), list(theta)
     for width in policy.hidden:
@@ -28,7 +28,8 @@ def by_hand(policy, x, theta):
         a, zero = np.tanh(W @ a + b), np.tanh(W @ zero + b)
     W = np.array([[rest.pop(0) for _ in a] for _ in range(plant.nu)])
     assert not rest
-    return np.clip(plant.u_eq - policy.backup.K @ z + W @ (a - zero), plant.u_min, plant.u_max)
+    residual = policy.input_scale * (W @ (a - zero))
+    return np.clip(plant.u_eq - policy.backup.K @ z + residual, plant.u_min, plant.u_max)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -105,7 +106,7 @@ def test_units_start_at_the_bounds_nearest_first(problem, bounds):
 
 
 def test_bounds_that_the_level_set_stays_far_from_have_no_unit():
-    policy = double_integrator_problem((12,)).policy  # it reaches 1 and 0.94 of the way
+    policy = double_integrator_problem((12,), scale=(1.0, 1.0)).policy  # it reaches 1 and 0.94 of the way
     far = replace(policy, backup=replace(policy.backup, rho=policy.backup.rho / 3.9))  # now 0.51 and 0.48
     W, b = hidden_layer(far, far.theta_initial(0))
     np.testing.assert_allclose(W[:2], [[0, 2 / 1.5], [0, -2 / 1.5]])

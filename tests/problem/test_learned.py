@@ -343,7 +343,7 @@ def test_a_wrong_file_has_its_clear_error(tmp_path, run, keys, arrays, error, sa
     file = read_problem_file(write(tmp_path / "problem.toml"))
     batch = file.problem.scenarios.part(slice(1))
     good = {"x0": batch.x0, "p": batch.p, "w": batch.w, "theta_initial": file.problem.theta_initial}
-    np.savez(tmp_path / "more.npz", **(good | arrays))
+    np.savez(tmp_path / "more.npz", **({"format": 2} | good | arrays))
     path = write(tmp_path / "problem.toml", {f"scenarios.{key}": value for key, value in keys.items()})
     with pytest.raises(error, match=r"\[scenarios\] .*" + said):
         load_problem(path)

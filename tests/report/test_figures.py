@@ -42,7 +42,7 @@ def test_projected_level_set_holds_every_state_and_touches_them(pair):
 
 def test_phase_portrait_draws_that_ellipse_around_the_equilibrium(two_inputs):
     plant, backup = two_inputs.problem.plant, two_inputs.problem.backup
-    X = two_inputs.problem.rollouts.trajectories(two_inputs.theta)[0]
+    X = two_inputs.problem.trajectories(two_inputs.theta)[0]
     figure = phase_figure(two_inputs)
     pairs = projections(plant, X)
     assert len(figure.axes) == len(pairs) == 2
@@ -55,7 +55,7 @@ def test_phase_portrait_draws_that_ellipse_around_the_equilibrium(two_inputs):
 
 def test_trajectories_before_and_after_are_those_of_the_policies(plain):
     rolled = roll(plain, 64)
-    X, U = plain.problem.rollouts.trajectories(plain.theta)
+    X, U = plain.problem.trajectories(plain.theta)
     assert np.array_equal(rolled.X_after, X)
     assert np.array_equal(rolled.U_after, U)
     assert np.allclose(rolled.U_before, -rolled.X_before[:, :-1] @ plain.problem.backup.K.T, rtol=0, atol=1e-12)
@@ -68,7 +68,7 @@ def test_a_choice_of_scenarios_rolls_out_as_all_of_them_and_keeps_the_tightest()
     problem = ControlProblem(problem.policy, disturbed, problem._objective, problem.scenario_metrics.options)
     result = run(problem, steps=2)
     rolled = roll(result, 5)
-    X, _ = problem.rollouts.trajectories(result.theta)
+    X, _ = problem.trajectories(result.theta)
     assert rolled.scenarios.size == 5
     assert np.array_equal(rolled.X_after, X[rolled.scenarios])
     worst = problem.metrics(result.theta).reshape(40, -1).max(axis=1)
@@ -164,7 +164,7 @@ def with_trajectories(problem, trajectories):
     """Return a copy of a problem that draws other trajectories."""
     problem = copy.copy(problem)
     problem.rollouts = copy.copy(problem.rollouts)
-    problem.rollouts.trajectories = trajectories
+    problem.trajectories = trajectories
     return problem
 
 

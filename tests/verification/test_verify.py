@@ -49,7 +49,7 @@ def test_recomputes_metrics_and_objective_independently(runs, kind):
         costs = loop.imitation_errors(thetas, csv_data)
     expected = -problem.metrics(thetas).max(axis=1)
     assert (expected < 0).any() or not problem.scenario_metrics.options.command
-    np.testing.assert_allclose(margins, expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(margins.exact, expected, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(costs, problem.objective(thetas), rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(loop.rho, problem.backup.rho, rtol=1e-9)
     np.testing.assert_allclose(loop.K, problem.backup.K, rtol=1e-9, atol=1e-12)
@@ -69,7 +69,7 @@ def test_every_array_of_the_history_is_guarded(copy_of):
     run = copy_of("parameters, disturbance")
     whole = load_arrays(run)
     for name, array in whole.items():
-        if array.size == 0 or name == "digest":
+        if array.size == 0 or name in ("digest", "format"):  # of another format nothing is read
             continue
         changed = array.copy()
         if array.dtype.kind in "iuf":

@@ -47,7 +47,7 @@ def test_agrees_with_the_record_at_any_policy(runs, loops, kind):
         loop.margins(theta[None])
         assert binding_faults(loop, summary) == []
         farther = copy.deepcopy(summary)
-        farther["closest"][0]["margin"] += 1e-6 * loop.scale()
+        farther["closest"][0]["margin"] += 1e-6 * max(loop.sizes("level").max(), loop.sizes("state").max())
         assert "binding closest[0]" in "; ".join(binding_faults(loop, farther))
 
 
@@ -83,7 +83,7 @@ def test_equally_close_metrics_may_come_in_any_order(mirrored):
         (lambda b: b.update(scenarios=b["scenarios"] + 1), "binding scenarios = "),
         (lambda b: b.update(scenarios=0, scenarios_never=[[0, 3]]), "binding scenarios_never = [[0, 3]], the"),
         (lambda b: b.update(scenarios=4, scenarios_never=[]), "binding scenarios_never = [], the"),
-        (lambda b: b["closest"].pop(0), "binding closest[0] = "),
+        (lambda b: b["closest"].pop(0), "binding closest["),  # the next one may be as close
         (lambda b: b["closest"].pop(), "binding closest = '9 rows', the rollouts say 'there are more'"),
         (lambda b: b["closest"].append(b["closest"][-1]), "binding closest = '11 rows', the rollouts say '10 rows'"),
         (lambda b: b["closest"].__setitem__(2, b["closest"][0]), "binding closest[2] = "),

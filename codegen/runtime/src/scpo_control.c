@@ -1,7 +1,7 @@
 /* The policy: u = sat(u_eq - K z + residual(z; theta)) with z = x - x_eq.
  *
- * The residual is W (a(z / scale) - a(0)), a tanh network a, or the identity where there is no hidden layer. theta holds
- * W_1, b_1, ..., W_k, b_k, W, each matrix row by row. SPDX-License-Identifier: MIT
+ * The residual is input_scale W (a(z / scale) - a(0)), a tanh network a, or the identity where there is no hidden layer.
+ * theta holds W_1, b_1, ..., W_k, b_k, W, each matrix row by row. SPDX-License-Identifier: MIT
  */
 #include "scpo_data.h"
 #include "scpo_internal.h"
@@ -68,7 +68,7 @@ static void scpo_add_residual(const scpo_real *theta, const scpo_real *z, scpo_r
         a[i] -= at_zero[i];
     }
     for (i = 0; i < SCPO_NU; i++) {
-        command[i] += scpo_dot(width, W + i * width, a);
+        command[i] += scpo_input_scale[i] * scpo_dot(width, W + i * width, a);
     }
 }
 

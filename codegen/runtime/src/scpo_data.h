@@ -14,6 +14,7 @@ extern const scpo_real scpo_u_eq[SCPO_NU];
 extern const scpo_real scpo_u_min[SCPO_NU];        /* bounds of the input */
 extern const scpo_real scpo_u_max[SCPO_NU];
 extern const scpo_real scpo_scale[SCPO_NX];        /* divides x - x_eq before the network */
+extern const scpo_real scpo_input_scale[SCPO_NU];  /* multiplies what the network gives */
 extern const int scpo_widths[SCPO_NLAYERS + 1];    /* from the state to the input */
 
 #ifdef __cplusplus
