@@ -10,6 +10,7 @@ from scpo_ctrl.engine import linear
 from scpo_ctrl.engine.casadi_engine import CasadiEngine
 from scpo_ctrl.engine.emit import model_header
 from scpo_ctrl.engine.loop import Loop, Stage
+from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.models import Plant
 
 
@@ -59,7 +60,7 @@ def test_loops_agree_with_casadi(nonlinear: bool) -> None:
     problem = ControlProblem(policy, batch, Quadratic(*weights))
     other = CasadiEngine(Loop(policy, problem.scenario_metrics, Stage(*weights)))
     theta = problem.theta_initial + 0.01 * np.random.default_rng(0).normal(size=policy.theta_dim)
-    mine = problem.rollouts
+    mine = Rollouts(policy, batch, problem.scenario_metrics, Quadratic(*weights))
     for ours, theirs in zip(mine.evaluate(theta[None]), other.evaluate(batch, theta[None]), strict=True):
         assert np.allclose(ours, theirs, rtol=1e-10, atol=1e-12)
     for ours, theirs in zip(mine.gradient(theta), other.gradient(batch, theta), strict=True):
