@@ -70,4 +70,4 @@ def scalar_case() -> Case:
     backup = Backup(K=np.array([[2.0]]), P=np.array([[1.0]]), rho=1.0)
     batch = Scenarios(np.linspace(-1, 1, 3)[:, None], np.zeros((3, 0)), np.zeros((3, 4, 0)), 4)
     metrics = Metrics(plant, backup, 4, MetricOptions())
-    return Case(Loop(Policy(plant, backup), metrics, Stage(np.ones(1), np.ones(1))), batch)
+    return Case(Loop(Policy(plant, backup, scale=(1.0,)), metrics, Stage(np.ones(1), np.ones(1))), batch)
