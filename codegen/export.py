@@ -103,6 +103,7 @@ def export(
     OutputError
         If the folder cannot be written or holds something else; nothing is left behind.
     """
+    check_options(target, real, prefix)
     as_instance("result", result, Result)
     path, measured = as_path("path", path), as_flag("measured", measured)
     context = make_context(result, target, real, prefix)

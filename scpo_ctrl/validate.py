@@ -260,9 +260,9 @@ def as_texts(name: str, value: Any) -> tuple[str, ...]:
     """
     if isinstance(value, np.ndarray) and value.dtype.kind == "U":
         value = value.tolist()
-    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
+    if not isinstance(value, (list, tuple)):
         raise DomainError(f"{name} is {shown(value)}, expected a list of strings")
-    return tuple(value)
+    return tuple(as_text(f"{name}[{i}]", text) for i, text in enumerate(value))
 
 
 def as_function(name: str, value: Any) -> Any:

@@ -171,22 +171,22 @@ def _toml(text: str) -> str:
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\x00b", "\u202edlof", "[red]x[/red]"])
-def test_messages_show_what_they_cannot_print(text, tmp_path, capsys, monkeypatch):
+def test_messages_show_what_they_cannot_print(text, tmp_path, capfd, monkeypatch):
     file = tmp_path / "p.toml"
     file.write_text(f"{json.dumps(text)} = 1\n")
     monkeypatch.setattr(sys, "argv", ["scpo-ctrl", "adapt", str(file), "--out", str(tmp_path / text.replace("\0", ""))])
     with pytest.raises(SystemExit) as done:
         cli.main()
-    output = capsys.readouterr()
+    output = capfd.readouterr()
     assert done.value.code == 2
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", output.err + output.out)
     assert output.err.count("\n") == 1
 
 
-def test_a_line_on_the_terminal(capsys):
+def test_a_line_on_the_terminal(capfd):
     cli._say("a\x1b[2J\nb")
     cli._warn("a\x1b[2J\nb")
-    output = capsys.readouterr()
+    output = capfd.readouterr()
     assert output.out == "a\\x1b[2J\\nb\n" and output.err == "scpo-ctrl: a\\x1b[2J b\n"
 
 

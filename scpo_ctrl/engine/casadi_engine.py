@@ -60,6 +60,14 @@ class CasadiEngine:
         rows = _with_directions(theta, np.eye(theta.size) if D is None else D)
         return self._call("jacobian_true" if saturated else "jacobian_smooth", batch, rows)[0]
 
+    def scenario_gradients(
+        self, batch: Scenarios, theta: np.ndarray, multipliers: np.ndarray, *, saturated: bool = True
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return gradients of weighted metrics with respect to each scenario by CasADi's adjoint."""
+        rows = np.concatenate([theta, multipliers.ravel()])[None]
+        gx0, gp, gw = self._call("scenarios_true" if saturated else "scenarios_smooth", batch, rows)
+        return gx0.reshape(batch.x0.shape), gp.reshape(batch.p.shape), gw.reshape(batch.w.shape)
+
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix by CasADi's forward mode."""
         cost, gradient = self.gradient(batch, theta)
@@ -91,13 +99,14 @@ class CasadiEngine:
         nx, np_, nw = batch.x0.shape[1], batch.p.shape[1], batch.w.shape[2]
         theta = ca.MX.sym("theta", self._loop.policy.theta_dim)
         metrics_count = batch.count * len(self._loop.metrics.rows)
-        direction = ca.MX.sym("direction", 2 * metrics_count if name.startswith("lagrangian") else theta.numel())
+        sizes = {"lagrangian": 2 * metrics_count, "scenarios": metrics_count}
+        direction = ca.MX.sym("direction", sizes.get(name.partition("_")[0], theta.numel()))
         data = [
             ca.MX.sym("x0", nx, batch.count),
             ca.MX.sym("p", np_, batch.count),
             ca.MX.sym("w", nw, batch.count * batch.horizon),
         ]
-        saturated = name not in ("sample", "jacobian_smooth", "lagrangian_smooth")
+        saturated = name != "sample" and not name.endswith("_smooth")
         g, cost, residuals, X, U = self._scenarios(batch, saturated=saturated)(*data, theta)
         mean = ca.sum2(cost) / batch.count
 
@@ -108,18 +117,24 @@ class CasadiEngine:
             linear, quadratic = direction[:metrics_count], direction[metrics_count:]
             return [ca.gradient(mean + ca.dot(ca.vec(g), linear + quadratic * ca.vec(g) / 2), theta)]
 
+        def of_scenarios() -> list[ca.MX]:
+            return [ca.vec(ca.gradient(ca.dot(ca.vec(g), direction), array)) for array in data]
+
         outputs: dict[str, Callable[[], list[ca.MX]]] = {
             "evaluate": lambda: [ca.vec(g), mean],
             "sample": lambda: [ca.vec(g)],
             "gradient": lambda: [mean, ca.gradient(mean, theta)],
             "lagrangian_true": lagrangian,
             "lagrangian_smooth": lagrangian,
+            "scenarios_true": of_scenarios,
+            "scenarios_smooth": of_scenarios,
             "jacobian_true": lambda: along(g),
             "jacobian_smooth": lambda: along(g),
             "residuals": lambda: along(residuals),
             "trajectories": lambda: [ca.vec(X), ca.vec(U)],
         }
-        point = ca.vertcat(theta, direction) if name.startswith(("jacobian", "residuals", "lagrangian")) else theta
+        directed = name.startswith(("jacobian", "residuals", "lagrangian", "scenarios"))
+        point = ca.vertcat(theta, direction) if directed else theta
         stacked = ca.MX.sym("point", point.numel())
         whole = ca.Function(name, [theta, direction, *data], outputs[name]())
         parts = [stacked[: theta.numel()], stacked[theta.numel() :] if point.numel() > theta.numel() else 0]

@@ -129,6 +129,8 @@ def model_header(policy: Policy) -> str:
         layers.append((rows, columns, parameters, last, last + columns))
         parameters, last = parameters + rows * (columns + 1), last + columns
     step = ca.Function("step", arguments, [ca.densify(f)])
+    adjoint = ca.SX.sym("lambda", plant.nx)
+    by_p = ca.Function("by_p", [*arguments, adjoint], [ca.densify(ca.jtimes(f, plant.p, adjoint, True))])
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = importlib.resources.files("scpo_ctrl.engine").joinpath("c/model.h.jinja").read_text(encoding="utf-8")
     return environment.from_string(template).render(
@@ -145,6 +147,7 @@ def model_header(policy: Policy) -> str:
         values=[_number(value) for value in part.values],
         step=emit(step, ["x", "u", "p"], ["next"]),
         jacobians=emit(ca.Function("jacobians", arguments, jacobians), ["x", "u", "p"], ["A", "B"]),
+        by_p=emit(by_p, ["x", "u", "p", "lambda"], ["p_delta"]),
     )
 
 

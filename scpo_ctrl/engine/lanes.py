@@ -43,6 +43,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "engine_differences": [_address, _long, _address, _long, _address, _double, *[_address] * 3, _long, _address],
     "engine_trajectories": [_address, _address, _address, _address, _long, _address],
     "engine_gradient": [_address, _long, *[_address] * 4, _long, _long, _address, _address, _long, _address],
+    "engine_scenario_gradients": [*[_address] * 3, _long, *[_address] * 3, _long, _address],
     "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
     "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
     "engine_functions": [_address, _long, _address, _address, _address],
@@ -50,6 +51,7 @@ _SIGNATURES: dict[str, list[Any]] = {
 _SIZES: dict[str, list[Any]] = {
     "engine_evaluate_size": [],
     "engine_gradient_size": [_address],
+    "engine_scenario_gradients_size": [_address],
     "engine_jacobian_size": [_long],
     "engine_gauss_newton_size": [],
 }
@@ -228,6 +230,21 @@ class LaneEngine:
             byref(bound), _data(theta), count, _data(D), saturated, _data(jacobian), threads, _data(work)
         )
         return jacobian if D is not None else jacobian * self._weights[:, None]
+
+    def scenario_gradients(
+        self, batch: Scenarios, theta: np.ndarray, multipliers: np.ndarray, *, saturated: bool = True
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return gradients of weighted metrics with respect to each scenario by the adjoint."""
+        theta = theta * self._weights
+        gradients = np.empty(batch.x0.shape), np.empty(batch.p.shape), np.empty(batch.w.shape)
+        threads = threads_for(_blocks(batch), 4 * self._operations(batch, 1))
+        bound = self._bind(batch)
+        work = aligned(threads * self._library.engine_scenario_gradients_size(byref(bound)))
+        self._library.engine_scenario_gradients(
+            byref(bound), _data(theta), _data(multipliers), saturated,
+            *(_data(gradient) if gradient.size else None for gradient in gradients), threads, _data(work),
+        )  # fmt: skip
+        return gradients
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix by forward sensitivities."""

@@ -44,7 +44,7 @@ class Loop:
 class Engine(Protocol):
     """Rolls out scenarios. `saturated` loops are the true ones; smooth ones apply the command as it is.
 
-    Shapes: K parameters of dimension d, S scenarios of the batch, m = S · rows metrics.
+    Shapes: K parameters of dimension d, S scenarios of the batch over N steps, m = S · rows metrics.
     """
 
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
@@ -80,6 +80,16 @@ class Engine(Protocol):
 
     def jacobian(self, batch: Scenarios, theta: np.ndarray, D: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Return derivatives (p, m) of the metrics along the rows of D (p, d), the full basis if None."""
+        ...
+
+    def scenario_gradients(
+        self, batch: Scenarios, theta: np.ndarray, multipliers: np.ndarray, *, saturated: bool = True
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return gradients of Σ_i λ_si g_i of each scenario s with respect to itself, multipliers λ (S, rows).
+
+        With respect to its initial state (S, nx), its plant parameters (S, np), and its disturbances (S, N, nx), or
+        (S, N, 0) where the batch has none.
+        """
         ...
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

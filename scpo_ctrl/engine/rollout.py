@@ -217,6 +217,51 @@ class Rollouts:
         D = None if D is None else self._stack(D)
         return self._engine.jacobian(self._part(scenarios), self._point(theta), D, saturated=self._saturated)
 
+    def scenario_gradients(
+        self, theta: np.ndarray, multipliers: np.ndarray, batch: Scenarios | None = None, *, saturated: bool = True
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return gradients of weighted metrics with respect to the scenarios: where each one gets worse.
+
+        They are those of Σ_i λ_si g_i of each scenario s, with respect to its own initial state, plant parameters and
+        disturbances; g_i its metrics in the order of `Metrics.rows`. A scenario whose rollout is lost may have
+        gradients that are not finite; the others have theirs.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        multipliers : numpy.ndarray, shape (S, rows)
+            λ; the gradient of one metric of each scenario if they are unit vectors.
+        batch : Scenarios, optional
+            Other scenarios over the same horizon, such as those of a search; the own batch by default.
+        saturated : bool
+            Of the true loop, whose command does not change the input while it is beyond a bound; of the smooth loop if
+            False.
+
+        Returns
+        -------
+        gx0 : numpy.ndarray, shape (S, nx)
+        gp : numpy.ndarray, shape (S, np)
+        gw : numpy.ndarray, shape (S, N, nx)
+            Or (S, N, 0) where the batch has no disturbances.
+
+        Raises
+        ------
+        DimensionError
+            If a shape does not fit.
+        EvaluationError
+            If a black box in the plant's place fails.
+        """
+        if batch is None:
+            batch = self.batch
+        else:
+            _check_fit(batch, self.policy.plant.nx, self.policy.plant.npar)
+            if batch.horizon != self.batch.horizon:
+                raise DimensionError(f"scenarios: horizon is {batch.horizon}, expected {self.batch.horizon}")
+        multipliers = np.ascontiguousarray(multipliers, dtype=float)
+        if multipliers.shape != (batch.count, self._rows):
+            raise DimensionError(f"multipliers have shape {multipliers.shape}, expected ({batch.count}, {self._rows})")
+        return self._engine.scenario_gradients(batch, self._point(theta), multipliers, saturated=saturated)
+
     def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix of the saturated loop.
 

@@ -8,12 +8,13 @@ import numpy as np
 
 from scpo_ctrl.engine.loop import Loop, to_differences
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, cause
+from scpo_ctrl.loop.metrics import Metrics
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 
 _NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters and scenarios
-_STEP = np.finfo(float).eps ** (1 / 3)  # of central differences, relative to a parameter of size 1 or more
+_STEP = np.finfo(float).eps ** (1 / 3)  # of central differences, relative to the size of what is moved, θ's at least 1
 
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 
@@ -70,6 +71,59 @@ class SimulatorEngine:
         self._fill(batch, ends, metrics, saturated=saturated)
         with np.errstate(invalid="ignore", over="ignore"):
             return (metrics[::2] - metrics[1::2]) / (2 * h[:, None])
+
+    def scenario_gradients(
+        self, batch: Scenarios, theta: np.ndarray, multipliers: np.ndarray, *, saturated: bool = True
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return gradients of weighted metrics with respect to each scenario by an adjoint along central differences.
+
+        Every step of the closed loop is differenced by itself, which takes 2(nx + np) steps of the simulator besides
+        that of the trajectory, whatever the horizon, and gives all three gradients; its error does not grow with the
+        curvature of the whole rollout, as that of differences of rollouts does. States move relative to how far
+        the level set reaches, parameters relative to their value or nominal value, whichever is larger. Where a command
+        is closer to its bound than such a move, the slope is one between those on both sides.
+        """
+        plant = self._loop.policy.plant
+        gx0, gp, gw = np.empty(batch.x0.shape), np.zeros(batch.p.shape), np.empty(batch.w.shape)
+        done = 0
+        for part in self._parts(batch, max(2 * (plant.nx + plant.npar), batch.horizon + 1)):
+            here = slice(done, done + part.count)
+            done += part.count
+            X = np.stack([x[0] for _, x, _, _ in self._roll(part, theta[None], saturated=saturated)], axis=1)
+            with np.errstate(invalid="ignore", over="ignore"):
+                dX, dU = _slopes(self._loop.metrics, multipliers[here], X)
+                adjoint = dX[:, -1]
+                for t in range(batch.horizon - 1, -1, -1):
+                    if gw.size:
+                        gw[here, t] = adjoint
+                    J, C = self._step_jacobians(X[:, t], part.p, theta, saturated=saturated)
+                    back = np.einsum("jsi,si->sj", J, adjoint) + np.einsum("jsi,si->sj", C, dU[:, t])
+                    adjoint = dX[:, t] + back[:, : plant.nx]
+                    gp[here] += back[:, plant.nx :]
+                gx0[here] = adjoint
+        return gx0, gp, gw
+
+    def _step_jacobians(
+        self, x: np.ndarray, p: np.ndarray, theta: np.ndarray, *, saturated: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return derivatives of next states (nx + np, S, nx) and commands (nx + np, S, nu) along x and p."""
+        policy, (S, nx) = self._loop.policy, x.shape
+        plant = policy.plant
+        h_x = _STEP * np.maximum(
+            policy.backup.extent, _STEP * np.abs(x)
+        )  # no less than what doubles near x can tell apart
+        size = np.maximum(np.abs(p), np.abs(plant.p_nominal))
+        h_p = np.minimum(_STEP * np.where(size > 0, size, 1.0), (p - plant.p_above) / 2)
+        moves = np.eye(nx + plant.npar)[:, None] * np.hstack([h_x, h_p])
+        point = np.hstack([x, p])
+        ends = np.concatenate([point + moves, point - moves])
+        command = policy.commands(ends[..., :nx], np.broadcast_to(theta, (len(ends), theta.size)))
+        u = np.clip(command, plant.u_min, plant.u_max) if saturated else command
+        x_next = self._next(*(a.reshape(len(ends) * S, -1) for a in (ends[..., :nx], u, ends[..., nx:])))
+        widths = np.einsum("jsj->js", ends[: len(moves)] - ends[len(moves) :])[..., None]
+        return tuple(
+            (values[: len(moves)] - values[len(moves) :]) / widths for values in (x_next.reshape(-1, S, nx), command)
+        )
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix by central differences of the trajectories."""
@@ -197,6 +251,28 @@ def _finite_rows(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndar
     upper, lower = np.flatnonzero(np.isfinite(high)), np.flatnonzero(np.isfinite(low))
     signs = np.concatenate([np.ones(upper.size), -np.ones(lower.size)])
     return np.concatenate([upper, lower]), signs, np.concatenate([high[upper], low[lower]])
+
+
+def _slopes(metrics: Metrics, multipliers: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the derivatives of weighted metrics in states (S, N + 1, nx) and commands (S, N, nu), each by itself."""
+    plant, options, backup = metrics.plant, metrics.options, metrics.backup
+    dX, dU = np.zeros(X.shape), np.zeros((len(X), X.shape[1] - 1, plant.nu))
+    V_slopes = 2 * (X[:, [0, -1]] - plant.x_eq) @ backup.P
+    boxes = [(dX, plant.x_min, plant.x_max)] if options.path else []
+    boxes += [(dU, plant.u_min, plant.u_max)] if metrics.bounds_command else []
+    start = 0
+    for slopes, low, high in boxes:
+        which, sign, _ = _finite_rows(low, high)
+        steps = len(slopes[0])
+        end = start + steps * which.size
+        H = sign[:, None] * np.eye(low.size)[which]
+        slopes[:] = multipliers[:, start:end].reshape(-1, steps, which.size) @ H
+        start = end
+    if options.terminal:
+        dX[:, -1] += multipliers[:, start, None] / backup.rho * V_slopes[:, 1]
+    if options.contraction is not None:
+        dX[:, [0, -1]] += multipliers[:, -1, None, None] * np.array([[-options.contraction], [1.0]]) * V_slopes
+    return dX, dU
 
 
 def _put_rows(out: np.ndarray, start: int, values: np.ndarray, rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""The C that only Python calls, under AddressSanitizer and UBSan: the projection's host driver, a step's kernels."""
+"""The C that only Python calls, under AddressSanitizer and UBSan: projection, kernels of a step, adjoints."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import projection_cases as pc
 import pytest
+from loops import linear_case, pendulum_case, scalar_case
+
+from scpo_ctrl.engine.emit import model_header
 
 ROOT = Path(__file__).parents[2]
 RUNTIME, HOST = ROOT / "codegen" / "runtime", ROOT / "scpo_ctrl" / "projection" / "host"
@@ -45,6 +48,19 @@ def test_the_kernels_of_a_step(tmp_path):
         KERNELS,
         ["-std=gnu99", "-Wno-psabi", f"-I{ENGINE}"],
         [ADAPTATION / "passes.c", ADAPTATION / "root.c"],
+    )
+
+
+@pytest.mark.parametrize(
+    "case", [linear_case((5, 3)), pendulum_case(), scalar_case()], ids=["R3", "pendulum", "scalar"]
+)
+def test_the_adjoints_of_rollouts(tmp_path, case):
+    (tmp_path / "model.h").write_text(model_header(case.loop.policy))
+    sanitized(
+        tmp_path,
+        ADJOINTS,
+        ["-std=gnu99", "-Wno-psabi", "-pthread", f"-I{tmp_path}", f"-I{ENGINE}"],
+        [ENGINE / name for name in ("adjoint.c", "pack.c", "threads.c")],
     )
 
 
@@ -148,6 +164,76 @@ int main(void)
             double *H = drawn(n * n, kind), *root = malloc((size_t)(n * n) * sizeof *root);
             engine_inverse_root(n, H, 1e-9, root);
             free(H), free(root);
+        }
+    }
+    return 0;
+}
+"""
+
+ADJOINTS = r"""
+#include <stdlib.h>
+#include "engine.h"
+
+long engine_gradient_size(const engine_batch *batch);
+void engine_gradient(const engine_batch *batch, long count, const double *theta, const double *multipliers,
+                     const double *curvatures, lane *terms, long saturated, long groups, double *cost,
+                     double *gradient, long threads, lane *work);
+long engine_scenario_gradients_size(const engine_batch *batch);
+void engine_scenario_gradients(const engine_batch *batch, const double *theta, const double *multipliers,
+                               long saturated, double *x0_gradient, double *p_gradient, double *w_gradient,
+                               long threads, lane *work);
+
+static void *kept[32]; /* NULL where the caller has no array either */
+static int keeping;
+
+static double *numbers(long count)
+{
+    double *x = count ? malloc((size_t)count * sizeof *x) : NULL;
+    long i;
+    for (i = 0; i < count; i++) {
+        x[i] = 0.1 + 0.01 * (double)(i % 7);
+    }
+    kept[keeping++] = x;
+    return x;
+}
+
+static lane *lanes(long count)
+{
+    return kept[keeping++] = aligned_alloc(sizeof(lane), (size_t)count * sizeof(lane));
+}
+
+static void try(long scenarios, long horizon, long kinds, long disturbed, long saturated)
+{
+    engine_batch batch = {.scenarios = scenarios, .horizon = horizon, .path = kinds & 1, .command = kinds >> 1 & 1,
+                          .terminal = kinds >> 2 & 1, .contraction = kinds >> 3 & 1, .rho = 2.0, .gamma = 0.5};
+    const long threads = 1 + saturated, groups = 1, count = 2, w = disturbed ? scenarios * horizon * NX : 0;
+    double *theta = numbers(count * NTHETA), *multipliers, *curvatures;
+    double *cost = numbers(count * scenarios), *gradient = numbers(count * groups * NTHETA);
+    lane *terms;
+    batch.rows = batch.terminal + batch.contraction +
+                 batch.path * ((horizon + 1) * STATE_ROWS + batch.command * horizon * COMMAND_ROWS);
+    batch.x0 = numbers(scenarios * NX), batch.p = numbers(scenarios * NP), batch.w = numbers(w);
+    batch.x_eq = numbers(NX), batch.u_eq = numbers(NU), batch.factor = numbers(NX);
+    batch.x_min = numbers(NX), batch.x_max = numbers(NX), batch.u_min = numbers(NU), batch.u_max = numbers(NU);
+    batch.K = numbers(NU * NX), batch.P = numbers(NX * NX), batch.Q = numbers(NX), batch.R = numbers(NU);
+    multipliers = numbers(scenarios * batch.rows), curvatures = numbers(scenarios * batch.rows);
+    terms = lanes(2 * block_count(&batch) * batch.rows);
+    engine_gradient(&batch, count, theta, multipliers, curvatures, terms, saturated, groups, cost, gradient, threads,
+                    lanes(threads * engine_gradient_size(&batch)));
+    engine_scenario_gradients(&batch, theta, multipliers, saturated, numbers(scenarios * NX), numbers(scenarios * NP),
+                              numbers(w), threads, lanes(threads * engine_scenario_gradients_size(&batch)));
+    while (keeping) {
+        free(kept[--keeping]);
+    }
+}
+
+int main(void)
+{
+    static const long counts[] = {1, 8, 21};
+    long k;
+    for (k = 0; k < 3 * 2 * 16 * 2 * 2; k++) {
+        if ((k / 6 % 16) & 13) { /* some metric is switched on */
+            try(counts[k % 3], k / 3 % 2 ? 5 : 1, k / 6 % 16, k / 96 % 2, k / 192);
         }
     }
     return 0;

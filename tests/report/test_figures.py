@@ -137,7 +137,8 @@ def test_inputs_beyond_their_bounds_are_cut_where_saturation_is_part_of_the_loop
     loose = type(problem)(
         problem.policy, problem.scenarios, problem._objective, MetricOptions(command=False, terminal=True)
     )
-    theta = 50 * np.ones(problem.theta_dim)
+    theta = problem.theta_initial.copy()
+    theta[-problem.policy.widths[-2] :] = 50.0
     result = dataclasses.replace(plain, problem=loose, theta=theta)
     assert np.abs(roll(result, 64).U_after).max() > 2
     (lines,) = signals_figure(result).axes[1].collections
@@ -149,8 +150,8 @@ def test_inputs_beyond_their_bounds_are_cut_where_saturation_is_part_of_the_loop
 
 
 def test_a_diverged_rollout_does_not_set_the_scale(plain):
-    def diverged(theta):
-        X, U = type(plain.problem.rollouts).trajectories(plain.problem.rollouts, theta)
+    def diverged(theta, scenarios=None):
+        X, U = type(plain.problem.rollouts).trajectories(plain.problem.rollouts, theta, scenarios)
         X[0, 3:], U[1, 2:] = 1e200, np.nan
         return X, U
 

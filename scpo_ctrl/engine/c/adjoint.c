@@ -1,5 +1,6 @@
-/* Gradients of the Lagrangian, the summed cost plus a linear and a quadratic term of every metric: each block of scenarios
- * forwards, then backwards. SPDX-License-Identifier: MIT */
+/* Gradients of the Lagrangian, the summed cost plus a linear and a quadratic term of every metric, with respect to theta;
+ * and of each scenario's weighted metrics with respect to the scenario itself. Each block of scenarios forwards, then
+ * backwards. SPDX-License-Identifier: MIT */
 #include "backward.h"
 
 typedef struct {
@@ -8,8 +9,12 @@ typedef struct {
     const lane *terms; /* [blocks][rows][2] multipliers and curvatures of the metrics, or NULL for none */
     int saturated;
     long groups;
-    double *cost;     /* [count][scenarios] mean over the steps */
+    double *cost;     /* [count][scenarios] mean over the steps, or NULL */
     double *gradient; /* [count][groups][NTHETA] of the sum over scenarios and steps, zero at first */
+    const double *multipliers; /* [scenarios][rows] of the metrics, for the gradients of scenarios: */
+    double *x0_gradient;       /* [scenarios][NX] */
+    double *p_gradient;        /* [scenarios][NP] */
+    double *w_gradient;        /* [scenarios][horizon][NX], or NULL */
 } adjoint;
 
 /* A block's trajectory, and the adjoints. */
@@ -23,6 +28,7 @@ typedef struct {
     lane *deltas;      /* [ACTIVATIONS] */
     lane *zero_deltas; /* [ACTIVATIONS] of the layers at z = 0, summed over the steps */
     lane *gradient;    /* [NTHETA] */
+    lane *terms;       /* [rows][2] of a block's metrics, in gradients of scenarios */
 } adjoint_work;
 
 long engine_gradient_size(const engine_batch *batch)
@@ -35,7 +41,7 @@ static adjoint_work divide(const adjoint *job, long k, lane *work)
     const long N = job->batch->horizon;
     adjoint_work parts;
     parts.theta = job->theta + k * NTHETA;
-    parts.cost = job->cost + k * job->batch->scenarios;
+    parts.cost = job->cost ? job->cost + k * job->batch->scenarios : NULL;
     parts.x = work;
     parts.u = parts.x + (N + 1) * NX;
     parts.layers = parts.u + N * NU;
@@ -43,6 +49,7 @@ static adjoint_work divide(const adjoint *job, long k, lane *work)
     parts.deltas = (lane *)(parts.net + 1);
     parts.zero_deltas = parts.deltas + ACTIVATIONS;
     parts.gradient = parts.zero_deltas + ACTIVATIONS;
+    parts.terms = parts.gradient + NTHETA;
     return parts;
 }
 
@@ -72,7 +79,9 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
         lane u[NU], next[NX];
         forward(batch, parts->theta, x, parts->net, command);
         apply(job, command, u);
-        sum += stage_cost(batch, x, u);
+        if (parts->cost) {
+            sum += stage_cost(batch, x, u);
+        }
         plant(x, u, p, next);
         disturb(batch, first, used, t, next);
         for (i = 0; i < NX; i++) {
@@ -86,7 +95,7 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     for (i = 0; i < NX; i++) {
         parts->x[N * NX + i] = x[i];
     }
-    for (i = 0; i < used; i++) {
+    for (i = 0; parts->cost && i < used; i++) {
         parts->cost[first + i] = sum[i] / (double)N;
     }
 }
@@ -158,7 +167,7 @@ static void start_backward(const engine_batch *batch, const lane *terms, const l
 
 /* Adjoints of the policy's output layer: from those of the command to those of the last hidden layer. */
 static inline void backward_output(const double *theta, const lane *layers, const adjoint_work *parts,
-                                   const lane *command_delta)
+                                   const lane *command_delta, int of_scenarios)
 {
     int i, j;
     for (j = 0; j < LAST; j++) {
@@ -166,34 +175,91 @@ static inline void backward_output(const double *theta, const lane *layers, cons
         lane sum = all(0.0);
         for (i = 0; i < NU; i++) {
             sum += theta[OUTPUT + i * LAST + j] * command_delta[i];
-            parts->gradient[OUTPUT + i * LAST + j] += command_delta[i] * a;
+            if (!of_scenarios) {
+                parts->gradient[OUTPUT + i * LAST + j] += command_delta[i] * a;
+            }
         }
         parts->deltas[LAST_AT + j] = sum;
-        parts->zero_deltas[LAST_AT + j] -= sum;
+        if (!of_scenarios) {
+            parts->zero_deltas[LAST_AT + j] -= sum;
+        }
     }
-    backward_hidden(theta, layers, parts->deltas, parts->gradient, 1);
+    backward_hidden(theta, layers, parts->deltas, parts->gradient, of_scenarios ? LEAVE : ADD);
 }
 
-static void go_backward(const adjoint *job, long first, const lane *p, const adjoint_work *parts)
+/* Puts lanes into rows `first` + l of a matrix with `stride` columns, from column 0 to `size` - 1. */
+static inline void unload(const lane *values, long first, int used, long stride, int size, double *rows)
+{
+    int i, l;
+    for (l = 0; l < used; l++) {
+        for (i = 0; i < size; i++) {
+            rows[(first + l) * stride + i] = values[i][l];
+        }
+    }
+}
+
+/* What the disturbance before the state whose adjoint is lambda, and the parameters at this step, have to do with it. */
+static inline void step_of_scenarios(const adjoint *job, long first, long t, const lane *x, const lane *u, const lane *p,
+                                     const lane *lambda, lane *p_delta)
+{
+    const long N = job->batch->horizon;
+    lane now[AT_LEAST_ONE(NP)];
+    int i;
+    if (job->w_gradient) {
+        unload(lambda, first, lanes_used(job->batch, first), N * NX, NX, job->w_gradient + t * NX);
+    }
+    plant_parameters(x, u, p, lambda, now);
+    for (i = 0; i < NP; i++) {
+        p_delta[i] += now[i];
+    }
+}
+
+/* The initial state counts in (E8) by itself too. */
+static inline void end_of_scenarios(const adjoint *job, long first, const lane *terms, const lane *x0, lane *lambda,
+                                    const lane *p_delta)
 {
     const engine_batch *batch = job->batch;
-    const lane *terms = job->terms ? job->terms + first / WIDTH * batch->rows * 2 : NULL;
-    lane lambda[NX];
+    const int used = lanes_used(batch, first);
+    lane gradient[NX];
+    int i;
+    if (batch->contraction) {
+        level(batch, x0, gradient);
+        for (i = 0; i < NX; i++) {
+            lambda[i] -= batch->gamma * terms[2 * (batch->rows - 1)] * gradient[i];
+        }
+    }
+    unload(lambda, first, used, NX, NX, job->x0_gradient);
+    unload(p_delta, first, used, NP, NP, job->p_gradient);
+}
+
+/* A constant `of_scenarios` makes two functions of it: gradients of scenarios are without cost and parameters of the policy. */
+static inline void go_backward(const adjoint *job, long first, const lane *p, const lane *terms, const adjoint_work *parts,
+                               int of_scenarios)
+{
+    const engine_batch *batch = job->batch;
+    lane lambda[NX], p_delta[AT_LEAST_ONE(NP)];
     long t;
     int i, j, k;
     start_backward(batch, terms, parts->x, parts->x + batch->horizon * NX, lambda);
-    zeros(parts->zero_deltas, ACTIVATIONS);
-    zeros(parts->gradient, NTHETA);
+    if (of_scenarios) {
+        zeros(p_delta, NP);
+    } else {
+        zeros(parts->zero_deltas, ACTIVATIONS);
+        zeros(parts->gradient, NTHETA);
+    }
     for (t = batch->horizon - 1; t >= 0; t--) {
         const lane *x = parts->x + t * NX, *command = parts->u + t * NU, *layers = parts->layers + t * ACTIVATIONS;
         lane u[NU], u_delta[NU], x_delta[NX], A[AT_LEAST_ONE(A_COUNT)], B[AT_LEAST_ONE(B_COUNT)];
         apply(job, command, u);
         plant_jacobians(x, u, p, A, B);
+        if (of_scenarios) {
+            step_of_scenarios(job, first, t, x, u, p, lambda, p_delta);
+        }
         for (i = 0; i < NX; i++) {
-            x_delta[i] = 2.0 * batch->Q[i] * (x[i] - batch->x_eq[i]);
+            x_delta[i] = of_scenarios ? all(0.0) : 2.0 * batch->Q[i] * (x[i] - batch->x_eq[i]);
         }
         for (i = 0; i < NU; i++) {
-            u_delta[i] = 2.0 * batch->R[i] * (u[i] - batch->u_eq[i]);
+            u_delta[i] = of_scenarios ? all(0.0) : 2.0 * batch->R[i] * (u[i] - batch->u_eq[i]);
         }
         for (k = 0; k < A_COUNT; k++) {
             x_delta[A_column[k]] += A[k] * lambda[A_row[k]];
@@ -207,7 +273,7 @@ static void go_backward(const adjoint *job, long first, const lane *p, const adj
         }
         add_state_rows(batch, terms, t, x, x_delta);
         add_command_rows(batch, terms, t, command, u_delta);
-        backward_output(parts->theta, layers, parts, u_delta);
+        backward_output(parts->theta, layers, parts, u_delta, of_scenarios);
         for (j = 0; j < NX; j++) {
             lane sum = x_delta[j] + batch->factor[j] * parts->deltas[j];
             for (i = 0; i < NU; i++) {
@@ -216,7 +282,11 @@ static void go_backward(const adjoint *job, long first, const lane *p, const adj
             lambda[j] = sum;
         }
     }
-    backward_hidden(parts->theta, parts->net->zero, parts->zero_deltas, parts->gradient, 1);
+    if (of_scenarios) {
+        end_of_scenarios(job, first, terms, parts->x, lambda, p_delta);
+    } else {
+        backward_hidden(parts->theta, parts->net->zero, parts->zero_deltas, parts->gradient, ADD);
+    }
 }
 
 static void gradient_of_group(const void *argument, long item, lane *work)
@@ -232,10 +302,11 @@ static void gradient_of_group(const void *argument, long item, lane *work)
     for (block = group_start(batch, job->groups, group); block < end; block++) {
         const long first = block * WIDTH;
         const int used = lanes_used(batch, first);
+        const lane *terms = job->terms ? job->terms + block * batch->rows * 2 : NULL;
         lane p[AT_LEAST_ONE(NP)];
         load(batch->p, first, used, NP, NP, p);
         go_forward(job, first, p, &parts);
-        go_backward(job, first, p, &parts);
+        go_backward(job, first, p, terms, &parts, 0);
         for (k = 0; k < NTHETA; k++) {
             gradient[k] += sum_lanes(parts.gradient[k], used);
         }
@@ -253,4 +324,35 @@ void engine_gradient(const engine_batch *batch, long count, const double *theta,
         engine_pack(batch, matrices, 2, terms, threads);
     }
     engine_run(gradient_of_group, &job, count * groups, threads, work, engine_gradient_size(batch));
+}
+
+static void gradient_of_scenarios(const void *argument, long block, lane *work)
+{
+    const adjoint *job = argument;
+    const engine_batch *batch = job->batch;
+    const adjoint_work parts = divide(job, 0, work);
+    const long first = block * WIDTH;
+    const int used = lanes_used(batch, first);
+    lane p[AT_LEAST_ONE(NP)];
+    long row;
+    load(batch->p, first, used, NP, NP, p);
+    for (row = 0; row < batch->rows; row++) {
+        load(job->multipliers + row, first, used, batch->rows, 1, parts.terms + 2 * row);
+        parts.terms[2 * row + 1] = all(0.0);
+    }
+    go_forward(job, first, p, &parts);
+    go_backward(job, first, p, parts.terms, &parts, 1);
+}
+
+long engine_scenario_gradients_size(const engine_batch *batch)
+{
+    return engine_gradient_size(batch) + 2 * batch->rows;
+}
+
+void engine_scenario_gradients(const engine_batch *batch, const double *theta, const double *multipliers, long saturated,
+                               double *x0_gradient, double *p_gradient, double *w_gradient, long threads, lane *work)
+{
+    const adjoint job = {.batch = batch, .theta = theta, .saturated = (int)saturated, .multipliers = multipliers,
+                         .x0_gradient = x0_gradient, .p_gradient = p_gradient, .w_gradient = w_gradient};
+    engine_run(gradient_of_scenarios, &job, block_count(batch), threads, work, engine_scenario_gradients_size(batch));
 }

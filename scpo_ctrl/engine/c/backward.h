@@ -4,9 +4,13 @@
 
 #include "engine.h"
 
-/* From the adjoints of a layer's outputs to those of its inputs and of its W and b, which are added up or set. */
+/* What is done with the gradient of the parameters. */
+typedef enum { SET, ADD, LEAVE } gradient_use;
+
+/* From the adjoints of a layer's outputs to those of its inputs and of its W and b, which are set, added up, or left. */
 static inline void backward_layer(const double *W, int rows, int columns, const lane *in, const lane *out,
-                                  const lane *out_delta, lane *restrict in_delta, lane *restrict gradient, int add)
+                                  const lane *out_delta, lane *restrict in_delta, lane *restrict gradient,
+                                  gradient_use use)
 {
     lane *b = gradient + (long)rows * columns;
     int i, j;
@@ -16,24 +20,29 @@ static inline void backward_layer(const double *W, int rows, int columns, const 
         const double *row = W + (long)i * columns;
         lane *own = gradient + (long)i * columns;
         for (j = 0; j < columns; j++) {
-            own[j] = add ? own[j] + delta * in[j] : delta * in[j];
+            if (use != LEAVE) {
+                own[j] = use == ADD ? own[j] + delta * in[j] : delta * in[j];
+            }
             in_delta[j] += row[j] * delta;
         }
-        b[i] = add ? b[i] + delta : delta;
+        if (use != LEAVE) {
+            b[i] = use == ADD ? b[i] + delta : delta;
+        }
     }
 }
 
 /* From the adjoints of the last layer to those of all layers and of the hidden parameters. */
-static inline void backward_hidden(const double *theta, const lane *layers, lane *deltas, lane *gradient, int add)
+static inline void backward_hidden(const double *theta, const lane *layers, lane *deltas, lane *gradient,
+                                   gradient_use use)
 {
     (void)theta;
     (void)layers;
     (void)deltas;
     (void)gradient;
-    (void)add;
+    (void)use;
 #define BACKWARD(ROWS, COLUMNS, PARAMETERS, IN, OUT)                                                             \
     backward_layer(theta + (PARAMETERS), ROWS, COLUMNS, layers + (IN), layers + (OUT), deltas + (OUT), deltas + (IN), \
-                   gradient + (PARAMETERS), add);
+                   gradient + (PARAMETERS), use);
     LAYERS_BACKWARDS(BACKWARD)
 #undef BACKWARD
 }
