@@ -20,6 +20,7 @@ from scpo_ctrl.codegen.context import Context, make_context
 from scpo_ctrl.codegen.escape import Code, escape_for
 from scpo_ctrl.codegen.literals import literal
 from scpo_ctrl.codegen.names import has_plain_target, renamed
+from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.errors import OutputError
 from scpo_ctrl.reading import LARGEST_TEXT, opened
 from scpo_ctrl.sealed import as_instance

@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from scpo_ctrl.models.plant import Plant
 
+_FAR = 1e50  # a bound so many times farther than the inputs' reach is none
 _ROUNDING = 8 * np.finfo(float).eps  # of a reach, times the number of states: what is below may be zero
 
 
@@ -51,8 +52,12 @@ class Units:
         Units
         """
         u = (plant.u_max - plant.u_min) / 2
-        half, nearer = (plant.x_max - plant.x_min) / 2, np.minimum(plant.x_max - plant.x_eq, plant.x_eq - plant.x_min)
-        return cls(_completed(np.where(np.isfinite(half), half, nearer), A, B, u), u)
+        with np.errstate(over="ignore"):
+            half = (plant.x_max - plant.x_min) / 2
+            nearer = np.minimum(plant.x_max - plant.x_eq, plant.x_eq - plant.x_min)
+            x = np.where(np.isfinite(half), half, nearer)
+            near = x <= _FAR * reach(A, B * u)
+        return cls(_completed(np.where(near, x, np.inf), A, B, u), u)
 
     def plant(self, plant: "Plant") -> "Plant":
         """Return a plant in these units.

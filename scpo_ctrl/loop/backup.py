@@ -156,7 +156,12 @@ def lqr(
     units = Units.of(plant)
     inner = units.plant(plant)
     _check_controllable(*inner.linearise(), as_flag("allow_uncontrollable", allow_uncontrollable))
-    K, P = _riccati(inner, *(w * s * s[:, None] for w, s in zip(weights, (units.x, units.u), strict=True)))
+    with np.errstate(over="ignore", under="ignore"):
+        Q, R = (w * s * s[:, None] for w, s in zip(weights, (units.x, units.u), strict=True))
+    for weight in (Q, R):
+        if not (np.isfinite(weight).all() and (np.diag(weight) > np.finfo(float).tiny).all()):
+            raise _out_of_range(close=np.isfinite(weight).all())
+    K, P = _riccati(inner, Q, R)
     backup = Backup(K, P, _level_inside(inner, K, P) if rho is None else rho)
     _contraction(inner, backup)
     if plant.is_linear:
@@ -189,12 +194,16 @@ def _level_inside(plant: Plant, K: np.ndarray, P: np.ndarray) -> float:
     """Return the largest level inside all bounds, if doubles can hold it."""
     level = largest_level(P, *_bounds(plant, K))
     if not 0 < level < np.inf:
-        extreme = "far apart" if level else "close together"
-        raise BackupError(
-            f"the level of the backup inside the bounds is {level:g}: they are so {extreme} that it is out of the "
-            "range of a double; choose other units, and leave out (inf) state bounds that are never met"
-        )
+        raise _out_of_range(close=level == 0)
     return level
+
+
+def _out_of_range(*, close: bool) -> BackupError:
+    extreme = "close together" if close else "far apart"
+    return BackupError(
+        f"the bounds are so {extreme} that the level of the backup inside them is out of the range of a double; choose "
+        "other units, and leave out (inf) state bounds that are never met"
+    )
 
 
 def _simulated(plant: Plant, backup: Backup, ranges: np.ndarray, *, search: bool) -> Backup:

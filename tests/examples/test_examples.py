@@ -82,7 +82,7 @@ def test_r2_follows_the_good_half_and_holds_the_malicious_one_back(tmp_path):
     problem = outcome.result.problem
     assert (problem.metrics(outcome.result.committed) <= 0).all()
     assert outcome.good[-1] <= 0.2 * outcome.good[0]
-    assert outcome.malicious[-1] > 0.5 * outcome.malicious[0]
+    assert outcome.malicious[-1] > 0.4 * outcome.malicious[0]
     assert outcome.malicious[-1] > 10 * outcome.malicious_unconstrained[-1]
     assert problem.metrics(outcome.unconstrained.theta).max() > 1  # what plain imitation does
     r2_malicious_expert.save(r2_malicious_expert.draw(outcome), tmp_path / "r2.png")
