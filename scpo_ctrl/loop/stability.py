@@ -1,0 +1,271 @@
+"""Local stability of the closed loop at rest (E11): a smooth metric for each vertex of the parameter ranges.
+
+With A the derivative of the next state by the state at the closed loop's equilibrium, the metric is
+tr(P⁻¹ (A^M)ᵀ P A^M) - γ ≤ 0. The trace is the squared Frobenius norm of A^M in the norm of P, which bounds the spectral
+one: so the metric says ‖A^M‖² ≤ γ < 1, exponential stability of that equilibrium. It is the same in any units.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.compiled import StackFunction, compile_functions
+from scpo_ctrl.errors import BackupError
+from scpo_ctrl.loop.policy import Policy
+
+GAMMA = 0.5  # γ of (E11)
+_CORNERS = 6  # parameters with a range up to which all vertices are taken; a fixed choice of as many beyond
+_ROOM = 0.25  # part of γ that the safe start must reach: M is the least power of two for which it does
+_MOST_DOUBLINGS = 24  # of M
+_UNSTABLE = 1e100  # squared norm of a power beyond which it only grows
+_NEWTON = 4  # steps to the equilibrium, from that of the safe start, inside the metric
+_AT_REST = 1e-9  # what the loop at rest may still move by, in the norm of P relative to √ρ
+
+
+def vertices(ranges: np.ndarray) -> np.ndarray:
+    """Return the corners of the parameter ranges; a fixed choice of them where there are too many.
+
+    Parameters
+    ----------
+    ranges : numpy.ndarray, shape (np, 2)
+        Low and high of each parameter.
+
+    Returns
+    -------
+    numpy.ndarray, shape (count, np)
+    """
+    varied = np.flatnonzero(ranges[:, 0] < ranges[:, 1])
+    if varied.size <= _CORNERS:
+        sides = np.array(list(itertools.product((0, 1), repeat=varied.size)), dtype=int)
+    else:
+        sides = np.random.default_rng(0).integers(0, 2, (2**_CORNERS, varied.size))
+    corners = np.tile(ranges[:, 0], (len(sides), 1))
+    corners[:, varied] = ranges[varied, sides]
+    return corners
+
+
+@dataclass(frozen=True)
+class LocalStability:
+    """The metrics (E11) of a policy, at nominal plant parameters and at the vertices of their ranges."""
+
+    policy: Policy
+    ranges: np.ndarray  # (np, 2) of the plant parameters [p_units]
+    theta_initial: np.ndarray  # (d,) the safe start, which must be stable
+
+    @cached_property
+    def parameters(self) -> np.ndarray:
+        """The plant parameters of each metric, nominal ones first, shape (k, np)."""
+        return np.unique(np.vstack([self.policy.plant.p_nominal[None], vertices(self.ranges)]), axis=0)
+
+    @property
+    def count(self) -> int:
+        """Number of metrics k."""
+        return len(self.parameters)
+
+    def label(self, index: int) -> str:
+        """Return what a metric means, in words.
+
+        Parameters
+        ----------
+        index : int
+
+        Returns
+        -------
+        str
+        """
+        return f"local stability at rest{self.where(index)}"
+
+    def where(self, index: int) -> str:
+        """Return the plant parameters of a metric, in words; nothing where there is no choice.
+
+        Parameters
+        ----------
+        index : int
+
+        Returns
+        -------
+        str
+        """
+        plant = self.policy.plant
+        varied = np.flatnonzero(self.ranges[:, 0] < self.ranges[:, 1])
+        values = (f"{plant.p_labels[i]} = {self.parameters[index, i]:g} {plant.p_units[i]}".rstrip() for i in varied)
+        return " for " + ", ".join(values) if varied.size else ""
+
+    def equilibria(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the closed loop is at rest for each vertex, and its derivative there.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        x : numpy.ndarray, shape (k, nx)
+            NaN where no equilibrium is found.
+        A : numpy.ndarray, shape (k, nx, nx)
+        """
+        nx = self.policy.plant.nx
+        x, derivatives = np.tile(self.policy.plant.x_eq, (self.count, 1)), np.empty((self.count, nx, nx))
+        for i, p in enumerate(self.parameters):
+            for _ in range(50):
+                following, A = (np.array(part) for part in self._loop(x[i], p, theta))
+                step = _solve(np.eye(nx) - A, following[:, 0] - x[i])
+                x[i] = x[i] + step
+                if not self._norm(step) > _AT_REST:
+                    break
+            following, derivatives[i] = (np.array(part) for part in self._loop(x[i], p, theta))
+            if not self._norm(following[:, 0] - x[i]) <= _AT_REST:
+                x[i] = np.nan
+        return x, derivatives
+
+    def spectral_radii(self, theta: np.ndarray) -> np.ndarray:
+        """Return the spectral radius of the closed loop at rest for each vertex, infinite where it has no equilibrium.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (k,)
+        """
+        x, A = self.equilibria(theta)
+        found = np.isfinite(x).all(axis=1) & np.isfinite(A).all(axis=(1, 2))
+        radii = np.full(self.count, np.inf)
+        radii[found] = np.abs(np.linalg.eigvals(A[found])).max(axis=1)
+        return radii
+
+    def metrics(self, thetas: np.ndarray) -> np.ndarray:
+        """Return the metrics.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, k)
+            Infinite where the loop has no equilibrium near that of the safe start.
+        """
+        return self._with_gradients(thetas)[0]
+
+    def jacobian(self, theta: np.ndarray, D: np.ndarray | None = None) -> np.ndarray:
+        """Return derivatives of the metrics along directions.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        D : numpy.ndarray, shape (p, d), optional
+            The full basis if None.
+
+        Returns
+        -------
+        numpy.ndarray, shape (p, k)
+        """
+        columns = self._with_gradients(theta[None])[1][0]
+        return columns if D is None else D @ columns
+
+    def gradients(self, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
+        """Return gradients of Σ λ_i g_i + κ_i g_i² / 2.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (K, d)
+        multipliers, curvatures : numpy.ndarray, shape (k,)
+            λ and κ.
+
+        Returns
+        -------
+        numpy.ndarray, shape (K, d)
+        """
+        values, columns = self._with_gradients(thetas)
+        return np.asarray(np.einsum("kdi,ki->kd", columns, multipliers + curvatures * values))
+
+    @cached_property
+    def power(self) -> int:
+        """M, the least power of two for which the safe start reaches a quarter of γ at every vertex.
+
+        Raises
+        ------
+        BackupError
+            If it has no equilibrium at a vertex, or is not stable there.
+        """
+        x, derivatives = self.equilibria(self.theta_initial)
+        lost = np.flatnonzero(~np.isfinite(x).all(axis=1))
+        if lost.size:
+            raise BackupError(
+                f"the closed loop of the safe start has no equilibrium{self.where(lost[0])}; narrow the parameter ranges"
+            )
+        powers = self._root.T @ derivatives @ self._inverse_root
+        for doublings in range(_MOST_DOUBLINGS):
+            sizes = np.sum(powers**2, axis=(1, 2))
+            if (sizes <= _ROOM * GAMMA).all():
+                return 2**doublings
+            if not (sizes < _UNSTABLE).all():
+                break
+            powers = powers @ powers
+        radii = self.spectral_radii(self.theta_initial)
+        worst = int(np.argmax(radii))
+        raise BackupError(
+            f"the safe start is not stable at rest{self.where(worst)}: its spectral radius there is {radii[worst]:.6g}; "
+            "narrow the parameter ranges, or design a backup that holds all of them"
+        )
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        """C of P = C Cᵀ, in which V is the square of the length of Cᵀz."""
+        return np.linalg.cholesky(self.policy.backup.P)
+
+    @cached_property
+    def _inverse_root(self) -> np.ndarray:
+        return np.linalg.inv(self._root).T
+
+    def _norm(self, z: np.ndarray) -> float:
+        return float(np.linalg.norm(self._root.T @ z) / np.sqrt(self.policy.backup.rho))
+
+    @cached_property
+    def _loop(self) -> ca.Function:
+        """(x, p, θ) -> the next state of the loop without saturation, and its derivative by x."""
+        policy = self.policy
+        x, p = ca.SX.sym("x", policy.plant.nx), ca.SX.sym("p", policy.plant.npar)
+        theta = ca.SX.sym("theta", policy.theta_dim)
+        following = policy.plant.function(x, policy.command(x, theta), p)
+        return ca.Function("closed_loop", [x, p, theta], [following, ca.jacobian(following, x)])
+
+    @cached_property
+    def _compiled(self) -> list[StackFunction]:
+        """θ -> metric, how far from rest, and gradient of the metric; one for each vertex, of the same code."""
+        nx, npar = self.policy.plant.nx, self.policy.plant.npar
+        theta, start, p = (
+            ca.MX.sym(name, size) for name, size in (("t", self.theta_initial.size), ("x", nx), ("p", npar))
+        )
+        x = start
+        for _ in range(_NEWTON):
+            following, A = self._loop(x, p, theta)
+            x = x + ca.solve(ca.MX.eye(nx) - A, following - x, "qr")
+        following, A = self._loop(x, p, theta)
+        power = ca.DM(self._root.T) @ A @ ca.DM(self._inverse_root)
+        for _ in range(self.power.bit_length() - 1):
+            power = power @ power
+        g = ca.sumsqr(power) - GAMMA
+        moved = ca.norm_2(ca.DM(self._root.T / np.sqrt(self.policy.backup.rho)) @ (following - x))
+        function = ca.Function("stability", [theta, start, p], [g, moved, ca.gradient(g, theta)])
+        (function,) = compile_functions([function])
+        starts, _ = self.equilibria(self.theta_initial)
+        return [StackFunction(function, [x, p]) for x, p in zip(starts, self.parameters, strict=True)]
+
+    def _with_gradients(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return metrics (K, k) and their gradients (K, d, k)."""
+        parts = [function(thetas) for function in self._compiled]
+        values, moved = (np.hstack([part[i] for part in parts]) for i in range(2))
+        return np.where(moved <= _AT_REST, values, np.inf), np.stack([part[2] for part in parts], axis=2)
+
+
+def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        return np.full(len(right), np.nan)
