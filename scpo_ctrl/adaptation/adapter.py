@@ -22,7 +22,6 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.learned import joined
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count
 
@@ -258,7 +257,7 @@ class Adapter:
         learned = Learned(states[safe], states[~safe], tuple(f"t = {rows[i].time}: {rows[i].label}" for i in worst))
         if safe.any():
             taken = Scenarios(batch.x0[safe], batch.p[safe], batch.w[safe], batch.horizon)
-            grown = problem.with_scenarios(joined(problem.scenarios, taken), theta)
+            grown = problem.with_scenarios(problem.scenarios.and_then(taken), theta)
             self._state = _ended(start(grown, self._state.options))
         return learned
 

@@ -8,7 +8,7 @@ from scipy.special import ndtri
 from scipy.stats import qmc
 
 from scpo_ctrl.loop.backup import Backup
-from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.models import Plant
 
 _WORDS = 4  # numbers that a step of Philox's counter makes

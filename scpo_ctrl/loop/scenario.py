@@ -1,75 +1,23 @@
 """Scenarios: what is rolled out. A scenario is an initial state, plant parameters and a disturbance sequence."""
 
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.units import Units
-from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count, as_scalar
 
-
-@dataclass(frozen=True)
-class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you need"):
-    """A batch of S scenarios over a horizon of N steps."""
-
-    x0: np.ndarray  # (S, nx) initial states [x_units]
-    p: np.ndarray  # (S, np) plant parameters [p_units]
-    w: np.ndarray  # (S, N, nx) disturbances, added to the next state [x_units]; N = horizon
-    horizon: int  # N, number of steps
-
-    def __post_init__(self) -> None:
-        N = as_count("horizon", self.horizon, at_least=1)
-        x0 = self._kept("x0", (None, None))
-        self._kept("p", (len(x0), None))
-        self._kept("w", (len(x0), N, None))
-
-    def _kept(self, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
-        """Check an array; one of float64 is kept as it is, as large as it may be."""
-        value = getattr(self, key)
-        kept = type(value) is np.ndarray and value.dtype == np.float64 and value.ndim == len(shape)
-        if not kept or any(n not in (None, k) for n, k in zip(shape, value.shape, strict=True)):
-            value = as_array(key, value, shape, finite=False)
-            object.__setattr__(self, key, value)
-        return value
-
-    @property
-    def count(self) -> int:
-        """Number of scenarios S."""
-        return len(self.x0)
-
-    def part(self, which: slice) -> "Scenarios":
-        """Return some of the scenarios.
-
-        Parameters
-        ----------
-        which : slice
-
-        Returns
-        -------
-        Scenarios
-            Views of the same arrays.
-        """
-        return Scenarios(self.x0[which], self.p[which], self.w[which], self.horizon)
-
-    def in_units(self, units: Units) -> "Scenarios":
-        """Return the same scenarios for the plant in other units.
-
-        Parameters
-        ----------
-        units : Units
-
-        Returns
-        -------
-        Scenarios
-        """
-        return Scenarios(self.x0 / units.x, self.p, self.w / units.x if self.w.size else self.w, self.horizon)
+NEIGHBOURHOOD = 0.05  # of given initial states, where neither it nor a level is given
+DRAWS = ("low_discrepancy", "random")
 
 
 def scenarios(
@@ -84,6 +32,9 @@ def scenarios(
     parameters: Ranges | None = None,
     disturbance: ArrayLike | None = None,
     disturbance_fixed: float | None = None,
+    neighbourhood: float | None = None,
+    box: ArrayLike | None = None,
+    draw: str = "random",
 ) -> Scenarios:
     """Draw scenarios, or take the initial states as given.
 
@@ -96,11 +47,11 @@ def scenarios(
     count : int, optional
         Number of scenarios to draw.
     level : float, optional
-        Initial states are drawn uniformly from the ellipsoid {V ≤ level · ρ}, 0 < level ≤ 1 (default 0.8).
+        Initial states are declared to be those of the ellipsoid {V ≤ level · ρ}, 0 < level ≤ 1 (default 0.8).
     seed : int
         Of the random generator.
     initial_states : array_like, shape (S, nx), optional
-        Instead of `count` and `level`.
+        Instead of drawing `count`. Declared are a given `level`, or else a neighbourhood of each of them.
     parameters : mapping of str to (low, high), optional
         Ranges of plant parameters by label [p_units]; drawn uniformly per scenario, nominal otherwise.
     disturbance : array_like, shape (nx,), optional
@@ -108,11 +59,18 @@ def scenarios(
     disturbance_fixed : float, optional
         Fraction of the disturbance that is drawn once per scenario and constant over time, in [0, 1]; the rest is drawn
         at every step, and both together stay within the half width (default 0).
+    neighbourhood : float, optional
+        How far around each of the given `initial_states` others are declared too, in the norm of V and relative to
+        the backup's level set, in [0, 1] (default 0.05).
+    box : array_like, shape (2, nx), optional
+        Low and high of the initial states that are declared, instead of `level` [x_units].
+    draw : {"low_discrepancy", "random"}
+        Spread evenly over what is declared, or at random.
 
     Returns
     -------
     Scenarios
-        The batch.
+        The batch, which names the set that is declared (E12).
 
     Raises
     ------
@@ -122,30 +80,76 @@ def scenarios(
     """
     as_instance("plant", plant, Plant)
     as_instance("backup", backup, Backup)
-    N = as_count("horizon", horizon, at_least=1)
+    N, seed = as_count("horizon", horizon, at_least=1), as_count("seed", seed)
     if isinstance(count, int):
         check_rollouts(count, N, plant.nx, plant.nu)
-    rng = np.random.default_rng(as_count("seed", seed))
     if (count is None) == (initial_states is None):
         raise DomainError("give either count (and level) or initial_states, not both")
-    if initial_states is None:
-        level = as_scalar("level", 0.8 if level is None else level, above=0.0, at_most=1.0)
-        x0 = plant.x_eq + draw_level_set(rng, backup, level, as_count("count", count, at_least=1))
-    elif level is not None:
-        raise DomainError("level goes with count; initial_states are taken as they are")
-    else:
-        x0 = as_array("initial_states", initial_states, (None, plant.nx))
-        if not len(x0):
-            raise DimensionError("initial_states is empty; give at least one state")
-        _check_inside(plant, x0)
-    p = np.tile(plant.p_nominal, (len(x0), 1))
+    if draw not in DRAWS:
+        raise DomainError(f"draw is {draw!r}, expected one of: {', '.join(DRAWS)}")
+    states = None if initial_states is None else _given(plant, initial_states)
+    half, fixed = _half_widths(plant, disturbance, disturbance_fixed)
+    region = _region(plant, states, level, neighbourhood, box)
     ranges = parameter_ranges(plant, parameters)
+    declared = DeclaredSet(plant=plant, backup=backup, horizon=N, ranges=ranges, half=half, fixed=fixed, **region)
+    size = as_count("count", count, at_least=1) if states is None else len(states)
+    if draw == "random":
+        return _at_random(declared, states, size, parameters, seed)
+    batch = declared.spread(size, seed)
+    return replace(batch, x0=batch.x0 if states is None else states, declared=declared)
+
+
+def _given(plant: Plant, initial_states: ArrayLike) -> np.ndarray:
+    """Check the initial states that are given."""
+    x0 = as_array("initial_states", initial_states, (None, plant.nx))
+    if not len(x0):
+        raise DimensionError("initial_states is empty; give at least one state")
+    _check_inside(plant, x0)
+    return x0
+
+
+def _region(
+    plant: Plant,
+    states: np.ndarray | None,
+    level: float | None,
+    neighbourhood: float | None,
+    box: ArrayLike | None,
+) -> dict[str, Any]:
+    """Return which initial states are declared, as arguments of `DeclaredSet`."""
+    if sum(value is not None for value in (level, neighbourhood, box)) > 1:
+        raise DomainError("give one of level, neighbourhood and box")
+    if neighbourhood is not None and states is None:
+        raise DomainError("neighbourhood is one of initial_states; give these, or level")
+    if box is not None:
+        edges = as_array("box", box, (2, plant.nx))
+        if not (edges[0] < edges[1]).all():
+            i = int(np.argmin(edges[0] < edges[1]))
+            low, high = edges[:, i]
+            raise DomainError(f"box has no interior: its {plant.x_labels[i]} goes from {low:g} to {high:g}")
+        _check_inside(plant, edges, "box")
+        return {"centres": plant.x_eq[None], "box": edges}
+    if states is None or level is not None:
+        level = as_scalar("level", 0.8 if level is None else level, above=0.0, at_most=1.0)
+        return {"centres": plant.x_eq[None], "size": float(np.sqrt(level))}
+    around = as_scalar(
+        "neighbourhood", NEIGHBOURHOOD if neighbourhood is None else neighbourhood, at_least=0.0, at_most=1.0
+    )
+    return {"centres": states, "size": around}
+
+
+def _at_random(
+    declared: DeclaredSet, states: np.ndarray | None, size: int, parameters: Ranges | None, seed: int
+) -> Scenarios:
+    """Draw scenarios at random: initial states, then parameters in the order of their ranges, then disturbances."""
+    plant, rng = declared.plant, np.random.default_rng(seed)
+    if states is None and declared.box is not None:
+        states = rng.uniform(*declared.box, (size, plant.nx))
+    x0 = plant.x_eq + draw_level_set(rng, declared.backup, declared.size**2, size) if states is None else states
+    p = np.tile(plant.p_nominal, (size, 1))
     for name in parameters or {}:
         i = plant.p_labels.index(name)
-        low, high = ranges[i]
-        p[:, i] = rng.uniform(low, high, len(x0))
-    w = _disturbances(rng, plant, (len(x0), N), disturbance, disturbance_fixed)
-    return Scenarios(x0, p, w, N)
+        p[:, i] = rng.uniform(*declared.ranges[i], size)
+    return Scenarios(x0, p, _disturbances(rng, declared, size), declared.horizon, declared)
 
 
 def draw_level_set(rng: np.random.Generator, backup: Backup, level: float, count: int) -> np.ndarray:
@@ -173,14 +177,12 @@ def draw_level_set(rng: np.random.Generator, backup: Backup, level: float, count
     return np.asarray(unit * (radius * direction @ root.T))
 
 
-def _disturbances(
-    rng: np.random.Generator, plant: Plant, size: tuple[int, int], disturbance: ArrayLike | None, fixed: float | None
-) -> np.ndarray:
-    """Draw disturbances of S scenarios over N steps, shape (S, N, nx), or (S, N, 0) if there are none."""
+def _half_widths(plant: Plant, disturbance: ArrayLike | None, fixed: float | None) -> tuple[np.ndarray, float]:
+    """Check half widths of disturbances and their part that is constant over time; none are (0,)."""
     if disturbance is None:
         if fixed is not None:
             raise DomainError("disturbance_fixed is a fraction of disturbance; give its half widths too")
-        return np.zeros((*size, 0))
+        return np.zeros(0), 0.0
     half = as_array("disturbance", disturbance, (plant.nx,)) + 0.0  # no -0.0, which numpy takes for swapped limits
     if (half < 0).any():
         raise DomainError(f"disturbance is {half.tolist()}, expected half widths >= 0")
@@ -194,18 +196,23 @@ def _disturbances(
             f"{plant.x_labels[i]}, [{plant.x_min[i]:g}, {plant.x_max[i]:g}], in one step: no policy can keep them; "
             "make it smaller"
         )
-    constant = as_scalar("disturbance_fixed", 0.0 if fixed is None else fixed, at_least=0.0, at_most=1.0)
-    varying = rng.uniform(-half, half, (*size, plant.nx))
+    return half, as_scalar("disturbance_fixed", 0.0 if fixed is None else fixed, at_least=0.0, at_most=1.0)
+
+
+def _disturbances(rng: np.random.Generator, declared: DeclaredSet, count: int) -> np.ndarray:
+    """Draw disturbances of S scenarios over N steps, shape (S, N, nx), or (S, N, 0) if there are none."""
+    half, constant = declared.half, declared.fixed
+    varying = rng.uniform(-half, half, (count, declared.horizon, half.size))
     if not constant:
         return varying
-    return constant * rng.uniform(-half, half, (size[0], 1, plant.nx)) + (1 - constant) * varying
+    return constant * rng.uniform(-half, half, (count, 1, half.size)) + (1 - constant) * varying
 
 
-def _check_inside(plant: Plant, x0: np.ndarray) -> None:
+def _check_inside(plant: Plant, x0: np.ndarray, name: str = "initial_states") -> None:
     outside = np.argwhere((x0 < plant.x_min) | (x0 > plant.x_max))
     if len(outside):
         s, i = outside[0]
         raise DomainError(
-            f"initial_states[{s}][{i}] = {x0[s, i]:g} {plant.x_units[i]} is outside "
+            f"{name}[{s}][{i}] = {x0[s, i]:g} {plant.x_units[i]} is outside "
             f"[{plant.x_min[i]:g}, {plant.x_max[i]:g}]; move it inside the bounds of {plant.x_labels[i]}"
         )

@@ -197,7 +197,8 @@ class LocalStability:
         lost = np.flatnonzero(~np.isfinite(x).all(axis=1))
         if lost.size:
             raise BackupError(
-                f"the closed loop of the safe start has no equilibrium{self.where(lost[0])}; narrow the parameter ranges"
+                f"the closed loop of the safe start has no equilibrium{self.where(lost[0])}; narrow the parameter "
+                "ranges"
             )
         powers = self._root.T @ derivatives @ self._inverse_root
         for doublings in range(_MOST_DOUBLINGS):
@@ -210,7 +211,7 @@ class LocalStability:
         radii = self.spectral_radii(self.theta_initial)
         worst = int(np.argmax(radii))
         raise BackupError(
-            f"the safe start is not stable at rest{self.where(worst)}: its spectral radius there is {radii[worst]:.6g}; "
+            f"the safe start is not stable at rest{self.where(worst)}: its spectral radius is {radii[worst]:.6g}; "
             "narrow the parameter ranges, or design a backup that holds all of them"
         )
 

@@ -146,20 +146,4 @@ def join_learned(
             raise DomainError(f"learned w is beyond disturbance, {table['disturbance']}, or its part that may vary")
     more = Scenarios(x0, p, w, N)
     table["learned_sha256"] = hashlib.sha256(data).hexdigest()
-    return joined(described, more), LearnedScenarios(more, theta, data)
-
-
-def joined(batch: Scenarios, others: Scenarios) -> Scenarios:
-    """Return a batch with others after it.
-
-    Parameters
-    ----------
-    batch, others : Scenarios
-        Of the same horizon and shapes.
-
-    Returns
-    -------
-    Scenarios
-    """
-    x0, p, w = (np.concatenate([getattr(batch, key), getattr(others, key)]) for key in ("x0", "p", "w"))
-    return Scenarios(x0, p, w, batch.horizon)
+    return described.and_then(more), LearnedScenarios(more, theta, data)

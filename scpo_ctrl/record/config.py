@@ -19,7 +19,7 @@ from scpo_ctrl.loop.backup import Backup, lqr
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy, layer_widths
-from scpo_ctrl.loop.scenario import Scenarios, scenarios
+from scpo_ctrl.loop.scenario import NEIGHBOURHOOD, Scenarios, scenarios
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import ZOO, Plant, linear, make_plant
@@ -39,6 +39,7 @@ SECTIONS = (*REQUIRED, "metrics", "adapt")
 BOUNDS = ("x_min", "x_max", "u_min", "u_max")
 LINEAR_KEYS = ("dt", "A", "B", *BOUNDS)
 DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
+DECLARED_KEYS = ("neighbourhood", "box", "draw")
 LEARNED_KEYS = ("learned", "learned_sha256")
 LINEAR_NAMES = ("name", "source")
 LINEAR_LABELS = ("x_labels", "x_units", "u_labels", "u_units")
@@ -308,12 +309,15 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
 
 
 def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, LearnedScenarios | None]:
-    _known(table, ("horizon",), (*DRAWN_KEYS, *LEARNED_KEYS))
+    _known(table, ("horizon",), (*DRAWN_KEYS, *DECLARED_KEYS, *LEARNED_KEYS))
     if ("count" in table) == ("initial_states" in table):
         raise ProblemFileError("give either count (and level) or initial_states, not both")
     _check_size(policy.plant, table)
-    if "count" in table:
+    if "count" in table and "box" not in table:
         table.setdefault("level", 0.8)
+    if "initial_states" in table and not {"level", "box"} & set(table):
+        table.setdefault("neighbourhood", NEIGHBOURHOOD)
+    table.setdefault("draw", "random")
     table.setdefault("seed", 0)
     batch = described_scenarios(policy, table)
     if "learned" not in table:

@@ -1,0 +1,86 @@
+"""A batch of scenarios: what is rolled out at once."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from scpo_ctrl.models.units import Units
+from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.validate import as_array, as_count
+
+if TYPE_CHECKING:
+    from scpo_ctrl.loop.declared import DeclaredSet
+
+
+@dataclass(frozen=True)
+class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you need"):
+    """A batch of S scenarios over a horizon of N steps."""
+
+    x0: np.ndarray  # (S, nx) initial states [x_units]
+    p: np.ndarray  # (S, np) plant parameters [p_units]
+    w: np.ndarray  # (S, N, nx) disturbances, added to the next state [x_units]; N = horizon
+    horizon: int  # N, number of steps
+    declared: "DeclaredSet | None" = None  # the set Z (E12) that they are points of, where it is known
+
+    def __post_init__(self) -> None:
+        N = as_count("horizon", self.horizon, at_least=1)
+        x0 = self._kept("x0", (None, None))
+        self._kept("p", (len(x0), None))
+        self._kept("w", (len(x0), N, None))
+
+    def _kept(self, key: str, shape: tuple[int | None, ...]) -> np.ndarray:
+        """Check an array; one of float64 is kept as it is, as large as it may be."""
+        value = getattr(self, key)
+        kept = type(value) is np.ndarray and value.dtype == np.float64 and value.ndim == len(shape)
+        if not kept or any(n not in (None, k) for n, k in zip(shape, value.shape, strict=True)):
+            value = as_array(key, value, shape, finite=False)
+            object.__setattr__(self, key, value)
+        return value
+
+    @property
+    def count(self) -> int:
+        """Number of scenarios S."""
+        return len(self.x0)
+
+    def part(self, which: slice) -> "Scenarios":
+        """Return some of the scenarios.
+
+        Parameters
+        ----------
+        which : slice
+
+        Returns
+        -------
+        Scenarios
+            Views of the same arrays.
+        """
+        return Scenarios(self.x0[which], self.p[which], self.w[which], self.horizon, self.declared)
+
+    def and_then(self, others: "Scenarios") -> "Scenarios":
+        """Return these scenarios with others after them.
+
+        Parameters
+        ----------
+        others : Scenarios
+            Of the same horizon and shapes.
+
+        Returns
+        -------
+        Scenarios
+        """
+        x0, p, w = (np.concatenate([getattr(self, key), getattr(others, key)]) for key in ("x0", "p", "w"))
+        return Scenarios(x0, p, w, self.horizon, self.declared)
+
+    def in_units(self, units: Units) -> "Scenarios":
+        """Return the same scenarios for the plant in other units.
+
+        Parameters
+        ----------
+        units : Units
+
+        Returns
+        -------
+        Scenarios
+        """
+        return Scenarios(self.x0 / units.x, self.p, self.w / units.x if self.w.size else self.w, self.horizon)
