@@ -154,6 +154,11 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """The backup controller."""
         return self.policy.backup
 
+    @property
+    def rows_per_scenario(self) -> int:
+        """How many metrics each scenario has."""
+        return len(self.scenario_metrics.rows)
+
     @cached_property
     def varies(self) -> np.ndarray:
         """Which metrics depend on θ, shape (m,), bool: not those of scenarios at rest, or of the state at t = 0."""

@@ -81,7 +81,7 @@ def test_the_folder_holds_the_scenarios_and_the_start_as_learned(made):
     tables, before = (tomllib.loads((f / "problem.toml").read_text()) for f in (run, run.parent))
     assert {"problem.toml", "result.json", "history.npz", "theta.npy", "learned.npz"} == set(content(run))
     drawn = {key: value for key, value in tables["scenarios"].items() if "learned" not in key}
-    assert drawn == before["scenarios"] | {"seed": 0}
+    assert drawn == before["scenarios"] | {"seed": 0, "draw": "random"}
     assert tables["scenarios"]["learned"] == "learned.npz"
     assert tables["scenarios"]["learned_sha256"] == hashlib.sha256((run / "learned.npz").read_bytes()).hexdigest()
     batch, result = adapter.problem.scenarios, adapter.result()

@@ -1,0 +1,148 @@
+"""A policy on scenarios that its run never saw: how many violate, which are worst, and what follows for all others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta as beta_distribution
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.loop.declared import DeclaredSet
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.problem import NUMBERS
+
+_AT_ONCE = 16_384  # scenarios rolled out together, fewer where their metrics would not fit into memory
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """What rollouts of one policy over fresh scenarios have shown, in their order."""
+
+    worst: np.ndarray  # (n,) largest metric of each scenario, in `Problem.metric_units`; infinite where not a number
+    row: np.ndarray  # (n,) which of the scenario's metrics that is
+    objective: float  # mean over the scenarios
+
+    @property
+    def violations(self) -> int:
+        """How many scenarios violate a metric."""
+        return int(np.count_nonzero(~(self.worst <= 0)))
+
+    @classmethod
+    def of(cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> "Fresh":
+        """Roll out one policy over given scenarios.
+
+        Parameters
+        ----------
+        problem : ControlProblem
+            Whose policy, metrics and objective are meant; its own scenarios do not matter.
+        theta : numpy.ndarray, shape (d,)
+        batch : Scenarios
+
+        Returns
+        -------
+        Fresh
+        """
+        parts = [
+            cls._of_part(problem, theta, batch.part(part))
+            for part in _parts(0, batch.count, _size(problem, batch.horizon))
+        ]
+        return cls._joined(parts)
+
+    @classmethod
+    def drawn(cls, problem: ControlProblem, theta: np.ndarray, first: int, count: int, seed: int) -> "Fresh":
+        """Roll out one policy over points of the declared set, numbers `first` … `first + count - 1` of a sequence.
+
+        Parameters
+        ----------
+        problem : ControlProblem
+        theta : numpy.ndarray, shape (d,)
+        first, count, seed : int
+            Of `DeclaredSet.random`.
+
+        Returns
+        -------
+        Fresh
+        """
+        declared = declared_set(problem)
+        size = _size(problem, declared.horizon)
+        parts = [
+            cls._of_part(problem, theta, declared.random(part.start, part.stop - part.start, seed))
+            for part in _parts(first, count, size)
+        ]
+        return cls._joined(parts)
+
+    @classmethod
+    def _of_part(cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> "Fresh":
+        objective, metrics = problem.with_scenarios(batch, theta).evaluate(theta)
+        rows = np.nan_to_num(metrics[: batch.count * problem.rows_per_scenario], nan=np.inf).reshape(batch.count, -1)
+        row = rows.argmax(axis=1)
+        return cls(rows[np.arange(batch.count), row], row, objective)
+
+    @classmethod
+    def _joined(cls, parts: list["Fresh"]) -> "Fresh":
+        sizes = np.array([part.worst.size for part in parts])
+        objective = float(np.array([part.objective for part in parts]) @ sizes / sizes.sum())
+        return cls(
+            np.concatenate([part.worst for part in parts]), np.concatenate([part.row for part in parts]), objective
+        )
+
+
+def declared_set(problem: ControlProblem) -> DeclaredSet:
+    """Return the declared set of a problem.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    DeclaredSet
+
+    Raises
+    ------
+    DomainError
+        If it has none.
+    """
+    declared = problem.scenarios.declared
+    if declared is None:
+        raise DomainError(
+            "the scenarios of this problem were made by hand and name no declared set, so there is nothing to draw "
+            "fresh ones from; make them with scenarios(…), or give Scenarios its `declared`"
+        )
+    return declared
+
+
+def violation_bound(violations: int, rollouts: int, beta: float) -> float:
+    """Return an upper bound of the probability of a violation that holds with confidence 1 - β.
+
+    Parameters
+    ----------
+    violations, rollouts : int
+        Of independent scenarios drawn from one distribution, their number fixed before.
+    beta : float
+        In (0, 1).
+
+    Returns
+    -------
+    float
+        ε, exact (Clopper-Pearson): 1 - β^(1/n) where nothing violates, about ln(1/β)/n.
+
+    References
+    ----------
+    C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
+    Biometrika 26, 1934.
+    """
+    if violations >= rollouts:
+        return 1.0
+    return float(beta_distribution.isf(beta, violations + 1, rollouts - violations))
+
+
+def _size(problem: ControlProblem, horizon: int) -> int:
+    numbers = problem.rows_per_scenario + (horizon + 1) * problem.plant.nx
+    return max(1, min(_AT_ONCE, NUMBERS // numbers))
+
+
+def _parts(first: int, count: int, size: int) -> Iterator[slice]:
+    for start in range(first, first + count, size):
+        yield slice(start, min(start + size, first + count))
