@@ -76,7 +76,8 @@ class Fresh:
     def _of_part(cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> "Fresh":
         objective, metrics = problem.with_scenarios(batch, theta).evaluate(theta)
         rows = np.nan_to_num(metrics[: batch.count * problem.rows_per_scenario], nan=np.inf).reshape(batch.count, -1)
-        row = rows.argmax(axis=1)
+        varying = np.flatnonzero(problem.scenario_metrics.varies)
+        row = varying[rows[:, varying].argmax(axis=1)]
         return cls(rows[np.arange(batch.count), row], row, objective)
 
     @classmethod

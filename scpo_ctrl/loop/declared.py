@@ -133,15 +133,14 @@ class DeclaredSet:
         if self.box is not None:
             x0 = np.clip(x0, *self.box)
         else:
-            C = np.linalg.cholesky(self.backup.P)
-            apart = (x0[:, None] - self.centres) @ C
+            unit, root = self.backup.shape
+            apart = np.linalg.solve(root, ((x0[:, None] - self.centres) / unit)[..., None])[..., 0]
             which = np.einsum("ski,ski->sk", apart, apart).argmin(axis=1)
             offset = apart[np.arange(len(x0)), which]
             length = np.linalg.norm(offset, axis=1, keepdims=True)
-            most = self.size * np.sqrt(self.backup.rho)
-            inside = np.where(length > most, offset * (most / np.maximum(length, np.finfo(float).tiny)), offset)
-            moved = self.centres[which] + np.linalg.solve(C.T, inside.T).T
-            x0 = np.clip(np.where(length > most, moved, x0), plant.x_min, plant.x_max)
+            inside = offset * (self.size / np.maximum(length, np.finfo(float).tiny))
+            moved = self.centres[which] + unit * (inside @ root.T)
+            x0 = np.clip(np.where(length > self.size, moved, x0), plant.x_min, plant.x_max)
         p = np.clip(points.p, self.ranges[:, 0], self.ranges[:, 1])
         w = points.w
         if self.half.size:
@@ -149,6 +148,31 @@ class DeclaredSet:
             middle = np.clip(middle, -self.fixed * self.half, self.fixed * self.half)
             w = middle + np.clip(w - middle, -(1 - self.fixed) * self.half, (1 - self.fixed) * self.half)
         return Scenarios(x0, p, w, points.horizon)
+
+    def along(self, gradient: np.ndarray) -> np.ndarray:
+        """Return steps of initial states along gradients, as long as the set is wide.
+
+        Parameters
+        ----------
+        gradient : numpy.ndarray, shape (S, nx)
+
+        Returns
+        -------
+        numpy.ndarray, shape (S, nx)
+            The steps for which a linear function of the state grows most within the set moved to the origin.
+        """
+        if self.box is not None:
+            return (self.box[1] - self.box[0]) / 2 * np.sign(gradient)
+        unit, root = self.backup.shape
+        towards = (gradient * unit) @ root  # of a ball that the set is the image of
+        length = np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), np.finfo(float).tiny)
+        return self.size * unit * (towards / length @ root.T)
+
+    @property
+    def has_interior(self) -> bool:
+        """Whether it holds more than single points."""
+        wide = (self.ranges[:, 0] < self.ranges[:, 1]).any()
+        return bool(self.box is not None or self.size > 0 or wide or self.half.any())
 
     @property
     def distribution(self) -> str:
@@ -182,8 +206,8 @@ class DeclaredSet:
         direction = ndtri(numbers[:, 1:-1])
         direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), np.finfo(float).tiny)
         distance = self.size * numbers[:, -1:] ** (1 / plant.nx)
-        root = np.linalg.cholesky(self.backup.rho * np.linalg.inv(self.backup.P))
-        return np.clip(self.centres[which] + distance * direction @ root.T, plant.x_min, plant.x_max)
+        unit, root = self.backup.shape
+        return np.clip(self.centres[which] + unit * (distance * direction @ root.T), plant.x_min, plant.x_max)
 
     def _disturbances(self, numbers: np.ndarray) -> np.ndarray:
         """Return disturbances from numbers in (-1, 1), (n, (N + 1) · nx), the constant part first."""

@@ -1,0 +1,87 @@
+"""The audit of a policy (E12): fresh scenarios, a local search from the worst ones, and the counterexamples found."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo_ctrl.assurance.fresh import Fresh, declared_set, violation_bound
+from scpo_ctrl.assurance.search import climb
+from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.problem.control_problem import ControlProblem
+
+BETA = 1e-6  # 1 - confidence of the bounds that an audit states
+_EDGES = 0.25  # scenarios from the edges of the set, besides those drawn at random
+_STARTS = 32  # of local searches
+_MOST = 32  # counterexamples kept
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit of one policy found."""
+
+    rollouts: int  # fresh scenarios drawn at random
+    violations: int  # among them
+    worst: float  # largest metric met anywhere, in `Problem.metric_units`
+    metric: str  # which one, in words
+    objective: float  # mean over the scenarios drawn at random
+    counterexamples: Scenarios  # those that violate, worst first, at most 32; by the search too
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing violates, neither at random nor by the search."""
+        return self.violations == 0 and self.counterexamples.count == 0
+
+    @property
+    def epsilon(self) -> float:
+        """Bound of the probability of a violation with confidence 1 - β, for scenarios drawn as they were."""
+        return violation_bound(self.violations, self.rollouts, BETA)
+
+
+def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: int) -> Audit:
+    """Audit a policy on its declared set.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    theta : numpy.ndarray, shape (d,)
+    rollouts : int
+        Fresh scenarios drawn at random; a quarter as many come from the edges of the set, and about a thousand from
+        the search.
+    seed : int
+        Another one gives other scenarios.
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    DomainError
+        If the problem names no declared set.
+    """
+    declared = declared_set(problem)
+    drawn = Fresh.drawn(problem, theta, 0, rollouts, seed)
+    edges = declared.edge(max(_STARTS, int(_EDGES * rollouts)), seed)
+    at_edges = Fresh.of(problem, theta, edges)
+    places, fringe = _worst(drawn, _STARTS), _worst(at_edges, _STARTS)
+    again = [declared.random(int(k), 1, seed) for k in places] + [edges.part(slice(k, k + 1)) for k in fringe]
+    starts = again[0]
+    for one in again[1:]:
+        starts = starts.and_then(one)
+    points, found = climb(problem, theta, starts, seed=seed)
+    order = np.argsort(-found.worst, kind="stable")
+    broken = order[found.worst[order] > 0][:_MOST]
+    first = int(order[0])
+    return Audit(
+        rollouts=rollouts,
+        violations=drawn.violations,
+        worst=float(found.worst[first]),
+        metric=problem.scenario_metrics.rows[int(found.row[first])].label,
+        objective=drawn.objective,
+        counterexamples=Scenarios(points.x0[broken], points.p[broken], points.w[broken], points.horizon, declared),
+    )
+
+
+def _worst(fresh: Fresh, count: int) -> np.ndarray:
+    """Return the numbers of the worst scenarios, worst first."""
+    return np.argsort(-fresh.worst, kind="stable")[:count]
