@@ -24,12 +24,16 @@ def pendulum() -> Plant:
     return Plant(name="pendulum", x=x, u=u, f=f, x_min=low, x_max=high, u_min=-np.ones(1), u_max=np.ones(1))
 
 
-def control_problem(plant: Plant, hidden=(), *, count=4, horizon=10, seed=0, **policy) -> ControlProblem:
+def control_problem(
+    plant: Plant, hidden=(), *, count=4, horizon=10, seed=0, stability=True, **policy
+) -> ControlProblem:
     """Return a plant with a conservative LQR backup, a few scenarios and the quadratic objective."""
     backup = lqr(plant, np.full(plant.nx, 0.1), np.full(plant.nu, 10.0))
     batch = scenarios(plant, backup, horizon=horizon, count=count, level=0.8, seed=seed)
     objective = Quadratic(np.ones(plant.nx), np.full(plant.nu, 0.05))
-    return ControlProblem(Policy(plant, backup, tuple(hidden), **policy), batch, objective, MetricOptions(), seed=seed)
+    return ControlProblem(
+        Policy(plant, backup, tuple(hidden), **policy), batch, objective, MetricOptions(stability=stability), seed=seed
+    )
 
 
 def double_integrator_problem(hidden=(4,), **options) -> ControlProblem:

@@ -147,7 +147,7 @@ def test_a_run_that_converges_says_so_with_a_number(tmp_path, run):
     fall = result.stationarity * result.objective_initial
     assert "status     converged: " in outcome.out
     assert f"optimality converged: the objective can fall by at most about {fall:.2g} to first order" in outcome.out
-    assert "Safe, converged" in (tmp_path / "run" / "report.html").read_text()
+    assert "Safe on its scenarios, converged" in (tmp_path / "run" / "report.html").read_text()
     assert verify(tmp_path / "run").passed
 
 

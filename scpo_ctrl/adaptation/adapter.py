@@ -250,7 +250,8 @@ class Adapter:
         if not len(states):  # all of them are initial states already
             return Learned(states, states, ())
         batch = _from_states(problem.scenarios, states)
-        metrics = problem.with_scenarios(batch, theta).metrics(theta).reshape(len(states), -1)
+        there = problem.with_scenarios(batch, theta)
+        metrics = there.metrics(theta)[there.of_scenarios].reshape(len(states), -1)
         safe = np.asarray((metrics <= 0).all(axis=1))
         worst = np.nan_to_num(metrics, nan=np.inf).argmax(axis=1)[~safe]
         rows = problem.scenario_metrics.rows

@@ -75,9 +75,9 @@ def binding(problem: ControlProblem, g: np.ndarray) -> Binding:
     -------
     Binding
     """
-    rows = problem.scenario_metrics.rows
-    varies = problem.varies.reshape(-1, len(rows))
-    binds = varies & ~(-g > TIGHT * room(problem)).reshape(varies.shape)
+    rows, of_scenarios = problem.scenario_metrics.rows, problem.of_scenarios
+    varies = problem.varies[of_scenarios].reshape(-1, len(rows))
+    binds = varies & ~(-g[of_scenarios] > TIGHT * room(problem)).reshape(varies.shape)
     of = np.array([row.kind for row in rows])
     kinds = {kind: (int(binds[:, of == kind].sum()), int(varies[:, of == kind].sum())) for kind in dict.fromkeys(of)}
     return Binding({str(kind): counts for kind, counts in kinds.items()}, np.asarray(binds.any(axis=1)))
@@ -109,7 +109,8 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
             ClosestMetric(label, None, 0, 0, float(old), float(new), np.nan, bool(changes))
             for label, (old, new), changes in zip(labels, margins, varies, strict=True)
         ]
-    rows, varies = problem.scenario_metrics.rows, problem.varies
+    rows, of_scenarios = problem.scenario_metrics.rows, problem.of_scenarios
+    before, after, varies = before[of_scenarios], after[of_scenarios], problem.varies[of_scenarios]
     part = -after / np.maximum(room(problem), np.finfo(float).tiny)
     over_time = _over_time(problem)
     taken = np.zeros(after.size, dtype=bool)

@@ -97,6 +97,8 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
             "theta_dim": self.theta.size,
             "metrics": int(self.problem.varies.size),
             "rollouts": self.rollouts,
+            "spectral_radius_initial": _number_or_none(self.problem.spectral_radius(self.theta_initial)),
+            "spectral_radius_final": _number_or_none(self.problem.spectral_radius(self.theta)),
             "seconds": self.seconds,
             "version": __version__,
         }
@@ -115,3 +117,7 @@ def margin_of(metrics: np.ndarray) -> float:
     """
     most = float(np.max(metrics, initial=-np.inf))
     return -np.inf if np.isnan(most) else -most
+
+
+def _number_or_none(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None

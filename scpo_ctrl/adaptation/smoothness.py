@@ -88,6 +88,11 @@ def certifiable(problem: Problem) -> ControlProblem:
         raise DomainError(
             f"mode 'certified' can bound smoothness for linear plants only, and {plant.name!r} is not linear; {remedy}"
         )
+    if problem.stability is not None:
+        raise DomainError(
+            "mode 'certified' has no smoothness bound for local stability at rest; set stability = false in the "
+            f"metrics, or {remedy}"
+        )
     if not problem.scenario_metrics.bounds_command:
         raise DomainError(
             "mode 'certified' has no smoothness bound where saturation is part of the closed loop: it has kinks; set "

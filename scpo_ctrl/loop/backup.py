@@ -157,11 +157,11 @@ def lqr(
     inner = units.plant(plant)
     _check_controllable(*inner.linearise(), as_flag("allow_uncontrollable", allow_uncontrollable))
     with np.errstate(over="ignore", under="ignore"):
-        Q, R = (w * s * s[:, None] for w, s in zip(weights, (units.x, units.u), strict=True))
-    for weight in (Q, R):
+        Q_inner, R_inner = (w * s * s[:, None] for w, s in zip(weights, (units.x, units.u), strict=True))
+    for weight in (Q_inner, R_inner):
         if not (np.isfinite(weight).all() and (np.diag(weight) > np.finfo(float).tiny).all()):
-            raise _out_of_range(close=np.isfinite(weight).all())
-    K, P = _riccati(inner, Q, R)
+            raise _out_of_range(close=bool(np.isfinite(weight).all()))
+    K, P = _riccati(inner, Q_inner, R_inner)
     backup = Backup(K, P, _level_inside(inner, K, P) if rho is None else rho)
     _contraction(inner, backup)
     if plant.is_linear:

@@ -22,9 +22,10 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
     command: bool = True  # bound the command before saturation; False makes saturation part of the closed loop
     terminal: bool = False  # V(x_N) / ρ - 1 ≤ 0 (E7)
     contraction: float | None = None  # γ in (0, 1): V(x_N) - γ V(x_0) ≤ 0 (E8)
+    stability: bool = True  # of the loop at rest, nominal and at every corner of the parameter ranges (E11)
 
     def __post_init__(self) -> None:
-        for key in ("path", "command", "terminal"):
+        for key in ("path", "command", "terminal", "stability"):
             object.__setattr__(self, key, as_flag(key, getattr(self, key)))
         if self.contraction is not None:
             object.__setattr__(self, "contraction", as_scalar("contraction", self.contraction, above=0.0))

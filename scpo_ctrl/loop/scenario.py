@@ -143,12 +143,13 @@ def _at_random(
     """Draw scenarios at random: initial states, then parameters in the order of their ranges, then disturbances."""
     plant, rng = declared.plant, np.random.default_rng(seed)
     if states is None and declared.box is not None:
-        states = rng.uniform(*declared.box, (size, plant.nx))
+        states = rng.uniform(declared.box[0], declared.box[1], (size, plant.nx))
     x0 = plant.x_eq + draw_level_set(rng, declared.backup, declared.size**2, size) if states is None else states
     p = np.tile(plant.p_nominal, (size, 1))
     for name in parameters or {}:
         i = plant.p_labels.index(name)
-        p[:, i] = rng.uniform(*declared.ranges[i], size)
+        low, high = declared.ranges[i]
+        p[:, i] = rng.uniform(low, high, size)
     return Scenarios(x0, p, _disturbances(rng, declared, size), declared.horizon, declared)
 
 

@@ -13,15 +13,15 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.errors import BackupError
+from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.loop.policy import Policy
 
 GAMMA = 0.5  # γ of (E11)
 _CORNERS = 6  # parameters with a range up to which all vertices are taken; a fixed choice of as many beyond
-_ROOM = 0.25  # part of γ that the safe start must reach: M is the least power of two for which it does
+_ROOM = 0.25  # part of γ that the backup must reach: M is the least power of two for which it does
 _MOST_DOUBLINGS = 24  # of M
 _UNSTABLE = 1e100  # squared norm of a power beyond which it only grows
-_NEWTON = 4  # steps to the equilibrium, from that of the safe start, inside the metric
+_NEWTON = 4  # steps to the equilibrium, from that of the backup, inside the metric
 _AT_REST = 1e-9  # what the loop at rest may still move by, in the norm of P relative to √ρ
 
 
@@ -53,12 +53,18 @@ class LocalStability:
 
     policy: Policy
     ranges: np.ndarray  # (np, 2) of the plant parameters [p_units]
-    theta_initial: np.ndarray  # (d,) the safe start, which must be stable
 
     @cached_property
     def parameters(self) -> np.ndarray:
-        """The plant parameters of each metric, nominal ones first, shape (k, np)."""
-        return np.unique(np.vstack([self.policy.plant.p_nominal[None], vertices(self.ranges)]), axis=0)
+        """The plant parameters of each metric: corners of the ranges, and nominal ones within them, shape (k, np)."""
+        nominal = self.policy.plant.p_nominal
+        inside = (nominal >= self.ranges[:, 0]) & (nominal <= self.ranges[:, 1])
+        return np.unique(np.vstack([nominal[None][: int(inside.all())], vertices(self.ranges)]), axis=0)
+
+    @cached_property
+    def _at_backup(self) -> np.ndarray:
+        """Parameters with which the policy is the backup."""
+        return self.policy.theta_initial(0)
 
     @property
     def count(self) -> int:
@@ -90,7 +96,7 @@ class LocalStability:
         str
         """
         plant = self.policy.plant
-        varied = np.flatnonzero(self.ranges[:, 0] < self.ranges[:, 1])
+        varied = np.flatnonzero((self.ranges != plant.p_nominal[:, None]).any(axis=1))
         values = (f"{plant.p_labels[i]} = {self.parameters[index, i]:g} {plant.p_units[i]}".rstrip() for i in varied)
         return " for " + ", ".join(values) if varied.size else ""
 
@@ -148,9 +154,11 @@ class LocalStability:
         Returns
         -------
         numpy.ndarray, shape (K, k)
-            Infinite where the loop has no equilibrium near that of the safe start.
+            Infinite where the loop has no equilibrium near that of the backup.
         """
-        return self._with_gradients(thetas)[0]
+        parts = [function(thetas) for function in self._compiled[0]]
+        values, moved = (np.hstack([part[i] for part in parts]) for i in range(2))
+        return np.where(moved <= _AT_REST, values, np.inf)
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None = None) -> np.ndarray:
         """Return derivatives of the metrics along directions.
@@ -184,21 +192,30 @@ class LocalStability:
         values, columns = self._with_gradients(thetas)
         return np.asarray(np.einsum("kdi,ki->kd", columns, multipliers + curvatures * values))
 
-    @cached_property
-    def power(self) -> int:
-        """M, the least power of two for which the safe start reaches a quarter of γ at every vertex.
+    def check(self) -> None:
+        """Refuse a backup that is not stable at rest for some of the parameters.
 
         Raises
         ------
-        BackupError
+        UnsafeStartError
+            As `power` does.
+        """
+        _ = self.power
+
+    @cached_property
+    def power(self) -> int:
+        """M, the least power of two for which the backup reaches a quarter of γ at every vertex.
+
+        Raises
+        ------
+        UnsafeStartError
             If it has no equilibrium at a vertex, or is not stable there.
         """
-        x, derivatives = self.equilibria(self.theta_initial)
+        x, derivatives = self.equilibria(self._at_backup)
         lost = np.flatnonzero(~np.isfinite(x).all(axis=1))
         if lost.size:
-            raise BackupError(
-                f"the closed loop of the safe start has no equilibrium{self.where(lost[0])}; narrow the parameter "
-                "ranges"
+            raise UnsafeStartError(
+                f"the closed loop of the backup has no equilibrium{self.where(lost[0])}; narrow the parameter ranges"
             )
         powers = self._root.T @ derivatives @ self._inverse_root
         for doublings in range(_MOST_DOUBLINGS):
@@ -208,17 +225,18 @@ class LocalStability:
             if not (sizes < _UNSTABLE).all():
                 break
             powers = powers @ powers
-        radii = self.spectral_radii(self.theta_initial)
+        radii = self.spectral_radii(self._at_backup)
         worst = int(np.argmax(radii))
-        raise BackupError(
-            f"the safe start is not stable at rest{self.where(worst)}: its spectral radius is {radii[worst]:.6g}; "
+        raise UnsafeStartError(
+            f"the backup is not stable at rest{self.where(worst)}: its spectral radius is {radii[worst]:.6g}; "
             "narrow the parameter ranges, or design a backup that holds all of them"
         )
 
     @cached_property
     def _root(self) -> np.ndarray:
         """C of P = C Cᵀ, in which V is the square of the length of Cᵀz."""
-        return np.linalg.cholesky(self.policy.backup.P)
+        unit = 1 / np.sqrt(np.diag(self.policy.backup.P))
+        return np.linalg.cholesky(self.policy.backup.P * unit[:, None] * unit) / unit[:, None]
 
     @cached_property
     def _inverse_root(self) -> np.ndarray:
@@ -237,11 +255,11 @@ class LocalStability:
         return ca.Function("closed_loop", [x, p, theta], [following, ca.jacobian(following, x)])
 
     @cached_property
-    def _compiled(self) -> list[StackFunction]:
-        """θ -> metric, how far from rest, and gradient of the metric; one for each vertex, of the same code."""
+    def _compiled(self) -> tuple[list[StackFunction], list[StackFunction]]:
+        """θ -> metric and how far from rest; θ -> metric and its gradient; one for each vertex, of the same code."""
         nx, npar = self.policy.plant.nx, self.policy.plant.npar
         theta, start, p = (
-            ca.MX.sym(name, size) for name, size in (("t", self.theta_initial.size), ("x", nx), ("p", npar))
+            ca.MX.sym(name, size) for name, size in (("t", self.policy.theta_dim), ("x", nx), ("p", npar))
         )
         x = start
         for _ in range(_NEWTON):
@@ -253,16 +271,20 @@ class LocalStability:
             power = power @ power
         g = ca.sumsqr(power) - GAMMA
         moved = ca.norm_2(ca.DM(self._root.T / np.sqrt(self.policy.backup.rho)) @ (following - x))
-        function = ca.Function("stability", [theta, start, p], [g, moved, ca.gradient(g, theta)])
-        (function,) = compile_functions([function])
-        starts, _ = self.equilibria(self.theta_initial)
-        return [StackFunction(function, [x, p]) for x, p in zip(starts, self.parameters, strict=True)]
+        inputs = [theta, start, p]
+        functions = [
+            ca.Function("stability", inputs, [g, moved]),
+            ca.Function("stability_gradient", inputs, [g, ca.gradient(g, theta)]),
+        ]
+        starts, _ = self.equilibria(self._at_backup)
+        data = list(zip(starts, self.parameters, strict=True))
+        value, gradient = ([StackFunction(function, of) for of in data] for function in compile_functions(functions))
+        return value, gradient
 
     def _with_gradients(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics (K, k) and their gradients (K, d, k)."""
-        parts = [function(thetas) for function in self._compiled]
-        values, moved = (np.hstack([part[i] for part in parts]) for i in range(2))
-        return np.where(moved <= _AT_REST, values, np.inf), np.stack([part[2] for part in parts], axis=2)
+        parts = [function(thetas) for function in self._compiled[1]]
+        return np.hstack([part[0] for part in parts]), np.stack([part[1] for part in parts], axis=2)
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:

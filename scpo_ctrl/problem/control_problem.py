@@ -1,5 +1,6 @@
 """A policy in closed loop with a plant as a problem: metrics and objective from rollouts over scenarios."""
 
+import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.loop.sizes import check_rollouts
+from scpo_ctrl.loop.stability import LocalStability
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
@@ -61,21 +63,31 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         as_instance("metrics", metrics, MetricOptions)
         if simulator is not None:
             as_function("simulator", simulator)
-        if not scenarios.count:
-            raise DimensionError("scenarios is empty; give at least one")
-        size = policy.plant.nx, policy.plant.nu, policy.theta_dim
-        check_rollouts(scenarios.count, scenarios.horizon, *size)
+        _check_states(policy, scenarios)
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
-        if scenarios.x0.shape[1] != policy.plant.nx:
-            raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {policy.plant.nx}")
         self._units = Units.of(policy.plant)
+        self._at_rest = self._local_stability() if simulator is None else None
+        self.stability = self._at_rest if metrics.stability else None
+        if self.stability:
+            self.stability.check()
         self.rollouts = self._rollouts_in_units(simulator)
         self.rollouts_per_theta = scenarios.count
         self.simulator = simulator
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
+
+    def _local_stability(self) -> LocalStability:
+        """Return the metrics (E11), over the declared ranges of the plant parameters."""
+        batch, plant = self.scenarios, self.policy.plant
+        seen = np.vstack([batch.p, plant.p_nominal])
+        ranges = np.stack([seen.min(axis=0), seen.max(axis=0)], axis=1)
+        return LocalStability(self.policy, ranges if batch.declared is None else batch.declared.ranges)
+
+    def spectral_radius(self, theta: np.ndarray) -> float | None:
+        """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
+        return None if self._at_rest is None else float(self._at_rest.spectral_radii(theta).max())
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
@@ -128,10 +140,15 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         DimensionError
             If the scenarios or the start do not fit.
         """
-        metrics = self.scenario_metrics.options
-        other = ControlProblem(self.policy, scenarios, self._objective, metrics, simulator=self.simulator)
-        other.tables = self.tables
+        _check_states(self.policy, scenarios)
+        other = copy.copy(self)
+        for name in ("varies", "at_rest", "metric_units"):  # of the scenarios
+            vars(other).pop(name, None)
+        other.scenarios, other.rollouts_per_theta = scenarios, scenarios.count
+        other.scenario_metrics = replace(self.scenario_metrics, horizon=scenarios.horizon)
+        other.rollouts = other._rollouts_in_units(self.simulator)
         other.theta_initial = as_array("theta_initial", theta_initial, (self.theta_dim,))
+        other._fixed = None
         return other
 
     @property
@@ -162,7 +179,17 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     @cached_property
     def varies(self) -> np.ndarray:
         """Which metrics depend on θ, shape (m,), bool: not those of scenarios at rest, or of the state at t = 0."""
-        return np.logical_and.outer(~self.at_rest, self.scenario_metrics.varies).ravel()
+        of_scenarios = np.logical_and.outer(~self.at_rest, self.scenario_metrics.varies).ravel()
+        return np.append(of_scenarios, np.ones(self._stabilities, dtype=bool))
+
+    @property
+    def of_scenarios(self) -> slice:
+        """Where the metrics of the scenarios are, one scenario's behind the other's; those of stability follow."""
+        return slice(0, self.scenarios.count * self.rows_per_scenario)
+
+    @property
+    def _stabilities(self) -> int:
+        return 0 if self.stability is None else self.stability.count
 
     @cached_property
     def at_rest(self) -> np.ndarray:
@@ -177,6 +204,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def remedy(self, index: int) -> str:
         """Return what to do about a metric that is positive at the safe start; see `Problem.remedy`."""
+        if index >= self.of_scenarios.stop:
+            return "narrow the parameter ranges, or design a backup that holds all of them"
         scenario, row = divmod(index, len(self.scenario_metrics.rows))
         if (
             self.scenario_metrics.rows[row].kind == "contraction"
@@ -210,10 +239,13 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     @cached_property
     def metric_units(self) -> np.ndarray:
         """Half the width of a box, one for the terminal metric, ρ for contraction; see `Problem.metric_units`."""
-        return np.tile(self.scenario_metrics.in_bounds(self._units), self.scenarios.count)
+        of_scenarios = np.tile(self.scenario_metrics.in_bounds(self._units), self.scenarios.count)
+        return np.append(of_scenarios, np.ones(self._stabilities))
 
     def metric_label(self, index: int) -> str:
         """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""
+        if self.stability is not None and index >= self.of_scenarios.stop:
+            return self.stability.label(index - self.of_scenarios.stop)
         scenario, row = divmod(index, len(self.scenario_metrics.rows))
         meaning = self.scenario_metrics.rows[row]
         return f"scenario {scenario}, t = {meaning.time}: {meaning.label}"
@@ -227,19 +259,29 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def sample(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""
-        return self.rollouts.sample(thetas)
+        return self._with_stability(self.rollouts.sample(thetas), thetas)
+
+    def _with_stability(self, metrics: np.ndarray, thetas: np.ndarray) -> np.ndarray:
+        """Put the metrics of local stability after those of the scenarios, (K, m)."""
+        return metrics if self.stability is None else np.hstack([metrics, self.stability.metrics(thetas)])
 
     def blocks(self, columns: int) -> list[Block]:
         """Return parts of the scenarios; see `Problem.blocks`."""
         rows, S = len(self.scenario_metrics.rows), self.scenarios.count
         size = max(1, NUMBERS // max(1, columns * rows))
         parts = [slice(start, min(start + size, S)) for start in range(0, S, size)]
-        return [Block(slice(part.start * rows, part.stop * rows), part) for part in parts]
+        blocks = [Block(slice(part.start * rows, part.stop * rows), part) for part in parts]
+        if self.stability is None:
+            return blocks
+        return [*blocks, Block(slice(S * rows, S * rows + self.stability.count), None)]
 
     def differences(
         self, thetas: np.ndarray, g: np.ndarray, sigma: float, block: Block
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return sampled gradients of a part of the metrics; see `Problem.differences`."""
+        if self.stability is not None and block.scenarios is None:
+            rows = (self.stability.metrics(thetas) - g[block.metrics]) / sigma
+            return rows, np.einsum("ki,ki->i", rows, rows)
         return self.rollouts.differences(thetas, g[block.metrics], sigma, block.scenarios)
 
     @property
@@ -254,6 +296,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None, block: Block) -> np.ndarray:
         """Return exact derivatives, central differences for a black box; see `Problem.jacobian`."""
+        if self.stability is not None and block.scenarios is None:
+            return self.stability.jacobian(theta, D)
         return self.rollouts.jacobian(theta, D, block.scenarios)
 
     def lagrangian_gradients(
@@ -262,8 +306,38 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """Return gradients of objective and metrics together; see `Problem.lagrangian_gradients`."""
         if not self.has_derivatives:
             raise DomainError(NO_DERIVATIVES)
-        gradients = self.rollouts.lagrangian_gradients(thetas, multipliers, curvatures)
+        kappa = np.zeros_like(multipliers) if curvatures is None else curvatures
+        ours, others = self.of_scenarios, slice(self.of_scenarios.stop, None)
+        gradients = self.rollouts.lagrangian_gradients(thetas, multipliers[ours], kappa[ours])
+        if self.stability is not None:
+            gradients = gradients + self.stability.gradients(thetas, multipliers[others], kappa[others])
         return gradients + self._imitation[1](thetas)[1] if self._imitation is not None else gradients
+
+    def scenario_gradients(
+        self, theta: np.ndarray, scenarios: Scenarios, multipliers: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return gradients of weighted metrics, in `metric_units`, with respect to the scenarios themselves.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        scenarios : Scenarios
+            Others over the same horizon.
+        multipliers : numpy.ndarray, shape (S, rows)
+            Of each scenario's metrics.
+
+        Returns
+        -------
+        gx0 : numpy.ndarray, shape (S, nx)
+            Per unit of the initial state [1/x_units].
+        gp : numpy.ndarray, shape (S, np)
+            [1/p_units]
+        gw : numpy.ndarray, shape (S, N, nx) or (S, N, 0)
+            [1/x_units]
+        """
+        batch = scenarios.in_units(self._units)
+        gx0, gp, gw = self.rollouts.scenario_gradients(theta, multipliers, batch)
+        return gx0 / self._units.x, gp, gw / self._units.x if gw.size else gw
 
     def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
         """Return the Gauss-Newton matrix of a quadratic objective; see `Problem.gauss_newton`."""
@@ -272,10 +346,11 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         return super().gauss_newton(theta)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
-        return self.rollouts.evaluate(thetas)[0]
+        return self._with_stability(self.rollouts.evaluate(thetas)[0], thetas)
 
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         metrics, cost = self.rollouts.evaluate(theta[None])
+        metrics = self._with_stability(metrics, theta[None])
         return float(cost[0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
 
     def _value(self, theta: np.ndarray) -> float:
@@ -296,3 +371,13 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 def _listed(ways: list[str]) -> str:
     """Return alternatives as one clause."""
     return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
+
+
+def _check_states(policy: Policy, scenarios: Scenarios) -> None:
+    """Check that scenarios are there, of the plant, and no more than a run can bear."""
+    plant = policy.plant
+    if not scenarios.count:
+        raise DimensionError("scenarios is empty; give at least one")
+    if scenarios.x0.shape[1] != plant.nx:
+        raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {plant.nx}")
+    check_rollouts(scenarios.count, scenarios.horizon, plant.nx, plant.nu, policy.theta_dim)

@@ -23,7 +23,7 @@ class Block:
     """A part of the metric vector that is sampled at once."""
 
     metrics: slice
-    scenarios: slice | None  # the same part of the scenarios; None for all
+    scenarios: slice | None  # the same part of the scenarios; None for metrics of none
 
 
 class Problem(ABC):
@@ -253,6 +253,20 @@ class Problem(ABC):
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Objective and metrics of one θ; overridden where both come from the same rollouts."""
         return self._value(theta), self._metrics(theta[None])[0]
+
+    def spectral_radius(self, theta: np.ndarray) -> float | None:
+        """Return the spectral radius of a closed loop at rest, the largest over its plant parameters.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        float or None
+            Infinite without an equilibrium, None without a model.
+        """
+        return None
 
     def metric_label(self, index: int) -> str:
         """Return what a metric means, in words.

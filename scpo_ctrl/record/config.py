@@ -117,6 +117,8 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
     policy = _within(path, "policy", lambda: _policy(plant, backup, tables["policy"]))
     batch, learned = _within(path, "scenarios", lambda: _scenarios(path.parent, policy, tables["scenarios"]))
+    if tables["adapt"].get("mode") == "certified":  # which has no bound for it
+        tables["metrics"].setdefault("stability", False)
     metrics = _within(path, "metrics", lambda: _options(MetricOptions, tables["metrics"]))
     objective = _within(path, "objective", lambda: _objective(path.parent, plant, tables["objective"]))
     overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}

@@ -23,7 +23,18 @@ from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, ph
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
 from scpo_ctrl.report.tables import details, metric_rows, option_rows, what_binds
 from scpo_ctrl.report.trajectories import MOST_STATES
-from scpo_ctrl.report.wording import NARROW_SPACE, change, number, optimality, plural, short, start_name, with_unit
+from scpo_ctrl.report.wording import (
+    NARROW_SPACE,
+    change,
+    is_stable,
+    number,
+    optimality,
+    plural,
+    short,
+    stability,
+    start_name,
+    with_unit,
+)
 from scpo_ctrl.text import visible
 
 NO_PICTURE = Markup("<svg></svg>")
@@ -143,16 +154,32 @@ def headline(result: Result, margin_now: float) -> Headline:
     if result.status is RunStatus.SMOOTHNESS_TOO_SMALL:
         return Headline("unsafe", "Not certified", f"The smoothness constants did not hold; {outcome}.")
     reached = optimality(result, lambda value: short(value, 2))
-    outcome += f". {reached[0].upper()}{reached[1:]}" if reached else ""
+    outcome += f". {_capital(reached)}" if reached else ""
     every = f"{number(policies)} of {plural(policies, 'committed policy')}"
     sentence = f"{every} satisfy all {metrics} metrics{where}; {outcome}."
     if policies == 1:
         sentence = f"The {start_name(result)} satisfies all {metrics} metrics{where}; {outcome}."
-    if result.status in (RunStatus.RUNNING, RunStatus.INTERRUPTED):
-        return Headline("unfinished", "Safe, not finished", sentence)
-    if result.status is RunStatus.STALLED:
-        return Headline("unfinished", "Safe, stalled", sentence)
-    return Headline("safe", "Safe, converged" if result.status is RunStatus.CONVERGED else "Safe", sentence)
+    return _kept(result, sentence)
+
+
+def _kept(result: Result, sentence: str) -> Headline:
+    """Return the headline of a run in which every metric held, which says no more than that."""
+    title = "Safe on its scenarios" if isinstance(result.problem, ControlProblem) else "Every metric holds"
+    if not is_stable(result):
+        sentence = f"{sentence} {_capital(stability(result, number))}."
+        return Headline("unfinished", f"{title}, not stable at rest", sentence)
+    words = {
+        RunStatus.RUNNING: ", not finished",
+        RunStatus.INTERRUPTED: ", not finished",
+        RunStatus.STALLED: ", stalled",
+        RunStatus.CONVERGED: ", converged",
+    }
+    level = "safe" if result.status in (RunStatus.CONVERGED, RunStatus.FINISHED) else "unfinished"
+    return Headline(level, title + words.get(result.status, ""), sentence)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def to_svg(figure: Figure, name: str, description: str) -> Markup:

@@ -12,7 +12,7 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import resolved
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.report.wording import NARROW_SPACE, number, plural, short, with_unit
+from scpo_ctrl.report.wording import NARROW_SPACE, number, plural, short, stability, with_unit
 
 _MOST_RUNS = 24  # of scenario numbers in one cell
 _KINDS = {
@@ -148,6 +148,7 @@ def details(result: Result) -> list[tuple[str, Any]]:
     kinds += ["terminal V(x_N) ≤ ρ"] * metrics.terminal
     if metrics.contraction is not None:
         kinds.append(f"contraction V(x_N) ≤ {metrics.contraction:g} V(x₀)")
+    kinds += ["local stability at rest"] * (problem.stability is not None)
     horizon = f"{number(N)} steps" + (f" = {number(N * plant.dt)} s (sample {number(plant.dt)} s)" if plant.dt else "")
     hidden = "-".join(str(width) for width in problem.policy.widths)
     return [
@@ -157,6 +158,7 @@ def details(result: Result) -> list[tuple[str, Any]]:
         ("horizon", horizon),
         ("metrics of", ", ".join(kinds)),
         (f"backup level ρ, {problem.backup.evidence}", float(problem.backup.rho)),
+        *(("stability", found) for found in [stability(result, number)] if found),
         *(("note", note) for note in problem.notes()),
     ]
 

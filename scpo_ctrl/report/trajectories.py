@@ -64,7 +64,9 @@ def roll(result: Result, most: int) -> Rolled:
     """
     problem = plant_problem(result)
     batch = problem.scenarios
-    worst = np.max(problem.metrics(result.theta).reshape(batch.count, -1), axis=1, initial=-np.inf)
+    worst = np.max(
+        problem.metrics(result.theta)[problem.of_scenarios].reshape(batch.count, -1), axis=1, initial=-np.inf
+    )
     tightest = int(np.argmax(np.nan_to_num(worst, nan=np.inf)))
     scaled = (batch.x0 - problem.plant.x_eq) @ np.linalg.cholesky(problem.backup.P)
     chosen = spread(scaled, tightest, most)

@@ -154,6 +154,41 @@ def optimality(result: Result, show: Callable[[float], str]) -> str:
     return f"{word} with stationarity {part}, where {tolerance} counts as converged"
 
 
+def stability(result: Result, show: Callable[[float], str]) -> str:
+    """Return the spectral radius of the loop at rest before and after; nothing without a model of a loop.
+
+    Parameters
+    ----------
+    result : Result
+    show : callable
+        Prints a number.
+
+    Returns
+    -------
+    str
+    """
+    ends = [result.problem.spectral_radius(theta) for theta in (result.theta_initial, result.theta)]
+    if None in ends:
+        return ""
+    before, after = (show(end) if end is not None and np.isfinite(end) else "none (no equilibrium)" for end in ends)
+    return f"spectral radius at rest {before} → {after}"
+
+
+def is_stable(result: Result) -> bool:
+    """Return whether the final loop is stable at rest for all of its parameters, as far as there is a model of it.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    bool
+    """
+    radius = result.problem.spectral_radius(result.theta)
+    return radius is None or radius < 1
+
+
 def start_name(result: Result) -> str:
     """Return what the safe start is: the backup of a plant, or nothing more than that, as where scenarios were learned.
 

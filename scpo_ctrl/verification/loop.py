@@ -8,6 +8,7 @@ import scipy.linalg
 
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.models import Plant
+from scpo_ctrl.verification.stability import Rest
 
 AGREEMENT = 1e-9  # of recorded and recomputed margins, relative to the size of the numbers behind a metric
 ROUNDING = 1e-12  # of a metric, likewise: the default error ε of the loop
@@ -54,6 +55,7 @@ class ClosedLoop:
         self.p, self.w = arrays["scenario_p"], arrays["scenario_w"]
         self.horizon = int(tables["scenarios"]["horizon"])
         self.objective = tables["objective"]
+        self.rest = Rest(plant, tables, self.K, self.P, self.rho)
         self.metrics = 0
         self.x = np.zeros((len(self.z0), self.horizon + 1, plant.nx))  # trajectories of the last policy stepped
         self.u = np.zeros((len(self.z0), self.horizon, plant.nu))  # its commands before saturation
@@ -99,6 +101,12 @@ class ClosedLoop:
         chunk = max(1, _CHUNK // len(self.z0))
         parts = [self._step_all(thetas[i : i + chunk]) for i in range(0, len(thetas), chunk)]
         worst, cost = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+        if self.rest.is_metric:
+            at_rest = self.rest.metrics(thetas)
+            worst, self.metrics = (
+                np.maximum(worst, at_rest.max(axis=1) + _SHIFTS[:, 0]),
+                self.metrics + at_rest.shape[1],
+            )
         exact, most, least, rounded = -worst
         return Margins(exact, least, most, rounded), cost
 

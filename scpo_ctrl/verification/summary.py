@@ -7,7 +7,14 @@ import numpy as np
 
 from scpo_ctrl.adaptation.status import RunStatus
 
-_OTHERS = {"seconds", "version", "binding", "digest"}  # compared elsewhere, or not verifiable: docs/method.md
+_OTHERS = {
+    "seconds",
+    "version",
+    "binding",
+    "digest",
+    "spectral_radius_initial",
+    "spectral_radius_final",
+}  # compared elsewhere, or not verifiable: docs/method.md
 
 
 def summary_faults(summary: dict[str, Any], arrays: dict[str, np.ndarray], metrics: int) -> list[str]:

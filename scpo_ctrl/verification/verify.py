@@ -197,6 +197,7 @@ def _verify(files: _Files) -> Verification:
         faults.append("theta.npy is not the last committed policy of history.npz")
     if summary.get("digest") == str(arrays["digest"]):
         faults += summary_faults(summary, arrays, loop.metrics) + binding_faults(loop, summary.get("binding"))
+        faults += loop.rest.faults(summary, thetas[[0, -1]])
     else:
         faults.append(
             "result.json is of another save than history.npz; if the run was killed, `scpo-ctrl adapt` with --resume "

@@ -52,7 +52,7 @@ def test_room_is_the_margin_at_the_equilibrium(make):
     at_rest = dataclasses.replace(problem.scenarios, x0=np.tile(plant.x_eq, (problem.scenarios.count, 1)))
     resting = ControlProblem(problem.policy, at_rest, problem._objective, problem.scenario_metrics.options)
     size = room(problem).reshape(problem.scenarios.count, -1)
-    found = -resting.metrics(resting.theta_initial).reshape(size.shape)
+    found = -resting.metrics(resting.theta_initial)[resting.of_scenarios].reshape(size.shape)
     of = np.array([row.kind for row in rows])
     np.testing.assert_allclose(size[:, of != "contraction"], found[:, of != "contraction"], rtol=1e-12, atol=1e-12)
     z = problem.scenarios.x0 - plant.x_eq
@@ -133,9 +133,9 @@ def test_closest_is_relative_to_the_bound_and_each_row_is_a_metric():
     result = adapted(problem)
     before, after = problem.metrics(result.theta_initial), problem.metrics(result.theta)
     rows = closest_metrics(problem, before, after)
-    part = -after / room(problem)
+    part = -after[problem.of_scenarios] / room(problem)
     assert len(rows) == CLOSEST
-    assert rows[0].part == part[problem.varies].min()
+    assert rows[0].part == part[problem.varies[problem.of_scenarios]].min()
     assert [row.part for row in rows] == sorted(row.part for row in rows)
     of = problem.scenario_metrics.rows
     for row in rows:

@@ -150,7 +150,7 @@ def test_parts_of_the_scenarios_give_the_region_of_the_whole(monkeypatch):
         whole = sample_region(problem, theta, g, L, D, 0.5, options)
         with monkeypatch.context() as patch:
             patch.setattr(problem_module, "NUMBERS", 3 * len(D) * g.size // 20)
-            assert len(problem.blocks(len(D))) == 7
+            assert len(problem.blocks(len(D))) == 7 + 1  # of the scenarios, and local stability
             parts = sample_region(problem, theta, g, L, D, 0.5, options)
         for name in ("rows", "c", "G", "norms", "error"):
             np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))

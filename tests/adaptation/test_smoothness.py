@@ -21,7 +21,8 @@ from scpo_ctrl.loop.scenario import scenarios
 from scpo_ctrl.models import Plant, double_integrator
 from scpo_ctrl.problem.objective import Quadratic
 
-EVERYTHING = MetricOptions(terminal=True, contraction=0.95)
+LOOP = MetricOptions(stability=False)  # which has no certified bound
+EVERYTHING = MetricOptions(stability=False, terminal=True, contraction=0.95)
 
 
 def with_metrics(problem: ControlProblem, options: MetricOptions, batch=None, **arguments) -> ControlProblem:
@@ -172,7 +173,9 @@ def test_bounds_grow_with_the_ball_and_keep_their_order_with_bounds_missing():
 
 def contraction_problem(hidden=(), horizon=25) -> ControlProblem:
     """Return the double integrator with enough scenarios and metrics for constraints to bind."""
-    return with_metrics(double_integrator_problem(hidden, horizon=horizon, count=8), MetricOptions(contraction=0.9))
+    return with_metrics(
+        double_integrator_problem(hidden, horizon=horizon, count=8), MetricOptions(stability=False, contraction=0.9)
+    )
 
 
 @pytest.mark.parametrize("method", ["auto", "gradient", "momentum", "adam", "lbfgs"])
@@ -191,7 +194,7 @@ def test_certified_adaptation_needs_no_constants_and_no_verification(method):
 
 
 def test_certified_adaptation_of_a_network_with_disturbances():
-    problem = with_metrics(disturbed_problem((3,)), MetricOptions())
+    problem = with_metrics(disturbed_problem((3,)), MetricOptions(stability=False))
     result = adapt(problem, AdaptOptions(steps=30, mode="certified", radius=0.02, directions=5))
     assert result.is_safe()
     assert result.worst_margin() >= 0
@@ -243,7 +246,7 @@ def nonlinear_problem() -> ControlProblem:
     plant = pendulum()
     backup = Backup(K=np.array([[0.5, 0.4, 0.0], [0.1, 0.0, 0.2]]), P=np.eye(3), rho=0.01)
     batch = scenarios(plant, backup, horizon=3, count=2)
-    return ControlProblem(Policy(plant, backup), batch, Quadratic(np.ones(3), np.ones(2)))
+    return ControlProblem(Policy(plant, backup), batch, Quadratic(np.ones(3), np.ones(2)), LOOP)
 
 
 def linear_at_nominal_parameters_only() -> ControlProblem:
@@ -256,13 +259,13 @@ def linear_at_nominal_parameters_only() -> ControlProblem:
     assert plant.is_linear
     backup = lqr(plant, [1.0], [1.0])
     batch = scenarios(plant, backup, horizon=3, count=2, parameters={"p0": (0.0, 0.1)})
-    return ControlProblem(Policy(plant, backup), batch, Quadratic([1.0], [1.0]))
+    return ControlProblem(Policy(plant, backup), batch, Quadratic([1.0], [1.0]), LOOP)
 
 
 def black_box() -> ControlProblem:
     problem = double_integrator_problem(())
     A, B = problem.plant.linearise()
-    return with_metrics(problem, MetricOptions(), simulator=lambda x, u, p: x @ A.T + u @ B.T)
+    return with_metrics(problem, MetricOptions(stability=False), simulator=lambda x, u, p: x @ A.T + u @ B.T)
 
 
 REFUSED = {
@@ -274,11 +277,11 @@ REFUSED = {
     "nonlinear": (nonlinear_problem, "'pendulum' is not linear; give smoothness"),
     "nonlinear beside the nominal": (linear_at_nominal_parameters_only, "'stiffening' is not linear"),
     "saturated": (
-        lambda: with_metrics(double_integrator_problem(()), MetricOptions(command=False)),
+        lambda: with_metrics(double_integrator_problem(()), MetricOptions(stability=False, command=False)),
         r"saturation is part.*set command = true",
     ),
     "saturated without a path": (
-        lambda: with_metrics(double_integrator_problem(()), MetricOptions(path=False, terminal=True)),
+        lambda: with_metrics(double_integrator_problem(()), MetricOptions(stability=False, path=False, terminal=True)),
         r"saturation is part.*path = true",
     ),
 }
@@ -299,7 +302,7 @@ def test_problems_without_a_bound_are_refused_at_the_door(name):
 
 
 def test_a_bound_that_overflows_is_refused_with_the_remedy():
-    problem = double_integrator_problem((4,), horizon=40)
+    problem = double_integrator_problem((4,), horizon=40, stability=False)
     with pytest.raises(DomainError, match=r"scenario \d+, t = \d+.*radius 100; make radius smaller or the horizon"):
         smoothness_bounds(problem, problem.theta_initial, 100.0)
 
@@ -311,7 +314,7 @@ def test_the_double_integrators_mass_scales_its_bounds():
     light, heavy = (
         with_metrics(
             problem,
-            MetricOptions(),
+            MetricOptions(stability=False),
             scenarios(plant, problem.backup, horizon=2, initial_states=[[1.0, 0.2]], parameters={"mass": (m, m)}),
         )
         for m in (1.0, 2.0)

@@ -71,7 +71,7 @@ def test_a_choice_of_scenarios_rolls_out_as_all_of_them_and_keeps_the_tightest()
     X, _ = problem.trajectories(result.theta)
     assert rolled.scenarios.size == 5
     assert np.array_equal(rolled.X_after, X[rolled.scenarios])
-    worst = problem.metrics(result.theta).reshape(40, -1).max(axis=1)
+    worst = problem.metrics(result.theta)[problem.of_scenarios].reshape(40, -1).max(axis=1)
     assert int(np.argmax(worst)) in rolled.scenarios
     assert problem.rollouts.batch.count == 40
 

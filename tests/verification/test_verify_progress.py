@@ -102,5 +102,5 @@ def test_a_barrier_may_raise_the_objective_between_commits(copy_of):
     margins = np.append(arrays["margin_initial"], arrays["margin"][arrays["committed"]])
     account = binding_summary(problem, problem.metrics(problem.theta_initial), problem.metrics(final))
     edit_summary(run, objective_final=float(arrays["objective"][last]), worst_margin=float(margins.min()))
-    edit_summary(run, binding=account)
+    edit_summary(run, binding=account, spectral_radius_final=problem.spectral_radius(final))
     assert verify(run).faults == ()

@@ -1,0 +1,137 @@
+"""Local stability at rest (E11) once more, from the plant model and the definition in docs/method.md."""
+
+import itertools
+from functools import cached_property
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.models import Plant
+
+_GAMMA, _ROOM = 0.5, 0.25  # γ of (E11), and the part of it that the backup reaches, which sets M
+_CORNERS = 6  # parameters with a range up to which all corners count; a fixed choice of as many beyond
+_AGREEMENT = 1e-7  # of spectral radii, relative: eigenvalues amplify rounding
+_STEPS, _AT_REST = 50, 1e-9  # to the equilibrium, and how still the loop is there, in parts of the level set
+
+
+class Rest:
+    """The loop at rest: its equilibria and derivatives for nominal plant parameters and the corners of their ranges.
+
+    Parameters
+    ----------
+    plant : Plant
+    tables : dict
+        The problem file.
+    K, P : numpy.ndarray
+        Of the backup.
+    rho : float
+    """
+
+    def __init__(self, plant: Plant, tables: dict[str, Any], K: np.ndarray, P: np.ndarray, rho: float) -> None:
+        self.plant, self.policy, self.K = plant, tables["policy"], K
+        self.parameters = _corners(plant, tables["scenarios"].get("parameters", {}))
+        self.is_metric = bool(tables["metrics"].get("stability", True))
+        unit = 1 / np.sqrt(np.diag(P))
+        self.root = np.linalg.cholesky(P * unit[:, None] * unit).T / unit  # V(z) = |root z|²
+        self.inverse, self.size = np.linalg.inv(self.root), np.sqrt(rho)
+
+    def metrics(self, thetas: np.ndarray) -> np.ndarray:
+        """Return (E11) for policies (C, d): (C, k), infinite where a loop does not come to rest."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._metrics(thetas)
+
+    def _metrics(self, thetas: np.ndarray) -> np.ndarray:
+        return np.array([[self._metric(self._derivative(theta, p)) for p in self.parameters] for theta in thetas])
+
+    def spectral_radius(self, theta: np.ndarray) -> float:
+        """Return the largest spectral radius over the parameters; infinite where a loop does not come to rest."""
+        derivatives = [self._derivative(theta, p) for p in self.parameters]
+        if not all(np.isfinite(A).all() for A in derivatives):
+            return np.inf
+        return float(max(np.abs(np.linalg.eigvals(A)).max() for A in derivatives))
+
+    def faults(self, summary: dict[str, Any], thetas: np.ndarray) -> list[str]:
+        """List which spectral radii of result.json are not those of the first and the last policy (2, d)."""
+        faults = []
+        for key, theta in zip(("spectral_radius_initial", "spectral_radius_final"), thetas, strict=True):
+            found, said = self.spectral_radius(theta), summary.get(key)
+            agrees = (
+                said is None if np.isinf(found) else type(said) is float and abs(said - found) <= _AGREEMENT * found
+            )
+            if not agrees:
+                faults.append(f"result.json says {key} = {said!r:.200}, the loop at rest has {found:.9g}")
+        return faults
+
+    @cached_property
+    def _power(self) -> int:
+        """M, the least power of two for which the backup reaches a quarter of γ for all parameters."""
+        powers = [self.root @ self._derivative(None, p) @ self.inverse for p in self.parameters]
+        M = 1
+        while max(np.sum(A**2) for A in powers) > _ROOM * _GAMMA and M < 2**24:
+            powers, M = [A @ A for A in powers], 2 * M
+        return M
+
+    def _metric(self, A: np.ndarray) -> float:
+        value = float(np.sum(np.linalg.matrix_power(self.root @ A @ self.inverse, self._power) ** 2)) - _GAMMA
+        return value if np.isfinite(value) else np.inf
+
+    def _derivative(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
+        """Return the derivative of the next state by the state where the loop is at rest; NaN if it never is."""
+        plant, x = self.plant, self.plant.x_eq.copy()
+        for _ in range(_STEPS):
+            following, A = self._step(theta, x, p)
+            try:
+                move = np.linalg.solve(np.eye(plant.nx) - A, following - x)
+            except np.linalg.LinAlgError:
+                break
+            x = x + move
+            if not np.linalg.norm(self.root @ move) > _AT_REST * self.size:
+                break
+        following, A = self._step(theta, x, p)
+        still = np.linalg.norm(self.root @ (following - x)) <= _AT_REST * self.size
+        return A if still else np.full_like(A, np.nan)
+
+    def _step(self, theta: np.ndarray | None, x: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the next state of the loop without saturation, and its derivative by the state."""
+        command, gain = self._command(theta, x - self.plant.x_eq)
+        following, fx, fu = (np.array(part) for part in self._model(x, command, p))
+        return following[:, 0], fx + fu @ gain
+
+    def _command(self, theta: np.ndarray | None, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the command of one policy at a deviation, and its derivative; of the backup without parameters."""
+        command, gain = self.plant.u_eq - self.K @ z, -self.K
+        if theta is None:
+            return command, gain
+        scale, inputs = np.array(self.policy["scale"]), np.array(self.policy["input_scale"])
+        a, zero, slope, rest = z / scale, np.zeros_like(z), np.diag(1 / scale), theta
+        for width in self.policy.get("hidden", []):
+            W, b, rest = np.split(rest, [width * a.size, width * (a.size + 1)])
+            W = W.reshape(width, -1)
+            a, zero = np.tanh(W @ a + b), np.tanh(W @ zero + b)
+            slope = (1 - a**2)[:, None] * (W @ slope)
+        W = rest.reshape(self.plant.nu, -1) * inputs[:, None]
+        return command + W @ (a - zero), gain + W @ slope
+
+    @cached_property
+    def _model(self) -> ca.Function:
+        plant = self.plant
+        parts = [plant.f, ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u)]
+        return ca.Function("model", [plant.x, plant.u, plant.p], parts)
+
+
+def _corners(plant: Plant, ranges: dict[str, Any]) -> np.ndarray:
+    """Return nominal plant parameters and the corners of their ranges, each once, (k, np)."""
+    names = [name for name in plant.p_labels if name in ranges and ranges[name][0] < ranges[name][1]]
+    if len(names) <= _CORNERS:
+        sides = np.array(list(itertools.product((0, 1), repeat=len(names))), dtype=int)
+    else:
+        sides = np.random.default_rng(0).integers(0, 2, (2**_CORNERS, len(names)))
+    base = plant.p_nominal.copy()
+    for name, (low, _) in ranges.items():
+        base[plant.p_labels.index(name)] = low
+    corners = np.tile(base, (len(sides), 1))
+    for side, name in zip(sides.T, names, strict=True):
+        corners[:, plant.p_labels.index(name)] = np.array(ranges[name], dtype=float)[side]
+    inside = all(low <= plant.p_nominal[plant.p_labels.index(name)] <= high for name, (low, high) in ranges.items())
+    return np.unique(np.vstack([*([plant.p_nominal] if inside else []), corners]), axis=0)
