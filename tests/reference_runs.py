@@ -46,7 +46,7 @@ def runs() -> dict[str, tuple[sc.Problem, sc.AdaptOptions]]:
         "R4": shipped("cart_pole"),
         "R5": shipped("planar_quadrotor"),
         "certified": (
-            double_integrator_problem(),
+            double_integrator_problem(stability=False),
             sc.AdaptOptions(mode="certified", method="gradient", radius=0.02, **few),
         ),
         "linear policy, adam": (scalar_problem(), sc.AdaptOptions(method="adam", **few)),
