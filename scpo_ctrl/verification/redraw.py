@@ -59,16 +59,22 @@ def _learned_faults(loop: ClosedLoop, table: dict[str, Any], count: int) -> list
 
 
 def _drawn(table: dict[str, Any]) -> str:
-    return "" if "initial_states" in table else f", drawn from seed {table['seed']} and level {table['level']:g}"
+    if "initial_states" in table:
+        return ""
+    where = "box" if "box" in table else f"level {table['level']:g}"
+    return f", drawn from seed {table['seed']} and {where}"
 
 
 def _initial_deviations(
     loop: ClosedLoop, table: dict[str, Any], count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | float]:
-    """Return z0 uniform in {V ≤ level · ρ}, or as given, and what its rounding is relative to."""
+    """Return z0 uniform in {V ≤ level · ρ} or in the box, or as given, and what its rounding is relative to."""
     if "initial_states" in table:
         return np.array(table["initial_states"], dtype=float) - loop.plant.x_eq, 0.0
     nx = loop.plant.nx
+    if "box" in table:
+        low, high = np.array(table["box"], dtype=float)
+        return rng.uniform(low, high, (count, nx)) - loop.plant.x_eq, 0.0
     towards = rng.normal(size=(count, nx))
     lengths = rng.uniform(size=(count, 1)) ** (1 / nx)  # so that equal volumes are equally likely
     size = np.sqrt(loop.rho / np.diag(loop.P))  # in these units a change of a state's unit changes nothing
