@@ -34,7 +34,7 @@ from scpo_ctrl.record.config import ProblemFile, read_problem_file
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import RunFolder, is_unfinished
 from scpo_ctrl.report.display import Display
-from scpo_ctrl.report.wording import optimality, stability
+from scpo_ctrl.report.wording import beyond, optimality, stability
 from scpo_ctrl.stop import Stop, Stopped, answered, say
 from scpo_ctrl.text import visible
 from scpo_ctrl.verification.verify import verify as verify_record
@@ -339,9 +339,12 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         if reached := optimality(result, lambda value: f"{value:.2g}"):
             _say(f"optimality {reached}")
         _say("tries      accepted {accepted}, rejected {rejected}, in {steps} steps".format(**summary))
-        _say(f"safety     {summary['violations']} violations, worst margin {summary['worst_margin']:.3g}")
+        kept = f"{summary['violations']} violations, worst margin {summary['worst_margin']:.3g}"
+        _say(f"safety     on its scenarios: {kept}")
         if found := stability(result, lambda value: f"{value:.4g}"):
             _say(f"stability  {found}, the largest over the parameter ranges")
+        if look := beyond(result):
+            _say(f"beside     {look.sentence}")
         _say(f"results    {out}/ (report.html, result.json, history.npz)")
     return 1 if result.status in _FAILED or summary["violations"] or not ok else 0
 

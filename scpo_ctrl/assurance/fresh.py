@@ -12,6 +12,8 @@ from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import NUMBERS
 
+LOOKS = 10_000  # scenarios of a look beyond those of a run
+_LOOK_SEED = 0x10_0C  # of them
 _AT_ONCE = 16_384  # scenarios rolled out together, fewer where their metrics would not fit into memory
 
 
@@ -87,6 +89,25 @@ class Fresh:
         return cls(
             np.concatenate([part.worst for part in parts]), np.concatenate([part.row for part in parts]), objective
         )
+
+
+def look_beyond(problem: ControlProblem, theta: np.ndarray) -> Fresh | None:
+    """Roll out a policy over some fresh scenarios, always the same, to see whether it is safe beside its own ones.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    theta : numpy.ndarray, shape (d,)
+
+    Returns
+    -------
+    Fresh or None
+        None where no set is declared beyond the scenarios themselves, or a black box would be called.
+    """
+    declared = problem.scenarios.declared
+    if declared is None or not declared.has_interior or problem.has_simulator:
+        return None
+    return Fresh.drawn(problem, theta, 0, LOOKS, _LOOK_SEED)
 
 
 def declared_set(problem: ControlProblem) -> DeclaredSet:

@@ -25,6 +25,7 @@ from scpo_ctrl.report.tables import details, metric_rows, option_rows, what_bind
 from scpo_ctrl.report.trajectories import MOST_STATES
 from scpo_ctrl.report.wording import (
     NARROW_SPACE,
+    beyond,
     change,
     is_stable,
     number,
@@ -168,6 +169,11 @@ def _kept(result: Result, sentence: str) -> Headline:
     if not is_stable(result):
         sentence = f"{sentence} {_capital(stability(result, number))}."
         return Headline("unfinished", f"{title}, not stable at rest", sentence)
+    look = beyond(result)
+    if look:
+        sentence = f"{sentence} Beside them, {look.sentence}."
+        if not look.holds:
+            return Headline("unfinished", f"{title}, not beside them", sentence)
     words = {
         RunStatus.RUNNING: ", not finished",
         RunStatus.INTERRUPTED: ", not finished",

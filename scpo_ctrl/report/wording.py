@@ -1,6 +1,7 @@
 """Words and numbers for reading, alike in the report and on the terminal."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.assurance.audit import BETA
+from scpo_ctrl.assurance.fresh import look_beyond, violation_bound
 from scpo_ctrl.problem.control_problem import ControlProblem
 
 NARROW_SPACE = "\u202f"  # does not break
@@ -152,6 +155,44 @@ def optimality(result: Result, show: Callable[[float], str]) -> str:
         return f"converged: the objective can fall by at most about {fall} {order} (stationarity {part})"
     word = {RunStatus.STALLED: "stalled", RunStatus.FINISHED: "finished"}.get(result.status, "stopped")
     return f"{word} with stationarity {part}, where {tolerance} counts as converged"
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """How the final policy does on fresh scenarios of the declared set, in words."""
+
+    sentence: str
+    holds: bool  # nothing violates, and the mean cost is no worse than that of the safe start
+
+
+def beyond(result: Result) -> Beyond | None:
+    """Look beyond the scenarios of a run; None where there is nothing to look at.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    Beyond or None
+    """
+    problem = result.problem
+    if not isinstance(problem, ControlProblem):
+        return None
+    start, final = (look_beyond(problem, theta) for theta in (result.theta_initial, result.theta))
+    if start is None or final is None:
+        return None
+    count, percent = final.worst.size, f"{NARROW_SPACE}%"
+    if final.violations:
+        shares = [short(100 * look.violations / count) + percent for look in (final, start)]
+        of_start = f" ({shares[1]} with the {start_name(result)})" if start.violations else ""
+        return Beyond(f"{shares[0]} of {number(count)} fresh scenarios violate a metric{of_start}", False)
+    sentence = f"none of {number(count)} fresh scenarios violates a metric"
+    if problem.is_closed_loop_cost and final.objective > start.objective:
+        costs = f"{number(final.objective)}, more than the {number(start.objective)} of the {start_name(result)}"
+        return Beyond(f"{sentence}, but their mean cost is {costs}", False)
+    most = short(100 * violation_bound(0, count, BETA), 2) + percent
+    return Beyond(f"{sentence}: at most {most} do, at confidence 1 − {number(BETA)}", True)
 
 
 def stability(result: Result, show: Callable[[float], str]) -> str:
