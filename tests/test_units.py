@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,12 @@ def native(problem: ControlProblem) -> ControlProblem:
 
 def in_other_options(problem: ControlProblem, options: MetricOptions) -> ControlProblem:
     return ControlProblem(problem.policy, problem.scenarios, problem._objective, options)
+
+
+def for_method(problem: ControlProblem, method: str) -> ControlProblem:
+    """Return a problem without local stability for certified mode, which has no bound for it."""
+    options = problem.scenario_metrics.options
+    return problem if method != "certified" else in_other_options(problem, replace(options, stability=False))
 
 
 def cart_pole_problem() -> ControlProblem:
@@ -191,7 +198,7 @@ def test_reach_that_is_only_rounding_is_none():
 def test_steps_are_the_same_bits_in_units_that_differ_by_powers_of_two(name, method):
     if name == "nonlinear" and method == "certified":
         pytest.skip("certified constants are for linear plants")
-    problem = PROBLEMS[name]()
+    problem = for_method(PROBLEMS[name](), method)
     x, u = random_scales(np.random.default_rng(len(name)), problem.plant, powers_of_two=True)
     base, options = native(problem), AdaptOptions(steps=4, **METHODS[method])
     one, two = adapt(base, options), adapt(rescaled(problem, x, u), options)
@@ -208,7 +215,7 @@ def test_steps_are_the_same_bits_in_units_that_differ_by_powers_of_two(name, met
 def test_steps_are_the_same_to_rounding_in_any_units(name, method):
     if name == "nonlinear" and method == "certified":
         pytest.skip("certified constants are for linear plants")
-    problem, rng = PROBLEMS[name](), np.random.default_rng(7)
+    problem, rng = for_method(PROBLEMS[name](), method), np.random.default_rng(7)
     options = AdaptOptions(steps=3, **METHODS[method])
     one, weight = adapt(native(problem), options), 1e7
     two = adapt(rescaled(problem, *random_scales(rng, problem.plant), weight), options)
@@ -221,6 +228,7 @@ def test_steps_are_the_same_to_rounding_in_any_units(name, method):
 
 def test_commands_and_smoothness_are_those_of_other_units():
     problem, rng = PROBLEMS["two inputs, shifted, a bound missing"](), np.random.default_rng(1)
+    problem = for_method(problem, "certified")
     x, u = random_scales(rng, problem.plant)
     one, two = native(problem), rescaled(problem, x, u)
     theta = one.theta_initial + 0.3 * rng.normal(size=one.theta_dim)
@@ -245,7 +253,8 @@ def r3_in_newtons(newtons: float) -> ControlProblem:
     u = np.array([newtons])
     heavy = linear(A, B / u, 0.1, (plant.x_min, plant.x_max, plant.u_min * u, plant.u_max * u))
     policy = Policy(heavy, lqr(heavy, [0.1, 0.1], 10.0 / u**2), (12,))
-    return ControlProblem(policy, base.scenarios, Quadratic([1.0, 0.1], 0.05 / u**2), base.scenario_metrics.options)
+    metrics = replace(base.scenario_metrics.options, stability=False)
+    return ControlProblem(policy, base.scenarios, Quadratic([1.0, 0.1], 0.05 / u**2), metrics)
 
 
 @pytest.mark.parametrize("newtons", [1e6, 1e4])

@@ -25,7 +25,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from numpy_loop import NumpyLoop
 from r3_double_integrator import OPTIMUM, STEPS, make_problem
-from support.common import margins, print_table, save, violations
+from support.common import margins, print_table, save, violations, without_stability
 
 from scpo_ctrl import AdaptOptions, ControlProblem, Policy, Result, adapt
 from scpo_ctrl.adaptation.history import VERDICTS
@@ -159,7 +159,7 @@ def time_row(name: str, run: Run) -> list[str]:
 
 def against_numpy(steps: int) -> list[list[str]]:
     """Time the same algorithm in plain numpy and in the package, over the same steps, and compare where they arrive."""
-    problem, ends = make_problem(), []
+    problem, ends = without_stability(make_problem()), []
 
     def note(state: Any) -> bool:
         ends.append((float(state.objective), state.seconds))

@@ -1,6 +1,7 @@
 """Arguments, a run without metrics to compare with, a table, and the margin over the steps as a figure's panel."""
 
 import argparse
+import dataclasses
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from scpo_ctrl import AdaptOptions, FunctionProblem, Problem, Result, UserObjective, adapt
+from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, Problem, Result, UserObjective, adapt
 from scpo_ctrl.report.figures import AFTER, FORBIDDEN, INK, LIMIT, style
 from scpo_ctrl.report.history_figures import power_of_ten
 
@@ -94,3 +95,9 @@ def save(figure: Figure, path: Path) -> None:
     with style():
         figure.savefig(drawn, dpi=130)
     Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
+
+
+def without_stability(problem: ControlProblem) -> ControlProblem:
+    """Return a problem without the metric of local stability, for comparisons with what has the metrics of rollouts."""
+    options = dataclasses.replace(problem.scenario_metrics.options, stability=False)
+    return ControlProblem(problem.policy, problem.scenarios, problem._objective, options)

@@ -1,8 +1,10 @@
 """Local stability of the closed loop at rest (E11): a smooth metric for each vertex of the parameter ranges.
 
-With A the derivative of the next state by the state at the closed loop's equilibrium, the metric is
-tr(P⁻¹ (A^M)ᵀ P A^M) - γ ≤ 0. The trace is the squared Frobenius norm of A^M in the norm of P, which bounds the spectral
-one: so the metric says ‖A^M‖² ≤ γ < 1, exponential stability of that equilibrium. It is the same in any units.
+With A the derivative of the next state by the state at the closed loop's equilibrium, the metric says
+T = tr(P⁻¹ (A^M)ᵀ P A^M) ≤ γ, as log₄((T + δ) / (γ + δ)) ≤ 0: T itself grows so steeply beyond γ that no smoothness
+constant around it is of use, its logarithm by one for each factor of two in ‖A^M‖. The trace is the squared Frobenius
+norm of A^M in the norm of P, which bounds the spectral one: so the metric says ‖A^M‖² ≤ γ < 1, exponential stability of
+that equilibrium. It is the same in any units.
 """
 
 import itertools
@@ -17,6 +19,8 @@ from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.loop.policy import Policy
 
 GAMMA = 0.5  # γ of (E11)
+FLOOR = 1e-6  # δ: what is below decays fast enough
+_MOST_COMPILED = 24  # states up to which C pays: compiling takes long for dense derivatives, and matrices dominate
 _CORNERS = 6  # parameters with a range up to which all vertices are taken; a fixed choice of as many beyond
 _ROOM = 0.25  # part of γ that the backup must reach: M is the least power of two for which it does
 _MOST_DOUBLINGS = 24  # of M
@@ -269,7 +273,7 @@ class LocalStability:
         power = ca.DM(self._root.T) @ A @ ca.DM(self._inverse_root)
         for _ in range(self.power.bit_length() - 1):
             power = power @ power
-        g = ca.sumsqr(power) - GAMMA
+        g = ca.log((ca.sumsqr(power) + FLOOR) / (GAMMA + FLOOR)) / np.log(4)
         moved = ca.norm_2(ca.DM(self._root.T / np.sqrt(self.policy.backup.rho)) @ (following - x))
         inputs = [theta, start, p]
         functions = [
@@ -278,7 +282,9 @@ class LocalStability:
         ]
         starts, _ = self.equilibria(self._at_backup)
         data = list(zip(starts, self.parameters, strict=True))
-        value, gradient = ([StackFunction(function, of) for of in data] for function in compile_functions(functions))
+        if nx <= _MOST_COMPILED:
+            functions = compile_functions(functions)
+        value, gradient = ([StackFunction(function, of) for of in data] for function in functions)
         return value, gradient
 
     def _with_gradients(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

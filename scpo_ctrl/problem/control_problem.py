@@ -83,17 +83,21 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         batch, plant = self.scenarios, self.policy.plant
         seen = np.vstack([batch.p, plant.p_nominal])
         ranges = np.stack([seen.min(axis=0), seen.max(axis=0)], axis=1)
-        return LocalStability(self.policy, ranges if batch.declared is None else batch.declared.ranges)
+        return LocalStability(self._policy_in_units(), ranges if batch.declared is None else batch.declared.ranges)
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
         return None if self._at_rest is None else float(self._at_rest.spectral_radii(theta).max())
 
+    def _policy_in_units(self) -> Policy:
+        """Return the policy in `Units` of its plant, V in parts of ρ."""
+        policy = self.policy.in_units(self._units)
+        return replace(policy, backup=replace(policy.backup, P=policy.backup.P / self.backup.rho, rho=1.0))
+
     def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
         units, plant, objective = self._units, self.policy.plant, self._objective
-        policy = self.policy.in_units(units)
-        policy = replace(policy, backup=replace(policy.backup, P=policy.backup.P / self.backup.rho, rho=1.0))
+        policy = self._policy_in_units()
         metrics = Metrics(policy.plant, policy.backup, self.scenarios.horizon, self.scenario_metrics.options)
         batch, quadratic = self.scenarios.in_units(units), None
         if isinstance(objective, Quadratic):

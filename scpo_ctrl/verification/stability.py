@@ -10,6 +10,7 @@ import numpy as np
 from scpo_ctrl.models import Plant
 
 _GAMMA, _ROOM = 0.5, 0.25  # γ of (E11), and the part of it that the backup reaches, which sets M
+_FLOOR = 1e-6  # δ of (E11)
 _CORNERS = 6  # parameters with a range up to which all corners count; a fixed choice of as many beyond
 _AGREEMENT = 1e-7  # of spectral radii, relative: eigenvalues amplify rounding
 _STEPS, _AT_REST = 50, 1e-9  # to the equilibrium, and how still the loop is there, in parts of the level set
@@ -73,8 +74,8 @@ class Rest:
         return M
 
     def _metric(self, A: np.ndarray) -> float:
-        value = float(np.sum(np.linalg.matrix_power(self.root @ A @ self.inverse, self._power) ** 2)) - _GAMMA
-        return value if np.isfinite(value) else np.inf
+        trace = float(np.sum(np.linalg.matrix_power(self.root @ A @ self.inverse, self._power) ** 2))
+        return float(np.log((trace + _FLOOR) / (_GAMMA + _FLOOR)) / np.log(4)) if np.isfinite(trace) else np.inf
 
     def _derivative(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
         """Return the derivative of the next state by the state where the loop is at rest; NaN if it never is."""

@@ -14,7 +14,7 @@ from scpo_ctrl.models import double_integrator
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.objective import Imitation, Quadratic, UserObjective
 
-EVERYTHING = MetricOptions(terminal=True, contraction=0.95)
+EVERYTHING = MetricOptions(terminal=True, contraction=0.95, stability=False)  # metrics of rollouts
 
 
 def rich_problem(metrics=EVERYTHING, **changes):
@@ -59,9 +59,9 @@ def by_hand(problem, theta, *, saturated=True):
     "metrics",
     [
         EVERYTHING,
-        MetricOptions(),
-        MetricOptions(command=False, terminal=True),
-        MetricOptions(path=False, contraction=0.2),
+        MetricOptions(stability=False),
+        MetricOptions(command=False, terminal=True, stability=False),
+        MetricOptions(path=False, contraction=0.2, stability=False),
     ],
 )
 def test_metrics_and_cost_agree_with_stepping(metrics):
@@ -75,7 +75,7 @@ def test_metrics_and_cost_agree_with_stepping(metrics):
 
 
 def test_two_inputs_shifted_equilibrium_and_missing_bounds():
-    problem = two_input_problem(3, (4,))
+    problem = two_input_problem(3, (4,), stability=False)
     theta = problem.theta_initial + 0.1 * np.random.default_rng(0).normal(size=problem.theta_dim)
     g, cost = by_hand(problem, theta)
     np.testing.assert_allclose(problem.metrics(theta), g, rtol=1e-10, atol=1e-11)
@@ -234,7 +234,7 @@ def test_refusals():
     for arguments, words in (
         ({"count": 3, "initial_states": [[0, 0]]}, "not both"),
         ({}, "give either"),
-        ({"initial_states": [[0, 0]], "level": 0.5}, "level goes with count"),
+        ({"count": 2, "box": [[0, 0], [1, 1]], "level": 0.5}, "one of level, neighbourhood and box"),
         ({"initial_states": [[6, 0]]}, r"initial_states\[0\]\[0\] = 6 m is outside"),
         ({"initial_states": np.zeros((0, 2))}, "empty"),
         ({"count": 0}, "count"),

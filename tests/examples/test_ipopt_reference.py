@@ -44,7 +44,8 @@ def test_the_program_is_the_problem_and_its_derivatives_are_exact(problem):
     np.testing.assert_allclose(constraints(w)[:steps], 0, atol=1e-12)
     fall = problem.objective(problem.theta_initial) - problem.objective(theta)
     assert (cost(other) - cost(w)) * problem.objective(problem.theta_initial) == pytest.approx(fall, rel=1e-9)
-    rows, g = problem.scenario_metrics.rows, problem.metrics(theta).reshape(problem.scenarios.count, -1)
+    rows, g = problem.scenario_metrics.rows, problem.metrics(theta)[problem.of_scenarios]
+    g = g.reshape(problem.scenarios.count, -1)
     scale = {"terminal": 1.0, "contraction": 1 / problem.backup.rho}
     ends = [scale[row.kind] * g[:, k] for k, row in enumerate(rows) if row.kind in scale]
     np.testing.assert_allclose(constraints(w)[steps:], np.max(ends, axis=0) if ends else [], atol=1e-12)

@@ -19,7 +19,7 @@ from scpo_ctrl.report.figures import phase_figure, signals_figure
 from scpo_ctrl.report.history_figures import convergence_figure, margin_cap
 from scpo_ctrl.report.page import headline, render_report, write_report
 from scpo_ctrl.report.tables import metric_rows
-from scpo_ctrl.report.wording import number
+from scpo_ctrl.report.wording import Beyond, number
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,8 @@ def test_page_shows_every_number_of_the_summary(plain, page):
 def test_headline_counts_policies_metrics_and_scenarios(plain, page):
     summary = plain.summary()
     line = headline(plain, plain.margin())
-    assert (line.level, line.word) == ("safe", "Safe on its scenarios")
+    assert (line.level, line.word) == ("unfinished", "Safe on its scenarios, not beside them")
+    assert re.search(r"Beside them, [0-9.]+\u202f% of 10\u202f000 fresh scenarios violate a metric", line.sentence)
     policies = summary["accepted"] + 1
     assert f"{policies} of {policies} committed policies satisfy all {summary['metrics']} metrics" in line.sentence
     assert "on 4 scenarios" in line.sentence
@@ -168,6 +169,7 @@ def test_a_final_policy_that_breaks_a_metric_when_computed_anew_is_unsafe(plain)
 )
 def test_status_and_its_advice_are_shown(plain, monkeypatch, status, level):
     monkeypatch.setattr(page_module, "_panels", lambda *_: [])  # the figures take long, and are the same
+    monkeypatch.setattr(page_module, "beyond", lambda _: Beyond("none of them violates", True))
     result = dataclasses.replace(plain, status=status)
     assert headline(result, result.margin()).level == level
     page = render_report(result)
