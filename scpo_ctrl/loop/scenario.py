@@ -14,7 +14,7 @@ from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_count, as_scalar
+from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
 
 NEIGHBOURHOOD = 0.05  # of given initial states, where neither it nor a level is given
 DRAWS = ("low_discrepancy", "random")
@@ -81,18 +81,16 @@ def scenarios(
     as_instance("plant", plant, Plant)
     as_instance("backup", backup, Backup)
     N, seed = as_count("horizon", horizon, at_least=1), as_count("seed", seed)
-    if isinstance(count, int):
-        check_rollouts(count, N, plant.nx, plant.nu)
     if (count is None) == (initial_states is None):
         raise DomainError("give either count (and level) or initial_states, not both")
-    if draw not in DRAWS:
-        raise DomainError(f"draw is {draw!r}, expected one of: {', '.join(DRAWS)}")
+    as_choice("draw", draw, DRAWS)
     states = None if initial_states is None else _given(plant, initial_states)
+    size = as_count("count", count, at_least=1) if states is None else len(states)
+    check_rollouts(size, N, plant.nx, plant.nu)
     half, fixed = _half_widths(plant, disturbance, disturbance_fixed)
     region = _region(plant, states, level, neighbourhood, box)
     ranges = parameter_ranges(plant, parameters)
     declared = DeclaredSet(plant=plant, backup=backup, horizon=N, ranges=ranges, half=half, fixed=fixed, **region)
-    size = as_count("count", count, at_least=1) if states is None else len(states)
     if draw == "random":
         return _at_random(declared, states, size, parameters, seed)
     batch = declared.spread(size, seed)
