@@ -131,7 +131,6 @@ def _taken(prefix: str) -> str | None:
 
 def _refused(prefix: object, reason: str) -> DomainError:
     return DomainError(
-        f"prefix is {shown(prefix)}, which cannot name C functions and files: {reason}; use up to {_LONGEST} "
-        "lower-case letters, digits and single underscores, a letter first, and not the name of a C library header or "
-        "of another library"
+        f"prefix {shown(prefix)} cannot name C functions and files: {reason}; use up to {_LONGEST} lower-case letters, "
+        "digits and single underscores, a letter first, and not the name of a C library header or of another library"
     )

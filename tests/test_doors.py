@@ -15,11 +15,15 @@ from scpo_ctrl import (
     FunctionProblem,
     MetricOptions,
     UserObjective,
+    adapt,
+    codegen,
     load_problem,
+    lqr,
     scenarios,
+    verify,
 )
 from scpo_ctrl.adaptation.state import start
-from scpo_ctrl.errors import DomainError, ScpoError, UnsafeStartError
+from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError, UnsafeStartError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import cart_pole, linear
 from scpo_ctrl.problem.problem import Problem
@@ -187,8 +191,6 @@ def test_functions_of_the_user_get_no_advice_about_scenarios():
 
 
 def test_wrong_kinds_of_arguments_are_named():
-    from scpo_ctrl import adapt, lqr
-
     plant = cart_pole()
     for call, words in (
         (lambda: lqr("plant", [1.0], [1.0]), "plant is of class str, expected an object of class Plant"),
@@ -203,3 +205,77 @@ def test_wrong_kinds_of_arguments_are_named():
     ):
         with pytest.raises(ScpoError, match=words):
             call()
+
+
+class Unprintable:
+    """What raises wherever it can."""
+
+    def __hash__(self) -> int:
+        raise RuntimeError("no hash")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+
+@pytest.mark.parametrize("value", [[], {}, np.ones((2, 2)), Unprintable(), "x" * 10_000, "\n"], ids=type)
+@pytest.mark.parametrize("key", ["target", "real", "prefix"])
+def test_options_of_an_export_of_any_kind(key, value):
+    options = {"target": "host", "real": "double", "prefix": "scpo"} | {key: value}
+    for call in (codegen.check_options, lambda **given: codegen.export(None, "c", **given)):
+        with pytest.raises(DomainError, match=f"^{key} ") as caught:
+            call(**options)
+        assert len(str(caught.value)) < 500
+
+
+def test_names_are_short_enough_to_be_shown():
+    plant = cart_pole()
+    assert plant.replace(name="x" * 200, source="x" * 10_000).name == "x" * 200
+    for changes in ({"name": "x" * 201}, {"x_labels": ["x" * 201, *"bcd"]}, {"u_units": ["x" * 201]}):
+        with pytest.raises(DomainError, match="has 201 characters, more than 200; shorten it"):
+            plant.replace(**changes)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\x1b[2J", "a\u202eb", "\n\n"])
+def test_messages_are_one_line_whatever_names_are_in_them(tmp_path, text):
+    plant = cart_pole()
+    calls = (
+        lambda: load_problem(tmp_path / text),
+        lambda: verify(tmp_path / text),
+        lambda: plant.replace(x_labels=[text, *"bcd"], x_min=[-np.inf] * 4, x_eq=[100.0, 0, 0, 0]).linearise(),
+        lambda: scenarios(plant, lqr(plant, [1.0] * 4, [1.0]), horizon=3, count=1, parameters={text: [1, 2]}),
+        lambda: as_scalar("x", type(text, (), {})),
+    )
+    for call in calls:
+        with pytest.raises(ScpoError) as caught:
+            call()
+        assert str(caught.value).isprintable()
+    assert str(ProblemFileError(str(ProblemFileError(text)))) == str(ProblemFileError(text))
+
+
+def test_lists_of_more_entries_than_a_plant_has_symbols():
+    with pytest.raises(DimensionError, match="u has 10000000000 entries, more than 10000"):
+        cart_pole().replace(u=np.broadcast_to(1.0, (10**5, 10**5)))
+
+
+def test_matrices_whose_entries_no_unit_brings_together():
+    A, B = [[1e150, 0.1, 0.0], [0.0, 0.9, 0.1], [0.0, 0.0, 0.85]], [[0.0, 0.1], [0.1, 0.0], [0.2, 0.05]]
+    plant = linear(A, B, 0.1, ([-2.0] * 3, [2.0] * 3, [-1.0] * 2, [1.0] * 2))
+    with pytest.raises(DomainError, match="A and B are so far apart"):
+        lqr(plant, [0.1] * 3, [1.0] * 2)
+
+
+@pytest.mark.parametrize("weight", [-1e300, -1e-300, 0.0])
+def test_weights_that_are_not_positive(weight):
+    with pytest.raises(DomainError, match=r"R is not positive definite|R is .* > 0"):
+        lqr(linear([[0.9]], [[1.0]], 0.1, ([-1], [1], [-1], [1])), [1.0], [[weight]])
+
+
+def test_what_a_monitor_raises_is_passed_on(tmp_path):
+    def stop(_state):
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        adapt(load_problem(write(tmp_path / "problem.toml")), AdaptOptions(steps=2), monitor=stop)

@@ -391,7 +391,7 @@ def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
     if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
         raise DomainError(f"{name} is not symmetric")
     sizes = np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
-    if np.linalg.eigvalsh(matrix / sizes / sizes[:, None])[0] <= 0:
+    if (np.diag(matrix) <= 0).any() or np.linalg.eigvalsh(matrix / sizes / sizes[:, None])[0] <= 0:
         raise DomainError(f"{name} is not positive definite")
     return matrix
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, ProblemFileError, cause
 from scpo_ctrl.loop.policy import Policy
-from scpo_ctrl.loop.sizes import MOST_ROWS
+from scpo_ctrl.loop.sizes import MOST_COLUMNS, MOST_ROWS
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.symbols import as_expression, as_symbols
@@ -97,7 +97,10 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
         ProblemFileError
             If the file is missing, a column is, or an entry is not a finite number.
         """
-        path, nx, nu = as_path("path", path), as_count("nx", nx, at_least=1), as_count("nu", nu, at_least=1)
+        path, (nx, nu) = (
+            as_path("path", path),
+            (as_count(key, n, at_least=1, at_most=MOST_COLUMNS) for key, n in (("nx", nx), ("nu", nu))),
+        )
         names = [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)]
         try:
             with opened(path, LARGEST_DATA) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:

@@ -111,7 +111,7 @@ def test_the_target_of_earlier_exports_is_still_there(exported, tmp_path):
 @pytest.mark.parametrize("prefix", REFUSED)
 def test_refused_prefixes(prefix, tmp_path):
     with pytest.raises(
-        DomainError, match=f"prefix is '{prefix}', which cannot name .*(hide|taken|device|begin with).*; use up to"
+        DomainError, match=f"prefix '{prefix}' cannot name .*(hide|taken|device|begin with).*; use up to"
     ):
         export(result_of("linear_1_1"), tmp_path / "c", prefix=prefix)
     assert not list(tmp_path.iterdir())
