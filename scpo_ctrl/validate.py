@@ -18,6 +18,7 @@ LONGEST_NAME = 200  # characters of a name, a label or a unit, which messages, r
 
 _LONGEST_PATH = 4096  # characters, as on Linux
 _MOST_ENTRIES = 1 << 27  # of an array: a gigabyte
+_MOST_LISTED = 10_000_000  # of an array as nested lists, an object each
 
 
 def as_array(name: str, value: ArrayLike, shape: Sequence[int | None], *, finite: bool = True) -> np.ndarray:
@@ -82,6 +83,30 @@ def as_stack(name: str, value: ArrayLike) -> np.ndarray:
         If an entry is masked or not a number.
     """
     return _converted(name, value, "in rows of equal length")
+
+
+def as_lists(name: str, value: Any) -> Any:
+    """Return an array as nested lists, and what is none as it is.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    DomainError
+        If the array is too large.
+    """
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.size > _MOST_LISTED:
+        raise DomainError(f"{name} has shape {value.shape}, more than {_MOST_LISTED} entries; make it smaller")
+    return value.tolist()
 
 
 def dimensions(value: Any) -> int:

@@ -11,9 +11,11 @@ from problem_files import LINEAR_PLANT, write
 
 from scpo_ctrl import (
     AdaptOptions,
+    Backup,
     ControlProblem,
     FunctionProblem,
     MetricOptions,
+    Policy,
     UserObjective,
     adapt,
     codegen,
@@ -73,6 +75,12 @@ def test_huge_whole_numbers(tmp_path, run, key, digits):
     assert " digits" in outcome.line and len(outcome.line) < 500
 
 
+@pytest.mark.parametrize("rho", [10**400, -(10**5000), INF, -INF, np.nan, True, "1", [1.0, 2.0], None], ids=type)
+def test_levels_that_are_no_number(rho):
+    with pytest.raises(DomainError, match=r"rho is .*, expected a finite number"):
+        Backup([[1.0]], [[1.0]], rho)
+
+
 def test_whole_numbers_have_a_largest(tmp_path):
     assert as_count("n", 2**63 - 1) == 2**63 - 1
     with pytest.raises(
@@ -115,6 +123,8 @@ def test_lists_that_hold_themselves_or_are_deep():
             as_array("x", value, (2,))
         with pytest.raises(DomainError, match=r"x is .*, expected a finite number"):
             as_scalar("x", value)
+        with pytest.raises(DomainError, match=r"preconditioner is .*, expected an array"):
+            AdaptOptions(preconditioner=value)
     with pytest.raises(DomainError, match=r"path is .*, expected the name"):
         as_path("path", "x" * 5000)
 
@@ -258,6 +268,16 @@ def test_messages_are_one_line_whatever_names_are_in_them(tmp_path, text):
 def test_lists_of_more_entries_than_a_plant_has_symbols():
     with pytest.raises(DimensionError, match="u has 10000000000 entries, more than 10000"):
         cart_pole().replace(u=np.broadcast_to(1.0, (10**5, 10**5)))
+
+
+def test_arrays_that_would_be_lists_of_more_than_memory_holds(tmp_path):
+    huge = np.broadcast_to(1, (10**5, 10**5))
+    policy = load_problem(write(tmp_path / "problem.toml")).policy
+    for call in (lambda: AdaptOptions(preconditioner=huge), lambda: Policy(policy.plant, policy.backup, huge)):
+        with pytest.raises(DomainError, match=r"has shape \(100000, 100000\), more than \d+ entries"):
+            call()
+    with pytest.raises(DomainError, match=r"preconditioner has shape .*, more than 10000000 entries"):
+        AdaptOptions(preconditioner=np.ones((4000, 4000)))
 
 
 def test_matrices_whose_entries_no_unit_brings_together():

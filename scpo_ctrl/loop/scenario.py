@@ -12,6 +12,7 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
@@ -184,7 +185,7 @@ def _half_widths(plant: Plant, disturbance: ArrayLike | None, fixed: float | Non
         return np.zeros(0), 0.0
     half = as_array("disturbance", disturbance, (plant.nx,)) + 0.0  # no -0.0, which numpy takes for swapped limits
     if (half < 0).any():
-        raise DomainError(f"disturbance is {half.tolist()}, expected half widths >= 0")
+        raise DomainError(f"disturbance is {shown(half)}, expected half widths >= 0")
     with np.errstate(over="ignore"):
         widths = 2 * half
         wide = np.flatnonzero((widths > plant.x_max - plant.x_min) | ~np.isfinite(widths))
