@@ -14,7 +14,7 @@ from scpo_ctrl.messages import shown
 
 LARGEST_COUNT = 2**63 - 1  # of whole numbers: what TOML and numpy's int64 hold
 
-LONGEST_NAME = 200  # characters of a name, a label or a unit, which messages, reports and C show
+LONGEST_NAME = 1000  # characters of a name, a label or a unit, which messages, reports and C show
 
 _LONGEST_PATH = 4096  # characters, as on Linux
 _MOST_ENTRIES = 1 << 27  # of an array: a gigabyte

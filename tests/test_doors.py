@@ -181,7 +181,7 @@ def test_advice_fits_the_metric_that_is_broken(tmp_path):
 
     disturbed = advice(changed(tmp_path, {"scenarios.disturbance": [1.5, 1.5]}))
     assert "make disturbance smaller" in disturbed and "horizon" not in disturbed
-    varied = advice(changed(tmp_path, {"scenarios.parameters": {"mass": [0.01, 0.02]}}))
+    varied = advice(changed(tmp_path, {"scenarios.parameters": {"mass": [0.01, 0.02]}, "metrics.stability": False}))
     assert "narrow the ranges of the plant parameters" in varied
 
 
@@ -242,9 +242,9 @@ def test_options_of_an_export_of_any_kind(key, value):
 
 def test_names_are_short_enough_to_be_shown():
     plant = cart_pole()
-    assert plant.replace(name="x" * 200, source="x" * 10_000).name == "x" * 200
-    for changes in ({"name": "x" * 201}, {"x_labels": ["x" * 201, *"bcd"]}, {"u_units": ["x" * 201]}):
-        with pytest.raises(DomainError, match="has 201 characters, more than 200; shorten it"):
+    assert plant.replace(name="x" * 1000, source="x" * 10_000).name == "x" * 1000
+    for changes in ({"name": "x" * 1001}, {"x_labels": ["x" * 1001, *"bcd"]}, {"u_units": ["x" * 1001]}):
+        with pytest.raises(DomainError, match="has 1001 characters, more than 1000; shorten it"):
             plant.replace(**changes)
 
 
@@ -291,6 +291,13 @@ def test_matrices_whose_entries_no_unit_brings_together():
 def test_weights_that_are_not_positive(weight):
     with pytest.raises(DomainError, match=r"R is not positive definite|R is .* > 0"):
         lqr(linear([[0.9]], [[1.0]], 0.1, ([-1], [1], [-1], [1])), [1.0], [[weight]])
+
+
+@pytest.mark.parametrize("value", [None, [], "x", np.ones(2), Unprintable()], ids=type)
+def test_scenarios_of_another_kind(tmp_path, value):
+    problem = load_problem(write(tmp_path / "problem.toml"))
+    with pytest.raises(ScpoError, match="scenarios is of class"):
+        problem.with_scenarios(value, problem.theta_initial)
 
 
 def test_what_a_monitor_raises_is_passed_on(tmp_path):
