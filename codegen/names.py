@@ -8,6 +8,7 @@ cannot be met. Left over are the names below, where the prefix alone, or with an
 import re
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.messages import shown
 
 _LONGEST = 24
 _FORM = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -130,6 +131,6 @@ def _taken(prefix: str) -> str | None:
 
 def _refused(prefix: object, reason: str) -> DomainError:
     return DomainError(
-        f"prefix {prefix!r} cannot name C functions and files: {reason}; use up to {_LONGEST} lower-case letters, "
+        f"prefix {shown(prefix)} cannot name C functions and files: {reason}; use up to {_LONGEST} lower-case letters, "
         "digits and single underscores, a letter first, and not the name of a C library header or of another library"
     )

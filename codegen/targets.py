@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scpo_ctrl.codegen.literals import REALS
 from scpo_ctrl.codegen.names import check_prefix
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.validate import as_choice
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,6 @@ def check_options(target: str, real: str | None, prefix: str) -> tuple[Target, s
     DomainError
         If one of them is unknown or taken.
     """
-    if not isinstance(target, str) or target not in TARGETS:
-        raise DomainError(f"unknown target {target!r}; known: {', '.join(TARGETS)}")
-    if real is not None and real not in REALS:
-        raise DomainError(f"unknown real {real!r}; known: {', '.join(REALS)}")
-    return TARGETS[target], real or TARGETS[target].real, check_prefix(prefix)
+    chosen = TARGETS[as_choice("target", target, tuple(TARGETS))]
+    real = chosen.real if real is None else as_choice("real", real, tuple(REALS))
+    return chosen, real, check_prefix(prefix)

@@ -45,7 +45,7 @@ def make_plant(kind: str, **parameters: Any) -> Plant:
     known = inspect.signature(ZOO[kind]).parameters
     unknown = sorted(set(parameters) - set(known))
     if unknown:
-        raise DomainError(f"unknown key {unknown[0]!r} of plant {kind!r}; known: {', '.join(known)}")
+        raise DomainError(f"unknown key {shown(unknown[0])} of plant {kind!r}; known: {', '.join(known)}")
     return ZOO[kind](**parameters)
 
 

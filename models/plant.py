@@ -9,10 +9,13 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models.symbols import expressions
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimensions
+
+_LONGEST_SOURCE = 10_000  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +52,8 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for key in ("name", "source"):
-            as_text(key, getattr(self, key))
+        as_text("name", self.name)
+        as_text("source", self.source, at_most=_LONGEST_SOURCE)
         for key, value in zip("xupf", expressions(self.name, self.x, self.u, self.p, self.f), strict=True):
             put(self, key, value)
         nx, nu, np_ = self.nx, self.nu, self.npar
@@ -67,8 +70,6 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
             put(self, key, as_array(key, np.zeros(size) if _is_empty(value) else value, (size,)))
         limits = np.full(np_, -np.inf) if _is_empty(self.p_above) else self.p_above
         put(self, "p_above", as_array("p_above", limits, (np_,), finite=False))
-        as_text("name", self.name)
-        as_text("source", self.source)
         for stem, size in (("x", nx), ("u", nu), ("p", np_)):
             for key, default in ((f"{stem}_labels", f"{stem}{{}}"), (f"{stem}_units", "")):
                 names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
@@ -161,7 +162,7 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
         """Return a copy with some fields changed, for example other bounds."""
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
         if unknown:
-            raise DomainError(f"unknown field {unknown[0]!r} of a plant")
+            raise DomainError(f"unknown field {shown(unknown[0])} of a plant")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
 

@@ -9,6 +9,10 @@ from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.validate import as_scalar
 
+_MOST_ENTRIES = 10_000  # of a list or array: each becomes an object of CasADi
+
+_MOST_ENTRIES = 10_000  # of a list: each is a CasADi object
+
 
 def expressions(name: str, x: Any, u: Any, p: Any, f: Any) -> tuple[ca.SX, ca.SX, ca.SX, ca.SX]:
     """Return symbols and the expression of a plant as columns of SX.
@@ -118,8 +122,11 @@ def _column(name: str, key: str, value: Any) -> Any:
     expected = (
         "a column of CasADi symbols" if key != "f" else "a CasADi expression, a list of them or a casadi.Function"
     )
+    size = value.size if isinstance(value, np.ndarray) else len(value) if isinstance(value, (list, tuple)) else 0
+    if size > _MOST_ENTRIES:
+        raise DimensionError(f"plant {name!r}: {key} has {size} entries, more than {_MOST_ENTRIES}; make it smaller")
     try:
-        if isinstance(value, (list, tuple, np.ndarray)) and len(value):
+        if size:
             value = ca.vertcat(*value)
         if isinstance(value, (ca.DM, float)) and key == "f":
             value = ca.SX(value)  # a state that is constant

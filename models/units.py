@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.errors import DomainError
+
 if TYPE_CHECKING:
     from scpo_ctrl.models.plant import Plant
 
@@ -115,9 +117,21 @@ def balanced(A: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     A : numpy.ndarray, shape (nx, nx)
     B : numpy.ndarray, shape (nx, nu)
+
+    Raises
+    ------
+    DomainError
+        If an entry leaves the range of a double.
     """
-    x = _completed(np.full(len(A), np.inf), A, B, np.ones(B.shape[1]))
-    return A * x / x[:, None], B / x[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = _completed(np.full(len(A), np.inf), A, B, np.ones(B.shape[1]))
+        A, B = A * x / x[:, None], B / x[:, None]
+    if not (np.isfinite(A).all() and np.isfinite(B).all()):
+        raise DomainError(
+            "the entries of the plant's A and B are so far apart that in the units of what its inputs reach they leave "
+            "the range of a double; check the largest and the smallest of them"
+        )
+    return A, B
 
 
 def _completed(x: np.ndarray, A: np.ndarray, B: np.ndarray, u: np.ndarray) -> np.ndarray:

@@ -4,11 +4,16 @@ Every class also has the built-in parent that a caller would expect, so ``except
 ``exit_status`` is what the command line returns: 1 the run or the check failed, 2 the input is wrong.
 """
 
+from scpo_ctrl.text import visible
+
 
 class ScpoError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base of every error that this package raises on purpose; its message is one line, whatever names are in it."""
 
     exit_status = 2
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(visible(message))
 
 
 def cause(error: Exception) -> str:

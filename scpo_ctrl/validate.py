@@ -14,8 +14,11 @@ from scpo_ctrl.messages import shown
 
 LARGEST_COUNT = 2**63 - 1  # of whole numbers: what TOML and numpy's int64 hold
 
+LONGEST_NAME = 1000  # characters of a name, a label or a unit, which messages, reports and C show
+
 _LONGEST_PATH = 4096  # characters, as on Linux
 _MOST_ENTRIES = 1 << 27  # of an array: a gigabyte
+_MOST_LISTED = 10_000_000  # of an array as nested lists, an object each
 
 
 def as_array(name: str, value: ArrayLike, shape: Sequence[int | None], *, finite: bool = True) -> np.ndarray:
@@ -80,6 +83,30 @@ def as_stack(name: str, value: ArrayLike) -> np.ndarray:
         If an entry is masked or not a number.
     """
     return _converted(name, value, "in rows of equal length")
+
+
+def as_lists(name: str, value: Any) -> Any:
+    """Return an array as nested lists, and what is none as it is.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    DomainError
+        If the array is too large.
+    """
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.size > _MOST_LISTED:
+        raise DomainError(f"{name} has shape {value.shape}, more than {_MOST_LISTED} entries; make it smaller")
+    return value.tolist()
 
 
 def dimensions(value: Any) -> int:
@@ -214,7 +241,7 @@ def as_choice(name: str, value: Any, known: Sequence[str]) -> str:
     return value
 
 
-def as_text(name: str, value: Any) -> str:
+def as_text(name: str, value: Any, *, at_most: int = LONGEST_NAME) -> str:
     """Return `value` if it is text that a file can hold.
 
     Parameters
@@ -223,6 +250,8 @@ def as_text(name: str, value: Any) -> str:
         What the value is called in the error message.
     value : str
         The value; halves of characters (surrogates) are refused, which UTF-8 has no bytes for.
+    at_most : int
+        Number of characters.
 
     Returns
     -------
@@ -232,10 +261,12 @@ def as_text(name: str, value: Any) -> str:
     Raises
     ------
     DomainError
-        If it is no such text.
+        If it is no such text, or longer.
     """
     if not isinstance(value, str) or any("\ud800" <= character <= "\udfff" for character in value):
         raise DomainError(f"{name} is {shown(value)}, expected text in Unicode")
+    if len(value) > at_most:
+        raise DomainError(f"{name} has {len(value)} characters, more than {at_most}; shorten it")
     return value
 
 

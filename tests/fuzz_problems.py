@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import warnings
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import nasty
 from fuzz_workers import STRANGE, main
+
+PROGRESS = re.compile(r"^scpo-ctrl: compiling .* \.\.\.\n", re.MULTILINE)  # where a machine is slow
 
 
 def run_case(seed: int, index: int, place: Path) -> list[str]:
@@ -46,7 +49,7 @@ def make_case(seed: int, index: int, place: Path) -> tuple[Path, list[Path]]:
 
 def faults(status: object, out: str, err: str, *, changed: bool, problem: Path) -> list[str]:
     """Return what is wrong about how a command ended."""
-    found = []
+    found, err = [], PROGRESS.sub("", err)
     if status not in (0, 1, 2):
         found.append(f"status {status}")
     if status == 0 and (err or not isinstance(json.loads(out), dict)):

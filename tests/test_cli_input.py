@@ -133,7 +133,7 @@ WRONG = [
     ({"scenarios.count": 10**12}, ["[scenarios]", "count = 1000000000000", "lower"]),
     ({"scenarios.horizon": 0}, ["[scenarios]", "horizon is 0", ">= 1"]),
     ({"scenarios.horizon": REMOVE}, ["[scenarios]", "'horizon' is missing"]),
-    ({"scenarios.horizon": 10**30}, ["[scenarios]", "horizon = 1000", "lower"]),
+    ({"scenarios.horizon": 10**30}, ["[scenarios]", "horizon is 1000", "<= 9223372036854775807"]),
     ({"scenarios.horizon": "long"}, ["[scenarios]", "horizon is 'long'"]),
     ({"scenarios.level": 0.0}, ["[scenarios]", "level is 0.0", "> 0"]),
     ({"scenarios.level": 1.0000001}, ["[scenarios]", "level is 1.0000001", "<= 1"]),

@@ -11,15 +11,21 @@ from problem_files import LINEAR_PLANT, write
 
 from scpo_ctrl import (
     AdaptOptions,
+    Backup,
     ControlProblem,
     FunctionProblem,
     MetricOptions,
+    Policy,
     UserObjective,
+    adapt,
+    codegen,
     load_problem,
+    lqr,
     scenarios,
+    verify,
 )
 from scpo_ctrl.adaptation.state import start
-from scpo_ctrl.errors import DomainError, ScpoError, UnsafeStartError
+from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError, UnsafeStartError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import cart_pole, linear
 from scpo_ctrl.problem.problem import Problem
@@ -69,6 +75,12 @@ def test_huge_whole_numbers(tmp_path, run, key, digits):
     assert " digits" in outcome.line and len(outcome.line) < 500
 
 
+@pytest.mark.parametrize("rho", [10**400, -(10**5000), INF, -INF, np.nan, True, "1", [1.0, 2.0], None], ids=type)
+def test_levels_that_are_no_number(rho):
+    with pytest.raises(DomainError, match=r"rho is .*, expected a finite number"):
+        Backup([[1.0]], [[1.0]], rho)
+
+
 def test_whole_numbers_have_a_largest(tmp_path):
     assert as_count("n", 2**63 - 1) == 2**63 - 1
     with pytest.raises(
@@ -111,6 +123,8 @@ def test_lists_that_hold_themselves_or_are_deep():
             as_array("x", value, (2,))
         with pytest.raises(DomainError, match=r"x is .*, expected a finite number"):
             as_scalar("x", value)
+        with pytest.raises(DomainError, match=r"preconditioner is .*, expected an array"):
+            AdaptOptions(preconditioner=value)
     with pytest.raises(DomainError, match=r"path is .*, expected the name"):
         as_path("path", "x" * 5000)
 
@@ -187,8 +201,6 @@ def test_functions_of_the_user_get_no_advice_about_scenarios():
 
 
 def test_wrong_kinds_of_arguments_are_named():
-    from scpo_ctrl import adapt, lqr
-
     plant = cart_pole()
     for call, words in (
         (lambda: lqr("plant", [1.0], [1.0]), "plant is of class str, expected an object of class Plant"),
@@ -203,3 +215,94 @@ def test_wrong_kinds_of_arguments_are_named():
     ):
         with pytest.raises(ScpoError, match=words):
             call()
+
+
+class Unprintable:
+    """What raises wherever it can."""
+
+    def __hash__(self) -> int:
+        raise RuntimeError("no hash")
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError("no comparison")
+
+
+@pytest.mark.parametrize("value", [[], {}, np.ones((2, 2)), Unprintable(), "x" * 10_000, "\n"], ids=type)
+@pytest.mark.parametrize("key", ["target", "real", "prefix"])
+def test_options_of_an_export_of_any_kind(key, value):
+    options = {"target": "host", "real": "double", "prefix": "scpo"} | {key: value}
+    for call in (codegen.check_options, lambda **given: codegen.export(None, "c", **given)):
+        with pytest.raises(DomainError, match=f"^{key} ") as caught:
+            call(**options)
+        assert len(str(caught.value)) < 500
+
+
+def test_names_are_short_enough_to_be_shown():
+    plant = cart_pole()
+    assert plant.replace(name="x" * 1000, source="x" * 10_000).name == "x" * 1000
+    for changes in ({"name": "x" * 1001}, {"x_labels": ["x" * 1001, *"bcd"]}, {"u_units": ["x" * 1001]}):
+        with pytest.raises(DomainError, match="has 1001 characters, more than 1000; shorten it"):
+            plant.replace(**changes)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\r\x1b[2J", "a\u202eb", "\n\n"])
+def test_messages_are_one_line_whatever_names_are_in_them(tmp_path, text):
+    plant = cart_pole()
+    calls = (
+        lambda: load_problem(tmp_path / text),
+        lambda: verify(tmp_path / text),
+        lambda: plant.replace(x_labels=[text, *"bcd"], x_min=[-np.inf] * 4, x_eq=[100.0, 0, 0, 0]).linearise(),
+        lambda: scenarios(plant, lqr(plant, [1.0] * 4, [1.0]), horizon=3, count=1, parameters={text: [1, 2]}),
+        lambda: as_scalar("x", type(text, (), {})),
+    )
+    for call in calls:
+        with pytest.raises(ScpoError) as caught:
+            call()
+        assert str(caught.value).isprintable()
+    assert str(ProblemFileError(str(ProblemFileError(text)))) == str(ProblemFileError(text))
+
+
+def test_lists_of_more_entries_than_a_plant_has_symbols():
+    with pytest.raises(DimensionError, match="u has 10000000000 entries, more than 10000"):
+        cart_pole().replace(u=np.broadcast_to(1.0, (10**5, 10**5)))
+
+
+def test_arrays_that_would_be_lists_of_more_than_memory_holds(tmp_path):
+    huge = np.broadcast_to(1, (10**5, 10**5))
+    policy = load_problem(write(tmp_path / "problem.toml")).policy
+    for call in (lambda: AdaptOptions(preconditioner=huge), lambda: Policy(policy.plant, policy.backup, huge)):
+        with pytest.raises(DomainError, match=r"has shape \(100000, 100000\), more than \d+ entries"):
+            call()
+    with pytest.raises(DomainError, match=r"preconditioner has shape .*, more than 10000000 entries"):
+        AdaptOptions(preconditioner=np.ones((4000, 4000)))
+
+
+def test_matrices_whose_entries_no_unit_brings_together():
+    A, B = [[1e150, 0.1, 0.0], [0.0, 0.9, 0.1], [0.0, 0.0, 0.85]], [[0.0, 0.1], [0.1, 0.0], [0.2, 0.05]]
+    plant = linear(A, B, 0.1, ([-2.0] * 3, [2.0] * 3, [-1.0] * 2, [1.0] * 2))
+    with pytest.raises(DomainError, match="A and B are so far apart"):
+        lqr(plant, [0.1] * 3, [1.0] * 2)
+
+
+@pytest.mark.parametrize("weight", [-1e300, -1e-300, 0.0])
+def test_weights_that_are_not_positive(weight):
+    with pytest.raises(DomainError, match=r"R is not positive definite|R is .* > 0"):
+        lqr(linear([[0.9]], [[1.0]], 0.1, ([-1], [1], [-1], [1])), [1.0], [[weight]])
+
+
+@pytest.mark.parametrize("value", [None, [], "x", np.ones(2), Unprintable()], ids=type)
+def test_scenarios_of_another_kind(tmp_path, value):
+    problem = load_problem(write(tmp_path / "problem.toml"))
+    with pytest.raises(ScpoError, match="scenarios is of class"):
+        problem.with_scenarios(value, problem.theta_initial)
+
+
+def test_what_a_monitor_raises_is_passed_on(tmp_path):
+    def stop(_state):
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        adapt(load_problem(write(tmp_path / "problem.toml")), AdaptOptions(steps=2), monitor=stop)

@@ -9,7 +9,7 @@ import fuzz_problems
 import pytest
 
 SEED = 77
-CALLS, PROBLEMS = int(os.environ.get("SCPO_FUZZ_CALLS", "300")), int(os.environ.get("SCPO_FUZZ_PROBLEMS", "40"))
+CALLS, PROBLEMS = int(os.environ.get("SCPO_FUZZ_CALLS", "200")), int(os.environ.get("SCPO_FUZZ_PROBLEMS", "24"))
 
 
 @pytest.mark.parametrize("part", range(4))

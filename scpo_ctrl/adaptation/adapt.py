@@ -43,7 +43,8 @@ def adapt(
     resume_from : Result, optional
         A saved run of the same problem to go on from, to the same numbers as an uninterrupted one.
     monitor : callable, optional
-        Called with the state after every step; the run stops, resumable, where it returns True.
+        Called with the state after every step; the run stops, resumable, where it returns True. What it raises
+        ends the run and is passed on.
 
     Returns
     -------

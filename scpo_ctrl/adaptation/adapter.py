@@ -144,7 +144,7 @@ class Adapter:
         with np.errstate(over="ignore", invalid="ignore"):
             u = self.problem.policy.commands(x[None, None], self._state.theta[None])[0, 0]
         if np.isnan(u).any():
-            raise EvaluationError(f"the command at x = {x.tolist()} is not a number; check the measurement")
+            raise EvaluationError(f"the command at x = {shown(x)} is not a number; check the measurement")
         return np.clip(u, plant.u_min, plant.u_max)
 
     def observe(self, x: ArrayLike, u: ArrayLike, x_next: ArrayLike) -> Trial | None:
@@ -319,7 +319,7 @@ class _Measured:
             raise EvaluationError(f"the model raised {cause(error)}") from error
         if predicted.shape != (n, x.size) or not np.isfinite(predicted).all():
             raise EvaluationError(
-                f"the model has no finite next state at x = {x.tolist()}, u = {u.tolist()}; check the measurement"
+                f"the model has no finite next state at x = {shown(x)}, u = {shown(u)}; check the measurement"
             )
         return predicted
 

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.projection.status import SOLVERS
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_choice, as_count, as_scalar
+from scpo_ctrl.validate import as_choice, as_count, as_lists, as_scalar, as_stack
 
 MODES = ("verified", "certified")
 METHODS = ("auto", "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
@@ -71,7 +69,11 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
         if self.preconditioner is not None:
             if self.method in CURVED:
                 raise DomainError(f"method {self.method!r} scales the basis itself; leave preconditioner out")
-            put(self, "preconditioner", _as_tuples(self.preconditioner))
+            put(
+                self,
+                "preconditioner",
+                _as_tuples(as_lists("preconditioner", as_stack("preconditioner", self.preconditioner))),
+            )
 
     @property
     def bounds_smoothness(self) -> bool:
@@ -80,7 +82,5 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
 
 
 def _as_tuples(value: object) -> object:
-    """Return an array or nested lists as nested tuples, which compare and print as they are."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    return tuple(_as_tuples(entry) for entry in value) if isinstance(value, (list, tuple)) else value
+    """Return nested lists as nested tuples, which compare and print as they are."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value

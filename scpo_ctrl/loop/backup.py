@@ -16,7 +16,6 @@ from scpo_ctrl.loop.level import (
     parameter_ranges,
     plant_at,
 )
-from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units, balanced
 from scpo_ctrl.sealed import Sealed, as_instance
@@ -47,9 +46,7 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
             matrix = as_array(key, getattr(self, key), (None, None))
             matrix.flags.writeable = False  # what was checked stays what it was
             put(self, key, matrix)
-        if isinstance(self.rho, (bool, str)) or not isinstance(self.rho, (float, int, np.number)):
-            raise DomainError(f"rho is {shown(self.rho)}, expected a number")  # of what size, `contraction` says
-        put(self, "rho", float(self.rho) if abs(self.rho) < np.inf else np.nan)
+        put(self, "rho", as_scalar("rho", self.rho))  # of what sign, `contraction` says
 
     def level(self, x: ArrayLike, x_eq: ArrayLike = 0.0) -> np.ndarray:
         """Return V(x) for a stack of states.
@@ -391,7 +388,7 @@ def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
     if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
         raise DomainError(f"{name} is not symmetric")
     sizes = np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
-    if np.linalg.eigvalsh(matrix / sizes / sizes[:, None])[0] <= 0:
+    if (np.diag(matrix) <= 0).any() or np.linalg.eigvalsh(matrix / sizes / sizes[:, None])[0] <= 0:
         raise DomainError(f"{name} is not positive definite")
     return matrix
 

@@ -25,6 +25,7 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
 
     def __post_init__(self) -> None:
         N = as_count("horizon", self.horizon, at_least=1)
+        object.__setattr__(self, "horizon", N)
         x0 = self._kept("x0", (None, None))
         self._kept("p", (len(x0), None))
         self._kept("w", (len(x0), N, None))

@@ -16,7 +16,7 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
-from scpo_ctrl.validate import as_array, as_count, as_flag, as_scalar, as_stack, dimensions
+from scpo_ctrl.validate import as_array, as_count, as_flag, as_lists, as_scalar, as_stack, dimensions
 
 _REACH = 3.0  # of the level set in units of the scale: there a network is curved, and tanh not yet flat
 _SLOPE, _STEEPEST = 2.0, 0.8  # of a unit at a bound z_b: tanh(slope (z_i / z_b - steepest))
@@ -42,8 +42,7 @@ def layer_widths(hidden: Any) -> tuple[int, ...]:
     """
     if isinstance(hidden, (int, np.integer)) and not isinstance(hidden, bool):
         hidden = (hidden,)
-    if isinstance(hidden, np.ndarray):
-        hidden = hidden.tolist()
+    hidden = as_lists("hidden", hidden)
     if not isinstance(hidden, (list, tuple)):
         raise DomainError(f"hidden is {shown(hidden)}, expected a list of layer widths such as [12]")
     return tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(hidden))
@@ -83,7 +82,7 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
             empty = dimensions(given) == 1 and len(given) == 0
             scale = as_array(key, self._default_scale(key) if empty else given, (size,))
             if (scale <= 0).any():
-                raise DomainError(f"{key} is {scale.tolist()}, expected positive numbers")
+                raise DomainError(f"{key} is {shown(scale)}, expected positive numbers")
             put(self, key, tuple(scale.tolist()))
 
     def _default_scale(self, key: str) -> np.ndarray:

@@ -12,9 +12,10 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_count, as_scalar
+from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
 
 NEIGHBOURHOOD = 0.05  # of given initial states, where neither it nor a level is given
 DRAWS = ("low_discrepancy", "random")
@@ -81,18 +82,16 @@ def scenarios(
     as_instance("plant", plant, Plant)
     as_instance("backup", backup, Backup)
     N, seed = as_count("horizon", horizon, at_least=1), as_count("seed", seed)
-    if isinstance(count, int):
-        check_rollouts(count, N, plant.nx, plant.nu)
     if (count is None) == (initial_states is None):
         raise DomainError("give either count (and level) or initial_states, not both")
-    if draw not in DRAWS:
-        raise DomainError(f"draw is {draw!r}, expected one of: {', '.join(DRAWS)}")
+    as_choice("draw", draw, DRAWS)
     states = None if initial_states is None else _given(plant, initial_states)
+    size = as_count("count", count, at_least=1) if states is None else len(states)
+    check_rollouts(size, N, plant.nx, plant.nu)
     half, fixed = _half_widths(plant, disturbance, disturbance_fixed)
     region = _region(plant, states, level, neighbourhood, box)
     ranges = parameter_ranges(plant, parameters)
     declared = DeclaredSet(plant=plant, backup=backup, horizon=N, ranges=ranges, half=half, fixed=fixed, **region)
-    size = as_count("count", count, at_least=1) if states is None else len(states)
     if draw == "random":
         return _at_random(declared, states, size, parameters, seed)
     batch = declared.spread(size, seed)
@@ -186,7 +185,7 @@ def _half_widths(plant: Plant, disturbance: ArrayLike | None, fixed: float | Non
         return np.zeros(0), 0.0
     half = as_array("disturbance", disturbance, (plant.nx,)) + 0.0  # no -0.0, which numpy takes for swapped limits
     if (half < 0).any():
-        raise DomainError(f"disturbance is {half.tolist()}, expected half widths >= 0")
+        raise DomainError(f"disturbance is {shown(half)}, expected half widths >= 0")
     with np.errstate(over="ignore"):
         widths = 2 * half
         wide = np.flatnonzero((widths > plant.x_max - plant.x_min) | ~np.isfinite(widths))

@@ -9,6 +9,7 @@ MOST_OPERATIONS = 1e12  # of sampling all gradients once, minutes of a core
 MOST_PARAMETERS = 100_000  # of a policy
 MOST_LAYERS = 64  # each is code of its own
 MOST_ROWS = 1_000_000  # of imitation data
+MOST_COLUMNS = 10_000  # of states or inputs there
 MOST_DOTS = 64  # in a key of a problem file
 
 

@@ -380,6 +380,7 @@ def _listed(ways: list[str]) -> str:
 def _check_states(policy: Policy, scenarios: Scenarios) -> None:
     """Check that scenarios are there, of the plant, and no more than a run can bear."""
     plant = policy.plant
+    as_instance("scenarios", scenarios, Scenarios)
     if not scenarios.count:
         raise DimensionError("scenarios is empty; give at least one")
     if scenarios.x0.shape[1] != plant.nx:

@@ -2,12 +2,11 @@
 
 import csv
 import io
-import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import casadi as ca
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, ProblemFileError, cause
 from scpo_ctrl.loop.policy import Policy
-from scpo_ctrl.loop.sizes import MOST_ROWS
+from scpo_ctrl.loop.sizes import MOST_COLUMNS, MOST_ROWS
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.symbols import as_expression, as_symbols
@@ -98,15 +97,17 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
         ProblemFileError
             If the file is missing, a column is, or an entry is not a finite number.
         """
-        path, nx, nu = as_path("path", path), as_count("nx", nx, at_least=1), as_count("nu", nu, at_least=1)
+        path, (nx, nu) = (
+            as_path("path", path),
+            (as_count(key, n, at_least=1, at_most=MOST_COLUMNS) for key, n in (("nx", nx), ("nu", nu))),
+        )
         names = [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)]
         try:
             with opened(path, LARGEST_DATA) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+                _check_length(path, file)
                 reader = csv.DictReader(text, strict=True, skipinitialspace=True)
                 _check_header(path, list(reader.fieldnames or []), names)
-                rows = [_row(path, reader.line_num, names, row) for row in itertools.islice(reader, MOST_ROWS + 1)]
-                if len(rows) > MOST_ROWS:
-                    raise ProblemFileError(f"{path}: has more than {MOST_ROWS} rows; keep every k-th of them")
+                rows = [_row(path, reader.line_num, names, row) for row in reader]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ProblemFileError(f"{path}: cannot be read as CSV: {reason}") from error
@@ -226,6 +227,15 @@ def _diagonal(key: str, value: ArrayLike) -> np.ndarray:
             "diagonal, or choose states in which the weight is diagonal"
         )
     return as_array(key, np.diag(weight), (None,))
+
+
+def _check_length(path: Path, file: BinaryIO) -> None:
+    """Refuse a CSV of too many lines before any of them is read."""
+    data = file.read()
+    file.seek(0)
+    lines = max(data.count(end) for end in (b"\n", b"\r"))
+    if lines > MOST_ROWS + 1:
+        raise ProblemFileError(f"{path}: has {lines} lines, more than {MOST_ROWS} rows; keep every k-th of them")
 
 
 def _check_header(path: Path, found: list[str], names: list[str]) -> None:

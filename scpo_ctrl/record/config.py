@@ -314,7 +314,6 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
     _known(table, ("horizon",), (*DRAWN_KEYS, *DECLARED_KEYS, *LEARNED_KEYS))
     if ("count" in table) == ("initial_states" in table):
         raise ProblemFileError("give either count (and level) or initial_states, not both")
-    _check_size(policy.plant, table)
     if "count" in table and "box" not in table:
         table.setdefault("level", 0.8)
     if "initial_states" in table and not {"level", "box"} & set(table):
@@ -329,7 +328,7 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
     if not _is_file_name(table["learned"]):
         raise ProblemFileError(f"learned is {shown(table['learned'])}, expected the name of a file")
     batch, learned = join_learned(batch, folder / table["learned"], table, policy.plant, policy.theta_dim)
-    _check_size(policy.plant, {"count": batch.count, "horizon": batch.horizon})
+    check_rollouts(batch.count, batch.horizon, policy.plant.nx, policy.plant.nu)
     return batch, learned
 
 
@@ -344,15 +343,6 @@ def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
     if not _is_file_name(table["csv"]):
         raise ProblemFileError(f"csv is {shown(table['csv'])}, expected the name of a file")
     return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
-
-
-def _check_size(plant: Plant, table: Table) -> None:
-    """Refuse by the numbers alone what no machine has the memory for; what is not a number is refused later."""
-    states, horizon = table.get("initial_states"), table.get("horizon")
-    count = len(states) if isinstance(states, list) else table.get("count")
-    if not (isinstance(count, int) and isinstance(horizon, int)):
-        return
-    check_rollouts(count, horizon, plant.nx, plant.nu)
 
 
 def _spell_out(table: Table, axes: dict[str, int]) -> None:

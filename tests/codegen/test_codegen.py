@@ -100,8 +100,8 @@ def test_bounds_round_inwards():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "z80"}, "unknown target 'z80'; known: host, cortex-m3"),
-        ({"real": "half"}, "unknown real 'half'; known: float, double"),
+        ({"target": "z80"}, "target is 'z80', expected one of: host, cortex-m3"),
+        ({"real": "half"}, "real is 'half', expected one of: float, double"),
         ({"prefix": "Scpo"}, "prefix 'Scpo' cannot"),
         ({"prefix": "2x"}, "prefix '2x' cannot"),
         ({"prefix": "a__b"}, "single"),

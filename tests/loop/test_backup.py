@@ -86,7 +86,6 @@ def test_r3_has_the_backup_of_the_design_notes():
         (lambda b: Backup(b.K, b.P, b.rho * 1.001), "leaves the bounds"),
         (lambda b: Backup(b.K, -b.P, b.rho), "not positive definite"),
         (lambda b: Backup(b.K.T, b.P, b.rho), "do not fit"),
-        (lambda b: Backup(b.K, b.P, np.nan), "leaves the bounds"),
     ],
 )
 def test_check_refuses_a_backup_that_does_not_hold(change, words):
