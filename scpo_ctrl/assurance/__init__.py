@@ -2,6 +2,7 @@
 
 from scpo_ctrl.assurance.audit import Audit, audit
 from scpo_ctrl.assurance.certificate import Certificate, certify
+from scpo_ctrl.assurance.falsify import Falsification, falsify
 from scpo_ctrl.assurance.fresh import Fresh, violation_bound
 
-__all__ = ["Audit", "Certificate", "Fresh", "audit", "certify", "violation_bound"]
+__all__ = ["Audit", "Certificate", "Falsification", "Fresh", "audit", "certify", "falsify", "violation_bound"]

@@ -165,7 +165,9 @@ class _Attack:
             varying = np.flatnonzero(self.problem.scenario_metrics.varies)
             row = varying[values[:, varying].argmax(axis=1)]
             self._take(batch, Fresh(values[np.arange(count), row], row, 0.0), names[k % len(draws)], count)
-            self._keep_rows(batch, values)
+            scores = self._scores(batch, values)
+            self._keep_worst(batch, scores[:, varying].max(axis=1))
+            self._keep_rows(batch, scores)
             k += 1
 
     def climb_rows(self) -> None:
@@ -220,12 +222,23 @@ class _Attack:
         if found.worst[first] > self.worst:
             self.worst, self.row, self.means = float(found.worst[first]), int(found.row[first]), means
             self.scenario = replace(batch.part(slice(first, first + 1)), declared=self.declared)
-        best = np.argsort(-found.worst, kind="stable")[:_STARTS]
-        pool, worst = self.pool.and_then(batch.part(best)), np.append(self.pool_worst, found.worst[best])
-        kept = np.argsort(-worst, kind="stable")[:_POOL]
-        self.pool, self.pool_worst = pool.part(kept), worst[kept]
         if self.monitor is not None:
             self.monitor(self.rollouts, self.budget)
+
+    def _scores(self, batch: Scenarios, values: np.ndarray) -> np.ndarray:
+        """Return metrics to rank starts by: contraction per V(x_0), for it vanishes towards rest whatever the policy."""
+        if self.problem.scenario_metrics.options.contraction is None:
+            return values
+        backup = self.problem.backup
+        level = np.maximum(backup.V(batch.x0 - self.problem.plant.x_eq) / backup.rho, np.finfo(float).tiny)
+        return np.hstack([values[:, :-1], values[:, -1:] / level[:, None]])
+
+    def _keep_worst(self, batch: Scenarios, scores: np.ndarray) -> None:
+        """Keep the points with the largest scores."""
+        best = np.argsort(-scores, kind="stable")[:_STARTS]
+        pool, worst = self.pool.and_then(batch.part(best)), np.append(self.pool_worst, scores[best])
+        kept = np.argsort(-worst, kind="stable")[:_POOL]
+        self.pool, self.pool_worst = pool.part(kept), worst[kept]
 
     def _keep_rows(self, batch: Scenarios, values: np.ndarray) -> None:
         """Keep the point where each metric was largest."""
