@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import logging
 import math
 import os
@@ -24,6 +23,7 @@ from scpo_ctrl.adaptation.adapt import adapt
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.cli_assurance import certify_command, falsify_command
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, cause
 from scpo_ctrl.models import ZOO, make_plant
@@ -33,10 +33,12 @@ from scpo_ctrl.record.atomic import stamps
 from scpo_ctrl.record.config import ProblemFile, read_problem_file
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import RunFolder, is_unfinished
+from scpo_ctrl.record.scenario_file import with_learned
 from scpo_ctrl.report.display import Display
 from scpo_ctrl.report.wording import beyond, optimality, stability
-from scpo_ctrl.stop import Stop, Stopped, answered, say
-from scpo_ctrl.text import visible
+from scpo_ctrl.stop import Stop, Stopped, answered
+from scpo_ctrl.stop import say as say_at_once
+from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
 from scpo_ctrl.verification.verify import verify as verify_record
 from scpo_ctrl.version import __version__
 
@@ -45,9 +47,6 @@ _FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
 _TRIES = 5  # to write a report before another process saves once more
 _SHOWN = 3  # faults named in one line
 
-_path = click.Path(path_type=Path, readable=False)  # what cannot be read is reported by what reads it
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there.")
-_run = click.argument("run", type=_path)
 _target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
 _real = click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
 
@@ -61,7 +60,7 @@ def main() -> None:
         with answered(stop):
             status = _run_command(stop)
     except KeyboardInterrupt:
-        say("interrupted; `--resume` goes on from the last complete state, if one was saved")
+        say_at_once("interrupted; `--resume` goes on from the last complete state, if one was saved")
         status = 128 + (stop.number or signal.SIGINT)
         try:
             if sys.stdout is not None:
@@ -95,7 +94,7 @@ def _run_command(stop: Stop) -> int:
         message, status = f"{error.filename or 'standard output'}: {error.strerror or error}", 2
     except Exception as error:
         message, status = _own_fault(error), 1
-    return status if message is None else _failed(message, status)
+    return status if message is None else failed(message, status)
 
 
 def _own_fault(error: Exception) -> str:
@@ -156,8 +155,8 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--out", type=_path, default=Path("runs/demo"), show_default=True)
-@_json
+@click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True)
+@as_json_option
 def demo(out: Path, as_json: bool) -> int:
     """Run the main job on the double integrator: adapt, verify, report, export C, replay it."""
     from scpo_ctrl.codegen import export
@@ -173,26 +172,36 @@ def demo(out: Path, as_json: bool) -> int:
     exported = export(result, out / "c", target="host", real="double")
     replayed = replay(exported.path) if find_compiler() else "not replayed: no C compiler found (set CC or install one)"
     if not as_json:
-        _say(f"verified   {checked.policies} policies on {checked.scenarios} scenarios: {_verdict(checked.passed)}")
-        _say(f"C          {exported.path}: {replayed.strip().splitlines()[-1]}")
+        say(f"verified   {checked.policies} policies on {checked.scenarios} scenarios: {_verdict(checked.passed)}")
+        say(f"C          {exported.path}: {replayed.strip().splitlines()[-1]}")
     return _finish(result, out, as_json, extra={"verified": checked.passed, "replayed": replayed}, ok=checked.passed)
 
 
 @cli.command("adapt")
-@click.argument("problem", type=_path)
-@click.option("--out", type=_path, required=True, help="RUN folder to write.")
+@click.argument("problem", type=PATH)
+@click.option("--out", type=PATH, required=True, help="RUN folder to write.")
 @click.option("--steps", type=click.IntRange(0), help="Number of first-order steps, instead of [adapt] steps.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the initial parameters, instead of [adapt] seed.")
 @click.option("--resume", is_flag=True, help="Go on from the last complete state in RUN.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in RUN.")
-@_json
+@click.option("--learn", type=PATH, multiple=True, help="Scenario file, as `falsify` writes, whose scenario joins in.")
+@as_json_option
 def adapt_command(
-    problem: Path, out: Path, steps: int | None, seed: int | None, resume: bool, overwrite: bool, as_json: bool
+    problem: Path,
+    out: Path,
+    steps: int | None,
+    seed: int | None,
+    resume: bool,
+    overwrite: bool,
+    learn: tuple[Path, ...],
+    as_json: bool,
 ) -> int:
     """Adapt the policy of PROBLEM.toml; every committed policy is safe."""
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
     file = read_problem_file(problem, steps=steps, seed=seed)
+    if learn:
+        file = with_learned(file, learn)
     if resume and (out / "history.npz").exists():
         folder, earlier = RunFolder.resumed(out, file)
     else:  # nothing to go on from: an earlier process may have ended within its first save
@@ -203,33 +212,33 @@ def adapt_command(
 
 
 @cli.command("verify")
-@_run
-@click.option("--problem", type=_path, help="Problem file that RUN is said to be of: check that it is.")
+@run_argument
+@click.option("--problem", type=PATH, help="Problem file that RUN is said to be of: check that it is.")
 @click.option("--seed", type=click.IntRange(0), help="Seed instead of [adapt] seed of that file, as given to `adapt`.")
-@_json
+@as_json_option
 def verify_command(run: Path, problem: Path | None, seed: int | None, as_json: bool) -> int:
     """Re-check the record of RUN from its files alone."""
     if seed is not None and problem is None:
         raise click.UsageError("--seed goes with --problem", click.get_current_context())
     checked = verify_record(run, problem=problem, seed=seed)
     if as_json:
-        _print_json({"passed": checked.passed, **asdict(checked)})
+        print_json({"passed": checked.passed, **asdict(checked)})
     else:
-        _say(f"{run}: {checked.policies} committed policies, {checked.scenarios} scenarios, {checked.metrics} metrics")
-        _say(f"worst margin {checked.worst_margin:.3g}, violations {checked.violations}: {_verdict(checked.passed)}")
+        say(f"{run}: {checked.policies} committed policies, {checked.scenarios} scenarios, {checked.metrics} metrics")
+        say(f"worst margin {checked.worst_margin:.3g}, violations {checked.violations}: {_verdict(checked.passed)}")
     if not checked.passed:
         more = f"; and {len(checked.faults) - _SHOWN} more (see --json)" if len(checked.faults) > _SHOWN else ""
-        return _failed(f"{run}: {'; '.join(checked.faults[:_SHOWN])}{more}", 1)
+        return failed(f"{run}: {'; '.join(checked.faults[:_SHOWN])}{more}", 1)
     return 0
 
 
 @cli.command("export")
-@_run
-@click.option("--out", type=_path, required=True, help="Folder to write the C to.")
+@run_argument
+@click.option("--out", type=PATH, required=True, help="Folder to write the C to.")
 @_target
 @_real
 @click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
-@_json
+@as_json_option
 def export_command(run: Path, out: Path, target: str, real: str | None, prefix: str, as_json: bool) -> int:
     """Write C99 for the policy of RUN and its projection."""
     from scpo_ctrl.codegen import check_options, export
@@ -237,12 +246,12 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
     exported = export(load_result(run), out, target=target, real=real, prefix=prefix)
     if as_json:
-        _print_json(exported.summary())
+        print_json(exported.summary())
     else:
-        _say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
-        _say(f"margin of the exported parameters {exported.margin:.3g}; README.md there says how to call it")
+        say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
+        say(f"margin of the exported parameters {exported.margin:.3g}; README.md there says how to call it")
     if exported.margin < 0:
-        _warn(
+        warn(
             f"{out}: rounded to {exported.real}, the parameters have margin {exported.margin:.3g}: they are UNSAFE by "
             "that much; adapt with a larger [adapt] metric_error, such as 1e-6"
         )
@@ -250,8 +259,8 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
 
 
 @cli.command("report")
-@_run
-@_json
+@run_argument
+@as_json_option
 def report_command(run: Path, as_json: bool) -> int:
     """Write RUN/report.html, self-contained."""
     from scpo_ctrl.report.page import write_report
@@ -262,14 +271,14 @@ def report_command(run: Path, as_json: bool) -> int:
         if before == stamps(run):
             break
     if as_json:
-        _print_json({"report": str(run / "report.html")})
+        print_json({"report": str(run / "report.html")})
     else:
-        _say(str(run / "report.html"))
+        say(str(run / "report.html"))
     return 0
 
 
 @cli.command()
-@_json
+@as_json_option
 def plants(as_json: bool) -> int:
     """List the model zoo, one line each."""
     zoo = {name: make_plant(name) for name in sorted(ZOO)}
@@ -278,15 +287,19 @@ def plants(as_json: bool) -> int:
             name: {"nx": p.nx, "nu": p.nu, "dt": p.dt, "parameters": list(p.p_labels), "source": p.source}
             for name, p in zoo.items()
         }
-        _print_json(rows)
+        print_json(rows)
     else:
         for name, plant in zoo.items():
             states, inputs = (
                 ", ".join(f"{label} [{unit}]" for label, unit in zip(*pair, strict=True))
                 for pair in ((plant.x_labels, plant.x_units), (plant.u_labels, plant.u_units))
             )
-            _say(f"{name}: states {states}; inputs {inputs}; dt {plant.dt:g} s; {plant.source}")
+            say(f"{name}: states {states}; inputs {inputs}; dt {plant.dt:g} s; {plant.source}")
     return 0
+
+
+for command in (certify_command, falsify_command):
+    cli.add_command(command)
 
 
 def _is_demo(out: Path, file: ProblemFile) -> bool:
@@ -330,22 +343,22 @@ def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | No
 def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] | None = None, ok: bool = True) -> int:
     summary = result.summary() | {"run": str(out)} | (extra or {})
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
-        _say(f"status     {summary['status']}: {summary['advice']}")
+        say(f"status     {summary['status']}: {summary['advice']}")
         for note in result.notes():
-            _say(f"note       {note}")
-        _say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
+            say(f"note       {note}")
+        say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
         if reached := optimality(result, lambda value: f"{value:.2g}"):
-            _say(f"optimality {reached}")
-        _say("tries      accepted {accepted}, rejected {rejected}, in {steps} steps".format(**summary))
+            say(f"optimality {reached}")
+        say("tries      accepted {accepted}, rejected {rejected}, in {steps} steps".format(**summary))
         kept = f"{summary['violations']} violations, worst margin {summary['worst_margin']:.3g}"
-        _say(f"safety     on its scenarios: {kept}")
+        say(f"safety     on its scenarios: {kept}")
         if found := stability(result, lambda value: f"{value:.4g}"):
-            _say(f"stability  {found}, the largest over the parameter ranges")
+            say(f"stability  {found}, the largest over the parameter ranges")
         if look := beyond(result):
-            _say(f"beside     {look.sentence}")
-        _say(f"results    {out}/ (report.html, result.json, history.npz)")
+            say(f"beside     {look.sentence}")
+        say(f"results    {out}/ (report.html, result.json, history.npz)")
     return 1 if result.status in _FAILED or summary["violations"] or not ok else 0
 
 
@@ -353,33 +366,7 @@ def _verdict(passed: bool) -> str:
     return "passed" if passed else "FAILED"
 
 
-def _say(line: str) -> None:
-    click.echo(visible(line))
-
-
-def _warn(line: str) -> None:
-    say(visible(" ".join(line.split())))
-
-
-def _print_json(value: Any) -> None:
-    _say(json.dumps(_finite(value), allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """Return plain data with null for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def _discard_stdout() -> None:
     """Nobody reads on: what is still buffered would fail once more when the interpreter ends."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _failed(message: str, status: int) -> int:
-    _warn(message)
-    return status

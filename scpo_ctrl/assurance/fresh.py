@@ -31,7 +31,9 @@ class Fresh:
         return int(np.count_nonzero(~(self.worst <= 0)))
 
     @classmethod
-    def of(cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> "Fresh":
+    def of(
+        cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios, rows: np.ndarray | None = None
+    ) -> "Fresh":
         """Roll out one policy over given scenarios.
 
         Parameters
@@ -40,13 +42,15 @@ class Fresh:
             Whose policy, metrics and objective are meant; its own scenarios do not matter.
         theta : numpy.ndarray, shape (d,)
         batch : Scenarios
+        rows : numpy.ndarray of int, shape (S,), optional
+            Which metric of each scenario counts, instead of its largest.
 
         Returns
         -------
         Fresh
         """
         parts = [
-            cls._of_part(problem, theta, batch.part(part))
+            cls._of_part(problem, theta, batch.part(part), None if rows is None else rows[part])
             for part in _parts(0, batch.count, _size(problem, batch.horizon))
         ]
         return cls._joined(parts)
@@ -75,12 +79,14 @@ class Fresh:
         return cls._joined(parts)
 
     @classmethod
-    def _of_part(cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> "Fresh":
-        objective, metrics = problem.with_scenarios(batch, theta).evaluate(theta)
-        rows = np.nan_to_num(metrics[: batch.count * problem.rows_per_scenario], nan=np.inf).reshape(batch.count, -1)
-        varying = np.flatnonzero(problem.scenario_metrics.varies)
-        row = varying[rows[:, varying].argmax(axis=1)]
-        return cls(rows[np.arange(batch.count), row], row, objective)
+    def _of_part(
+        cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios, row: np.ndarray | None = None
+    ) -> "Fresh":
+        objective, values = rows_of(problem, theta, batch)
+        if row is None:
+            varying = np.flatnonzero(problem.scenario_metrics.varies)
+            row = varying[values[:, varying].argmax(axis=1)]
+        return cls(values[np.arange(batch.count), row], row, objective)
 
     @classmethod
     def _joined(cls, parts: list["Fresh"]) -> "Fresh":
@@ -108,6 +114,27 @@ def look_beyond(problem: ControlProblem, theta: np.ndarray) -> Fresh | None:
     if declared is None or not declared.has_interior or problem.has_simulator:
         return None
     return Fresh.drawn(problem, theta, 0, LOOKS, _LOOK_SEED)
+
+
+def rows_of(problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> tuple[float, np.ndarray]:
+    """Return the objective and every metric of a few scenarios.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    theta : numpy.ndarray, shape (d,)
+    batch : Scenarios
+        S of them.
+
+    Returns
+    -------
+    objective : float
+    metrics : numpy.ndarray, shape (S, rows_per_scenario)
+        In `Problem.metric_units`; infinite where not a number.
+    """
+    objective, metrics = problem.with_scenarios(batch, theta).evaluate(theta)
+    rows = metrics[: batch.count * problem.rows_per_scenario].reshape(batch.count, -1)
+    return objective, np.nan_to_num(rows, nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def declared_set(problem: ControlProblem) -> DeclaredSet:

@@ -15,7 +15,9 @@ _ROUNDS = 25
 _SAMPLES = 8  # random steps a round and a point, where there are no derivatives
 
 
-def climb(problem: ControlProblem, theta: np.ndarray, starts: Scenarios, *, seed: int = 0) -> tuple[Scenarios, Fresh]:
+def climb(
+    problem: ControlProblem, theta: np.ndarray, starts: Scenarios, *, seed: int = 0, rows: np.ndarray | None = None
+) -> tuple[Scenarios, Fresh]:
     """Move scenarios of the declared set to where the policy does worse, each by itself.
 
     A round takes a step along the gradient of each scenario's largest metric by initial state, plant parameters and
@@ -30,6 +32,8 @@ def climb(problem: ControlProblem, theta: np.ndarray, starts: Scenarios, *, seed
         Points of the declared set.
     seed : int
         Of the random steps.
+    rows : numpy.ndarray of int, shape (S,), optional
+        Which metric of each scenario is made worse, instead of its largest.
 
     Returns
     -------
@@ -38,8 +42,8 @@ def climb(problem: ControlProblem, theta: np.ndarray, starts: Scenarios, *, seed
     fresh : Fresh
         Of these points.
     """
-    search = _Search(problem, theta, declared_set(problem), np.random.default_rng(seed))
-    points, found = starts, Fresh.of(problem, theta, starts)
+    search = _Search(problem, theta, declared_set(problem), np.random.default_rng(seed), rows)
+    points, found = starts, Fresh.of(problem, theta, starts, rows)
     length = np.full(points.count, _FIRST)
     for _ in range(_ROUNDS):
         if not (length > _LAST).any():
@@ -52,6 +56,20 @@ def climb(problem: ControlProblem, theta: np.ndarray, starts: Scenarios, *, seed
     return points, found
 
 
+def climb_rollouts(problem: ControlProblem) -> int:
+    """Return how many rollouts a climb takes at most for each point; a gradient counts as one.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    int
+    """
+    return 1 + _ROUNDS * (2 if problem.has_derivatives else _SAMPLES)
+
+
 @dataclass(frozen=True)
 class _Search:
     """One policy under attack."""
@@ -60,6 +78,7 @@ class _Search:
     theta: np.ndarray
     declared: DeclaredSet
     rng: np.random.Generator
+    rows: np.ndarray | None  # (S,) the metric of each point that counts, instead of its largest
 
     def step(self, points: Scenarios, found: Fresh, length: np.ndarray) -> tuple[Scenarios, Fresh]:
         """Return where a step of some length leads, and how the policy does there."""
@@ -70,14 +89,14 @@ class _Search:
         gradients = self.problem.scenario_gradients(self.theta, points, multipliers)
         finite = [np.where(np.isfinite(part), part, self.rng.normal(size=part.shape)) for part in gradients]
         tried = self._moved(points, finite, length)
-        return tried, Fresh.of(self.problem, self.theta, tried)
+        return tried, Fresh.of(self.problem, self.theta, tried, self.rows)
 
     def _best_of_random(self, points: Scenarios, length: np.ndarray) -> tuple[Scenarios, Fresh]:
         x0, p, w = (np.repeat(part, _SAMPLES, axis=0) for part in (points.x0, points.p, points.w))
         many = Scenarios(x0, p, w, points.horizon)
         steps = [self.rng.normal(size=part.shape) for part in (x0, p, w)]
         tried = self._moved(many, steps, np.repeat(length, _SAMPLES))
-        values = Fresh.of(self.problem, self.theta, tried)
+        values = Fresh.of(self.problem, self.theta, tried, None if self.rows is None else self.rows.repeat(_SAMPLES))
         best = values.worst.reshape(-1, _SAMPLES).argmax(axis=1) + _SAMPLES * np.arange(points.count)
         chosen = Scenarios(tried.x0[best], tried.p[best], tried.w[best], tried.horizon)
         return chosen, Fresh(values.worst[best], values.row[best], values.objective)

@@ -44,17 +44,17 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
         """Number of scenarios S."""
         return len(self.x0)
 
-    def part(self, which: slice) -> "Scenarios":
+    def part(self, which: slice | np.ndarray) -> "Scenarios":
         """Return some of the scenarios.
 
         Parameters
         ----------
-        which : slice
+        which : slice or numpy.ndarray of int
 
         Returns
         -------
         Scenarios
-            Views of the same arrays.
+            Views of the same arrays for a slice, copies for numbers.
         """
         return Scenarios(self.x0[which], self.p[which], self.w[which], self.horizon, self.declared)
 

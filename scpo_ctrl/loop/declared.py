@@ -169,6 +169,11 @@ class DeclaredSet:
         return self.size * unit * (towards / length @ root.T)
 
     @property
+    def reach(self) -> np.ndarray:
+        """How far initial states reach from their centre along each axis, shape (nx,) [x_units]."""
+        return np.asarray((self.box[1] - self.box[0]) / 2 if self.box is not None else self.size * self.backup.extent)
+
+    @property
     def has_interior(self) -> bool:
         """Whether it holds more than single points."""
         wide = (self.ranges[:, 0] < self.ranges[:, 1]).any()

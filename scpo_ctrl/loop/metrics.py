@@ -43,6 +43,11 @@ class Row:
     time: int  # step t, 0…N
     label: str  # the condition in words, with units
 
+    @property
+    def in_words(self) -> str:
+        """Time and condition."""
+        return f"t = {self.time}: {self.label}"
+
 
 @dataclass(frozen=True)
 class Metrics(Sealed, instead="for other metrics or another loop give a Problem subclass or a FunctionProblem"):

@@ -251,8 +251,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if self.stability is not None and index >= self.of_scenarios.stop:
             return self.stability.label(index - self.of_scenarios.stop)
         scenario, row = divmod(index, len(self.scenario_metrics.rows))
-        meaning = self.scenario_metrics.rows[row]
-        return f"scenario {scenario}, t = {meaning.time}: {meaning.label}"
+        return f"scenario {scenario}, {self.scenario_metrics.rows[row].in_words}"
 
     def _contraction_advice(self) -> list[str]:
         """Say what lets V fall to a given part of V(x_0); on a linear plant the part is the same at every level."""

@@ -26,6 +26,10 @@ from scpo_ctrl.record.files import digest, history_arrays, load_state
 FILES = ("theta.npy", "result.json", IMITATION_FILE, LEARNED_FILE, "problem.toml", "history.npz", "report.html")
 
 
+CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE = "certificate.json", "falsified.toml", "falsified.png"
+OF_FINAL = (CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE)  # are of the final policy; another save removes them
+
+
 class RunFolder:
     """A RUN folder being written. It is made by the first save; a first save that fails leaves nothing behind.
 
@@ -125,7 +129,7 @@ class RunFolder:
             self._start(files)
             return
         try:
-            write_together(files, remove=[self.path / "report.html"])  # of the earlier state
+            write_together(files, remove=[self.path / name for name in ("report.html", *OF_FINAL)])  # of the earlier
         except OutputError as error:
             raise OutputError(f"{error}; then --resume goes on from the last complete state") from error
 
@@ -154,7 +158,7 @@ class RunFolder:
             self._lock()
             self._check_free()
             self._remove_staged()
-            write_together(files, remove=[self.path / name for name in reversed(FILES)])
+            write_together(files, remove=[self.path / name for name in (*OF_FINAL, *reversed(FILES))])
         except BaseException as error:
             for folder in reversed(made):
                 with contextlib.suppress(OSError):
@@ -167,7 +171,7 @@ class RunFolder:
     def _remove_staged(self) -> None:
         """Remove what a killed process left on its way; only under the lock."""
         for path in self.path.iterdir():
-            if is_staged(path.name, FILES):
+            if is_staged(path.name, (*FILES, *OF_FINAL)):
                 path.unlink(missing_ok=True)
 
     def _lock(self) -> None:
@@ -271,7 +275,7 @@ def _entries(path: Path) -> list[str]:
     """Names in a folder, but for what a killed process left; none if it does not exist."""
     if not path.exists():
         return []
-    return sorted(entry.name for entry in path.iterdir() if not is_staged(entry.name, FILES))
+    return sorted(entry.name for entry in path.iterdir() if not is_staged(entry.name, (*FILES, *OF_FINAL)))
 
 
 def _check_same(path: Path, earlier: ProblemFile, file: ProblemFile) -> None:

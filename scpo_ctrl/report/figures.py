@@ -137,13 +137,13 @@ def signals_figure(result: Result) -> Figure:
                 _forbid_rows(ax, view, low, high)
                 ax.axhline(rest, color="#bbbbbb", linewidth=0.8, zorder=1)
                 _lines(ax, _over_time(plant, side, hold=stem == "u"), colour, 0.8, 0.7)
-            row[0].set_ylabel(_axis_label(plant, stem, i))
+            row[0].set_ylabel(axis_label(plant, stem, i))
             if hidden:
                 row[1].set_title(_out_of_view(hidden), **NOTE)
         axes[0, 0].set_title(f"before: {start_name(result)}")
         axes[0, 1].set_title("after: adapted policy")
         for ax in axes[-1]:
-            ax.set_xlabel(_time_label(plant))
+            ax.set_xlabel(time_label(plant))
         figure.align_ylabels()
     return figure
 
@@ -157,7 +157,7 @@ def _portrait(ax: Axes, problem: ControlProblem, rolled: Rolled, pair: tuple[int
     (x_view, x_hidden), (y_view, y_hidden) = (
         _view(drawn[:, k], plant.x_min[axis], plant.x_max[axis]) for k, axis in enumerate(pair)
     )
-    ax.set(xlim=x_view, ylim=y_view, xlabel=_axis_label(plant, "x", i, " "), ylabel=_axis_label(plant, "x", j, " "))
+    ax.set(xlim=x_view, ylim=y_view, xlabel=axis_label(plant, "x", i, " "), ylabel=axis_label(plant, "x", j, " "))
     _forbid_outside(ax, x_view, y_view, plant.x_min[[i, j]], plant.x_max[[i, j]])
     ax.fill(*ring.T, facecolor=LEVEL, alpha=0.10, zorder=0.8)
     ax.plot(*ring.T, color=LEVEL, linewidth=1.4, zorder=1.6)
@@ -181,7 +181,7 @@ def _only_state(ax: Axes, problem: ControlProblem, rolled: Rolled) -> None:
     low, high = plant.x_min[0], plant.x_max[0]
     view, hidden = _view(np.concatenate([before.ravel(), after.ravel(), band]), low, high)
     ax.set_title(_out_of_view(hidden) if hidden else "", **NOTE)  # type: ignore[arg-type]
-    ax.set(ylim=view, ylabel=_axis_label(plant, "x", 0, " "), xlabel=_time_label(plant))
+    ax.set(ylim=view, ylabel=axis_label(plant, "x", 0, " "), xlabel=time_label(plant))
     ax.set_xlim(0, problem.scenarios.horizon * (plant.dt or 1.0))
     _forbid_rows(ax, view, low, high)
     ax.axhspan(*band, facecolor=LEVEL, alpha=0.10, zorder=0.8)
@@ -283,10 +283,68 @@ def _out_of_view(bounds: list[float]) -> str:
     return f"bound{'s' * (len(bounds) > 1)} {values} out of view".replace("-", "−")
 
 
-def _axis_label(plant: Plant, stem: str, index: int, gap: str = "\n") -> str:
+def draw_signal(ax: Axes, plant: Plant, values: np.ndarray, colour: str, name: str, *, hold: bool) -> None:
+    """Draw signals over time.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    plant : Plant
+    values : numpy.ndarray, shape (k, T)
+    colour, name : str
+        Name for the legend.
+    hold : bool
+        Whether a value holds over its sample, as an input does.
+    """
+    _lines(ax, _over_time(plant, values, hold=hold), colour, 1.4, 1.0)
+    ax.plot([], [], color=colour, label=name)
+
+
+def draw_bounds(ax: Axes, values: np.ndarray, low: float, high: float) -> None:
+    """Set the axis range to what is drawn and the bounds near it, and hatch what they exclude.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    values : numpy.ndarray
+        What is drawn.
+    low, high : float
+    """
+    view, hidden = _view(values, low, high)
+    ax.set_ylim(view)
+    _forbid_rows(ax, view, low, high)
+    if hidden:
+        ax.set_title(_out_of_view(hidden), **NOTE)  # type: ignore[arg-type]
+
+
+def axis_label(plant: Plant, stem: str, index: int, gap: str = "\n") -> str:
+    """Return the label of a signal with its unit.
+
+    Parameters
+    ----------
+    plant : Plant
+    stem : {"x", "u"}
+    index : int
+    gap : str
+        Between both.
+
+    Returns
+    -------
+    str
+    """
     unit = getattr(plant, f"{stem}_units")[index]
     return visible(getattr(plant, f"{stem}_labels")[index]) + (f"{gap}[{visible(unit)}]" if unit else "")
 
 
-def _time_label(plant: Plant) -> str:
+def time_label(plant: Plant) -> str:
+    """Return the label of the time axis.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    str
+    """
     return "time [s]" if plant.dt else "time step"

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.verification.loop import AGREEMENT, ClosedLoop
 
 _TIGHT = 0.01  # a metric binds within this part of the distance from the equilibrium to its bound
@@ -19,7 +20,7 @@ _SMALLEST = np.finfo(float).tiny  # distance that stands for none
 
 
 @dataclass(frozen=True)
-class _Bound:
+class Bound:
     """The metrics of one bound, in every scenario over time."""
 
     kind: str
@@ -29,6 +30,7 @@ class _Bound:
     room: np.ndarray  # (S, 1) distance from the equilibrium to the bound
     varies: np.ndarray  # (S, 1) False where no policy can change them
     error: float  # of a margin
+    unit: float  # in which the loop counts it when it compares metrics of different bounds
 
     def binds(self, error: float) -> np.ndarray:
         """Whether they bind, their margins being larger by an error; what is not a number binds, (S, T)."""
@@ -54,12 +56,12 @@ def binding_faults(loop: ClosedLoop, recorded: Any) -> list[str]:
     list of str
     """
     try:
-        return _faults(list(_bounds(loop)), recorded)
+        return _faults(list(bounds_of(loop)), recorded)
     except (LookupError, TypeError, ValueError, AttributeError):
         return [f"result.json says binding = {recorded!r:.200}, which is not what a save writes"]
 
 
-def _faults(bounds: list[_Bound], recorded: dict[str, Any]) -> list[str]:
+def _faults(bounds: list[Bound], recorded: dict[str, Any]) -> list[str]:
     """List the first thing of each entry that the bounds do not allow."""
     if set(recorded) != {"within", "metrics", "scenarios", "scenarios_never", "closest"}:
         raise ValueError
@@ -84,7 +86,7 @@ def _faults(bounds: list[_Bound], recorded: dict[str, Any]) -> list[str]:
     return faults + _closest_faults(bounds, recorded["closest"])
 
 
-def _closest_faults(bounds: list[_Bound], recorded: list[dict[str, Any]]) -> list[str]:
+def _closest_faults(bounds: list[Bound], recorded: list[dict[str, Any]]) -> list[str]:
     """Name the first row of the closest metrics that is not the closest of what the rows before it leave."""
     taken = [np.zeros(bound.margin.shape, dtype=bool) for bound in bounds]
     number, free = 0, _free(bounds, taken)
@@ -102,13 +104,13 @@ def _closest_faults(bounds: list[_Bound], recorded: list[dict[str, Any]]) -> lis
     return [] if number == len(recorded) else [_says("closest", f"{len(recorded)} rows", f"{number} rows")]
 
 
-def _free(bounds: list[_Bound], taken: list[np.ndarray]) -> list[np.ndarray]:
+def _free(bounds: list[Bound], taken: list[np.ndarray]) -> list[np.ndarray]:
     """Return which metrics of each bound are left; those that no policy can change come last."""
     varying = [~of & bound.varies for bound, of in zip(bounds, taken, strict=True)]
     return varying if any(of.any() for of in varying) else [~of for of in taken]
 
 
-def _matching(bound: _Bound, free: np.ndarray, least: float, row: dict[str, Any]) -> tuple[int, slice] | None:
+def _matching(bound: Bound, free: np.ndarray, least: float, row: dict[str, Any]) -> tuple[int, slice] | None:
     """Return scenario and valley of the metric that a row names, where it is free and may be the closest."""
     scenario, (first, last) = row["scenario"], row["time"]
     if bound.label != row["bound"] or not (type(scenario) is int and 0 <= scenario < len(free)):
@@ -136,14 +138,24 @@ def _walk(part: np.ndarray, at: int) -> tuple[slice, slice]:
     return slice(near[0], near[1] + 1), slice(valley[0], valley[1] + 1)
 
 
-def _bounds(loop: ClosedLoop) -> Iterator[_Bound]:
-    """Metrics (E6)-(E8) of the trajectories, bound by bound."""
+def bounds_of(loop: ClosedLoop) -> Iterator[Bound]:
+    """Metrics (E6)-(E8) of the trajectories, bound by bound.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+        Which has just stepped a policy.
+
+    Yields
+    ------
+    Bound
+    """
     plant, options, level_error = loop.plant, loop.options, AGREEMENT * float(loop.sizes("level")[0])
-    moving = ~loop.at_rest()[:, None]
-    boxes = [("state", loop.x, plant.x_min, plant.x_max, plant.x_eq, plant.x_labels, plant.x_units)]
+    moving, own = ~loop.at_rest()[:, None], Units.of(plant)
+    boxes = [("state", loop.x, plant.x_min, plant.x_max, plant.x_eq, plant.x_labels, plant.x_units, own.x)]
     if options.get("command", True):
-        boxes.append(("command", loop.u, plant.u_min, plant.u_max, plant.u_eq, plant.u_labels, plant.u_units))
-    for kind, values, low, high, eq, labels, units in boxes if options.get("path", True) else []:
+        boxes.append(("command", loop.u, plant.u_min, plant.u_max, plant.u_eq, plant.u_labels, plant.u_units, own.u))
+    for kind, values, low, high, eq, labels, units, unit in boxes if options.get("path", True) else []:
         for sign, word, bound in ((1.0, "<=", high), (-1.0, ">=", low)):
             for i in np.flatnonzero(np.isfinite(bound)):
                 error = AGREEMENT * float(loop.sizes(kind)[i])
@@ -152,16 +164,16 @@ def _bounds(loop: ClosedLoop) -> Iterator[_Bound]:
                 fixed = 1 if kind == "state" else 0  # steps at the start that no policy can change
                 for start, stop, varies in ((0, fixed, moving & False), (fixed, values.shape[1], moving)):
                     if start < stop:
-                        yield _Bound(kind, label, start, margin[:, start:stop], room, varies, error)
+                        yield Bound(kind, label, start, margin[:, start:stop], room, varies, error, float(unit[i]))
     final = loop.level(loop.x[:, -1] - plant.x_eq)[:, None]
     if options.get("terminal", False):
         one = np.ones_like(final)
         error = level_error / loop.rho
-        yield _Bound("terminal", "V(x_N) <= rho", loop.horizon, 1 - final / loop.rho, one, moving, error)
+        yield Bound("terminal", "V(x_N) <= rho", loop.horizon, 1 - final / loop.rho, one, moving, error, 1.0)
     gamma = options.get("contraction")
     if gamma is not None:
         room, word = gamma * loop.level(loop.z0)[:, None], f"V(x_N) <= {gamma:g} V(x_0)"
-        yield _Bound("contraction", word, loop.horizon, room - final, room, moving, level_error)
+        yield Bound("contraction", word, loop.horizon, room - final, room, moving, level_error, loop.rho)
 
 
 def _runs(flags: np.ndarray) -> list[list[int]]:

@@ -24,6 +24,7 @@ from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state
 from scpo_ctrl.validate import as_path
 from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.binding import binding_faults
+from scpo_ctrl.verification.certificate import certificate_faults
 from scpo_ctrl.verification.history import history_faults
 from scpo_ctrl.verification.loop import AGREEMENT, ClosedLoop
 from scpo_ctrl.verification.redraw import redraw_faults
@@ -105,6 +106,7 @@ class _Files:
     theta: np.ndarray
     learned: tuple[dict[str, np.ndarray], bytes] | None
     page: str | None  # report.html
+    certificate: str | None  # certificate.json
     result: Result | ScpoError  # as the other commands read it
 
 
@@ -116,12 +118,7 @@ def _read(path: Path) -> _Files:
     except (OSError, ValueError, EOFError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RecordError(f"{path / 'theta.npy'}: is missing or damaged ({reason}); restore it or run again") from error
-    try:
-        page = read_bytes(path / "report.html", LARGEST_DATA).decode(errors="replace")
-    except FileNotFoundError:
-        page = None
-    except OSError as error:
-        raise RecordError(f"{path / 'report.html'}: cannot be read: {error.strerror}; remove it") from error
+    page, certificate = _text_if_there(path / "report.html"), _text_if_there(path / "certificate.json")
     tables = toml.loads(text)
     with located(f"{path}: "):
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
@@ -129,7 +126,17 @@ def _read(path: Path) -> _Files:
         result: Result | ScpoError = load_state(path, read_problem_file(path / "problem.toml"))
     except ScpoError as error:
         result = error
-    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, page, result)
+    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, page, certificate, result)
+
+
+def _text_if_there(path: Path) -> str | None:
+    """Return the text of a file that may be missing."""
+    try:
+        return read_bytes(path, LARGEST_DATA).decode(errors="replace")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}; remove it") from error
 
 
 def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
@@ -203,6 +210,8 @@ def _verify(files: _Files) -> Verification:
             "result.json is of another save than history.npz; if the run was killed, `scpo-ctrl adapt` with --resume "
             "mends it"
         )
+    if files.certificate is not None:
+        faults += certificate_faults(files.certificate, plant, tables, loop, files.theta)
     return Verification(
         policies=len(thetas),
         scenarios=len(loop.z0),

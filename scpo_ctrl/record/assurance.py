@@ -1,0 +1,73 @@
+"""What is written into a RUN folder about its final policy after the run: its certificate, and what breaks it."""
+
+from pathlib import Path
+
+import numpy as np
+import tomli_w
+
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.assurance.certificate import Certificate, theta_digest
+from scpo_ctrl.assurance.falsify import Falsification
+from scpo_ctrl.errors import RecordError
+from scpo_ctrl.record.atomic import write_together
+from scpo_ctrl.record.files import load_result
+from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE
+
+
+def save_certificate(run: Path, certificate: Certificate, result: Result) -> None:
+    """Write certificate.json.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    certificate : Certificate
+    result : Result
+        As it was read from there before.
+
+    Raises
+    ------
+    RecordError
+        If another process has saved another policy there meanwhile.
+    OutputError
+        If it cannot be written.
+    """
+    _check_same(run, result)
+    write_together({run / CERTIFICATE_FILE: certificate.text().encode()})
+
+
+def save_falsified(run: Path, attack: Falsification, result: Result, picture: bytes) -> None:
+    """Write falsified.toml, a scenario file, and falsified.png.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    attack : Falsification
+        That has found a violation.
+    result : Result
+        As it was read from there before.
+    picture : bytes
+
+    Raises
+    ------
+    RecordError
+        If another process has saved another policy there meanwhile.
+    OutputError
+        If they cannot be written.
+    """
+    _check_same(run, result)
+    one, labels = attack.scenario, result.problem.plant.p_labels
+    scenario = {"horizon": one.horizon, "initial_state": one.x0[0].tolist()}
+    scenario["parameters"] = dict(zip(labels, one.p[0].tolist(), strict=True))
+    if one.w.size:
+        scenario["disturbance"] = one.w[0].tolist()
+    violation = {"metric": attack.metric, "by": attack.excess, "unit": attack.unit, "found": attack.means}
+    violation["theta_digest"] = theta_digest(result.theta)
+    text = tomli_w.dumps({"scenario": scenario, "violation": violation})
+    write_together({run / FALSIFIED_PICTURE: picture, run / FALSIFIED_FILE: text.encode()})
+
+
+def _check_same(run: Path, result: Result) -> None:
+    if not np.array_equal(load_result(run).theta, result.theta):
+        raise RecordError(f"{run}: another process has saved another policy there meanwhile; try once more")

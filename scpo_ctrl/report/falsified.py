@@ -1,0 +1,66 @@
+"""The picture of a scenario that breaks a policy: inputs and states over time against their bounds."""
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.assurance.falsify import Falsification
+from scpo_ctrl.report import figures
+from scpo_ctrl.report.trajectories import plant_problem, shown_states
+from scpo_ctrl.text import visible
+
+
+def falsified_figure(result: Result, attack: Falsification) -> Figure:
+    """Draw the safe start and the final policy on the scenario that was found.
+
+    Parameters
+    ----------
+    result : Result
+        Of a problem with a plant.
+    attack : Falsification
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    problem = plant_problem(result)
+    plant = problem.plant
+    before, after = (problem.trajectories(theta, attack.scenario) for theta in (result.theta_initial, result.theta))
+    states = shown_states(plant, np.concatenate([before[0], after[0]]))
+    signals = [(1, "u", i) for i in range(plant.nu)] + [(0, "x", i) for i in states]
+    with figures.style():
+        figure = Figure(figsize=(7.0, 1.0 + 1.6 * len(signals)), layout="constrained")
+        axes = figure.subplots(len(signals), 1, sharex=True, squeeze=False)[:, 0]
+        for ax, (which, stem, i) in zip(axes, signals, strict=True):
+            low, high = (getattr(plant, f"{stem}_{end}")[i] for end in ("min", "max"))
+            drawn = [side[which][:, :, i] for side in (before, after)]
+            ax.set_xlim(0, attack.scenario.horizon * (plant.dt or 1.0))
+            figures.draw_bounds(ax, np.concatenate(drawn), low, high)
+            for values, colour, name in zip(
+                drawn, (figures.BEFORE, figures.AFTER), ("safe start", "final policy"), strict=True
+            ):
+                figures.draw_signal(ax, plant, values, colour, name, hold=stem == "u")
+            ax.set_ylabel(figures.axis_label(plant, stem, i))
+        axes[-1].set_xlabel(figures.time_label(plant))
+        axes[0].legend(loc="best")
+        axes[0].set_title(visible(f"{attack.metric}, broken by {attack.excess:.3g} {attack.unit}".rstrip()))
+    return figure
+
+
+def falsified_png(result: Result, attack: Falsification) -> bytes:
+    """Return falsified.png.
+
+    Parameters
+    ----------
+    result : Result
+    attack : Falsification
+
+    Returns
+    -------
+    bytes
+    """
+    buffer = io.BytesIO()
+    falsified_figure(result, attack).savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,228 @@
+"""The certificate of a RUN folder once more: its numbers from each other, a part of its scenarios rolled out anew."""
+
+import hashlib
+import json
+import math
+import re
+from typing import Any
+
+import numpy as np
+from scipy.special import betainccinv
+
+from scpo_ctrl.models import Plant
+from scpo_ctrl.verification.binding import bounds_of
+from scpo_ctrl.verification.draw import distribution, drawn
+from scpo_ctrl.verification.loop import ClosedLoop
+
+SAMPLE = 2000  # scenarios rolled out again besides those that the certificate names, spread over all
+_STREAM = 1 << 64  # added to the seed
+_MOST_VIOLATING, _CLOSEST = 1000, 10
+_MOST_SEED = (1 << 53) - 1
+_ROUNDING = 1e-7  # of a metric in units of its bound: P, ρ and rollouts are computed anew
+_DIVERGED = 1e3  # metrics beyond comparing: rollouts that diverge amplify rounding
+_KEYS = {
+    "kind", "passed", "rollouts", "violations", "epsilon", "beta", "bound", "worst", "worst_scenario", "worst_metric",
+    "closest", "violating", "distribution", "seed", "theta_digest", "problem_digest", "version",
+}  # fmt: skip
+_SECTIONS = ("plant", "backup", "policy", "scenarios", "metrics")
+
+
+def certificate_faults(
+    text: str, plant: Plant, tables: dict[str, Any], loop: ClosedLoop, theta: np.ndarray
+) -> list[str]:
+    """List what of certificate.json does not hold.
+
+    Parameters
+    ----------
+    text : str
+        Its content.
+    plant : Plant
+    tables : dict
+        problem.toml.
+    loop : ClosedLoop
+        Of the record; P, ρ and gains are taken from it.
+    theta : numpy.ndarray, shape (d,)
+        The final policy.
+
+    Returns
+    -------
+    list of str
+        Each begins with certificate.json and names the key.
+    """
+    try:
+        stated = json.loads(text, object_pairs_hook=_unique)
+        if not isinstance(stated, dict) or set(stated) != _KEYS:
+            wrong = sorted(_KEYS ^ set(stated)) if isinstance(stated, dict) else ["all of it"]
+            return [f"certificate.json has keys missing or too many: {', '.join(wrong)[:200]}"]
+        faults = _digest_faults(stated, tables, theta)
+        if not faults:  # else it is of something else, and nothing to be rolled out again
+            faults = _form_faults(stated) or _count_faults(stated)
+            if stated["distribution"] != (right := distribution(loop, tables["scenarios"])):
+                faults.append(_says("distribution", stated["distribution"], right))
+        return faults or _rolled_faults(stated, plant, tables, theta)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        return [f"certificate.json is damaged ({type(error).__name__}: {error})"]
+
+
+def _digest_faults(stated: dict[str, Any], tables: dict[str, Any], theta: np.ndarray) -> list[str]:
+    """Name what was changed since the certificate was made."""
+    faults = []
+    if stated["theta_digest"] != hashlib.sha256(np.asarray(theta, dtype="<f8").tobytes()).hexdigest():
+        faults.append("theta_digest of certificate.json is not that of theta.npy: the policy was changed since")
+    sections = {name: dict(tables[name]) for name in _SECTIONS}
+    sections["scenarios"].pop("learned", None)
+    if stated["problem_digest"] != hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest():
+        faults.append("problem_digest of certificate.json is not that of problem.toml: the problem was changed since")
+    return [f"{fault}; `scpo-ctrl certify` makes a new one" for fault in faults]
+
+
+def _form_faults(stated: dict[str, Any]) -> list[str]:
+    """Name what is not of the kind that a certificate has."""
+    whole = ("rollouts", "violations", "worst_scenario", "seed")
+    right = {
+        "kind": stated["kind"] == "scenario",
+        "passed": isinstance(stated["passed"], bool),
+        "version": isinstance(stated["version"], str)
+        and re.fullmatch(r"[0-9]+(\.[0-9]+)*([a-z.+-]+[0-9]*)*", stated["version"]) is not None,
+        **{key: type(stated[key]) is int and stated[key] >= 0 for key in whole},
+        **{key: type(stated[key]) is float and 0 < stated[key] < 1 for key in ("epsilon", "beta")},
+        "bound": type(stated["bound"]) is float,
+    }
+    if right["seed"]:
+        right["seed"] = stated["seed"] <= _MOST_SEED
+    return [
+        f"certificate.json says {key} = {stated[key]!r:.100}, which no certificate has"
+        for key in right
+        if not right[key]
+    ]
+
+
+def _count_faults(stated: dict[str, Any]) -> list[str]:
+    """Name the numbers that do not follow from each other: the stopping rule, the bound, the verdict, the lists."""
+    n, k, epsilon, beta = (stated[key] for key in ("rollouts", "violations", "epsilon", "beta"))
+    faults, least = [], math.log(beta) / math.log1p(-epsilon)
+    if not 0 <= n - least < 1 + 1e-9 * least:
+        faults.append(
+            f"certificate.json says rollouts = {n}, epsilon = {epsilon:g} and beta = {beta:g}, which take "
+            f"{math.ceil(least)}"
+        )
+    if k > n:
+        return [*faults, f"certificate.json says violations = {k} of rollouts = {n}"]
+    bound = 1.0 if k == n else float(betainccinv(k + 1, n - k, beta))  # Clopper-Pearson
+    if not math.isclose(stated["bound"], bound, rel_tol=1e-9):
+        faults.append(_says("bound", stated["bound"], bound))
+    if stated["passed"] != (stated["bound"] <= epsilon):
+        faults.append(_says("passed", stated["passed"], stated["bound"] <= epsilon))
+    violating, closest = stated["violating"], stated["closest"]
+    listed = [type(number) is int and 0 <= number < n for number in violating]
+    if len(violating) != min(k, _MOST_VIOLATING) or not all(listed) or sorted(set(violating)) != violating:
+        faults.append(f"certificate.json has {len(violating)} entries of violating for violations = {k}, or wrong ones")
+    numbers, values = [entry["scenario"] for entry in closest], [_value(entry["metric"]) for entry in closest]
+    order = sorted(range(len(closest)), key=lambda i: (-values[i], numbers[i]))
+    inside = all(type(number) is int and 0 <= number < n for number in numbers)
+    if (
+        len(closest) != min(_CLOSEST, n)
+        or order != list(range(len(closest)))
+        or not inside
+        or len(set(numbers)) != len(numbers)
+    ):
+        faults.append("certificate.json has entries of closest missing, twice, or out of order")
+    elif sum(value > 0 for value in values) != min(k, _CLOSEST):
+        faults.append(f"certificate.json has other closest scenarios than violations = {k} leave")
+    for key, right in (("worst", closest[0]["metric"]), ("worst_scenario", closest[0]["scenario"])):
+        if stated[key] != right or type(stated[key]) is not type(right):
+            faults.append(_says(key, stated[key], right))
+    return faults
+
+
+def _rolled_faults(stated: dict[str, Any], plant: Plant, tables: dict[str, Any], theta: np.ndarray) -> list[str]:
+    """Roll out again the scenarios that are named, and a sample of the others."""
+    n, seed = stated["rollouts"], stated["seed"]
+    named = {entry["scenario"]: _value(entry["metric"]) for entry in stated["closest"]}
+    violating, step = set(stated["violating"]), max(1, n // SAMPLE)
+    offset = int(stated["theta_digest"], 16) % step  # another part for another policy
+    numbers = np.array(sorted({*named, *violating, *range(offset, n, step)}))
+    worst, labels = _worst(plant, tables, theta, numbers, _STREAM + seed)
+    found = dict(zip(numbers.tolist(), worst.tolist(), strict=True))
+    where = f"scenario {{}} of seed = {seed} does not give"
+    faults = [
+        f"certificate.json: {where.format(k)} the metric {value:.9g} of closest: {found[k]:.9g}"
+        for k, value in named.items()
+        if not _agree(found[k], value)
+    ]
+    faults += [
+        f"certificate.json: {where.format(k)} the violation of violating"
+        for k in sorted(violating)
+        if found[k] <= -_ROUNDING
+    ]
+    all_listed = stated["violations"] <= _MOST_VIOLATING
+    last = max(violating, default=-1)  # up to here every violating one is listed
+    missed = [k for k in found if found[k] > _ROUNDING and k not in violating and (all_listed or k < last)]
+    faults += [
+        f"certificate.json: scenario {k} violates, and is not among violations and violating" for k in missed[:1]
+    ]
+    least = min(named.values())
+    worse = [
+        k for k in found if k not in named and found[k] > least + _ROUNDING * max(1.0, abs(least)) and least < _DIVERGED
+    ]
+    faults += [
+        f"certificate.json: scenario {k} is worse than the last of closest, and not among them" for k in worse[:1]
+    ]
+    first = stated["worst_scenario"]
+    if not faults and stated["worst_metric"] not in labels(int(np.searchsorted(numbers, first))):
+        faults.append(_says("worst_metric", stated["worst_metric"], labels(int(np.searchsorted(numbers, first)))[0]))
+    return faults[:3]
+
+
+def _worst(
+    plant: Plant, tables: dict[str, Any], theta: np.ndarray, numbers: np.ndarray, key: int
+) -> tuple[np.ndarray, Any]:
+    """Return the largest metric of scenarios by their numbers, in units of the bounds, and which ones may be it."""
+    empty = {name: np.zeros((0, *shape)) for name, shape in _shapes(plant, tables).items()}
+    arrays = drawn(ClosedLoop(plant, tables, empty), tables["scenarios"], numbers, key)
+    loop = ClosedLoop(plant, tables, arrays)
+    loop.margins(theta[None])
+    every = [bound for bound in bounds_of(loop) if not (bound.kind == "state" and bound.start == 0)]
+    stacked = [np.where(np.isfinite(bound.margin), -bound.margin / bound.unit, np.inf) for bound in every]
+    worst = np.max([values.max(axis=1) for values in stacked], axis=0)
+
+    def labels(place: int) -> list[str]:
+        near = worst[place] - _ROUNDING * max(1.0, abs(worst[place])) if math.isfinite(worst[place]) else _DIVERGED
+        return [
+            f"t = {bound.start + t}: {bound.label}"
+            for bound, values in zip(every, stacked, strict=True)
+            for t in np.flatnonzero(values[place] >= near)
+        ]
+
+    return worst, labels
+
+
+def _shapes(plant: Plant, tables: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    table = tables["scenarios"]
+    w = (int(table["horizon"]), len(table.get("disturbance", ())))
+    return {"scenario_x0": (plant.nx,), "scenario_p": (plant.npar,), "scenario_w": w}
+
+
+def _agree(found: float, stated: float) -> bool:
+    if min(found, stated) > _DIVERGED:
+        return True
+    return abs(found - stated) <= _ROUNDING * max(1.0, abs(found))
+
+
+def _value(stated: float | None) -> float:
+    """Return a metric; what is not finite is null in JSON."""
+    if stated is None:
+        return math.inf
+    if type(stated) is not float or not math.isfinite(stated):
+        raise ValueError(f"metric {stated!r:.50} of closest")
+    return stated
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key is there twice")
+    return dict(pairs)
+
+
+def _says(key: str, stated: Any, right: Any) -> str:
+    return f"certificate.json says {key} = {stated!r:.200}, right is {right!r:.200}"

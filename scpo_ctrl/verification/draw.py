@@ -1,0 +1,149 @@
+"""Fresh scenarios of the declared set once more, by their numbers: docs/guarantees.md says how they are drawn.
+
+Philox is written here in numpy from its paper: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random
+numbers: as easy as 1, 2, 3", SC 2011; 4 words of 64 bits, 10 rounds. numpy's generator counts from one.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from scpo_ctrl.verification.loop import ClosedLoop
+
+_MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
+_WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+_NEIGHBOURHOOD = 0.05
+
+
+def philox(places: np.ndarray, key: int) -> np.ndarray:
+    """Return the four random words at places of the sequence of a key.
+
+    Parameters
+    ----------
+    places : numpy.ndarray of uint64, shape (k,)
+    key : int
+        Of 128 bits.
+
+    Returns
+    -------
+    numpy.ndarray of uint64, shape (k, 4)
+    """
+    words = [places.astype(np.uint64) + np.uint64(1), *(np.zeros(len(places), dtype=np.uint64) for _ in range(3))]
+    keys = [key & 0xFFFFFFFFFFFFFFFF, key >> 64]
+    for _ in range(10):
+        high, low = zip(*(_product(words[2 * i], _MULTIPLIERS[i]) for i in range(2)), strict=True)
+        words = [high[1] ^ words[1] ^ np.uint64(keys[0]), low[1], high[0] ^ words[3] ^ np.uint64(keys[1]), low[0]]
+        keys = [(k + weyl) & 0xFFFFFFFFFFFFFFFF for k, weyl in zip(keys, _WEYL, strict=True)]
+    return np.stack(words, axis=1)
+
+
+def drawn(loop: ClosedLoop, table: dict[str, Any], numbers: np.ndarray, key: int) -> dict[str, np.ndarray]:
+    """Return scenarios of the declared set by their numbers, as arrays of a record.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+        Its plant, P and ρ.
+    table : dict
+        Section [scenarios], every default filled in.
+    numbers : numpy.ndarray of int, shape (k,)
+    key : int
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+    """
+    plant, N = loop.plant, loop.horizon
+    half = np.array(table.get("disturbance", ()), dtype=float)
+    columns = 2 + plant.nx + plant.npar + (N + 1) * half.size
+    steps = -(-columns // 4)  # of the counter, for each scenario
+    places = (numbers[:, None] * steps + np.arange(steps)).astype(np.uint64)
+    words = philox(places.ravel(), key).reshape(len(numbers), -1)[:, :columns]
+    uniform = ((words >> np.uint64(11)).astype(float) + 0.5) / 2.0**53
+    x, p, w = np.split(uniform, [2 + plant.nx, 2 + plant.nx + plant.npar], axis=1)
+    low, high = _ranges(loop, table)
+    fixed, w = table.get("disturbance_fixed", 0.0), 2 * w - 1
+    constant, varying = w[:, None, : half.size], w[:, half.size :].reshape(len(numbers), N, half.size)
+    return {
+        "scenario_x0": _initial(loop, table, x),
+        "scenario_p": low + p * (high - low),
+        "scenario_w": (fixed * constant + (1 - fixed) * varying) * half,
+    }
+
+
+def distribution(loop: ClosedLoop, table: dict[str, Any]) -> str:
+    """Return in words what scenarios are drawn from.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+    table : dict
+        Section [scenarios].
+
+    Returns
+    -------
+    str
+    """
+    plant, (centres, size) = loop.plant, _ellipsoids(loop, table)
+    if "box" in table:
+        parts = ["initial state uniform in a box"]
+    elif size == 0:
+        parts = [f"initial state one of {len(centres)} given ones, each as likely"]
+    elif len(centres) == 1:
+        parts = [f"initial state uniform in the ellipsoid V <= {size**2:g} rho, cut to the state bounds"]
+    else:
+        parts = [
+            f"initial state uniform in one of {len(centres)} ellipsoids (x - c)'P(x - c) <= {size**2:g} rho, each as "
+            "likely, cut to the state bounds"
+        ]
+    for label, unit, low, high in zip(plant.p_labels, plant.p_units, *_ranges(loop, table), strict=True):
+        if low < high:
+            parts.append(f"{label} uniform in [{low:g}, {high:g}] {unit}".rstrip())
+    if "disturbance" in table:
+        fixed, half = table.get("disturbance_fixed", 0.0), [float(value) + 0.0 for value in table["disturbance"]]
+        how = f"{fixed:g} of it constant over time" if fixed else "drawn anew at every step"
+        parts.append(f"disturbance uniform within half widths {half}, {how}")
+    return "; ".join(parts)
+
+
+def _product(a: np.ndarray, b: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the high and the low words of products of words of 64 bits, from halves of 32."""
+    a0, a1 = a & _LOW, a >> _HALF
+    b0, b1 = np.uint64(b & 0xFFFFFFFF), np.uint64(b >> 32)
+    middle = a1 * b0 + (a0 * b0 >> _HALF)
+    other = a0 * b1 + (middle & _LOW)
+    return a1 * b1 + (middle >> _HALF) + (other >> _HALF), a * np.uint64(b)
+
+
+def _ellipsoids(loop: ClosedLoop, table: dict[str, Any]) -> tuple[np.ndarray, float]:
+    """Return centres, and size relative to the level set."""
+    if "initial_states" not in table or "level" in table:
+        return loop.plant.x_eq[None], float(np.sqrt(table.get("level", 0.0)))
+    return np.array(table["initial_states"], dtype=float), float(table.get("neighbourhood", _NEIGHBOURHOOD))
+
+
+def _initial(loop: ClosedLoop, table: dict[str, Any], uniform: np.ndarray) -> np.ndarray:
+    """Return initial states (k, nx) from numbers (k, 2 + nx)."""
+    plant = loop.plant
+    if "box" in table:
+        low, high = np.array(table["box"], dtype=float)
+        return np.asarray(low + uniform[:, 1:-1] * (high - low))
+    centres, size = _ellipsoids(loop, table)
+    towards = ndtri(uniform[:, 1:-1])
+    towards = towards / np.sqrt((towards**2).sum(axis=1, keepdims=True))
+    unit = np.sqrt(loop.rho / np.diag(loop.P))  # in these units a change of a state's unit changes nothing
+    root = np.linalg.cholesky(np.linalg.inv(loop.P * unit * unit[:, None] / loop.rho))
+    offset = unit * (size * uniform[:, -1:] ** (1 / plant.nx) * towards @ root.T)
+    which = np.minimum(np.floor(uniform[:, 0] * len(centres)).astype(int), len(centres) - 1)
+    return np.clip(centres[which] + offset, plant.x_min, plant.x_max)
+
+
+def _ranges(loop: ClosedLoop, table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return low and high of each plant parameter."""
+    nominal, given = loop.plant.p_nominal, table.get("parameters", {})
+    pairs = [given.get(label, (nominal[i], nominal[i])) for i, label in enumerate(loop.plant.p_labels)]
+    low, high = np.array(pairs, dtype=float).reshape(-1, 2).T
+    return low, high
