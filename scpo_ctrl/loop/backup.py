@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.errors import BackupError, DimensionError, DomainError, UncontrollableError, UnstabilisableError
+from scpo_ctrl.errors import BackupError, DimensionError, DomainError
+from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import (
     LevelSearch,
     Ranges,
@@ -17,13 +18,11 @@ from scpo_ctrl.loop.level import (
     plant_at,
 )
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.units import Units, balanced
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_flag, as_scalar, as_stack
 
-_RANK_TOLERANCE = 1e-9  # relative to the largest singular value of the test matrix
 _ROUNDING = 1e-12  # of an equilibrium, relative to the level set
-_STABLE = 1.0 - 1e-9  # a mode closer to the unit circle does not count as decaying
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def lqr(
     ranges = parameter_ranges(plant, parameters)
     units = Units.of(plant)
     inner = units.plant(plant)
-    _check_controllable(*inner.linearise(), as_flag("allow_uncontrollable", allow_uncontrollable))
+    check_controllable(*inner.linearise(), as_flag("allow_uncontrollable", allow_uncontrollable))
     with np.errstate(over="ignore", under="ignore"):
         Q_inner, R_inner = (w * s * s[:, None] for w, s in zip(weights, (units.x, units.u), strict=True))
     for weight in (Q_inner, R_inner):
@@ -391,29 +390,3 @@ def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
     if (np.diag(matrix) <= 0).any() or np.linalg.eigvalsh(matrix / sizes / sizes[:, None])[0] <= 0:
         raise DomainError(f"{name} is not positive definite")
     return matrix
-
-
-def _check_controllable(A: np.ndarray, B: np.ndarray, allow_uncontrollable: bool) -> None:
-    """Popov-Belevitch-Hautus test, mode by mode: rank [A - λI, B] = nx, in units in which inputs reach each state."""
-    nx = A.shape[0]
-    if B.shape[0] != nx:
-        raise DimensionError(f"B has shape {B.shape}, expected ({nx}, nu)")
-    A, B = balanced(A, B)
-    modes = np.linalg.eigvals(A)
-    pencils = np.concatenate(
-        [A - modes[:, None, None] * np.eye(nx), np.broadcast_to(B, (nx, *B.shape)).astype(complex)], axis=2
-    )
-    singular = np.linalg.svd(pencils, compute_uv=False)  # (nx, nx)
-    scale = max(1.0, float(np.linalg.norm(A, 2)), float(np.linalg.norm(B, 2)))
-    unreached = modes[singular[:, -1] <= _RANK_TOLERANCE * scale]
-    unstable = unreached[np.abs(unreached) >= _STABLE]
-    if unstable.size:
-        raise UnstabilisableError(
-            f"the plant is not stabilisable: no input reaches its mode {unstable[0]:.6g} with |λ| = "
-            f"{abs(unstable[0]):.6g} >= 1; add an actuator or remove the state"
-        )
-    if unreached.size and not allow_uncontrollable:
-        raise UncontrollableError(
-            f"the plant is not controllable: no input reaches its mode {unreached[0]:.6g}; it decays by itself, so set "
-            "allow_uncontrollable = true to accept it, or remove the state"
-        )

@@ -15,6 +15,7 @@ import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
+from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.learned import LEARNED_FILE, read_learned
 from scpo_ctrl.reading import LARGEST_DATA, LARGEST_TEXT, read_bytes
 from scpo_ctrl.record import toml
@@ -158,11 +159,7 @@ def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
 def _verify(files: _Files) -> Verification:
     arrays, summary, text, tables = files.arrays, files.summary, files.text, files.tables
     csv_data, learned = files.csv_data, files.learned
-    check_format("history.npz", arrays)
-    missing = [name for name in SECTIONS if name not in tables]
-    if missing:
-        raise RecordError(f"problem.toml has no section [{missing[0]}]; restore it or run again")
-    plant = build_plant(tables["plant"])
+    plant = _plant(arrays, tables)
     loop = ClosedLoop(plant, tables, arrays)
     committed = arrays["committed"].astype(bool)
     thetas = np.vstack([arrays["theta_initial"], arrays["theta"][committed]])
@@ -220,6 +217,15 @@ def _verify(files: _Files) -> Verification:
         violations=int(unsafe.size),
         faults=tuple(faults),
     )
+
+
+def _plant(arrays: dict[str, np.ndarray], tables: dict[str, Any]) -> Plant:
+    """Return the plant of a record, which must be one of today's form."""
+    check_format("history.npz", arrays)
+    missing = [name for name in SECTIONS if name not in tables]
+    if missing:
+        raise RecordError(f"problem.toml has no section [{missing[0]}]; restore it or run again")
+    return build_plant(tables["plant"])
 
 
 def _learned_faults(
