@@ -38,7 +38,7 @@ figures: $(VENV)/.test
 	$(BIN)/python examples/r2_malicious_expert.py --figure docs/figures/r2_malicious_expert.png
 	$(BIN)/python examples/r3_double_integrator.py --figure docs/figures/phase_portrait.png
 	$(BIN)/python examples/online.py --figure docs/figures/online.png
-	$(BIN)/python examples/benchmarks/adaptation.py --seeds 16 --figure docs/figures/adaptation.png
+	$(BIN)/python examples/benchmarks/adaptation.py --seeds 4 --figure docs/figures/adaptation.png
 	$(BIN)/python examples/benchmarks/scaling.py --figure docs/figures/scaling.png
 	$(BIN)/python examples/benchmarks/paper_experiments.py
 	for problem in r1 r2; do cp runs/paper_experiments/$$problem.png docs/figures/baselines_$$problem.png; done
