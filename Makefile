@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types examples benchmarks tools clean
+.PHONY: demo test lint types examples figures benchmarks tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
@@ -31,6 +31,17 @@ benchmarks: $(VENV)/.test tools
 	set -e; for script in reference_problems python_against_c rollouts projection_against_solvers projection_in_the_loop \
 		projection_instructions projection_on_targets projection_against_generated adaptation scaling nonlinear_reference paper_experiments; \
 		do echo "== $$script"; $(BIN)/python examples/benchmarks/$$script.py; done
+
+# The pictures in docs/figures, each with the table beside it; the last two take long, and scaling wants an idle machine.
+figures: $(VENV)/.test
+	$(BIN)/python examples/r1_regression.py --figure docs/figures/r1_regression.png
+	$(BIN)/python examples/r2_malicious_expert.py --figure docs/figures/r2_malicious_expert.png
+	$(BIN)/python examples/r3_double_integrator.py --figure docs/figures/phase_portrait.png
+	$(BIN)/python examples/online.py --figure docs/figures/online.png
+	$(BIN)/python examples/benchmarks/adaptation.py --seeds 4 --figure docs/figures/adaptation.png
+	$(BIN)/python examples/benchmarks/scaling.py --figure docs/figures/scaling.png
+	$(BIN)/python examples/benchmarks/paper_experiments.py
+	for problem in r1 r2; do cp runs/paper_experiments/$$problem.png docs/figures/baselines_$$problem.png; done
 
 # Cross compilers, emulators and sanitizers, by apt as root; otherwise what to install is printed and tests that need them skip.
 tools:

@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     first, last = outcome.cost[:STARTS].mean(axis=0), outcome.cost[-STARTS:].mean(axis=0)
     committed = -result.problem.metrics(result.committed).max(axis=1)
     error, looked_at = mismatch.largest, len(learned.taken) + len(learned.left_out)
-    print_table(
+    table = print_table(
         [f"online, real mass {MASS} kg", "backup", "adapting"],
         [
             ["violations, of committed policies", "", violations(committed)],
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ["measured states that are safe as scenarios", "", f"{len(learned.taken)} of {looked_at}"],
         ],
     )
-    save(draw(outcome), options.figure)
+    save(draw(outcome), options.figure, table)
     print(f"figure: {options.figure}")
 
 

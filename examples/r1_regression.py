@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     between = np.minimum(UPPER - fine, fine - LOWER).min(axis=1)
     before, after = outcome.clean_error[[0, -1]]
     losses = [result.objective_initial, result.objective_final, free.objective_final]
-    print_table(
+    table = print_table(
         ["R1, regression with harmful supervision", "safe start", "adapted", "without metrics"],
         [
             ["violations, of committed networks", "", violations(safe), violations(unsafe)],
@@ -157,12 +157,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "squared error on the clean half",
                 *(f"{e:.3f}" for e in (before, after, outcome.clean_error_unconstrained)),
             ],
+            ["tries rejected", "", f"{result.summary()['rejected']}", ""],
             ["margin at the grid points", *(f"{margin:.4f}" for margin in margins(problem, final))],
             ["margin between them, which no metric keeps", *(f"{margin:.4f}" for margin in between)],
         ],
     )
     print(f"The error on the clean half fell {before / after:.0f} times.")
-    save(draw(outcome), options.figure)
+    save(draw(outcome), options.figure, table)
     print(f"figure: {options.figure}")
 
 

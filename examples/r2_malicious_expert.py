@@ -54,13 +54,17 @@ def make_expert(base: ControlProblem, x: np.ndarray) -> np.ndarray:
     return np.where(x[..., :1] < 0, -u, u)
 
 
-def make_problem(seed: int = 0) -> tuple[ControlProblem, Imitation]:
-    """Return the problem and the expert's data; the seed is that of the data and of the initial weights."""
+def make_problem(seed: int = 0, *, stability: bool = True) -> tuple[ControlProblem, Imitation]:
+    """Return the problem and the expert's data; the seed is that of the data and of the initial weights.
+
+    Without ``stability`` the metrics are the paper's: local stability at rest is not among them.
+    """
     base = load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
     x = scenarios(base.plant, base.backup, horizon=1, count=SAMPLES, level=LEVEL, seed=seed).x0
     data = Imitation(x, make_expert(base, x))
     policy = replace(base.policy, at_bounds=False)  # as R2 is defined: all hidden units drawn at random
-    return ControlProblem(policy, base.scenarios, data, MetricOptions(contraction=0.3), seed=seed), data
+    metrics = MetricOptions(contraction=0.3, stability=stability)
+    return ControlProblem(policy, base.scenarios, data, metrics, seed=seed), data
 
 
 # --- Adaptation ------------------------------------------------------------------------------------------------------
@@ -108,12 +112,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     safe, unsafe = margins(problem, result.committed), margins(problem, free.committed)
     good = [*outcome.good[[0, -1]], outcome.good_unconstrained[-1]]
     malicious = [*outcome.malicious[[0, -1]], outcome.malicious_unconstrained[-1]]
-    print_table(
+    losses = [result.objective_initial, result.objective_final, free.objective_final]
+    table = print_table(
         ["R2, malicious expert", "backup", "adapted", "without metrics"],
         [
             ["violations, of committed policies", "", violations(safe), violations(unsafe)],
+            ["objective, mean error", *(f"{loss:.3f}" for loss in losses)],
             ["error on the good half, position >= 0", *(f"{error:.3f}" for error in good)],
             ["error on the malicious half, position < 0", *(f"{error:.3f}" for error in malicious)],
+            ["tries rejected", "", f"{result.summary()['rejected']}", ""],
             ["margin", *(f"{margin:.3g}" for margin in (safe[0], safe[-1], unsafe[-1]))],
         ],
     )
@@ -121,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"The error fell by {1 - good[1] / good[0]:.0%} on the good half, {1 - malicious[1] / malicious[0]:.0%} on the"
     )
     print("malicious one: the metrics hold it back where it would lead out of the bounds.")
-    save(draw(outcome), options.figure)
+    save(draw(outcome), options.figure, table)
     print(f"figure: {options.figure}")
 
 

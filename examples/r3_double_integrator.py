@@ -73,17 +73,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     margin = margins(problem, result.committed)
     ends = [problem.trajectories(theta)[0][:, -1] for theta in (result.theta_initial, result.theta)]
     left = [np.max(problem.backup.level(end) / problem.backup.level(problem.scenarios.x0)) for end in ends]
-    print_table(
+    table = print_table(
         ["R3, double integrator", "backup", "adapted"],
         [
             ["violations, of committed policies", "", violations(margin)],
             ["objective", f"{outcome.objective[0]:.3f}", f"{outcome.objective[-1]:.3f}"],
-            [f"share of what is achievable ({OPTIMUM:.3f})", "0%", f"{outcome.share:.1%}"],
+            [f"share of what is achievable ({OPTIMUM:.3f})", "0%", f"{outcome.share:.2%}"],
+            ["tries rejected", "", f"{result.summary()['rejected']}"],
             ["margin", *(f"{value:.3g}" for value in margin[[0, -1]])],
             ["largest V(x_N) / V(x_0), metric: <= 0.3", *(f"{value:.2g}" for value in left)],
         ],
     )
-    save(draw(outcome), options.figure)
+    save(draw(outcome), options.figure, table)
     print(f"figure: {options.figure}")
 
 

@@ -144,7 +144,6 @@ def reached(name: str, runs: Sequence[Run]) -> list[str]:
         spread([r.rollouts / 1000 for r in results], ".0f"),
         spread([r.stationarity for r in results], ".0e"),
         ", ".join(f"{count} {status}" for status, count in statuses.items()),
-        spread([r.seconds for r in results], ".1f"),
     ]
 
 
@@ -220,10 +219,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     drawn = [run(steps, seed, method="newton", at_bounds=False) for seed in seeds]
     linear = [run(steps, seed, method="newton", linear=True) for seed in seeds]
     header = ["R3", "objective", "least share", "99 %", "violations", "rejected, %", "steps", "probes", "1000 rollouts"]
-    header += ["stationarity", "status", "seconds"]
+    header += ["stationarity", "status"]
     rows = [reached(name, several) for name, several in runs.items()]
     rows.insert(1, reached("newton, no units at bounds", drawn))
-    print_table(header, [*rows, reached("linear policy, newton", linear)])
+    table = print_table(header, [*rows, reached("linear policy, newton", linear)])
     print(f"backup {runs['newton'][0].objective[0]:.4f}; achievable {OPTIMUM}, with a linear policy {LINEAR_OPTIMUM}\n")
     header = ["ms a step", "steps", "sampling", "probes, verification", "derivatives", "everything else", "all", "else"]
     exact = {name: run(steps, 0, method=name, gradients="exact") for name in ("newton", "gradient")}
@@ -234,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print()
     header = ["ms a step, method gradient", "all", "rollouts", "conic", "projections a step", "objective then"]
     print_table(header, against_numpy(options.numpy_steps))
-    save(draw(runs), options.figure)
+    save(draw(runs), options.figure, table)
     print(f"\nfigure: {options.figure}")
 
 

@@ -67,10 +67,10 @@ def compare(options: argparse.Namespace, problem: str) -> None:
         ]
         for method in options.methods
     }
-    print_table(*table(experiment, runs))
+    printed = print_table(*table(experiment, runs))
     print(verdict(runs))
     path = options.out / f"{problem}.png"
-    save(draw(experiment, runs), path)
+    save(draw(experiment, runs), path, printed)
     print(f"figure: {path}\n")
 
 

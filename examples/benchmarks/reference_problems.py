@@ -39,7 +39,7 @@ def r2() -> Column:
 def r3() -> Column:
     """Double integrator."""
     outcome = r3_double_integrator.run()
-    return outcome.result, [f"achievable: {r3_double_integrator.OPTIMUM:.3f}", f"share of it: {outcome.share:.1%}"]
+    return outcome.result, [f"achievable: {r3_double_integrator.OPTIMUM:.3f}", f"share of it: {outcome.share:.2%}"]
 
 
 def describe(run: Callable[[], Column]) -> list[str]:

@@ -104,7 +104,7 @@ def in_fresh_process(point: Point, steps: int) -> Measured:
     return Measured(**json.loads(done.stdout))
 
 
-def draw(results: dict[str, list[tuple[float, Measured]]], path: Path) -> None:
+def draw(results: dict[str, list[tuple[float, Measured]]]) -> Figure:
     """Draw time and memory against each quantity, on logarithmic axes, with linear growth from first to last."""
     powers = FuncFormatter(lambda value, _: power_of_ten(round(np.log10(value))))
     with style():
@@ -122,13 +122,14 @@ def draw(results: dict[str, list[tuple[float, Measured]]], path: Path) -> None:
                     axis.set_major_formatter(powers)
                     axis.set_minor_formatter(NullFormatter())
             column[0].set_title(name)
+            column[1].set_ylim(100, 1.7 * LIMIT_MB)
             column[1].axhline(LIMIT_MB, color=LIMIT, linewidth=1.2)
             column[1].set_xlabel(name)
         axes[0, 0].set_ylabel("CPU s per step")
         axes[1, 0].set_ylabel("peak MB")
         axes[1, 0].annotate("2 GB", (0.02, LIMIT_MB), xycoords=("axes fraction", "data"), va="bottom", color=LIMIT)
         axes[0, 0].text(0.05, 0.93, "dashed: linear growth", transform=axes[0, 0].transAxes, fontsize=7.5, color=INK)
-    save(figure, path)
+    return figure
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -151,8 +152,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         for p, m in done:
             sizes = (p.weights, p.scenarios, p.horizon, m.metrics)
             rows.append([name, *map(str, sizes), f"{m.wall:.3g}", f"{m.seconds:.3g}", f"{m.megabytes:.0f}"])
-    print_table(["against", "weights", "scenarios", "horizon", "metrics", "s per step", "CPU s", "peak MB"], rows)
-    draw(results, options.figure)
+    table = print_table(
+        ["against", "weights", "scenarios", "horizon", "metrics", "s per step", "CPU s", "peak MB"], rows
+    )
+    save(draw(results), options.figure, table)
 
 
 if __name__ == "__main__":

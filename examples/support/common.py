@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, Problem, Result, UserObjective, adapt
 from scpo_ctrl.report.figures import AFTER, FORBIDDEN, INK, LIMIT, style
@@ -52,12 +54,13 @@ def violations(margin: np.ndarray) -> str:
     return f"{np.count_nonzero(~(margin >= 0))} of {margin.size}"
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns: the first one to the left, the others to the right."""
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Print columns, the first one to the left, the others to the right; return header and rows."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, ["-" * width for width in widths], *rows):
         others = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         print("  ".join([row[0].ljust(widths[0]), *others]).rstrip())
+    return [header, *rows]
 
 
 def draw_margins(ax: Axes, result: Result, unconstrained: np.ndarray) -> None:
@@ -88,13 +91,20 @@ def draw_margins(ax: Axes, result: Result, unconstrained: np.ndarray) -> None:
     ax.annotate("unsafe", (0.985, 0.0), xytext=(0, -3), color=LIMIT, fontweight="bold", **below)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG with a palette of 256 colours: a third of the size, and no difference to the eye."""
+def save(figure: Figure, path: Path, table: Sequence[Sequence[str]]) -> None:
+    """Write a figure as PNG, and the table that was printed with it as JSON into its "Description".
+
+    A test compares that table with what the documentation states beside the figure. A palette of 256 colours makes a
+    third of the size, and no difference to the eye.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn = io.BytesIO()
     with style():
         figure.savefig(drawn, dpi=130)
-    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
+    text = PngInfo()
+    text.add_text("Description", json.dumps([list(row) for row in table]))
+    palette = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    palette.save(path, "PNG", optimize=True, pnginfo=text)
 
 
 def without_stability(problem: ControlProblem) -> ControlProblem:

@@ -65,7 +65,7 @@ def test_r1_stays_in_bounds_and_learns_the_clean_half(tmp_path):
     assert error[-1] <= error[0] / 10
     free = numpy_network(outcome.unconstrained.theta, grid)
     assert free.max() > 2  # what the harmful targets ask for
-    r1_regression.save(r1_regression.draw(outcome), tmp_path / "r1.png")
+    r1_regression.save(r1_regression.draw(outcome), tmp_path / "r1.png", [])
     assert_picture(tmp_path / "r1.png")
 
 
@@ -85,7 +85,7 @@ def test_r2_follows_the_good_half_and_holds_the_malicious_one_back(tmp_path):
     assert outcome.malicious[-1] > 0.4 * outcome.malicious[0]
     assert outcome.malicious[-1] > 10 * outcome.malicious_unconstrained[-1]
     assert problem.metrics(outcome.unconstrained.theta).max() > 1  # what plain imitation does
-    r2_malicious_expert.save(r2_malicious_expert.draw(outcome), tmp_path / "r2.png")
+    r2_malicious_expert.save(r2_malicious_expert.draw(outcome), tmp_path / "r2.png", [])
     assert_picture(tmp_path / "r2.png")
 
 
@@ -99,7 +99,7 @@ def test_r3_reaches_the_objective_safely(tmp_path):
     assert history["objective"][early].min() <= 1.33
     assert outcome.objective[-1] == result.problem.objective(result.theta) <= 1.28
     assert 0.96 <= outcome.share <= 1
-    r3_double_integrator.save(r3_double_integrator.draw(outcome), tmp_path / "r3.png")
+    r3_double_integrator.save(r3_double_integrator.draw(outcome), tmp_path / "r3.png", [])
     assert_picture(tmp_path / "r3.png")
 
 

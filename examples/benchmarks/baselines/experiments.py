@@ -60,7 +60,7 @@ def build_r2(seed: int) -> tuple[Problem, Errors]:
     errors : callable
         Mean squared error of the command against the expert's, at positions ≥ 0 and < 0.
     """
-    problem, data = r2_malicious_expert.make_problem(seed)
+    problem, data = r2_malicious_expert.make_problem(seed, stability=False)  # as in the paper
 
     def errors(theta: np.ndarray) -> tuple[float, float]:
         good, malicious = r2_malicious_expert.half_errors(problem, data, theta[None])
