@@ -25,8 +25,10 @@ _CORNERS = 6  # parameters with a range up to which all vertices are taken; a fi
 _ROOM = 0.25  # part of γ that the backup must reach: M is the least power of two for which it does
 _MOST_DOUBLINGS = 24  # of M
 _UNSTABLE = 1e100  # squared norm of a power beyond which it only grows
-_NEWTON = 4  # steps to the equilibrium, from that of the backup, inside the metric
-_AT_REST = 1e-9  # what the loop at rest may still move by, in the norm of P relative to √ρ
+_MOST_STEPS, _SHORTEST = 60, 1e-6  # of the damped search for where the loop is at rest
+_NEWTON = 3  # steps from there inside the metric, which make its derivatives those of the place of rest as well
+_STILL = 1e-12  # a step to the equilibrium after which none follows
+_AT_REST = 1e-6  # what the loop at rest may still move by, in the norm of P relative to √ρ
 
 
 def vertices(ranges: np.ndarray) -> np.ndarray:
@@ -117,19 +119,36 @@ class LocalStability:
             NaN where no equilibrium is found.
         A : numpy.ndarray, shape (k, nx, nx)
         """
-        nx = self.policy.plant.nx
-        x, derivatives = np.tile(self.policy.plant.x_eq, (self.count, 1)), np.empty((self.count, nx, nx))
-        for i, p in enumerate(self.parameters):
-            for _ in range(50):
-                following, A = (np.array(part) for part in self._loop(x[i], p, theta))
-                step = _solve(np.eye(nx) - A, following[:, 0] - x[i])
-                x[i] = x[i] + step
-                if not self._norm(step) > _AT_REST:
+        x = self._rest(theta)
+        derivatives = [np.array(self._loop(at, p, theta)[1]) for at, p in zip(x, self.parameters, strict=True)]
+        return x, np.array(derivatives)
+
+    def _rest(self, theta: np.ndarray) -> np.ndarray:
+        """Where the loop is at rest for each vertex, by damped Newton steps from the nominal equilibrium, (k, nx)."""
+        points = np.tile(self.policy.plant.x_eq, (self.count, 1))
+        for x, p in zip(points, self.parameters, strict=True):
+            x[:] = self._settled(theta, x.copy(), p)
+        return points
+
+    def _settled(self, theta: np.ndarray, x: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Return where one loop is at rest; NaN if it is not found."""
+        following, A = (np.array(part) for part in self._loop(x, p, theta))
+        moved = self._norm(following[:, 0] - x)
+        for _ in range(_MOST_STEPS):
+            if moved <= _STILL:
+                break
+            step, part = _solve(np.eye(x.size) - A, following[:, 0] - x), 1.0
+            while part > _SHORTEST:
+                tried = x + part * step
+                following, A = (np.array(value) for value in self._loop(tried, p, theta))
+                now = self._norm(following[:, 0] - tried)
+                if now < moved:
                     break
-            following, derivatives[i] = (np.array(part) for part in self._loop(x[i], p, theta))
-            if not self._norm(following[:, 0] - x[i]) <= _AT_REST:
-                x[i] = np.nan
-        return x, derivatives
+                part /= 2
+            else:
+                break
+            x, moved = tried, now
+        return x if moved <= _AT_REST else np.full_like(x, np.nan)
 
     def spectral_radii(self, theta: np.ndarray) -> np.ndarray:
         """Return the spectral radius of the closed loop at rest for each vertex, infinite where it has no equilibrium.
@@ -158,11 +177,18 @@ class LocalStability:
         Returns
         -------
         numpy.ndarray, shape (K, k)
-            Infinite where the loop has no equilibrium near that of the backup.
+            Infinite where the loop has no equilibrium that is found from the nominal one.
         """
-        parts = [function(thetas) for function in self._compiled[0]]
-        values, moved = (np.hstack([part[i] for part in parts]) for i in range(2))
+        values, moved = self._from(np.tile(self._rest(thetas[0]), (len(thetas), 1, 1)), thetas)
+        far = np.flatnonzero(~(moved <= _AT_REST).all(axis=1))  # from the first one: each from its own place of rest
+        if far.size:
+            values[far], moved[far] = self._from(np.array([self._rest(theta) for theta in thetas[far]]), thetas[far])
         return np.where(moved <= _AT_REST, values, np.inf)
+
+    def _from(self, starts: np.ndarray, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return metrics (K, k), and how far from rest they are, for places to start from (K, k, nx)."""
+        parts = [function(np.hstack([thetas, starts[:, i]])) for i, function in enumerate(self._compiled[0])]
+        return np.hstack([part[0] for part in parts]), np.hstack([part[1] for part in parts])
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None = None) -> np.ndarray:
         """Return derivatives of the metrics along directions.
@@ -275,21 +301,23 @@ class LocalStability:
             power = power @ power
         g = ca.log((ca.sumsqr(power) + FLOOR) / (GAMMA + FLOOR)) / np.log(4)
         moved = ca.norm_2(ca.DM(self._root.T / np.sqrt(self.policy.backup.rho)) @ (following - x))
-        inputs = [theta, start, p]
+        both = ca.vertcat(theta, start)
+        inputs = [ca.MX.sym("both", both.size1()), p]
+        whole = ca.Function("metric", [theta, start, p], [g, moved, ca.gradient(g, theta)])
+        outputs = whole(inputs[0][: theta.size1()], inputs[0][theta.size1() :], p)
         functions = [
-            ca.Function("stability", inputs, [g, moved]),
-            ca.Function("stability_gradient", inputs, [g, ca.gradient(g, theta)]),
+            ca.Function("stability", inputs, outputs[:2]),
+            ca.Function("stability_gradient", inputs, [outputs[0], outputs[2]]),
         ]
-        starts, _ = self.equilibria(self._at_backup)
-        data = list(zip(starts, self.parameters, strict=True))
         if nx <= _MOST_COMPILED:
             functions = compile_functions(functions)
-        value, gradient = ([StackFunction(function, of) for of in data] for function in functions)
+        value, gradient = ([StackFunction(function, [p]) for p in self.parameters] for function in functions)
         return value, gradient
 
     def _with_gradients(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return metrics (K, k) and their gradients (K, d, k)."""
-        parts = [function(thetas) for function in self._compiled[1]]
+        """Return metrics (K, k) and their gradients (K, d, k), for parameters that are close to each other."""
+        starts = np.tile(self._rest(thetas[0]), (len(thetas), 1, 1))
+        parts = [function(np.hstack([thetas, starts[:, i]])) for i, function in enumerate(self._compiled[1])]
         return np.hstack([part[0] for part in parts]), np.stack([part[1] for part in parts], axis=2)
 
 

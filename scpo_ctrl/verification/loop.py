@@ -13,6 +13,7 @@ from scpo_ctrl.verification.stability import Rest
 AGREEMENT = 1e-9  # of recorded and recomputed margins, relative to the size of the numbers behind a metric
 ROUNDING = 1e-12  # of a metric, likewise: the default error ε of the loop
 _SHIFTS = np.array([0.0, -AGREEMENT, AGREEMENT, -ROUNDING])[:, None, None]  # of the metrics, for `Margins`
+_AT_REST = 1e3  # size of the numbers behind local stability, which the place of the equilibrium moves
 _CHUNK = 20_000  # closed loops stepped at once
 
 
@@ -104,7 +105,7 @@ class ClosedLoop:
         if self.rest.is_metric:
             at_rest = self.rest.metrics(thetas)
             worst, self.metrics = (
-                np.maximum(worst, at_rest.max(axis=1) + _SHIFTS[:, 0]),
+                np.maximum(worst, at_rest.max(axis=1) + _AT_REST * _SHIFTS[:, 0]),
                 self.metrics + at_rest.shape[1],
             )
         exact, most, least, rounded = -worst

@@ -13,7 +13,8 @@ _GAMMA, _ROOM = 0.5, 0.25  # γ of (E11), and the part of it that the backup rea
 _FLOOR = 1e-6  # δ of (E11)
 _CORNERS = 6  # parameters with a range up to which all corners count; a fixed choice of as many beyond
 _AGREEMENT = 1e-7  # of spectral radii, relative: eigenvalues amplify rounding
-_STEPS, _AT_REST = 50, 1e-9  # to the equilibrium, and how still the loop is there, in parts of the level set
+_STEPS, _SHORTEST = 60, 1e-6  # to the equilibrium, and the least part of one
+_STILL, _AT_REST = 1e-12, 1e-6  # how still the loop is there, in parts of the level set
 
 
 class Rest:
@@ -80,18 +81,25 @@ class Rest:
     def _derivative(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
         """Return the derivative of the next state by the state where the loop is at rest; NaN if it never is."""
         plant, x = self.plant, self.plant.x_eq.copy()
+        following, A = self._step(theta, x, p)
+        moved, part = np.linalg.norm(self.root @ (following - x)) / self.size, 1.0
         for _ in range(_STEPS):
-            following, A = self._step(theta, x, p)
+            if moved <= _STILL or part < _SHORTEST:
+                break
             try:
                 move = np.linalg.solve(np.eye(plant.nx) - A, following - x)
             except np.linalg.LinAlgError:
                 break
-            x = x + move
-            if not np.linalg.norm(self.root @ move) > _AT_REST * self.size:
-                break
-        following, A = self._step(theta, x, p)
-        still = np.linalg.norm(self.root @ (following - x)) <= _AT_REST * self.size
-        return A if still else np.full_like(A, np.nan)
+            part, best = 1.0, moved
+            while part >= _SHORTEST and not moved < best:
+                there, slope = self._step(theta, x + part * move, p)
+                moved = np.linalg.norm(self.root @ (there - x - part * move)) / self.size
+                part = part / 2 if not moved < best else part
+            if moved < best:
+                x, following, A = x + part * move, there, slope
+            else:
+                moved = best
+        return A if moved <= _AT_REST else np.full_like(A, np.nan)
 
     def _step(self, theta: np.ndarray | None, x: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the next state of the loop without saturation, and its derivative by the state."""
