@@ -120,9 +120,8 @@ def _better(
     best = values.worst.reshape(len(alive), -1).argmax(axis=1) + POPULATION * np.arange(len(alive))
     worse = values.worst[best] > found.worst[alive]
     to, of = alive[worse], best[worse]
-    arrays = [getattr(points, key).copy() for key in ("x0", "p", "w")]
-    for array, key in zip(arrays, ("x0", "p", "w"), strict=True):
-        array[to] = getattr(batch, key)[of]
+    x0, p, w = points.x0.copy(), points.p.copy(), points.w.copy()
+    x0[to], p[to], w[to] = batch.x0[of], batch.p[of], batch.w[of]
     worst, row = found.worst.copy(), found.row.copy()
     worst[to], row[to] = values.worst[of], values.row[of]
-    return Scenarios(*arrays, points.horizon, points.declared), Fresh(worst, row, found.objective)
+    return Scenarios(x0, p, w, points.horizon, points.declared), Fresh(worst, row, found.objective)

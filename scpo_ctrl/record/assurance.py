@@ -1,5 +1,6 @@
 """What is written into a RUN folder about its final policy after the run: its certificate, and what breaks it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def save_certificate(run: Path, certificate: Certificate, result: Result) -> Non
     write_together({run / CERTIFICATE_FILE: certificate.text().encode()})
 
 
-def save_falsified(run: Path, attack: Falsification, result: Result, picture: bytes) -> None:
+def save_falsified(run: Path, attack: Falsification, result: Result, labels: Sequence[str], picture: bytes) -> None:
     """Write falsified.toml, a scenario file, and falsified.png.
 
     Parameters
@@ -47,6 +48,8 @@ def save_falsified(run: Path, attack: Falsification, result: Result, picture: by
         That has found a violation.
     result : Result
         As it was read from there before.
+    labels : sequence of str
+        Of the plant parameters.
     picture : bytes
 
     Raises
@@ -57,7 +60,7 @@ def save_falsified(run: Path, attack: Falsification, result: Result, picture: by
         If they cannot be written.
     """
     _check_same(run, result)
-    one, labels = attack.scenario, result.problem.plant.p_labels
+    one = attack.scenario
     scenario = {"horizon": one.horizon, "initial_state": one.x0[0].tolist()}
     scenario["parameters"] = dict(zip(labels, one.p[0].tolist(), strict=True))
     if one.w.size:

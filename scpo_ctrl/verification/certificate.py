@@ -110,7 +110,7 @@ def _count_faults(stated: dict[str, Any]) -> list[str]:
         return [*faults, f"certificate.json says violations = {k} of rollouts = {n}"]
     bound = 1.0 if k == n else float(betainccinv(k + 1, n - k, beta))  # Clopper-Pearson
     if not math.isclose(stated["bound"], bound, rel_tol=1e-9):
-        faults.append(_says("bound", stated["bound"], bound))
+        faults.append(_says(f"violations = {k} of rollouts = {n} and bound", stated["bound"], bound))
     if stated["passed"] != (stated["bound"] <= epsilon):
         faults.append(_says("passed", stated["passed"], stated["bound"] <= epsilon))
     violating, closest = stated["violating"], stated["closest"]
@@ -131,7 +131,7 @@ def _count_faults(stated: dict[str, Any]) -> list[str]:
         faults.append(f"certificate.json has other closest scenarios than violations = {k} leave")
     for key, right in (("worst", closest[0]["metric"]), ("worst_scenario", closest[0]["scenario"])):
         if stated[key] != right or type(stated[key]) is not type(right):
-            faults.append(_says(key, stated[key], right))
+            faults.append(f"{_says(key, stated[key], right)} by the first of closest")
     return faults
 
 
