@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 import scpo_ctrl
-from scpo_ctrl import cli
+from scpo_ctrl import cli, terminal
 from scpo_ctrl.codegen import escape, export
 from scpo_ctrl.codegen.escape import Code, escape_for
 from scpo_ctrl.codegen.export import _environment
@@ -184,8 +184,8 @@ def test_messages_show_what_they_cannot_print(text, tmp_path, capfd, monkeypatch
 
 
 def test_a_line_on_the_terminal(capfd):
-    cli._say("a\x1b[2J\nb")
-    cli._warn("a\x1b[2J\nb")
+    terminal.say("a\x1b[2J\nb")
+    terminal.warn("a\x1b[2J\nb")
     output = capfd.readouterr()
     assert output.out == "a\\x1b[2J\\nb\n" and output.err == "scpo-ctrl: a\\x1b[2J b\n"
 
