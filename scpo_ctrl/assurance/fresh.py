@@ -12,7 +12,8 @@ from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import NUMBERS
 
-LOOKS = 10_000  # scenarios of a look beyond those of a run
+LOOKS, _FEWEST_LOOKS = 10_000, 200  # scenarios of a look beyond those of a run: as many as
+_LOOK_OPERATIONS = 5e8  # allow, a second or less
 _LOOK_SEED = 0x10_0C  # of them
 _AT_ONCE = 16_384  # scenarios rolled out together, fewer where their metrics would not fit into memory
 
@@ -113,7 +114,10 @@ def look_beyond(problem: ControlProblem, theta: np.ndarray) -> Fresh | None:
     declared = problem.scenarios.declared
     if declared is None or not declared.has_interior or problem.has_simulator:
         return None
-    return Fresh.drawn(problem, theta, 0, LOOKS, _LOOK_SEED)
+    nx, nu = problem.plant.nx, problem.plant.nu
+    operations = declared.horizon * (2 * nx * (nx + nu) + 4 * problem.theta_dim)  # of a rollout, about
+    count = min(LOOKS, max(_FEWEST_LOOKS, int(_LOOK_OPERATIONS / operations)))
+    return Fresh.drawn(problem, theta, 0, count, _LOOK_SEED)
 
 
 def rows_of(problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> tuple[float, np.ndarray]:
