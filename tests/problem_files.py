@@ -101,6 +101,26 @@ KINDS: dict[str, dict[str, Any]] = {
         "metrics.terminal": True,
     },
     "initial states": {"scenarios": {"horizon": 8, "initial_states": [[1.0, 0.2], [-2.0, 0.5], [0.0, 0.0]]}},
+    "spread in a level": {
+        "scenarios": {
+            "count": 5,
+            "horizon": 8,
+            "level": 0.4,
+            "draw": "low_discrepancy",
+            "parameters": {"mass": [0.9, 1.1]},
+        },
+        "scenarios.disturbance": [0.001, 0.002],
+    },
+    "spread in a box": {
+        "scenarios": {
+            "count": 4,
+            "horizon": 8,
+            "box": [[-1.0, -0.3], [2.0, 0.3]],
+            "draw": "low_discrepancy",
+            "seed": 3,
+        },
+    },
+    "drawn from a box": {"scenarios": {"count": 4, "horizon": 8, "box": [[-1.0, -0.3], [2.0, 0.3]]}},
     "imitation": IMITATION,
     "two inputs": TWO_INPUTS | {"adapt.method": "adam"},
     "exact gradients": {"adapt.gradients": "exact"},

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
+from scipy.stats import qmc
 
 from scpo_ctrl.verification.loop import ClosedLoop
 
@@ -16,6 +17,7 @@ _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _NEIGHBOURHOOD = 0.05
+_EVEN = 64  # numbers of a scenario that are spread evenly, at most
 
 
 def philox(places: np.ndarray, key: int) -> np.ndarray:
@@ -56,13 +58,44 @@ def drawn(loop: ClosedLoop, table: dict[str, Any], numbers: np.ndarray, key: int
     -------
     dict of str to numpy.ndarray
     """
-    plant, N = loop.plant, loop.horizon
+    return _placed(loop, table, _uniform(loop, table, numbers, key))
+
+
+def spread(loop: ClosedLoop, table: dict[str, Any], count: int) -> dict[str, np.ndarray]:
+    """Return scenarios of the declared set that are spread evenly, as arrays of a record.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+    table : dict
+        Section [scenarios], every default filled in.
+    count : int
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+    """
+    uniform = _uniform(loop, table, np.arange(count), table["seed"])
+    even = min(2 + loop.plant.nx + loop.plant.npar, _EVEN)
+    points = qmc.Sobol(even, seed=np.random.default_rng(table["seed"])).random_base2(max(0, count - 1).bit_length())
+    uniform[:, :even] = np.clip(points[:count], 2.0**-54, 1 - 2.0**-53)
+    return _placed(loop, table, uniform)
+
+
+def _uniform(loop: ClosedLoop, table: dict[str, Any], numbers: np.ndarray, key: int) -> np.ndarray:
+    """Return the numbers in (0, 1) that scenarios are made from, a row for each."""
     half = np.array(table.get("disturbance", ()), dtype=float)
-    columns = 2 + plant.nx + plant.npar + (N + 1) * half.size
+    columns = 2 + loop.plant.nx + loop.plant.npar + (loop.horizon + 1) * half.size
     steps = -(-columns // 4)  # of the counter, for each scenario
     places = (numbers[:, None] * steps + np.arange(steps)).astype(np.uint64)
     words = philox(places.ravel(), key).reshape(len(numbers), -1)[:, :columns]
-    uniform = ((words >> np.uint64(11)).astype(float) + 0.5) / 2.0**53
+    return ((words >> np.uint64(11)).astype(float) + 0.5) / 2.0**53
+
+
+def _placed(loop: ClosedLoop, table: dict[str, Any], uniform: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the scenarios that rows of numbers in (0, 1) stand for."""
+    plant, N, numbers = loop.plant, loop.horizon, uniform
+    half = np.array(table.get("disturbance", ()), dtype=float)
     x, p, w = np.split(uniform, [2 + plant.nx, 2 + plant.nx + plant.npar], axis=1)
     low, high = _ranges(loop, table)
     fixed, w = table.get("disturbance_fixed", 0.0), 2 * w - 1

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.verification.draw import spread
 from scpo_ctrl.verification.loop import ClosedLoop
 
 _ROUNDING = 1e-8  # of an initial state, relative to the extent of the level set: P and ρ are computed anew
@@ -28,10 +29,7 @@ def redraw_faults(loop: ClosedLoop, table: dict[str, Any], learned: int) -> list
     wanted = len(table["initial_states"]) if "initial_states" in table else table["count"]
     if count != wanted:
         return [f"the record has {count} scenarios besides {learned} learned ones, problem.toml asks for {wanted}"]
-    rng = np.random.default_rng(table["seed"])  # drawn from in this order
-    z0, extent = _initial_deviations(loop, table, count, rng)
-    p = _parameters(loop, table, count, rng)
-    w = _disturbances(loop, table, count, rng)
+    z0, extent, p, w = (_spread if table.get("draw") == "low_discrepancy" else _at_random)(loop, table, count)
     faults = []
     if not (np.abs(loop.z0[:count] - z0) <= _ROUNDING * extent).all():
         faults.append(f"the recorded initial states are not those of problem.toml{_drawn(table)}")
@@ -40,6 +38,21 @@ def redraw_faults(loop: ClosedLoop, table: dict[str, Any], learned: int) -> list
     if w.shape != loop.w[:count].shape or not np.array_equal(loop.w[:count], w):
         faults.append("the recorded disturbances are not those of problem.toml, drawn from its seed")
     return faults + (_learned_faults(loop, table, count) if learned else [])
+
+
+def _at_random(loop: ClosedLoop, table: dict[str, Any], count: int) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray]:
+    """Return z0, what its rounding is relative to, p and w, from one generator in this order."""
+    rng = np.random.default_rng(table["seed"])
+    z0, extent = _initial_deviations(loop, table, count, rng)
+    return z0, extent, _parameters(loop, table, count, rng), _disturbances(loop, table, count, rng)
+
+
+def _spread(loop: ClosedLoop, table: dict[str, Any], count: int) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray]:
+    """Return the same, spread evenly."""
+    found = spread(loop, table, count)
+    x0 = np.array(table["initial_states"], dtype=float) if "initial_states" in table else found["scenario_x0"]
+    extent = np.sqrt(loop.rho * np.diag(np.linalg.inv(loop.P)))
+    return x0 - loop.plant.x_eq, extent, found["scenario_p"], found["scenario_w"]
 
 
 def _learned_faults(loop: ClosedLoop, table: dict[str, Any], count: int) -> list[str]:

@@ -36,7 +36,7 @@ def certified(tmp_path_factory):
     """Return a run with a certificate that did not pass, so that every list of it has entries."""
     run = make_run(tmp_path_factory.mktemp("certified"), KINDS["parameters, disturbance"])
     result = load_result(run)
-    (run / "certificate.json").write_text(certify(result.problem, result.theta, epsilon=0.003).text())
+    (run / "certificate.json").write_text(certify(result.problem, result.theta, epsilon=0.02).text())
     return run
 
 
@@ -85,7 +85,7 @@ def test_a_forged_field_is_named(tmp_path, certified, forged):
     run = tmp_path / "run"
     shutil.copytree(certified, run)
     stated = json.loads((run / "certificate.json").read_text())
-    assert 0 < stated["violations"] < 1000
+    assert stated["violations"] > 10
     (run / "certificate.json").write_text(json.dumps(stated | FORGED[forged](stated)))
     found = faults(run)
     assert "certificate.json" in found
