@@ -9,8 +9,8 @@ from scipy.stats import beta as beta_distribution
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
+from scpo_ctrl.loop.sizes import MOST_METRICS, MOST_OPERATIONS
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.problem import NUMBERS
 
 LOOKS, _FEWEST_LOOKS = 10_000, 200  # scenarios of a look beyond those of a run: as many as
 _LOOK_OPERATIONS = 5e8  # allow, a second or less
@@ -192,8 +192,10 @@ def violation_bound(violations: int, rollouts: int, beta: float) -> float:
 
 
 def _size(problem: ControlProblem, horizon: int) -> int:
-    numbers = problem.rows_per_scenario + (horizon + 1) * problem.plant.nx
-    return max(1, min(_AT_ONCE, NUMBERS // numbers))
+    plant, d = problem.plant, problem.theta_dim
+    numbers = max(1, (horizon + 1) * (plant.nx + plant.nu))
+    work = horizon * (d + 1) * (4 * d + 2 * plant.nx * (plant.nx + plant.nu))  # as `check_rollouts` counts it
+    return max(1, min(_AT_ONCE, MOST_METRICS // (4 * numbers), int(MOST_OPERATIONS / (2 * work))))
 
 
 def _parts(first: int, count: int, size: int) -> Iterator[slice]:

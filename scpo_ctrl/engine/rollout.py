@@ -1,5 +1,6 @@
 """Closed-loop rollouts of plant and policy over scenarios and parameters: metrics, costs, and their derivatives."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -72,6 +73,29 @@ class Rollouts:
         self._rows, self._theta_dim = len(metrics.rows), policy.theta_dim
         self._saturated = not metrics.bounds_command  # also where metrics are sampled
         self._engine = _make_engine(Loop(policy, metrics, Stage(*diagonals)), simulator)
+
+    def over(self, batch: Scenarios) -> "Rollouts":
+        """Return the same loop over other scenarios of the same horizon, by the same engine.
+
+        Parameters
+        ----------
+        batch : Scenarios
+
+        Returns
+        -------
+        Rollouts
+
+        Raises
+        ------
+        DimensionError
+            If the scenarios do not fit.
+        """
+        _check_fit(batch, self.policy.plant.nx, self.policy.plant.npar)
+        if batch.horizon != self.batch.horizon:
+            raise DimensionError(f"scenarios: horizon is {batch.horizon}, expected {self.batch.horizon}")
+        other = copy.copy(self)
+        other.batch = batch
+        return other
 
     def evaluate(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics and mean cost of the saturated loop.

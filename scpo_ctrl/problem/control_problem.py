@@ -150,7 +150,10 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             vars(other).pop(name, None)
         other.scenarios, other.rollouts_per_theta = scenarios, scenarios.count
         other.scenario_metrics = replace(self.scenario_metrics, horizon=scenarios.horizon)
-        other.rollouts = other._rollouts_in_units(self.simulator)
+        if scenarios.horizon == self.scenarios.horizon:
+            other.rollouts = self.rollouts.over(scenarios.in_units(self._units))
+        else:
+            other.rollouts = other._rollouts_in_units(self.simulator)
         other.theta_initial = as_array("theta_initial", theta_initial, (self.theta_dim,))
         other._fixed = None
         return other
