@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scpo_ctrl.adaptation.attempt import Attempt, probe, project_step, sample, stationarity, try_step
+from scpo_ctrl.adaptation.audited import audit_commits, conclude, is_due
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import VERDICTS, Trial
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -73,11 +74,13 @@ def adapt(
     with one_thread():
         while state.status is RunStatus.RUNNING and state.step < options.steps:
             advance(state)
+            if is_due(state):
+                audit_commits(state)  # on scenarios that it never saw: (E12)
             if monitor and monitor(state) and state.status is RunStatus.RUNNING:
                 state.status = RunStatus.INTERRUPTED
-    if state.status is RunStatus.RUNNING:
-        state.status = RunStatus.FINISHED
-    return state.result()
+        if state.status is RunStatus.RUNNING:
+            state.status = RunStatus.FINISHED
+        return conclude(state)
 
 
 def advance(state: State) -> None:
@@ -124,6 +127,7 @@ def commit(state: State, attempt: Attempt, trial: Trial, g_new: np.ndarray, proj
         state.normals = attempt.plan.scaling.to_scaled(
             attempt.plan.scaling.to_scaled(region.G[projection.active] @ region.D)
         )
+    state.unaudited += 1
     state.stalled = -1  # finish_step counts this step
     if not trial.margin >= 0:  # certified mode only: the constants given were wrong
         state.status = RunStatus.SMOOTHNESS_TOO_SMALL

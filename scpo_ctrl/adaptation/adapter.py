@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.adaptation.adapt import advance
+from scpo_ctrl.adaptation.audited import at_work, audit_commits, conclude, is_due
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import History, Trial
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -100,19 +101,21 @@ class Adapter:
         self._state = _ended(
             start(problem, options) if resume_from is None else _resumed(problem, options, resume_from)
         )
+        self._at_work = at_work(self._state)
         self._measured = _Measured(problem)
         self._states: deque[np.ndarray] = deque(maxlen=_MEMORY)
 
     @property
     def problem(self) -> ControlProblem:
         """The problem of the current run; another one after `learn_scenarios`."""
-        assert isinstance(self._state.problem, ControlProblem)
-        return self._state.problem
+        given = self._state.given
+        assert isinstance(given, ControlProblem)
+        return given
 
     @property
     def theta(self) -> np.ndarray:
-        """The committed parameters, a copy, shape (d,)."""
-        return self._state.theta.copy()
+        """The parameters at work, a copy, shape (d,): committed, and audited where audits are made."""
+        return self._at_work.copy()
 
     @property
     def status(self) -> RunStatus:
@@ -120,7 +123,7 @@ class Adapter:
         return self._state.status
 
     def command(self, x: ArrayLike) -> np.ndarray:
-        """Return the input of the committed policy, cut to its bounds.
+        """Return the input of the policy at work, cut to its bounds.
 
         Parameters
         ----------
@@ -142,7 +145,7 @@ class Adapter:
         plant = self.problem.plant
         x = as_array("x", x, (plant.nx,))
         with np.errstate(over="ignore", invalid="ignore"):
-            u = self.problem.policy.commands(x[None, None], self._state.theta[None])[0, 0]
+            u = self.problem.policy.commands(x[None, None], self._at_work[None])[0, 0]
         if np.isnan(u).any():
             raise EvaluationError(f"the command at x = {shown(x)} is not a number; check the measurement")
         return np.clip(u, plant.u_min, plant.u_max)
@@ -195,7 +198,11 @@ class Adapter:
         state = _copied(self._state)
         with one_thread():
             advance(state)
-        before, self._state = self._state, _ended(state)
+            if is_due(state):
+                audit_commits(state)
+            theta = conclude(_ended(state)).theta if state.status is not RunStatus.RUNNING else at_work(state)
+        before = self._state
+        self._state, self._at_work = state, theta
         return state.history.rows[-1] if len(state.history) > len(before.history) else None
 
     def result(self) -> Result:
@@ -205,7 +212,7 @@ class Adapter:
         -------
         Result
         """
-        return self._state.result()
+        return conclude(self._state)
 
     def mismatch(self) -> Mismatch:
         """Return how far the measured transitions are from the model.
@@ -244,7 +251,7 @@ class Adapter:
         as_choice("choice", choice, CHOICES)
         if not self._states:
             raise DomainError("no transition was measured yet; call observe before learn_scenarios")
-        problem, theta = self.problem, self._state.theta
+        problem, theta = self.problem, self._at_work
         states = np.array(list(self._states))  # another thread may observe
         states = states[-count:] if choice == "latest" else _farthest(states, problem, count)
         if not len(states):  # all of them are initial states already
@@ -259,7 +266,10 @@ class Adapter:
         if safe.any():
             taken = Scenarios(batch.x0[safe], batch.p[safe], batch.w[safe], batch.horizon)
             grown = problem.with_scenarios(problem.scenarios.and_then(taken), theta)
-            self._state = _ended(start(grown, self._state.options))
+            result, options = self._state.result(), self._state.options
+            audits = [dataclasses.replace(row, step=0, policy=-1, back=-1) for row in result.audits if row.passed]
+            self._state = _ended(start(grown, options, result.guards, audits[-1:]))
+            self._at_work = at_work(self._state)
         return learned
 
 
@@ -349,6 +359,7 @@ def _copied(state: State) -> State:
         method=copy.copy(state.method),
         rng=copy.deepcopy(state.rng),
         history=History(state.theta.size, state.history.rows),
+        audits=list(state.audits),
     )
 
 

@@ -1,5 +1,6 @@
 """The history of a run: a row per tried step, in columns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -36,6 +37,27 @@ class Trial:
     def is_committed(self) -> bool:
         """Whether the step was committed."""
         return VERDICTS[self.verdict] is Verdict.COMMITTED
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One audit of a committed policy (E12): a row of the run's audits."""
+
+    step: int  # steps done before it
+    policy: int  # row of the history that it is of; -1 for the safe start
+    full: int  # whether it was of the size that may end a run, 0 or 1
+    rollouts: int  # fresh scenarios drawn at random
+    violations: int  # among them
+    found: int  # counterexamples, by the search too, that became guards
+    worst: float  # largest metric met, in `Problem.metric_units`
+    objective: float  # mean over the scenarios drawn at random
+    back: int  # row of the history that the run went on from; the same as `policy` where it passed
+    guards: int  # scenarios of S besides the problem's own, afterwards
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing violated, neither at random nor by the search."""
+        return self.violations == 0 and self.found == 0
 
 
 class History:
@@ -113,3 +135,41 @@ class History:
             for i, row in enumerate(zip(*lists, strict=True))
         ]
         return cls(theta.shape[1], rows)
+
+
+def audit_column(audits: Sequence[AuditRow], name: str) -> np.ndarray:
+    """Return a column of the audits of a run.
+
+    Parameters
+    ----------
+    audits : sequence of AuditRow
+    name : str
+        A field of `AuditRow`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (audits,)
+    """
+    kind = next(field.type for field in fields(AuditRow) if field.name == name)
+    return np.array([getattr(row, name) for row in audits], dtype=np.int64 if kind is int else np.float64)
+
+
+def audits_from_columns(columns: dict[str, np.ndarray | None]) -> tuple[AuditRow, ...]:
+    """Rebuild the audits of a run from their columns.
+
+    Parameters
+    ----------
+    columns : dict of str to numpy.ndarray
+        None where the run made none.
+
+    Returns
+    -------
+    tuple of AuditRow
+    """
+    lists = []
+    for field in fields(AuditRow):
+        values = columns[field.name]
+        if values is None:
+            return ()
+        lists.append([(int if field.type is int else float)(value) for value in values])
+    return tuple(AuditRow(*row) for row in zip(*lists, strict=True))

@@ -13,7 +13,7 @@ import numpy as np
 from scpo_ctrl.adaptation.kernels import log_slacks
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.scaling import Scaling
-from scpo_ctrl.adaptation.steps import Plan
+from scpo_ctrl.adaptation.steps import Method, Plan
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.problem.problem import Problem
 
@@ -24,6 +24,7 @@ _MOST_SLACK = 1e30  # and one farther as so far
 _DAMPING, _LEAST_DAMPING, _MOST_DAMPING = 4e-4, 4e-6, 1.0  # relative to the objective
 _UNIT = 0.5  # of |ℓ(θ₀)|: what ΔᵀHΔ is where ‖Δ‖ = 1, so a step of that length promises a quarter of |ℓ(θ₀)|
 _FALL = 0.25  # factor on the barrier where a step promises less than the barrier itself
+_RISE = 4.0  # factor on the barrier where a run goes on from an earlier policy
 _NEGLIGIBLE = 1e-5  # share in the barrier's curvature, relative to the rest of it, below which a metric is left out
 _KEPT = 0.1  # of its distance from zero that a step leaves to every metric, as interior points must
 _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and at least this times the radius
@@ -165,6 +166,16 @@ class Newton:
         """
         if not is_committed or self.promise < self.barrier * self.size:
             self.barrier = max(_FALL * self.barrier, self.options.barrier_min)
+
+    def resumes(self, earlier: Method) -> None:
+        """Begin with a barrier somewhat above the earlier one, whose iterates were close to the end already.
+
+        Parameters
+        ----------
+        earlier : Method
+        """
+        if isinstance(earlier, Newton):
+            self.barrier = min(self.barrier, _RISE * earlier.barrier)
 
     def saved(self) -> dict[str, np.ndarray]:
         """Return barrier, damping and reach.

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.projection.status import SOLVERS
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_choice, as_count, as_lists, as_scalar, as_stack
+from scpo_ctrl.validate import as_choice, as_count, as_flag, as_lists, as_scalar, as_stack
 
 MODES = ("verified", "certified")
 METHODS = ("auto", "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
 CURVED = ("newton", "gauss_newton")  # methods that scale the basis by a curvature
 GRADIENTS = ("sampled", "exact")
 _LARGEST = 1e100  # of lengths and factors: their squares stay within the range of a double
+_MOST_FRESH = 100_000_000  # more is the business of certify
+MOST_GUARDS = 512  # what S holds besides the scenarios of the problem (E12)
 _MOST_PROBES = 1000  # more measure nothing new, and take for ever
 
 
@@ -41,11 +43,23 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
     decay: float = 0.9  # factor on smoothness constants whose bound held, in [0, 1)
     metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|) in its unit, >= 0
     patience: int = 10  # steps without a commit after which the run counts as stalled, >= 1
+    audit: bool = True  # (E12), where a set with an interior is declared and mode is "verified"; False: scenarios alone
+    audit_every: int = 40  # commits between audits at most, >= 1; fewer at first and after one that failed
+    audit_rollouts: int | None = None  # fresh scenarios of the last audit, >= 10; None: 100 000, or 5000 of a black box
+    back_off: float = 0.005  # b, how far metrics keep from zero on scenarios while audits go on, in [0, 1)
+    guards: int = 128  # scenarios from the edges of the declared set that metrics hold on besides the others, >= 1
     solver: str = "DUAL"  # of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS"
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for key, least in (("steps", 0), ("seed", 0), ("directions", 0), ("tries", 1), ("patience", 1)):
+        for key, least in (
+            ("steps", 0),
+            ("seed", 0),
+            ("directions", 0),
+            ("tries", 1),
+            ("patience", 1),
+            ("audit_every", 1),
+        ):
             put(self, key, as_count(key, getattr(self, key), at_least=least))
         for key in ("radius", "step_length"):
             put(self, key, as_scalar(key, getattr(self, key), above=0.0, at_most=_LARGEST))
@@ -58,6 +72,15 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
         put(self, "growth", as_scalar("growth", self.growth, above=1.0, at_most=_LARGEST))
         for key in ("decay", "momentum", "second_momentum"):
             put(self, key, as_scalar(key, getattr(self, key), at_least=0.0, at_most=1.0 - 1e-6))
+        put(self, "audit", as_flag("audit", self.audit))
+        put(self, "back_off", as_scalar("back_off", self.back_off, at_least=0.0, at_most=1.0 - 1e-6))
+        if self.audit_rollouts is not None:
+            put(
+                self,
+                "audit_rollouts",
+                as_count("audit_rollouts", self.audit_rollouts, at_least=10, at_most=_MOST_FRESH),
+            )
+        put(self, "guards", as_count("guards", self.guards, at_least=1, at_most=MOST_GUARDS))
         for key, known in (("mode", MODES), ("method", METHODS), ("solver", SOLVERS), ("gradients", GRADIENTS)):
             as_choice(key, getattr(self, key), known)
         if self.smoothness is not None:

@@ -5,9 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from scpo_ctrl.adaptation.history import History
+from scpo_ctrl.adaptation.history import AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.assurance.audit import BETA
+from scpo_ctrl.assurance.fresh import violation_bound
+from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.version import __version__
@@ -31,6 +35,8 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
     seconds: float  # wall time, of all sessions
     stationarity: float  # of the last step's start, relative to the objective: 0 where no step can lower it
     state: dict[str, np.ndarray]  # what `resume` goes on from
+    guards: Scenarios | None = None  # of (E12): what S holds besides the scenarios of the problem; None: no audits
+    audits: tuple[AuditRow, ...] = ()  # that of the safe start first
 
     @property
     def committed(self) -> np.ndarray:
@@ -48,13 +54,41 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
         return margin_of(self.problem.metrics(self.theta))
 
     def is_safe(self) -> bool:
-        """Return whether every committed policy satisfies every metric, computed anew.
+        """Return whether every committed policy satisfies every metric on its scenarios and guards, computed anew.
 
         Returns
         -------
         bool
         """
-        return bool(margin_of(self.problem.metrics(self.committed).ravel()) >= 0)
+        problem = self.problem
+        if self.guards is not None and isinstance(problem, ControlProblem):
+            problem = problem.with_scenarios(problem.scenarios.and_then(self.guards), self.theta_initial)
+        return bool(margin_of(problem.metrics(self.committed).ravel()) >= 0)
+
+    @property
+    def final_audit(self) -> AuditRow | None:
+        """The audit of the final policy (E12), None where audits are not made, or the run has not ended."""
+        ended = self.status in (RunStatus.FINISHED, RunStatus.CONVERGED, RunStatus.STALLED)
+        return self.audits[-1] if ended and self.audits else None
+
+    def audit_bound(self) -> float:
+        """Return the bound of the probability that a fresh scenario violates a metric, at confidence 1 - `BETA`.
+
+        Returns
+        -------
+        float
+            Clopper-Pearson for the final audit; the k-th audit that might have ended the run has the part
+            1 / (k (k + 1)) of β, so that the confidence is of all of them. 1 without a final audit.
+        """
+        last, k = self.final_audit, max(1, sum(row.full for row in self.audits[1:]))
+        return 1.0 if last is None else violation_bound(last.violations, last.rollouts, BETA / (k * (k + 1)))
+
+    def _audit_summary(self) -> dict[str, Any] | None:
+        last = self.final_audit
+        if last is None:
+            return None
+        counts = {"rollouts": last.rollouts, "violations": last.violations}
+        return {"passed": last.passed, **counts, "epsilon": self.audit_bound(), "beta": BETA}
 
     def worst_margin(self) -> float:
         """Return the least recorded margin over every committed policy, θ₀ included.
@@ -99,6 +133,9 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
             "rollouts": self.rollouts,
             "spectral_radius_initial": _number_or_none(self.problem.spectral_radius(self.theta_initial)),
             "spectral_radius_final": _number_or_none(self.problem.spectral_radius(self.theta)),
+            "audit": self._audit_summary(),
+            "fresh_objective_initial": self.audits[0].objective if self.audits else None,
+            "fresh_objective_final": self.final_audit.objective if self.final_audit else None,
             "seconds": self.seconds,
             "version": __version__,
         }

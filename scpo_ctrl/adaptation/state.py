@@ -1,13 +1,15 @@
 """The state of an adaptation run between steps: started, saved and resumed."""
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from scpo_ctrl.adaptation import kernels
-from scpo_ctrl.adaptation.history import History
+from scpo_ctrl.adaptation.guards import guarded, is_audited
+from scpo_ctrl.adaptation.history import AuditRow, History
 from scpo_ctrl.adaptation.newton import Newton
 from scpo_ctrl.adaptation.options import CURVED, AdaptOptions
 from scpo_ctrl.adaptation.result import Result, margin_of
@@ -15,9 +17,14 @@ from scpo_ctrl.adaptation.smoothness import certifiable
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.adaptation.steps import FirstOrder, Method
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
+from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.sealed import as_instance
 
+CONCLUDED = ("verdict", "margin", "worst")  # columns of the history that the last audits change
+FIRST_INTERVAL = 5  # commits before the first audit
 _MOST_NEWTON = 300  # parameters up to which "auto" takes Newton's method: its linear algebra grows with their cube
 
 
@@ -45,6 +52,14 @@ class State:
     stalled: int = 0  # steps since the last commit
     rollouts: int = 0
     seconds: float = 0.0
+    audits: list[AuditRow] = field(default_factory=list)
+    unaudited: int = 0  # commits since the last audit
+    interval: int = 0  # commits after which the next one is due
+
+    @property
+    def given(self) -> Problem:
+        """The problem as the user gave it, without guards."""
+        return self.problem.problem if isinstance(self.problem, GuardedProblem) else self.problem
 
     def count_rollouts(self, thetas: int) -> None:
         """Add the rollouts of some evaluations of the metrics.
@@ -64,7 +79,7 @@ class State:
         Result
         """
         return Result(
-            problem=self.problem,
+            problem=self.given,
             options=self.options,
             status=self.status,
             theta=self.theta.copy(),
@@ -78,6 +93,8 @@ class State:
             seconds=self.seconds,
             stationarity=self.stationarity,
             state=self._saved(),
+            guards=self.problem.guards if isinstance(self.problem, GuardedProblem) else None,
+            audits=tuple(self.audits),
         )
 
     def _saved(self) -> dict[str, np.ndarray]:
@@ -90,6 +107,8 @@ class State:
             "stalled": np.array(self.stalled),
             "stationarity": np.array(self.stationarity),
             "rng": np.array([str(word) for word in words]),
+            "unaudited": np.array(self.unaudited),
+            "interval": np.array(self.interval),
         } | {f"method_{name}": value for name, value in self.method.saved().items()}
 
 
@@ -131,13 +150,19 @@ def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
     return options
 
 
-def start(problem: Problem, options: AdaptOptions) -> State:
-    """Evaluate the safe start.
+def start(
+    problem: Problem, options: AdaptOptions, guards: Scenarios | None = None, audits: Sequence[AuditRow] = ()
+) -> State:
+    """Evaluate the safe start, and audit it.
 
     Parameters
     ----------
     problem : Problem
     options : AdaptOptions
+    guards : Scenarios, optional
+        Those of an earlier part of the run, whose start was audited then.
+    audits : sequence of AuditRow
+        Likewise.
 
     Returns
     -------
@@ -146,7 +171,7 @@ def start(problem: Problem, options: AdaptOptions) -> State:
     Raises
     ------
     UnsafeStartError
-        If a metric is positive, or not a number, at θ₀.
+        If a metric is positive, or not a number, at θ₀, or its audit fails.
     EvaluationError
         If the objective is not finite at θ₀.
     DomainError
@@ -158,6 +183,14 @@ def start(problem: Problem, options: AdaptOptions) -> State:
     kernels.library()  # compiled here, so that no step waits for the compiler
     objective, metrics = problem.evaluate(theta)
     _check_safe(problem, metrics)
+    if guards is not None and isinstance(problem, ControlProblem):
+        problem = GuardedProblem(problem, guards, options.back_off)
+    elif is_audited(problem, options) and isinstance(problem, ControlProblem):
+        problem, first = guarded(problem, options)
+        audits = (first,)
+    if isinstance(problem, GuardedProblem):
+        objective, metrics = problem.evaluate(theta)
+        _check_safe(problem, metrics)
     fixed = problem.find_fixed(metrics)
     if fixed.size and options.mode == "certified":
         raise DomainError(
@@ -166,7 +199,6 @@ def start(problem: Problem, options: AdaptOptions) -> State:
         )
     if not np.isfinite(objective):
         raise EvaluationError(f"the objective is {objective} at the safe start; check the objective")
-    method = Newton.start(options, objective) if options.method in CURVED else FirstOrder.start(options, theta.size)
     state = State(
         problem=problem,
         options=options,
@@ -175,16 +207,45 @@ def start(problem: Problem, options: AdaptOptions) -> State:
         margin=margin_of(problem.in_bounds_units(metrics)),
         g=metrics,
         L=np.zeros(0),
-        method=method,
+        method=_method(options, objective, theta.size),
         rng=np.random.default_rng(options.seed),
         history=History(theta.size),
         objective_initial=objective,
         margin_initial=margin_of(problem.in_bounds_units(metrics)),
         active=np.zeros(0, dtype=np.int64),
         normals=np.zeros((0, theta.size)),
+        audits=list(audits),
+        interval=min(FIRST_INTERVAL, options.audit_every),
     )
     state.count_rollouts(1)
     return state
+
+
+def _method(options: AdaptOptions, objective: float, theta_dim: int) -> Method:
+    """Return the state of a method before its first step."""
+    return Newton.start(options, objective) if options.method in CURVED else FirstOrder.start(options, theta_dim)
+
+
+def go_on(state: State, problem: Problem, theta: np.ndarray) -> None:
+    """Go on from another policy, on another problem: all that was known of the former ones' metrics is forgotten.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place.
+    problem : Problem
+        Of the same parameters.
+    theta : numpy.ndarray, shape (d,)
+        Safe there.
+    """
+    method = _method(state.options, state.objective_initial, theta.size)
+    method.resumes(state.method)
+    state.problem, state.theta, state.method = problem, theta.copy(), method
+    state.objective, state.g = problem.evaluate(theta)
+    state.margin = margin_of(problem.in_bounds_units(state.g))
+    problem.find_fixed(problem.evaluate(problem.theta_initial)[1])
+    state.L, state.active, state.normals = np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros((0, theta.size))
+    state.status, state.stationarity, state.stalled = RunStatus.RUNNING, np.inf, 0
 
 
 def resume(result: Result, options: AdaptOptions) -> State:
@@ -208,11 +269,13 @@ def resume(result: Result, options: AdaptOptions) -> State:
     """
     as_instance("resume_from", result, Result)
     problem, saved = result.problem, result.state
-    fresh = start(problem, options)
+    history, audits, guards = unconcluded(result)
+    fresh = start(problem, options, guards, audits)
+    problem = fresh.problem
     try:
         if saved["L"].shape not in ((0,), fresh.g.shape) or saved["normals"].shape[1:] != fresh.theta.shape:
             raise DimensionError("its arrays have other sizes")
-        fresh.theta = result.theta.copy()
+        fresh.theta = np.vstack([problem.theta_initial, history.column("theta")[history.column("committed")]])[-1]
         fresh.objective, fresh.g = problem.evaluate(fresh.theta)
         fresh.margin = margin_of(problem.in_bounds_units(fresh.g))
         fresh.L, fresh.active, fresh.normals = saved["L"].copy(), saved["active"], saved["normals"]
@@ -226,6 +289,7 @@ def resume(result: Result, options: AdaptOptions) -> State:
             "uinteger": word,
         }
         fresh.stalled, fresh.stationarity = int(saved["stalled"]), float(saved["stationarity"])
+        fresh.unaudited, fresh.interval = int(saved["unaudited"]), int(saved["interval"])
     except (KeyError, ValueError, TypeError) as error:
         raise RecordError(f"the saved state does not fit the problem: {error}; start anew without --resume") from error
     if not np.array_equal(result.theta_initial, problem.theta_initial):  # the record could not be verified any more
@@ -233,11 +297,36 @@ def resume(result: Result, options: AdaptOptions) -> State:
             "the run began at other parameters than its problem gives now, as runs of an earlier version may; start "
             "anew without --resume"
         )
-    fresh.history = History(fresh.theta.size, result.history.rows)
+    fresh.history = history
     fresh.step, fresh.rollouts, fresh.seconds = result.steps, result.rollouts, result.seconds
     if result.status in (RunStatus.CONVERGED, RunStatus.STALLED, RunStatus.SMOOTHNESS_TOO_SMALL):
         fresh.status = result.status
     return fresh
+
+
+def unconcluded(result: Result) -> tuple[History, list[AuditRow], Scenarios | None]:
+    """Return history, audits and guards of a run as they were before its last audits.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    history : History
+    audits : list of AuditRow
+    guards : Scenarios or None
+    """
+    history, audits, guards = History(result.theta.size, result.history.rows), list(result.audits), result.guards
+    if guards is None or "concluded_audits" not in result.state:
+        return history, audits, guards
+    columns = [result.state[f"concluded_{name}"].tolist() for name in CONCLUDED]
+    history.rows = [
+        dataclasses.replace(row, **dict(zip(CONCLUDED, values, strict=True)))
+        for row, *values in zip(history.rows, *columns, strict=True)
+    ]
+    first = slice(0, int(result.state["concluded_guards"]))
+    return history, audits[: int(result.state["concluded_audits"])], guards.part(first)
 
 
 def _check_safe(problem: Problem, metrics: np.ndarray) -> None:

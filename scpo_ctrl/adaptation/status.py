@@ -11,6 +11,9 @@ class Verdict(Enum):
     NO_DECREASE = "The objective would not have fallen; the step was shortened."
     NOT_FINITE = "The objective or a metric was not finite; the step was shortened."
     NO_STEP = "The local safe region leaves no step in this direction; a shorter one is tried next."
+    WITHDRAWN = (
+        "The step was committed, and given up when an audit found scenarios where it, or one before it, is unsafe."
+    )
 
 
 class RunStatus(Enum):

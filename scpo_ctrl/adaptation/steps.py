@@ -70,6 +70,10 @@ class Method(Protocol):
         """End a step."""
         ...
 
+    def resumes(self, earlier: "Method") -> None:
+        """Take over, at the start, what an earlier state of the method knows whatever the metrics are."""
+        ...
+
     def saved(self) -> dict[str, np.ndarray]:
         """Return everything that a resumed run needs."""
         ...
@@ -200,6 +204,14 @@ class FirstOrder:
         Parameters
         ----------
         is_committed : bool
+        """
+
+    def resumes(self, earlier: Method) -> None:
+        """Take over nothing; see `Method`.
+
+        Parameters
+        ----------
+        earlier : Method
         """
 
     def saved(self) -> dict[str, np.ndarray]:

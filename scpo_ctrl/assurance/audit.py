@@ -7,12 +7,14 @@ import numpy as np
 from scpo_ctrl.assurance.fresh import Fresh, declared_set, violation_bound
 from scpo_ctrl.assurance.search import climb
 from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
 
 BETA = 1e-6  # 1 - confidence of the bounds that an audit states
 _EDGES = 0.25  # scenarios from the edges of the set, besides those drawn at random
 _STARTS = 32  # of local searches
 _MOST = 32  # counterexamples kept
+_SAME = 0.01  # of the width of the set: points closer than this are one counterexample
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: in
         starts = starts.and_then(one)
     points, found = climb(problem, theta, starts, seed=seed)
     order = np.argsort(-found.worst, kind="stable")
-    broken = order[found.worst[order] > 0][:_MOST]
+    broken = order[found.violates[order]]
+    broken = _apart(declared, points, found, broken)[:_MOST]
     first = int(order[0])
     return Audit(
         rollouts=rollouts,
@@ -80,6 +83,16 @@ def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: in
         objective=drawn.objective,
         counterexamples=Scenarios(points.x0[broken], points.p[broken], points.w[broken], points.horizon, declared),
     )
+
+
+def _apart(declared: DeclaredSet, points: Scenarios, found: Fresh, order: np.ndarray) -> np.ndarray:
+    """Return those of some points, in their order, that no earlier one of the same metric is close to."""
+    places = np.hstack([declared.numbers_apart(points), found.row[:, None] / _SAME])
+    kept: list[int] = []
+    for k in order:
+        if all(np.abs(places[k] - places[j]).max() > _SAME for j in kept):
+            kept.append(int(k))
+    return np.array(kept, dtype=np.int64)
 
 
 def _worst(fresh: Fresh, count: int) -> np.ndarray:

@@ -151,7 +151,7 @@ def certify(
     numbers, values, rows = np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0, dtype=np.int64)
     for first in range(0, n, _AT_ONCE):
         found = Fresh.drawn(problem, theta, first, min(_AT_ONCE, n - first), STREAM + seed)
-        broken = first + np.flatnonzero(~(found.worst <= 0))
+        broken = first + np.flatnonzero(found.violates)
         violations += broken.size
         violating = np.append(violating, broken)[:_MOST_VIOLATING]
         numbers = np.append(numbers, first + np.arange(found.worst.size))

@@ -12,12 +12,12 @@ from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.guarded import ROUNDING
 from scpo_ctrl.problem.problem import NUMBERS
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count
 
 BUDGET = 1_000_000  # rollouts
-_ROUNDING = 1e-12  # of a metric: a violation is beyond it
 _EXPLORING, _CLIMBING = 0.5, 0.75  # parts of the budget after which local search, and strategies, begin
 _AT_ONCE = 16_384
 _STARTS = 256  # of a round of local searches
@@ -41,7 +41,7 @@ class Falsification:
     @property
     def found(self) -> bool:
         """Whether the policy violates it, by more than rounding."""
-        return not self.worst <= _ROUNDING
+        return not self.worst <= ROUNDING
 
     def sentence(self) -> str:
         """Return in words what was found, and no more.
@@ -132,7 +132,7 @@ class _Attack:
 
     @property
     def found(self) -> bool:
-        return not self.worst <= _ROUNDING
+        return not self.worst <= ROUNDING
 
     def result(self) -> Falsification:
         problem, kind = self.problem, self.problem.scenario_metrics.rows[self.row]

@@ -11,6 +11,7 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.sizes import MOST_METRICS, MOST_OPERATIONS
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.guarded import ROUNDING
 
 LOOKS, _FEWEST_LOOKS = 10_000, 200  # scenarios of a look beyond those of a run: as many as
 _LOOK_OPERATIONS = 5e8  # allow, a second or less
@@ -29,7 +30,12 @@ class Fresh:
     @property
     def violations(self) -> int:
         """How many scenarios violate a metric."""
-        return int(np.count_nonzero(~(self.worst <= 0)))
+        return int(np.count_nonzero(self.violates))
+
+    @property
+    def violates(self) -> np.ndarray:
+        """Which scenarios violate a metric, by more than rounding, shape (n,), bool."""
+        return ~(self.worst <= ROUNDING)
 
     @classmethod
     def of(

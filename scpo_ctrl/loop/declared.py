@@ -168,6 +168,25 @@ class DeclaredSet:
         length = np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), np.finfo(float).tiny)
         return self.size * unit * (towards / length @ root.T)
 
+    def numbers_apart(self, points: Scenarios) -> np.ndarray:
+        """Return coordinates in which the set is about one wide, to compare points by.
+
+        Parameters
+        ----------
+        points : Scenarios
+
+        Returns
+        -------
+        numpy.ndarray, shape (S, nx + np + N · nx)
+            The disturbances' last, where there are any.
+        """
+        widths = [
+            (points.x0, 2 * self.reach),
+            (points.p, self.ranges[:, 1] - self.ranges[:, 0]),
+            (points.w.reshape(points.count, -1), np.tile(2 * self.half, self.horizon)),
+        ]
+        return np.hstack([part / np.where(width > 0, width, 1.0) for part, width in widths])
+
     @property
     def reach(self) -> np.ndarray:
         """How far initial states reach from their centre along each axis, shape (nx,) [x_units]."""

@@ -94,13 +94,27 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         policy = self.policy.in_units(self._units)
         return replace(policy, backup=replace(policy.backup, P=policy.backup.P / self.backup.rho, rho=1.0))
 
-    def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
+    def costless_rollouts(self, scenarios: Scenarios) -> Rollouts:
+        """Return the closed loop over other scenarios without its stage cost, in units of the bounds.
+
+        Parameters
+        ----------
+        scenarios : Scenarios
+
+        Returns
+        -------
+        Rollouts
+        """
+        other = self.with_scenarios(scenarios, self.theta_initial)
+        return other._rollouts_in_units(self.simulator, cost=False)
+
+    def _rollouts_in_units(self, simulator: Step | ca.Function | None, *, cost: bool = True) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
         units, plant, objective = self._units, self.policy.plant, self._objective
         policy = self._policy_in_units()
         metrics = Metrics(policy.plant, policy.backup, self.scenarios.horizon, self.scenario_metrics.options)
         batch, quadratic = self.scenarios.in_units(units), None
-        if isinstance(objective, Quadratic):
+        if cost and isinstance(objective, Quadratic):
             objective.check_fit(plant)
             quadratic = Quadratic(objective.Q * units.x**2, objective.R * units.u**2)
         if simulator is not None:

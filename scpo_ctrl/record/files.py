@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from scpo_ctrl.adaptation.history import History
+from scpo_ctrl.adaptation.history import AuditRow, History, audit_column, audits_from_columns
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.errors import RecordError
+from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.reading import LARGEST_ARRAYS, LARGEST_DATA, opened, read_bytes, read_text, unpacked
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily
@@ -18,7 +21,7 @@ from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_fi
 from scpo_ctrl.validate import as_path
 
 FORMAT = 2  # of a record; since 2, θ counts in units of the bounds
-_STATE = "state_"
+_STATE, _GUARD, _AUDIT = "state_", "guard_", "audit_"
 
 
 def history_arrays(result: Result) -> dict[str, np.ndarray]:
@@ -36,6 +39,9 @@ def history_arrays(result: Result) -> dict[str, np.ndarray]:
     batch = getattr(result.problem, "scenarios", None)
     if batch is not None:
         arrays |= {"scenario_x0": batch.x0, "scenario_p": batch.p, "scenario_w": batch.w}
+    if result.guards is not None:
+        arrays |= {f"{_GUARD}{key}": getattr(result.guards, key) for key in ("x0", "p", "w")}
+        arrays |= {_AUDIT + field.name: audit_column(result.audits, field.name) for field in fields(AuditRow)}
     arrays |= {
         "theta_initial": result.theta_initial,
         "objective_initial": np.array(result.objective_initial),
@@ -262,6 +268,8 @@ def load_state(path: Path, file: ProblemFile) -> Result:
             rollouts=int(arrays[_STATE + "rollouts"]),
             seconds=float(load_summary(path)["seconds"]),
             stationarity=float(arrays[_STATE + "stationarity"]),
+            guards=_guards(arrays, file.problem),
+            audits=audits_from_columns({field.name: arrays.get(_AUDIT + field.name) for field in fields(AuditRow)}),
             state={key.removeprefix(_STATE): value for key, value in arrays.items() if key.startswith(_STATE)},
         )
     except RecordError:
@@ -272,6 +280,14 @@ def load_state(path: Path, file: ProblemFile) -> Result:
     if result.theta.shape != shape or result.theta_initial.shape != shape or result.history.theta_dim != shape[0]:
         raise RecordError(f"{path}: theta has {result.theta.size} entries in history.npz, the problem has {shape[0]}")
     return result
+
+
+def _guards(arrays: dict[str, np.ndarray], problem: Problem) -> Scenarios | None:
+    """Return the guards of a run that was audited."""
+    batch = getattr(problem, "scenarios", None)
+    if _GUARD + "x0" not in arrays or batch is None:
+        return None
+    return Scenarios(*(arrays[_GUARD + key] for key in ("x0", "p", "w")), batch.horizon, batch.declared)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ SAMPLE = 2000  # scenarios rolled out again besides those that the certificate n
 _STREAM = 1 << 64  # added to the seed
 _MOST_VIOLATING, _CLOSEST = 1000, 10
 _MOST_SEED = (1 << 53) - 1
+_VIOLATION = 1e-12  # a metric violates beyond it
 _ROUNDING = 1e-7  # of a metric in units of its bound: P, ρ and rollouts are computed anew
 _DIVERGED = 1e3  # metrics beyond comparing: rollouts that diverge amplify rounding
 _KEYS = {
@@ -127,7 +128,7 @@ def _count_faults(stated: dict[str, Any]) -> list[str]:
         or len(set(numbers)) != len(numbers)
     ):
         faults.append("certificate.json has entries of closest missing, twice, or out of order")
-    elif sum(value > 0 for value in values) != min(k, _CLOSEST):
+    elif sum(value > _VIOLATION for value in values) != min(k, _CLOSEST):
         faults.append(f"certificate.json has other closest scenarios than violations = {k} leave")
     for key, right in (("worst", closest[0]["metric"]), ("worst_scenario", closest[0]["scenario"])):
         if stated[key] != right or type(stated[key]) is not type(right):

@@ -1,0 +1,174 @@
+"""The audit loop (E12): what a run commits is audited on scenarios it never saw, and goes on from what they leave.
+
+A run works on S: the problem's scenarios, points at the edges of the declared set, and every counterexample that an
+audit found. There metrics keep clear of zero by a back-off, as between points of S they may be a little larger. An
+audit that finds something enlarges S, and the run goes on from the last commit that is safe on the larger S; those
+behind it are withdrawn. docs/method.md derives it, docs/guarantees.md says what follows where an audit finds nothing.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import numpy as np
+
+from scpo_ctrl.adaptation.guards import audit_row, audit_seed, check_start, fresh_scenarios, with_counterexamples
+from scpo_ctrl.adaptation.history import VERDICTS, History
+from scpo_ctrl.adaptation.options import MOST_GUARDS
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.state import CONCLUDED, FIRST_INTERVAL, State, go_on
+from scpo_ctrl.adaptation.status import RunStatus, Verdict
+from scpo_ctrl.assurance.audit import audit
+from scpo_ctrl.problem.guarded import GuardedProblem
+
+_AT_ONCE = 1 << 22  # metrics of committed policies computed at once
+
+
+def is_due(state: State) -> bool:
+    """Return whether the committed policy is to be audited: after some commits, and where the run would end.
+
+    Parameters
+    ----------
+    state : State
+
+    Returns
+    -------
+    bool
+    """
+    ended = state.status in (RunStatus.CONVERGED, RunStatus.STALLED)
+    return isinstance(state.problem, GuardedProblem) and (ended or state.unaudited >= state.interval)
+
+
+def audit_commits(state: State, *, full: bool = False) -> bool:
+    """Audit the committed policy, and where it fails go back to the last one that is safe on the larger S.
+
+    Parameters
+    ----------
+    state : State
+        Changed in place.
+    full : bool
+        Whether the audit may end the run; it may where the run has converged, or stalled.
+
+    Returns
+    -------
+    bool
+        Whether it passed.
+    """
+    problem, options = state.problem, state.options
+    assert isinstance(problem, GuardedProblem)
+    ends = full or state.status is not RunStatus.RUNNING
+    number, policy = len(state.audits), last_commit(state.history)
+    count, seed = fresh_scenarios(problem.problem, options, full=ends), audit_seed(options.seed, number)
+    found = audit(problem.problem, state.theta, rollouts=count, seed=seed)
+    state.unaudited, back = 0, policy
+    if found.passed:
+        state.interval = min(2 * state.interval, options.audit_every)
+    else:
+        state.interval = min(max(state.interval // 2, FIRST_INTERVAL), options.audit_every)
+        check_start(problem.problem, found, options)
+        problem = with_counterexamples(problem, found.counterexamples, options.back_off)
+        if problem.guards.count > MOST_GUARDS and not full:
+            problem = _without_idle_guards(problem, state.history, options.back_off)
+        back = _go_back(state, problem)
+    row = audit_row(found, step=state.step, policy=policy, back=back, full=ends, guards=problem.guards.count)
+    state.audits.append(row)
+    return found.passed
+
+
+def last_commit(history: History) -> int:
+    """Return the row of the last policy that is committed, -1 for the safe start.
+
+    Parameters
+    ----------
+    history : History
+
+    Returns
+    -------
+    int
+    """
+    return max((i for i in range(len(history) - 1, -1, -1) if history.rows[i].is_committed), default=-1)
+
+
+def conclude(state: State) -> Result:
+    """Return the result of a run that has done its steps: its last commit that passes a full audit.
+
+    The state stays as it is, so that a run with more steps goes on from it to the same numbers as one that had more
+    from the start.
+
+    Parameters
+    ----------
+    state : State
+
+    Returns
+    -------
+    Result
+    """
+    before = state.result()
+    if not isinstance(state.problem, GuardedProblem) or state.status is not RunStatus.FINISHED:
+        return before
+    end = dataclasses.replace(state, history=History(state.theta.size, state.history.rows), audits=list(state.audits))
+    while not audit_commits(end, full=True):
+        pass
+    marks = {"guards": np.array(state.problem.guards.count), "audits": np.array(len(state.audits))}
+    marks |= {name: state.history.column(name) for name in CONCLUDED}
+    kept = before.state | {f"concluded_{name}": value for name, value in marks.items()}
+    return dataclasses.replace(end.result(), status=state.status, stationarity=state.stationarity, state=kept)
+
+
+def at_work(state: State) -> np.ndarray:
+    """Return the parameters of the last policy that passed an audit and was not withdrawn since.
+
+    Parameters
+    ----------
+    state : State
+
+    Returns
+    -------
+    numpy.ndarray, shape (d,)
+        The committed ones where nothing is audited.
+    """
+    rows = state.history.rows
+    for row in reversed(state.audits):
+        if row.passed and row.policy >= 0 and rows[row.policy].is_committed:
+            return rows[row.policy].theta
+    return state.problem.theta_initial if isinstance(state.problem, GuardedProblem) else state.theta
+
+
+def _go_back(state: State, problem: GuardedProblem) -> int:
+    """Go on from the last commit that is safe on the larger S, and withdraw those behind it; return its row."""
+    rows = state.history.rows
+    places = np.array([-1, *(i for i, row in enumerate(rows) if row.is_committed)])
+    thetas = np.vstack([problem.theta_initial, *(rows[i].theta for i in places[1:])])
+    is_clear, margin, worst = np.zeros(len(places), dtype=bool), np.zeros(len(places)), np.zeros(len(places), dtype=int)
+    for part in _parts(len(places), problem.varies.size):
+        g = problem.metrics_kept_clear(thetas[part])
+        is_clear[part] = (g <= 0).all(axis=1)
+        found = problem.in_bounds_units(g)
+        worst[part], margin[part] = found.argmax(axis=1), -found.max(axis=1)
+    last = int(np.flatnonzero(is_clear)[-1])
+    for k, i in enumerate(places[1:], start=1):
+        if k > last or not margin[k] >= 0:
+            rows[i] = dataclasses.replace(rows[i], verdict=VERDICTS.index(Verdict.WITHDRAWN))
+        else:
+            rows[i] = dataclasses.replace(rows[i], margin=float(margin[k]), worst=int(worst[k]))
+    go_on(state, problem, thetas[last])
+    return int(places[last])
+
+
+def _without_idle_guards(problem: GuardedProblem, history: History, back_off: float) -> GuardedProblem:
+    """Drop the guards that no policy of the run has come close to; they are points of the set, which audits cover."""
+    rows = [row.theta for row in history.rows if VERDICTS[row.verdict] in (Verdict.COMMITTED, Verdict.WITHDRAWN)]
+    thetas, guards = np.array(rows), problem.guards
+    closest = np.full(guards.count, -np.inf)
+    for part in _parts(len(thetas), problem.varies.size):
+        of_guards = problem.metrics_kept_clear(thetas[part])[:, -guards.count * problem.problem.rows_per_scenario :]
+        closest = np.maximum(
+            closest, of_guards.reshape(-1, guards.count, problem.problem.rows_per_scenario).max(axis=(0, 2))
+        )
+    kept = np.sort(np.argsort(-closest, kind="stable")[:MOST_GUARDS])
+    return GuardedProblem(problem.problem, guards.part(kept), back_off)
+
+
+def _parts(count: int, metrics: int) -> Iterator[slice]:
+    """Return parts of policies whose metrics fit into memory."""
+    size = max(1, _AT_ONCE // max(1, metrics))
+    return (slice(start, start + size) for start in range(0, count, size))

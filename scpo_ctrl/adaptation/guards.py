@@ -1,0 +1,215 @@
+"""What S of (E12) begins with: points at the edges of the declared set, on all of which the safe start is safe."""
+
+import dataclasses
+
+import numpy as np
+
+from scpo_ctrl.adaptation.history import AuditRow
+from scpo_ctrl.adaptation.options import AdaptOptions
+from scpo_ctrl.assurance.audit import Audit, audit
+from scpo_ctrl.assurance.fresh import Fresh, declared_set
+from scpo_ctrl.errors import UnsafeStartError
+from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.loop.declared import DeclaredSet
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.guarded import GuardedProblem
+from scpo_ctrl.problem.problem import Problem
+
+_OF_MODEL, _OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
+_BETWEEN = 10  # audits between have this part of them
+_EDGES = 0xED6E  # stream of seeds of the first guards; audits have streams 0, 1, …
+_BISECTIONS = 8
+
+
+def is_audited(problem: Problem, options: AdaptOptions) -> bool:
+    """Return whether a run audits what it commits: asked for, verified on rollouts, and a set is declared.
+
+    Parameters
+    ----------
+    problem : Problem
+    options : AdaptOptions
+
+    Returns
+    -------
+    bool
+    """
+    if not (options.audit and options.mode == "verified" and isinstance(problem, ControlProblem)):
+        return False
+    declared = problem.scenarios.declared
+    return declared is not None and declared.has_interior
+
+
+def guarded(problem: ControlProblem, options: AdaptOptions) -> tuple[GuardedProblem, AuditRow]:
+    """Return the problem on S as it is at first, after an audit of the safe start.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+        That names a declared set.
+    options : AdaptOptions
+
+    Returns
+    -------
+    problem : GuardedProblem
+    row : AuditRow
+        Of the audit, which passed.
+
+    Raises
+    ------
+    UnsafeStartError
+        If it failed: the declared set is larger than the backup holds.
+    """
+    theta, count = problem.theta_initial, fresh_scenarios(problem, options, full=True)
+    found = audit(problem, theta, rollouts=count, seed=audit_seed(options.seed, 0))
+    check_start(problem, found, options)
+    problem_on_edges = GuardedProblem(
+        problem, declared_set(problem).edge(options.guards, audit_seed(options.seed, _EDGES)), options.back_off
+    )
+    return problem_on_edges, audit_row(found, step=0, policy=-1, back=-1, full=True, guards=options.guards)
+
+
+def audit_row(found: Audit, *, step: int, policy: int, back: int, full: bool, guards: int) -> AuditRow:
+    """Return the row of an audit; see `AuditRow`.
+
+    Parameters
+    ----------
+    found : Audit
+    step, policy, back, guards : int
+    full : bool
+
+    Returns
+    -------
+    AuditRow
+    """
+    return AuditRow(
+        step=step,
+        policy=policy,
+        full=int(full),
+        rollouts=found.rollouts,
+        violations=found.violations,
+        found=found.counterexamples.count,
+        worst=found.worst,
+        objective=found.objective,
+        back=back,
+        guards=guards,
+    )
+
+
+def fresh_scenarios(problem: ControlProblem, options: AdaptOptions, *, full: bool) -> int:
+    """Return how many fresh scenarios an audit draws.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    options : AdaptOptions
+    full : bool
+        Whether it may end a run.
+
+    Returns
+    -------
+    int
+    """
+    most = options.audit_rollouts
+    if most is None:
+        most = _OF_BOX if problem.has_simulator else _OF_MODEL
+    return most if full else max(1, most // _BETWEEN)
+
+
+def audit_seed(seed: int, number: int) -> int:
+    """Return the seed of an audit's scenarios: those of two audits, or of two runs, have nothing to do with each other.
+
+    Parameters
+    ----------
+    seed : int
+        Of the run.
+    number : int
+        Of the audit, from 0.
+
+    Returns
+    -------
+    int
+    """
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(2))
+
+
+def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) -> None:
+    """Check that the safe start is safe where an audit found that a policy is not.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    found : Audit
+    options : AdaptOptions
+
+    Raises
+    ------
+    UnsafeStartError
+        If it is not: the declared set is larger than the backup holds. The message names the worst point, and how
+        large a set passes.
+    """
+    if found.passed:
+        return
+    theta, batch = problem.theta_initial, found.counterexamples
+    at_start = Fresh.of(problem, theta, batch)
+    if not at_start.violations:
+        return
+    first = int(at_start.worst.argmax())
+    batch, worst = batch.part(slice(first, first + 1)), at_start.worst[first]
+    metric = problem.scenario_metrics.rows[int(at_start.row[first])].label
+    point = ", ".join(
+        f"{label} {value:.4g} {unit}".rstrip()
+        for labels, values, units in (
+            (problem.plant.x_labels, batch.x0[0], problem.plant.x_units),
+            (problem.plant.p_labels, batch.p[0], problem.plant.p_units),
+        )
+        for label, value, unit in zip(labels, values, units, strict=True)
+    )
+    raise UnsafeStartError(
+        f"the declared set is larger than the backup holds: from {point} the safe start violates {metric}, by "
+        f"{worst:.3g} of its unit; {_largest(problem, options)}; {problem.remedy(int(at_start.row[first]))}; or adapt "
+        "on the scenarios alone, audit = false"
+    )
+
+
+def _largest(problem: ControlProblem, options: AdaptOptions) -> str:
+    """Bisect how large a set of the same shape passes."""
+    declared = declared_set(problem)
+    if declared.box is None and declared.size == 0:
+        return "narrow the ranges"
+    low, high, seed = 0.0, 1.0, audit_seed(options.seed, 0)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        batch = dataclasses.replace(problem.scenarios, declared=_shrunk(declared, middle))
+        smaller = problem.with_scenarios(batch, problem.theta_initial)
+        passed = audit(
+            smaller, problem.theta_initial, rollouts=fresh_scenarios(problem, options, full=False), seed=seed
+        )
+        low, high = (middle, high) if passed.passed else (low, middle)
+    if low == 0:
+        return "no smaller set of the same shape passes"
+    if declared.box is None and len(declared.centres) == 1:
+        return f"level = {(declared.size * low) ** 2:.2g} passes"
+    return f"a set {low:.2g} times as wide passes"
+
+
+def _shrunk(declared: DeclaredSet, part: float) -> DeclaredSet:
+    if declared.box is None:
+        return dataclasses.replace(declared, size=part * declared.size)
+    middle = declared.box.mean(axis=0)
+    return dataclasses.replace(declared, box=middle + part * (declared.box - middle))
+
+
+def with_counterexamples(problem: GuardedProblem, more: Scenarios, back_off: float) -> GuardedProblem:
+    """Return the problem on S with more guards after those that it has.
+
+    Parameters
+    ----------
+    problem : GuardedProblem
+    more : Scenarios
+    back_off : float
+
+    Returns
+    -------
+    GuardedProblem
+    """
+    return GuardedProblem(problem.problem, problem.guards.and_then(more), back_off)
