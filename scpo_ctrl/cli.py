@@ -35,7 +35,7 @@ from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import RunFolder, is_unfinished
 from scpo_ctrl.record.scenario_file import with_learned
 from scpo_ctrl.report.display import Display
-from scpo_ctrl.report.wording import beyond, optimality, stability
+from scpo_ctrl.report.wording import audited, beyond, optimality, stability
 from scpo_ctrl.stop import Stop, Stopped, answered
 from scpo_ctrl.stop import say as say_at_once
 from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
@@ -356,8 +356,10 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         say(f"safety     on its scenarios: {kept}")
         if found := stability(result, lambda value: f"{value:.4g}"):
             say(f"stability  {found}, the largest over the parameter ranges")
-        if look := beyond(result):
-            say(f"beside     {look.sentence}")
+        if look := audited(result):
+            say(f"audit      {look.sentence.removeprefix('audited: ')}")
+        elif look := beyond(result):
+            say(f"beside     {look.sentence}; the run was not audited")
         say(f"results    {out}/ (report.html, result.json, history.npz)")
     return 1 if result.status in _FAILED or summary["violations"] or not ok else 0
 

@@ -144,7 +144,7 @@ def _go_back(state: State, problem: GuardedProblem) -> int:
         is_clear[part] = (g <= 0).all(axis=1)
         found = problem.in_bounds_units(g)
         worst[part], margin[part] = found.argmax(axis=1), -found.max(axis=1)
-    last = int(np.flatnonzero(is_clear)[-1])
+    last, state.margin_initial = int(np.flatnonzero(is_clear)[-1]), float(margin[0])
     for k, i in enumerate(places[1:], start=1):
         if k > last or not margin[k] >= 0:
             rows[i] = dataclasses.replace(rows[i], verdict=VERDICTS.index(Verdict.WITHDRAWN))

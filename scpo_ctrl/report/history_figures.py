@@ -18,6 +18,7 @@ MARKS: dict[Verdict, tuple[str, str, float, str]] = {
     Verdict.NO_DECREASE: ("v", "#cc79a7", 5.5, "rejected: no decrease"),
     Verdict.NOT_FINITE: ("*", INK, 7.0, "rejected: not finite"),
     Verdict.NO_STEP: ("|", "#666666", 7.0, "rejected: no step"),
+    Verdict.WITHDRAWN: ("o", "#c9a227", 3.5, "withdrawn after an audit"),
 }
 _LONG = 150  # tried steps beyond which lines are thin
 _DECADES = 9  # a margin this many decades below the largest one counts as zero

@@ -25,6 +25,7 @@ from scpo_ctrl.report.tables import details, metric_rows, option_rows, what_bind
 from scpo_ctrl.report.trajectories import MOST_STATES
 from scpo_ctrl.report.wording import (
     NARROW_SPACE,
+    audited,
     beyond,
     change,
     is_stable,
@@ -107,7 +108,7 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
         plant=problem.plant if isinstance(problem, ControlProblem) else None,
         start=start_name(result),
         headline=headline(result, margin_of(after)),
-        summary=result.summary(),
+        summary={key: value for key, value in result.summary().items() if key != "audit"},
         change=change(result),
         margin_now=margin_of(after),
         certified=result.options.mode == "certified",
@@ -165,15 +166,20 @@ def headline(result: Result, margin_now: float) -> Headline:
 
 def _kept(result: Result, sentence: str) -> Headline:
     """Return the headline of a run in which every metric held, which says no more than that."""
+    audit = audited(result)
     title = "Safe on its scenarios" if isinstance(result.problem, ControlProblem) else "Every metric holds"
+    if audit and audit.holds:
+        title = "Audited"
     if not is_stable(result):
         sentence = f"{sentence} {_capital(stability(result, number))}."
         return Headline("unfinished", f"{title}, not stable at rest", sentence)
-    look = beyond(result)
+    look = audit or beyond(result)
     if look:
         sentence = f"{sentence} Beside them, {look.sentence}."
         if not look.holds:
             return Headline("unfinished", f"{title}, not beside them", sentence)
+    if not audit and isinstance(result.problem, ControlProblem):
+        return Headline("unfinished", f"{title}, not audited", sentence)
     words = {
         RunStatus.RUNNING: ", not finished",
         RunStatus.INTERRUPTED: ", not finished",

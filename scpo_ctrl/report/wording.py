@@ -165,6 +165,34 @@ class Beyond:
     holds: bool  # nothing violates, and the mean cost is no worse than that of the safe start
 
 
+def audited(result: Result) -> Beyond | None:
+    """Return what the final audit of a run says; None where there was none.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    Beyond or None
+    """
+    last = result.final_audit
+    if last is None:
+        return None
+    most = short(result.audit_bound(), 2)
+    sentence = (
+        f"audited: no violation in {number(last.rollouts)} fresh scenarios, and by a search from the worst of them "
+        f"(probability ≤ {most} at confidence 1 − {number(BETA)})"
+    )
+    start = result.audits[0].objective
+    costs = f"mean cost there {number(start)} → {number(last.objective)}"
+    if not (isinstance(result.problem, ControlProblem) and result.problem.is_closed_loop_cost):
+        return Beyond(sentence, last.passed)
+    if last.objective > start:
+        return Beyond(f"{sentence}, but their {costs}, more than with the {start_name(result)}", False)
+    return Beyond(f"{sentence}; {costs}", last.passed)
+
+
 def beyond(result: Result) -> Beyond | None:
     """Look beyond the scenarios of a run; None where there is nothing to look at.
 

@@ -143,7 +143,7 @@ def _rolled_faults(stated: dict[str, Any], plant: Plant, tables: dict[str, Any],
     violating, step = set(stated["violating"]), max(1, n // SAMPLE)
     offset = int(stated["theta_digest"], 16) % step  # another part for another policy
     numbers = np.array(sorted({*named, *violating, *range(offset, n, step)}))
-    worst, labels = _worst(plant, tables, theta, numbers, _STREAM + seed)
+    worst, labels = fresh_metrics(plant, tables, theta, numbers, _STREAM + seed)
     found = dict(zip(numbers.tolist(), worst.tolist(), strict=True))
     where = f"scenario {{}} of seed = {seed} does not give"
     faults = [
@@ -175,10 +175,28 @@ def _rolled_faults(stated: dict[str, Any], plant: Plant, tables: dict[str, Any],
     return faults[:3]
 
 
-def _worst(
+def fresh_metrics(
     plant: Plant, tables: dict[str, Any], theta: np.ndarray, numbers: np.ndarray, key: int
 ) -> tuple[np.ndarray, Any]:
-    """Return the largest metric of scenarios by their numbers, in units of the bounds, and which ones may be it."""
+    """Return the largest metric of fresh scenarios by their numbers, in units of the bounds, and which ones may be it.
+
+    Parameters
+    ----------
+    plant : Plant
+    tables : dict
+        The problem file.
+    theta : numpy.ndarray, shape (d,)
+    numbers : numpy.ndarray of int, shape (n,)
+        Of the scenarios in the endless sequence.
+    key : int
+        Its seed.
+
+    Returns
+    -------
+    worst : numpy.ndarray, shape (n,)
+    labels : callable
+        Of a place among them: the metrics that may be its largest.
+    """
     empty = {name: np.zeros((0, *shape)) for name, shape in _shapes(plant, tables).items()}
     arrays = drawn(ClosedLoop(plant, tables, empty), tables["scenarios"], numbers, key)
     loop = ClosedLoop(plant, tables, arrays)

@@ -31,6 +31,11 @@ class Margins:
         """Size of the numbers behind the metric that the margin is of, (C,)."""
         return np.nan_to_num((self.most - self.least) / (2 * AGREEMENT), nan=np.inf)
 
+    def and_of(self, others: "Margins") -> "Margins":
+        """Return the margins of the same policies on these scenarios and others."""
+        names = ("exact", "least", "most", "rounded")
+        return Margins(*(np.minimum(getattr(self, name), getattr(others, name)) for name in names))
+
     def after(self, count: int) -> "Margins":
         """Return the same without the first policies."""
         return Margins(*(values[count:] for values in (self.exact, self.least, self.most, self.rounded)))

@@ -14,6 +14,9 @@ _OTHERS = {
     "digest",
     "spectral_radius_initial",
     "spectral_radius_final",
+    "audit",
+    "fresh_objective_initial",
+    "fresh_objective_final",
 }  # compared elsewhere, or not verifiable: docs/method.md
 
 

@@ -24,10 +24,11 @@ from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, build
 from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
 from scpo_ctrl.validate import as_path
 from scpo_ctrl.verification.asked import asked_faults
+from scpo_ctrl.verification.audits import audit_faults
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.certificate import certificate_faults
 from scpo_ctrl.verification.history import history_faults
-from scpo_ctrl.verification.loop import AGREEMENT, ClosedLoop
+from scpo_ctrl.verification.loop import AGREEMENT, ClosedLoop, Margins
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.summary import summary_faults
 
@@ -165,13 +166,15 @@ def _verify(files: _Files) -> Verification:
     thetas = np.vstack([arrays["theta_initial"], arrays["theta"][committed]])
     rejected = arrays["theta"][~committed]
     margins, costs = loop.margins(np.vstack([rejected, thetas]))  # the final policy last: what binds is its
+    on_all = _on_guards(plant, tables, arrays, np.vstack([rejected, thetas]), margins)
     is_imitation = tables["objective"]["kind"] == "imitation"
     if is_imitation:
         costs = loop.imitation_errors(np.vstack([rejected, thetas]), csv_data)
     weight = np.abs(costs[len(rejected)])  # of the objective: that of the safe start
-    of_rejected = {"margin": (margins.exact, margins.size), "objective": (costs, np.full(len(costs), weight))}
+    of_rejected = {"margin": (on_all.exact, margins.exact, margins.size)}
+    of_rejected["objective"] = (costs, costs, np.full(len(costs), weight))
     faults = _rejected_faults(arrays, of_rejected)
-    margins, costs = margins.after(len(rejected)), costs[len(rejected) :]
+    margins, costs = on_all.after(len(rejected)), costs[len(rejected) :]
     recorded = np.append(arrays["margin_initial"], arrays["margin"][committed])
     objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
     unsafe = np.flatnonzero(~(margins.rounded >= 0))
@@ -201,7 +204,7 @@ def _verify(files: _Files) -> Verification:
         faults.append("theta.npy is not the last committed policy of history.npz")
     if summary.get("digest") == str(arrays["digest"]):
         faults += summary_faults(summary, arrays, loop.metrics) + binding_faults(loop, summary.get("binding"))
-        faults += loop.rest.faults(summary, thetas[[0, -1]])
+        faults += loop.rest.faults(summary, thetas[[0, -1]]) + audit_faults(arrays, summary, plant, tables)
     else:
         faults.append(
             "result.json is of another save than history.npz; if the run was killed, `scpo-ctrl adapt` with --resume "
@@ -217,6 +220,16 @@ def _verify(files: _Files) -> Verification:
         violations=int(unsafe.size),
         faults=tuple(faults),
     )
+
+
+def _on_guards(
+    plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray], thetas: np.ndarray, margins: Margins
+) -> Margins:
+    """Return margins of policies on the guards too, where a run has any."""
+    if "guard_x0" not in arrays:
+        return margins
+    guards = {f"scenario_{key}": arrays[f"guard_{key}"] for key in ("x0", "p", "w")}
+    return margins.and_of(ClosedLoop(plant, tables, arrays | guards).margins(thetas)[0])
 
 
 def _plant(arrays: dict[str, np.ndarray], tables: dict[str, Any]) -> Plant:
@@ -244,13 +257,17 @@ def _learned_faults(
     return faults
 
 
-def _rejected_faults(arrays: dict[str, np.ndarray], numbers: dict[str, tuple[np.ndarray, np.ndarray]]) -> list[str]:
-    """Name the first rejected row whose numbers are not those of its parameters; diverging ones amplify rounding."""
+def _rejected_faults(arrays: dict[str, np.ndarray], numbers: dict[str, tuple[np.ndarray, ...]]) -> list[str]:
+    """Name the first rejected row whose numbers are not those of its parameters; diverging ones amplify rounding.
+
+    Numbers are between two: margins on all guards that the run had in the end, and on none of them.
+    """
     rows, faults = np.flatnonzero(~arrays["committed"].astype(bool)), []
-    for name, (found, scale) in ((name, (of[: len(rows)] for of in pair)) for name, pair in numbers.items()):
+    for name, (found, most, scale) in ((name, (of[: len(rows)] for of in three)) for name, three in numbers.items()):
         recorded = arrays[name][rows]
         size = np.maximum(scale, np.maximum(np.abs(found), np.abs(recorded)))
-        apart = np.flatnonzero((size < _DIVERGED * scale) & ~(np.abs(found - recorded) <= _LOOSE * size))
+        between = (found - recorded <= _LOOSE * size) & (recorded - most <= _LOOSE * size)
+        apart = np.flatnonzero((size < _DIVERGED * scale) & ~between)
         faults += [
             f"rejected row {rows[i]} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]
         ]

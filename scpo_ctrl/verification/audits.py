@@ -1,0 +1,170 @@
+"""The audits of a run (E12) once more: what of them does not follow, and fresh scenarios of the last one rolled out."""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import betainccinv
+
+from scpo_ctrl.models import Plant
+from scpo_ctrl.verification.certificate import fresh_metrics
+
+SAMPLE = 2000  # scenarios of the last audit that are rolled out again
+COLUMNS = ("step", "policy", "full", "rollouts", "violations", "found", "worst", "objective", "back", "guards")
+_ENDED = ("FINISHED", "CONVERGED", "STALLED")
+_VIOLATION = 1e-7  # of a metric: P, ρ and rollouts are computed anew
+_BETA = 1e-6
+
+
+def audit_faults(
+    arrays: dict[str, np.ndarray], summary: dict[str, Any], plant: Plant, tables: dict[str, Any]
+) -> list[str]:
+    """List what of the audits does not follow from the history, from each other, or from the final policy.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+        history.npz.
+    summary : dict
+        result.json.
+    plant : Plant
+    tables : dict
+        The problem file.
+
+    Returns
+    -------
+    list of str
+    """
+    stated = {key: summary.get(key) for key in ("audit", "fresh_objective_initial", "fresh_objective_final")}
+    if "guard_x0" not in arrays:
+        right: dict[str, Any] = dict.fromkeys(stated)
+        return [
+            f"result.json says {key} = {stated[key]!r:.200}, yet the run has no audits"
+            for key in stated
+            if stated[key] is not None
+        ]
+    rows = [
+        dict(zip(COLUMNS, values, strict=True))
+        for values in zip(*(arrays[f"audit_{key}"].tolist() for key in COLUMNS), strict=True)
+    ]
+    faults = _table_faults(arrays, rows, tables["adapt"])
+    if faults:
+        return faults
+    right = {"audit": None, "fresh_objective_initial": rows[0]["objective"], "fresh_objective_final": None}
+    if str(arrays["state_status"]) in _ENDED:
+        last, full = rows[-1], max(1, sum(row["full"] for row in rows[1:]))
+        n, k, beta = last["rollouts"], last["violations"], _BETA / (full * (full + 1))
+        epsilon = 1.0 if k >= n else float(betainccinv(k + 1, n - k, beta))  # Clopper-Pearson
+        passed = last["violations"] == 0 and last["found"] == 0
+        right["audit"] = {"passed": passed, "rollouts": n, "violations": k, "epsilon": epsilon, "beta": _BETA}
+        right["fresh_objective_final"] = last["objective"]
+        faults += _end_faults(arrays, rows)
+        faults += _rolled_faults(arrays, rows, plant, tables)
+    return faults + [
+        f"result.json says {key} = {stated[key]!r:.200}, the audits say {right[key]!r}"
+        for key in stated
+        if not _same(stated[key], right[key])
+    ]
+
+
+def _table_faults(arrays: dict[str, np.ndarray], rows: list[dict[str, Any]], options: dict[str, Any]) -> list[str]:
+    """List audits that no run writes."""
+    made = np.isin(arrays["verdict"], (0, 5))
+    if not rows or rows[0]["policy"] != -1 or not rows[0]["full"] or rows[0]["violations"] or rows[0]["found"]:
+        return ["history.npz does not begin with a passed audit of the safe start"]
+    steps = [row["step"] for row in rows]
+    if steps != sorted(steps) or not all(0 <= step <= int(arrays["state_step"]) for step in steps):
+        return ["the audits of history.npz are out of order"]
+    for i, row in enumerate(rows):
+        full = options.get("audit_rollouts") or row["rollouts"] * (1 if row["full"] else 10)
+        size = full if row["full"] else max(1, full // 10)
+        policy, back = row["policy"], row["back"]
+        known = all(place == -1 or (0 <= place < len(made) and made[place]) for place in (policy, back))
+        failed = row["violations"] > 0 or row["found"] > 0
+        if not known or row["rollouts"] != size or not 0 <= row["violations"] <= row["rollouts"] or row["found"] < 0:
+            return [f"audit {i} of history.npz has numbers that no run writes"]
+        if (back != policy and not failed) or (failed and not -1 <= back < max(policy, 0)):
+            return [f"audit {i} of history.npz goes on from another policy than it leaves"]
+    if rows[-1]["guards"] != len(arrays["guard_x0"]):
+        return ["the guards of history.npz are not as many as its last audit left"]
+    return []
+
+
+def _end_faults(arrays: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> list[str]:
+    """Name a final policy that the last audit is not of, or did not leave."""
+    commits = np.flatnonzero(arrays["committed"])
+    final, last = int(commits[-1]) if len(commits) else -1, rows[-1]
+    if not last["full"] or last["violations"] or last["found"]:
+        return ["the run has ended, yet its last audit is not a full one that passed"]
+    if last["policy"] != final:
+        return ["the last audit of history.npz is not of the final policy"]
+    return []
+
+
+def _rolled_faults(
+    arrays: dict[str, np.ndarray], rows: list[dict[str, Any]], plant: Plant, tables: dict[str, Any]
+) -> list[str]:
+    """Roll out again some fresh scenarios of the last audit, from its seed, by other code than drew them."""
+    number, n = len(rows) - 1, rows[-1]["rollouts"]
+    seed = int(np.random.SeedSequence([int(tables["adapt"]["seed"]), number]).generate_state(1, np.uint64)[0]) >> 2
+    numbers = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
+    worst, _ = fresh_metrics(plant, tables, arrays["state_theta"], numbers, seed)
+    broken = np.flatnonzero(~(worst <= _VIOLATION))
+    return [
+        f"fresh scenario {numbers[k]} of the last audit violates a metric by {worst[k]:.4g}, yet the audit passed"
+        for k in broken[:1]
+    ]
+
+
+def _same(stated: Any, right: Any) -> bool:
+    if not isinstance(right, dict):
+        return type(stated) is type(right) and bool(stated == right)
+    return (
+        isinstance(stated, dict)
+        and set(stated) == set(right)
+        and all(type(stated[key]) is type(right[key]) for key in right)
+        and all(stated[key] == right[key] for key in right if key != "epsilon")
+        and abs(stated["epsilon"] - right["epsilon"]) <= 1e-9 * right["epsilon"]
+    )
+
+
+def policies_made(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return from which row each row of the history is a step: that of the commit, or the audit, before it.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+        history.npz.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (rows,)
+        -1 for the safe start.
+    """
+    steps, made = arrays["step"], np.isin(arrays["verdict"], (0, 5))
+    audits = [(int(s), int(b)) for s, b in zip(arrays.get("audit_step", ()), arrays.get("audit_back", ()), strict=True)]
+    origin, current, k = np.full(len(steps), -1), -1, 0
+    for i, step in enumerate(steps):
+        while k < len(audits) and audits[k][0] <= step:
+            current, k = audits[k][1], k + 1
+        origin[i] = current
+        if made[i]:
+            current = i
+    return origin
+
+
+def guards_at(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Return how many guards each row of the history was evaluated on.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+        history.npz.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (rows,)
+    """
+    if "audit_step" not in arrays:
+        return np.zeros(len(arrays["step"]), dtype=np.int64)
+    last = np.searchsorted(arrays["audit_step"], arrays["step"], side="right") - 1
+    return np.asarray(arrays["audit_guards"][np.maximum(last, 0)], dtype=np.int64)
