@@ -127,7 +127,14 @@ def calls(place: Path) -> dict[str, Call]:
         "AdaptOptions": (sc.AdaptOptions, {key: getattr(it.options, key) for key in it.options.__dataclass_fields__}),
         "MetricOptions": (
             sc.MetricOptions,
-            {"path": True, "command": True, "terminal": False, "contraction": 0.5, "stability": True},
+            {
+                "path": True,
+                "command": True,
+                "terminal": False,
+                "contraction": 0.5,
+                "contraction_floor": 0.01,
+                "stability": True,
+            },
         ),
         "Adapter": (sc.Adapter, {"problem": it.problem, "options": it.options, "every": 2, "resume_from": None}),
         "Adapter.command": (it.adapter.command, {"x": [0.1, 0.1]}),

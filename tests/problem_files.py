@@ -81,6 +81,7 @@ TWO_INPUTS = {
 KINDS: dict[str, dict[str, Any]] = {
     "mlp": {"metrics.contraction": 0.95},
     "linear policy, terminal": {"policy": {"kind": "linear"}, "metrics": {"terminal": True}},
+    "contraction to a floor": {"metrics": {"path": False, "contraction": 0.8, "contraction_floor": 0.3}},
     "two layers, saturated": {"policy.hidden": [3, 2], "policy.scale": [2.0, 0.5], "metrics.command": False},
     "path off": {"metrics": {"path": False, "terminal": True, "contraction": 0.95}},
     "parameters, disturbance": {

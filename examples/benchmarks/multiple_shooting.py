@@ -194,12 +194,9 @@ class MultipleShooting:
 
 def _limits(problem: ControlProblem) -> np.ndarray:
     """Return the highest allowed V(x_N) of every scenario, (S,)."""
-    options, backup = problem.scenario_metrics.options, problem.backup
-    z = problem.scenarios.x0 - problem.plant.x_eq
-    limits = np.full(len(z), backup.rho if options.terminal else np.inf)
-    if options.contraction is None:
-        return limits
-    return np.minimum(limits, options.contraction * np.einsum("si,ij,sj->s", z, backup.P, z))
+    metrics, x0 = problem.scenario_metrics, problem.scenarios.x0
+    limits = np.full(len(x0), problem.backup.rho if metrics.options.terminal else np.inf)
+    return limits if metrics.options.contraction is None else np.minimum(limits, metrics.contraction_limits(x0))
 
 
 def _matrix(shape: tuple[int, int], rows: np.ndarray, columns: np.ndarray, values: ca.MX) -> ca.MX:

@@ -33,6 +33,7 @@ class _Batch(ctypes.Structure):
         *((name, _long) for name in ("scenarios", "horizon", "rows", "path", "command", "terminal", "contraction")),
         ("rho", _double),
         ("gamma", _double),
+        ("floor", _double),
         *((name, _address) for name in ("x0", "p", "w", "x_eq", "u_eq", "x_min", "x_max", "u_min", "u_max")),
         *((name, _address) for name in ("factor", "K", "P", "Q", "R")),
     )
@@ -153,6 +154,7 @@ class LaneEngine:
             "contraction": options.contraction is not None,
             "rho": policy.backup.rho,
             "gamma": options.contraction or 0.0,
+            "floor": metrics.floor,
         }
 
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:

@@ -192,7 +192,7 @@ class SimulatorEngine:
                 last, place = backup.level(x, plant.x_eq), out.shape[2]
                 if options.contraction is not None:
                     place -= 1
-                    out[:, :, place] = last - options.contraction * backup.level(batch.x0, plant.x_eq)
+                    out[:, :, place] = last - metrics.contraction_limits(batch.x0)
                 if options.terminal:
                     out[:, :, place - 1] = last / backup.rho - 1
         return cost
@@ -271,7 +271,9 @@ def _slopes(metrics: Metrics, multipliers: np.ndarray, X: np.ndarray) -> tuple[n
     if options.terminal:
         dX[:, -1] += multipliers[:, start, None] / backup.rho * V_slopes[:, 1]
     if options.contraction is not None:
-        dX[:, [0, -1]] += multipliers[:, -1, None, None] * np.array([[-options.contraction], [1.0]]) * V_slopes
+        above = options.contraction * backup.level(X[:, 0], plant.x_eq) >= metrics.floor
+        slopes = np.stack([np.where(above, -options.contraction, 0.0), np.ones(len(X))], axis=1)
+        dX[:, [0, -1]] += multipliers[:, -1, None, None] * slopes[:, :, None] * V_slopes
     return dX, dU
 
 

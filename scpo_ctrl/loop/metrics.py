@@ -21,7 +21,8 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
     path: bool = True  # state bounds for t = 0…N and, with `command`, input bounds for t = 0…N-1 (E6)
     command: bool = True  # bound the command before saturation; False makes saturation part of the closed loop
     terminal: bool = False  # V(x_N) / ρ - 1 ≤ 0 (E7)
-    contraction: float | None = None  # γ in (0, 1): V(x_N) - γ V(x_0) ≤ 0 (E8)
+    contraction: float | None = None  # γ in (0, 1): V(x_N) - max(γ V(x_0), c ρ) ≤ 0 (E8)
+    contraction_floor: float = 0.0  # c in [0, 1), a part of ρ: how near to rest is near enough
     stability: bool = True  # of the loop at rest, nominal and at every corner of the parameter ranges (E11)
 
     def __post_init__(self) -> None:
@@ -31,8 +32,20 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
             object.__setattr__(self, "contraction", as_scalar("contraction", self.contraction, above=0.0))
             if self.contraction >= 1:
                 raise DomainError(f"contraction is {self.contraction:g}, expected a number in (0, 1)")
+        floor = as_scalar("contraction_floor", self.contraction_floor, at_least=0.0)
+        object.__setattr__(self, "contraction_floor", floor)
+        if floor >= 1:
+            raise DomainError(f"contraction_floor is {floor:g}, a part of rho; expected a number in [0, 1)")
+        if floor and self.contraction is None:
+            raise DomainError("contraction_floor is where contraction ends; give contraction too")
         if not (self.path or self.terminal or self.contraction is not None):
             raise DomainError("no metric is switched on; set path = true, terminal = true or contraction = 0.3")
+
+    @property
+    def contracted(self) -> str:
+        """What V(x_N) must not exceed (E8), in words."""
+        part = f"{self.contraction:g} V(x_0)"
+        return f"max({part}, {self.contraction_floor:g} rho)" if self.contraction_floor else part
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,25 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         """Whether the command before saturation is bounded by metrics."""
         return self.options.path and self.options.command
 
+    @property
+    def floor(self) -> float:
+        """V(x_N) that contraction (E8) allows from any start, c ρ."""
+        return self.options.contraction_floor * self.backup.rho
+
+    def contraction_limits(self, x0: np.ndarray) -> np.ndarray:
+        """Return the largest V(x_N) that contraction allows, max(γ V(x_0), c ρ).
+
+        Parameters
+        ----------
+        x0 : numpy.ndarray, shape (S, nx)
+            Initial states.
+
+        Returns
+        -------
+        numpy.ndarray, shape (S,)
+        """
+        return np.maximum((self.options.contraction or 0.0) * self.backup.level(x0, self.plant.x_eq), self.floor)
+
     def expression(self, X: ca.MX, U: ca.MX) -> ca.MX:
         """Return the metrics of one trajectory.
 
@@ -86,7 +118,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         if self.options.terminal:
             parts.append(self._level(X[:, -1]) / self.backup.rho - 1)  # (E7)
         if self.options.contraction is not None:
-            parts.append(self._level(X[:, -1]) - self.options.contraction * self._level(X[:, 0]))  # (E8)
+            limit = self.options.contraction * self._level(X[:, 0])
+            parts.append(self._level(X[:, -1]) - (ca.fmax(limit, self.floor) if self.floor else limit))  # (E8)
         return ca.vertcat(*parts)
 
     @cached_property
@@ -106,7 +139,7 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         if self.options.terminal:
             rows.append(Row("terminal", N, "V(x_N) <= rho"))
         if self.options.contraction is not None:
-            rows.append(Row("contraction", N, f"V(x_N) <= {self.options.contraction:g} V(x_0)"))
+            rows.append(Row("contraction", N, f"V(x_N) <= {self.options.contracted}"))
         return tuple(rows)
 
     @cached_property

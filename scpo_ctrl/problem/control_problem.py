@@ -214,14 +214,12 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if index >= self.of_scenarios.stop:
             return "narrow the parameter ranges, or design a backup that holds all of them"
         scenario, row = divmod(index, len(self.scenario_metrics.rows))
-        if (
-            self.scenario_metrics.rows[row].kind == "contraction"
-            and (self.scenarios.x0[scenario] == self.plant.x_eq).all()
-        ):
-            return (
-                f"scenario {scenario} starts at the equilibrium, V(x_0) = 0, so V cannot contract; leave that start out"
-            )
         meaning = self.scenario_metrics.rows[row]
+        if meaning.kind == "contraction" and not self.scenario_metrics.contraction_limits(self.scenarios.x0)[scenario]:
+            return (
+                f"scenario {scenario} starts at the equilibrium, V(x_0) = 0, so V cannot contract; leave that start "
+                "out, or set contraction_floor, how near to rest is near enough"
+            )
         milder = []
         if self.scenarios.w.size:
             milder.append("make disturbance smaller")
@@ -259,6 +257,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     def _contraction_advice(self) -> list[str]:
         """Say what lets V fall to a given part of V(x_0); on a linear plant the part is the same at every level."""
         ways = ["raise contraction", "lengthen the horizon"]
+        if self.scenario_metrics.options.contraction_floor or self.scenarios.w.size:  # which keep V from vanishing
+            ways[0] += " or contraction_floor"
         if not self.plant.is_linear or not self.scenario_metrics.bounds_command:  # saturation bends the loop too
             ways.append("lower the level of the scenarios")
         return [*ways, "design a faster backup (larger Q or smaller R)"]

@@ -97,6 +97,11 @@ class ClosedLoop:
             return np.max(np.abs(np.where(np.isfinite([low, high]), [low, high], 0.0)), axis=0)
         return np.array([max(self.rho, float(self.level(self.z0).max()))])
 
+    def contraction_limits(self) -> np.ndarray:
+        """Return what V of the last state must not exceed (E8), of each scenario (S,)."""
+        floor = self.options.get("contraction_floor", 0.0) * self.rho
+        return np.maximum(self.options["contraction"] * self.level(self.z0), floor)
+
     def margins(self, thetas: np.ndarray) -> tuple[Margins, np.ndarray]:
         """Margins and mean costs of policies (C, d)."""
         chunk = max(1, _CHUNK // len(self.z0))
@@ -158,7 +163,7 @@ class ClosedLoop:
         if options.get("terminal", False):
             worst, self.metrics = np.fmax(worst, final / self.rho - 1 + error / self.rho), self.metrics + S
         if options.get("contraction") is not None:
-            metric = final - options["contraction"] * self.level(self.z0)
+            metric = final - self.contraction_limits()
             worst, self.metrics = np.fmax(worst, metric + error), self.metrics + S
         return np.asarray(np.where(np.isfinite(final), worst, np.inf).max(axis=2))
 

@@ -205,7 +205,8 @@ static lane *lanes(long count)
 static void try(long scenarios, long horizon, long kinds, long disturbed, long saturated)
 {
     engine_batch batch = {.scenarios = scenarios, .horizon = horizon, .path = kinds & 1, .command = kinds >> 1 & 1,
-                          .terminal = kinds >> 2 & 1, .contraction = kinds >> 3 & 1, .rho = 2.0, .gamma = 0.5};
+                          .terminal = kinds >> 2 & 1, .contraction = kinds >> 3 & 1, .rho = 2.0, .gamma = 0.5,
+                          .floor = disturbed ? 1.0 : 0.0};
     const long threads = 1 + saturated, groups = 1, count = 2, w = disturbed ? scenarios * horizon * NX : 0;
     double *theta = numbers(count * NTHETA), *multipliers, *curvatures;
     double *cost = numbers(count * scenarios), *gradient = numbers(count * groups * NTHETA);

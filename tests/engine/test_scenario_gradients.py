@@ -75,6 +75,7 @@ def two_inputs(hidden=(3, 4), options=EVERYTHING):
 CASES = {
     "R3 with mass": with_mass(),
     "R3 with mass, linear": with_mass((), MetricOptions(contraction=0.3)),
+    "R3 with mass, a floor between": with_mass((3,), MetricOptions(contraction=0.3, contraction_floor=0.25)),
     "R3 with mass, one step": with_mass(horizon=1, count=13),
     "R3 with mass, saturated": with_mass((4,), WIDE, count=9),
     "R3, no disturbance": linear_case((5,)),

@@ -20,6 +20,7 @@ CASES = {
     "linear, saturated": linear_case((4,), MetricOptions(command=False, terminal=True)),
     "levels only": linear_case((3,), MetricOptions(path=False, terminal=True, contraction=0.4)),
     "pendulum": pendulum_case((3, 4)),
+    "pendulum, a floor": pendulum_case((3,), MetricOptions(contraction=0.6, contraction_floor=0.05)),
     "no parameters": scalar_case(),
 }
 

@@ -154,7 +154,7 @@ static void start_backward(const engine_batch *batch, const lane *terms, const l
     V = level(batch, x, gradient);
     if (batch->contraction) {
         terms -= 2;
-        weight = slope_of(terms, V - batch->gamma * level(batch, x0, NULL));
+        weight = slope_of(terms, V - contraction_limit(batch, x0));
     }
     if (batch->terminal) {
         terms -= 2;
@@ -214,7 +214,7 @@ static inline void step_of_scenarios(const adjoint *job, long first, long t, con
     }
 }
 
-/* The initial state counts in (E8) by itself too. */
+/* The initial state counts in (E8) by itself too, above the floor. */
 static inline void end_of_scenarios(const adjoint *job, long first, const lane *terms, const lane *x0, lane *lambda,
                                     const lane *p_delta)
 {
@@ -223,9 +223,10 @@ static inline void end_of_scenarios(const adjoint *job, long first, const lane *
     lane gradient[NX];
     int i;
     if (batch->contraction) {
-        level(batch, x0, gradient);
+        const mask below = batch->gamma * level(batch, x0, gradient) < batch->floor;
+        const lane weight = choose(below, all(0.0), batch->gamma * terms[2 * (batch->rows - 1)]);
         for (i = 0; i < NX; i++) {
-            lambda[i] -= batch->gamma * terms[2 * (batch->rows - 1)] * gradient[i];
+            lambda[i] -= weight * gradient[i];
         }
     }
     unload(lambda, first, used, NX, NX, job->x0_gradient);

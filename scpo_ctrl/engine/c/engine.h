@@ -22,9 +22,10 @@ typedef struct {
     long path;          /* whether state bounds are metrics */
     long command;       /* whether input bounds are */
     long terminal;      /* whether V(x_N) / rho - 1 is */
-    long contraction;   /* whether V(x_N) - gamma V(x_0) is */
+    long contraction;   /* whether V(x_N) - max(gamma V(x_0), floor) is */
     double rho;
     double gamma;
+    double floor;
     const double *x0;     /* [scenarios][NX] */
     const double *p;      /* [scenarios][NP] */
     const double *w;      /* [scenarios][horizon][NX], or NULL without disturbances */
@@ -240,6 +241,13 @@ static inline lane level(const engine_batch *batch, const lane *x, lane *gradien
         }
     }
     return V;
+}
+
+/* The largest V(x_N) that contraction allows; NaN stays. */
+static inline lane contraction_limit(const engine_batch *batch, const lane *x0)
+{
+    const lane limit = batch->gamma * level(batch, x0, NULL);
+    return choose(limit < batch->floor, all(batch->floor), limit);
 }
 
 #endif /* ENGINE_H */

@@ -55,7 +55,7 @@ static void store_levels(const engine_batch *batch, const sink *to, const lane *
         rows[count++] = V / batch->rho - 1.0;
     }
     if (batch->contraction) {
-        rows[count++] = V - batch->gamma * level(batch, start, NULL);
+        rows[count++] = V - contraction_limit(batch, start);
     }
     store(to, batch->rows - count, count, rows);
 }
