@@ -150,7 +150,7 @@ def calls(place: Path) -> dict[str, Call]:
                 "objective": it.objective,
                 "metrics": sc.MetricOptions(),
                 "seed": 0,
-                "simulator": lambda x, u, _p: x + 0 * u,
+                "simulator": lambda x, u, _p: 0.5 * x + 0 * u,
             },
         ),
         "ControlProblem.metrics": (it.problem.metrics, {"theta": it.theta}),

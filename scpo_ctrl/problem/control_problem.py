@@ -13,6 +13,8 @@ from scpo_ctrl.engine.rollout import Rollouts, Step
 from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.black_box import BlackBox
+from scpo_ctrl.loop.box_stability import BoxStability
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
@@ -68,7 +70,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
         self._units = Units.of(policy.plant)
-        self._at_rest = self._local_stability() if simulator is None else None
+        self._at_rest = self._local_stability(simulator)
         self.stability = self._at_rest if metrics.stability else None
         if self.stability:
             self.stability.check()
@@ -78,16 +80,19 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
-    def _local_stability(self) -> LocalStability:
+    def _local_stability(self, simulator: Step | ca.Function | None) -> LocalStability:
         """Return the metrics (E11), over the declared ranges of the plant parameters."""
         batch, plant = self.scenarios, self.policy.plant
         seen = np.vstack([batch.p, plant.p_nominal])
         ranges = np.stack([seen.min(axis=0), seen.max(axis=0)], axis=1)
-        return LocalStability(self._policy_in_units(), ranges if batch.declared is None else batch.declared.ranges)
+        ranges = ranges if batch.declared is None else batch.declared.ranges
+        if simulator is None:
+            return LocalStability(self._policy_in_units(), ranges)
+        return BoxStability(self._policy_in_units(), ranges, BlackBox(in_units(simulator, plant, self._units)))
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
-        return None if self._at_rest is None else float(self._at_rest.spectral_radii(theta).max())
+        return float(self._at_rest.spectral_radii(theta).max())
 
     def _policy_in_units(self) -> Policy:
         """Return the policy in `Units` of its plant, V in parts of ρ."""
