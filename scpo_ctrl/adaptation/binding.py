@@ -57,7 +57,7 @@ def room(problem: ControlProblem) -> np.ndarray:
     if options.terminal:
         columns.append(np.ones((batch.count, 1)))
     if options.contraction is not None:
-        columns.append(problem.scenario_metrics.contraction_limits(batch.x0)[:, None])
+        columns.append(problem.contraction_limits(batch)[:, None])
     return np.hstack(columns).ravel()
 
 

@@ -230,7 +230,7 @@ class _Attack:
         metrics = self.problem.scenario_metrics
         if metrics.options.contraction is None:
             return values
-        limit = metrics.contraction_limits(batch.x0) / (metrics.options.contraction * self.problem.backup.rho)
+        limit = self.problem.contraction_limits(batch) / (metrics.options.contraction * self.problem.backup.rho)
         level = np.maximum(limit, np.finfo(float).tiny)
         return np.hstack([values[:, :-1], values[:, -1:] / level[:, None]])
 

@@ -21,7 +21,7 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
     path: bool = True  # state bounds for t = 0…N and, with `command`, input bounds for t = 0…N-1 (E6)
     command: bool = True  # bound the command before saturation; False makes saturation part of the closed loop
     terminal: bool = False  # V(x_N) / ρ - 1 ≤ 0 (E7)
-    contraction: float | None = None  # γ in (0, 1): V(x_N) - max(γ V(x_0), c ρ) ≤ 0 (E8)
+    contraction: float | None = None  # γ in (0, 1): V(x_N) - max(γ V(x_0), c ρ) ≤ 0 (E8), about x_eq(p)
     contraction_floor: float = 0.0  # c in [0, 1), a part of ρ: how near to rest is near enough
     stability: bool = True  # of the loop at rest, nominal and at every corner of the parameter ranges (E11)
 
@@ -81,21 +81,39 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         """V(x_N) that contraction (E8) allows from any start, c ρ."""
         return self.options.contraction_floor * self.backup.rho
 
-    def contraction_limits(self, x0: np.ndarray) -> np.ndarray:
+    def contraction_limits(self, x0: np.ndarray, rests: np.ndarray | None = None) -> np.ndarray:
         """Return the largest V(x_N) that contraction allows, max(γ V(x_0), c ρ).
 
         Parameters
         ----------
         x0 : numpy.ndarray, shape (S, nx)
             Initial states.
+        rests : numpy.ndarray, shape (S, nx), optional
+            Where each scenario's loop under the backup is at rest; the nominal equilibrium if None.
 
         Returns
         -------
         numpy.ndarray, shape (S,)
         """
-        return np.maximum((self.options.contraction or 0.0) * self.backup.level(x0, self.plant.x_eq), self.floor)
+        V = self.about_rest(x0, rests)
+        return np.maximum((self.options.contraction or 0.0) * V, self.floor)
 
-    def expression(self, X: ca.MX, U: ca.MX) -> ca.MX:
+    def about_rest(self, x: np.ndarray, rests: np.ndarray | None) -> np.ndarray:
+        """Return V(x - x_eq(p)), as contraction counts it.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (..., S, nx)
+        rests : numpy.ndarray, shape (S, nx), or None
+            As in `contraction_limits`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., S)
+        """
+        return self.backup.level(x, self.plant.x_eq) if rests is None else self.backup.level(x - rests)
+
+    def expression(self, X: ca.MX, U: ca.MX, rest: ca.MX | None = None) -> ca.MX:
         """Return the metrics of one trajectory.
 
         Parameters
@@ -104,6 +122,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             States.
         U : casadi.MX, shape (nu, N)
             Commands before saturation.
+        rest : casadi.MX, shape (nx, 1), optional
+            Where the loop under the backup is at rest; the nominal equilibrium if None.
 
         Returns
         -------
@@ -118,8 +138,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         if self.options.terminal:
             parts.append(self._level(X[:, -1]) / self.backup.rho - 1)  # (E7)
         if self.options.contraction is not None:
-            limit = self.options.contraction * self._level(X[:, 0])
-            parts.append(self._level(X[:, -1]) - (ca.fmax(limit, self.floor) if self.floor else limit))  # (E8)
+            limit = self.options.contraction * self._level(X[:, 0], rest)
+            parts.append(self._level(X[:, -1], rest) - (ca.fmax(limit, self.floor) if self.floor else limit))  # (E8)
         return ca.vertcat(*parts)
 
     @cached_property
@@ -171,8 +191,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             parts.append(np.full(1, self.backup.rho))
         return np.concatenate(parts)
 
-    def _level(self, x: ca.MX) -> ca.MX:
-        z = x - ca.DM(self.plant.x_eq)
+    def _level(self, x: ca.MX, rest: ca.MX | None = None) -> ca.MX:
+        z = x - (ca.DM(self.plant.x_eq) if rest is None else rest)
         return z.T @ ca.DM(self.backup.P) @ z
 
     @staticmethod

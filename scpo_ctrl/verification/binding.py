@@ -174,6 +174,7 @@ def bounds_of(loop: ClosedLoop) -> Iterator[Bound]:
     if gamma is not None:
         room, floor, limit = loop.contraction_limits()[:, None], options.get("contraction_floor"), f"{gamma:g} V(x_0)"
         word = f"V(x_N) <= {f'max({limit}, {floor:g} rho)' if floor else limit}"
+        final = loop.level(loop.x[:, -1] - loop.settled)[:, None]
         yield Bound("contraction", word, loop.horizon, room - final, room, moving, level_error, loop.rho)
 
 

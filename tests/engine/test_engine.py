@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 import casadi as ca
 import numpy as np
 import pytest
-from loops import EVERYTHING, linear_case, pendulum_case, scalar_case
+from loops import EVERYTHING, linear_case, loaded_case, pendulum_case, scalar_case
 
 from scpo_ctrl import compiled
 from scpo_ctrl.engine import casadi_engine, lanes
@@ -25,6 +25,8 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 
 CASES = {
+    "loaded": loaded_case((3,)),
+    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
     "linear": linear_case(),
     "linear, one layer": linear_case((5,)),
     "linear, two layers": linear_case((5, 3), MetricOptions(contraction=0.5)),
