@@ -18,7 +18,10 @@ from scpo_ctrl import (
     lqr,
     scenarios,
 )
+from scpo_ctrl.engine.simulator import stepping
 from scpo_ctrl.errors import UnsafeStartError
+from scpo_ctrl.loop import black_box, box_stability
+from scpo_ctrl.loop.black_box import BlackBox, BoxRest
 from scpo_ctrl.models import linear
 
 
@@ -85,3 +88,18 @@ def test_a_black_box_that_never_rests_says_how_to_go_on_without():
         ControlProblem(*arguments, simulator=drifting)
     without = ControlProblem(*arguments, MetricOptions(stability=False), simulator=drifting)
     assert without.spectral_radius(without.theta_initial) == np.inf
+
+
+def test_chunks_change_nothing(monkeypatch):
+    known = loaded_problem()
+    box, thetas = around_a_box(known), known.theta_initial + 0.02 * np.arange(6)[:, None]
+    whole, rests = (
+        box.stability.metrics(thetas),
+        BoxRest(known.plant, known.backup, BlackBox(stepping(known.plant.function, (2, 1, 2)))),
+    )
+    p = np.random.default_rng(0).uniform([-0.5, 0.8], [0.5, 1.2], (9, 2))
+    places = rests.places(p)
+    for module in (box_stability, black_box):
+        monkeypatch.setattr(module, "_NUMBERS", 200)
+    np.testing.assert_allclose(box.stability.metrics(thetas), whole, atol=1e-9)
+    np.testing.assert_allclose(rests.places(p), places, atol=1e-12)

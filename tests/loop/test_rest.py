@@ -126,3 +126,16 @@ def test_a_corner_without_an_equilibrium_is_named(stability, black_box):
     with pytest.raises(UnsafeStartError, match=words):
         ControlProblem(Policy(plant, backup), batch, Quadratic([1.0], [1.0]), metrics, **box)
     ControlProblem(Policy(plant, backup), batch, Quadratic([1.0], [1.0]), MetricOptions(stability=False), **box)
+
+
+@pytest.mark.parametrize("black_box", [False, True])
+def test_a_scenario_that_never_rests_violates(black_box):
+    plant, metrics = fold(), MetricOptions(path=False, contraction=0.9)
+    backup = Backup(np.array([[1.0]]), np.array([[1.0]]), 1.0)
+    batch = scenarios(plant, backup, horizon=5, count=3, level=0.01, parameters={"lift": [0.0, 0.01]})
+    box = {"simulator": plant.function} if black_box else {}
+    problem = ControlProblem(Policy(plant, backup), batch, Quadratic([1.0], [1.0]), metrics, **box)
+    assert (problem.metrics(problem.theta_initial) <= 0).all()
+    beyond = replace(batch, p=np.array([[0.0], [3.0], [0.005]]))
+    values = problem.with_scenarios(beyond, problem.theta_initial).metrics(problem.theta_initial)
+    assert (values <= 0).tolist()[:3] == [True, False, True]
