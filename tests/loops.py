@@ -54,6 +54,24 @@ def pendulum_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTH
     return Case(Loop(policy, Metrics(plant, backup, horizon, options), Stage(np.ones(3), np.array([0.1, 0.3]))), batch)
 
 
+def loaded_arm() -> Plant:
+    """Return a nonlinear plant whose parameters, a load and an input gain, move where state feedback settles."""
+    x, u, p = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("p", 2)
+    f = ca.vertcat(x[0] + 0.1 * x[1], 0.95 * x[1] + 0.1 * (p[1] * u - ca.sin(x[0]) - p[0] * ca.cos(x[0])))
+    bounds = {"x_min": [-2.0, -3.0], "x_max": [2.0, 3.0], "u_min": [-0.2], "u_max": [0.2]}
+    return Plant(name="arm", x=x, u=u, p=p, p_labels=("load", "gain"), p_nominal=[0.0, 1.0], f=f, dt=0.1, **bounds)
+
+
+def loaded_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTHING, *, count=13, horizon=9) -> Case:
+    """Return the arm under loads of either sign, where no scenario rests at the nominal equilibrium."""
+    plant, rng = loaded_arm(), np.random.default_rng(4)
+    backup = Backup(K=np.array([[1.5, 1.0]]), P=np.array([[3.0, 0.8], [0.8, 1.0]]), rho=2.0)
+    p = np.stack([rng.uniform(-0.6, 0.6, count), rng.uniform(0.7, 1.4, count)], axis=1)
+    batch = Scenarios(rng.uniform(-0.6, 0.6, (count, 2)), p, rng.uniform(-0.02, 0.02, (count, horizon, 2)), horizon)
+    policy = Policy(plant, backup, hidden, scale=(1.0, 1.0))
+    return Case(Loop(policy, Metrics(plant, backup, horizon, options), Stage(np.ones(2), np.ones(1))), batch)
+
+
 def linear_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTHING, *, count=16, horizon=17) -> Case:
     """Return the double integrator as an LQR keeps it, no disturbance."""
     plant = double_integrator()

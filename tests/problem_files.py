@@ -81,6 +81,7 @@ TWO_INPUTS = {
 KINDS: dict[str, dict[str, Any]] = {
     "mlp": {"metrics.contraction": 0.95},
     "linear policy, terminal": {"policy": {"kind": "linear"}, "metrics": {"terminal": True}},
+    "contraction to a floor": {"metrics": {"path": False, "contraction": 0.8, "contraction_floor": 0.3}},
     "two layers, saturated": {"policy.hidden": [3, 2], "policy.scale": [2.0, 0.5], "metrics.command": False},
     "path off": {"metrics": {"path": False, "terminal": True, "contraction": 0.95}},
     "parameters, disturbance": {
@@ -99,6 +100,13 @@ KINDS: dict[str, dict[str, Any]] = {
         "objective": {"kind": "quadratic", "Q": [1.0, 0.1, 1.0, 0.1], "R": [0.01]},
         "scenarios.parameters": {"pole_mass": [0.05, 0.15], "cart_mass": [0.5, 1.5]},
         "metrics.terminal": True,
+    },
+    "parameters that move the equilibrium": {
+        "plant": {"kind": "planar_quadrotor"},
+        "backup": {"kind": "lqr", "Q": [1.0, 1.0, 10.0, 5.0, 10.0, 1.0], "R": [100.0, 100.0]},
+        "objective": {"kind": "quadratic", "Q": [100.0, 1.0, 100.0, 1.0, 1.0, 0.01], "R": [1.0, 1.0]},
+        "scenarios": {"horizon": 10, "count": 4, "level": 0.9, "parameters": {"mass": [0.02565, 0.02835]}},
+        "metrics": {"contraction": 0.99, "contraction_floor": 0.2},
     },
     "initial states": {"scenarios": {"horizon": 8, "initial_states": [[1.0, 0.2], [-2.0, 0.5], [0.0, 0.0]]}},
     "spread in a level": {

@@ -170,6 +170,8 @@ WRONG = [
     ({"metrics.path": False}, ["[metrics]", "no metric", "terminal"]),
     ({"metrics.contraction": 1.0}, ["[metrics]", "contraction is 1", "(0, 1)"]),
     ({"metrics.contraction": 0.0}, ["[metrics]", "contraction is 0.0", "> 0"]),
+    ({"metrics": {"contraction": 0.5, "contraction_floor": 1.0}}, ["[metrics]", "contraction_floor is 1", "[0, 1)"]),
+    ({"metrics.contraction_floor": 0.1}, ["[metrics]", "contraction_floor", "give contraction too"]),
     ({"metrics.contraction": NAN}, ["[metrics]", "contraction is nan"]),
     ({"metrics.contraction": False}, ["[metrics]", "contraction is False"]),
     # adapt

@@ -49,7 +49,6 @@ class MultipleShooting:
         self.size = self.d + self.count * self.block
         self.first = np.arange(self.count) % batch.horizon == 0  # steps from a given state
         self.last = np.flatnonzero(np.roll(self.first, -1))
-        self.limits = _limits(problem)
 
         self.w = ca.MX.sym("w", self.size)
         trajectory = ca.reshape(self.w[self.d :], self.block, self.count)
@@ -161,11 +160,11 @@ class MultipleShooting:
 
     def _levels(self) -> ca.MX:
         """Return (V(x_N) - its limit) / ρ of every scenario; nothing where there is none."""
-        backup = self.problem.backup
-        if not np.isfinite(self.limits).all():
-            return ca.MX(0, 1)
-        Z = self.X_next[:, self.last.tolist()] - ca.DM(self.problem.plant.x_eq)
-        return (ca.sum1(Z * (ca.DM(backup.P) @ Z)).T - ca.DM(self.limits)) / backup.rho
+        backup, x_N, parts = self.problem.backup, self.X_next[:, self.last.tolist()], [ca.MX(0, 1)]
+        for centres, limits in _limits(self.problem):
+            Z = x_N - ca.DM(centres.T)
+            parts.append((ca.sum1(Z * (ca.DM(backup.P) @ Z)).T - ca.DM(limits)) / backup.rho)
+        return ca.vertcat(*parts)
 
     def _jacobian(self) -> ca.MX:
         """Return the derivatives of the constraints."""
@@ -192,14 +191,17 @@ class MultipleShooting:
         return mixed + own + ca.triu(ca.hessian(rest, self.w)[0])
 
 
-def _limits(problem: ControlProblem) -> np.ndarray:
-    """Return the highest allowed V(x_N) of every scenario, (S,)."""
-    options, backup = problem.scenario_metrics.options, problem.backup
-    z = problem.scenarios.x0 - problem.plant.x_eq
-    limits = np.full(len(z), backup.rho if options.terminal else np.inf)
+def _limits(problem: ControlProblem) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return what levels are about (S, nx), and the highest allowed V(x_N) of every scenario (S,)."""
+    options, batch, rests = problem.scenario_metrics.options, problem.scenarios, problem.rests(problem.scenarios)
+    nominal, rho = np.tile(problem.plant.x_eq, (batch.count, 1)), np.full(batch.count, problem.backup.rho)
+    terminal = [(nominal, rho)] if options.terminal else []
     if options.contraction is None:
-        return limits
-    return np.minimum(limits, options.contraction * np.einsum("si,ij,sj->s", z, backup.P, z))
+        return terminal
+    limits = problem.contraction_limits(batch)
+    if rests is None:  # both are about the same: the lower one counts
+        return [(nominal, np.minimum(limits, rho) if options.terminal else limits)]
+    return [*terminal, (rests, limits)]
 
 
 def _matrix(shape: tuple[int, int], rows: np.ndarray, columns: np.ndarray, values: ca.MX) -> ca.MX:

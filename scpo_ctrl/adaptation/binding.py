@@ -45,7 +45,7 @@ def room(problem: ControlProblem) -> np.ndarray:
     Returns
     -------
     numpy.ndarray, shape (m,)
-        1 for the terminal metric, γ V(x₀) for contraction.
+        1 for the terminal metric, max(γ V(x₀), c ρ) for contraction.
     """
     plant, options, batch = problem.plant, problem.scenario_metrics.options, problem.scenarios
     parts = []
@@ -57,8 +57,7 @@ def room(problem: ControlProblem) -> np.ndarray:
     if options.terminal:
         columns.append(np.ones((batch.count, 1)))
     if options.contraction is not None:
-        z = batch.x0 - plant.x_eq
-        columns.append(options.contraction * np.einsum("si,ij,sj->s", z, problem.backup.P, z)[:, None])
+        columns.append(problem.contraction_limits(batch)[:, None])
     return np.hstack(columns).ravel()
 
 

@@ -179,7 +179,9 @@ class _Tube:
         root = np.linalg.cholesky(P).T
         e, s_off, h = self._reached(root)
         s = spectral_norm(root @ self.J) + s_off
-        return 2 * s**2 + 2 * (self._row_bounds((self.z @ P)[:, None])[:, 0] + e * h)
+        about, rests = [self.z], self.loop.rests()  # contraction is about where the backup settles, terminal is not
+        about += [] if rests is None else [self.z + self.loop.policy.plant.x_eq - rests]
+        return 2 * s**2 + 2 * (np.max([self._row_bounds((z @ P)[:, None])[:, 0] for z in about], axis=0) + e * h)
 
     def _row_bounds(self, rows: np.ndarray) -> np.ndarray:
         """Bounds of rows · h, (S, k) for rows (S, k, nx)."""

@@ -227,10 +227,11 @@ class _Attack:
 
     def _scores(self, batch: Scenarios, values: np.ndarray) -> np.ndarray:
         """Return metrics to rank starts by: contraction per V(x_0), as it vanishes towards rest whatever θ is."""
-        if self.problem.scenario_metrics.options.contraction is None:
+        metrics = self.problem.scenario_metrics
+        if metrics.options.contraction is None:
             return values
-        backup = self.problem.backup
-        level = np.maximum(backup.level(batch.x0, self.problem.plant.x_eq) / backup.rho, np.finfo(float).tiny)
+        limit = self.problem.contraction_limits(batch) / (metrics.options.contraction * self.problem.backup.rho)
+        level = np.maximum(limit, np.finfo(float).tiny)
         return np.hstack([values[:, :-1], values[:, -1:] / level[:, None]])
 
     def _keep_worst(self, batch: Scenarios, scores: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.engine.loop import Loop, to_differences
+from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
 
 _AT_ONCE = 64  # scenarios whose residuals are differentiated together
@@ -17,6 +18,8 @@ class CasadiEngine:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
+        plant, backup, options = loop.metrics.plant, loop.metrics.backup, loop.metrics.options
+        self._rest = BackupRest(plant, backup) if options.contraction is not None else None
         self._functions: dict[tuple[str, int], ca.Function] = {}
         self._bound: dict[str, tuple[Scenarios, StackFunction]] = {}
 
@@ -65,8 +68,18 @@ class CasadiEngine:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return gradients of weighted metrics with respect to each scenario by CasADi's adjoint."""
         rows = np.concatenate([theta, multipliers.ravel()])[None]
-        gx0, gp, gw = self._call("scenarios_true" if saturated else "scenarios_smooth", batch, rows)
+        gx0, gp, gw, moved = self._call("scenarios_true" if saturated else "scenarios_smooth", batch, rows)
+        rests = self.rests(batch)
+        if self._rest and rests is not None:
+            gp = (
+                gp.ravel()
+                + np.einsum("sij,si->sj", self._rest.slopes(rests, batch.p), moved.reshape(rests.shape)).ravel()
+            )
         return gx0.reshape(batch.x0.shape), gp.reshape(batch.p.shape), gw.reshape(batch.w.shape)
+
+    def rests(self, batch: Scenarios) -> np.ndarray | None:
+        """Return where contraction is about, None for the nominal equilibrium."""
+        return self._rest.places(batch.p) if self._rest else None
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix by CasADi's forward mode."""
@@ -90,7 +103,9 @@ class CasadiEngine:
             if (name, batch.count) not in self._functions:
                 self._functions[name, batch.count] = compile_functions([self._build(name, batch)])[0]
             w = batch.w.reshape(batch.count * batch.horizon, batch.w.shape[2])
-            stack = StackFunction(self._functions[name, batch.count], [batch.x0.T, batch.p.T, w.T])
+            rests = self.rests(batch)
+            data = [batch.x0.T, batch.p.T, w.T, np.zeros((0, batch.count)) if rests is None else rests.T]
+            stack = StackFunction(self._functions[name, batch.count], data)
             self._bound[name] = batch, stack
         return self._bound[name][1](thetas)
 
@@ -105,6 +120,7 @@ class CasadiEngine:
             ca.MX.sym("x0", nx, batch.count),
             ca.MX.sym("p", np_, batch.count),
             ca.MX.sym("w", nw, batch.count * batch.horizon),
+            ca.MX.sym("rest", nx if self._rest and self._rest.moves else 0, batch.count),
         ]
         saturated = name != "sample" and not name.endswith("_smooth")
         g, cost, residuals, X, U = self._scenarios(batch, saturated=saturated)(*data, theta)
@@ -155,16 +171,17 @@ class CasadiEngine:
         return ca.Function("step", [x, theta, p, w], [x_next + w if w.numel() else x_next, command, cost, residuals])
 
     def _scenarios(self, batch: Scenarios, *, saturated: bool) -> ca.Function:
-        """All scenarios: (x0, p, w, θ) -> (metrics, mean cost over the time steps, residuals, X, U) side by side."""
+        """All scenarios: (x0, p, w, rest, θ) -> (metrics, mean cost over time, residuals, X, U) side by side."""
         N, policy = batch.horizon, self._loop.policy
         plant = policy.plant
         x0, p, theta = ca.MX.sym("x0", plant.nx), ca.MX.sym("p", plant.npar), ca.MX.sym("theta", policy.theta_dim)
         w = ca.MX.sym("w", batch.w.shape[2], N)
+        rest = ca.MX.sym("rest", plant.nx if self._rest and self._rest.moves else 0)
         roll = self._step(batch, saturated=saturated).mapaccum("roll", N)
         X, U, cost, residuals = roll(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
-        metrics = self._loop.metrics.expression(ca.horzcat(x0, X), U)
-        one = ca.Function("scenario", [x0, p, w, theta], [metrics, ca.sum2(cost) / N, residuals, X, U])
-        return one.map("scenarios", "serial", batch.count, [3], [])
+        metrics = self._loop.metrics.expression(ca.horzcat(x0, X), U, rest if rest.numel() else None)
+        one = ca.Function("scenario", [x0, p, w, rest, theta], [metrics, ca.sum2(cost) / N, residuals, X, U])
+        return one.map("scenarios", "serial", batch.count, [4], [])
 
 
 def _with_directions(theta: np.ndarray, D: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from scpo_ctrl.compiled import compile_library
 from scpo_ctrl.engine.emit import model_header
 from scpo_ctrl.engine.loop import Loop
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
 
 WIDTH = 8  # scenarios in a block
@@ -33,7 +34,8 @@ class _Batch(ctypes.Structure):
         *((name, _long) for name in ("scenarios", "horizon", "rows", "path", "command", "terminal", "contraction")),
         ("rho", _double),
         ("gamma", _double),
-        *((name, _address) for name in ("x0", "p", "w", "x_eq", "u_eq", "x_min", "x_max", "u_min", "u_max")),
+        ("floor", _double),
+        *((name, _address) for name in ("x0", "p", "w", "x_rest", "x_eq", "u_eq", "x_min", "x_max", "u_min", "u_max")),
         *((name, _address) for name in ("factor", "K", "P", "Q", "R")),
     )
 
@@ -43,7 +45,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "engine_differences": [_address, _long, _address, _long, _address, _double, *[_address] * 3, _long, _address],
     "engine_trajectories": [_address, _address, _address, _address, _long, _address],
     "engine_gradient": [_address, _long, *[_address] * 4, _long, _long, _address, _address, _long, _address],
-    "engine_scenario_gradients": [*[_address] * 3, _long, *[_address] * 3, _long, _address],
+    "engine_scenario_gradients": [*[_address] * 3, _long, *[_address] * 4, _long, _address],
     "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
     "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
     "engine_functions": [_address, _long, _address, _address, _address],
@@ -144,6 +146,7 @@ class LaneEngine:
             }.items()
         }  # fmt: skip
         self._weights = _input_weights(policy)
+        self._rest = BackupRest(plant, policy.backup) if options.contraction is not None else None
         self._bound: _Batch | None = None
         self._flags = {
             "rows": self._rows,
@@ -153,6 +156,7 @@ class LaneEngine:
             "contraction": options.contraction is not None,
             "rho": policy.backup.rho,
             "gamma": options.contraction or 0.0,
+            "floor": metrics.floor,
         }
 
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
@@ -236,15 +240,23 @@ class LaneEngine:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return gradients of weighted metrics with respect to each scenario by the adjoint."""
         theta = theta * self._weights
-        gradients = np.empty(batch.x0.shape), np.empty(batch.p.shape), np.empty(batch.w.shape)
-        threads = threads_for(_blocks(batch), 4 * self._operations(batch, 1))
         bound = self._bind(batch)
+        rests = bound.arrays["x_rest"]
+        gradients = np.empty(batch.x0.shape), np.empty(batch.p.shape), np.empty(batch.w.shape), np.empty(rests.shape)
+        threads = threads_for(_blocks(batch), 4 * self._operations(batch, 1))
         work = aligned(threads * self._library.engine_scenario_gradients_size(byref(bound)))
         self._library.engine_scenario_gradients(
             byref(bound), _data(theta), _data(multipliers), saturated,
             *(_data(gradient) if gradient.size else None for gradient in gradients), threads, _data(work),
         )  # fmt: skip
-        return gradients
+        gx0, gp, gw, moved = gradients
+        if self._rest and rests.size:
+            gp += np.einsum("sij,si->sj", self._rest.slopes(rests, batch.p), moved)
+        return gx0, gp, gw
+
+    def rests(self, batch: Scenarios) -> np.ndarray | None:
+        """Return where contraction is about, None for the nominal equilibrium."""
+        return self._bind(batch).arrays["x_rest"] if self._rest and self._rest.moves else None
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix by forward sensitivities."""
@@ -292,7 +304,8 @@ class LaneEngine:
         bound = self._bound  # another thread may put its own there meanwhile
         if bound is None or bound.batch is not batch:
             arrays = {key: np.ascontiguousarray(getattr(batch, key), dtype=float) for key in ("x0", "p", "w")}
-            arrays |= self._constants
+            rests = self._rest.places(batch.p) if self._rest else None
+            arrays |= {"x_rest": np.zeros((0, self._nx)) if rests is None else rests, **self._constants}
             addresses = {key: _data(array) if array.size else None for key, array in arrays.items()}
             bound = _Batch(scenarios=batch.count, horizon=batch.horizon, **self._flags, **addresses)
             bound.arrays, bound.batch = arrays, batch

@@ -92,6 +92,10 @@ class Engine(Protocol):
         """
         ...
 
+    def rests(self, batch: Scenarios) -> np.ndarray | None:
+        """Return where the contraction of each scenario is about (S, nx), None for the nominal equilibrium."""
+        ...
+
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient (d,) and Gauss-Newton matrix (d, d) of the saturated loop."""
         ...

@@ -286,6 +286,21 @@ class Rollouts:
             raise DimensionError(f"multipliers have shape {multipliers.shape}, expected ({batch.count}, {self._rows})")
         return self._engine.scenario_gradients(batch, self._point(theta), multipliers, saturated=saturated)
 
+    def rests(self, batch: Scenarios | None = None) -> np.ndarray | None:
+        """Return where contraction (E8) is about: where each scenario's loop under the backup is at rest.
+
+        Parameters
+        ----------
+        batch : Scenarios, optional
+            Others than its own.
+
+        Returns
+        -------
+        numpy.ndarray, shape (S, nx), or None
+            NaN where it does not come to rest; None where contraction is about the nominal equilibrium, or not asked.
+        """
+        return self._engine.rests(self.batch if batch is None else batch)
+
     def gauss_newton(self, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix of the saturated loop.
 

@@ -1,13 +1,13 @@
 """Rollouts of a black-box simulator: numpy steps all parameters and scenarios at once, derivatives are differences."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Loop, to_differences
-from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, cause
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.loop.black_box import BlackBox, BoxRest, Step
 from scpo_ctrl.loop.metrics import Metrics
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
@@ -15,8 +15,6 @@ from scpo_ctrl.models.units import Units
 
 _NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters and scenarios
 _STEP = np.finfo(float).eps ** (1 / 3)  # of central differences, relative to the size of what is moved, θ's at least 1
-
-Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 
 
 class SimulatorEngine:
@@ -26,7 +24,9 @@ class SimulatorEngine:
         self._loop = loop
         plant = loop.policy.plant
         is_casadi = isinstance(simulator, ca.Function)
-        self._step: Step = stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator
+        self._box = BlackBox(stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator)
+        self._rest = BoxRest(loop.metrics.plant, loop.metrics.backup, self._box)
+        self._rests: tuple[Scenarios, np.ndarray] | None = None  # of the last batch
 
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
         """Fill `out` with metrics."""
@@ -83,7 +83,7 @@ class SimulatorEngine:
         the level set reaches, parameters relative to their value or nominal value, whichever is larger. Where a command
         is closer to its bound than such a move, the slope is one between those on both sides.
         """
-        plant = self._loop.policy.plant
+        plant, rests = self._loop.policy.plant, self.rests(batch)
         gx0, gp, gw = np.empty(batch.x0.shape), np.zeros(batch.p.shape), np.empty(batch.w.shape)
         done = 0
         for part in self._parts(batch, max(2 * (plant.nx + plant.npar), batch.horizon + 1)):
@@ -91,7 +91,10 @@ class SimulatorEngine:
             done += part.count
             X = np.stack([x[0] for _, x, _, _ in self._roll(part, theta[None], saturated=saturated)], axis=1)
             with np.errstate(invalid="ignore", over="ignore"):
-                dX, dU = _slopes(self._loop.metrics, multipliers[here], X)
+                places = None if rests is None else rests[here]
+                dX, dU, moved = _slopes(self._loop.metrics, multipliers[here], X, places)
+                if places is not None and plant.npar:
+                    gp[here] = np.einsum("sij,si->sj", self._rest.slopes(places, part.p), moved)
                 adjoint = dX[:, -1]
                 for t in range(batch.horizon - 1, -1, -1):
                     if gw.size:
@@ -102,6 +105,15 @@ class SimulatorEngine:
                     gp[here] += back[:, plant.nx :]
                 gx0[here] = adjoint
         return gx0, gp, gw
+
+    def rests(self, batch: Scenarios) -> np.ndarray | None:
+        """Return where contraction is about, None where there is no such metric."""
+        if self._loop.metrics.options.contraction is None:
+            return None
+        found = self._rests  # another thread may put its own there meanwhile
+        if found is None or found[0] is not batch:
+            found = self._rests = batch, self._rest.places(batch.p)
+        return found[1]
 
     def _step_jacobians(
         self, x: np.ndarray, p: np.ndarray, theta: np.ndarray, *, saturated: bool
@@ -119,7 +131,7 @@ class SimulatorEngine:
         ends = np.concatenate([point + moves, point - moves])
         command = policy.commands(ends[..., :nx], np.broadcast_to(theta, (len(ends), theta.size)))
         u = np.clip(command, plant.u_min, plant.u_max) if saturated else command
-        x_next = self._next(*(a.reshape(len(ends) * S, -1) for a in (ends[..., :nx], u, ends[..., nx:])))
+        x_next = self._box(*(a.reshape(len(ends) * S, -1) for a in (ends[..., :nx], u, ends[..., nx:])))
         widths = np.einsum("jsj->js", ends[: len(moves)] - ends[len(moves) :])[..., None]
         return tuple(
             (values[: len(moves)] - values[len(moves) :]) / widths for values in (x_next.reshape(-1, S, nx), command)
@@ -159,18 +171,26 @@ class SimulatorEngine:
     def _fill(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray | None, *, saturated: bool) -> np.ndarray:
         """Roll out chunk by chunk; fill in the metrics and return the mean costs."""
         rows, cost = len(self._loop.metrics.rows), np.zeros(len(thetas))
+        rests = None if out is None else self.rests(batch)
         for begin in range(0, len(thetas), _thetas_at_once(self._loop, batch)):
             some = slice(begin, begin + _thetas_at_once(self._loop, batch))
             done = 0
             for part in self._parts(batch, len(thetas[some])):
                 end = done + part.count
                 place = None if out is None else out[some].reshape(-1, batch.count, rows)[:, done:end]
-                cost[some] += self._fill_part(part, thetas[some], place, saturated=saturated)
+                about = None if rests is None else rests[done:end]
+                cost[some] += self._fill_part(part, thetas[some], place, about, saturated=saturated)
                 done = end
         return cost / (batch.count * batch.horizon)
 
     def _fill_part(
-        self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray | None, *, saturated: bool
+        self,
+        batch: Scenarios,
+        thetas: np.ndarray,
+        out: np.ndarray | None,
+        rests: np.ndarray | None,
+        *,
+        saturated: bool,
     ) -> np.ndarray:
         """Fill in metrics (K, S, rows) and return the summed costs (K,)."""
         stage, metrics = self._loop.stage, self._loop.metrics
@@ -189,12 +209,12 @@ class SimulatorEngine:
                     z, v = x - plant.x_eq, u - plant.u_eq
                     cost += (z**2 @ stage.Q + v**2 @ stage.R).sum(axis=1)
             if out is not None:
-                last, place = backup.level(x, plant.x_eq), out.shape[2]
+                place = out.shape[2]
                 if options.contraction is not None:
                     place -= 1
-                    out[:, :, place] = last - options.contraction * backup.level(batch.x0, plant.x_eq)
+                    out[:, :, place] = metrics.about_rest(x, rests) - metrics.contraction_limits(batch.x0, rests)
                 if options.terminal:
-                    out[:, :, place - 1] = last / backup.rho - 1
+                    out[:, :, place - 1] = backup.level(x, plant.x_eq) / backup.rho - 1
         return cost
 
     def _roll(
@@ -211,21 +231,9 @@ class SimulatorEngine:
                 applied = np.clip(command, plant.u_min, plant.u_max)
             yield t, x, command, applied
             u = applied if saturated else command
-            x = self._next(x.reshape(K * S, -1), u.reshape(K * S, -1), p).reshape(K, S, -1)
+            x = self._box(x.reshape(K * S, -1), u.reshape(K * S, -1), p).reshape(K, S, -1)
             x = x + batch.w[:, t] if batch.w.size else x
         yield batch.horizon, x, None, None
-
-    def _next(self, x: np.ndarray, u: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """Step the black box, with every failure of it named."""
-        try:
-            x_next = np.array(self._step(x.copy(), u.copy(), p.copy()), dtype=float)
-        except Exception as error:
-            raise EvaluationError(f"the simulator raised {cause(error)}") from error
-        if x_next.shape != x.shape:
-            raise DimensionError(
-                f"the simulator returned shape {x_next.shape} for {len(x)} states, expected {x.shape}: a row for each"
-            )
-        return x_next
 
     def _parts(self, batch: Scenarios, thetas: int) -> Iterator[Scenarios]:
         """Split a batch so that `thetas` times a part fits."""
@@ -253,11 +261,12 @@ def _finite_rows(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.concatenate([upper, lower]), signs, np.concatenate([high[upper], low[lower]])
 
 
-def _slopes(metrics: Metrics, multipliers: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the derivatives of weighted metrics in states (S, N + 1, nx) and commands (S, N, nu), each by itself."""
+def _slopes(
+    metrics: Metrics, multipliers: np.ndarray, X: np.ndarray, rests: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return derivatives of weighted metrics in states (S, N + 1, nx), commands (S, N, nu) and rests (S, nx)."""
     plant, options, backup = metrics.plant, metrics.options, metrics.backup
     dX, dU = np.zeros(X.shape), np.zeros((len(X), X.shape[1] - 1, plant.nu))
-    V_slopes = 2 * (X[:, [0, -1]] - plant.x_eq) @ backup.P
     boxes = [(dX, plant.x_min, plant.x_max)] if options.path else []
     boxes += [(dU, plant.u_min, plant.u_max)] if metrics.bounds_command else []
     start = 0
@@ -269,10 +278,15 @@ def _slopes(metrics: Metrics, multipliers: np.ndarray, X: np.ndarray) -> tuple[n
         slopes[:] = multipliers[:, start:end].reshape(-1, steps, which.size) @ H
         start = end
     if options.terminal:
-        dX[:, -1] += multipliers[:, start, None] / backup.rho * V_slopes[:, 1]
-    if options.contraction is not None:
-        dX[:, [0, -1]] += multipliers[:, -1, None, None] * np.array([[-options.contraction], [1.0]]) * V_slopes
-    return dX, dU
+        dX[:, -1] += multipliers[:, start, None] / backup.rho * 2 * ((X[:, -1] - plant.x_eq) @ backup.P)
+    if options.contraction is None or rests is None:
+        return dX, dU, np.zeros((len(X), plant.nx))
+    above = options.contraction * metrics.about_rest(X[:, 0], rests) >= metrics.floor
+    parts = np.stack([np.where(above, -options.contraction, 0.0), np.ones(len(X))], axis=1)
+    V_slopes = 2 * (X[:, [0, -1]] - rests[:, None]) @ backup.P
+    own = multipliers[:, -1, None, None] * parts[:, :, None] * V_slopes
+    dX[:, [0, -1]] += own
+    return dX, dU, -own.sum(axis=1)
 
 
 def _put_rows(out: np.ndarray, start: int, values: np.ndarray, rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:

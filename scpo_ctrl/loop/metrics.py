@@ -21,7 +21,8 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
     path: bool = True  # state bounds for t = 0…N and, with `command`, input bounds for t = 0…N-1 (E6)
     command: bool = True  # bound the command before saturation; False makes saturation part of the closed loop
     terminal: bool = False  # V(x_N) / ρ - 1 ≤ 0 (E7)
-    contraction: float | None = None  # γ in (0, 1): V(x_N) - γ V(x_0) ≤ 0 (E8)
+    contraction: float | None = None  # γ in (0, 1): V(x_N) - max(γ V(x_0), c ρ) ≤ 0 (E8), about x_eq(p)
+    contraction_floor: float = 0.0  # c in [0, 1), a part of ρ: how near to rest is near enough
     stability: bool = True  # of the loop at rest, nominal and at every corner of the parameter ranges (E11)
 
     def __post_init__(self) -> None:
@@ -31,8 +32,20 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
             object.__setattr__(self, "contraction", as_scalar("contraction", self.contraction, above=0.0))
             if self.contraction >= 1:
                 raise DomainError(f"contraction is {self.contraction:g}, expected a number in (0, 1)")
+        floor = as_scalar("contraction_floor", self.contraction_floor, at_least=0.0)
+        object.__setattr__(self, "contraction_floor", floor)
+        if floor >= 1:
+            raise DomainError(f"contraction_floor is {floor:g}, a part of rho; expected a number in [0, 1)")
+        if floor and self.contraction is None:
+            raise DomainError("contraction_floor is where contraction ends; give contraction too")
         if not (self.path or self.terminal or self.contraction is not None):
             raise DomainError("no metric is switched on; set path = true, terminal = true or contraction = 0.3")
+
+    @property
+    def contracted(self) -> str:
+        """What V(x_N) must not exceed (E8), in words."""
+        part = f"{self.contraction:g} V(x_0)"
+        return f"max({part}, {self.contraction_floor:g} rho)" if self.contraction_floor else part
 
 
 @dataclass(frozen=True)
@@ -63,7 +76,44 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         """Whether the command before saturation is bounded by metrics."""
         return self.options.path and self.options.command
 
-    def expression(self, X: ca.MX, U: ca.MX) -> ca.MX:
+    @property
+    def floor(self) -> float:
+        """V(x_N) that contraction (E8) allows from any start, c ρ."""
+        return self.options.contraction_floor * self.backup.rho
+
+    def contraction_limits(self, x0: np.ndarray, rests: np.ndarray | None = None) -> np.ndarray:
+        """Return the largest V(x_N) that contraction allows, max(γ V(x_0), c ρ).
+
+        Parameters
+        ----------
+        x0 : numpy.ndarray, shape (S, nx)
+            Initial states.
+        rests : numpy.ndarray, shape (S, nx), optional
+            Where each scenario's loop under the backup is at rest; the nominal equilibrium if None.
+
+        Returns
+        -------
+        numpy.ndarray, shape (S,)
+        """
+        V = self.about_rest(x0, rests)
+        return np.maximum((self.options.contraction or 0.0) * V, self.floor)
+
+    def about_rest(self, x: np.ndarray, rests: np.ndarray | None) -> np.ndarray:
+        """Return V(x - x_eq(p)), as contraction counts it.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (..., S, nx)
+        rests : numpy.ndarray, shape (S, nx), or None
+            As in `contraction_limits`.
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., S)
+        """
+        return self.backup.level(x, self.plant.x_eq) if rests is None else self.backup.level(x - rests)
+
+    def expression(self, X: ca.MX, U: ca.MX, rest: ca.MX | None = None) -> ca.MX:
         """Return the metrics of one trajectory.
 
         Parameters
@@ -72,6 +122,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             States.
         U : casadi.MX, shape (nu, N)
             Commands before saturation.
+        rest : casadi.MX, shape (nx, 1), optional
+            Where the loop under the backup is at rest; the nominal equilibrium if None.
 
         Returns
         -------
@@ -86,7 +138,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         if self.options.terminal:
             parts.append(self._level(X[:, -1]) / self.backup.rho - 1)  # (E7)
         if self.options.contraction is not None:
-            parts.append(self._level(X[:, -1]) - self.options.contraction * self._level(X[:, 0]))  # (E8)
+            limit = self.options.contraction * self._level(X[:, 0], rest)
+            parts.append(self._level(X[:, -1], rest) - (ca.fmax(limit, self.floor) if self.floor else limit))  # (E8)
         return ca.vertcat(*parts)
 
     @cached_property
@@ -106,7 +159,7 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         if self.options.terminal:
             rows.append(Row("terminal", N, "V(x_N) <= rho"))
         if self.options.contraction is not None:
-            rows.append(Row("contraction", N, f"V(x_N) <= {self.options.contraction:g} V(x_0)"))
+            rows.append(Row("contraction", N, f"V(x_N) <= {self.options.contracted}"))
         return tuple(rows)
 
     @cached_property
@@ -138,8 +191,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             parts.append(np.full(1, self.backup.rho))
         return np.concatenate(parts)
 
-    def _level(self, x: ca.MX) -> ca.MX:
-        z = x - ca.DM(self.plant.x_eq)
+    def _level(self, x: ca.MX, rest: ca.MX | None = None) -> ca.MX:
+        z = x - (ca.DM(self.plant.x_eq) if rest is None else rest)
         return z.T @ ca.DM(self.backup.P) @ z
 
     @staticmethod

@@ -17,6 +17,7 @@ import numpy as np
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.rest import AT_REST, settle
 
 GAMMA = 0.5  # γ of (E11)
 FLOOR = 1e-6  # δ: what is below decays fast enough
@@ -25,10 +26,7 @@ _CORNERS = 6  # parameters with a range up to which all vertices are taken; a fi
 _ROOM = 0.25  # part of γ that the backup must reach: M is the least power of two for which it does
 _MOST_DOUBLINGS = 24  # of M
 _UNSTABLE = 1e100  # squared norm of a power beyond which it only grows
-_MOST_STEPS, _SHORTEST = 60, 1e-6  # of the damped search for where the loop is at rest
 _NEWTON = 3  # steps from there inside the metric, which make its derivatives those of the place of rest as well
-_STILL = 1e-12  # a step to the equilibrium after which none follows
-_AT_REST = 1e-6  # what the loop at rest may still move by, in the norm of P relative to √ρ
 
 
 def vertices(ranges: np.ndarray) -> np.ndarray:
@@ -125,30 +123,14 @@ class LocalStability:
 
     def _rest(self, theta: np.ndarray) -> np.ndarray:
         """Where the loop is at rest for each vertex, by damped Newton steps from the nominal equilibrium, (k, nx)."""
-        points = np.tile(self.policy.plant.x_eq, (self.count, 1))
-        for x, p in zip(points, self.parameters, strict=True):
-            x[:] = self._settled(theta, x.copy(), p)
-        return points
+        nx = self.policy.plant.nx
 
-    def _settled(self, theta: np.ndarray, x: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """Return where one loop is at rest; NaN if it is not found."""
-        following, A = (np.array(part) for part in self._loop(x, p, theta))
-        moved = self._norm(following[:, 0] - x)
-        for _ in range(_MOST_STEPS):
-            if moved <= _STILL:
-                break
-            step, part = _solve(np.eye(x.size) - A, following[:, 0] - x), 1.0
-            while part > _SHORTEST:
-                tried = x + part * step
-                following, A = (np.array(value) for value in self._loop(tried, p, theta))
-                now = self._norm(following[:, 0] - tried)
-                if now < moved:
-                    break
-                part /= 2
-            else:
-                break
-            x, moved = tried, now
-        return x if moved <= _AT_REST else np.full_like(x, np.nan)
+        def loop(x: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            found = [self._loop(at, p, theta) for at, p in zip(x, self.parameters[rows], strict=True)]
+            following, A = (np.array([np.array(part[i]) for part in found]) for i in (0, 1))
+            return following.reshape(-1, nx), A.reshape(-1, nx, nx)
+
+        return settle(loop, np.tile(self.policy.plant.x_eq, (self.count, 1)), self.policy.backup)
 
     def spectral_radii(self, theta: np.ndarray) -> np.ndarray:
         """Return the spectral radius of the closed loop at rest for each vertex, infinite where it has no equilibrium.
@@ -180,10 +162,10 @@ class LocalStability:
             Infinite where the loop has no equilibrium that is found from the nominal one.
         """
         values, moved = self._from(np.tile(self._rest(thetas[0]), (len(thetas), 1, 1)), thetas)
-        far = np.flatnonzero(~(moved <= _AT_REST).all(axis=1))  # from the first one: each from its own place of rest
+        far = np.flatnonzero(~(moved <= AT_REST).all(axis=1))  # from the first one: each from its own place of rest
         if far.size:
             values[far], moved[far] = self._from(np.array([self._rest(theta) for theta in thetas[far]]), thetas[far])
-        return np.where(moved <= _AT_REST, values, np.inf)
+        return np.where((moved <= AT_REST) & ~np.isnan(values), values, np.inf)  # NaN: a power that overflows
 
     def _from(self, starts: np.ndarray, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics (K, k), and how far from rest they are, for places to start from (K, k, nx)."""
@@ -232,6 +214,20 @@ class LocalStability:
         """
         _ = self.power
 
+    def check_rest(self) -> None:
+        """Refuse a backup whose loop does not come to rest for some of the parameters.
+
+        Raises
+        ------
+        UnsafeStartError
+            That names them.
+        """
+        lost = np.flatnonzero(~np.isfinite(self._rest(self._at_backup)).all(axis=1))
+        if lost.size:
+            raise UnsafeStartError(
+                f"the closed loop of the backup has no equilibrium{self.where(lost[0])}; {self._remedy()}"
+            )
+
     @cached_property
     def power(self) -> int:
         """M, the least power of two for which the backup reaches a quarter of γ at every vertex.
@@ -241,12 +237,8 @@ class LocalStability:
         UnsafeStartError
             If it has no equilibrium at a vertex, or is not stable there.
         """
-        x, derivatives = self.equilibria(self._at_backup)
-        lost = np.flatnonzero(~np.isfinite(x).all(axis=1))
-        if lost.size:
-            raise UnsafeStartError(
-                f"the closed loop of the backup has no equilibrium{self.where(lost[0])}; narrow the parameter ranges"
-            )
+        self.check_rest()
+        derivatives = self.equilibria(self._at_backup)[1]
         powers = self._root.T @ derivatives @ self._inverse_root
         for doublings in range(_MOST_DOUBLINGS):
             sizes = np.sum(powers**2, axis=(1, 2))
@@ -259,8 +251,11 @@ class LocalStability:
         worst = int(np.argmax(radii))
         raise UnsafeStartError(
             f"the backup is not stable at rest{self.where(worst)}: its spectral radius is {radii[worst]:.6g}; "
-            "narrow the parameter ranges, or design a backup that holds all of them"
+            f"{self._remedy()}"
         )
+
+    def _remedy(self) -> str:
+        return "narrow the parameter ranges, or design a backup that holds all of them"
 
     @cached_property
     def _root(self) -> np.ndarray:
@@ -271,9 +266,6 @@ class LocalStability:
     @cached_property
     def _inverse_root(self) -> np.ndarray:
         return np.linalg.inv(self._root).T
-
-    def _norm(self, z: np.ndarray) -> float:
-        return float(np.linalg.norm(self._root.T @ z) / np.sqrt(self.policy.backup.rho))
 
     @cached_property
     def _loop(self) -> ca.Function:
@@ -319,10 +311,3 @@ class LocalStability:
         starts = np.tile(self._rest(thetas[0]), (len(thetas), 1, 1))
         parts = [function(np.hstack([thetas, starts[:, i]])) for i, function in enumerate(self._compiled[1])]
         return np.hstack([part[0] for part in parts]), np.stack([part[1] for part in parts], axis=2)
-
-
-def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    try:
-        return np.linalg.solve(matrix, right)
-    except np.linalg.LinAlgError:
-        return np.full(len(right), np.nan)

@@ -13,6 +13,8 @@ from scpo_ctrl.engine.rollout import Rollouts, Step
 from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.black_box import BlackBox
+from scpo_ctrl.loop.box_stability import BoxStability
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
@@ -22,6 +24,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
+from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_function
 
@@ -68,26 +71,31 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
         self._units = Units.of(policy.plant)
-        self._at_rest = self._local_stability() if simulator is None else None
+        self._at_rest = self._local_stability(simulator)
         self.stability = self._at_rest if metrics.stability else None
         if self.stability:
             self.stability.check()
+        elif metrics.contraction is not None:  # which is about where the backup is at rest
+            self._at_rest.check_rest()
         self.rollouts = self._rollouts_in_units(simulator)
         self.rollouts_per_theta = scenarios.count
         self.simulator = simulator
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
-    def _local_stability(self) -> LocalStability:
+    def _local_stability(self, simulator: Step | ca.Function | None) -> LocalStability:
         """Return the metrics (E11), over the declared ranges of the plant parameters."""
         batch, plant = self.scenarios, self.policy.plant
         seen = np.vstack([batch.p, plant.p_nominal])
         ranges = np.stack([seen.min(axis=0), seen.max(axis=0)], axis=1)
-        return LocalStability(self._policy_in_units(), ranges if batch.declared is None else batch.declared.ranges)
+        ranges = ranges if batch.declared is None else batch.declared.ranges
+        if simulator is None:
+            return LocalStability(self._policy_in_units(), ranges)
+        return BoxStability(self._policy_in_units(), ranges, BlackBox(in_units(simulator, plant, self._units)))
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
-        return None if self._at_rest is None else float(self._at_rest.spectral_radii(theta).max())
+        return float(self._at_rest.spectral_radii(theta).max())
 
     def _policy_in_units(self) -> Policy:
         """Return the policy in `Units` of its plant, V in parts of ρ."""
@@ -227,27 +235,27 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """Return what to do about a metric that is positive at the safe start; see `Problem.remedy`."""
         if index >= self.of_scenarios.stop:
             return "narrow the parameter ranges, or design a backup that holds all of them"
-        scenario, row = divmod(index, len(self.scenario_metrics.rows))
-        if (
-            self.scenario_metrics.rows[row].kind == "contraction"
-            and (self.scenarios.x0[scenario] == self.plant.x_eq).all()
-        ):
-            return (
-                f"scenario {scenario} starts at the equilibrium, V(x_0) = 0, so V cannot contract; leave that start out"
-            )
-        meaning = self.scenario_metrics.rows[row]
-        milder = []
-        if self.scenarios.w.size:
-            milder.append("make disturbance smaller")
-        if np.ptp(self.scenarios.p, axis=0).any():
-            milder.append("narrow the ranges of the plant parameters")
-        if meaning.kind == "contraction":
-            return _listed([*milder, *self._contraction_advice()])
-        nearer = "lower the level of the scenarios, or move initial_states towards the equilibrium"
-        if meaning.kind == "state" and meaning.time == 0:
-            return nearer
-        longer = ["lengthen the horizon"] if meaning.kind == "terminal" else []
-        return _listed([nearer, *milder, *longer, "design a more careful backup (other Q and R)"])
+        return remedy(self, *divmod(index, len(self.scenario_metrics.rows)))
+
+    def rests(self, scenarios: Scenarios) -> np.ndarray | None:
+        """Return where contraction (E8) is about: where each scenario's loop settles under the backup.
+
+        Parameters
+        ----------
+        scenarios : Scenarios
+
+        Returns
+        -------
+        numpy.ndarray, shape (S, nx), or None
+            NaN where it does not [x_units]; None for the nominal equilibrium.
+        """
+        own = scenarios is self.scenarios
+        rests = self.rollouts.rests(None if own else scenarios.in_units(self._units))
+        return None if rests is None else rests * self._units.x
+
+    def contraction_limits(self, scenarios: Scenarios) -> np.ndarray:
+        """Return what V(x_N) must not exceed for contraction (E8), (S,); see `Metrics.contraction_limits`."""
+        return self.scenario_metrics.contraction_limits(scenarios.x0, self.rests(scenarios))
 
     def notes(self) -> tuple[str, ...]:
         """Return in words which metrics cannot move; see `Problem.notes`."""
@@ -269,13 +277,6 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             return self.stability.label(index - self.of_scenarios.stop)
         scenario, row = divmod(index, len(self.scenario_metrics.rows))
         return f"scenario {scenario}, {self.scenario_metrics.rows[row].in_words}"
-
-    def _contraction_advice(self) -> list[str]:
-        """Say what lets V fall to a given part of V(x_0); on a linear plant the part is the same at every level."""
-        ways = ["raise contraction", "lengthen the horizon"]
-        if not self.plant.is_linear or not self.scenario_metrics.bounds_command:  # saturation bends the loop too
-            ways.append("lower the level of the scenarios")
-        return [*ways, "design a faster backup (larger Q or smaller R)"]
 
     def sample(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""
@@ -386,11 +387,6 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if self._imitation is not None:
             return self._imitation[1](theta[None])[1][0]
         return self.rollouts.gradient(theta)[1]
-
-
-def _listed(ways: list[str]) -> str:
-    """Return alternatives as one clause."""
-    return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
 
 
 def _check_states(policy: Policy, scenarios: Scenarios) -> None:

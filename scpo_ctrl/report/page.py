@@ -298,7 +298,7 @@ def _scope(result: Result) -> dict[str, Any]:
         "scenarios": problem.scenarios.count,
         "steps": problem.scenarios.horizon,
         "terminal": options.terminal,
-        "contraction": options.contraction,
+        "contraction": options.contraction and options.contracted.replace("x_0", "x₀").replace("rho", "ρ"),
         "path": options.path,
         "command": options.command,
     }

@@ -147,7 +147,7 @@ def details(result: Result) -> list[tuple[str, Any]]:
     kinds = ["state bounds"] * metrics.path + ["command bounds"] * (metrics.path and metrics.command)
     kinds += ["terminal V(x_N) ≤ ρ"] * metrics.terminal
     if metrics.contraction is not None:
-        kinds.append(f"contraction V(x_N) ≤ {metrics.contraction:g} V(x₀)")
+        kinds.append(f"contraction V(x_N) ≤ {metrics.contracted.replace('x_0', 'x₀').replace('rho', 'ρ')}")
     kinds += ["local stability at rest"] * (problem.stability is not None)
     horizon = f"{number(N)} steps" + (f" = {number(N * plant.dt)} s (sample {number(plant.dt)} s)" if plant.dt else "")
     hidden = "-".join(str(width) for width in problem.policy.widths)

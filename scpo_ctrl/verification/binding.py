@@ -172,7 +172,9 @@ def bounds_of(loop: ClosedLoop) -> Iterator[Bound]:
         yield Bound("terminal", "V(x_N) <= rho", loop.horizon, 1 - final / loop.rho, one, moving, error, 1.0)
     gamma = options.get("contraction")
     if gamma is not None:
-        room, word = gamma * loop.level(loop.z0)[:, None], f"V(x_N) <= {gamma:g} V(x_0)"
+        room, floor, limit = loop.contraction_limits()[:, None], options.get("contraction_floor"), f"{gamma:g} V(x_0)"
+        word = f"V(x_N) <= {f'max({limit}, {floor:g} rho)' if floor else limit}"
+        final = loop.level(loop.x[:, -1] - loop.settled)[:, None]
         yield Bound("contraction", word, loop.horizon, room - final, room, moving, level_error, loop.rho)
 
 

@@ -1,6 +1,7 @@
 """The closed loop of a RUN folder once more, in numpy, for its verification: nothing is shared but the plant model."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,16 @@ class ClosedLoop:
             return np.max(np.abs(np.where(np.isfinite([low, high]), [low, high], 0.0)), axis=0)
         return np.array([max(self.rho, float(self.level(self.z0).max()))])
 
+    @cached_property
+    def settled(self) -> np.ndarray:
+        """Where each scenario's loop is at rest under the backup, which contraction is about (S, nx)."""
+        return self.rest.places(self.p)
+
+    def contraction_limits(self) -> np.ndarray:
+        """Return what V of the last state must not exceed (E8), of each scenario (S,)."""
+        floor = self.options.get("contraction_floor", 0.0) * self.rho
+        return np.maximum(self.options["contraction"] * self.level(self.z0 + self.plant.x_eq - self.settled), floor)
+
     def margins(self, thetas: np.ndarray) -> tuple[Margins, np.ndarray]:
         """Margins and mean costs of policies (C, d)."""
         chunk = max(1, _CHUNK // len(self.z0))
@@ -163,7 +174,8 @@ class ClosedLoop:
         if options.get("terminal", False):
             worst, self.metrics = np.fmax(worst, final / self.rho - 1 + error / self.rho), self.metrics + S
         if options.get("contraction") is not None:
-            metric = final - options["contraction"] * self.level(self.z0)
+            own = self.level(x.reshape(*worst.shape[1:], -1) - self.settled)
+            metric = own - self.contraction_limits()
             worst, self.metrics = np.fmax(worst, metric + error), self.metrics + S
         return np.asarray(np.where(np.isfinite(final), worst, np.inf).max(axis=2))
 

@@ -78,8 +78,16 @@ class Rest:
         trace = float(np.sum(np.linalg.matrix_power(self.root @ A @ self.inverse, self._power) ** 2))
         return float(np.log((trace + _FLOOR) / (_GAMMA + _FLOOR)) / np.log(4)) if np.isfinite(trace) else np.inf
 
+    def places(self, parameters: np.ndarray) -> np.ndarray:
+        """Return where the loop under the backup is at rest for plant parameters (n, np), NaN if never, (n, nx)."""
+        different, which = np.unique(parameters, axis=0, return_inverse=True)
+        return np.array([self._settle(None, p)[0] for p in different])[which.ravel()]
+
     def _derivative(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
-        """Return the derivative of the next state by the state where the loop is at rest; NaN if it never is."""
+        return self._settle(theta, p)[1]
+
+    def _settle(self, theta: np.ndarray | None, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the loop is at rest, and the derivative of the next state by the state; NaN if it never is."""
         plant, x = self.plant, self.plant.x_eq.copy()
         following, A = self._step(theta, x, p)
         moved, part = np.linalg.norm(self.root @ (following - x)) / self.size, 1.0
@@ -99,7 +107,7 @@ class Rest:
                 x, following, A = x + part * move, there, slope
             else:
                 moved = best
-        return A if moved <= _AT_REST else np.full_like(A, np.nan)
+        return (x, A) if moved <= _AT_REST else (np.full_like(x, np.nan), np.full_like(A, np.nan))
 
     def _step(self, theta: np.ndarray | None, x: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the next state of the loop without saturation, and its derivative by the state."""

@@ -25,7 +25,7 @@ METHODS = ("gradient", "momentum", "adam", "lbfgs", "newton", "gauss_newton")
 REST = [1.0, 5.0]
 
 
-def buck(starts, **more) -> ControlProblem:
+def buck(starts, floor=0.0, **more) -> ControlProblem:
     """Return an averaged buck converter about 1 A, 5 V (12 V in, 5 ohm), from given states."""
     x, u, p = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("vin")
     z, v = x - ca.DM(REST), u - 0.5
@@ -36,7 +36,7 @@ def buck(starts, **more) -> ControlProblem:
     )  # fmt: skip
     backup = lqr(plant, [0.1, 0.1], [10.0])
     batch = scenarios(plant, backup, horizon=40, initial_states=starts, **more)
-    metrics = MetricOptions(contraction=0.3)
+    metrics = MetricOptions(contraction=0.3, contraction_floor=floor)
     return ControlProblem(Policy(plant, backup, (4,)), batch, Quadratic([1.0, 1.0], [0.05]), metrics)
 
 
@@ -63,6 +63,11 @@ def test_only_a_scenario_that_stays_at_rest_is_left_out():
     assert not drifting.at_rest.any()
     with pytest.raises(UnsafeStartError, match=r"scenario 0 starts at the equilibrium, .* leave that start out"):
         adapt(drifting)
+    within = adapt(buck([REST, *MOVING], floor=0.05, disturbance=[0.01, 0.01]), AdaptOptions(steps=3))
+    assert within.is_safe()
+    assert len(within.committed) > 1
+    with pytest.raises(UnsafeStartError, match="raise contraction or contraction_floor"):
+        adapt(buck([REST, *MOVING], floor=1e-9, disturbance=[0.01, 0.01]))
 
 
 def casadi_problem(constant):

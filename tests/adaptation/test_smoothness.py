@@ -17,6 +17,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup, lqr
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import scenarios
 from scpo_ctrl.models import Plant, double_integrator
 from scpo_ctrl.problem.objective import Quadratic
@@ -40,7 +41,19 @@ def disturbed_problem(hidden=()) -> ControlProblem:
     return with_metrics(problem, EVERYTHING, batch)
 
 
+def loaded_problem(hidden=(3,)) -> ControlProblem:
+    """Return a damped mass under a constant load, which moves where it settles."""
+    x, u, p = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("p")
+    bounds = {"x_min": [-5.0, -1.5], "x_max": [5.0, 1.5], "u_min": [-1.0], "u_max": [1.0]}
+    f = ca.vertcat(x[0] + 0.1 * x[1], 0.95 * x[1] + 0.1 * (u + p))
+    plant = Plant(name="loaded", x=x, u=u, p=p, p_labels=("load",), p_nominal=[0.0], f=f, dt=0.1, **bounds)
+    backup = lqr(plant, [0.1, 0.1], [10.0])
+    batch = scenarios(plant, backup, horizon=9, count=5, level=0.3, parameters={"load": (-0.1, 0.1)})
+    return ControlProblem(Policy(plant, backup, hidden), batch, Quadratic([1.0, 0.1], [0.05]), EVERYTHING)
+
+
 PROBLEMS = {
+    "loaded, one layer": loaded_problem,
     "linear": lambda: with_metrics(double_integrator_problem(()), EVERYTHING),
     "one layer": lambda: with_metrics(double_integrator_problem((4,), scale=(1.0, 1.0)), EVERYTHING),
     "two layers": lambda: with_metrics(double_integrator_problem((3, 2), horizon=7, count=2), EVERYTHING),
@@ -52,7 +65,7 @@ PROBLEMS = {
 
 
 def hessian_function(problem: ControlProblem) -> ca.Function:
-    """Return the Hessians of all metrics of a scenario, (θ, x0, p, w) -> (rows · d, d), of the smooth loop."""
+    """Return the Hessians of all metrics of a scenario, (θ, x0, p, w, rest) -> (rows · d, d), of the smooth loop."""
     plant, policy, N = problem.plant, problem.policy, problem.scenarios.horizon
     nw = problem.scenarios.w.shape[2]
     theta, x0 = ca.SX.sym("theta", policy.theta_dim), ca.SX.sym("x0", plant.nx)
@@ -61,15 +74,18 @@ def hessian_function(problem: ControlProblem) -> ca.Function:
     for t in range(N):
         U.append(policy.command(X[-1], theta))
         X.append(plant.function(X[-1], U[-1], p) + (w[:, t] if nw else 0))
-    g = problem.scenario_metrics.expression(ca.horzcat(*X), ca.horzcat(*U))
+    rest = ca.SX.sym("rest", plant.nx)
+    g = problem.scenario_metrics.expression(ca.horzcat(*X), ca.horzcat(*U), rest)
     hessians = ca.jacobian(ca.vec(ca.jacobian(g, theta).T), theta)
-    return ca.Function("hessians", [theta, x0, p, w], [hessians])
+    return ca.Function("hessians", [theta, x0, p, w, rest], [hessians])
 
 
 def hessian_norms(problem: ControlProblem, function: ca.Function, theta: np.ndarray) -> np.ndarray:
     """Return the spectral norm of every metric's Hessian at θ, (m,)."""
     batch, d = problem.scenarios, theta.size
-    H = [function(theta, batch.x0[s], batch.p[s], batch.w[s].T).full() for s in range(batch.count)]
+    rests = BackupRest(problem.plant, problem.backup).places(batch.p)
+    rests = np.tile(problem.plant.x_eq, (batch.count, 1)) if rests is None else rests
+    H = [function(theta, batch.x0[s], batch.p[s], batch.w[s].T, rests[s]).full() for s in range(batch.count)]
     return np.linalg.norm(np.concatenate(H).reshape(-1, d, d), 2, axis=(1, 2)) / problem.metric_units
 
 

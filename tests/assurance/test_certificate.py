@@ -105,7 +105,10 @@ def test_a_rollout_that_is_lost_is_a_violation():
     backup = lqr(plant, [1.0], [1.0])
     batch = scenarios(plant, backup, horizon=2, count=4, box=[[-1.0], [1.0]])
     lost = ControlProblem(
-        Policy(plant, backup), batch, Quadratic([1.0], [1.0]), simulator=lambda x, u, p: np.where(x > 0.5, np.nan, x)
+        Policy(plant, backup),
+        batch,
+        Quadratic([1.0], [1.0]),
+        simulator=lambda x, u, p: np.where(x > 0.5, np.nan, 0.5 * x),
     )
     found = certify(lost, lost.theta_initial, epsilon=0.05)
     assert not found.passed

@@ -181,7 +181,7 @@ void engine_gradient(const engine_batch *batch, long count, const double *theta,
 long engine_scenario_gradients_size(const engine_batch *batch);
 void engine_scenario_gradients(const engine_batch *batch, const double *theta, const double *multipliers,
                                long saturated, double *x0_gradient, double *p_gradient, double *w_gradient,
-                               long threads, lane *work);
+                               double *rest_gradient, long threads, lane *work);
 
 static void *kept[32]; /* NULL where the caller has no array either */
 static int keeping;
@@ -205,14 +205,17 @@ static lane *lanes(long count)
 static void try(long scenarios, long horizon, long kinds, long disturbed, long saturated)
 {
     engine_batch batch = {.scenarios = scenarios, .horizon = horizon, .path = kinds & 1, .command = kinds >> 1 & 1,
-                          .terminal = kinds >> 2 & 1, .contraction = kinds >> 3 & 1, .rho = 2.0, .gamma = 0.5};
+                          .terminal = kinds >> 2 & 1, .contraction = kinds >> 3 & 1, .rho = 2.0, .gamma = 0.5,
+                          .floor = disturbed ? 1.0 : 0.0};
     const long threads = 1 + saturated, groups = 1, count = 2, w = disturbed ? scenarios * horizon * NX : 0;
+    const long rests = disturbed ? scenarios * NX : 0;
     double *theta = numbers(count * NTHETA), *multipliers, *curvatures;
     double *cost = numbers(count * scenarios), *gradient = numbers(count * groups * NTHETA);
     lane *terms;
     batch.rows = batch.terminal + batch.contraction +
                  batch.path * ((horizon + 1) * STATE_ROWS + batch.command * horizon * COMMAND_ROWS);
     batch.x0 = numbers(scenarios * NX), batch.p = numbers(scenarios * NP), batch.w = numbers(w);
+    batch.x_rest = numbers(rests);
     batch.x_eq = numbers(NX), batch.u_eq = numbers(NU), batch.factor = numbers(NX);
     batch.x_min = numbers(NX), batch.x_max = numbers(NX), batch.u_min = numbers(NU), batch.u_max = numbers(NU);
     batch.K = numbers(NU * NX), batch.P = numbers(NX * NX), batch.Q = numbers(NX), batch.R = numbers(NU);
@@ -221,7 +224,8 @@ static void try(long scenarios, long horizon, long kinds, long disturbed, long s
     engine_gradient(&batch, count, theta, multipliers, curvatures, terms, saturated, groups, cost, gradient, threads,
                     lanes(threads * engine_gradient_size(&batch)));
     engine_scenario_gradients(&batch, theta, multipliers, saturated, numbers(scenarios * NX), numbers(scenarios * NP),
-                              numbers(w), threads, lanes(threads * engine_scenario_gradients_size(&batch)));
+                              numbers(w), numbers(rests), threads,
+                              lanes(threads * engine_scenario_gradients_size(&batch)));
     while (keeping) {
         free(kept[--keeping]);
     }

@@ -8,7 +8,7 @@ from decimal import Decimal, localcontext
 import casadi as ca
 import numpy as np
 import pytest
-from loops import EVERYTHING, linear_case, pendulum_case, scalar_case
+from loops import EVERYTHING, linear_case, loaded_case, pendulum_case, scalar_case
 
 from scpo_ctrl import compiled
 from scpo_ctrl.engine import casadi_engine, lanes
@@ -25,14 +25,18 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 
 CASES = {
+    "loaded": loaded_case((3,)),
+    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
     "linear": linear_case(),
     "linear, one layer": linear_case((5,)),
     "linear, two layers": linear_case((5, 3), MetricOptions(contraction=0.5)),
+    "linear, a floor between": linear_case((4,), MetricOptions(contraction=0.5, contraction_floor=0.2)),
     "linear, saturated": linear_case((4,), MetricOptions(command=False)),
     "linear, levels only": linear_case((), MetricOptions(path=False, terminal=True, contraction=0.5)),
     "pendulum": pendulum_case(),
     "pendulum, one layer": pendulum_case((6,)),
     "pendulum, two layers": pendulum_case((3, 7)),
+    "pendulum, a floor": pendulum_case((3,), MetricOptions(contraction=0.6, contraction_floor=0.05)),
     "pendulum, saturated": pendulum_case((4,), MetricOptions(command=False, terminal=True)),
     "scalar": scalar_case(),
 }
@@ -130,6 +134,25 @@ def test_saturation_acts_in_the_cases(case):
     _, U = LaneEngine(case.loop).trajectories(case.batch, case.theta())
     assert ((limits[0] > U) | (limits[1] < U)).any()
     assert ((limits[0] < U) & (limits[1] > U)).any()
+
+
+def test_the_floor_of_contraction_holds_exactly_where_it_is_larger(oracle):
+    """On either side of γ V(x_0) = c ρ the metric is the one or the other, and equal where they meet."""
+    options = MetricOptions(path=False, contraction=0.5)
+    plain = linear_case((4,), options)
+    backup, x0, theta = plain.loop.policy.backup, plain.batch.x0, plain.theta()[None]
+    limits = 0.5 * backup.level(x0) / backup.rho
+    floors = [np.sort(limits)[7] * part for part in (1 - 1e-12, 1.0, 1 + 1e-12)]
+    for floor in (*floors, np.median(limits)):
+        case = linear_case((4,), replace(options, contraction_floor=floor))
+        expected = metrics_of(LaneEngine(plain.loop), plain, theta, saturated=True)
+        expected = expected - np.maximum(0.0, floor - limits) * backup.rho
+        for engine in (LaneEngine, oracle):
+            close(metrics_of(engine(case.loop), case, theta, saturated=True), expected, 1e-12)
+        thetas, D = plain.theta(), np.random.default_rng(3).normal(size=(3, plain.loop.policy.theta_dim))
+        engines = LaneEngine(case.loop), LaneEngine(plain.loop)
+        one, other = (engine.jacobian(plain.batch, thetas, D, saturated=True) for engine in engines)
+        np.testing.assert_array_equal(one, other)
 
 
 def test_jacobian_is_the_limit_of_differences(case):

@@ -49,7 +49,7 @@ def by_hand(problem, theta, *, saturated=True):
             rows.append([backup.level(states[-1], plant.x_eq) / backup.rho - 1])
         if options.contraction:
             first, last = (backup.level(x, plant.x_eq) for x in (states[0], states[-1]))
-            rows.append([last - options.contraction * first])
+            rows.append([last - max(options.contraction * first, options.contraction_floor * backup.rho)])
         values = np.concatenate(rows)
         g.append(values[np.isfinite(values)])
     return np.concatenate(g), cost / batch.count / batch.horizon
@@ -62,6 +62,7 @@ def by_hand(problem, theta, *, saturated=True):
         MetricOptions(stability=False),
         MetricOptions(command=False, terminal=True, stability=False),
         MetricOptions(path=False, contraction=0.2, stability=False),
+        MetricOptions(path=False, contraction=0.2, contraction_floor=0.1, stability=False),
     ],
 )
 def test_metrics_and_cost_agree_with_stepping(metrics):
@@ -247,6 +248,9 @@ def test_refusals():
             scenarios(plant, backup, horizon=3, **arguments)
     for arguments, words in (
         ({"contraction": 1.0}, "contraction"),
+        ({"contraction": 0.5, "contraction_floor": 1.0}, "contraction_floor is 1"),
+        ({"contraction": 0.5, "contraction_floor": -0.1}, "contraction_floor"),
+        ({"contraction_floor": 0.1}, "give contraction too"),
         ({"path": False}, "no metric"),
         ({"terminal": 1}, "terminal"),
     ):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import casadi as ca
 import numpy as np
 import pytest
-from loops import EVERYTHING, Case, linear_case, pendulum_case, scalar_case
+from loops import EVERYTHING, Case, linear_case, loaded_case, pendulum_case, scalar_case
 from problems import two_input_problem
 
 from scpo_ctrl.engine import casadi_engine, lanes
@@ -73,8 +73,11 @@ def two_inputs(hidden=(3, 4), options=EVERYTHING):
 
 
 CASES = {
+    "loaded": loaded_case((3,)),
+    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
     "R3 with mass": with_mass(),
     "R3 with mass, linear": with_mass((), MetricOptions(contraction=0.3)),
+    "R3 with mass, a floor between": with_mass((3,), MetricOptions(contraction=0.3, contraction_floor=0.25)),
     "R3 with mass, one step": with_mass(horizon=1, count=13),
     "R3 with mass, saturated": with_mass((4,), WIDE, count=9),
     "R3, no disturbance": linear_case((5,)),
@@ -286,7 +289,8 @@ def test_a_black_box_is_asked_two_calls_a_step_and_never_below_a_parameter_s_lim
     batch = replace(case.batch, p=np.full(case.batch.p.shape, 1e-7))  # far below the move relative to the nominal value
     SimulatorEngine(case.loop, counted).scenario_gradients(batch, 0 * case.theta(), weights(case))
     N, S = batch.horizon, batch.count
-    assert calls == [S] * N + [2 * 3 * S] * N
+    of_rest = [1 + 4 * 2], [(1 + 4 * 2) * S, 4 * S]  # once for all, as their parameters are equal; then how it moves
+    assert calls == [*of_rest[0], *[S] * N, *of_rest[1], *[2 * 3 * S] * N]
 
 
 def test_rollouts_give_them_for_their_own_scenarios_and_for_others():

@@ -3,7 +3,7 @@
 import casadi as ca
 import numpy as np
 import pytest
-from loops import linear_case, pendulum_case, scalar_case
+from loops import linear_case, loaded_case, pendulum_case, scalar_case
 from problems import double_integrator_problem
 
 from scpo_ctrl import AdaptOptions, adapt
@@ -16,10 +16,13 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.objective import Quadratic
 
 CASES = {
+    "loaded": loaded_case((3,)),
+    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
     "linear": linear_case(),
     "linear, saturated": linear_case((4,), MetricOptions(command=False, terminal=True)),
     "levels only": linear_case((3,), MetricOptions(path=False, terminal=True, contraction=0.4)),
     "pendulum": pendulum_case((3, 4)),
+    "pendulum, a floor": pendulum_case((3,), MetricOptions(contraction=0.6, contraction_floor=0.05)),
     "no parameters": scalar_case(),
 }
 
@@ -91,18 +94,19 @@ def test_chunks_change_nothing(case, monkeypatch):
         close(value, expected, 1e-9)  # differences enlarge what is rounded
 
 
-def problem_with(simulator, **options):
+def problem_with(simulator, stability=False, **options):
     """Return a small problem around a black box."""
     base = double_integrator_problem((), count=3, horizon=8)
+    metrics = MetricOptions(stability=stability)
     return ControlProblem(
-        base.policy, base.scenarios, Quadratic([1.0, 1.0], [0.05]), MetricOptions(), simulator=simulator, **options
+        base.policy, base.scenarios, Quadratic([1.0, 1.0], [0.05]), metrics, simulator=simulator, **options
     )
 
 
 def test_adaptation_around_a_black_box_is_that_around_the_plant():
-    base = double_integrator_problem((), count=3, horizon=8, stability=False)  # which a black box has no metric of
+    base = double_integrator_problem((), count=3, horizon=8)
     known = adapt(base, AdaptOptions(steps=3, method="gradient"))
-    unknown = adapt(problem_with(step_of(base.plant)), AdaptOptions(steps=3))
+    unknown = adapt(problem_with(step_of(base.plant), stability=True), AdaptOptions(steps=3))
     np.testing.assert_array_equal(unknown.history.column("committed"), known.history.column("committed"))
     assert known.history.column("committed").any()
     assert unknown.is_safe()
@@ -124,6 +128,8 @@ def test_a_black_box_that_raises_is_named():
     problem = problem_with(broken)
     with pytest.raises(EvaluationError, match="the simulator raised RuntimeError: solver gave up"):
         problem.metrics(problem.theta_initial)
+    with pytest.raises(EvaluationError, match="the simulator raised RuntimeError: solver gave up"):
+        problem_with(broken, stability=True)
 
 
 @pytest.mark.parametrize("answer", [lambda x: x[:, :1], lambda x: x[:-1], lambda x: x.T, lambda x: 1.0])

@@ -51,7 +51,13 @@ def test_every_default_is_filled_in(tmp_path):
     scales = {"scale": (backup.extent / 3).tolist(), "input_scale": [1.0]}
     assert filled["policy"] == {"kind": "mlp", "hidden": [3], "init": 0.5, **scales, "at_bounds": True}
     assert filled["scenarios"] == {"count": 3, "horizon": 8, "level": 0.8, "seed": 0, "draw": "random"}
-    assert filled["metrics"] == {"path": True, "command": True, "terminal": False, "stability": True}
+    assert filled["metrics"] == {
+        "path": True,
+        "command": True,
+        "terminal": False,
+        "contraction_floor": 0.0,
+        "stability": True,
+    }
     defaults = dataclasses.asdict(AdaptOptions(steps=5, method="newton"))  # what "auto" is here
     assert filled["adapt"] == {key: value for key, value in defaults.items() if value is not None}
 

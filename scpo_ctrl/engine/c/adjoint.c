@@ -15,6 +15,7 @@ typedef struct {
     double *x0_gradient;       /* [scenarios][NX] */
     double *p_gradient;        /* [scenarios][NP] */
     double *w_gradient;        /* [scenarios][horizon][NX], or NULL */
+    double *rest_gradient;     /* [scenarios][NX] by where contraction is about, or NULL */
 } adjoint;
 
 /* A block's trajectory, and the adjoints. */
@@ -140,28 +141,42 @@ static inline void add_command_rows(const engine_batch *batch, const lane *terms
     }
 }
 
-/* The adjoint of the last state: its bounds, (E7) and (E8). */
-static void start_backward(const engine_batch *batch, const lane *terms, const lane *x0, const lane *x, lane *lambda)
+static inline void add_weighted(lane weight, const lane *values, lane *sum)
 {
-    lane gradient[NX], V, weight = all(0.0);
     int i;
+    for (i = 0; i < NX; i++) {
+        sum[i] += weight * values[i];
+    }
+}
+
+/* The adjoint of the last state: its bounds, (E7) and (E8). */
+static void start_backward(const engine_batch *batch, long first, const lane *terms, const lane *x0, const lane *x,
+                           lane *lambda)
+{
+    lane gradient[NX], rest[NX], V, weight = all(0.0);
     zeros(lambda, NX);
     add_state_rows(batch, terms, batch->horizon, x, lambda);
     if (!terms || !(batch->terminal || batch->contraction)) {
         return;
     }
     terms += 2 * batch->rows;
-    V = level(batch, x, gradient);
     if (batch->contraction) {
         terms -= 2;
-        weight = slope_of(terms, V - batch->gamma * level(batch, x0, NULL));
+        load_rest(batch, first, lanes_used(batch, first), rest);
+        V = level(batch, x, rest, gradient);
+        weight = slope_of(terms, V - contraction_limit(batch, x0, rest));
+        if (batch->x_rest) { /* otherwise both are of the same gradient */
+            add_weighted(weight, gradient, lambda);
+            weight = all(0.0);
+        }
     }
     if (batch->terminal) {
         terms -= 2;
+        V = level(batch, x, NULL, gradient);
         weight += slope_of(terms, V / batch->rho - 1.0) / batch->rho;
     }
-    for (i = 0; i < NX; i++) {
-        lambda[i] += weight * gradient[i];
+    if (batch->terminal || !batch->x_rest) {
+        add_weighted(weight, gradient, lambda);
     }
 }
 
@@ -214,19 +229,28 @@ static inline void step_of_scenarios(const adjoint *job, long first, long t, con
     }
 }
 
-/* The initial state counts in (E8) by itself too. */
-static inline void end_of_scenarios(const adjoint *job, long first, const lane *terms, const lane *x0, lane *lambda,
+/* In (E8) the initial state, above the floor, and where the loop is at rest count by themselves too. */
+static inline void end_of_scenarios(const adjoint *job, long first, const lane *terms, const lane *x, lane *lambda,
                                     const lane *p_delta)
 {
     const engine_batch *batch = job->batch;
     const int used = lanes_used(batch, first);
-    lane gradient[NX];
-    int i;
+    lane rest[NX], gradient[NX], rest_delta[NX];
+    zeros(rest_delta, NX);
     if (batch->contraction) {
-        level(batch, x0, gradient);
-        for (i = 0; i < NX; i++) {
-            lambda[i] -= batch->gamma * terms[2 * (batch->rows - 1)] * gradient[i];
-        }
+        const lane term = terms[2 * (batch->rows - 1)];
+        mask below;
+        lane weight;
+        load_rest(batch, first, used, rest);
+        level(batch, x + batch->horizon * NX, rest, gradient);
+        add_weighted(-term, gradient, rest_delta);
+        below = batch->gamma * level(batch, x, rest, gradient) < batch->floor;
+        weight = choose(below, all(0.0), batch->gamma * term);
+        add_weighted(weight, gradient, rest_delta);
+        add_weighted(-weight, gradient, lambda);
+    }
+    if (job->rest_gradient) {
+        unload(rest_delta, first, used, NX, NX, job->rest_gradient);
     }
     unload(lambda, first, used, NX, NX, job->x0_gradient);
     unload(p_delta, first, used, NP, NP, job->p_gradient);
@@ -240,7 +264,7 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
     lane lambda[NX], p_delta[AT_LEAST_ONE(NP)];
     long t;
     int i, j, k;
-    start_backward(batch, terms, parts->x, parts->x + batch->horizon * NX, lambda);
+    start_backward(batch, first, terms, parts->x, parts->x + batch->horizon * NX, lambda);
     if (of_scenarios) {
         zeros(p_delta, NP);
     } else {
@@ -350,9 +374,11 @@ long engine_scenario_gradients_size(const engine_batch *batch)
 }
 
 void engine_scenario_gradients(const engine_batch *batch, const double *theta, const double *multipliers, long saturated,
-                               double *x0_gradient, double *p_gradient, double *w_gradient, long threads, lane *work)
+                               double *x0_gradient, double *p_gradient, double *w_gradient, double *rest_gradient,
+                               long threads, lane *work)
 {
     const adjoint job = {.batch = batch, .theta = theta, .saturated = (int)saturated, .multipliers = multipliers,
-                         .x0_gradient = x0_gradient, .p_gradient = p_gradient, .w_gradient = w_gradient};
+                         .x0_gradient = x0_gradient, .p_gradient = p_gradient, .w_gradient = w_gradient,
+                         .rest_gradient = rest_gradient};
     engine_run(gradient_of_scenarios, &job, block_count(batch), threads, work, engine_scenario_gradients_size(batch));
 }

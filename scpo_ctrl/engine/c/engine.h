@@ -22,12 +22,14 @@ typedef struct {
     long path;          /* whether state bounds are metrics */
     long command;       /* whether input bounds are */
     long terminal;      /* whether V(x_N) / rho - 1 is */
-    long contraction;   /* whether V(x_N) - gamma V(x_0) is */
+    long contraction;   /* whether V(x_N) - max(gamma V(x_0), floor) is */
     double rho;
     double gamma;
+    double floor;
     const double *x0;     /* [scenarios][NX] */
     const double *p;      /* [scenarios][NP] */
     const double *w;      /* [scenarios][horizon][NX], or NULL without disturbances */
+    const double *x_rest; /* [scenarios][NX] where contraction is about, or NULL: x_eq of all */
     const double *x_eq;   /* [NX] */
     const double *u_eq;   /* [NU] */
     const double *x_min;  /* [NX] */
@@ -224,22 +226,46 @@ static inline void command_rows(const engine_batch *batch, const lane *command, 
     }
 }
 
-/* V(x) = z' P z, and its gradient 2 P z where it is wanted (P is symmetric). */
-static inline lane level(const engine_batch *batch, const lane *x, lane *gradient)
+/* Where the contraction of a block is about: where the loop under the backup is at rest. */
+static inline void load_rest(const engine_batch *batch, long first, int used, lane *rest)
 {
-    lane V = all(0.0);
+    int i;
+    if (batch->x_rest) {
+        load(batch->x_rest, first, used, NX, NX, rest);
+    } else {
+        for (i = 0; i < NX; i++) {
+            rest[i] = all(batch->x_eq[i]);
+        }
+    }
+}
+
+/* V = z' P z of deviations from `rest`, or from the nominal equilibrium if that is NULL, and its gradient 2 P z where it
+ * is wanted (P is symmetric). */
+static inline lane level(const engine_batch *batch, const lane *x, const lane *rest, lane *gradient)
+{
+    lane V = all(0.0), z[NX];
     int i, j;
+    for (i = 0; i < NX; i++) {
+        z[i] = x[i] - (rest ? rest[i] : all(batch->x_eq[i]));
+    }
     for (i = 0; i < NX; i++) {
         lane sum = all(0.0);
         for (j = 0; j < NX; j++) {
-            sum += batch->P[i * NX + j] * (x[j] - batch->x_eq[j]);
+            sum += batch->P[i * NX + j] * z[j];
         }
-        V += sum * (x[i] - batch->x_eq[i]);
+        V += sum * z[i];
         if (gradient) {
             gradient[i] = 2.0 * sum;
         }
     }
     return V;
+}
+
+/* The largest V(x_N) that contraction allows; NaN stays. */
+static inline lane contraction_limit(const engine_batch *batch, const lane *x0, const lane *rest)
+{
+    const lane limit = batch->gamma * level(batch, x0, rest, NULL);
+    return choose(limit < batch->floor, all(batch->floor), limit);
 }
 
 #endif /* ENGINE_H */

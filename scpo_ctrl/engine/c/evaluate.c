@@ -46,16 +46,16 @@ static void store(const sink *to, long first_row, long count, lane *waiting)
 }
 
 /* The last rows of each scenario: (E7) and (E8). */
-static void store_levels(const engine_batch *batch, const sink *to, const lane *start, const lane *end)
+static void store_levels(const engine_batch *batch, long first, const sink *to, const lane *start, const lane *end)
 {
-    lane rows[2];
-    const lane V = level(batch, end, NULL);
+    lane rows[2], rest[NX];
     long count = 0;
     if (batch->terminal) {
-        rows[count++] = V / batch->rho - 1.0;
+        rows[count++] = level(batch, end, NULL, NULL) / batch->rho - 1.0;
     }
     if (batch->contraction) {
-        rows[count++] = V - batch->gamma * level(batch, start, NULL);
+        load_rest(batch, first, to->used, rest);
+        rows[count++] = level(batch, end, rest, NULL) - contraction_limit(batch, start, rest);
     }
     store(to, batch->rows - count, count, rows);
 }
@@ -105,7 +105,7 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
         store(to, N * STATE_ROWS, STATE_ROWS, states);
     }
     if (to->metrics && (batch->terminal || batch->contraction)) {
-        store_levels(batch, to, x0, x);
+        store_levels(batch, first, to, x0, x);
     }
     for (i = 0; cost && i < used; i++) {
         cost[i] = sum[i] / (double)N;

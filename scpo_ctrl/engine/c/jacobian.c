@@ -36,17 +36,19 @@ static inline void store_commands(const engine_batch *batch, long t, int used, c
     }
 }
 
-static void store_level_changes(const engine_batch *batch, const lane *V_gradient, int used, const lane *dx, double *rows)
+static void store_level_changes(const engine_batch *batch, const lane *own_gradient, const lane *gradient, int used,
+                                const lane *dx, double *rows)
 {
-    lane change = all(0.0);
+    lane own = all(0.0), change = all(0.0);
     int i, l;
     for (i = 0; i < NX; i++) {
-        change += V_gradient[i] * dx[i];
+        own += own_gradient[i] * dx[i];
+        change += gradient[i] * dx[i];
     }
     for (l = 0; l < used; l++) {
         double *end = rows + (l + 1) * batch->rows;
         if (batch->contraction) {
-            *--end = change[l];
+            *--end = own[l];
         }
         if (batch->terminal) {
             *--end = change[l] / batch->rho;
@@ -63,7 +65,7 @@ static void jacobian_of_block(const void *argument, long block, lane *work)
     const int used = lanes_used(batch, first);
     double *rows = job->jacobian + first * batch->rows;
     const lane *along = job->D ? parts.along : parts.policy;
-    lane x[NX], p[AT_LEAST_ONE(NP)], gradient[NX];
+    lane x[NX], p[AT_LEAST_ONE(NP)], rest[NX], own_gradient[NX], gradient[NX];
     long t, j;
     int i;
     load(batch->x0, first, used, NX, NX, x);
@@ -87,10 +89,12 @@ static void jacobian_of_block(const void *argument, long block, lane *work)
             advance(&loop, du, dx);
         }
     }
-    level(batch, x, gradient);
+    load_rest(batch, first, used, rest);
+    level(batch, x, rest, own_gradient);
+    level(batch, x, NULL, gradient);
     for (j = 0; j < job->directions; j++) {
         store_states(batch, N, used, parts.S + j * NX, rows + j * size);
-        store_level_changes(batch, gradient, used, parts.S + j * NX, rows + j * size);
+        store_level_changes(batch, own_gradient, gradient, used, parts.S + j * NX, rows + j * size);
     }
 }
 

@@ -1,0 +1,57 @@
+"""What to do about a metric of a scenario that is positive at the safe start."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from scpo_ctrl.problem.control_problem import ControlProblem
+
+
+def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
+    """Return what to do about it, in words.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    scenario : int
+    row : int
+        Of `Metrics.rows`.
+
+    Returns
+    -------
+    str
+    """
+    batch, meaning = problem.scenarios, problem.scenario_metrics.rows[row]
+    if meaning.kind == "contraction" and not problem.contraction_limits(batch)[scenario]:
+        return (
+            f"scenario {scenario} starts at the equilibrium, V(x_0) = 0, so V cannot contract; leave that start "
+            "out, or set contraction_floor, how near to rest is near enough"
+        )
+    milder = []
+    if batch.w.size:
+        milder.append("make disturbance smaller")
+    if np.ptp(batch.p, axis=0).any():
+        milder.append("narrow the ranges of the plant parameters")
+    if meaning.kind == "contraction":
+        return _listed([*milder, *_contraction_advice(problem)])
+    nearer = "lower the level of the scenarios, or move initial_states towards the equilibrium"
+    if meaning.kind == "state" and meaning.time == 0:
+        return nearer
+    longer = ["lengthen the horizon"] if meaning.kind == "terminal" else []
+    return _listed([nearer, *milder, *longer, "design a more careful backup (other Q and R)"])
+
+
+def _contraction_advice(problem: "ControlProblem") -> list[str]:
+    """Say what lets V fall to a given part of V(x_0); on a linear plant the part is the same at every level."""
+    ways = ["raise contraction", "lengthen the horizon"]
+    if problem.scenario_metrics.options.contraction_floor or problem.scenarios.w.size:  # which keep V from vanishing
+        ways[0] += " or contraction_floor"
+    if not problem.plant.is_linear or not problem.scenario_metrics.bounds_command:  # saturation bends the loop too
+        ways.append("lower the level of the scenarios")
+    return [*ways, "design a faster backup (larger Q or smaller R)"]
+
+
+def _listed(ways: list[str]) -> str:
+    """Return alternatives as one clause."""
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
