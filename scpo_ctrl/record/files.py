@@ -287,7 +287,8 @@ def _guards(arrays: dict[str, np.ndarray], problem: Problem) -> Scenarios | None
     batch = getattr(problem, "scenarios", None)
     if _GUARD + "x0" not in arrays or batch is None:
         return None
-    return Scenarios(*(arrays[_GUARD + key] for key in ("x0", "p", "w")), batch.horizon, batch.declared)
+    x0, p, w = (arrays[_GUARD + key] for key in ("x0", "p", "w"))
+    return Scenarios(x0, p, w, batch.horizon, batch.declared)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def _verify(files: _Files) -> Verification:
     if is_imitation:
         costs = loop.imitation_errors(np.vstack([rejected, thetas]), csv_data)
     weight = np.abs(costs[len(rejected)])  # of the objective: that of the safe start
-    of_rejected = {"margin": (on_all.exact, margins.exact, margins.size)}
+    of_rejected: dict[str, tuple[np.ndarray, ...]] = {"margin": (on_all.exact, margins.exact, margins.size)}
     of_rejected["objective"] = (costs, costs, np.full(len(costs), weight))
     faults = _rejected_faults(arrays, of_rejected)
     margins, costs = on_all.after(len(rejected)), costs[len(rejected) :]
