@@ -15,10 +15,17 @@ from problem_files import KINDS
 from problems import double_integrator_problem
 from run_folders import make_run
 
+from scpo_ctrl.adaptation import guards
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.cli import main
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.page import render_report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_audits() -> None:
+    """Audits draw fewer scenarios, but where a test asks for a number: a run of five steps needs no 100 000."""
+    guards.OF_MODEL, guards.OF_BOX = 1000, 200
 
 
 @dataclass(frozen=True)

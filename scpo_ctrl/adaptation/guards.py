@@ -15,7 +15,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 
-_OF_MODEL, _OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
+OF_MODEL, OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
 _BETWEEN = 10  # audits between have this part of them
 _EDGES = 0xED6E  # stream of seeds of the first guards; audits have streams 0, 1, …
 _BISECTIONS = 8
@@ -111,7 +111,7 @@ def fresh_scenarios(problem: ControlProblem, options: AdaptOptions, *, full: boo
     """
     most = options.audit_rollouts
     if most is None:
-        most = _OF_BOX if problem.has_simulator else _OF_MODEL
+        most = OF_BOX if problem.has_simulator else OF_MODEL
     return most if full else max(1, most // _BETWEEN)
 
 

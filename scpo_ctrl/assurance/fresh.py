@@ -16,7 +16,7 @@ from scpo_ctrl.problem.guarded import ROUNDING
 LOOKS, _FEWEST_LOOKS = 10_000, 200  # scenarios of a look beyond those of a run: as many as
 _LOOK_OPERATIONS = 5e8  # allow, a second or less
 _LOOK_SEED = 0x10_0C  # of them
-_AT_ONCE = 16_384  # scenarios rolled out together, fewer where their metrics would not fit into memory
+_AT_ONCE = 4096  # scenarios rolled out together, fewer where their metrics would not fit into memory
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,12 @@ class Fresh:
     def _of_part(
         cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios, row: np.ndarray | None = None
     ) -> "Fresh":
-        objective, values = rows_of(problem, theta, batch)
+        objective, values = problem.evaluate_scenarios(theta, batch)
         if row is None:
-            varying = np.flatnonzero(problem.scenario_metrics.varies)
-            row = varying[values[:, varying].argmax(axis=1)]
-        return cls(values[np.arange(batch.count), row], row, objective)
+            values[:, ~problem.scenario_metrics.varies] = -np.inf
+            row = values.argmax(axis=1)  # or the first that is not a number
+        worst = values[np.arange(batch.count), row]
+        return cls(np.where(np.isnan(worst), np.inf, worst), row, objective)
 
     @classmethod
     def _joined(cls, parts: list["Fresh"]) -> "Fresh":
@@ -142,8 +143,7 @@ def rows_of(problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> tup
     metrics : numpy.ndarray, shape (S, rows_per_scenario)
         In `Problem.metric_units`; infinite where not a number.
     """
-    objective, metrics = problem.with_scenarios(batch, theta).evaluate(theta)
-    rows = metrics[: batch.count * problem.rows_per_scenario].reshape(batch.count, -1)
+    objective, rows = problem.evaluate_scenarios(theta, batch)
     return objective, np.nan_to_num(rows, nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 

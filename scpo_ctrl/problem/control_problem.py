@@ -10,18 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.engine.rollout import Rollouts, Step
-from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
-from scpo_ctrl.loop.black_box import BlackBox
-from scpo_ctrl.loop.box_stability import BoxStability
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.loop.sizes import check_rollouts
-from scpo_ctrl.loop.stability import LocalStability
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.in_units import local_stability, rollouts_in_units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
 from scpo_ctrl.problem.remedy import remedy
@@ -71,7 +68,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
         self._units = Units.of(policy.plant)
-        self._at_rest = self._local_stability(simulator)
+        self._at_rest = local_stability(policy, scenarios, self._units, simulator)
         self.stability = self._at_rest if metrics.stability else None
         if self.stability:
             self.stability.check()
@@ -83,24 +80,9 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
-    def _local_stability(self, simulator: Step | ca.Function | None) -> LocalStability:
-        """Return the metrics (E11), over the declared ranges of the plant parameters."""
-        batch, plant = self.scenarios, self.policy.plant
-        seen = np.vstack([batch.p, plant.p_nominal])
-        ranges = np.stack([seen.min(axis=0), seen.max(axis=0)], axis=1)
-        ranges = ranges if batch.declared is None else batch.declared.ranges
-        if simulator is None:
-            return LocalStability(self._policy_in_units(), ranges)
-        return BoxStability(self._policy_in_units(), ranges, BlackBox(in_units(simulator, plant, self._units)))
-
     def spectral_radius(self, theta: np.ndarray) -> float | None:
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
         return float(self._at_rest.spectral_radii(theta).max())
-
-    def _policy_in_units(self) -> Policy:
-        """Return the policy in `Units` of its plant, V in parts of ρ."""
-        policy = self.policy.in_units(self._units)
-        return replace(policy, backup=replace(policy.backup, P=policy.backup.P / self.backup.rho, rho=1.0))
 
     def costless_rollouts(self, scenarios: Scenarios) -> Rollouts:
         """Return the closed loop over other scenarios without its stage cost, in units of the bounds.
@@ -118,16 +100,10 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None, *, cost: bool = True) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
-        units, plant, objective = self._units, self.policy.plant, self._objective
-        policy = self._policy_in_units()
-        metrics = Metrics(policy.plant, policy.backup, self.scenarios.horizon, self.scenario_metrics.options)
-        batch, quadratic = self.scenarios.in_units(units), None
-        if cost and isinstance(objective, Quadratic):
-            objective.check_fit(plant)
-            quadratic = Quadratic(objective.Q * units.x**2, objective.R * units.u**2)
-        if simulator is not None:
-            simulator = in_units(simulator, plant, units)
-        return Rollouts(policy, batch, metrics, quadratic, simulator=simulator)
+        quadratic = self._objective if cost and isinstance(self._objective, Quadratic) else None
+        return rollouts_in_units(
+            self.policy, self.scenarios, self.scenario_metrics.options, quadratic, self._units, simulator
+        )
 
     def trajectories(self, theta: np.ndarray, scenarios: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.
@@ -373,6 +349,26 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         metrics, cost = self.rollouts.evaluate(theta[None])
         metrics = self._with_stability(metrics, theta[None])
         return float(cost[0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
+
+    def evaluate_scenarios(self, theta: np.ndarray, scenarios: Scenarios) -> tuple[float, np.ndarray]:
+        """Return the objective and the metrics of other scenarios, local stability not among them.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        scenarios : Scenarios
+            S of them.
+
+        Returns
+        -------
+        objective : float
+        metrics : numpy.ndarray, shape (S, rows_per_scenario)
+            In `metric_units`; where a rollout is lost, not finite.
+        """
+        there = self.with_scenarios(scenarios, theta)
+        metrics, cost = there.rollouts.evaluate(theta[None])
+        objective = float(cost[0]) if isinstance(self._objective, Quadratic) else there._value(theta)
+        return objective, metrics.reshape(scenarios.count, -1)
 
     def _value(self, theta: np.ndarray) -> float:
         if isinstance(self._objective, UserObjective):

@@ -1,0 +1,93 @@
+"""The closed loop of a problem in units of its bounds, where no step depends on the units that a user chose."""
+
+from dataclasses import replace
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.engine.rollout import Rollouts, Step
+from scpo_ctrl.engine.simulator import in_units
+from scpo_ctrl.loop.black_box import BlackBox
+from scpo_ctrl.loop.box_stability import BoxStability
+from scpo_ctrl.loop.metrics import MetricOptions, Metrics
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.loop.stability import LocalStability
+from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.objective import Quadratic
+
+
+def policy_in_units(policy: Policy, units: Units) -> Policy:
+    """Return a policy in units of its plant, V in parts of ρ.
+
+    Parameters
+    ----------
+    policy : Policy
+    units : Units
+
+    Returns
+    -------
+    Policy
+    """
+    scaled = policy.in_units(units)
+    return replace(scaled, backup=replace(scaled.backup, P=scaled.backup.P / policy.backup.rho, rho=1.0))
+
+
+def local_stability(
+    policy: Policy, scenarios: Scenarios, units: Units, simulator: Step | ca.Function | None
+) -> LocalStability:
+    """Return the metrics (E11), over the declared ranges of the plant parameters.
+
+    Parameters
+    ----------
+    policy : Policy
+    scenarios : Scenarios
+    units : Units
+    simulator : callable or casadi.Function, optional
+        A black box in the plant's place.
+
+    Returns
+    -------
+    LocalStability
+    """
+    plant = policy.plant
+    seen = np.vstack([scenarios.p, plant.p_nominal])
+    ranges = np.stack([seen.min(axis=0), seen.max(axis=0)], axis=1)
+    ranges = ranges if scenarios.declared is None else scenarios.declared.ranges
+    if simulator is None:
+        return LocalStability(policy_in_units(policy, units), ranges)
+    return BoxStability(policy_in_units(policy, units), ranges, BlackBox(in_units(simulator, plant, units)))
+
+
+def rollouts_in_units(
+    policy: Policy,
+    scenarios: Scenarios,
+    options: MetricOptions,
+    objective: Quadratic | None,
+    units: Units,
+    simulator: Step | ca.Function | None,
+) -> Rollouts:
+    """Return the closed loop over scenarios.
+
+    Parameters
+    ----------
+    policy : Policy
+    scenarios : Scenarios
+    options : MetricOptions
+    objective : Quadratic, optional
+        Whose stage cost is summed up.
+    units : Units
+    simulator : callable or casadi.Function, optional
+        A black box in the plant's place.
+
+    Returns
+    -------
+    Rollouts
+    """
+    scaled = policy_in_units(policy, units)
+    metrics = Metrics(scaled.plant, scaled.backup, scenarios.horizon, options)
+    if objective is not None:
+        objective.check_fit(policy.plant)
+        objective = Quadratic(objective.Q * units.x**2, objective.R * units.u**2)
+    box = None if simulator is None else in_units(simulator, policy.plant, units)
+    return Rollouts(scaled, scenarios.in_units(units), metrics, objective, simulator=box)
