@@ -1,4 +1,4 @@
-"""Ten short runs whose every bit is written down, so that a change that should not change numbers is seen not to.
+"""Short runs whose every bit is written down, so that a change that should not change numbers is seen not to.
 
 ``python tests/reference_runs.py`` writes them anew: do so, and say so in the commit, where numbers change on purpose.
 """
@@ -22,7 +22,7 @@ FILE = Path(__file__).parent / "data" / "reference_runs.json"
 def shipped(name: str, **options) -> tuple[sc.Problem, sc.AdaptOptions]:
     """Return a problem that ships with the package."""
     problem = sc.load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / f"{name}.toml"))
-    return problem, sc.AdaptOptions(steps=4, **options)
+    return problem, sc.AdaptOptions(steps=4, audit=False, **options)
 
 
 def regression() -> sc.Problem:
@@ -37,7 +37,7 @@ def regression() -> sc.Problem:
 
 def runs() -> dict[str, tuple[sc.Problem, sc.AdaptOptions]]:
     """Return the runs by name: problems, and options of few steps."""
-    few = {"steps": 4}
+    few: dict = {"steps": 4, "audit": False}
     return {
         "R3, newton": shipped("double_integrator"),
         "R3, gradient": shipped("double_integrator", method="gradient"),
@@ -51,6 +51,7 @@ def runs() -> dict[str, tuple[sc.Problem, sc.AdaptOptions]]:
         ),
         "linear policy, adam": (scalar_problem(), sc.AdaptOptions(method="adam", **few)),
         "two inputs, momentum": (two_input_problem(hidden=(3,)), sc.AdaptOptions(method="momentum", **few)),
+        "R3, audited": (shipped("double_integrator")[0], sc.AdaptOptions(steps=8, guards=16, audit_rollouts=1000)),
         "regression": (regression(), sc.AdaptOptions(**few)),
     }
 

@@ -200,7 +200,8 @@ class Adapter:
             advance(state)
             if is_due(state):
                 audit_commits(state)
-            theta = conclude(_ended(state)).theta if state.status is not RunStatus.RUNNING else at_work(state)
+            _ended(state)
+            theta = at_work(state) if state.status is RunStatus.RUNNING else conclude(state).theta
         before = self._state
         self._state, self._at_work = state, theta
         return state.history.rows[-1] if len(state.history) > len(before.history) else None

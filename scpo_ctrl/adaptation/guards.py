@@ -154,8 +154,9 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     if not at_start.violations:
         return
     first = int(at_start.worst.argmax())
-    batch, worst = batch.part(slice(first, first + 1)), at_start.worst[first]
-    metric = problem.scenario_metrics.rows[int(at_start.row[first])].label
+    batch, row = batch.part(slice(first, first + 1)), int(at_start.row[first])
+    excess = at_start.worst[first] * problem.with_scenarios(batch, theta).metric_units[row]
+    metric = problem.scenario_metrics.rows[row].label
     point = ", ".join(
         f"{label} {value:.4g} {unit}".rstrip()
         for labels, values, units in (
@@ -166,7 +167,7 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     )
     raise UnsafeStartError(
         f"the declared set is larger than the backup holds: from {point} the safe start violates {metric}, by "
-        f"{worst:.3g} of its unit; {_largest(problem, options)}; {problem.remedy(int(at_start.row[first]))}; or adapt "
+        f"{excess:.3g}; {_largest(problem, options)}; {problem.remedy(row)}; or adapt "
         "on the scenarios alone, audit = false"
     )
 

@@ -47,7 +47,7 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
     audit_every: int = 40  # commits between audits at most, >= 1; fewer at first and after one that failed
     audit_rollouts: int | None = None  # fresh scenarios of the last audit, >= 10; None: 100 000, or 5000 of a black box
     back_off: float = 0.005  # b, how far metrics keep from zero on scenarios while audits go on, in [0, 1)
-    guards: int = 128  # scenarios from the edges of the declared set that metrics hold on besides the others, >= 1
+    guards: int = 64  # scenarios from the edges of the declared set that metrics hold on besides the others, >= 1
     solver: str = "DUAL"  # of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS"
 
     def __post_init__(self) -> None:

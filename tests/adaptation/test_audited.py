@@ -1,0 +1,186 @@
+"""The audit loop (E12): what it leaves is safe beside its scenarios, and resumes, records and deploys as it should."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from problems import double_integrator_problem
+
+import scpo_ctrl as sc
+from scpo_ctrl.adaptation import audited
+from scpo_ctrl.adaptation.history import VERDICTS
+from scpo_ctrl.adaptation.status import RunStatus, Verdict
+from scpo_ctrl.assurance import Fresh
+from scpo_ctrl.models import linear
+from scpo_ctrl.problem.guarded import GuardedProblem
+from scpo_ctrl.record.files import history_arrays
+
+FEW = {"steps": 40, "guards": 4, "back_off": 1e-3, "audit_rollouts": 2000}
+
+
+def problem(count=3, **metrics) -> sc.ControlProblem:
+    """Return R3's plant with so few scenarios that a run overfits them."""
+    plant = sc.models.double_integrator()
+    backup = sc.lqr(plant, [0.1, 0.1], [10.0])
+    batch = sc.scenarios(plant, backup, horizon=30, count=count, level=0.8, seed=1)
+    policy, objective = sc.Policy(plant, backup, (6,)), sc.Quadratic([1.0, 0.1], [0.05])
+    return sc.ControlProblem(policy, batch, objective, sc.MetricOptions(**metrics), seed=2)
+
+
+@pytest.fixture(scope="module")
+def run() -> sc.Result:
+    return sc.adapt(problem(), sc.AdaptOptions(**FEW))
+
+
+def differences(one: sc.Result, two: sc.Result) -> list[str]:
+    a, b = history_arrays(one), history_arrays(two)
+    return [k for k in a.keys() | b.keys() if k not in a or k not in b or a[k].tobytes() != b[k].tobytes()]
+
+
+def test_an_audited_policy_is_safe_where_the_plain_one_is_not(run):
+    plain = sc.adapt(problem(), sc.AdaptOptions(steps=40, audit=False))
+    beside = [Fresh.drawn(r.problem, r.theta, 0, 50_000, 123) for r in (plain, run)]
+    assert beside[0].violations > 500
+    assert beside[1].violations <= 2
+    assert beside[1].objective < Fresh.drawn(run.problem, run.theta_initial, 0, 50_000, 123).objective
+    assert run.final_audit is not None and run.final_audit.passed and run.final_audit.rollouts == 2000
+    assert plain.audits == () and plain.final_audit is None and plain.summary()["audit"] is None
+    said = run.summary()["audit"]
+    k = sum(row.full for row in run.audits[1:])
+    assert said["epsilon"] == pytest.approx(1 - (1e-6 / (k * (k + 1))) ** (1 / 2000))
+
+
+def test_what_is_kept_is_safe_on_all_of_s_and_the_rest_is_withdrawn(run):
+    assert run.guards is not None and run.guards.count == run.audits[-1].guards > 4
+    verdicts = [VERDICTS[row.verdict] for row in run.history.rows]
+    assert Verdict.WITHDRAWN in verdicts
+    everywhere = run.problem.with_scenarios(run.problem.scenarios.and_then(run.guards), run.theta_initial)
+    margins = -everywhere.metrics(run.committed).max(axis=1)
+    np.testing.assert_allclose(margins[1:], run.history.column("margin")[run.history.column("committed")], atol=1e-12)
+    assert (margins >= -1e-12).all() and run.is_safe()
+    given_up = np.array(
+        [row.theta for row, v in zip(run.history.rows, verdicts, strict=True) if v is Verdict.WITHDRAWN]
+    )
+    assert (everywhere.metrics(given_up).max(axis=1) > -1e-3).any()
+    np.testing.assert_array_equal(run.committed[-1], run.theta)
+
+
+@pytest.mark.parametrize("stop", [1, 7, 16, 33])
+def test_a_run_goes_on_to_the_same_bits_from_any_moment(run, stop):
+    options = sc.AdaptOptions(**FEW)
+    interrupted = sc.adapt(problem(), options, monitor=lambda state: state.step >= stop)
+    assert interrupted.status is RunStatus.INTERRUPTED and interrupted.final_audit is None
+    assert not differences(sc.adapt(problem(), options, resume_from=interrupted), run)
+    shorter = sc.adapt(problem(), dataclasses.replace(options, steps=stop))
+    assert shorter.final_audit is not None and shorter.final_audit.passed
+    assert not differences(sc.adapt(problem(), options, resume_from=shorter), run)
+
+
+def test_without_audits_the_run_is_the_plain_one():
+    options = sc.AdaptOptions(steps=5, audit=False)
+    made_by_hand = problem()
+    batch = made_by_hand.scenarios
+    undeclared = sc.Scenarios(batch.x0, batch.p, batch.w, batch.horizon)
+    alike = sc.ControlProblem(
+        made_by_hand.policy, undeclared, sc.Quadratic([1.0, 0.1], [0.05]), sc.MetricOptions(), seed=2
+    )
+    plain, none_declared = sc.adapt(problem(), options), sc.adapt(alike, sc.AdaptOptions(steps=5))
+    np.testing.assert_array_equal(plain.theta, none_declared.theta)
+    assert none_declared.audits == () and none_declared.guards is None
+
+
+def test_a_set_that_the_backup_does_not_hold_is_refused_with_one_that_it_does():
+    plant = linear([[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]], 0.1, ([-5.0, -1.5], [5.0, 1.5], [-1.0], [1.0]))
+    backup = sc.lqr(plant, [0.1, 0.1], [10.0])
+    tight = plant.replace(u_min=np.array([-0.4]), u_max=np.array([0.4]))
+
+    def at(level):
+        inside = sc.scenarios(tight, backup, horizon=30, count=4, level=0.05)
+        declared = sc.scenarios(tight, backup, horizon=30, count=4, level=level).declared
+        batch = sc.Scenarios(inside.x0, inside.p, inside.w, 30, declared)
+        return sc.ControlProblem(sc.Policy(tight, backup), batch, sc.Quadratic([1.0, 0.1], [0.05]))
+
+    with pytest.raises(sc.errors.UnsafeStartError, match=r"larger than the backup holds: from x0 .*level = "):
+        sc.adapt(at(0.8), sc.AdaptOptions(steps=2, audit_rollouts=2000))
+    try:
+        sc.adapt(at(0.8), sc.AdaptOptions(steps=2, audit_rollouts=2000))
+    except sc.errors.UnsafeStartError as error:
+        level = float(str(error).split("level = ")[1].split(" ")[0])
+    assert sc.adapt(at(level), sc.AdaptOptions(steps=2, audit_rollouts=2000)).final_audit is not None
+
+
+def test_an_adapter_puts_only_audited_policies_to_work(run):
+    adapter = sc.Adapter(problem(), sc.AdaptOptions(**FEW))
+    at_work = [adapter.theta]
+    while adapter.status is RunStatus.RUNNING:
+        adapter.step()
+        at_work.append(adapter.theta)
+    result = adapter.result()
+    assert not differences(result, run)
+    np.testing.assert_array_equal(at_work[-1], result.theta)
+    rows = result.history.rows
+    known = [result.theta_initial, *(rows[a.policy].theta for a in run.audits if a.passed and a.policy >= 0)]
+    assert all(any(np.array_equal(theta, other) for other in known) for theta in at_work)
+    assert len({theta.tobytes() for theta in at_work}) > 2
+
+
+def test_a_black_box_is_audited_too():
+    plant = sc.models.double_integrator()
+    step = plant.function
+    backup = sc.lqr(plant, [0.1, 0.1], [10.0])
+    batch = sc.scenarios(plant, backup, horizon=15, count=3, level=0.8, seed=1)
+    box = sc.ControlProblem(
+        sc.Policy(plant, backup, (3,)), batch, sc.Quadratic([1.0, 0.1], [0.05]),
+        simulator=lambda x, u, p: np.array(step.map(len(x))(x.T, u.T, p.T)).T,
+    )  # fmt: skip
+    result = sc.adapt(box, sc.AdaptOptions(steps=6, audit_rollouts=300, guards=4))
+    assert result.final_audit is not None and result.final_audit.passed
+    assert result.final_audit.rollouts == 300
+
+
+def test_a_guarded_problem_is_the_problem_on_all_of_s_kept_clear():
+    given = double_integrator_problem()
+    guards = given.scenarios.declared.edge(5, 3)
+    guarded = GuardedProblem(given, guards, 0.01)
+    rng = np.random.default_rng(0)
+    theta = given.theta_initial + 0.1 * rng.normal(size=given.theta_dim)
+    S, rows = given.scenarios.count, given.rows_per_scenario
+    both = given.with_scenarios(given.scenarios.and_then(guards), given.theta_initial)
+    _, g = both.evaluate(theta)
+    of_guards = slice(S * rows, (S + 5) * rows)
+    expected = np.concatenate([g[: S * rows], g[(S + 5) * rows :], g[of_guards]])
+    objective, found = guarded.evaluate(theta)
+    assert objective == given.evaluate(theta)[0]
+    kept = found - expected
+    assert (kept >= -1e-15).all() and (kept <= 0.01 + 1e-15).all() and kept.max() > 0.009
+    np.testing.assert_allclose(guarded.in_bounds_units(found), guarded.in_bounds_units(expected + kept), atol=1e-15)
+    np.testing.assert_allclose(guarded.sample(theta[None])[0], found, atol=1e-12)
+    start = guarded.evaluate(given.theta_initial)[1]
+    assert (start <= 0).all()  # the safe start is always inside
+
+    multipliers, curvatures = rng.uniform(size=(2, guarded.varies.size))
+
+    def lagrangian(at):
+        value, metrics = guarded.evaluate(at)
+        return value + multipliers @ metrics + curvatures @ metrics**2 / 2
+
+    gradient = guarded.lagrangian_gradients(theta[None], multipliers, curvatures)[0]
+    direction = rng.normal(size=theta.size)
+    slope = (lagrangian(theta + 1e-6 * direction) - lagrangian(theta - 1e-6 * direction)) / 2e-6
+    assert slope == pytest.approx(gradient @ direction, rel=1e-5)
+    for block in guarded.blocks(theta.size):
+        J = guarded.jacobian(theta, direction[None], block)[0]
+        steps = guarded.sample(np.stack([theta + 1e-6 * direction, theta - 1e-6 * direction]))[:, block.metrics]
+        np.testing.assert_allclose(J, (steps[0] - steps[1]) / 2e-6, atol=1e-6)
+        sampled, _ = guarded.differences((theta + 1e-5 * direction)[None], found, 1e-5, block)
+        np.testing.assert_allclose(sampled[0], J, atol=5e-3)
+
+
+def test_s_stays_bounded_and_drops_what_nothing_came_close_to(monkeypatch):
+    monkeypatch.setattr(audited, "MOST_GUARDS", 8)
+    result = sc.adapt(problem(), sc.AdaptOptions(**FEW))
+    during = [row.guards for row in result.audits if row.step < 40]
+    assert max(during) <= 8 < max(row.found for row in result.audits) + 8
+    assert result.final_audit.passed and result.is_safe()
