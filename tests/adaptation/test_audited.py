@@ -111,8 +111,9 @@ def test_a_set_that_the_backup_does_not_hold_is_refused_with_one_that_it_does():
     assert sc.adapt(at(level), sc.AdaptOptions(steps=2, audit_rollouts=2000)).final_audit is not None
 
 
-def test_an_adapter_puts_only_audited_policies_to_work(run):
-    adapter = sc.Adapter(problem(), sc.AdaptOptions(**FEW))
+def test_an_adapter_puts_only_audited_policies_to_work():
+    options = sc.AdaptOptions(**FEW | {"guards": 48, "back_off": 0.01})
+    run, adapter = sc.adapt(problem(), options), sc.Adapter(problem(), options)
     at_work = [adapter.theta]
     while adapter.status is RunStatus.RUNNING:
         adapter.step()
