@@ -20,12 +20,14 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.cli import main
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.page import render_report
+from scpo_ctrl.verification import audits
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _short_audits() -> None:
     """Audits draw fewer scenarios, but where a test asks for a number: a run of five steps needs no 100 000."""
     guards.OF_MODEL, guards.OF_BOX = 1000, 200
+    audits.SAMPLE = 50
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ BASE: dict[str, dict[str, Any]] = {
     "policy": {"kind": "mlp", "hidden": [3]},
     "objective": {"kind": "quadratic", "Q": [1.0, 0.1], "R": [0.05]},
     "scenarios": {"count": 3, "horizon": 8},
-    "adapt": {"steps": 5},
+    "adapt": {"steps": 5, "audit": False},
 }
 
 
@@ -79,6 +79,7 @@ TWO_INPUTS = {
 }
 # One run of each kind that the record and its verification must hold for.
 KINDS: dict[str, dict[str, Any]] = {
+    "audited": {"adapt": {"steps": 12, "audit_rollouts": 500, "guards": 8}},
     "mlp": {"metrics.contraction": 0.95},
     "linear policy, terminal": {"policy": {"kind": "linear"}, "metrics": {"terminal": True}},
     "contraction to a floor": {"metrics": {"path": False, "contraction": 0.8, "contraction_floor": 0.3}},

@@ -5,8 +5,9 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
+from plain import AdaptOptions
 
-from scpo_ctrl import AdaptOptions, FunctionProblem, UserObjective, adapt
+from scpo_ctrl import FunctionProblem, UserObjective, adapt
 from scpo_ctrl.adaptation.history import VERDICTS, History, Trial
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import Verdict

@@ -11,11 +11,11 @@ import scipy.linalg
 from exports import need, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain import AdaptOptions
 from problems import control_problem, double_integrator_problem, two_input_problem
 from run_folders import faults, make_run, rewrite
 
 from scpo_ctrl import (
-    AdaptOptions,
     ControlProblem,
     MetricOptions,
     Policy,

@@ -12,7 +12,9 @@ SAMPLE = 2000  # scenarios of the last audit that are rolled out again
 COLUMNS = ("step", "policy", "full", "rollouts", "violations", "found", "worst", "objective", "back", "guards")
 _ENDED = ("FINISHED", "CONVERGED", "STALLED")
 _VIOLATION = 1e-7  # of a metric: P, ρ and rollouts are computed anew
+_LEAST = 1e-12  # the same when it is made
 _BETA = 1e-6
+_INTERVAL = 5  # commits before the first audit
 
 
 def audit_faults(
@@ -68,24 +70,54 @@ def audit_faults(
 
 def _table_faults(arrays: dict[str, np.ndarray], rows: list[dict[str, Any]], options: dict[str, Any]) -> list[str]:
     """List audits that no run writes."""
-    made = np.isin(arrays["verdict"], (0, 5))
-    if not rows or rows[0]["policy"] != -1 or not rows[0]["full"] or rows[0]["violations"] or rows[0]["found"]:
+    if not rows or rows[0]["policy"] != -1 or rows[0]["violations"] or rows[0]["found"]:
         return ["history.npz does not begin with a passed audit of the safe start"]
     steps = [row["step"] for row in rows]
     if steps != sorted(steps) or not all(0 <= step <= int(arrays["state_step"]) for step in steps):
         return ["the audits of history.npz are out of order"]
     for i, row in enumerate(rows):
-        full = options.get("audit_rollouts") or row["rollouts"] * (1 if row["full"] else 10)
-        size = full if row["full"] else max(1, full // 10)
-        policy, back = row["policy"], row["back"]
-        known = all(place == -1 or (0 <= place < len(made) and made[place]) for place in (policy, back))
-        failed = row["violations"] > 0 or row["found"] > 0
-        if not known or row["rollouts"] != size or not 0 <= row["violations"] <= row["rollouts"] or row["found"] < 0:
-            return [f"audit {i} of history.npz has numbers that no run writes"]
-        if (back != policy and not failed) or (failed and not -1 <= back < max(policy, 0)):
-            return [f"audit {i} of history.npz goes on from another policy than it leaves"]
+        fault = _row_fault(row, np.isin(arrays["verdict"], (0, 5)), options)
+        if fault:
+            return [f"audit {i} of history.npz {fault}"]
     if rows[-1]["guards"] != len(arrays["guard_x0"]):
         return ["the guards of history.npz are not as many as its last audit left"]
+    return _resume_faults(arrays, rows, options)
+
+
+def _row_fault(row: dict[str, Any], made: np.ndarray, options: dict[str, Any]) -> str:
+    """Return what is wrong with one audit, in words; nothing if it is one that a run may write."""
+    full = options.get("audit_rollouts") or row["rollouts"] * (1 if row["full"] else 10)
+    size = full if row["full"] else max(1, full // 10)
+    policy, back, failed = row["policy"], row["back"], row["violations"] > 0 or row["found"] > 0
+    known = all(place == -1 or (0 <= place < len(made) and made[place]) for place in (policy, back))
+    if failed != (row["worst"] > _LEAST):
+        return "found another worst metric than its verdict says"
+    if not known or row["rollouts"] != size or not 0 <= row["violations"] <= row["rollouts"] or row["found"] < 0:
+        return "has numbers that no run writes"
+    if (back != policy and not failed) or (failed and not -1 <= back < max(policy, 0)):
+        return "goes on from another policy than it leaves"
+    return ""
+
+
+def _resume_faults(arrays: dict[str, np.ndarray], rows: list[dict[str, Any]], options: dict[str, Any]) -> list[str]:
+    """List what of the audits' own state does not follow from them."""
+    during = int(arrays.get("state_concluded_audits", len(rows)))
+    if not 1 <= during <= len(rows):
+        return ["history.npz counts other audits than it has"]
+    interval, every = min(_INTERVAL, options["audit_every"]), options["audit_every"]
+    for row in rows[1:during]:
+        failed = row["violations"] > 0 or row["found"] > 0
+        interval = min(max(interval // 2, _INTERVAL) if failed else 2 * interval, every)
+    made = np.isin(arrays["verdict"], (0, 5)) & (arrays["step"] >= rows[during - 1]["step"])
+    if arrays["state_interval"] != interval or arrays["state_unaudited"] != np.count_nonzero(made):
+        return ["the next audit of history.npz is not due when its audits say"]
+    if "state_concluded_audits" in arrays:
+        before, after = arrays["state_concluded_verdict"], arrays["verdict"]
+        differ = before != after
+        if before.shape != after.shape or not ((before[differ] == 0) & (after[differ] == 5)).all():
+            return ["the last audits of history.npz changed other verdicts than they may"]
+        if arrays["state_concluded_guards"] != rows[during - 1]["guards"]:
+            return ["the guards before the last audits of history.npz are not as many as its audits say"]
     return []
 
 

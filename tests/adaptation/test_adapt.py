@@ -6,9 +6,10 @@ import casadi as ca
 import numpy as np
 import pytest
 import scipy.optimize
+from plain import AdaptOptions
 from problems import double_integrator_problem, scalar_problem, two_input_problem
 
-from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, RunStatus, UserObjective, Verdict, adapt
+from scpo_ctrl import ControlProblem, FunctionProblem, RunStatus, UserObjective, Verdict, adapt
 from scpo_ctrl.adaptation.history import VERDICTS
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.loop.backup import lqr

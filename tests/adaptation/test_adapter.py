@@ -7,12 +7,12 @@ import threading
 import numpy as np
 import pytest
 from adapters import assert_same_bits, drive, finished, mass_problem, moved
+from plain import AdaptOptions
 from problem_files import write
 from problems import double_integrator_problem, offset_problem, scalar_problem, two_input_problem
 
 from scpo_ctrl import (
     Adapter,
-    AdaptOptions,
     ControlProblem,
     FunctionProblem,
     MetricOptions,

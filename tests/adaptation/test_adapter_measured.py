@@ -8,9 +8,10 @@ import online
 import pytest
 from adapters import assert_same_bits, drive, finished, mass_problem, moved
 from PIL import Image
+from plain import AdaptOptions
 from problems import scalar_problem
 
-from scpo_ctrl import Adapter, AdaptOptions, ControlProblem, MetricOptions, Quadratic, RunStatus
+from scpo_ctrl import Adapter, ControlProblem, MetricOptions, Quadratic, RunStatus
 from scpo_ctrl.errors import DomainError, EvaluationError
 
 # --- Measured transitions --------------------------------------------------------------------------------------------

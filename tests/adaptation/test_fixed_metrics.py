@@ -3,9 +3,9 @@
 import casadi as ca
 import numpy as np
 import pytest
+from plain import AdaptOptions
 
 from scpo_ctrl import (
-    AdaptOptions,
     ControlProblem,
     FunctionProblem,
     MetricOptions,

@@ -12,10 +12,11 @@ import tomllib
 import numpy as np
 import pytest
 from adapters import assert_same_bits, drive, finished, mass_problem
+from plain import AdaptOptions
 from problem_files import write, write_expert
 from run_folders import content, edit_summary, faults, rewrite, same_arrays
 
-from scpo_ctrl import Adapter, AdaptOptions, adapt, load_problem, load_result, save_result, verify
+from scpo_ctrl import Adapter, adapt, load_problem, load_result, save_result, verify
 from scpo_ctrl.errors import DimensionError, DomainError, OutputError, ProblemFileError, RecordError
 from scpo_ctrl.problem.function_problem import FunctionProblem
 from scpo_ctrl.problem.learned import LearnedScenarios
