@@ -10,8 +10,8 @@ from scpo_ctrl.adaptation import kernels
 from scpo_ctrl.adaptation.history import History
 from scpo_ctrl.adaptation.newton import Newton
 from scpo_ctrl.adaptation.options import CURVED, AdaptOptions
+from scpo_ctrl.adaptation.proven_smoothness import certifiable
 from scpo_ctrl.adaptation.result import Result, margin_of
-from scpo_ctrl.adaptation.smoothness import certifiable
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.adaptation.steps import FirstOrder, Method
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
