@@ -125,6 +125,12 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
         jacobian = ca.substitute(ca.jacobian(self.f, z), self.p, ca.DM(self.p_nominal))
         return not bool(ca.depends_on(ca.simplify(jacobian), z))
 
+    @cached_property
+    def derivatives(self) -> ca.Function:
+        """The CasADi function ``(x, u, p) -> (f, ∂f/∂x, ∂f/∂u)``, with sparse derivatives."""
+        by_x, by_u = ca.jacobian(self.f, self.x), ca.jacobian(self.f, self.u)
+        return ca.Function("derivatives", [self.x, self.u, self.p], [self.f, by_x, by_u])
+
     def linearise(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the Jacobians of f at the equilibrium and the nominal parameters.
 
@@ -138,12 +144,7 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
         DomainError
             If (x_eq, u_eq) is not an equilibrium of the plant.
         """
-        jacobians = ca.Function(
-            "linearisation",
-            [self.x, self.u, self.p],
-            [self.f, ca.jacobian(self.f, self.x), ca.jacobian(self.f, self.u)],
-        )
-        f, A, B = (np.array(m) for m in jacobians(self.x_eq, self.u_eq, self.p_nominal))
+        f, A, B = (np.array(m) for m in self.derivatives(self.x_eq, self.u_eq, self.p_nominal))
         if not all(np.isfinite(values).all() for values in (f, A, B)):
             raise DomainError(
                 f"plant {self.name!r}: f or a derivative of it is not finite at (x_eq, u_eq); check dt, the parameters "

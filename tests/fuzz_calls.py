@@ -106,25 +106,30 @@ def here() -> SimpleNamespace:
     )  # fmt: skip
 
 
-def calls(place: Path) -> dict[str, Call]:
-    """Return everything public with arguments that are right."""
+def of_runs() -> dict[str, Call]:
+    """Return what adapts and projects, with arguments that are right."""
     it = here()
-    bounds = {"x_min": [-1.0, -1.0], "x_max": [1.0, 1.0], "u_min": [-1.0], "u_max": [1.0]}
     cone = {"u": [1.0, 2.0], "c": [-0.1], "G": [[1.0, 0.5]], "e": [0.1], "L": [1.0], "r": 1.0}
-    plant = {
-        "name": "p",
-        "x": it.x,
-        "u": it.u,
-        "f": ca.vertcat(it.x[1], it.u),
-        "dt": 0.1,
-        "x_labels": ["a", "b"],
-    } | bounds
-    state_space = control.StateSpace([[0.0, 1.0], [0.0, 0.5]], [[0.0], [1.0]], np.eye(2), np.zeros((2, 1)), 0.1)
-    drawn = {"plant": it.plant, "backup": it.backup, "horizon": 4, "count": 2, "level": 0.5, "seed": 1}
-    fields = {key: getattr(it.result, key) for key in it.result.__dataclass_fields__}
+    options, fields = ({key: getattr(one, key) for key in one.__dataclass_fields__} for one in (it.options, it.result))
+    return {
+        "AdaptOptions": (sc.AdaptOptions, options),
+        "Adapter": (sc.Adapter, {"problem": it.problem, "options": it.options, "every": 2, "resume_from": None}),
+        "Adapter.command": (it.adapter.command, {"x": [0.1, 0.1]}),
+        "Adapter.observe": (it.adapter.observe, {"x": [0.1, 0.1], "u": [0.0], "x_next": [0.1, 0.1]}),
+        "Adapter.learn_scenarios": (it.adapter.learn_scenarios, {"count": 2, "choice": "latest"}),
+        "Result": (sc.Result, fields),
+        "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, "monitor": None}),
+        "project": (sc.project, cone | {"solver": "DUAL", "guess": [0], "norms": [1.2]}),
+        "project, conic": (sc.project, cone | {"solver": "CLARABEL"}),
+        "project_reference": (sc.project_reference, cone | {"solver": "CLARABEL"}),
+    }
+
+
+def of_problems() -> dict[str, Call]:
+    """Return problems and objectives, likewise."""
+    it = here()
     own = sc.FunctionProblem(np.zeros(2), it.metrics, it.oracle)
     return {
-        "AdaptOptions": (sc.AdaptOptions, {key: getattr(it.options, key) for key in it.options.__dataclass_fields__}),
         "MetricOptions": (
             sc.MetricOptions,
             {
@@ -136,12 +141,6 @@ def calls(place: Path) -> dict[str, Call]:
                 "stability": True,
             },
         ),
-        "Adapter": (sc.Adapter, {"problem": it.problem, "options": it.options, "every": 2, "resume_from": None}),
-        "Adapter.command": (it.adapter.command, {"x": [0.1, 0.1]}),
-        "Adapter.observe": (it.adapter.observe, {"x": [0.1, 0.1], "u": [0.0], "x_next": [0.1, 0.1]}),
-        "Adapter.learn_scenarios": (it.adapter.learn_scenarios, {"count": 2, "choice": "latest"}),
-        "Backup": (sc.Backup, {"K": it.backup.K, "P": it.backup.P, "rho": 1.0}),
-        "Backup.level": (it.backup.level, {"x": [0.1, 0.2], "x_eq": [0.0, 0.0]}),
         "ControlProblem": (
             sc.ControlProblem,
             {
@@ -170,7 +169,20 @@ def calls(place: Path) -> dict[str, Call]:
         ),
         "FunctionProblem.metrics": (own.metrics, {"theta": [0.0, 0.0]}),
         "Imitation": (sc.Imitation, {"x": [[0.1, 0.2]], "u": [[0.1]]}),
-        "Imitation.from_csv": (sc.Imitation.from_csv, {"path": place / "expert.csv", "nx": 2, "nu": 1}),
+        "Quadratic": (sc.Quadratic, {"Q": [1.0, 0.1], "R": [0.05]}),
+        "UserObjective": (sc.UserObjective, {"function": it.oracle.function}),
+        "UserObjective.from_casadi": (sc.UserObjective.from_casadi, {"theta": it.x, "expression": ca.sumsqr(it.x)}),
+        "UserObjective.oracle": (it.oracle.oracle, {"theta": np.zeros(2)}),
+    }
+
+
+def of_loops() -> dict[str, Call]:
+    """Return backups, policies and scenarios, likewise."""
+    it = here()
+    drawn = {"plant": it.plant, "backup": it.backup, "horizon": 4, "count": 2, "level": 0.5, "seed": 1}
+    return {
+        "Backup": (sc.Backup, {"K": it.backup.K, "P": it.backup.P, "rho": 1.0}),
+        "Backup.level": (it.backup.level, {"x": [0.1, 0.2], "x_eq": [0.0, 0.0]}),
         "Policy": (
             sc.Policy,
             {
@@ -184,25 +196,13 @@ def calls(place: Path) -> dict[str, Call]:
         ),
         "Policy()": (it.policy, {"x": [0.1, 0.2], "theta": it.theta}),
         "Policy.theta_initial": (it.policy.theta_initial, {"seed": 0}),
-        "Quadratic": (sc.Quadratic, {"Q": [1.0, 0.1], "R": [0.05]}),
-        "Result": (sc.Result, fields),
         "Scenarios": (sc.Scenarios, {"x0": it.batch.x0, "p": it.batch.p, "w": it.batch.w, "horizon": 4}),
-        "UserObjective": (sc.UserObjective, {"function": it.oracle.function}),
-        "UserObjective.from_casadi": (sc.UserObjective.from_casadi, {"theta": it.x, "expression": ca.sumsqr(it.x)}),
-        "UserObjective.oracle": (it.oracle.oracle, {"theta": np.zeros(2)}),
-        "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, "monitor": None}),
         "check_backup": (sc.check_backup, {"plant": it.plant, "backup": it.backup}),
-        "load_problem": (sc.load_problem, {"path": place / "problem.toml"}),
-        "load_result": (sc.load_result, {"path": place / "run"}),
         "lqr": (sc.lqr, {"plant": it.plant, "Q": [0.1, 0.1], "R": [10.0], "allow_uncontrollable": False, "rho": 1.0}),
         "lqr parameters": (
             sc.lqr,
             {"plant": it.plant, "Q": [0.1, 0.1], "R": [10.0], "parameters": {"mass": [0.9, 1.1]}},
         ),
-        "project": (sc.project, cone | {"solver": "DUAL", "guess": [0], "norms": [1.2]}),
-        "project, conic": (sc.project, cone | {"solver": "CLARABEL"}),
-        "project_reference": (sc.project_reference, cone | {"solver": "CLARABEL"}),
-        "save_result": (sc.save_result, {"result": it.result, "path": place / "run", "overwrite": False}),
         "scenarios": (sc.scenarios, drawn | {"disturbance": [0.01, 0.01], "disturbance_fixed": 0.5}),
         "scenarios, ranges": (sc.scenarios, drawn | {"parameters": {"mass": [0.9, 1.1]}}),
         "scenarios, states": (
@@ -220,7 +220,23 @@ def calls(place: Path) -> dict[str, Call]:
             sc.scenarios,
             {"plant": it.plant, "backup": it.backup, "horizon": 4, "count": 2, "box": [[-0.1, -0.1], [0.1, 0.1]]},
         ),
-        "verify": (sc.verify, {"path": place / "run"}),
+    }
+
+
+def of_plants() -> dict[str, Call]:
+    """Return plants, likewise."""
+    it = here()
+    bounds = {"x_min": [-1.0, -1.0], "x_max": [1.0, 1.0], "u_min": [-1.0], "u_max": [1.0]}
+    plant = {
+        "name": "p",
+        "x": it.x,
+        "u": it.u,
+        "f": ca.vertcat(it.x[1], it.u),
+        "dt": 0.1,
+        "x_labels": ["a", "b"],
+    } | bounds
+    state_space = control.StateSpace([[0.0, 1.0], [0.0, 0.5]], [[0.0], [1.0]], np.eye(2), np.zeros((2, 1)), 0.1)
+    return {
         "Plant": (models.Plant, plant),
         "Plant.replace": (it.plant.replace, {"x_min": [-1.0, -1.0], "dt": 0.2, "x_labels": ("a", "b")}),
         "cart_pole": (models.cart_pole, {"dt": 0.1, "angle_max": 0.2}),
@@ -246,6 +262,18 @@ def calls(place: Path) -> dict[str, Call]:
         "planar_quadrotor": (models.planar_quadrotor, {"thrust_min": 0.05}),
         "planar_quadrotor_ode": (models.planar_quadrotor_ode, {"thrust_max": 0.3}),
         "to_statespace": (models.to_statespace, {"plant": it.plant}),
+    }
+
+
+def of_files(place: Path) -> dict[str, Call]:
+    """Return what reads and writes files, likewise."""
+    it = here()
+    return {
+        "Imitation.from_csv": (sc.Imitation.from_csv, {"path": place / "expert.csv", "nx": 2, "nu": 1}),
+        "load_problem": (sc.load_problem, {"path": place / "problem.toml"}),
+        "load_result": (sc.load_result, {"path": place / "run"}),
+        "save_result": (sc.save_result, {"result": it.result, "path": place / "run", "overwrite": False}),
+        "verify": (sc.verify, {"path": place / "run"}),
         "export": (
             codegen.export,
             {
@@ -260,6 +288,11 @@ def calls(place: Path) -> dict[str, Call]:
         "check_options": (codegen.check_options, {"target": "host", "real": "double", "prefix": "scpo"}),
         "replay": (codegen.replay, {"path": place / "c"}),
     }
+
+
+def calls(place: Path) -> dict[str, Call]:
+    """Return everything public with arguments that are right."""
+    return of_runs() | of_problems() | of_loops() | of_plants() | of_files(place)
 
 
 def run_case(seed: int, index: int, place: Path) -> list[str]:

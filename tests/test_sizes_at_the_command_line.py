@@ -92,7 +92,7 @@ def test_a_dense_plant_of_150_states_runs(tmp_path: Path) -> None:
         **{key: [bound] * n for key, bound in (("x_min", -50.0), ("x_max", 50.0))},
         **{key: [bound] for key, bound in (("u_min", -1.0), ("u_max", 1.0))},
     }
-    changes = {"plant": plant, "backup.Q": [0.1] * n, "objective.Q": [1.0] * n, "metrics.stability": False}
+    changes = {"plant": plant, "backup.Q": [0.1] * n, "objective.Q": [1.0] * n}
     done = adapt(write(tmp_path / "problem.toml", changes))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()

@@ -26,7 +26,7 @@ from scpo_ctrl import (
     scenarios,
     verify,
 )
-from scpo_ctrl.adaptation.smoothness import smoothness_bounds
+from scpo_ctrl.adaptation.proven_smoothness import smoothness_bounds
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.codegen import export
 from scpo_ctrl.errors import ProblemFileError, RecordError, UncontrollableError, UnstabilisableError

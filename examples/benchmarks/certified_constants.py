@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.common import print_table
 
 from scpo_ctrl import AdaptOptions, ControlProblem, adapt
-from scpo_ctrl.adaptation.smoothness import smoothness_bounds
+from scpo_ctrl.adaptation.proven_smoothness import smoothness_bounds
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.record.config import load_problem
 

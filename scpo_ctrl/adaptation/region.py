@@ -8,8 +8,8 @@ import numpy as np
 
 from scpo_ctrl.adaptation.kernels import within_reach
 from scpo_ctrl.adaptation.options import AdaptOptions
+from scpo_ctrl.adaptation.proven_smoothness import smoothness_bounds
 from scpo_ctrl.adaptation.scaling import Scaling
-from scpo_ctrl.adaptation.smoothness import smoothness_bounds
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.problem.problem import Block, Problem
 from scpo_ctrl.projection.cone import Cone

@@ -12,8 +12,8 @@ from scpo_ctrl.adaptation.guards import guarded, is_audited
 from scpo_ctrl.adaptation.history import AuditRow, History
 from scpo_ctrl.adaptation.newton import Newton
 from scpo_ctrl.adaptation.options import CURVED, AdaptOptions
+from scpo_ctrl.adaptation.proven_smoothness import certifiable
 from scpo_ctrl.adaptation.result import Result, margin_of
-from scpo_ctrl.adaptation.smoothness import certifiable
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.adaptation.steps import FirstOrder, Method
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError

@@ -6,6 +6,7 @@ from scpo_ctrl.messages import shown
 MOST_NUMBERS = 10_000_000  # in the trajectories of all scenarios
 MOST_METRICS = 15_000_000  # a step holds tens of numbers of each
 MOST_OPERATIONS = 1e12  # of sampling all gradients once, minutes of a core
+_SOLVED = 1  # products of matrices that three Newton steps to the place of rest are worth
 MOST_PARAMETERS = 100_000  # of a policy
 MOST_LAYERS = 64  # each is code of its own
 MOST_ROWS = 1_000_000  # of imitation data
@@ -42,6 +43,32 @@ def check_rollouts(count: int, horizon: int, nx: int, nu: int, theta_dim: int = 
         raise DomainError(
             f"{what} about {operations:.2g} operations a step with {theta_dim} parameters, more than "
             f"{MOST_OPERATIONS:.0e}; lower one of them, or the widths in hidden"
+        )
+
+
+def check_stability(nx: int, count: int, theta_dim: int, doublings: int = 0) -> None:
+    """Refuse metrics of local stability whose matrices are more work than a run can bear.
+
+    Parameters
+    ----------
+    nx, count : int
+        States, and metrics: corners of the parameter ranges.
+    theta_dim : int
+        Parameters of the policy, along each of which a step samples the metrics.
+    doublings : int
+        How often the loop's matrix is squared.
+
+    Raises
+    ------
+    DomainError
+        With the number estimated.
+    """
+    products = doublings + _SOLVED + 2  # two into the norm of P
+    operations = 2.0 * count * (theta_dim + 1) * 2 * products * float(nx) ** 3
+    if operations > MOST_OPERATIONS:
+        raise DomainError(
+            f"local stability of {nx} states with {theta_dim} parameters takes about {operations:.2g} operations a "
+            f"step, more than {MOST_OPERATIONS:.0e}; lower the widths in hidden, or set stability = false"
         )
 
 

@@ -8,6 +8,7 @@ that equilibrium. It is the same in any units.
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,8 +17,10 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import UnsafeStartError
+from scpo_ctrl.loop.dense_stability import DenseMetric, chained_loop
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.rest import AT_REST, settle
+from scpo_ctrl.loop.sizes import check_stability
 
 GAMMA = 0.5  # γ of (E11)
 FLOOR = 1e-6  # δ: what is below decays fast enough
@@ -27,6 +30,8 @@ _ROOM = 0.25  # part of γ that the backup must reach: M is the least power of t
 _MOST_DOUBLINGS = 24  # of M
 _UNSTABLE = 1e100  # squared norm of a power beyond which it only grows
 _NEWTON = 3  # steps from there inside the metric, which make its derivatives those of the place of rest as well
+
+_Stacked = Callable[[np.ndarray], list[np.ndarray]]  # of stacks (K, d + nx)
 
 
 def vertices(ranges: np.ndarray) -> np.ndarray:
@@ -169,7 +174,7 @@ class LocalStability:
 
     def _from(self, starts: np.ndarray, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics (K, k), and how far from rest they are, for places to start from (K, k, nx)."""
-        parts = [function(np.hstack([thetas, starts[:, i]])) for i, function in enumerate(self._compiled[0])]
+        parts = [function(np.hstack([thetas, starts[:, i]])) for i, function in enumerate(self._functions[0])]
         return np.hstack([part[0] for part in parts]), np.hstack([part[1] for part in parts])
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None = None) -> np.ndarray:
@@ -205,14 +210,18 @@ class LocalStability:
         return np.asarray(np.einsum("kdi,ki->kd", columns, multipliers + curvatures * values))
 
     def check(self) -> None:
-        """Refuse a backup that is not stable at rest for some of the parameters.
+        """Refuse a backup that is not stable at rest for some of the parameters, or sizes beyond what a run can bear.
 
         Raises
         ------
+        DomainError
+            As `check_stability` does.
         UnsafeStartError
             As `power` does.
         """
-        _ = self.power
+        plant, d = self.policy.plant, self.policy.theta_dim
+        check_stability(plant.nx, self.count, d)
+        check_stability(plant.nx, self.count, d, self.power.bit_length() - 1)
 
     def check_rest(self) -> None:
         """Refuse a backup whose loop does not come to rest for some of the parameters.
@@ -271,14 +280,30 @@ class LocalStability:
     def _loop(self) -> ca.Function:
         """(x, p, θ) -> the next state of the loop without saturation, and its derivative by x."""
         policy = self.policy
+        if self._is_dense:
+            return chained_loop(policy)
         x, p = ca.SX.sym("x", policy.plant.nx), ca.SX.sym("p", policy.plant.npar)
         theta = ca.SX.sym("theta", policy.theta_dim)
         following = policy.plant.function(x, policy.command(x, theta), p)
         return ca.Function("closed_loop", [x, p, theta], [following, ca.jacobian(following, x)])
 
+    @property
+    def _is_dense(self) -> bool:
+        """Whether the states are so many that matrices are left to numpy."""
+        return self.policy.plant.nx > _MOST_COMPILED
+
     @cached_property
-    def _compiled(self) -> tuple[list[StackFunction], list[StackFunction]]:
-        """θ -> metric and how far from rest; θ -> metric and its gradient; one for each vertex, of the same code."""
+    def _functions(self) -> tuple[list[_Stacked], list[_Stacked]]:
+        """θ and x -> metric and how far from rest; -> metric and its gradient; one for each vertex."""
+        if not self._is_dense:
+            return self._compiled()
+        unit, doublings = float(np.sqrt(self.policy.backup.rho)), self.power.bit_length() - 1
+        fixed = (self._root, self._inverse_root, unit, doublings, GAMMA, FLOOR, _NEWTON)
+        metrics = [DenseMetric(self._loop, p, *fixed) for p in self.parameters]
+        return [metric.values for metric in metrics], [metric.gradients for metric in metrics]
+
+    def _compiled(self) -> tuple[list[_Stacked], list[_Stacked]]:
+        """Return the same for few states, as expressions that are compiled."""
         nx, npar = self.policy.plant.nx, self.policy.plant.npar
         theta, start, p = (
             ca.MX.sym(name, size) for name, size in (("t", self.policy.theta_dim), ("x", nx), ("p", npar))
@@ -297,17 +322,17 @@ class LocalStability:
         inputs = [ca.MX.sym("both", both.size1()), p]
         whole = ca.Function("metric", [theta, start, p], [g, moved, ca.gradient(g, theta)])
         outputs = whole(inputs[0][: theta.size1()], inputs[0][theta.size1() :], p)
-        functions = [
-            ca.Function("stability", inputs, outputs[:2]),
-            ca.Function("stability_gradient", inputs, [outputs[0], outputs[2]]),
-        ]
-        if nx <= _MOST_COMPILED:
-            functions = compile_functions(functions)
-        value, gradient = ([StackFunction(function, [p]) for p in self.parameters] for function in functions)
-        return value, gradient
+        values, gradients = compile_functions(
+            [
+                ca.Function("stability", inputs, outputs[:2]),
+                ca.Function("stability_gradient", inputs, [outputs[0], outputs[2]]),
+            ]
+        )
+        corners = self.parameters
+        return [StackFunction(values, [p]) for p in corners], [StackFunction(gradients, [p]) for p in corners]
 
     def _with_gradients(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics (K, k) and their gradients (K, d, k), for parameters that are close to each other."""
         starts = np.tile(self._rest(thetas[0]), (len(thetas), 1, 1))
-        parts = [function(np.hstack([thetas, starts[:, i]])) for i, function in enumerate(self._compiled[1])]
+        parts = [function(np.hstack([thetas, starts[:, i]])) for i, function in enumerate(self._functions[1])]
         return np.hstack([part[0] for part in parts]), np.stack([part[1] for part in parts], axis=2)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.verification.loop import AGREEMENT, ClosedLoop
+from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.margins import AGREEMENT
 
 _TIGHT = 0.01  # a metric binds within this part of the distance from the equilibrium to its bound
 _ROWS = 10  # of the closest metrics

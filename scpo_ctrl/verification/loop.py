@@ -1,6 +1,5 @@
 """The closed loop of a RUN folder once more, in numpy, for its verification: nothing is shared but the plant model."""
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -9,37 +8,11 @@ import scipy.linalg
 
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.models import Plant
+from scpo_ctrl.verification.margins import SHIFTS, Margins
 from scpo_ctrl.verification.stability import Rest
 
-AGREEMENT = 1e-9  # of recorded and recomputed margins, relative to the size of the numbers behind a metric
-ROUNDING = 1e-12  # of a metric, likewise: the default error ε of the loop
-_SHIFTS = np.array([0.0, -AGREEMENT, AGREEMENT, -ROUNDING])[:, None, None]  # of the metrics, for `Margins`
 _AT_REST = 1e3  # size of the numbers behind local stability, which the place of the equilibrium moves
 _CHUNK = 20_000  # closed loops stepped at once
-
-
-@dataclass(frozen=True)
-class Margins:
-    """Margins of policies (C,), in the units of their bounds."""
-
-    exact: np.ndarray
-    least: np.ndarray  # if every metric is larger by its error
-    most: np.ndarray  # if every metric is smaller by its error
-    rounded: np.ndarray  # if every metric is smaller by its rounding
-
-    @property
-    def size(self) -> np.ndarray:
-        """Size of the numbers behind the metric that the margin is of, (C,)."""
-        return np.nan_to_num((self.most - self.least) / (2 * AGREEMENT), nan=np.inf)
-
-    def and_of(self, others: "Margins") -> "Margins":
-        """Return the margins of the same policies on these scenarios and others."""
-        names = ("exact", "least", "most", "rounded")
-        return Margins(*(np.minimum(getattr(self, name), getattr(others, name)) for name in names))
-
-    def after(self, count: int) -> "Margins":
-        """Return the same without the first policies."""
-        return Margins(*(values[count:] for values in (self.exact, self.least, self.most, self.rounded)))
 
 
 class ClosedLoop:
@@ -121,11 +94,10 @@ class ClosedLoop:
         if self.rest.is_metric:
             at_rest = self.rest.metrics(thetas)
             worst, self.metrics = (
-                np.maximum(worst, at_rest.max(axis=1) + _AT_REST * _SHIFTS[:, 0]),
+                np.maximum(worst, at_rest.max(axis=1) + _AT_REST * SHIFTS[:, 0]),
                 self.metrics + at_rest.shape[1],
             )
-        exact, most, least, rounded = -worst
-        return Margins(exact, least, most, rounded), cost
+        return Margins.below(worst), cost
 
     def imitation_errors(self, thetas: np.ndarray, csv_data: bytes) -> np.ndarray:
         """Mean squared errors of the commands of policies (C, d) against the expert's."""
@@ -136,12 +108,12 @@ class ClosedLoop:
         return np.array([((self.command(theta[None], z)[0] - u) ** 2).sum(axis=1).mean() for theta in thetas])
 
     def _step_all(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Largest metrics (E6)-(E8), each with `_SHIFTS`, and mean cost of policies, by stepping all scenarios."""
+        """Largest metrics (E6)-(E8), each with `SHIFTS`, and mean cost of policies, by stepping all scenarios."""
         C, S, plant = len(thetas), len(self.z0), self.plant
         path, command = self.options.get("path", True), self.options.get("command", True)
         step = plant.function.map(C * S)
         x, p = np.tile(self.z0 + plant.x_eq, (C, 1)), np.tile(self.p, (C, 1)).T  # policies slowest
-        worst, cost = np.full((len(_SHIFTS), C, S), -np.inf), np.zeros(C * S)
+        worst, cost = np.full((len(SHIFTS), C, S), -np.inf), np.zeros(C * S)
         self.metrics = 0
         for t in range(self.horizon + 1):
             self.x[:, t] = x[-S:]
@@ -169,7 +141,7 @@ class ClosedLoop:
 
     def _final(self, worst: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Take the metrics of the last state into the worst ones; the largest of each policy."""
-        options, S, error = self.options, worst.shape[2], _SHIFTS * self.sizes("level")
+        options, S, error = self.options, worst.shape[2], SHIFTS * self.sizes("level")
         final = self.level((x - self.plant.x_eq).reshape(*worst.shape[1:], -1))
         if options.get("terminal", False):
             worst, self.metrics = np.fmax(worst, final / self.rho - 1 + error / self.rho), self.metrics + S
@@ -184,7 +156,7 @@ class ClosedLoop:
     ) -> np.ndarray:
         """Take how far values (C·S, k) are above their bounds into the worst metrics (shifts, C, S)."""
         self.metrics += int(np.isfinite(low).sum() + np.isfinite(high).sum()) * worst.shape[2]
-        over = np.max(np.maximum(values - high, low - values) + _SHIFTS * sizes, axis=2)
+        over = np.max(np.maximum(values - high, low - values) + SHIFTS * sizes, axis=2)
         return np.maximum(worst, np.where(np.isnan(over), np.inf, over).reshape(worst.shape))
 
     def csv_faults(self, csv_data: bytes) -> list[str]:

@@ -28,7 +28,8 @@ from scpo_ctrl.verification.audits import audit_faults
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.certificate import certificate_faults
 from scpo_ctrl.verification.history import history_faults
-from scpo_ctrl.verification.loop import AGREEMENT, ClosedLoop, Margins
+from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.margins import AGREEMENT, Margins
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.summary import summary_faults
 

@@ -8,7 +8,7 @@ import pytest
 
 from scpo_ctrl import ControlProblem, Policy, Quadratic, Scenarios, lqr, scenarios
 from scpo_ctrl.errors import DomainError, ProblemFileError
-from scpo_ctrl.loop.sizes import check_policy, check_rollouts
+from scpo_ctrl.loop.sizes import check_policy, check_rollouts, check_stability
 from scpo_ctrl.models import double_integrator
 from scpo_ctrl.problem import objective
 from scpo_ctrl.problem.objective import Imitation
@@ -27,6 +27,12 @@ from scpo_ctrl.record import toml
 def test_rollouts(count: int, horizon: int, d: int, number: str) -> None:
     with pytest.raises(DomainError, match=number):
         check_rollouts(count, horizon, 2, 1, d)
+
+
+def test_local_stability() -> None:
+    check_stability(150, 1, 2000, 5)
+    with pytest.raises(DomainError, match=r"local stability of 600 states with 2000 .* operations a step.* stability"):
+        check_stability(600, 1, 2000, 5)
 
 
 def test_deep_networks() -> None:

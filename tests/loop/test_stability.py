@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import casadi as ca
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from scpo_ctrl import (
 )
 from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.loop.stability import FLOOR, GAMMA, LocalStability, vertices
-from scpo_ctrl.models import Plant, double_integrator, linear
+from scpo_ctrl.models import Plant, cart_pole, double_integrator, linear
 
 
 def metrics_of(policy: Policy, ranges=None) -> LocalStability:
@@ -133,3 +134,44 @@ def test_metrics_of_stability_come_last_and_count_without_unit():
     without = control_problem(double_integrator(), (2,), stability=False)
     theta = problem.theta_initial
     np.testing.assert_array_equal(problem.metrics(theta)[of], without.metrics(theta))
+
+
+@pytest.mark.parametrize(
+    ("plant", "hidden", "ranges"),
+    [
+        (double_integrator(), (3,), [[0.8, 1.2]]),
+        (cart_pole(), (3, 2), [[0.05, 0.15], [0.9, 1.1], [0.5, 0.5]]),
+        (cart_pole(), (), [[0.05, 0.15], [0.9, 1.1], [0.5, 0.5]]),
+    ],
+)
+def test_matrices_in_numpy_say_what_compiled_expressions_say(monkeypatch, plant, hidden, ranges):
+    policy, rng = Policy(plant, lqr(plant, np.ones(plant.nx), [1.0]), hidden), np.random.default_rng(0)
+    compiled = metrics_of(policy, ranges)
+    thetas = policy.theta_initial(0) + 0.1 * rng.normal(size=(5, policy.theta_dim))
+    expected = compiled.metrics(thetas)
+    weights = rng.uniform(size=(2, compiled.count))
+    slopes = compiled.gradients(thetas, *weights)
+    monkeypatch.setattr("scpo_ctrl.loop.stability._MOST_COMPILED", 0)
+    monkeypatch.setattr("scpo_ctrl.loop.dense_stability._NUMBERS", 2 * plant.nx**2)
+    dense = metrics_of(policy, ranges)
+    np.testing.assert_allclose(dense.metrics(thetas), expected, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(dense.gradients(thetas, *weights), slopes, rtol=1e-8, atol=1e-10)
+    np.testing.assert_array_equal(dense.metrics(thetas[3:4]), dense.metrics(thetas)[3:4])  # whatever beside it
+
+
+def test_matrices_in_numpy_follow_a_place_of_rest_that_moves(monkeypatch):
+    monkeypatch.setattr("scpo_ctrl.loop.stability._MOST_COMPILED", 0)
+    x, u, wind = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("wind")
+    box = np.full(2, 2.0)
+    following = ca.vertcat(x[0] + 0.1 * x[1] + 0.1 * wind, x[1] - 0.1 * ca.sin(x[0]) + 0.1 * u * (1 + x[0] ** 2))
+    plant = Plant(
+        name="blown", x=x, u=u, p=wind, p_nominal=np.zeros(1), f=following, dt=0.1,
+        x_min=-box, x_max=box, u_min=np.array([-3.0]), u_max=np.array([3.0]),
+    )  # fmt: skip
+    stability = metrics_of(Policy(plant, lqr(plant, [1.0, 1.0], [1.0]), (4,)), [[-0.3, 0.3]])
+    rng, step = np.random.default_rng(0), 1e-6
+    theta = stability.policy.theta_initial(0) + 0.05 * rng.normal(size=stability.policy.theta_dim)
+    assert np.ptp(stability.equilibria(theta)[0], axis=0).max() > 0.1
+    D = rng.normal(size=(4, theta.size))
+    slopes = (stability.metrics(theta + step * D) - stability.metrics(theta - step * D)) / (2 * step)
+    np.testing.assert_allclose(stability.jacobian(theta, D), slopes, rtol=1e-5, atol=1e-7)

@@ -9,9 +9,9 @@ from loops import pendulum
 from problems import double_integrator_problem, scalar_problem, two_input_problem
 
 from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, RunStatus, UserObjective, adapt
+from scpo_ctrl.adaptation.proven_smoothness import smoothness_bounds
 from scpo_ctrl.adaptation.region import first_smoothness
 from scpo_ctrl.adaptation.scaling import Scaling
-from scpo_ctrl.adaptation.smoothness import smoothness_bounds
 from scpo_ctrl.adaptation.state import resolved
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup, lqr
