@@ -268,8 +268,10 @@ class Adapter:
             taken = Scenarios(batch.x0[safe], batch.p[safe], batch.w[safe], batch.horizon)
             grown = problem.with_scenarios(problem.scenarios.and_then(taken), theta)
             result, options = self._state.result(), self._state.options
-            audits = [dataclasses.replace(row, step=0, policy=-1, back=-1) for row in result.audits if row.passed]
-            self._state = _ended(start(grown, options, result.guards, audits[-1:]))
+            audits = [row for row in result.audits if row.passed][-1:]  # of the policy at work, as a start's
+            count = 0 if result.guards is None else result.guards.count
+            audits = [dataclasses.replace(row, step=0, policy=-1, back=-1, guards=count) for row in audits]
+            self._state = _ended(start(grown, options, result.guards, audits))
             self._at_work = at_work(self._state)
         return learned
 
@@ -341,7 +343,8 @@ def _resumed(problem: ControlProblem, options: AdaptOptions, earlier: Result) ->
     state = resume(dataclasses.replace(earlier, problem=problem), options)
     margins = earlier.history.column("margin")[earlier.history.column("committed")]
     recorded = float(np.append(earlier.margin_initial, margins)[-1])
-    unit = float(problem.metric_units[np.argmax(problem.in_bounds_units(state.g))])  # of the metric with the margin
+    adapted = state.problem  # with its guards, where it has any
+    unit = float(adapted.metric_units[np.argmax(adapted.in_bounds_units(state.g))])  # of the metric with the margin
     if not abs(state.margin - recorded) <= _AGREEMENT * max(unit, abs(recorded)):
         raise RecordError(
             f"resume_from is a run of another problem: the margin of its policy is {recorded:.6g} there and "

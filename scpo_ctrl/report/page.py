@@ -178,8 +178,6 @@ def _kept(result: Result, sentence: str) -> Headline:
         sentence = f"{sentence} Beside them, {look.sentence}."
         if not look.holds:
             return Headline("unfinished", f"{title}, not beside them", sentence)
-    if not audit and isinstance(result.problem, ControlProblem):
-        return Headline("unfinished", f"{title}, not audited", sentence)
     words = {
         RunStatus.RUNNING: ", not finished",
         RunStatus.INTERRUPTED: ", not finished",
@@ -187,7 +185,10 @@ def _kept(result: Result, sentence: str) -> Headline:
         RunStatus.CONVERGED: ", converged",
     }
     level = "safe" if result.status in (RunStatus.CONVERGED, RunStatus.FINISHED) else "unfinished"
-    return Headline(level, title + words.get(result.status, ""), sentence)
+    title += words.get(result.status, "")
+    if not audit and isinstance(result.problem, ControlProblem):
+        return Headline("unfinished", f"{title}, not audited", sentence)
+    return Headline(level, title, sentence)
 
 
 def _capital(text: str) -> str:

@@ -44,7 +44,7 @@ def pilot(folder, changes=CHANGES, **options) -> Adapter:
     """Return an adapter that has learned two scenarios after five steps, and has done three since."""
     write_expert(folder / "expert.csv")
     file = read_problem_file(write(folder / "problem.toml", changes))
-    adapter = Adapter(file.problem, dataclasses.replace(file.options, **options), every=4)
+    adapter = Adapter(file.problem, dataclasses.replace(file.options, audit=False, **options), every=4)
     drive(adapter, [0.8, 0.0], 20)
     assert adapter.result().steps == 5
     assert len(adapter.learn_scenarios(2).taken) == 2

@@ -15,7 +15,7 @@ def test_headline_says_how_close_to_an_optimum_the_run_ended(plain, monkeypatch)
     monkeypatch.setattr(page_module, "beyond", lambda _: None)
     some = dataclasses.replace(plain, objective_initial=2.0, objective_final=-4.0, stationarity=3.14159e-7)
     converged = headline(dataclasses.replace(some, status=RunStatus.CONVERGED), 0.1)
-    assert converged.word == "Safe on its scenarios, converged"
+    assert converged.word == "Safe on its scenarios, converged, not audited"
     narrow = "\u202f×\u202f"
     assert converged.sentence.endswith(
         f". Converged: the objective can fall by at most about 1.3{narrow}10⁻⁶ to first order "
@@ -29,7 +29,7 @@ def test_headline_says_how_close_to_an_optimum_the_run_ended(plain, monkeypatch)
     finished = headline(dataclasses.replace(some, status=RunStatus.FINISHED, stationarity=0.0123), 0.1)
     assert finished.sentence.endswith(f". Finished with stationarity 0.012, where 1{narrow}10⁻⁶ counts as converged.")
     stalled = headline(dataclasses.replace(some, status=RunStatus.STALLED, stationarity=0.0123), 0.1)
-    assert stalled.word == "Safe on its scenarios, stalled"
+    assert stalled.word == "Safe on its scenarios, stalled, not audited"
     assert ". Stalled with stationarity 0.012" in stalled.sentence
     stopped = headline(dataclasses.replace(some, status=RunStatus.INTERRUPTED, stationarity=0.0123), 0.1)
     assert ". Stopped with stationarity 0.012" in stopped.sentence
