@@ -199,7 +199,7 @@ def draw_fit(ax: Axes, outcome: Outcome) -> None:
     ax.plot(data.x[~clean], data.y[~clean], "D", color=LIMIT, markersize=3.5, label="harmful target, +3")
     ax.plot(x, before, color=BEFORE, linewidth=1.6, linestyle=(0, (1, 1.2)), label="before: safe start f = 0")
     ax.plot(x, free, color=UNCONSTRAINED, linewidth=1.8, linestyle=(0, (4, 2)), label="without metrics")
-    ax.plot(x, after, color=AFTER, linewidth=2.4, label="after: adapted, always in bounds")
+    ax.plot(x, after, color=AFTER, linewidth=2.4, label="after: adapted, in bounds on the grid")
     ax.text(-2.93, UPPER + 0.09, f"bound f ≤ {UPPER:g}", color=LIMIT)
     ax.text(2.93, LOWER - 0.22, f"bound f ≥ {LOWER:g}".replace("-", "−"), color=LIMIT, ha="right")
     ax.text(0.02, 0.965, "clean half", transform=ax.transAxes, color=INK, va="top")

@@ -1,4 +1,4 @@
-"""R3: from a slow backup to a fast policy, safe at every step.
+"""R3: from a slow backup to a fast policy, safe on its scenarios at every step.
 
 A double integrator (a mass on a line) is brought to rest by a careful LQR, which is safe and slow. A small network on
 top of it learns to be fast, in closed loop with the plant's model, and no policy that is committed on the way leaves

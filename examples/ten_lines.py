@@ -13,7 +13,7 @@ problem = sc.ControlProblem(policy, batch, objective, sc.MetricOptions(contracti
 
 result = sc.adapt(problem, sc.AdaptOptions(steps=50))
 print(f"objective: {result.objective_initial:.2f} for the backup, {result.objective_final:.2f} adapted")
-print(f"every committed policy is safe: {result.is_safe()}")
+print(f"every committed policy is safe on its scenarios: {result.is_safe()}")
 
 controller = export(result, "runs/controller", target="cortex-m4f")
 print(f"C99 in {controller.real}: {controller.path}")

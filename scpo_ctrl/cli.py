@@ -196,7 +196,7 @@ def adapt_command(
     learn: tuple[Path, ...],
     as_json: bool,
 ) -> int:
-    """Adapt the policy of PROBLEM.toml; every committed policy is safe."""
+    """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios."""
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
     file = read_problem_file(problem, steps=steps, seed=seed)

@@ -18,16 +18,16 @@ MEMORY = 2 << 30  # bytes
 WORK = 20  # seconds of one core
 
 
-def adapt(path: Path) -> subprocess.CompletedProcess[str]:
+def adapt(path: Path, work: int = WORK) -> subprocess.CompletedProcess[str]:
     """Run `scpo-ctrl adapt` on a problem with bounded memory and work."""
 
     def bound() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-        resource.setrlimit(resource.RLIMIT_CPU, (WORK, WORK))
+        resource.setrlimit(resource.RLIMIT_CPU, (work, work))
 
     return subprocess.run(
         [sys.executable, "-m", "scpo_ctrl", "adapt", str(path), "--out", str(path.parent / "run"), "--steps", "1"],
-        capture_output=True, text=True, check=False, preexec_fn=bound, timeout=15 * WORK,
+        capture_output=True, text=True, check=False, preexec_fn=bound, timeout=15 * work,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
 
@@ -93,6 +93,6 @@ def test_a_dense_plant_of_150_states_runs(tmp_path: Path) -> None:
         **{key: [bound] for key, bound in (("u_min", -1.0), ("u_max", 1.0))},
     }
     changes = {"plant": plant, "backup.Q": [0.1] * n, "objective.Q": [1.0] * n}
-    done = adapt(write(tmp_path / "problem.toml", changes))
+    done = adapt(write(tmp_path / "problem.toml", changes), 2 * WORK)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()

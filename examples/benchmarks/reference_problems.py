@@ -1,4 +1,4 @@
-"""The reference problems R1, R2 and R3 in one table: what adaptation achieves, what it costs, and that it is safe.
+"""The reference problems R1, R2 and R3 in one table: what adaptation achieves and costs, and what it violates.
 
 python examples/benchmarks/reference_problems.py
 """

@@ -49,12 +49,12 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every committed policy is safe and the files belong together."""
+        """Whether every committed policy is safe on its scenarios and the files belong together."""
         return not self.faults
 
 
 def verify(path: str | Path, *, problem: str | Path | None = None, seed: int | None = None) -> Verification:
-    """Check the record of a run: every committed policy is safe, and the files are whole and agree.
+    """Check the record of a run: every committed policy is safe on its scenarios, the files are whole and agree.
 
     Parameters
     ----------

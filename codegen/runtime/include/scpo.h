@@ -1,4 +1,4 @@
-/* scpo-ctrl runtime: a policy that stays inside its bounds, and the projection that keeps its updates safe.
+/* scpo-ctrl runtime: a policy that stays inside its bounds, and the projection of its updates onto local regions.
  *
  * Method: S. Cao, F. Borrelli, E. Joa, "Constrained Policy Optimization via Sampling-Based Weight-Space
  * Projection" (SCPO), arXiv 2512.13788. No heap, no stdio, no global mutable state, no recursion; every function is

@@ -1,4 +1,4 @@
-"""Methods that keep every policy safe, by smoothness constants or by verification; SCPO among them."""
+"""Methods that mean to keep every policy safe, by smoothness constants or by verification; SCPO among them."""
 
 from collections.abc import Iterator
 
