@@ -103,7 +103,7 @@ def run(
     problem = ControlProblem(policy, base.scenarios, base._objective, options, seed=seed)
     engine = TimedEngine(problem.rollouts._engine)
     problem.rollouts._engine = engine
-    result = adapt(problem, AdaptOptions(steps=steps, seed=seed, method=method, gradients=gradients))
+    result = adapt(problem, AdaptOptions(steps=steps, seed=seed, method=method, gradients=gradients, audit=False))
     return Run(result, engine, LINEAR_OPTIMUM if linear else OPTIMUM)
 
 
@@ -164,7 +164,7 @@ def against_numpy(steps: int) -> list[list[str]]:
         ends.append((float(state.objective), state.seconds))
         return False
 
-    options = AdaptOptions(steps=steps, method="gradient")
+    options = AdaptOptions(steps=steps, method="gradient", audit=False)
     adapt(problem, options, monitor=note)
     loop = NumpyLoop(problem, options)
     loop.rollout_seconds = 0.0

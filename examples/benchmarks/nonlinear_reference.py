@@ -30,7 +30,7 @@ PLANTS = {"cart_pole": "R4, cart-pole", "planar_quadrotor": "R5, planar quadroto
 def run(name: str, steps: int | None, starts: int, seconds: float) -> tuple[Result, list[Optimum]]:
     """Adapt the problem that ships with the package, and optimise the same one."""
     file = read_problem_file(Path(str(importlib.resources.files("scpo_ctrl") / "data" / f"{name}.toml")))
-    options = file.options if steps is None else dataclasses.replace(file.options, steps=steps)
+    options = dataclasses.replace(file.options, audit=False, steps=file.options.steps if steps is None else steps)
     result = adapt(file.problem, options)
     points = [(ADAPTED, result.theta), *random_starts(file.problem, starts)]
     print(PLANTS[name])

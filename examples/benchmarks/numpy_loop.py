@@ -22,7 +22,7 @@ class NumpyLoop:
     """The state of a run; every call of `step` is one step of the method."""
 
     problem: ControlProblem
-    options: AdaptOptions = field(default_factory=lambda: AdaptOptions(method="gradient"))
+    options: AdaptOptions = field(default_factory=lambda: AdaptOptions(method="gradient", audit=False))
     rollout_seconds: float = 0.0
     conic_seconds: float = 0.0
     projections: int = 0

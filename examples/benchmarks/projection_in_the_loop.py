@@ -52,7 +52,7 @@ def recorded(make_problem: Callable[[], ControlProblem], method: str, steps: int
 
     attempt.project = note
     try:
-        adapt(make_problem(), AdaptOptions(steps=FIRST + steps, method=method), monitor=count)
+        adapt(make_problem(), AdaptOptions(steps=FIRST + steps, method=method, audit=False), monitor=count)
     finally:
         attempt.project = project
     return calls[begun:]

@@ -34,7 +34,7 @@ def scpo(oracle: Oracle) -> Iterator[np.ndarray]:
             committed.append((state.theta.copy(), state.rollouts))
         return state.rollouts >= oracle.budget
 
-    result = adapt(oracle.problem, AdaptOptions(steps=_MANY_STEPS, seed=oracle.seed), monitor=monitor)
+    result = adapt(oracle.problem, AdaptOptions(steps=_MANY_STEPS, seed=oracle.seed, audit=False), monitor=monitor)
     for theta, rollouts in committed:
         oracle.spend_until(rollouts)
         yield theta
