@@ -38,7 +38,9 @@ def audit_faults(
     """
     stated = {key: summary.get(key) for key in ("audit", "fresh_objective_initial", "fresh_objective_final")}
     if "guard_x0" not in arrays:
-        right: dict[str, Any] = dict.fromkeys(stated)
+        commits, first = np.count_nonzero(arrays["committed"]), min(_INTERVAL, tables["adapt"]["audit_every"])
+        if (arrays["state_unaudited"], arrays["state_interval"]) != (commits, first):
+            return ["history.npz counts commits since an audit, yet the run has no audits"]
         return [
             f"result.json says {key} = {stated[key]!r:.200}, yet the run has no audits"
             for key in stated
@@ -51,7 +53,11 @@ def audit_faults(
     faults = _table_faults(arrays, rows, tables["adapt"])
     if faults:
         return faults
-    right = {"audit": None, "fresh_objective_initial": rows[0]["objective"], "fresh_objective_final": None}
+    right: dict[str, Any] = {
+        "audit": None,
+        "fresh_objective_initial": rows[0]["objective"],
+        "fresh_objective_final": None,
+    }
     if str(arrays["state_status"]) in _ENDED:
         last, full = rows[-1], max(1, sum(row["full"] for row in rows[1:]))
         n, k, beta = last["rollouts"], last["violations"], _BETA / (full * (full + 1))

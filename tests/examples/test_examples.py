@@ -137,6 +137,7 @@ def test_ten_lines_are_ten():
 
 def test_ten_lines_print_what_the_readme_says(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scpo_ctrl.adaptation.guards.OF_MODEL", 100_000)  # as users have it
     script = ROOT / "examples" / "ten_lines.py"
     runpy.run_path(str(script))
     code, printed = code_of(script), capsys.readouterr().out

@@ -90,7 +90,7 @@ def test_contraction_is_about_where_the_scenario_rests():
     assert (found < 0).all()
     nominal = backup.level(X[:, -1]) - 0.3 * backup.level(batch.x0)
     assert (nominal > 0).any()
-    result = adapt(problem, AdaptOptions(steps=5))
+    result = adapt(problem, AdaptOptions(steps=5, audit=False))
     assert result.is_safe()
     assert result.objective_final < result.objective_initial
 

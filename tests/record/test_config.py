@@ -58,7 +58,7 @@ def test_every_default_is_filled_in(tmp_path):
         "contraction_floor": 0.0,
         "stability": True,
     }
-    defaults = dataclasses.asdict(AdaptOptions(steps=5, method="newton"))  # what "auto" is here
+    defaults = dataclasses.asdict(AdaptOptions(steps=5, method="newton", audit=False))  # what "auto" is here
     assert filled["adapt"] == {key: value for key, value in defaults.items() if value is not None}
 
 
