@@ -3,6 +3,7 @@
 import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import casadi as ca
 import jinja2
@@ -131,9 +132,7 @@ def model_header(policy: Policy) -> str:
     step = ca.Function("step", arguments, [ca.densify(f)])
     adjoint = ca.SX.sym("lambda", plant.nx)
     by_p = ca.Function("by_p", [*arguments, adjoint], [ca.densify(ca.jtimes(f, plant.p, adjoint, True))])
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = importlib.resources.files("scpo_ctrl.engine").joinpath("c/model.h.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
+    return _template().render(
         nx=plant.nx,
         nu=plant.nu,
         np=plant.npar,
@@ -149,6 +148,13 @@ def model_header(policy: Policy) -> str:
         jacobians=emit(ca.Function("jacobians", arguments, jacobians), ["x", "u", "p"], ["A", "B"]),
         by_p=emit(by_p, ["x", "u", "p", "lambda"], ["p_delta"]),
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    text = importlib.resources.files("scpo_ctrl.engine").joinpath("c/model.h.jinja").read_text(encoding="utf-8")
+    return environment.from_string(text)
 
 
 def _number(value: float) -> str:

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -91,19 +92,9 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
     -------
     str
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("scpo_ctrl.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    environment.filters |= {"number": number, "short": short, "data": _data, "unit": with_unit}
     problem = result.problem
     before, after = problem.metrics(result.theta_initial), problem.metrics(result.theta)
-    return environment.get_template("report.html.jinja").render(
+    return _template().render(
         title=problem.plant.name if isinstance(problem, ControlProblem) else "user's functions",
         plant=problem.plant if isinstance(problem, ControlProblem) else None,
         start=start_name(result),
@@ -122,6 +113,21 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
         tight=f"{100 * TIGHT:g}{NARROW_SPACE}%",
         notes=_scope(result),
     )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("scpo_ctrl.report", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    environment.filters |= {"number": number, "short": short, "data": _data, "unit": with_unit}
+    return environment.get_template("report.html.jinja")
 
 
 def headline(result: Result, margin_now: float) -> Headline:
