@@ -16,7 +16,7 @@ DATA = importlib.resources.files("scpo_ctrl") / "data"
 
 
 @pytest.mark.parametrize("name", ["cart_pole", "planar_quadrotor"])
-def test_adapts_and_verifies(tmp_path, run, name):
+def test_adapts_and_verifies(tmp_path, run, request, name):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     path = tmp_path / f"{name}.toml"
     shutil.copy(str(DATA / f"{name}.toml"), path)
@@ -35,6 +35,7 @@ def test_adapts_and_verifies(tmp_path, run, name):
     recorded = tomllib.loads((whole / "problem.toml").read_text(encoding="utf-8"))["backup"]["rho"]
     assert recorded == problem.backup.rho
 
+    request.getfixturevalue("without_report")
     assert run("adapt", path, "--out", parts, "--steps", 1).status == 0
     assert run("adapt", path, "--out", parts, "--steps", 3, "--resume").status == 0
     same_arrays(whole, parts)

@@ -144,7 +144,7 @@ def test_inputs_beyond_their_bounds_are_cut_where_saturation_is_part_of_the_loop
     (lines,) = signals_figure(result).axes[1].collections
     assert len(lines.get_paths()) == problem.scenarios.count
     assert max(np.abs(path.vertices[:, 1]).max() for path in lines.get_paths()) == 1.0
-    notes = render_report(dataclasses.replace(result, theta=plain.theta))
+    notes = render_report(dataclasses.replace(result, theta=plain.theta), pictures=False)
     assert "the input is saturated inside the closed loop" in notes
     assert "Terminal metric: V(x_N) ≤ ρ" in notes
 
