@@ -100,7 +100,6 @@ def verify(path: str | Path, *, problem: str | Path | None = None, seed: int | N
 class _Files:
     """What a RUN folder holds."""
 
-    path: Path
     arrays: dict[str, np.ndarray]  # history.npz
     summary: dict[str, Any]  # result.json
     text: str  # problem.toml
@@ -110,7 +109,7 @@ class _Files:
     learned: tuple[dict[str, np.ndarray], bytes] | None
     page: str | None  # report.html
     certificate: str | None  # certificate.json
-    result: Result | ScpoError  # as the other commands read it
+    read: tuple[ProblemFile, Result] | ScpoError  # as the other commands read it
 
 
 def _read(path: Path) -> _Files:
@@ -126,10 +125,11 @@ def _read(path: Path) -> _Files:
     with located(f"{path}: "):
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
     try:
-        result: Result | ScpoError = load_state(path, read_problem_file(path / "problem.toml"))
+        file = read_problem_file(path / "problem.toml")
+        read: tuple[ProblemFile, Result] | ScpoError = file, load_state(path, file)
     except ScpoError as error:
-        result = error
-    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, page, certificate, result)
+        read = error
+    return _Files(arrays, summary, text, tables, csv_data, theta, learned, page, certificate, read)
 
 
 def _text_if_there(path: Path) -> str | None:
@@ -144,15 +144,15 @@ def _text_if_there(path: Path) -> str | None:
 
 def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
     """List where other commands, the report, or the problem file that was asked for, say something else."""
-    if isinstance(files.result, ScpoError):
-        return [f"other commands cannot read the run: {files.result}"]
-    faults = []
+    if isinstance(files.read, ScpoError):
+        return [f"other commands cannot read the run: {files.read}"]
+    (file, result), faults = files.read, []
     if files.page is not None:
         from scpo_ctrl.verification.page import page_faults  # matplotlib takes long to import
 
-        faults += page_faults(files.page, files.result)
+        faults += page_faults(files.page, result)
     if asked:
-        faults += asked_faults(asked, read_problem_file(files.path / "problem.toml"))
+        faults += asked_faults(asked, file)
         if not np.array_equal(asked.problem.theta_initial, files.arrays["theta_initial"]):
             faults.append("the run is of another problem: it began at other parameters than the problem file gives")
     return faults
