@@ -53,7 +53,7 @@ def test_r1_data():
 
 
 def test_r1_stays_in_bounds_and_learns_the_clean_half(tmp_path):
-    outcome = r1_regression.run()
+    outcome = r1_regression.run(steps=60)
     committed, grid = outcome.result.committed, np.linspace(-3, 3, 61)
     f = np.array([numpy_network(theta, grid) for theta in committed])
     assert len(f) > 50 and (f[0] == 0).all()
