@@ -90,3 +90,16 @@ def scalar_case() -> Case:
     metrics = Metrics(plant, backup, 4, MetricOptions())
     policy = Policy(plant, backup, scale=(1.0,))
     return Case(Loop(policy, metrics, Stage(np.ones(1), np.ones(1))), batch)
+
+
+LOADED = {
+    "loaded": loaded_case((3,)),
+    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
+}
+
+
+def metrics_of(engine, case: Case, thetas: np.ndarray, *, saturated: bool) -> np.ndarray:
+    """Return an engine's metrics (K, m)."""
+    out = np.empty((len(thetas), case.batch.count * len(case.loop.metrics.rows)))
+    engine.metrics(case.batch, thetas, out, saturated=saturated)
+    return out

@@ -6,14 +6,14 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.engine.loop import Loop, to_differences
+from scpo_ctrl.engine.loop import Engine, Loop
 from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
 
 _AT_ONCE = 64  # scenarios whose residuals are differentiated together
 
 
-class CasadiEngine:
+class CasadiEngine(Engine):
     """The engine by CasADi; see `Engine` for what its methods do. Derivatives are CasADi's."""
 
     def __init__(self, loop: Loop) -> None:
@@ -26,20 +26,6 @@ class CasadiEngine:
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
         """Fill `out` with metrics."""
         out[:] = self._call("evaluate" if saturated else "sample", batch, thetas)[0]
-
-    def differences(
-        self,
-        batch: Scenarios,
-        thetas: np.ndarray,
-        origin: np.ndarray,
-        sigma: float,
-        out: np.ndarray,
-        *,
-        saturated: bool,
-    ) -> np.ndarray:
-        """Fill `out` with differences of metrics and return their squares."""
-        self.metrics(batch, thetas, out, saturated=saturated)
-        return to_differences(out, origin, sigma)
 
     def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics and mean costs."""

@@ -62,7 +62,11 @@ class Engine(Protocol):
         saturated: bool,
     ) -> np.ndarray:
         """Fill `out` (K, m) with (metrics - origin) / σ and return the sums over K of its entries squared (m,)."""
-        ...
+        self.metrics(batch, thetas, out, saturated=saturated)
+        with np.errstate(invalid="ignore", over="ignore"):
+            out -= origin
+            out *= 1 / sigma
+            return np.einsum("ki,ki->i", out, out)
 
     def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics (K, m) and mean costs (K,) of the saturated loop."""
@@ -103,22 +107,3 @@ class Engine(Protocol):
     def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states (S, N + 1, nx) and commands before saturation (S, N, nu)."""
         ...
-
-
-def to_differences(metrics: np.ndarray, origin: np.ndarray, sigma: float) -> np.ndarray:
-    """Turn metrics into their differences, in place, and return the sums over the rows of these squared.
-
-    Parameters
-    ----------
-    metrics : numpy.ndarray, shape (K, m)
-    origin : numpy.ndarray, shape (m,)
-    sigma : float
-
-    Returns
-    -------
-    numpy.ndarray, shape (m,)
-    """
-    with np.errstate(invalid="ignore", over="ignore"):
-        metrics -= origin
-        metrics *= 1 / sigma
-        return np.einsum("ki,ki->i", metrics, metrics)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.engine.loop import Loop, to_differences
+from scpo_ctrl.engine.loop import Engine, Loop
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.black_box import BlackBox, BoxRest, Step
 from scpo_ctrl.loop.metrics import Metrics
@@ -17,7 +17,7 @@ _NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters 
 _STEP = np.finfo(float).eps ** (1 / 3)  # of central differences, relative to the size of what is moved, θ's at least 1
 
 
-class SimulatorEngine:
+class SimulatorEngine(Engine):
     """The engine around a black box; see `Engine` for what its methods do."""
 
     def __init__(self, loop: Loop, simulator: Step | ca.Function) -> None:
@@ -31,20 +31,6 @@ class SimulatorEngine:
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
         """Fill `out` with metrics."""
         self._fill(batch, thetas, out, saturated=saturated)
-
-    def differences(
-        self,
-        batch: Scenarios,
-        thetas: np.ndarray,
-        origin: np.ndarray,
-        sigma: float,
-        out: np.ndarray,
-        *,
-        saturated: bool,
-    ) -> np.ndarray:
-        """Fill `out` with differences of metrics and return their squares."""
-        self.metrics(batch, thetas, out, saturated=saturated)
-        return to_differences(out, origin, sigma)
 
     def evaluate(self, batch: Scenarios, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics and mean costs."""

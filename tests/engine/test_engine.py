@@ -8,10 +8,10 @@ from decimal import Decimal, localcontext
 import casadi as ca
 import numpy as np
 import pytest
-from loops import EVERYTHING, linear_case, loaded_case, pendulum_case, scalar_case
+from loops import EVERYTHING, LOADED, linear_case, metrics_of, pendulum_case, scalar_case
 
 from scpo_ctrl import compiled
-from scpo_ctrl.engine import casadi_engine, lanes
+from scpo_ctrl.engine import lanes
 from scpo_ctrl.engine.casadi_engine import CasadiEngine
 from scpo_ctrl.engine.emit import emit
 from scpo_ctrl.engine.lanes import LaneEngine, aligned, load, threads_for
@@ -25,8 +25,7 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 
 CASES = {
-    "loaded": loaded_case((3,)),
-    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
+    **LOADED,
     "linear": linear_case(),
     "linear, one layer": linear_case((5,)),
     "linear, two layers": linear_case((5, 3), MetricOptions(contraction=0.5)),
@@ -47,21 +46,8 @@ def case(request):
     return CASES[request.param]
 
 
-@pytest.fixture
-def oracle(monkeypatch):
-    """CasADi in its interpreter: nothing in common with the engine but the plant's expressions."""
-    monkeypatch.setattr(casadi_engine, "compile_functions", list)
-    return CasadiEngine
-
-
 def close(value, expected, tolerance=1e-11):
     np.testing.assert_allclose(value, expected, rtol=tolerance, atol=tolerance * max(1.0, np.abs(expected).max()))
-
-
-def metrics_of(engine, case, thetas, *, saturated):
-    out = np.empty((len(thetas), case.batch.count * len(case.loop.metrics.rows)))
-    engine.metrics(case.batch, thetas, out, saturated=saturated)
-    return out
 
 
 def rollouts_of(case, **options):

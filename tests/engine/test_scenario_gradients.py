@@ -5,12 +5,11 @@ from dataclasses import replace
 import casadi as ca
 import numpy as np
 import pytest
-from loops import EVERYTHING, Case, linear_case, loaded_case, pendulum_case, scalar_case
+from loops import EVERYTHING, LOADED, Case, linear_case, pendulum_case, scalar_case
 from problems import two_input_problem
 
-from scpo_ctrl.engine import casadi_engine, lanes
+from scpo_ctrl.engine import lanes
 from scpo_ctrl.engine import simulator as simulator_module
-from scpo_ctrl.engine.casadi_engine import CasadiEngine
 from scpo_ctrl.engine.lanes import LaneEngine
 from scpo_ctrl.engine.loop import Loop, Stage
 from scpo_ctrl.engine.rollout import Rollouts
@@ -73,8 +72,7 @@ def two_inputs(hidden=(3, 4), options=EVERYTHING):
 
 
 CASES = {
-    "loaded": loaded_case((3,)),
-    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
+    **LOADED,
     "R3 with mass": with_mass(),
     "R3 with mass, linear": with_mass((), MetricOptions(contraction=0.3)),
     "R3 with mass, a floor between": with_mass((3,), MetricOptions(contraction=0.3, contraction_floor=0.25)),
@@ -95,13 +93,6 @@ CASES = {
 @pytest.fixture(params=CASES)
 def case(request):
     return CASES[request.param]
-
-
-@pytest.fixture
-def oracle(monkeypatch):
-    """CasADi in its interpreter: nothing in common with the engine but the plant's expressions."""
-    monkeypatch.setattr(casadi_engine, "compile_functions", list)
-    return CasadiEngine
 
 
 def weights(case, seed=5):
