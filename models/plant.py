@@ -122,14 +122,18 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
     def is_linear(self) -> bool:
         """Whether f is affine in (x, u) at the nominal parameters with f(x_eq, u_eq) at rest."""
         z = ca.vertcat(self.x, self.u)
-        jacobian = ca.substitute(ca.jacobian(self.f, z), self.p, ca.DM(self.p_nominal))
+        jacobian = ca.substitute(ca.horzcat(*self._jacobians), self.p, ca.DM(self.p_nominal))
         return not bool(ca.depends_on(ca.simplify(jacobian), z))
 
     @cached_property
     def derivatives(self) -> ca.Function:
         """The CasADi function ``(x, u, p) -> (f, ∂f/∂x, ∂f/∂u)``, with sparse derivatives."""
-        by_x, by_u = ca.jacobian(self.f, self.x), ca.jacobian(self.f, self.u)
-        return ca.Function("derivatives", [self.x, self.u, self.p], [self.f, by_x, by_u])
+        return ca.Function("derivatives", [self.x, self.u, self.p], [self.f, *self._jacobians])
+
+    @cached_property
+    def _jacobians(self) -> tuple[ca.SX, ca.SX]:
+        """Expressions of the derivatives of f by x and by u, which take long where it is dense."""
+        return ca.jacobian(self.f, self.x), ca.jacobian(self.f, self.u)
 
     def linearise(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the Jacobians of f at the equilibrium and the nominal parameters.
