@@ -27,7 +27,7 @@ from scpo_ctrl.verification import audits
 def _short_audits() -> None:
     """Audits draw fewer scenarios, but where a test asks for a number: a run of five steps needs no 100 000."""
     guards.OF_MODEL, guards.OF_BOX = 1000, 200
-    audits.SAMPLE = 50
+    audits.FULL, audits.SAMPLE = 1000, 50
 
 
 @dataclass(frozen=True)

@@ -98,10 +98,7 @@ class Adapter:
         if options.mode != "verified":
             raise DomainError(f"mode is {options.mode!r}; a policy at work needs verified steps, use mode 'verified'")
         self.every = None if every is None else as_count("every", every, at_least=1)
-        self._state = _ended(
-            start(problem, options) if resume_from is None else _resumed(problem, options, resume_from)
-        )
-        self._at_work = at_work(self._state)
+        self._take(start(problem, options) if resume_from is None else _resumed(problem, options, resume_from))
         self._measured = _Measured(problem)
         self._states: deque[np.ndarray] = deque(maxlen=_MEMORY)
 
@@ -200,10 +197,8 @@ class Adapter:
             advance(state)
             if is_due(state):
                 audit_commits(state)
-            _ended(state)
-            theta = at_work(state) if state.status is RunStatus.RUNNING else conclude(state).theta
         before = self._state
-        self._state, self._at_work = state, theta
+        self._take(state)
         return state.history.rows[-1] if len(state.history) > len(before.history) else None
 
     def result(self) -> Result:
@@ -213,7 +208,7 @@ class Adapter:
         -------
         Result
         """
-        return conclude(self._state)
+        return self._state.result() if self._ended is None else self._ended
 
     def mismatch(self) -> Mismatch:
         """Return how far the measured transitions are from the model.
@@ -271,9 +266,19 @@ class Adapter:
             audits = [row for row in result.audits if row.passed][-1:]  # of the policy at work, as a start's
             count = 0 if result.guards is None else result.guards.count
             audits = [dataclasses.replace(row, step=0, policy=-1, back=-1, guards=count) for row in audits]
-            self._state = _ended(start(grown, options, result.guards, audits))
-            self._at_work = at_work(self._state)
+            self._take(start(grown, options, result.guards, audits))
         return learned
+
+    def _take(self, state: State) -> None:
+        """Go on from a state; its run is finished where all steps are done, and concluded as `adapt` does."""
+        if state.status is RunStatus.RUNNING and state.step >= state.options.steps:
+            state.status = RunStatus.FINISHED
+        ended = None
+        if state.status is not RunStatus.RUNNING:
+            with one_thread():
+                ended = conclude(state)
+        self._state, self._ended = state, ended
+        self._at_work = at_work(state) if ended is None else ended.theta
 
 
 class _Measured:
@@ -341,7 +346,7 @@ def _resumed(problem: ControlProblem, options: AdaptOptions, earlier: Result) ->
     """Return the state of an earlier run, whose last policy must be as safe on the problem as the record says."""
     as_instance("resume_from", earlier, Result)
     state = resume(dataclasses.replace(earlier, problem=problem), options)
-    margins = earlier.history.column("margin")[earlier.history.column("committed")]
+    margins = state.history.column("margin")[state.history.column("committed")]  # before its last audits
     recorded = float(np.append(earlier.margin_initial, margins)[-1])
     adapted = state.problem  # with its guards, where it has any
     unit = float(adapted.metric_units[np.argmax(adapted.in_bounds_units(state.g))])  # of the metric with the margin
@@ -365,13 +370,6 @@ def _copied(state: State) -> State:
         history=History(state.theta.size, state.history.rows),
         audits=list(state.audits),
     )
-
-
-def _ended(state: State) -> State:
-    """Return the state, its run finished where all steps are done, as `adapt` does."""
-    if state.status is RunStatus.RUNNING and state.step >= state.options.steps:
-        state.status = RunStatus.FINISHED
-    return state
 
 
 def _farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:

@@ -7,6 +7,7 @@ behind it are withdrawn. docs/method.md derives it, docs/guarantees.md says what
 """
 
 import dataclasses
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -53,7 +54,7 @@ def audit_commits(state: State, *, full: bool = False) -> bool:
     bool
         Whether it passed.
     """
-    problem, options = state.problem, state.options
+    began, problem, options = time.perf_counter(), state.problem, state.options
     assert isinstance(problem, GuardedProblem)
     ends = full or state.status is not RunStatus.RUNNING
     number, policy = len(state.audits), last_commit(state.history)
@@ -67,10 +68,11 @@ def audit_commits(state: State, *, full: bool = False) -> bool:
         check_start(problem.problem, found, options)
         problem = with_counterexamples(problem, found.counterexamples, options.back_off)
         if problem.guards.count > MOST_GUARDS and not full:
-            problem = _without_idle_guards(problem, state.history, options.back_off)
+            problem = _without_idle_guards(problem, found.counterexamples.count, state.history, options.back_off)
         back = _go_back(state, problem)
     row = audit_row(found, step=state.step, policy=policy, back=back, full=ends, guards=problem.guards.count)
     state.audits.append(row)
+    state.seconds += time.perf_counter() - began
     return found.passed
 
 
@@ -85,7 +87,7 @@ def last_commit(history: History) -> int:
     -------
     int
     """
-    return max((i for i in range(len(history) - 1, -1, -1) if history.rows[i].is_committed), default=-1)
+    return next((i for i in range(len(history) - 1, -1, -1) if history.rows[i].is_committed), -1)
 
 
 def conclude(state: State) -> Result:
@@ -154,8 +156,8 @@ def _go_back(state: State, problem: GuardedProblem) -> int:
     return int(places[last])
 
 
-def _without_idle_guards(problem: GuardedProblem, history: History, back_off: float) -> GuardedProblem:
-    """Drop the guards that no policy of the run has come close to; they are points of the set, which audits cover."""
+def _without_idle_guards(problem: GuardedProblem, new: int, history: History, back_off: float) -> GuardedProblem:
+    """Keep the new guards, and the old ones that policies came closest to: audits cover the others like all of Z."""
     rows = [row.theta for row in history.rows if VERDICTS[row.verdict] in (Verdict.COMMITTED, Verdict.WITHDRAWN)]
     thetas, guards = np.array(rows), problem.guards
     closest = np.full(guards.count, -np.inf)
@@ -164,7 +166,9 @@ def _without_idle_guards(problem: GuardedProblem, history: History, back_off: fl
         closest = np.maximum(
             closest, of_guards.reshape(-1, guards.count, problem.problem.rows_per_scenario).max(axis=(0, 2))
         )
-    kept = np.sort(np.argsort(-closest, kind="stable")[:MOST_GUARDS])
+    old = guards.count - new
+    best = np.argsort(-closest[:old], kind="stable")[: max(0, MOST_GUARDS - new)]
+    kept = np.append(np.sort(best), np.arange(old, guards.count))
     return GuardedProblem(problem.problem, guards.part(kept), back_off)
 
 

@@ -18,7 +18,7 @@ from scpo_ctrl.problem.problem import Problem
 OF_MODEL, OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
 _BETWEEN = 10  # audits between have this part of them
 _EDGES = 0xED6E  # stream of seeds of the first guards; audits have streams 0, 1, …
-_BISECTIONS = 8
+_BISECTIONS, _SMALLER, _LEAST = 8, 0.9, 0.01  # of a search for a set that passes, in parts of the declared one
 
 
 def is_audited(problem: Problem, options: AdaptOptions) -> bool:
@@ -155,7 +155,8 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
         return
     first = int(at_start.worst.argmax())
     batch, row = batch.part(slice(first, first + 1)), int(at_start.row[first])
-    excess = at_start.worst[first] * problem.with_scenarios(batch, theta).metric_units[row]
+    there = problem.with_scenarios(batch, theta)
+    excess = at_start.worst[first] * there.metric_units[row]
     metric = problem.scenario_metrics.rows[row].label
     point = ", ".join(
         f"{label} {value:.4g} {unit}".rstrip()
@@ -167,30 +168,40 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     )
     raise UnsafeStartError(
         f"the declared set is larger than the backup holds: from {point} the safe start violates {metric}, by "
-        f"{excess:.3g}; {_largest(problem, options)}; {problem.remedy(row)}; or adapt "
+        f"{excess:.3g}; {_largest(problem, options)}; {there.remedy(row)}; or adapt "
         "on the scenarios alone, audit = false"
     )
 
 
 def _largest(problem: ControlProblem, options: AdaptOptions) -> str:
-    """Bisect how large a set of the same shape passes."""
+    """Say how large a set of the same shape passes: bisected by small audits, and confirmed by a full one."""
     declared = declared_set(problem)
     if declared.box is None and declared.size == 0:
         return "narrow the ranges"
-    low, high, seed = 0.0, 1.0, audit_seed(options.seed, 0)
+    is_level = declared.box is None and len(declared.centres) == 1
+    low, high = 0.0, 1.0
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        batch = dataclasses.replace(problem.scenarios, declared=_shrunk(declared, middle))
-        smaller = problem.with_scenarios(batch, problem.theta_initial)
-        passed = audit(
-            smaller, problem.theta_initial, rollouts=fresh_scenarios(problem, options, full=False), seed=seed
-        )
-        low, high = (middle, high) if passed.passed else (low, middle)
-    if low == 0:
-        return "no smaller set of the same shape passes"
-    if declared.box is None and len(declared.centres) == 1:
-        return f"level = {(declared.size * low) ** 2:.2g} passes"
-    return f"a set {low:.2g} times as wide passes"
+        low, high = (middle, high) if _passes(problem, options, middle, full=False) else (low, middle)
+    while low > 0:
+        shown = _rounded_down((declared.size * low) ** 2 if is_level else low)
+        if _passes(problem, options, np.sqrt(shown) / declared.size if is_level else shown, full=True):
+            return f"level = {shown:g} passes" if is_level else f"a set {shown:g} times as wide passes"
+        low = _SMALLER * low if low > _LEAST else 0.0
+    return "no smaller set of the same shape passes"
+
+
+def _passes(problem: ControlProblem, options: AdaptOptions, part: float, *, full: bool) -> bool:
+    """Return whether the safe start passes an audit of the declared set made smaller."""
+    batch = dataclasses.replace(problem.scenarios, declared=_shrunk(declared_set(problem), part))
+    smaller, count = problem.with_scenarios(batch, problem.theta_initial), fresh_scenarios(problem, options, full=full)
+    return audit(smaller, problem.theta_initial, rollouts=count, seed=audit_seed(options.seed, 0)).passed
+
+
+def _rounded_down(value: float) -> float:
+    """Return a number of two digits that is not larger."""
+    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
+    return float(f"{np.floor(value / unit) * unit:.2g}")
 
 
 def _shrunk(declared: DeclaredSet, part: float) -> DeclaredSet:

@@ -12,9 +12,12 @@ from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.fresh import violation_bound
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.version import __version__
+
+_AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,11 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
         """
         problem = self.problem
         if self.guards is not None and isinstance(problem, ControlProblem):
-            problem = problem.with_scenarios(problem.scenarios.and_then(self.guards), self.theta_initial)
-        return bool(margin_of(problem.metrics(self.committed).ravel()) >= 0)
+            problem = GuardedProblem(problem, self.guards, self.options.back_off)
+        size = max(1, _AT_ONCE // max(1, problem.varies.size))
+        thetas = self.committed
+        parts = (problem.metrics(thetas[start : start + size]) for start in range(0, len(thetas), size))
+        return all(margin_of(part.ravel()) >= 0 for part in parts)
 
     @property
     def final_audit(self) -> AuditRow | None:

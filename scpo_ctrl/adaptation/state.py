@@ -1,6 +1,7 @@
 """The state of an adaptation run between steps: started, saved and resumed."""
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,7 +180,7 @@ def start(
     """
     as_instance("problem", problem, Problem)
     as_instance("options", options, AdaptOptions)
-    options, theta = resolved(problem, options), problem.theta_initial.copy()
+    began, options, theta = time.perf_counter(), resolved(problem, options), problem.theta_initial.copy()
     kernels.library()  # compiled here, so that no step waits for the compiler
     objective, metrics = problem.evaluate(theta)
     _check_safe(problem, metrics)
@@ -218,6 +219,7 @@ def start(
         interval=min(FIRST_INTERVAL, options.audit_every),
     )
     state.count_rollouts(1)
+    state.seconds = time.perf_counter() - began
     return state
 
 

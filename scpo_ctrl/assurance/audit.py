@@ -87,7 +87,7 @@ def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: in
 
 def _apart(declared: DeclaredSet, points: Scenarios, found: Fresh, order: np.ndarray) -> np.ndarray:
     """Return those of some points, in their order, that no earlier one of the same metric is close to."""
-    places = np.hstack([declared.numbers_apart(points), found.row[:, None] / _SAME])
+    places = np.hstack([declared.coordinates(points), found.row[:, None] / _SAME])
     kept: list[int] = []
     for k in order:
         if all(np.abs(places[k] - places[j]).max() > _SAME for j in kept):

@@ -10,15 +10,11 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.rest import LinearisedLoop, moved_by, once, settle
 from scpo_ctrl.models import Plant
 
-_PART = (
-    1e-3  # of the level set's extent, and of a parameter, that differences reach: their error is as small as rounding
-)
+_PART = 1e-3  # of the level set's extent, and of a parameter, that differences reach: they err by rounding only
 _NUMBERS = 1 << 22  # at most so many at once in an array
 
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
-Commands = Callable[
-    [np.ndarray, np.ndarray], np.ndarray
-]  # states (r, points, nx) and their rows (r,) -> (r, points, nu)
+Commands = Callable[[np.ndarray, np.ndarray], np.ndarray]  # states (r, k, nx), their rows (r,) -> (r, k, nu)
 
 
 class BlackBox:

@@ -168,7 +168,7 @@ class DeclaredSet:
         length = np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), np.finfo(float).tiny)
         return self.size * unit * (towards / length @ root.T)
 
-    def numbers_apart(self, points: Scenarios) -> np.ndarray:
+    def coordinates(self, points: Scenarios) -> np.ndarray:
         """Return coordinates in which the set is about one wide, to compare points by.
 
         Parameters

@@ -12,6 +12,7 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.rest import solved
 
 _NUMBERS = 1_000_000  # in the matrices J of the policies that are taken at once
 
@@ -92,7 +93,7 @@ class DenseMetric:
                 bar = bar @ power.swapaxes(1, 2) + power.swapaxes(1, 2) @ bar
             bar = self.root @ bar @ self.inverse_root.T
         by_theta, by_x = self._pulled(np.hstack([places, bar.swapaxes(1, 2).reshape(len(bar), -1)]))
-        carried = _solved((np.eye(J.shape[1]) - J).swapaxes(1, 2), by_x)
+        carried = solved((np.eye(J.shape[1]) - J).swapaxes(1, 2), by_x)
         return self._metric(last), by_theta + self._moved(np.hstack([places, carried]))[0]
 
     def _at_rest(self, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -100,7 +101,7 @@ class DenseMetric:
         places, nx = stack.copy(), len(self.root)
         following, J = self._stepped(places)
         for _ in range(self.newton):
-            places[:, -nx:] += _solved(np.eye(nx) - J, following - places[:, -nx:])
+            places[:, -nx:] += solved(np.eye(nx) - J, following - places[:, -nx:])
             following, J = self._stepped(places)
         return places, J, np.linalg.norm((following - places[:, -nx:]) @ self.root, axis=1) / self.unit
 
@@ -160,29 +161,3 @@ def _squares(matrices: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         sums = np.array([np.vdot(matrix, matrix) for matrix in matrices])
     return np.where(np.isnan(sums), np.inf, sums)
-
-
-def _solved(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve linear systems (K, n, n) for columns (K, n); NaN where a matrix is singular."""
-    try:
-        return np.asarray(np.linalg.solve(matrices, right[..., None])[..., 0])
-    except np.linalg.LinAlgError:
-        return np.array([solve(matrix, column) for matrix, column in zip(matrices, right, strict=True)])
-
-
-def solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve a linear system; NaN where the matrix is singular.
-
-    Parameters
-    ----------
-    matrix : numpy.ndarray, shape (n, n)
-    right : numpy.ndarray, shape (n,)
-
-    Returns
-    -------
-    numpy.ndarray, shape (n,)
-    """
-    try:
-        return np.linalg.solve(matrix, right)
-    except np.linalg.LinAlgError:
-        return np.full(len(right), np.nan)

@@ -43,7 +43,7 @@ def settle(loop: LinearisedLoop, starts: np.ndarray, backup: Backup) -> np.ndarr
         for _ in range(_MOST_STEPS):
             if not active.size:
                 break
-            step = _solved(np.eye(x.shape[1]) - A[active], (following - x)[active])
+            step = solved(np.eye(x.shape[1]) - A[active], (following - x)[active])
             waiting, part = np.arange(active.size), 1.0
             while waiting.size and part > _SHORTEST:
                 rows = active[waiting]
@@ -176,7 +176,7 @@ def moved_by(A: np.ndarray, F: np.ndarray) -> np.ndarray:
     -------
     numpy.ndarray, shape (n, nx, np)
     """
-    return np.stack([_solved(np.eye(A.shape[1]) - A, F[:, :, j]) for j in range(F.shape[2])], axis=2)
+    return np.stack([solved(np.eye(A.shape[1]) - A, F[:, :, j]) for j in range(F.shape[2])], axis=2)
 
 
 def _moves(backup: Backup, z: np.ndarray) -> np.ndarray:
@@ -185,11 +185,22 @@ def _moves(backup: Backup, z: np.ndarray) -> np.ndarray:
     return np.asarray(np.linalg.norm(np.linalg.solve(root, (z / unit)[..., None])[..., 0], axis=1))
 
 
-def _solved(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve for each right-hand side (n, nx); NaN where a matrix is singular."""
+def solved(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve linear systems, one for each matrix.
+
+    Parameters
+    ----------
+    matrices : numpy.ndarray, shape (n, nx, nx)
+    right : numpy.ndarray, shape (n, nx)
+
+    Returns
+    -------
+    numpy.ndarray, shape (n, nx)
+        NaN where a matrix is singular.
+    """
     try:
         return np.asarray(np.linalg.solve(matrices, right[..., None])[..., 0])
     except np.linalg.LinAlgError:
         if len(right) == 1:
             return np.full_like(right, np.nan)
-        return np.vstack([_solved(matrices[i : i + 1], right[i : i + 1]) for i in range(len(right))])
+        return np.vstack([solved(matrices[i : i + 1], right[i : i + 1]) for i in range(len(right))])

@@ -174,7 +174,7 @@ def _kept(result: Result, sentence: str) -> Headline:
     """Return the headline of a run in which every metric held, which says no more than that."""
     audit = audited(result)
     title = "Safe on its scenarios" if isinstance(result.problem, ControlProblem) else "Every metric holds"
-    if audit and audit.holds:
+    if audit:
         title = "Audited"
     if not is_stable(result):
         sentence = f"{sentence} {_capital(stability(result, number))}."
@@ -182,8 +182,8 @@ def _kept(result: Result, sentence: str) -> Headline:
     look = audit or beyond(result)
     if look:
         sentence = f"{sentence} Beside them, {look.sentence}."
-        if not look.holds:
-            return Headline("unfinished", f"{title}, not beside them", sentence)
+        if look.but:
+            return Headline("unfinished", f"{title}, {look.but}", sentence)
     words = {
         RunStatus.RUNNING: ", not finished",
         RunStatus.INTERRUPTED: ", not finished",

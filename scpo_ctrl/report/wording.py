@@ -162,7 +162,7 @@ class Beyond:
     """How the final policy does on fresh scenarios of the declared set, in words."""
 
     sentence: str
-    holds: bool  # nothing violates, and the mean cost is no worse than that of the safe start
+    but: str = ""  # what a headline has to add: that some violate, or that they cost more than under the safe start
 
 
 def audited(result: Result) -> Beyond | None:
@@ -181,16 +181,19 @@ def audited(result: Result) -> Beyond | None:
         return None
     most = short(result.audit_bound(), 2)
     sentence = (
-        f"audited: no violation in {number(last.rollouts)} fresh scenarios, and by a search from the worst of them "
+        f"audited: no violation in {number(last.rollouts)} fresh scenarios, nor in a search from the worst of them "
         f"(probability ≤ {most} at confidence 1 − {number(BETA)})"
     )
     start = result.audits[0].objective
     costs = f"mean cost there {number(start)} → {number(last.objective)}"
     if not (isinstance(result.problem, ControlProblem) and result.problem.is_closed_loop_cost):
-        return Beyond(sentence, last.passed)
+        return Beyond(sentence)
     if last.objective > start:
-        return Beyond(f"{sentence}, but their {costs}, more than with the {start_name(result)}", False)
-    return Beyond(f"{sentence}; {costs}", last.passed)
+        return Beyond(
+            f"{sentence}, but their {costs}, more than with the {start_name(result)}",
+            f"costs more than the {start_name(result)}",
+        )
+    return Beyond(f"{sentence}; {costs}")
 
 
 def beyond(result: Result) -> Beyond | None:
@@ -214,13 +217,13 @@ def beyond(result: Result) -> Beyond | None:
     if final.violations:
         shares = [short(100 * look.violations / count) + percent for look in (final, start)]
         of_start = f" ({shares[1]} with the {start_name(result)})" if start.violations else ""
-        return Beyond(f"{shares[0]} of {number(count)} fresh scenarios violate a metric{of_start}", False)
+        return Beyond(f"{shares[0]} of {number(count)} fresh scenarios violate a metric{of_start}", "not beside them")
     sentence = f"none of {number(count)} fresh scenarios violates a metric"
     if problem.is_closed_loop_cost and final.objective > start.objective:
         costs = f"{number(final.objective)}, more than the {number(start.objective)} of the {start_name(result)}"
-        return Beyond(f"{sentence}, but their mean cost is {costs}", False)
+        return Beyond(f"{sentence}, but their mean cost is {costs}", f"costs more than the {start_name(result)}")
     most = short(100 * violation_bound(0, count, BETA), 2) + percent
-    return Beyond(f"{sentence}: at most {most} do, at confidence 1 − {number(BETA)}", True)
+    return Beyond(f"{sentence}: at most {most} do, at confidence 1 − {number(BETA)}")
 
 
 def stability(result: Result, show: Callable[[float], str]) -> str:

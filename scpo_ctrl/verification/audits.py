@@ -8,6 +8,7 @@ from scipy.special import betainccinv
 from scpo_ctrl.models import Plant
 from scpo_ctrl.verification.certificate import fresh_metrics
 
+FULL = 100_000  # fresh scenarios of an audit that may end a run, by default
 SAMPLE = 2000  # scenarios of the last audit that are rolled out again
 COLUMNS = ("step", "policy", "full", "rollouts", "violations", "found", "worst", "objective", "back", "guards")
 _ENDED = ("FINISHED", "CONVERGED", "STALLED")
@@ -92,7 +93,7 @@ def _table_faults(arrays: dict[str, np.ndarray], rows: list[dict[str, Any]], opt
 
 def _row_fault(row: dict[str, Any], made: np.ndarray, options: dict[str, Any]) -> str:
     """Return what is wrong with one audit, in words; nothing if it is one that a run may write."""
-    full = options.get("audit_rollouts") or row["rollouts"] * (1 if row["full"] else 10)
+    full = options.get("audit_rollouts", FULL)
     size = full if row["full"] else max(1, full // 10)
     policy, back, failed = row["policy"], row["back"], row["violations"] > 0 or row["found"] > 0
     known = all(place == -1 or (0 <= place < len(made) and made[place]) for place in (policy, back))
@@ -188,6 +189,22 @@ def policies_made(arrays: dict[str, np.ndarray]) -> np.ndarray:
         if made[i]:
             current = i
     return origin
+
+
+def dropped_guards(arrays: dict[str, np.ndarray]) -> bool:
+    """Return whether a run left guards out again, as it does where there are too many.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+        history.npz.
+
+    Returns
+    -------
+    bool
+    """
+    guards, found = (np.asarray(arrays.get(f"audit_{key}", np.zeros(0))) for key in ("guards", "found"))
+    return bool((np.diff(guards) != found[1:]).any())
 
 
 def guards_at(arrays: dict[str, np.ndarray]) -> np.ndarray:

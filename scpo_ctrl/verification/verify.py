@@ -7,6 +7,7 @@ trajectories.
 
 import hashlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, build
 from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
 from scpo_ctrl.validate import as_path
 from scpo_ctrl.verification.asked import asked_faults
-from scpo_ctrl.verification.audits import audit_faults
+from scpo_ctrl.verification.audits import audit_faults, dropped_guards
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.certificate import certificate_faults
 from scpo_ctrl.verification.history import history_faults
@@ -159,8 +160,7 @@ def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
 
 
 def _verify(files: _Files) -> Verification:
-    arrays, summary, text, tables = files.arrays, files.summary, files.text, files.tables
-    csv_data, learned = files.csv_data, files.learned
+    arrays, summary, tables, learned = files.arrays, files.summary, files.tables, files.learned
     plant = _plant(arrays, tables)
     loop = ClosedLoop(plant, tables, arrays)
     committed = arrays["committed"].astype(bool)
@@ -168,12 +168,11 @@ def _verify(files: _Files) -> Verification:
     rejected = arrays["theta"][~committed]
     margins, costs = loop.margins(np.vstack([rejected, thetas]))  # the final policy last: what binds is its
     on_all = _on_guards(plant, tables, arrays, np.vstack([rejected, thetas]), margins)
-    is_imitation = tables["objective"]["kind"] == "imitation"
-    if is_imitation:
-        costs = loop.imitation_errors(np.vstack([rejected, thetas]), csv_data)
+    if tables["objective"]["kind"] == "imitation":
+        costs = loop.imitation_errors(np.vstack([rejected, thetas]), files.csv_data)
     weight = np.abs(costs[len(rejected)])  # of the objective: that of the safe start
-    of_rejected: dict[str, tuple[np.ndarray, ...]] = {"margin": (on_all.exact, margins.exact, margins.size)}
-    of_rejected["objective"] = (costs, costs, np.full(len(costs), weight))
+    least = np.full_like(margins.exact, -np.inf) if dropped_guards(arrays) else on_all.exact
+    of_rejected = {"margin": (least, margins.exact, margins.size), "objective": (costs, costs, weight)}
     faults = _rejected_faults(arrays, of_rejected)
     margins, costs = on_all.after(len(rejected)), costs[len(rejected) :]
     recorded = np.append(arrays["margin_initial"], arrays["margin"][committed])
@@ -182,15 +181,7 @@ def _verify(files: _Files) -> Verification:
 
     more = len(learned[0]["x0"]) if learned else 0
     faults += loop.level_faults(tables["backup"]) or redraw_faults(loop, tables["scenarios"], more)
-    if is_imitation:
-        faults += loop.csv_faults(csv_data)
-        if tables["objective"]["csv"] != IMITATION_FILE:
-            faults.append(f"problem.toml names another csv than {IMITATION_FILE}, which no save does")
-    stored = {name: value for name, value in arrays.items() if name != "digest"}
-    if str(arrays["digest"]) != digest(stored, text, csv_data):
-        faults.append(
-            "history.npz, problem.toml or imitation.csv was changed after it was written (the digest differs)"
-        )
+    faults += _file_faults(files, loop)
     if learned:
         faults += _learned_faults(learned, tables["scenarios"], arrays)
     elif loop.residual(arrays["theta_initial"], loop.z0).any():
@@ -221,6 +212,21 @@ def _verify(files: _Files) -> Verification:
         violations=int(unsafe.size),
         faults=tuple(faults),
     )
+
+
+def _file_faults(files: _Files, loop: ClosedLoop) -> list[str]:
+    """List where imitation.csv is not the problem's, or the digest not that of the files."""
+    faults, objective = [], files.tables["objective"]
+    if objective["kind"] == "imitation":
+        faults += loop.csv_faults(files.csv_data)
+        if objective["csv"] != IMITATION_FILE:
+            faults.append(f"problem.toml names another csv than {IMITATION_FILE}, which no save does")
+    stored = {name: value for name, value in files.arrays.items() if name != "digest"}
+    if str(files.arrays["digest"]) != digest(stored, files.text, files.csv_data):
+        faults.append(
+            "history.npz, problem.toml or imitation.csv was changed after it was written (the digest differs)"
+        )
+    return faults
 
 
 def _on_guards(
@@ -258,16 +264,16 @@ def _learned_faults(
     return faults
 
 
-def _rejected_faults(arrays: dict[str, np.ndarray], numbers: dict[str, tuple[np.ndarray, ...]]) -> list[str]:
+def _rejected_faults(arrays: dict[str, np.ndarray], numbers: Mapping[str, tuple[np.ndarray, ...]]) -> list[str]:
     """Name the first rejected row whose numbers are not those of its parameters; diverging ones amplify rounding.
 
-    Numbers are between two: margins on all guards that the run had in the end, and on none of them.
+    Numbers are between two: margins on all guards that the run ever had, and on none of them.
     """
     rows, faults = np.flatnonzero(~arrays["committed"].astype(bool)), []
-    for name, (found, most, scale) in ((name, (of[: len(rows)] for of in three)) for name, three in numbers.items()):
-        recorded = arrays[name][rows]
+    for name, (least, most, of_all) in numbers.items():
+        found, recorded, scale = most[: len(rows)], arrays[name][rows], np.broadcast_to(of_all, most.shape)[: len(rows)]
         size = np.maximum(scale, np.maximum(np.abs(found), np.abs(recorded)))
-        between = (found - recorded <= _LOOSE * size) & (recorded - most <= _LOOSE * size)
+        between = (least[: len(rows)] - recorded <= _LOOSE * size) & (recorded - found <= _LOOSE * size)
         apart = np.flatnonzero((size < _DIVERGED * scale) & ~between)
         faults += [
             f"rejected row {rows[i]} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import time
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ import scpo_ctrl as sc
 from scpo_ctrl.adaptation import audited
 from scpo_ctrl.adaptation.history import VERDICTS
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
-from scpo_ctrl.assurance import Fresh
+from scpo_ctrl.assurance import Fresh, audit
 from scpo_ctrl.models import linear
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.record.files import history_arrays
+from scpo_ctrl.report.page import headline
 
 FEW = {"steps": 40, "guards": 4, "back_off": 1e-3, "audit_rollouts": 2000}
 
@@ -111,7 +114,7 @@ def test_a_set_that_the_backup_does_not_hold_is_refused_with_one_that_it_does():
     assert sc.adapt(at(level), sc.AdaptOptions(steps=2, audit_rollouts=2000)).final_audit is not None
 
 
-def test_an_adapter_puts_only_audited_policies_to_work():
+def test_an_adapter_puts_only_audited_policies_to_work(monkeypatch):
     options = sc.AdaptOptions(**FEW | {"guards": 48, "back_off": 0.01})
     run, adapter = sc.adapt(problem(), options), sc.Adapter(problem(), options)
     at_work = [adapter.theta]
@@ -125,6 +128,31 @@ def test_an_adapter_puts_only_audited_policies_to_work():
     known = [result.theta_initial, *(rows[a.policy].theta for a in run.audits if a.passed and a.policy >= 0)]
     assert all(any(np.array_equal(theta, other) for other in known) for theta in at_work)
     assert len({theta.tobytes() for theta in at_work}) > 2
+    again = sc.Adapter(problem(), options, resume_from=result)
+    np.testing.assert_array_equal(again.theta, result.theta)
+    monkeypatch.setattr(audited, "audit", None)  # a run that has ended is not audited anew
+    assert again.result().final_audit == result.final_audit
+
+
+def test_the_time_of_a_run_is_that_of_its_audits_too(monkeypatch):
+    def slow(*args, **options):
+        time.sleep(0.05)
+        return audit(*args, **options)
+
+    monkeypatch.setattr(audited, "audit", slow)
+    result = sc.adapt(problem(), sc.AdaptOptions(**FEW | {"steps": 12}))
+    assert result.seconds >= 0.05 * (len(result.audits) - 1)
+
+
+def test_a_policy_that_costs_more_beside_its_scenarios_is_amber(run):
+    better, dearer = (
+        dataclasses.replace(run, audits=(*run.audits[:-1], dataclasses.replace(run.audits[-1], objective=cost)))
+        for cost in (1.0, 1e3)
+    )
+    assert (headline(better, 0.1).level, headline(better, 0.1).word) == ("safe", "Audited")
+    line = headline(dearer, 0.1)
+    assert (line.level, line.word) == ("unfinished", "Audited, costs more than the backup")
+    assert "no violation in 2\u202f000 fresh scenarios" in line.sentence
 
 
 def test_a_black_box_is_audited_too():
@@ -182,6 +210,7 @@ def test_a_guarded_problem_is_the_problem_on_all_of_s_kept_clear():
 def test_s_stays_bounded_and_drops_what_nothing_came_close_to(monkeypatch):
     monkeypatch.setattr(audited, "MOST_GUARDS", 8)
     result = sc.adapt(problem(), sc.AdaptOptions(**FEW))
-    during = [row.guards for row in result.audits if row.step < 40]
-    assert max(during) <= 8 < max(row.found for row in result.audits) + 8
-    assert result.final_audit.passed and result.is_safe()
+    during = [row for row in result.audits if row.step < 40]
+    assert max(row.guards for row in during) == 8
+    assert any(now.guards < before.guards + now.found for before, now in itertools.pairwise(during))
+    assert result.final_audit is not None and result.final_audit.passed and result.is_safe()
