@@ -351,7 +351,8 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
         if reached := optimality(result, lambda value: f"{value:.2g}"):
             say(f"optimality {reached}")
-        say("tries      accepted {accepted}, rejected {rejected}, in {steps} steps".format(**summary))
+        given_up = ", withdrawn after audits {withdrawn}" if summary["withdrawn"] else ""
+        say(f"tries      accepted {{accepted}}, rejected {{rejected}}{given_up}, in {{steps}} steps".format(**summary))
         kept = f"{summary['violations']} violations, worst margin {summary['worst_margin']:.3g}"
         say(f"safety     on its scenarios: {kept}")
         if found := stability(result, lambda value: f"{value:.4g}"):

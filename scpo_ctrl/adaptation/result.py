@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from scpo_ctrl.adaptation.history import AuditRow, History
+from scpo_ctrl.adaptation.history import VERDICTS, AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
-from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.fresh import violation_bound
 from scpo_ctrl.loop.batch import Scenarios
@@ -123,12 +123,14 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
         dict
         """
         margins = self.history.column("margin")[self.history.column("committed")]
+        withdrawn = int(np.count_nonzero(self.history.column("verdict") == VERDICTS.index(Verdict.WITHDRAWN)))
         return {
             "status": self.status.name.lower(),
             "advice": self.status.value,
             "steps": self.steps,
             "accepted": len(margins),
-            "rejected": len(self.history) - len(margins),
+            "rejected": len(self.history) - len(margins) - withdrawn,
+            "withdrawn": withdrawn,
             "violations": int(np.count_nonzero(~(margins >= 0))) + int(not self.margin_initial >= 0),
             "worst_margin": self.worst_margin(),
             "objective_initial": self.objective_initial,

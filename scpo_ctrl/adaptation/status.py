@@ -7,7 +7,10 @@ class Verdict(Enum):
     """What happened to a tried step."""
 
     COMMITTED = "The step was safe on every scenario and lowered the objective."
-    UNSAFE = "A metric would have been positive; the step was not committed and its smoothness constant grew."
+    UNSAFE = (
+        "A metric would have been positive, or within its back-off of it; the step was not committed and its "
+        "smoothness constant grew."
+    )
     NO_DECREASE = "The objective would not have fallen; the step was shortened."
     NOT_FINITE = "The objective or a metric was not finite; the step was shortened."
     NO_STEP = "The local safe region leaves no step in this direction; a shorter one is tried next."

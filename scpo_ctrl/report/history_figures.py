@@ -14,7 +14,7 @@ from scpo_ctrl.report.wording import power_of_ten, start_name
 # marker, its colour, its size, what the legend says
 MARKS: dict[Verdict, tuple[str, str, float, str]] = {
     Verdict.COMMITTED: ("o", AFTER, 3.5, "committed"),
-    Verdict.UNSAFE: ("x", LIMIT, 6.0, "rejected: unsafe"),
+    Verdict.UNSAFE: ("x", LIMIT, 6.0, "rejected: unsafe, or within the back-off"),
     Verdict.NO_DECREASE: ("v", "#cc79a7", 5.5, "rejected: no decrease"),
     Verdict.NOT_FINITE: ("*", INK, 7.0, "rejected: not finite"),
     Verdict.NO_STEP: ("|", "#666666", 7.0, "rejected: no step"),

@@ -146,13 +146,7 @@ def headline(result: Result, margin_now: float) -> Headline:
     summary, problem = result.summary(), result.problem
     policies, violations, metrics = summary["accepted"] + 1, summary["violations"], number(summary["metrics"])
     where = f" on {plural(problem.scenarios.count, 'scenario')}" if isinstance(problem, ControlProblem) else ""
-    outcome = (
-        f"objective {number(result.objective_initial)} → {number(result.objective_final)}{change(result, ' ({})')}"
-        if summary["accepted"]
-        else f"the {start_name(result)} was kept, {plural(summary['rejected'], 'tried step')} rejected"
-        if summary["rejected"]
-        else "no step was tried"
-    )
+    outcome = _outcome(result, summary)
     if violations:
         sentence = f"{number(violations)} of {plural(policies, 'committed policy')} break a metric{where}; {outcome}."
         return Headline("unsafe", "Unsafe", sentence)
@@ -168,6 +162,20 @@ def headline(result: Result, margin_now: float) -> Headline:
     if policies == 1:
         sentence = f"The {start_name(result)} satisfies all {metrics} metrics{where}; {outcome}."
     return _kept(result, sentence)
+
+
+def _outcome(result: Result, summary: dict[str, Any]) -> str:
+    """Return what became of the objective, or of the steps that were tried."""
+    if summary["accepted"]:
+        return (
+            f"objective {number(result.objective_initial)} → {number(result.objective_final)}{change(result, ' ({})')}"
+        )
+    kept = f"the {start_name(result)} was kept"
+    if summary["withdrawn"]:
+        return f"{kept}, {plural(summary['withdrawn'], 'commit')} withdrawn after an audit"
+    return (
+        f"{kept}, {plural(summary['rejected'], 'tried step')} rejected" if summary["rejected"] else "no step was tried"
+    )
 
 
 def _kept(result: Result, sentence: str) -> Headline:

@@ -7,6 +7,7 @@ import numpy as np
 
 from scpo_ctrl.adaptation.status import RunStatus
 
+_WITHDRAWN = 5  # the number of this verdict in the history
 _OTHERS = {
     "seconds",
     "version",
@@ -40,11 +41,13 @@ def summary_faults(summary: dict[str, Any], arrays: dict[str, np.ndarray], metri
     objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
     margins = np.append(arrays["margin_initial"], arrays["margin"][committed])
     stationarity = float(arrays["state_stationarity"])
+    withdrawn = int(np.count_nonzero(arrays["verdict"] == _WITHDRAWN))
     expected = {
         "status": str(arrays["state_status"]).lower(),
         "advice": _advice(str(arrays["state_status"])),
         "accepted": int(committed.sum()),
-        "rejected": int((~committed).sum()),
+        "rejected": int((~committed).sum()) - withdrawn,
+        "withdrawn": withdrawn,
         "violations": int((~(margins >= 0)).sum()),
         "worst_margin": float(margins.min()),
         "objective_initial": float(objectives[0]),

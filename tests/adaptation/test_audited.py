@@ -68,6 +68,9 @@ def test_what_is_kept_is_safe_on_all_of_s_and_the_rest_is_withdrawn(run):
     )
     assert (everywhere.metrics(given_up).max(axis=1) > -1e-3).any()
     np.testing.assert_array_equal(run.committed[-1], run.theta)
+    said = run.summary()
+    assert said["withdrawn"] == len(given_up)
+    assert said["accepted"] + said["rejected"] + said["withdrawn"] == len(run.history)
 
 
 @pytest.mark.parametrize("stop", [1, 7, 16, 33])

@@ -197,7 +197,7 @@ def test_only_rejected_steps(plain):
     assert "the backup was kept, 5 tried steps rejected" in line.sentence
     figure = convergence_figure(rejected)
     assert marks(figure) == {
-        "rejected: unsafe": 1,
+        "rejected: unsafe, or within the back-off": 1,
         "rejected: no decrease": 1,
         "rejected: not finite": 2,
         "rejected: no step": 1,
