@@ -18,6 +18,7 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
+from scpo_ctrl.adaptation.watch import watch
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.projection.cone import Projection
 from scpo_ctrl.sealed import as_instance
@@ -92,8 +93,9 @@ def advance(state: State) -> None:
         Changed in place.
     """
     began = time.perf_counter()
-    plan = state.method.plan(state.problem, state.theta, state.g)  # a step of ℓ, and the norm it is measured in
-    attempt = sample(state, plan)  # Ĝ, e: (E2), (E3)
+    near = watch(state.problem, state.g, state.slopes, state.L)  # the guards that a step may meet
+    plan = state.method.plan(near.problem, state.theta, near.of(state.g))  # a step of ℓ, and the norm it is measured in
+    attempt = sample(state, near, plan)  # Ĝ, e: (E2), (E3)
     state.stationarity = stationarity(state, attempt)  # of the projected gradient
     probe(state, attempt)  # L along the step
     for _ in range(state.options.tries if state.stationarity > state.options.tolerance else 0):

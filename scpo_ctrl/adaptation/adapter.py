@@ -365,6 +365,7 @@ def _copied(state: State) -> State:
     return dataclasses.replace(
         state,
         L=state.L.copy(),
+        slopes=state.slopes.copy(),
         method=copy.copy(state.method),
         rng=copy.deepcopy(state.rng),
         history=History(state.theta.size, state.history.rows),

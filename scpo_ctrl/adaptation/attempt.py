@@ -1,7 +1,7 @@
 """One step under way: its region, its probes, its tries, and what they teach about the smoothness constants."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,12 +11,14 @@ from scpo_ctrl.adaptation.region import (
     Region,
     directions,
     first_smoothness,
+    largest_error,
     metric_error,
     sample_region,
 )
 from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import Verdict
 from scpo_ctrl.adaptation.steps import Plan
+from scpo_ctrl.adaptation.watch import Watch
 from scpo_ctrl.projection.cone import Projection
 from scpo_ctrl.projection.project import project
 
@@ -31,6 +33,7 @@ class Attempt:
     """A planned step on its way through probes and tries."""
 
     plan: Plan
+    watch: Watch  # what it was planned with
     region: Region
     z: np.ndarray  # (p,) the step to be projected, in the coordinates of the region
     L: np.ndarray  # (k,) smoothness constants of the metrics kept
@@ -41,12 +44,14 @@ class Attempt:
     worst: int = -1  # the metric that the last try left the least room, in its own unit
 
 
-def sample(state: State, plan: Plan) -> Attempt:
+def sample(state: State, watch: Watch, plan: Plan) -> Attempt:
     """Sample the local safe region around θ, along directions that hold the step: (E2), (E3).
 
     Parameters
     ----------
     state : State
+    watch : Watch
+        Whose metrics the region is of.
     plan : Plan
 
     Returns
@@ -54,18 +59,22 @@ def sample(state: State, plan: Plan) -> Attempt:
     Attempt
     """
     options = state.options
-    state.count_rollouts(plan.evaluations)
+    state.count_rollouts(plan.evaluations, watch.problem)
     if not state.L.size or (options.bounds_smoothness and state.stalled == 0):  # θ is new, and so is the ball around it
-        state.L, evaluations = first_smoothness(state.problem, state.theta, state.g, plan.scaling, options, state.rng)
-        state.count_rollouts(evaluations)
+        found = first_smoothness(watch.problem, state.theta, watch.of(state.g), plan.scaling, options, state.rng)
+        state.L = watch.put(found.L, np.full(state.g.size, SMALLEST_SMOOTHNESS))
+        state.slopes = watch.put(found.slopes, state.slopes)
+        state.count_rollouts(found.evaluations, watch.problem)
     normals = plan.scaling.to_theta(state.normals)  # gradients are scaled by S, steps by its inverse
     Q = directions(plan.z, normals, options.directions, state.rng)
     D = plan.scaling.basis(Q)
-    region = sample_region(state.problem, state.theta, state.g, state.L, D, plan.reach, options)
-    state.count_rollouts(len(D))
-    kept = state.L[region.rows]
-    merit = state.method.merit(state.objective, state.g)
-    return Attempt(plan, region, plan.z if Q is None else Q @ plan.z, kept, kept, merit, region.places(state.active))
+    region = sample_region(watch.problem, state.theta, watch.of(state.g), watch.of(state.L), D, plan.reach, options)
+    region = replace(region, rows=watch.whole(region.rows), largest_error=largest_error(state.g, options))
+    state.count_rollouts(len(D), watch.problem)
+    state.slopes = watch.put(region.slopes, state.slopes)
+    kept, z = state.L[region.rows], plan.z if Q is None else Q @ plan.z
+    merit = state.method.merit(state.objective, watch.of(state.g))
+    return Attempt(plan, watch, region, z, kept, kept, merit, region.places(state.active))
 
 
 def stationarity(state: State, attempt: Attempt) -> float:
@@ -142,7 +151,7 @@ def _fit_length(
     if slope <= 0 and not attempt.plan.curvature:
         attempt.z = state.method.shorten(attempt.region.D @ attempt.plan.gradient, attempt.z, 0.0)
         return
-    fall = attempt.merit - state.method.merit(objective, g)
+    fall = attempt.merit - state.method.merit(objective, attempt.watch.of(g))
     if math.isfinite(fall) and slope > 0 and 2 * (slope - fall) > slope / _LONG:
         best = max(slope / (2 * (slope - fall)), _SHORTEST_FIT)
         attempt.z = best * alpha
@@ -203,8 +212,9 @@ def try_step(state: State, attempt: Attempt, projection: Projection) -> tuple[Tr
         state.count_rollouts(1)
         worst, margin = _worst(state.problem.in_bounds_units(g_new))
         attempt.worst, room = _worst(g_new)
-        unsafe = _unsafe(state, g_new) if room < region.largest_error else np.zeros(0, dtype=np.int64)
-        attempt.fall = attempt.merit - state.method.merit(objective, g_new)
+        far = room >= region.largest_error and attempt.watch.metrics is None
+        unsafe = np.zeros(0, dtype=np.int64) if far else _unsafe(state, attempt, g_new)
+        attempt.fall = attempt.merit - state.method.merit(objective, attempt.watch.of(g_new))
         is_finite = math.isfinite(objective) and margin > -np.inf and float(g_new.min(initial=0.0)) > -np.inf
         verdict = _judge(state, attempt, objective, is_finite, unsafe.size > 0, predicted)
         _learn(state, attempt, projection.delta, g_new, unsafe, is_finite)
@@ -243,9 +253,16 @@ def _worst(g: np.ndarray) -> tuple[int, float]:
     return worst, -np.inf if math.isnan(margin) else margin
 
 
-def _unsafe(state: State, g_new: np.ndarray) -> np.ndarray:
-    """Return the metrics above what they may become: -ε, or where they are if that is closer to zero already."""
+def _unsafe(state: State, attempt: Attempt, g_new: np.ndarray) -> np.ndarray:
+    """Return the metrics above what they may become: -ε, or where they are if that is closer to zero already.
+
+    Those that were not watched keep a part of their distance from zero, as the projection sees to for the others.
+    """
     allowed = np.minimum(0.0, np.maximum(-metric_error(state.g, state.options), state.g))
+    if attempt.watch.metrics is not None:
+        clear = attempt.plan.kept * state.g
+        clear[attempt.watch.metrics] = 0.0
+        allowed = np.minimum(allowed, clear)
     return np.flatnonzero(~(g_new <= allowed))
 
 

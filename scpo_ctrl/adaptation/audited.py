@@ -58,8 +58,14 @@ def audit_commits(state: State, *, full: bool = False) -> bool:
     assert isinstance(problem, GuardedProblem)
     ends = full or state.status is not RunStatus.RUNNING
     number, policy = len(state.audits), last_commit(state.history)
-    count, seed = fresh_scenarios(problem.problem, options, full=ends), audit_seed(options.seed, number)
-    found = audit(problem.problem, state.theta, rollouts=count, seed=seed)
+    seed = audit_seed(options.seed, number)
+    for stage in (
+        (False, True) if ends else (False,)
+    ):  # a full audit begins with its first tenth, and ends if that fails
+        count = fresh_scenarios(problem.problem, options, full=stage)
+        found = audit(problem.problem, state.theta, rollouts=count, seed=seed)
+        if not found.passed:
+            break
     state.unaudited, back = 0, policy
     if found.passed:
         state.interval = min(2 * state.interval, options.audit_every)
@@ -67,9 +73,11 @@ def audit_commits(state: State, *, full: bool = False) -> bool:
         state.interval = min(max(state.interval // 2, FIRST_INTERVAL), options.audit_every)
         check_start(problem.problem, found, options)
         problem = with_counterexamples(problem, found.counterexamples, options.back_off)
+        known = problem.guards.count - found.counterexamples.count  # commits are clear of them
         if problem.guards.count > MOST_GUARDS and not full:
             problem = _without_idle_guards(problem, found.counterexamples.count, state.history, options.back_off)
-        back = _go_back(state, problem)
+            known, state.slopes = 0, np.zeros(0)  # and have other numbers
+        back = _go_back(state, problem, known)
     row = audit_row(found, step=state.step, policy=policy, back=back, full=ends, guards=problem.guards.count)
     state.audits.append(row)
     state.seconds += time.perf_counter() - began
@@ -135,25 +143,29 @@ def at_work(state: State) -> np.ndarray:
     return state.problem.theta_initial if isinstance(state.problem, GuardedProblem) else state.theta
 
 
-def _go_back(state: State, problem: GuardedProblem) -> int:
-    """Go on from the last commit that is safe on the larger S, and withdraw those behind it; return its row."""
-    rows = state.history.rows
-    places = np.array([-1, *(i for i, row in enumerate(rows) if row.is_committed)])
+def _go_back(state: State, problem: GuardedProblem, known: int) -> int:
+    """Go on from the last commit that is safe on a larger S, and withdraw those behind it; return its row.
+
+    The first guards are `known`: commits are safe there, and are not evaluated there again.
+    """
+    rows, (part, metrics) = state.history.rows, problem.watching(np.arange(known, problem.guards.count))
+    places = [-1, *(i for i, row in enumerate(rows) if row.is_committed)]
     thetas = np.vstack([problem.theta_initial, *(rows[i].theta for i in places[1:])])
     is_clear, margin, worst = np.zeros(len(places), dtype=bool), np.zeros(len(places)), np.zeros(len(places), dtype=int)
-    for part in _parts(len(places), problem.varies.size):
-        g = problem.metrics_kept_clear(thetas[part])
-        is_clear[part] = (g <= 0).all(axis=1)
-        found = problem.in_bounds_units(g)
-        worst[part], margin[part] = found.argmax(axis=1), -found.max(axis=1)
-    last, state.margin_initial = int(np.flatnonzero(is_clear)[-1]), float(margin[0])
+    for some in _parts(len(places), metrics.size):
+        g = part.metrics_kept_clear(thetas[some])
+        is_clear[some] = (g <= 0).all(axis=1)
+        found = part.in_bounds_units(g)
+        worst[some], margin[some] = metrics[found.argmax(axis=1)], -found.max(axis=1)
+    last = int(np.flatnonzero(is_clear)[-1])
+    state.margin_initial = min(state.margin_initial, float(margin[0])) if known else float(margin[0])
     for k, i in enumerate(places[1:], start=1):
         if k > last or not margin[k] >= 0:
             rows[i] = dataclasses.replace(rows[i], verdict=VERDICTS.index(Verdict.WITHDRAWN))
-        else:
+        elif not known or margin[k] < rows[i].margin:
             rows[i] = dataclasses.replace(rows[i], margin=float(margin[k]), worst=int(worst[k]))
     go_on(state, problem, thetas[last])
-    return int(places[last])
+    return places[last]
 
 
 def _without_idle_guards(problem: GuardedProblem, new: int, history: History, back_off: float) -> GuardedProblem:
@@ -162,10 +174,8 @@ def _without_idle_guards(problem: GuardedProblem, new: int, history: History, ba
     thetas, guards = np.array(rows), problem.guards
     closest = np.full(guards.count, -np.inf)
     for part in _parts(len(thetas), problem.varies.size):
-        of_guards = problem.metrics_kept_clear(thetas[part])[:, -guards.count * problem.problem.rows_per_scenario :]
-        closest = np.maximum(
-            closest, of_guards.reshape(-1, guards.count, problem.problem.rows_per_scenario).max(axis=(0, 2))
-        )
+        of_guards = problem.of_guards(problem.metrics_kept_clear(thetas[part]))
+        closest = np.maximum(closest, of_guards.max(axis=(0, 2)))
     old = guards.count - new
     best = np.argsort(-closest[:old], kind="stable")[: max(0, MOST_GUARDS - new)]
     kept = np.append(np.sort(best), np.arange(old, guards.count))

@@ -16,7 +16,7 @@ from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 
 OF_MODEL, OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
-_BETWEEN = 10  # audits between have this part of them
+_BETWEEN = 10  # audits between have this part of them, and a full one begins with it
 _EDGES = 0xED6E  # stream of seeds of the first guards; audits have streams 0, 1, …
 _BISECTIONS, _SMALLER, _LEAST = 8, 0.9, 0.01  # of a search for a set that passes, in parts of the declared one
 

@@ -32,6 +32,7 @@ class Region:
     error: np.ndarray  # (k,) ε of each metric
     largest_error: float  # ε of all metrics, the largest
     radius: float  # no step is longer
+    slopes: np.ndarray  # (m,) norms of the gradients of all metrics, kept or not
 
     @cached_property
     def noise(self) -> np.ndarray:
@@ -146,6 +147,22 @@ def metric_error(g: np.ndarray, options: AdaptOptions) -> np.ndarray:
     return options.metric_error * np.maximum(1.0, np.abs(g))
 
 
+def largest_error(g: np.ndarray, options: AdaptOptions) -> float:
+    """Return the largest ε of all metrics.
+
+    Parameters
+    ----------
+    g : numpy.ndarray, shape (m,)
+        Metrics, none positive.
+    options : AdaptOptions
+
+    Returns
+    -------
+    float
+    """
+    return options.metric_error * max(1.0, -float(g.min(initial=0.0)))
+
+
 def sample_region(
     problem: Problem,
     theta: np.ndarray,
@@ -185,10 +202,11 @@ def sample_region(
         If a sampled metric is not finite.
     """
     sigma = 0.0 if options.gradients == "exact" else options.sampling_radius
-    largest = options.metric_error * max(1.0, -float(g.min(initial=0.0)))  # they are safe: none is positive
+    largest = largest_error(g, options)
     of_smoothness, of_error = _error_factors(sigma, len(D))
     bend, noise = (of_smoothness + reach / 2) * reach, (1 + of_error * reach) * largest  # what L and ε add to a metric
     rows, gradients, norms = [], [], []
+    slopes = np.empty(g.size)
     for block in problem.blocks(len(D)):
         part = block.metrics
         samples, squares = _sampled(problem, theta, g, D, sigma, block)
@@ -197,13 +215,14 @@ def sample_region(
             raise EvaluationError(
                 f"a metric is not finite within the sampling radius {sigma:g}; make sampling_radius smaller"
             )
+        slopes[part] = np.sqrt(squares)
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
-        norms.append(np.sqrt(squares[kept]))
+        norms.append(slopes[part][kept])
     lists = (rows, gradients, norms)
     which, G, lengths = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in lists)
     error = metric_error(g[which], options)
-    return Region(D, which, np.minimum(g[which] + error, 0.0), G, lengths, sigma, error, largest, reach)
+    return Region(D, which, np.minimum(g[which] + error, 0.0), G, lengths, sigma, error, largest, reach, slopes)
 
 
 def _sampled(
@@ -243,6 +262,15 @@ def directions(z: np.ndarray, normals: np.ndarray, count: int, rng: np.random.Ge
     return np.asarray(basis.T)
 
 
+@dataclass(frozen=True)
+class FirstSmoothness:
+    """What is known of the metrics before anything was tried."""
+
+    L: np.ndarray  # (m,) smoothness constants
+    slopes: np.ndarray  # (m,) about ‖∇g‖, from the same steps; zeros where none were made
+    evaluations: int  # how many θ were rolled out
+
+
 def first_smoothness(
     problem: Problem,
     theta: np.ndarray,
@@ -250,7 +278,7 @@ def first_smoothness(
     scaling: Scaling,
     options: AdaptOptions,
     rng: np.random.Generator,
-) -> tuple[np.ndarray, int]:
+) -> FirstSmoothness:
     """Return smoothness constants: as given, bounded if certified, else from second differences along random steps.
 
     Parameters
@@ -267,9 +295,7 @@ def first_smoothness(
 
     Returns
     -------
-    L : numpy.ndarray, shape (m,)
-    evaluations : int
-        Number of θ that were rolled out.
+    FirstSmoothness
 
     Raises
     ------
@@ -277,19 +303,22 @@ def first_smoothness(
         If certified constants are asked for where no bound is known.
     """
     if options.smoothness is not None:
-        return np.full(g.size, options.smoothness), 0
+        return FirstSmoothness(np.full(g.size, options.smoothness), np.zeros(g.size), 0)
     if options.mode == "certified":
         stretch = float(np.linalg.norm(scaling.S, np.inf if scaling.S.ndim == 1 else 2))  # of a scaled step, at most
         bounds = stretch**2 * smoothness_bounds(problem, theta, stretch * options.radius)
-        return np.maximum(bounds, SMALLEST_SMOOTHNESS), 0
+        return FirstSmoothness(np.maximum(bounds, SMALLEST_SMOOTHNESS), np.zeros(g.size), 0)
     h = _PROBE_RADIUS * options.radius
     probes = rng.normal(size=(_PROBES, theta.size))
     probes = scaling.to_theta(h * probes / np.linalg.norm(probes, axis=1, keepdims=True))
-    thetas, L = np.vstack([theta + probes, theta - probes]), np.empty(g.size)
+    thetas, L, slopes = np.vstack([theta + probes, theta - probes]), np.empty(g.size), np.empty(g.size)
     for block in problem.blocks(len(thetas)):
         with np.errstate(invalid="ignore"):
-            slopes, _ = problem.differences(thetas, g, 1.0, block)
-            curvature = np.abs(slopes[:_PROBES] + slopes[_PROBES:]) / h**2
+            changes, _ = problem.differences(thetas, g, 1.0, block)
+            forward, backward = changes[:_PROBES], changes[_PROBES:]
+            curvature, slope = np.abs(forward + backward) / h**2, (forward - backward) / (2 * h)
         curvature[~np.isfinite(curvature)] = 0.0  # a probe that diverged says nothing; the loop will learn it
+        slope[~np.isfinite(slope)] = 0.0
         L[block.metrics] = np.maximum(options.growth * curvature.max(axis=0), SMALLEST_SMOOTHNESS)
-    return L, 2 * _PROBES
+        slopes[block.metrics] = np.sqrt(theta.size * np.mean(slope**2, axis=0))  # along random directions
+    return FirstSmoothness(L, slopes, 2 * _PROBES)

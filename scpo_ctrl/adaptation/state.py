@@ -40,6 +40,7 @@ class State:
     margin: float  # -max_i g_i(θ)
     g: np.ndarray  # (m,) metrics at θ, in `Problem.metric_units` as L is
     L: np.ndarray  # (m,) smoothness constants; empty before the first step, whose norm they are for
+    slopes: np.ndarray  # (m,) ‖∇g‖ as it was last known; empty likewise
     method: Method
     rng: np.random.Generator
     history: History
@@ -62,15 +63,17 @@ class State:
         """The problem as the user gave it, without guards."""
         return self.problem.problem if isinstance(self.problem, GuardedProblem) else self.problem
 
-    def count_rollouts(self, thetas: int) -> None:
+    def count_rollouts(self, thetas: int, problem: Problem | None = None) -> None:
         """Add the rollouts of some evaluations of the metrics.
 
         Parameters
         ----------
         thetas : int
             How many θ were evaluated.
+        problem : Problem, optional
+            On what part of the problem; all of it by default.
         """
-        self.rollouts += thetas * self.problem.rollouts_per_theta
+        self.rollouts += thetas * (self.problem if problem is None else problem).rollouts_per_theta
 
     def result(self) -> Result:
         """Return the run so far as a result.
@@ -103,6 +106,7 @@ class State:
         words = [generator["state"]["state"], generator["state"]["inc"], generator["has_uint32"], generator["uinteger"]]
         return {
             "L": self.L.copy(),
+            "slopes": self.slopes.copy(),
             "active": self.active,
             "normals": self.normals,
             "stalled": np.array(self.stalled),
@@ -208,6 +212,7 @@ def start(
         margin=margin_of(problem.in_bounds_units(metrics)),
         g=metrics,
         L=np.zeros(0),
+        slopes=np.zeros(0),
         method=_method(options, objective, theta.size),
         rng=np.random.default_rng(options.seed),
         history=History(theta.size),
@@ -229,14 +234,14 @@ def _method(options: AdaptOptions, objective: float, theta_dim: int) -> Method:
 
 
 def go_on(state: State, problem: Problem, theta: np.ndarray) -> None:
-    """Go on from another policy, on another problem: all that was known of the former ones' metrics is forgotten.
+    """Go on from another policy, on another problem: only how steep metrics are is still a good guess.
 
     Parameters
     ----------
     state : State
         Changed in place.
     problem : Problem
-        Of the same parameters.
+        Of the same parameters; its metrics are those of the former problem, then others.
     theta : numpy.ndarray, shape (d,)
         Safe there.
     """
@@ -246,6 +251,9 @@ def go_on(state: State, problem: Problem, theta: np.ndarray) -> None:
     state.objective, state.g = problem.evaluate(theta)
     state.margin = margin_of(problem.in_bounds_units(state.g))
     problem.find_fixed(problem.evaluate(problem.theta_initial)[1])
+    if state.slopes.size:
+        more = state.g.size - state.slopes.size
+        state.slopes = np.append(state.slopes, np.full(more, np.inf))  # they may be met at once, for all that is known
     state.L, state.active, state.normals = np.zeros(0), np.zeros(0, dtype=np.int64), np.zeros((0, theta.size))
     state.status, state.stationarity, state.stalled = RunStatus.RUNNING, np.inf, 0
 
@@ -275,12 +283,16 @@ def resume(result: Result, options: AdaptOptions) -> State:
     fresh = start(problem, options, guards, audits)
     problem = fresh.problem
     try:
-        if saved["L"].shape not in ((0,), fresh.g.shape) or saved["normals"].shape[1:] != fresh.theta.shape:
+        if (
+            not {saved["slopes"].shape, saved["L"].shape} <= {(0,), fresh.g.shape}
+            or saved["normals"].shape[1:] != fresh.theta.shape
+        ):
             raise DimensionError("its arrays have other sizes")
         fresh.theta = np.vstack([problem.theta_initial, history.column("theta")[history.column("committed")]])[-1]
         fresh.objective, fresh.g = problem.evaluate(fresh.theta)
         fresh.margin = margin_of(problem.in_bounds_units(fresh.g))
-        fresh.L, fresh.active, fresh.normals = saved["L"].copy(), saved["active"], saved["normals"]
+        fresh.L, fresh.slopes = saved["L"].copy(), saved["slopes"].copy()
+        fresh.active, fresh.normals = saved["active"], saved["normals"]
         prefix = "method_"
         fresh.method.restore({k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)})
         state, inc, has, word = (int(text) for text in saved["rng"])

@@ -12,6 +12,7 @@ from scpo_ctrl.models import Plant
 
 _MOST_COMPILED = 24  # states up to which C pays: compiling takes long for dense derivatives
 _MOST_STEPS, _SHORTEST = 60, 1e-6  # of the damped search for where a loop is at rest
+_KEPT = 16  # answers of `BackupRest.places` that are kept: a run asks again and again for the same scenarios
 _STILL = 1e-12  # what a loop at rest moves by, in the norm of P relative to √ρ: no step is taken from there
 AT_REST = 1e-6  # what a loop may still move by, likewise, where no step makes it move less
 
@@ -70,6 +71,7 @@ class BackupRest:
 
     def __init__(self, plant: Plant, backup: Backup) -> None:
         self._plant, self._backup = plant, backup
+        self._known: dict[bytes, np.ndarray] = {}
 
     @cached_property
     def moves(self) -> bool:
@@ -94,7 +96,14 @@ class BackupRest:
         """
         if not self.moves:
             return None
-        return once(lambda some: settle(self._loop(some), np.tile(self._plant.x_eq, (len(some), 1)), self._backup), p)
+        key = p.tobytes()
+        found = self._known.get(key)
+        if found is None:
+            found = once(
+                lambda some: settle(self._loop(some), np.tile(self._plant.x_eq, (len(some), 1)), self._backup), p
+            )
+            self._known = dict([*self._known.items()][1 - _KEPT :]) | {key: found}
+        return found
 
     def slopes(self, x: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Return how the places of rest move with the parameters.

@@ -1,5 +1,7 @@
 """A control problem on more scenarios than those of its objective, and clear of its bounds: S and b of (E12)."""
 
+import copy
+
 import numpy as np
 
 from scpo_ctrl.loop.batch import Scenarios
@@ -37,6 +39,42 @@ class GuardedProblem(Problem):
         clear = np.where(room < 0, np.maximum(room, -ROUNDING), np.minimum(_LEFT * room, back_off))
         clear[problem.of_scenarios.stop : self._first] = 0.0  # (E11) has room by its γ
         self._back_off = np.where(self.varies, clear, 0.0)
+
+    def watching(self, guards: np.ndarray) -> tuple["GuardedProblem", np.ndarray]:
+        """Return the same problem on some of its guards only.
+
+        Parameters
+        ----------
+        guards : numpy.ndarray of int
+            Their numbers, ascending.
+
+        Returns
+        -------
+        problem : GuardedProblem
+        metrics : numpy.ndarray of int
+            Which of this problem's metrics are its.
+        """
+        of_guards = np.arange(self._first, self.varies.size).reshape(self.guards.count, -1)[guards]
+        metrics = np.append(np.arange(self._first), of_guards)
+        other = copy.copy(self)
+        other.guards, other._back_off = self.guards.part(guards), self._back_off[metrics]
+        other._rollouts = self._rollouts.over(self._rollouts.batch.part(guards))
+        other._fixed = None if self._fixed is None else self._fixed[metrics]
+        other.rollouts_per_theta = self.problem.rollouts_per_theta + guards.size
+        return other, metrics
+
+    def of_guards(self, values: np.ndarray) -> np.ndarray:
+        """Return what of numbers, one for each metric, belongs to the guards, a row for each.
+
+        Parameters
+        ----------
+        values : numpy.ndarray, shape (..., m)
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., guards, rows)
+        """
+        return values[..., self._first :].reshape(*values.shape[:-1], self.guards.count, -1)
 
     @property
     def varies(self) -> np.ndarray:

@@ -9,6 +9,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.verification.certificate import fresh_metrics
 
 FULL = 100_000  # fresh scenarios of an audit that may end a run, by default
+BETWEEN = 10  # audits between, and the beginning of a full one, have this part of them
 SAMPLE = 2000  # scenarios of the last audit that are rolled out again
 COLUMNS = ("step", "policy", "full", "rollouts", "violations", "found", "worst", "objective", "back", "guards")
 _ENDED = ("FINISHED", "CONVERGED", "STALLED")
@@ -94,12 +95,13 @@ def _table_faults(arrays: dict[str, np.ndarray], rows: list[dict[str, Any]], opt
 def _row_fault(row: dict[str, Any], made: np.ndarray, options: dict[str, Any]) -> str:
     """Return what is wrong with one audit, in words; nothing if it is one that a run may write."""
     full = options.get("audit_rollouts", FULL)
-    size = full if row["full"] else max(1, full // 10)
-    policy, back, failed = row["policy"], row["back"], row["violations"] > 0 or row["found"] > 0
+    first, policy, back = max(1, full // BETWEEN), row["policy"], row["back"]
+    failed = row["violations"] > 0 or row["found"] > 0
+    sizes = ((full,) if row["full"] else (first,)) + ((first,) if failed else ())  # a full audit may fail at once
     known = all(place == -1 or (0 <= place < len(made) and made[place]) for place in (policy, back))
     if failed != (row["worst"] > _LEAST):
         return "found another worst metric than its verdict says"
-    if not known or row["rollouts"] != size or not 0 <= row["violations"] <= row["rollouts"] or row["found"] < 0:
+    if not known or row["rollouts"] not in sizes or not 0 <= row["violations"] <= row["rollouts"] or row["found"] < 0:
         return "has numbers that no run writes"
     if (back != policy and not failed) or (failed and not -1 <= back < max(policy, 0)):
         return "goes on from another policy than it leaves"

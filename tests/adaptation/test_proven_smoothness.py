@@ -234,8 +234,9 @@ def test_constants_in_a_scaled_norm_hold(M):
     problem, radius, rng = contraction_problem(), 0.02, np.random.default_rng(3)
     scaling, theta = Scaling.from_preconditioner(M, 2), parameters(problem, 0.05)
     options = AdaptOptions(mode="certified", radius=radius, preconditioner=M)
-    L, evaluations = first_smoothness(problem, theta, problem.evaluate(theta)[1], scaling, options, rng)
-    assert evaluations == 0
+    found = first_smoothness(problem, theta, problem.evaluate(theta)[1], scaling, options, rng)
+    L = found.L
+    assert found.evaluations == 0
     scaled = ball(rng, radius, 2, 100)
     steps = scaling.to_theta(scaled)
     second = np.abs(problem.sample(theta + steps) + problem.sample(theta - steps) - 2 * problem.sample(theta[None]))
