@@ -21,8 +21,8 @@ from scpo_ctrl.verification.verify import verify
 # What docs/method.md says that no reader can verify: how the search went, and what it would go on from.
 UNVERIFIABLE = {
     "worst", "step_length", "predicted", "smoothness_max", "smoothness_median", "active", "projection_iterations",
-    "projection_status", "state_L", "state_slopes", "state_active", "state_normals", "state_rng", "state_concluded_margin",
-    "state_concluded_worst",
+    "projection_status", "state_L", "state_slopes", "state_active", "state_normals", "state_rng",
+    "state_concluded_margin", "state_concluded_worst",
 }  # fmt: skip
 UNVERIFIABLE_NUMBERS = {"seconds", "version"}
 
