@@ -12,6 +12,7 @@ from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.codegen.targets import Target, check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, ProjectionVectors, control_vectors, projection_vectors
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.version import __version__
@@ -119,6 +120,7 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
             "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
             "Export a run of a ControlProblem"
         )
+    policy = residual_policy(problem.policy, "export to C")
     theta = np.array([rounded(value, real) for value in result.theta])
     literal(float(np.max(np.abs(result.theta))), real)
     directions = result.options.directions
@@ -128,7 +130,7 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
         "version": __version__,
         "prefix": prefix,
         "real": real,
-        **_policy_data(problem.policy, real),
+        **_policy_data(policy, real),
         "theta": theta,
         "max_dim": max_dim,
         "max_active": min(max(2 * active, _ACTIVE[0]), _ACTIVE[1]),
@@ -138,7 +140,7 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
         **values,
         target=chosen,
         input_hash=_hash({**values, "target": target, "theta_initial": result.theta_initial}),
-        controls=control_vectors(problem.policy, theta, result.theta_initial, real),
+        controls=control_vectors(policy, theta, result.theta_initial, real),
         projections=projection_vectors(max_dim, real),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models.symbols import expressions
+from scpo_ctrl.models.symbols import expressions, outputs
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimensions
@@ -24,8 +24,9 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
 
     ``f`` is the next state x⁺ = f(x, u, p) when `dt` is a number, and the derivative ẋ = f(x, u, p) when `dt` is None.
     Symbols and expressions are SX or MX, ``f`` also a list of expressions or a function of (x, u) or (x, u, p); all are
-    kept as SX. Bounds on the state may be infinite; bounds on the input are finite. The origin of labels, units and
-    bounds is the same physical coordinate as ``x`` and ``u``; the backup works around the equilibrium ``(x_eq, u_eq)``.
+    kept as SX. ``y`` is what sensors show, an expression of ``x`` and ``p``; the whole state by default. Bounds on the
+    state may be infinite; bounds on the input are finite. The origin of labels, units and bounds is the same physical
+    coordinate as ``x`` and ``u``; the backup works around the equilibrium ``(x_eq, u_eq)``.
     """
 
     name: str
@@ -48,14 +49,19 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
     x_units: tuple[str, ...] = ()
     u_labels: tuple[str, ...] = ()
     u_units: tuple[str, ...] = ()
+    y: ca.SX = field(default_factory=lambda: ca.SX(0, 1))  # (ny, 1) expression; empty for the state itself
+    y_labels: tuple[str, ...] = ()
+    y_units: tuple[str, ...] = ()
     source: str = ""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
         as_text("name", self.name)
         as_text("source", self.source, at_most=_LONGEST_SOURCE)
+        symbols = self.x, self.p
         for key, value in zip("xupf", expressions(self.name, self.x, self.u, self.p, self.f), strict=True):
             put(self, key, value)
+        put(self, "y", outputs(self.name, symbols, self.y, (self.x, self.p)))
         nx, nu, np_ = self.nx, self.nu, self.npar
         for key, size, finite in (
             ("x_min", nx, False),
@@ -70,7 +76,7 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
             put(self, key, as_array(key, np.zeros(size) if _is_empty(value) else value, (size,)))
         limits = np.full(np_, -np.inf) if _is_empty(self.p_above) else self.p_above
         put(self, "p_above", as_array("p_above", limits, (np_,), finite=False))
-        for stem, size in (("x", nx), ("u", nu), ("p", np_)):
+        for stem, size in (("x", nx), ("u", nu), ("p", np_), ("y", int(self.y.shape[0]))):
             for key, default in ((f"{stem}_labels", f"{stem}{{}}"), (f"{stem}_units", "")):
                 names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
                 if len(names) != size:
@@ -112,6 +118,16 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
     def npar(self) -> int:
         """Number of plant parameters."""
         return int(self.p.shape[0])
+
+    @property
+    def measured(self) -> ca.SX:
+        """The expression of what sensors show, shape (ny, 1)."""
+        return self.y if self.y.numel() else self.x
+
+    @property
+    def measured_labels(self) -> tuple[str, ...]:
+        """Its names."""
+        return self.y_labels if self.y.numel() else self.x_labels
 
     @cached_property
     def function(self) -> ca.Function:

@@ -56,6 +56,43 @@ def expressions(name: str, x: Any, u: Any, p: Any, f: Any) -> tuple[ca.SX, ca.SX
     return _as_sx(name, symbols, f)
 
 
+def outputs(name: str, given: tuple[Any, Any], y: Any, symbols: tuple[ca.SX, ca.SX]) -> ca.SX:
+    """Return the expression of what sensors show as a column of SX.
+
+    Parameters
+    ----------
+    name : str
+        Of the plant.
+    given : tuple
+        States and parameters as the user has them.
+    y : casadi.SX or casadi.MX, or a list of them
+        Expression of these.
+    symbols : tuple of casadi.SX
+        States and parameters that stand for them.
+
+    Returns
+    -------
+    casadi.SX, shape (ny, 1)
+        Empty where none is given.
+
+    Raises
+    ------
+    DomainError
+        If it is of another kind, or depends on anything else.
+    """
+    if isinstance(y, ca.SX) and not y.numel():
+        return ca.SX(0, 1)
+    columns = [_column(name, key, value) for key, value in zip("xp", given, strict=True)]
+    try:
+        measured = ca.Function("h", columns, [_column(name, "y", y)], {"allow_free": True})
+        if measured.has_free():
+            free = measured.get_free()[0]
+            raise DomainError(f"plant {name!r}: y depends on {free}, which is none of x and p; sensors show the state")
+        return ca.SX(measured.expand()(*symbols))
+    except RuntimeError as error:
+        raise DomainError(f"plant {name!r}: y cannot be made a function of x and p: {error}") from error
+
+
 def as_symbols(name: str, value: Any) -> Any:
     """Return `value` if it is a column of CasADi symbols.
 
@@ -119,9 +156,10 @@ def as_expression(name: str, value: Any, symbols: Any, size: int | None = None) 
 
 def _column(name: str, key: str, value: Any) -> Any:
     """Return an expression, or a list of them, as a column."""
-    expected = (
-        "a column of CasADi symbols" if key != "f" else "a CasADi expression, a list of them or a casadi.Function"
-    )
+    expected = {
+        "f": "a CasADi expression, a list of them or a casadi.Function",
+        "y": "a CasADi expression or a list of them",
+    }.get(key, "a column of CasADi symbols")
     size = value.size if isinstance(value, np.ndarray) else len(value) if isinstance(value, (list, tuple)) else 0
     if size > _MOST_ENTRIES:
         raise DimensionError(f"plant {name!r}: {key} has {size} entries, more than {_MOST_ENTRIES}; make it smaller")

@@ -54,12 +54,27 @@ class Units:
         Units
         """
         u = (plant.u_max - plant.u_min) / 2
+        x = cls.of_bounds(plant)
+        with np.errstate(over="ignore"):
+            near = x <= _FAR * reach(A, B * u)
+        return cls(_completed(np.where(near, x, np.inf), A, B, u), u)
+
+    @staticmethod
+    def of_bounds(plant: "Plant") -> np.ndarray:
+        """Return the half widths of the state's bounds, or the distance to the only one; infinite without any.
+
+        Parameters
+        ----------
+        plant : Plant
+
+        Returns
+        -------
+        numpy.ndarray, shape (nx,)
+        """
         with np.errstate(over="ignore"):
             half = (plant.x_max - plant.x_min) / 2
             nearer = np.minimum(plant.x_max - plant.x_eq, plant.x_eq - plant.x_min)
-            x = np.where(np.isfinite(half), half, nearer)
-            near = x <= _FAR * reach(A, B * u)
-        return cls(_completed(np.where(near, x, np.inf), A, B, u), u)
+        return np.where(np.isfinite(half), half, nearer)
 
     def plant(self, plant: "Plant") -> "Plant":
         """Return a plant in these units.
@@ -75,9 +90,10 @@ class Units:
         """
         x, u = ca.SX.sym("x", plant.nx), ca.SX.sym("u", plant.nu)
         f = ca.substitute(plant.f, ca.vertcat(plant.x, plant.u), ca.vertcat(ca.DM(self.x) * x, ca.DM(self.u) * u))
+        y = ca.substitute(plant.y, plant.x, ca.DM(self.x) * x)
         ends = [(key, f"{key}_{end}") for key in ("x", "u") for end in ("min", "max", "eq")]
         bounds = {name: getattr(plant, name) / getattr(self, key) for key, name in ends}
-        return plant.replace(x=x, u=u, f=f / ca.DM(self.x), **bounds)
+        return plant.replace(x=x, u=u, f=f / ca.DM(self.x), y=y, **bounds)
 
 
 def reach(A: np.ndarray, B: np.ndarray) -> np.ndarray:

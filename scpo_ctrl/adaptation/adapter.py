@@ -19,6 +19,7 @@ from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
+from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
@@ -95,6 +96,7 @@ class Adapter:
         as_instance("options", options, AdaptOptions)
         if not isinstance(problem, ControlProblem):
             raise DomainError(f"Adapter needs a ControlProblem, whose policy it runs; {shown(problem)} has none")
+        self._policy = residual_policy(problem.policy, "Adapter")
         if options.mode != "verified":
             raise DomainError(f"mode is {options.mode!r}; a policy at work needs verified steps, use mode 'verified'")
         self.every = None if every is None else as_count("every", every, at_least=1)
@@ -142,7 +144,7 @@ class Adapter:
         plant = self.problem.plant
         x = as_array("x", x, (plant.nx,))
         with np.errstate(over="ignore", invalid="ignore"):
-            u = self.problem.policy.commands(x[None, None], self._at_work[None])[0, 0]
+            u = self._policy.commands(x[None, None], self._at_work[None])[0, 0]
         if np.isnan(u).any():
             raise EvaluationError(f"the command at x = {shown(x)} is not a number; check the measurement")
         return np.clip(u, plant.u_min, plant.u_max)

@@ -20,6 +20,7 @@ import numpy as np
 from scpo_ctrl.adaptation.policy_bounds import PolicyBounds, spectral_norm
 from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import Problem
 
@@ -98,6 +99,7 @@ def certifiable(problem: Problem) -> ControlProblem:
             "mode 'certified' has no smoothness bound where saturation is part of the closed loop: it has kinks; set "
             f"command = true and path = true in the metrics, or {remedy}"
         )
+    residual_policy(problem.policy, "certified mode")
     return problem
 
 
@@ -131,7 +133,7 @@ class _Tube:
             loop=loop,
             theta=theta,
             radius=radius,
-            policy=PolicyBounds(loop.policy, theta, radius),
+            policy=PolicyBounds(residual_policy(loop.policy, "certified mode"), theta, radius),
             A=AB[:, :, :nx],
             B=AB[:, :, nx:],
             drift=drift,
@@ -143,7 +145,7 @@ class _Tube:
 
     def advance(self, t: int) -> np.ndarray:
         """Go one step on; return bounds of the command's second derivatives before it, (S, nu)."""
-        policy, batch, r = self.loop.policy, self.loop.batch, self.radius
+        policy, batch, r = residual_policy(self.loop.policy, "certified mode"), self.loop.batch, self.radius
         scale = np.array(policy.scale)
         e, s_off, h = self._reached(np.diag(1 / scale))
         s = spectral_norm(self.J / scale[:, None]) + s_off

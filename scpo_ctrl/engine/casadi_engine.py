@@ -19,7 +19,7 @@ class CasadiEngine(Engine):
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         plant, backup, options = loop.metrics.plant, loop.metrics.backup, loop.metrics.options
-        self._rest = BackupRest(plant, backup) if options.contraction is not None else None
+        self._rest = BackupRest(plant, backup, loop.policy.at_start) if options.contraction is not None else None
         self._functions: dict[tuple[str, int], ca.Function] = {}
         self._bound: dict[str, tuple[Scenarios, StackFunction]] = {}
 
@@ -148,7 +148,7 @@ class CasadiEngine(Engine):
         plant = policy.plant
         x, theta, p = ca.SX.sym("x", plant.nx), ca.SX.sym("theta", policy.theta_dim), ca.SX.sym("p", plant.npar)
         w = ca.SX.sym("w", batch.w.shape[2])
-        command = policy.command(x, theta)
+        command = policy.command(x, theta, p, saturated=saturated)
         u = policy.saturate(command) if saturated else command
         x_next = plant.function(x, u, p)
         z, v = x - ca.DM(plant.x_eq), u - ca.DM(plant.u_eq)

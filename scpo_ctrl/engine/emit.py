@@ -4,12 +4,14 @@ import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import casadi as ca
 import jinja2
 import numpy as np
 
 from scpo_ctrl.engine.linear import linear_part, without
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 
 # CasADi's operations in C, arguments in braces; those that are missing are left to CasADi's own rollouts.
@@ -71,8 +73,10 @@ def emit(function: ca.Function, inputs: Sequence[str], outputs: Sequence[str]) -
     ----------
     function : casadi.Function
         Of dense inputs.
-    inputs, outputs : sequence of str
-        Names of the arrays in C. An output's array holds its nonzeros.
+    inputs : sequence of str
+        C for an entry of each, its number in braces.
+    outputs : sequence of str
+        Names of the arrays in C, which hold the nonzeros.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def emit(function: ca.Function, inputs: Sequence[str], outputs: Sequence[str]) -
             statements.append(f"a{out[0]} = all({_number(function.instruction_constant(k))});")
         elif operation == ca.OP_INPUT:
             which, entry = function.instruction_input(k)
-            statements.append(f"a{out[0]} = {inputs[which]}[{entry}];")
+            statements.append(f"a{out[0]} = {inputs[which].format(entry)};")
         elif operation == ca.OP_OUTPUT:
             statements.append(f"{outputs[out[0]]}[{out[1]}] = a{function.instruction_input(k)[0]};")
         elif operation in _C:
@@ -103,12 +107,15 @@ def emit(function: ca.Function, inputs: Sequence[str], outputs: Sequence[str]) -
     return Code(statements, function.sz_w(), rows, columns)
 
 
-def model_header(policy: Policy) -> str:
+_STATE, _INPUT, _PARAMETER, _THETA = "x[{}]", "u[{}]", "p[{}]", "all(theta[{}])"
+
+
+def model_header(policy: LoopPolicy) -> str:
     """Return ``model.h``: what the engine's fixed C needs to know of a plant and a policy.
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ControllerPolicy
 
     Returns
     -------
@@ -121,14 +128,10 @@ def model_header(policy: Policy) -> str:
         If there is no C for an operation of the plant.
     """
     plant = policy.plant
-    arguments = [plant.x, plant.u, plant.p]
+    arguments, names = [plant.x, plant.u, plant.p], [_STATE, _INPUT, _PARAMETER]
     part = linear_part(plant)
     f = without(plant, part)
     jacobians = [ca.jacobian(f, plant.x), ca.jacobian(f, plant.u)]
-    layers, parameters, last = [], 0, 0
-    for columns, rows in zip(policy.widths, policy.hidden, strict=False):
-        layers.append((rows, columns, parameters, last, last + columns))
-        parameters, last = parameters + rows * (columns + 1), last + columns
     step = ca.Function("step", arguments, [ca.densify(f)])
     adjoint = ca.SX.sym("lambda", plant.nx)
     by_p = ca.Function("by_p", [*arguments, adjoint], [ca.densify(ca.jtimes(f, plant.p, adjoint, True))])
@@ -136,18 +139,48 @@ def model_header(policy: Policy) -> str:
         nx=plant.nx,
         nu=plant.nu,
         np=plant.npar,
-        policy=policy,
-        layers=layers,
-        activations=sum(policy.widths[:-1]),
-        output=parameters,
+        theta_dim=policy.theta_dim,
+        **(_shape(policy) if isinstance(policy, Policy) else {"layers": [], "law": _law(policy)}),
         high=np.flatnonzero(np.isfinite(plant.x_max)).tolist(),
         low=np.flatnonzero(np.isfinite(plant.x_min)).tolist(),
         part=part,
         values=[_number(value) for value in part.values],
-        step=emit(step, ["x", "u", "p"], ["next"]),
-        jacobians=emit(ca.Function("jacobians", arguments, jacobians), ["x", "u", "p"], ["A", "B"]),
-        by_p=emit(by_p, ["x", "u", "p", "lambda"], ["p_delta"]),
+        step=emit(step, names, ["next"]),
+        jacobians=emit(ca.Function("jacobians", arguments, jacobians), names, ["A", "B"]),
+        by_p=emit(by_p, [*names, "lambda[{}]"], ["p_delta"]),
     )
+
+
+def _shape(policy: Policy) -> dict[str, Any]:
+    """Return the layers of a network for the template."""
+    layers, parameters, last = [], 0, 0
+    for columns, rows in zip(policy.widths, policy.hidden, strict=False):
+        layers.append((rows, columns, parameters, last, last + columns))
+        parameters, last = parameters + rows * (columns + 1), last + columns
+    activations = sum(policy.widths[:-1])
+    return {"law": [], "layers": layers, "activations": activations, "last": policy.widths[-2], "output": parameters}
+
+
+def _law(policy: ControllerPolicy) -> list[dict[str, Any]]:
+    """Return the functions of a law for the template: command, derivatives and adjoint, as applied and smooth."""
+    plant, functions = policy.plant, []
+    x, p, theta = (ca.SX.sym(n, k) for n, k in (("x", plant.nx), ("p", plant.npar), ("theta", policy.theta_dim)))
+    delta, names = ca.SX.sym("delta", plant.nu), [_STATE, _PARAMETER, _THETA]
+    for stem, saturated in (("law", True), ("law_smooth", False)):
+        v = ca.densify(policy.command(x, theta, p, saturated=saturated))
+        slopes = [ca.densify(ca.jacobian(v, by).T) for by in (x, theta)]  # row by row in C
+        adjoints = [ca.densify(ca.jtimes(v, by, delta, True)) for by in (x, theta, p)]
+        parts = [
+            (stem, [v], ["command"], "lane *command", "command [NU]"),
+            (f"{stem}_jacobians", slopes, ["C", "policy"], "lane *C, lane *policy", "C [NU][NX], policy [NU][NTHETA]"),
+            (f"{stem}_adjoint", adjoints, ["by_x", "by_theta", "by_p"],
+             "const lane *delta, lane *by_x, lane *by_theta, lane *by_p", "from the adjoints of the command to others"),
+        ]  # fmt: skip
+        for name, values, outputs, arguments, meaning in parts:
+            inputs = [x, p, theta, delta] if "adjoint" in name else [x, p, theta]
+            code = emit(ca.Function("part", inputs, values), [*names, "delta[{}]"], outputs)
+            functions.append({"name": name, "code": code, "arguments": arguments, "meaning": meaning})
+    return functions
 
 
 @cache

@@ -11,12 +11,13 @@ import numpy as np
 from scpo_ctrl.compiled import compile_library
 from scpo_ctrl.engine.emit import model_header
 from scpo_ctrl.engine.loop import Loop
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
 
 WIDTH = 8  # scenarios in a block
-_HEADERS = ("lanes.h", "engine.h", "backward.h", "sensitivity.h")
+_HEADERS = ("lanes.h", "engine.h", "network.h", "law.h", "backward.h", "sensitivity.h")
 _FILES = ("threads.c", "pack.c", "evaluate.c", "adjoint.c", "jacobian.c", "gauss_newton.c")
 _MOST_GROUPS = 64  # of blocks whose sums are kept apart; a constant, so that threads do not change a sum
 _GROUP_BYTES = 1 << 27  # of all sums of groups together
@@ -136,17 +137,18 @@ class LaneEngine:
         plant, options = policy.plant, metrics.options
         self._library = load(loop)
         self._rows, self._nx, self._nu = len(metrics.rows), plant.nx, plant.nu
-        self._step_cost = 4 * policy.theta_dim + 40 * sum(policy.hidden) + 50 * plant.nx
+        hidden = policy.hidden if isinstance(policy, Policy) else ()
+        self._step_cost = 4 * policy.theta_dim + 40 * sum(hidden) + 50 * plant.nx
         self._constants = {
             key: np.ascontiguousarray(value, dtype=float)
             for key, value in {
                 "x_eq": plant.x_eq, "u_eq": plant.u_eq, "x_min": plant.x_min, "x_max": plant.x_max,
-                "u_min": plant.u_min, "u_max": plant.u_max, "factor": 1 / np.array(policy.scale),
+                "u_min": plant.u_min, "u_max": plant.u_max, "factor": _factor(policy),
                 "K": policy.backup.K, "P": policy.backup.P, "Q": loop.stage.Q, "R": loop.stage.R,
             }.items()
         }  # fmt: skip
         self._weights = _input_weights(policy)
-        self._rest = BackupRest(plant, policy.backup) if options.contraction is not None else None
+        self._rest = BackupRest(plant, policy.backup, policy.at_start) if options.contraction is not None else None
         self._bound: _Batch | None = None
         self._flags = {
             "rows": self._rows,
@@ -321,9 +323,16 @@ class LaneEngine:
         return max(1, min(_blocks(batch), _MOST_GROUPS, _GROUP_BYTES // (8 * size)))
 
 
-def _input_weights(policy: Policy) -> np.ndarray:
+def _factor(policy: LoopPolicy) -> np.ndarray:
+    """Return what multiplies z before a network."""
+    return 1 / np.array(policy.scale) if isinstance(policy, Policy) else np.zeros(0)
+
+
+def _input_weights(policy: LoopPolicy) -> np.ndarray:
     """Return what multiplies θ in C, whose residual has no input scale: the output layer's rows have it, (d,)."""
     weights = np.ones(policy.theta_dim)
+    if isinstance(policy, ControllerPolicy):
+        return weights
     weights[policy.theta_dim - policy.plant.nu * policy.widths[-2] :] = np.repeat(policy.input_scale, policy.widths[-2])
     return weights
 

@@ -5,8 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.metrics import Metrics
-from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 
 
@@ -36,7 +36,7 @@ class Stage:
 class Loop:
     """A closed loop without its scenarios: what engines are made of."""
 
-    policy: Policy
+    policy: LoopPolicy
     metrics: Metrics
     stage: Stage
 

@@ -14,8 +14,8 @@ from scpo_ctrl.engine.lanes import LaneEngine
 from scpo_ctrl.engine.loop import Engine, Loop, Stage, StageCost
 from scpo_ctrl.engine.simulator import SimulatorEngine
 from scpo_ctrl.errors import DimensionError
+from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.metrics import Metrics
-from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
@@ -34,7 +34,7 @@ class Rollouts:
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ControllerPolicy
         In closed loop with its plant.
     batch : Scenarios
         What is rolled out.
@@ -56,7 +56,7 @@ class Rollouts:
 
     def __init__(
         self,
-        policy: Policy,
+        policy: LoopPolicy,
         batch: Scenarios,
         metrics: Metrics,
         objective: StageCost | None = None,

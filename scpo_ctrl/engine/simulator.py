@@ -8,7 +8,9 @@ import numpy as np
 from scpo_ctrl.engine.loop import Engine, Loop
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.black_box import BlackBox, BoxRest, Step
+from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.loop.metrics import Metrics
+from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
@@ -22,6 +24,7 @@ class SimulatorEngine(Engine):
 
     def __init__(self, loop: Loop, simulator: Step | ca.Function) -> None:
         self._loop = loop
+        self._policy = residual_policy(loop.policy, "a black box in the plant's place")
         plant = loop.policy.plant
         is_casadi = isinstance(simulator, ca.Function)
         self._box = BlackBox(stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator)
@@ -105,7 +108,7 @@ class SimulatorEngine(Engine):
         self, x: np.ndarray, p: np.ndarray, theta: np.ndarray, *, saturated: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return derivatives of next states (nx + np, S, nx) and commands (nx + np, S, nu) along x and p."""
-        policy, (S, nx) = self._loop.policy, x.shape
+        policy, (S, nx) = self._policy, x.shape
         plant = policy.plant
         h_x = _STEP * np.maximum(
             policy.backup.extent, _STEP * np.abs(x)
@@ -158,8 +161,8 @@ class SimulatorEngine(Engine):
         """Roll out chunk by chunk; fill in the metrics and return the mean costs."""
         rows, cost = len(self._loop.metrics.rows), np.zeros(len(thetas))
         rests = None if out is None else self.rests(batch)
-        for begin in range(0, len(thetas), _thetas_at_once(self._loop, batch)):
-            some = slice(begin, begin + _thetas_at_once(self._loop, batch))
+        for begin in range(0, len(thetas), _thetas_at_once(self._policy, batch)):
+            some = slice(begin, begin + _thetas_at_once(self._policy, batch))
             done = 0
             for part in self._parts(batch, len(thetas[some])):
                 end = done + part.count
@@ -207,7 +210,7 @@ class SimulatorEngine(Engine):
         self, batch: Scenarios, thetas: np.ndarray, *, saturated: bool
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None, np.ndarray | None]]:
         """Yield t, state (K, S, nx), command and applied input (K, S, nu) of each step; None for both at t = N."""
-        policy = self._loop.policy
+        policy = self._policy
         plant, K, S = policy.plant, len(thetas), batch.count
         x = np.broadcast_to(batch.x0, (K, S, plant.nx))
         p = np.broadcast_to(batch.p, (K, S, plant.npar)).reshape(K * S, -1)
@@ -223,13 +226,13 @@ class SimulatorEngine(Engine):
 
     def _parts(self, batch: Scenarios, thetas: int) -> Iterator[Scenarios]:
         """Split a batch so that `thetas` times a part fits."""
-        count = max(1, _NUMBERS // (thetas * max(self._loop.policy.widths)))
+        count = max(1, _NUMBERS // (thetas * max(self._policy.widths)))
         for start in range(0, batch.count, count):
             yield batch.part(slice(start, start + count))
 
 
-def _thetas_at_once(loop: Loop, batch: Scenarios) -> int:
-    return max(1, _NUMBERS // (min(batch.count, 64) * max(loop.policy.widths)))
+def _thetas_at_once(policy: Policy, batch: Scenarios) -> int:
+    return max(1, _NUMBERS // (min(batch.count, 64) * max(policy.widths)))
 
 
 def _ends(theta: np.ndarray, D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

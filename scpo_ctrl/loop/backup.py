@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass, field, replace
 
+import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -158,13 +159,48 @@ def lqr(
         if not (np.isfinite(weight).all() and (np.diag(weight) > np.finfo(float).tiny).all()):
             raise _out_of_range(close=bool(np.isfinite(weight).all()))
     K, P = _riccati(inner, Q_inner, R_inner)
-    backup = Backup(K, P, _level_inside(inner, K, P) if rho is None else rho)
-    _contraction(inner, backup)
-    if plant.is_linear:
-        backup = _with_evidence(backup, "proved")
-    else:
-        backup = _simulated(inner, backup, ranges, search=rho is None)
-    return backup.in_units(Units(1 / units.x, 1 / units.u))
+    return _held(inner, K, P, ranges, rho, None).in_units(Units(1 / units.x, 1 / units.u))
+
+
+def largest_held(
+    plant: Plant, K: np.ndarray, P: np.ndarray, parameters: Ranges | None, *, rho: float | None, law: ca.Function | None
+) -> Backup:
+    """Return a law as a backup with the largest level that it holds, or with a given one if it holds that.
+
+    Parameters
+    ----------
+    plant : Plant
+        In units of its bounds.
+    K : numpy.ndarray, shape (nu, nx)
+        Gain of the law at the equilibrium.
+    P : numpy.ndarray, shape (nx, nx)
+    parameters : mapping of str to (low, high), optional
+        Ranges of plant parameters by label [p_units].
+    rho : float, optional
+        The level.
+    law : casadi.Function, optional
+        ``(x, p) -> u`` where it is not u_eq - K (x - x_eq).
+
+    Returns
+    -------
+    Backup
+
+    Raises
+    ------
+    BackupError
+        If no level holds.
+    """
+    return _held(plant, K, P, parameter_ranges(plant, parameters), rho, law)
+
+
+def _held(
+    plant: Plant, K: np.ndarray, P: np.ndarray, ranges: np.ndarray, rho: float | None, law: ca.Function | None
+) -> Backup:
+    backup = Backup(K, P, _level_inside(plant, K, P) if rho is None else rho)
+    _contraction(plant, backup)
+    if plant.is_linear and law is None:
+        return _with_evidence(backup, "proved")
+    return _simulated(plant, backup, ranges, law, search=rho is None)
 
 
 def _riccati(plant: Plant, Q: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -202,9 +238,11 @@ def _out_of_range(*, close: bool) -> BackupError:
     )
 
 
-def _simulated(plant: Plant, backup: Backup, ranges: np.ndarray, *, search: bool) -> Backup:
+def _simulated(
+    plant: Plant, backup: Backup, ranges: np.ndarray, law: ca.Function | None = None, *, search: bool
+) -> Backup:
     """Return the backup with a level that no simulation leaves."""
-    simulations = LevelSearch(plant, backup.K, backup.P, _bounds(plant, backup.K)[0], ranges)
+    simulations = LevelSearch(plant, backup.K, backup.P, _bounds(plant, backup.K)[0], ranges, law)
     rho = simulations.largest(backup.rho) if search else backup.rho
     if rho <= 0 or not (search or simulations.passes(rho)):
         levels = "at any level" if search else f"at the level rho = {backup.rho:g}"

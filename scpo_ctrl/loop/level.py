@@ -21,6 +21,7 @@ _CORNERS = 6  # parameters with a range up to which all corners are tried
 _STEPS = (20, 500)  # least and most steps of a simulation
 _DECAY = 0.01  # of V, nominal and linearised, that the number of steps is meant for
 _LEFT = 0.5  # fraction of the level below which every simulation must end
+_ROUNDING = 1e-9  # of V, and of the command relative to its bounds
 _SHRINK, _SHRINKS, _HALVINGS = 0.7, 12, 6  # of the search
 
 
@@ -68,8 +69,9 @@ def parameter_ranges(plant: Plant, parameters: Ranges | None) -> np.ndarray:
 class LevelSearch:
     """Simulations of the backup's closed loop from all over a level set and the parameter ranges.
 
-    A level ρ passes if every simulation that starts in {V ≤ ρ} stays in it at every step and ends in {V ≤ ρ/2}. Below
-    the largest level inside all bounds, staying in it means that state and command keep their bounds. The simulations
+    A level ρ passes if every simulation that starts in {V ≤ ρ} stays in it at every step, commands nothing beyond the
+    bounds, and ends in {V ≤ ρ/2}. Below the largest level inside all bounds, staying in it means that the state keeps
+    its bounds, and the command of a linear law. The simulations
     start at the equilibrium and, on ten equally spaced shells, in fixed directions: along every axis and diagonal of
     the ellipsoid, towards every bound, where the linearised loop lets V grow most, and 200 random ones; with the
     parameters at nominal, at every corner of their ranges, and at four random points of them. They are the same in
@@ -87,15 +89,26 @@ class LevelSearch:
         Normals of the bounds, in deviations from the equilibrium.
     ranges : numpy.ndarray, shape (np, 2)
         Of the plant parameters.
+    law : casadi.Function, optional
+        The backup's ``(x, p) -> u`` where it is not u_eq - K (x - x_eq); K is then its gain at the equilibrium.
     """
 
-    def __init__(self, plant: Plant, K: np.ndarray, P: np.ndarray, towards: np.ndarray, ranges: np.ndarray) -> None:
+    def __init__(
+        self,
+        plant: Plant,
+        K: np.ndarray,
+        P: np.ndarray,
+        towards: np.ndarray,
+        ranges: np.ndarray,
+        law: ca.Function | None = None,
+    ) -> None:
         A, B = plant.linearise()
         decay = float(np.max(np.abs(np.linalg.eigvals(A - B @ K))))
         self.steps = int(np.clip(np.log(_DECAY) / (2 * np.log(min(decay, 1 - 1e-6))), *_STEPS))
         self.parameters = parameter_points(plant, ranges)
         self.shells = _shells(P, np.vstack([np.linalg.solve(P, towards.T).T, _growing(plant, K, P, self.parameters)]))
-        (roll,) = compile_functions([_roll(plant, K, P, self.steps)])
+        law = linear_law(plant, K) if law is None else law
+        (roll,) = compile_functions([_roll(plant, law, P, self.steps)])
         self._roll = StackFunction(roll, [])
 
     def passes(self, rho: float) -> bool:
@@ -114,8 +127,9 @@ class LevelSearch:
         count = len(self.parameters)
         stacked = np.hstack([np.repeat(starts, count, axis=0), np.tile(self.parameters, (len(starts), 1))])
         with np.errstate(all="ignore"):  # a simulation may diverge
-            highest, last = self._roll(stacked)
-        return bool((highest <= rho * (1 + 1e-9)).all() and (last <= _LEFT * rho).all())
+            highest, last, beyond = self._roll(stacked)
+        inside = (highest <= rho * (1 + _ROUNDING)).all() and (beyond <= _ROUNDING).all()
+        return bool(inside and (last <= _LEFT * rho).all())
 
     def largest(self, rho: float) -> float:
         """Reduce a level until it passes: by three tenths at a time, then by bisection towards the last that failed.
@@ -144,14 +158,33 @@ class LevelSearch:
         return rho
 
 
-def _roll(plant: Plant, K: np.ndarray, P: np.ndarray, steps: int) -> ca.Function:
-    """(z_0, p) -> (largest V over time, last V) of the backup's loop without saturation."""
+def linear_law(plant: Plant, K: np.ndarray) -> ca.Function:
+    """Return the law u_eq - K (x - x_eq) as a function (x, p) -> u.
+
+    Parameters
+    ----------
+    plant : Plant
+    K : numpy.ndarray, shape (nu, nx)
+
+    Returns
+    -------
+    casadi.Function
+    """
+    x, p = ca.SX.sym("x", plant.nx), ca.SX.sym("p", plant.npar)
+    return ca.Function("backup", [x, p], [ca.DM(plant.u_eq) - ca.DM(K) @ (x - ca.DM(plant.x_eq))])
+
+
+def _roll(plant: Plant, law: ca.Function, P: np.ndarray, steps: int) -> ca.Function:
+    """(z_0, p) -> (largest V over time, last V, how far the command went beyond its bounds) without saturation."""
     z, p = ca.SX.sym("z", plant.nx), ca.SX.sym("p", plant.npar)
-    following = plant.function(ca.DM(plant.x_eq) + z, ca.DM(plant.u_eq) - ca.DM(K) @ z, p) - ca.DM(plant.x_eq)
-    step = ca.Function("step", [z, p], [following, following.T @ ca.DM(P) @ following])
+    x = ca.DM(plant.x_eq) + z
+    u, half = law(x, p), ca.DM(plant.u_max - plant.u_min) / 2
+    following = plant.function(x, u, p) - ca.DM(plant.x_eq)
+    beyond = ca.fmax((u - ca.DM(plant.u_max)) / half, (ca.DM(plant.u_min) - u) / half)
+    step = ca.Function("step", [z, p], [following, following.T @ ca.DM(P) @ following, ca.mmax(beyond)])
     start = ca.MX.sym("start", plant.nx + plant.npar)
-    _, V = step.mapaccum("roll", steps)(start[: plant.nx], ca.repmat(start[plant.nx :], 1, steps))
-    return ca.Function("backup_loop", [start], [ca.mmax(V), V[-1]])
+    _, V, out = step.mapaccum("roll", steps)(start[: plant.nx], ca.repmat(start[plant.nx :], 1, steps))
+    return ca.Function("backup_loop", [start], [ca.mmax(V), V[-1], ca.mmax(out)])
 
 
 def _growing(plant: Plant, K: np.ndarray, P: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -177,13 +177,22 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
         W = ca.reshape(theta[start:], self.widths[-2], self.plant.nu).T
         return ca.DM(self.input_scale) * (W @ (z - at_zero))
 
-    def command(self, x: ca.SX, theta: ca.SX) -> ca.SX:
+    @property
+    def at_start(self) -> None:
+        """The backup's law where it is not u_eq - K z: never."""
+        return None
+
+    def command(self, x: ca.SX, theta: ca.SX, p: ca.SX | None = None, *, saturated: bool = False) -> ca.SX:
         """Return the expression of the command before saturation.
 
         Parameters
         ----------
         x : casadi.SX, shape (nx, 1)
         theta : casadi.SX, shape (d, 1)
+        p : casadi.SX, shape (np, 1), optional
+            Plant parameters, which state feedback does not know.
+        saturated : bool
+            Without meaning for a policy without memory.
 
         Returns
         -------

@@ -8,6 +8,7 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.level import linear_law
 from scpo_ctrl.models import Plant
 
 _MOST_COMPILED = 24  # states up to which C pays: compiling takes long for dense derivatives
@@ -67,18 +68,20 @@ class BackupRest:
     ----------
     plant : Plant
     backup : Backup
+    law : casadi.Function, optional
+        The backup's ``(x, p) -> u`` where it is not u_eq - K (x - x_eq).
     """
 
-    def __init__(self, plant: Plant, backup: Backup) -> None:
+    def __init__(self, plant: Plant, backup: Backup, law: ca.Function | None = None) -> None:
         self._plant, self._backup = plant, backup
+        self._law = linear_law(plant, backup.K) if law is None else law
         self._known: dict[bytes, np.ndarray] = {}
 
     @cached_property
     def moves(self) -> bool:
         """Whether plant parameters move the equilibrium at all."""
         plant = self._plant
-        rest = [ca.DM(plant.x_eq), ca.DM(plant.u_eq)]
-        (still,) = ca.substitute([plant.f], [plant.x, plant.u], rest)
+        still = plant.function(ca.DM(plant.x_eq), self._law(ca.DM(plant.x_eq), plant.p), plant.p)
         return bool(plant.npar) and ca.depends_on(ca.simplify(still), plant.p)
 
     def places(self, p: np.ndarray) -> np.ndarray | None:
@@ -143,9 +146,8 @@ class BackupRest:
     @cached_property
     def _function(self) -> StackFunction:
         """(x, p) -> the next state under the backup, and its derivatives by x and by p, column by column."""
-        plant, backup = self._plant, self._backup
-        command = ca.DM(plant.u_eq) - ca.DM(backup.K) @ (plant.x - ca.DM(plant.x_eq))
-        following = plant.function(plant.x, command, plant.p)
+        plant = self._plant
+        following = plant.function(plant.x, self._law(plant.x, plant.p), plant.p)
         parts = [following, *(ca.vec(ca.densify(ca.jacobian(following, by))) for by in (plant.x, plant.p))]
         both = ca.SX.sym("both", plant.nx + plant.npar)
         parts = ca.substitute(parts, [ca.vertcat(plant.x, plant.p)], [both])

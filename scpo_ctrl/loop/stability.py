@@ -17,8 +17,8 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import UnsafeStartError
+from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.dense_stability import DenseMetric, chained_loop
-from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.rest import AT_REST, settle
 from scpo_ctrl.loop.sizes import check_stability
 
@@ -60,7 +60,7 @@ def vertices(ranges: np.ndarray) -> np.ndarray:
 class LocalStability:
     """The metrics (E11) of a policy, at nominal plant parameters and at the vertices of their ranges."""
 
-    policy: Policy
+    policy: LoopPolicy
     ranges: np.ndarray  # (np, 2) of the plant parameters [p_units]
 
     @cached_property
@@ -284,7 +284,7 @@ class LocalStability:
             return chained_loop(policy)
         x, p = ca.SX.sym("x", policy.plant.nx), ca.SX.sym("p", policy.plant.npar)
         theta = ca.SX.sym("theta", policy.theta_dim)
-        following = policy.plant.function(x, policy.command(x, theta), p)
+        following = policy.plant.function(x, policy.command(x, theta, p), p)
         return ca.Function("closed_loop", [x, p, theta], [following, ca.jacobian(following, x)])
 
     @property

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.engine.rollout import Rollouts, Step
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
@@ -31,7 +32,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ControllerPolicy
         With its plant and backup.
     scenarios : Scenarios
         What is rolled out.
@@ -48,7 +49,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def __init__(
         self,
-        policy: Policy,
+        policy: LoopPolicy,
         scenarios: Scenarios,
         objective: Objective,
         metrics: MetricOptions | None = None,
@@ -56,13 +57,14 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         seed: int = 0,
         simulator: Step | ca.Function | None = None,
     ) -> None:
-        as_instance("policy", policy, Policy)
+        as_instance("policy", policy, Policy, ControllerPolicy)
         as_instance("scenarios", scenarios, Scenarios)
         as_instance("objective", objective, Quadratic, Imitation, UserObjective)
         metrics = MetricOptions() if metrics is None else metrics
         as_instance("metrics", metrics, MetricOptions)
         if simulator is not None:
             as_function("simulator", simulator)
+            residual_policy(policy, "a black box in the plant's place")
         _check_states(policy, scenarios)
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
@@ -201,7 +203,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """Which scenarios stay at the equilibrium whatever θ is, as φ(0) = 0, shape (S,), bool."""
         batch, plant = self.scenarios, self.plant
         rest = (batch.x0 == plant.x_eq).all(axis=1) & ~batch.w.any(axis=(1, 2))
-        if self.has_simulator:
+        if self.has_simulator or isinstance(self.policy, ControllerPolicy):  # its command at rest may depend on θ
             return np.zeros_like(rest)
         for s in np.flatnonzero(rest):
             rest[s] = np.array_equal(np.array(plant.function(plant.x_eq, plant.u_eq, batch.p[s]))[:, 0], plant.x_eq)
@@ -385,7 +387,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         return self.rollouts.gradient(theta)[1]
 
 
-def _check_states(policy: Policy, scenarios: Scenarios) -> None:
+def _check_states(policy: LoopPolicy, scenarios: Scenarios) -> None:
     """Check that scenarios are there, of the plant, and no more than a run can bear."""
     plant = policy.plant
     as_instance("scenarios", scenarios, Scenarios)

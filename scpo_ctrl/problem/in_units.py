@@ -9,32 +9,32 @@ from scpo_ctrl.engine.rollout import Rollouts, Step
 from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.loop.black_box import BlackBox
 from scpo_ctrl.loop.box_stability import BoxStability
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
-from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.loop.stability import LocalStability
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.objective import Quadratic
 
 
-def policy_in_units(policy: Policy, units: Units) -> Policy:
+def policy_in_units(policy: LoopPolicy, units: Units) -> LoopPolicy:
     """Return a policy in units of its plant, V in parts of ρ.
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ControllerPolicy
     units : Units
 
     Returns
     -------
-    Policy
+    Policy or ControllerPolicy
     """
     scaled = policy.in_units(units)
     return replace(scaled, backup=replace(scaled.backup, P=scaled.backup.P / policy.backup.rho, rho=1.0))
 
 
 def local_stability(
-    policy: Policy, scenarios: Scenarios, units: Units, simulator: Step | ca.Function | None
+    policy: LoopPolicy, scenarios: Scenarios, units: Units, simulator: Step | ca.Function | None
 ) -> LocalStability:
     """Return the metrics (E11), over the declared ranges of the plant parameters.
 
@@ -56,11 +56,12 @@ def local_stability(
     ranges = ranges if scenarios.declared is None else scenarios.declared.ranges
     if simulator is None:
         return LocalStability(policy_in_units(policy, units), ranges)
-    return BoxStability(policy_in_units(policy, units), ranges, BlackBox(in_units(simulator, plant, units)))
+    scaled = residual_policy(policy_in_units(policy, units), "a black box in the plant's place")
+    return BoxStability(scaled, ranges, BlackBox(in_units(simulator, plant, units)))
 
 
 def rollouts_in_units(
-    policy: Policy,
+    policy: LoopPolicy,
     scenarios: Scenarios,
     options: MetricOptions,
     objective: Quadratic | None,
@@ -87,6 +88,7 @@ def rollouts_in_units(
     scaled = policy_in_units(policy, units)
     metrics = Metrics(scaled.plant, scaled.backup, scenarios.horizon, options)
     if objective is not None:
+        objective = objective.with_memory(policy) if isinstance(policy, ControllerPolicy) else objective
         objective.check_fit(policy.plant)
         objective = Quadratic(objective.Q * units.x**2, objective.R * units.u**2)
     box = None if simulator is None else in_units(simulator, policy.plant, units)

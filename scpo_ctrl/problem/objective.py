@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, ProblemFileError, cause
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.sizes import MOST_COLUMNS, MOST_ROWS
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
@@ -44,6 +44,23 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
             for i, entry in enumerate(diagonal):
                 as_scalar(f"{key}[{i}]", entry, at_least=0.0)
             object.__setattr__(self, key, diagonal)
+
+    def with_memory(self, policy: ControllerPolicy) -> "Quadratic":
+        """Return the weights of a loop whose controller remembers something: those of the plant, and none of memories.
+
+        Parameters
+        ----------
+        policy : ControllerPolicy
+
+        Returns
+        -------
+        Quadratic
+            Itself where there is a weight for each state and input of the loop already.
+        """
+        nm = policy.controller.memories
+        if not nm or (len(self.Q), len(self.R)) == (policy.plant.nx, policy.plant.nu):
+            return self
+        return Quadratic(np.append(self.Q, np.zeros(nm)), np.append(self.R, np.zeros(nm)))
 
     def check_fit(self, plant: Plant) -> None:
         """Check the sizes.
@@ -116,12 +133,12 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
         data = np.array(rows)
         return cls(data[:, :nx], data[:, nx:])
 
-    def compiled(self, policy: Policy) -> tuple[StackFunction, StackFunction]:
+    def compiled(self, policy: LoopPolicy) -> tuple[StackFunction, StackFunction]:
         """Return value and (value, gradient) over all rows of the data, compiled for a policy.
 
         Parameters
         ----------
-        policy : Policy
+        policy : Policy or ControllerPolicy
 
         Returns
         -------

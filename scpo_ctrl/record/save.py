@@ -7,6 +7,7 @@ import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
+from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
 from scpo_ctrl.record import toml
@@ -66,7 +67,7 @@ def _problem_file(result: Result) -> ProblemFile:
     table = tables["scenarios"]
     for key in ("learned", "learned_sha256"):
         table.pop(key, None)
-    drawn = described_scenarios(problem.policy, table)
+    drawn = described_scenarios(residual_policy(problem.policy, "a problem file"), table)
     first = batch.part(slice(drawn.count))
     if not all(np.array_equal(getattr(first, key), getattr(drawn, key)) for key in ("x0", "p", "w")):
         raise RecordError(

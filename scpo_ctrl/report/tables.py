@@ -11,6 +11,7 @@ from scpo_ctrl.adaptation.binding import Binding, ClosestMetric, binding, closes
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import resolved
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.wording import NARROW_SPACE, number, plural, short, stability, with_unit
 
@@ -150,10 +151,9 @@ def details(result: Result) -> list[tuple[str, Any]]:
         kinds.append(f"contraction V(x_N) ≤ {metrics.contracted.replace('x_0', 'x₀').replace('rho', 'ρ')}")
     kinds += ["local stability at rest"] * (problem.stability is not None)
     horizon = f"{number(N)} steps" + (f" = {number(N * plant.dt)} s (sample {number(plant.dt)} s)" if plant.dt else "")
-    hidden = "-".join(str(width) for width in problem.policy.widths)
     return [
         ("plant", f"{plant.name}: {plant.nx} states, {plant.nu} input" + "s" * (plant.nu > 1)),
-        ("policy", f"residual on the backup, {problem.policy.kind} {hidden}"),
+        ("policy", _policy_in_words(problem.policy)),
         ("scenarios", problem.scenarios.count),
         ("horizon", horizon),
         ("metrics of", ", ".join(kinds)),
@@ -235,3 +235,9 @@ def _numbers(flags: np.ndarray) -> str:
 
 def _relations(text: str) -> str:
     return re.sub(r"(?<== )-(?=\d)", "−", text).replace("<= rho", "≤ ρ").replace("<=", "≤").replace(">=", "≥")
+
+
+def _policy_in_words(policy: LoopPolicy) -> str:
+    if isinstance(policy, ControllerPolicy):
+        return f"controller {policy.controller.name}: {', '.join(policy.controller.theta_labels)}"
+    return f"residual on the backup, {policy.kind} {'-'.join(str(width) for width in policy.widths)}"

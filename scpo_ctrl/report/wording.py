@@ -11,6 +11,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.fresh import look_beyond, violation_bound
+from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
 NARROW_SPACE = "\u202f"  # does not break
@@ -275,5 +276,7 @@ def start_name(result: Result) -> str:
     problem = result.problem
     if not isinstance(problem, ControlProblem):
         return "safe start"
+    if isinstance(problem.policy, ControllerPolicy):
+        return "safe start" if result.theta_initial.any() else problem.policy.controller.name
     output = problem.policy.widths[-2] * problem.plant.nu  # weights of the last layer: while they are zero, so is φ
     return "safe start" if result.theta_initial[-output:].any() else "backup"

@@ -78,7 +78,7 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     for (t = 0; t < N; t++) {
         lane *command = parts->u + t * NU;
         lane u[NU], next[NX];
-        forward(batch, parts->theta, x, parts->net, command);
+        forward(batch, parts->theta, x, p, job->saturated, parts->net, command);
         apply(job, command, u);
         if (parts->cost) {
             sum += stage_cost(batch, x, u);
@@ -180,6 +180,33 @@ static void start_backward(const engine_batch *batch, long first, const lane *te
     }
 }
 
+#ifdef LAW
+
+/* Adds what the law makes of the adjoints of the command at time t to those of the state, of theta and of p. */
+static inline void backward_policy(const adjoint *job, const adjoint_work *parts, long t, const lane *p,
+                                   const lane *command_delta, lane *x_delta, int of_scenarios, lane *p_delta)
+{
+    const lane *x = parts->x + t * NX;
+    lane by_x[NX], by_theta[NTHETA], by_p[AT_LEAST_ONE(NP)];
+    int i;
+    if (job->saturated) {
+        law_adjoint(x, p, parts->theta, command_delta, by_x, by_theta, by_p);
+    } else {
+        law_smooth_adjoint(x, p, parts->theta, command_delta, by_x, by_theta, by_p);
+    }
+    for (i = 0; i < NX; i++) {
+        x_delta[i] += by_x[i];
+    }
+    for (i = 0; !of_scenarios && i < NTHETA; i++) {
+        parts->gradient[i] += by_theta[i];
+    }
+    for (i = 0; of_scenarios && i < NP; i++) {
+        p_delta[i] += by_p[i];
+    }
+}
+
+#else
+
 /* Adjoints of the policy's output layer: from those of the command to those of the last hidden layer. */
 static inline void backward_output(const double *theta, const lane *layers, const adjoint_work *parts,
                                    const lane *command_delta, int of_scenarios)
@@ -201,6 +228,26 @@ static inline void backward_output(const double *theta, const lane *layers, cons
     }
     backward_hidden(theta, layers, parts->deltas, parts->gradient, of_scenarios ? LEAVE : ADD);
 }
+
+/* Adds what the policy makes of the adjoints of the command at time t to those of the state and of theta. */
+static inline void backward_policy(const adjoint *job, const adjoint_work *parts, long t, const lane *p,
+                                   const lane *command_delta, lane *x_delta, int of_scenarios, lane *p_delta)
+{
+    const engine_batch *batch = job->batch;
+    int i, j;
+    (void)p;
+    (void)p_delta;
+    backward_output(parts->theta, parts->layers + t * ACTIVATIONS, parts, command_delta, of_scenarios);
+    for (j = 0; j < NX; j++) {
+        lane sum = x_delta[j] + batch->factor[j] * parts->deltas[j];
+        for (i = 0; i < NU; i++) {
+            sum -= batch->K[i * NX + j] * command_delta[i];
+        }
+        x_delta[j] = sum;
+    }
+}
+
+#endif
 
 /* Puts lanes into rows `first` + l of a matrix with `stride` columns, from column 0 to `size` - 1. */
 static inline void unload(const lane *values, long first, int used, long stride, int size, double *rows)
@@ -263,7 +310,7 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
     const engine_batch *batch = job->batch;
     lane lambda[NX], p_delta[AT_LEAST_ONE(NP)];
     long t;
-    int i, j, k;
+    int i, k;
     start_backward(batch, first, terms, parts->x, parts->x + batch->horizon * NX, lambda);
     if (of_scenarios) {
         zeros(p_delta, NP);
@@ -272,7 +319,7 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
         zeros(parts->gradient, NTHETA);
     }
     for (t = batch->horizon - 1; t >= 0; t--) {
-        const lane *x = parts->x + t * NX, *command = parts->u + t * NU, *layers = parts->layers + t * ACTIVATIONS;
+        const lane *x = parts->x + t * NX, *command = parts->u + t * NU;
         lane u[NU], u_delta[NU], x_delta[NX], A[AT_LEAST_ONE(A_COUNT)], B[AT_LEAST_ONE(B_COUNT)];
         apply(job, command, u);
         plant_jacobians(x, u, p, A, B);
@@ -297,13 +344,9 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
         }
         add_state_rows(batch, terms, t, x, x_delta);
         add_command_rows(batch, terms, t, command, u_delta);
-        backward_output(parts->theta, layers, parts, u_delta, of_scenarios);
-        for (j = 0; j < NX; j++) {
-            lane sum = x_delta[j] + batch->factor[j] * parts->deltas[j];
-            for (i = 0; i < NU; i++) {
-                sum -= batch->K[i * NX + j] * u_delta[i];
-            }
-            lambda[j] = sum;
+        backward_policy(job, parts, t, p, u_delta, x_delta, of_scenarios, p_delta);
+        for (i = 0; i < NX; i++) {
+            lambda[i] = x_delta[i];
         }
     }
     if (of_scenarios) {

@@ -79,7 +79,7 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
     for (t = 0; t < N; t++) {
         const long waiting = t % STEPS_AT_ONCE;
         lane command[NU], u[NU], next[NX];
-        forward(batch, theta, x, net, command);
+        forward(batch, theta, x, p, saturated, net, command);
         if (path) {
             state_rows(batch, x, states + waiting * STATE_ROWS);
             command_rows(batch, command, commands + waiting * COMMAND_ROWS);
@@ -217,7 +217,7 @@ static void trajectory(const void *argument, long block, lane *work)
         if (t == N) {
             break;
         }
-        forward(batch, job->theta, x, (network *)work, command);
+        forward(batch, job->theta, x, p, 1, (network *)work, command);
         for (l = 0; l < used; l++) {
             for (i = 0; i < NU; i++) {
                 job->U[((first + l) * N + t) * NU + i] = command[i][l];

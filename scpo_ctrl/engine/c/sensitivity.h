@@ -43,6 +43,28 @@ static inline sensitivity_work divide(long directions, lane *work)
     return parts;
 }
 
+#ifdef LAW
+
+static inline void begin(const double *theta, long directions, const sensitivity_work *parts)
+{
+    zeros(parts->S, directions * NX);
+    hoist(theta, parts->net);
+}
+
+/* dpi/dtheta and C = dpi/dx. */
+static inline void differentiate_policy(const engine_batch *batch, const double *theta, const lane *x, const lane *p,
+                                        int saturated, const sensitivity_work *parts, lane *C)
+{
+    (void)batch;
+    if (saturated) {
+        law_jacobians(x, p, theta, C, parts->policy);
+    } else {
+        law_smooth_jacobians(x, p, theta, C, parts->policy);
+    }
+}
+
+#else
+
 static inline void seed(const double *theta, int i, lane *deltas)
 {
     int j;
@@ -64,10 +86,14 @@ static inline void begin(const double *theta, long directions, const sensitivity
 }
 
 /* dpi/dtheta and C = dpi/dx at the layers of the last `forward`. */
-static inline void differentiate_policy(const engine_batch *batch, const double *theta, const sensitivity_work *parts, lane *C)
+static inline void differentiate_policy(const engine_batch *batch, const double *theta, const lane *x, const lane *p,
+                                        int saturated, const sensitivity_work *parts, lane *C)
 {
     const network *net = parts->net;
     int i, j, k;
+    (void)x;
+    (void)p;
+    (void)saturated;
     for (i = 0; i < NU; i++) {
         lane *own = parts->policy + i * NTHETA;
         seed(theta, i, parts->deltas);
@@ -85,6 +111,8 @@ static inline void differentiate_policy(const engine_batch *batch, const double 
         }
     }
 }
+
+#endif
 
 /* out[j] = D_j . policy, four directions at once. */
 static inline void project(const double *D, long directions, const lane *policy, lane *out)
@@ -149,14 +177,14 @@ static inline void step(const engine_batch *batch, const double *theta, long fir
 {
     lane next[NX];
     int i;
-    forward(batch, theta, x, parts->net, command);
+    forward(batch, theta, x, p, (int)saturated, parts->net, command);
     for (i = 0; i < NU; i++) {
         u[i] = command[i];
     }
     if (saturated) {
         saturate(batch, command, u);
     }
-    differentiate_policy(batch, theta, parts, loop->C);
+    differentiate_policy(batch, theta, x, p, (int)saturated, parts, loop->C);
     plant_jacobians(x, u, p, loop->A, loop->B);
     plant(x, u, p, next);
     disturb(batch, first, lanes_used(batch, first), t, next);

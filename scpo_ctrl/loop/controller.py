@@ -1,0 +1,103 @@
+"""Controllers as data (E10): v = κ(ξ, y, r; θ), ξ⁺ = η(ξ, y, r, u; θ), as CasADi expressions with names and units."""
+
+from dataclasses import dataclass, field
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
+from scpo_ctrl.models.symbols import as_expression, as_symbols
+from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.validate import as_array, as_text, as_texts
+
+
+def _none() -> ca.SX:
+    return ca.SX(0, 1)
+
+
+def _no_numbers() -> np.ndarray:
+    return np.zeros(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controller(Sealed, instead="write its law as the expressions command and memory"):
+    """A parametric controller, at `theta_initial` the one that runs today: the safe start.
+
+    It measures y, is given references r, remembers ξ, and commands v. The input applied, u = sat(v), is known to its
+    memory, so anti-windup can be expressed. What it remembers stays within `memory_min` and `memory_max`: memory is cut
+    there as the command is, on the device too, and staying inside is a safety metric like the bounds of the command.
+    """
+
+    name: str
+    theta: ca.SX  # (d, 1) symbols
+    theta_initial: np.ndarray  # (d,) [theta_units]
+    y: ca.SX  # (ny, 1) symbols, what is measured
+    command: ca.SX  # (nu, 1) κ, an expression of xi, y, r and theta
+    r: ca.SX = field(default_factory=_none)  # (nr, 1) symbols, references
+    u: ca.SX = field(default_factory=_none)  # (nu, 1) symbols, the input that was applied
+    xi: ca.SX = field(default_factory=_none)  # (nm, 1) symbols, what is remembered
+    memory: ca.SX = field(default_factory=_none)  # (nm, 1) η, an expression of xi, y, r, u and theta
+    memory_initial: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]; zeros if empty
+    memory_min: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
+    memory_max: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
+    theta_labels: tuple[str, ...] = ()
+    theta_units: tuple[str, ...] = ()
+    memory_labels: tuple[str, ...] = ()
+    memory_units: tuple[str, ...] = ()
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        as_text("name", self.name)
+        as_text("source", self.source, at_most=10_000)
+        as_symbols("theta", self.theta)
+        as_symbols("y", self.y)
+        for key in ("r", "u", "xi"):
+            if getattr(self, key).numel():
+                as_symbols(key, getattr(self, key))
+        seen = ca.vertcat(self.xi, self.y, self.r, self.theta)
+        put(self, "command", as_expression("command", self.command, seen))
+        if self.u.numel() not in (0, self.command.numel()):
+            raise DimensionError(
+                f"u has {self.u.numel()} symbols, expected one for each of {self.command.numel()} inputs"
+            )
+        if self.memory.numel() != self.xi.numel():
+            raise DimensionError(
+                f"memory has {self.memory.numel()} entries and xi {self.xi.numel()}; give what follows for each of them"
+            )
+        if self.xi.numel():
+            put(self, "memory", as_expression("memory", self.memory, ca.vertcat(seen, self.u)))
+        self._put_numbers()
+
+    def _put_numbers(self) -> None:
+        put, d, nm = object.__setattr__, self.theta.numel(), self.xi.numel()
+        put(self, "theta_initial", as_array("theta_initial", self.theta_initial, (d,)))
+        given = np.size(self.memory_initial) > 0
+        put(self, "memory_initial", as_array("memory_initial", self.memory_initial if given else np.zeros(nm), (nm,)))
+        for key in ("memory_min", "memory_max"):
+            put(self, key, as_array(key, getattr(self, key), (nm,)))
+        outside = np.flatnonzero((self.memory_initial <= self.memory_min) | (self.memory_initial >= self.memory_max))
+        if outside.size:
+            i = outside[0]
+            raise BoundsError(
+                f"controller {self.name!r}: memory_min[{i}] = {self.memory_min[i]:g} and memory_max[{i}] = "
+                f"{self.memory_max[i]:g} do not hold memory_initial[{i}] = {self.memory_initial[i]:g} in their interior"
+            )
+        for stem, symbol, size in (("theta", "theta", d), ("memory", "xi", nm)):
+            for key, default in ((f"{stem}_labels", f"{symbol}{{}}"), (f"{stem}_units", "")):
+                names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
+                if len(names) != size:
+                    raise DimensionError(f"controller {self.name!r}: {key} has {len(names)} entries, expected {size}")
+                put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
+        if len(set(self.theta_labels)) < d:
+            raise DomainError(f"controller {self.name!r}: two parameters have the same name in theta_labels")
+
+    @property
+    def theta_dim(self) -> int:
+        """Number of parameters d."""
+        return int(self.theta.numel())
+
+    @property
+    def memories(self) -> int:
+        """Number of memories nm."""
+        return int(self.xi.numel())
