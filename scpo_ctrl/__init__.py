@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
     from scpo_ctrl.errors import ScpoError
-    from scpo_ctrl.loop import Backup, MetricOptions, Policy, Scenarios, check_backup, lqr, scenarios
+    from scpo_ctrl.loop import (
+        Backup,
+        Controller,
+        ControllerPolicy,
+        MetricOptions,
+        Policy,
+        Scenarios,
+        check_backup,
+        controlled,
+        lqr,
+        scenarios,
+    )
     from scpo_ctrl.problem import ControlProblem, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
     from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
     from scpo_ctrl.record import load_problem, load_result, save_result
@@ -18,6 +29,8 @@ __all__ = [
     "Adapter",
     "Backup",
     "ControlProblem",
+    "Controller",
+    "ControllerPolicy",
     "FunctionProblem",
     "Imitation",
     "Learned",
@@ -37,6 +50,7 @@ __all__ = [
     "__version__",
     "adapt",
     "check_backup",
+    "controlled",
     "load_problem",
     "load_result",
     "lqr",
@@ -59,4 +73,6 @@ def __getattr__(name: str) -> object:
                 return globals().setdefault(name, getattr(module, name))
     if name == "models":
         return import_module(f"{__name__}.models")
+    if name == "controllers":
+        return import_module(f"{__name__}.loop.controllers")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

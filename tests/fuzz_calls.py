@@ -29,6 +29,7 @@ from fuzz_workers import STRANGE, main
 
 import scpo_ctrl as sc
 from scpo_ctrl import codegen, models
+from scpo_ctrl.loop import controllers
 
 Call = tuple[Callable[..., Any], dict[str, Any]]
 
@@ -102,7 +103,8 @@ def here() -> SimpleNamespace:
         plant=plant, ode=ode, backup=backup, policy=policy, batch=batch, problem=problem, options=options, x=x,
         u=ca.SX.sym("u"), result=sc.adapt(problem, options), theta=problem.theta_initial, adapter=sc.Adapter(problem),
         objective=sc.Quadratic([1.0, 0.1], [0.05]), metrics=lambda thetas: thetas - 1.0,
-        oracle=sc.UserObjective(lambda theta: (float(theta @ theta), 2 * theta)),
+        oracle=sc.UserObjective(lambda theta: (float(theta @ theta), 2 * theta)), xi=ca.SX.sym("xi"), y=ca.SX.sym("y"),
+        controlled=sc.controlled(plant, controllers.state_feedback(plant, backup.K)),
     )  # fmt: skip
 
 
@@ -194,6 +196,33 @@ def of_loops() -> dict[str, Call]:
                 "at_bounds": True,
             },
         ),
+        "Controller": (
+            sc.Controller,
+            {
+                "name": "c",
+                "theta": ca.vertcat(it.x),
+                "theta_initial": [1.0, 0.5],
+                "y": it.y,
+                "u": it.u,
+                "xi": it.xi,
+                "command": -it.x[0] * it.y + it.xi,
+                "memory": it.xi - it.x[1] * it.y,
+                "memory_min": [-1.0],
+                "memory_max": [1.0],
+            },
+        ),
+        "ControllerPolicy()": (it.controlled, {"x": [0.1, 0.2], "theta": [0.0, 0.0]}),
+        "ControllerPolicy.parameters": (it.controlled.parameters, {"theta": [0.0, 0.0]}),
+        "controlled": (
+            sc.controlled,
+            {
+                "plant": it.plant,
+                "controller": it.controlled.controller,
+                "reference": [],
+                "parameters": {"mass": [0.9, 1.1]},
+                "rho": 0.01,
+            },
+        ),
         "Policy()": (it.policy, {"x": [0.1, 0.2], "theta": it.theta}),
         "Policy.theta_initial": (it.policy.theta_initial, {"seed": 0}),
         "Scenarios": (sc.Scenarios, {"x0": it.batch.x0, "p": it.batch.p, "w": it.batch.w, "horizon": 4}),
@@ -220,6 +249,35 @@ def of_loops() -> dict[str, Call]:
             sc.scenarios,
             {"plant": it.plant, "backup": it.backup, "horizon": 4, "count": 2, "box": [[-0.1, -0.1], [0.1, 0.1]]},
         ),
+    }
+
+
+def of_controllers() -> dict[str, Call]:
+    """Return controllers that exist, likewise."""
+    it = here()
+    shows = it.plant.replace(y=it.plant.x[0])
+    system = control.StateSpace([[0.5]], [[1.0]], [[-1.0]], [[3.0]], it.plant.dt)
+    pid = {"kp": 2.0, "ki": 0.1, "kd": 3.0, "filter_time": 0.1, "filtered": (-2.0, 2.0), "tracking_time": 1.0}
+    return {
+        "gain_schedule": (
+            controllers.gain_schedule,
+            {"plant": it.plant, "points": [-1.0, 1.0], "gains": [it.backup.K, it.backup.K], "signal": 0},
+        ),
+        "linear_controller": (controllers.linear_controller, {"plant": shows, "system": system, "memory": 5.0}),
+        "lqg": (
+            controllers.lqg,
+            {
+                "plant": shows,
+                "Q": [1.0, 1.0],
+                "R": [1.0],
+                "process_noise": [0.1, 0.1],
+                "sensor_noise": [0.1],
+                "estimate": [[-3.0, -3.0], [3.0, 3.0]],
+            },
+        ),
+        "lqi": (controllers.lqi, {"plant": it.plant, "Q": [1.0, 1.0, 1.0], "R": [1.0], "tracked": (0,)}),
+        "pid": (controllers.pid, {"plant": shows, "measurement": 0, "setpoint_weight": 0.5, "form": "parallel"} | pid),
+        "state_feedback": (controllers.state_feedback, {"plant": it.plant, "K": it.backup.K}),
     }
 
 
@@ -292,7 +350,7 @@ def of_files(place: Path) -> dict[str, Call]:
 
 def calls(place: Path) -> dict[str, Call]:
     """Return everything public with arguments that are right."""
-    return of_runs() | of_problems() | of_loops() | of_plants() | of_files(place)
+    return of_runs() | of_problems() | of_loops() | of_controllers() | of_plants() | of_files(place)
 
 
 def run_case(seed: int, index: int, place: Path) -> list[str]:

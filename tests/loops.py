@@ -8,7 +8,8 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Loop, Stage
-from scpo_ctrl.loop.backup import Backup, lqr
+from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios, scenarios

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scpo_ctrl.loop.backup import lqr
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import scenarios

@@ -5,7 +5,7 @@ from __future__ import annotations
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.loop.backup import lqr
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import scenarios

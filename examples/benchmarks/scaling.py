@@ -27,7 +27,7 @@ from support.common import print_table, save
 
 from scpo_ctrl import AdaptOptions, ControlProblem, adapt
 from scpo_ctrl.adaptation.state import State
-from scpo_ctrl.loop.backup import lqr
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import scenarios

@@ -83,6 +83,7 @@ def certifiable(problem: Problem) -> ControlProblem:
     remedy = "give smoothness, or use mode 'verified'"
     if not isinstance(problem, ControlProblem) or problem.has_simulator:
         raise DomainError(f"mode 'certified' can bound smoothness for the model of a plant only; {remedy}")
+    residual_policy(problem.policy, "certified mode")
     plant = problem.plant
     z = ca.vertcat(plant.x, plant.u)
     if ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z):
@@ -99,7 +100,6 @@ def certifiable(problem: Problem) -> ControlProblem:
             "mode 'certified' has no smoothness bound where saturation is part of the closed loop: it has kinks; set "
             f"command = true and path = true in the metrics, or {remedy}"
         )
-    residual_policy(problem.policy, "certified mode")
     return problem
 
 

@@ -1,14 +1,12 @@
 """The backup controller: LQR gain, its Lyapunov matrix P, the invariant level ρ, and the evidence that they hold."""
 
-import warnings
 from dataclasses import dataclass, field, replace
 
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.errors import BackupError, DimensionError, DomainError
-from scpo_ctrl.loop.controllable import check_controllable
+from scpo_ctrl.errors import BackupError, DimensionError
 from scpo_ctrl.loop.level import (
     LevelSearch,
     Ranges,
@@ -21,7 +19,7 @@ from scpo_ctrl.loop.level import (
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
-from scpo_ctrl.validate import as_array, as_flag, as_scalar, as_stack
+from scpo_ctrl.validate import as_array, as_scalar, as_stack
 
 _ROUNDING = 1e-12  # of an equilibrium, relative to the level set
 
@@ -97,71 +95,6 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
         return _with_evidence(replace(self, K=K, P=P), self.evidence)
 
 
-def lqr(
-    plant: Plant,
-    Q: ArrayLike,
-    R: ArrayLike,
-    *,
-    allow_uncontrollable: bool = False,
-    parameters: Ranges | None = None,
-    rho: float | None = None,
-) -> Backup:
-    """Design the backup by discrete LQR at the plant's equilibrium and check it.
-
-    On a linear plant the level set is proved invariant, for the nominal plant parameters (`contraction`). On a
-    nonlinear one it is searched for by simulation over the set and the parameter ranges (`LevelSearch`): evidence, not
-    a proof, and `evidence` of the backup says which.
-
-    Parameters
-    ----------
-    plant : Plant
-        Discrete.
-    Q : array_like, shape (nx,) or (nx, nx)
-        State weight, a diagonal or a symmetric positive definite matrix; a number where there is one state.
-    R : array_like, shape (nu,) or (nu, nu)
-        Input weight, likewise.
-    allow_uncontrollable : bool
-        Accept a plant whose uncontrollable modes decay by themselves.
-    parameters : mapping of str to (low, high), optional
-        Ranges of plant parameters by label [p_units] over which a nonlinear plant is simulated; nominal otherwise.
-    rho : float, optional
-        The level, instead of the largest one that holds; it is checked all the same.
-
-    Returns
-    -------
-    Backup
-        On a linear plant with the largest ρ whose level set lies inside all state and input bounds; on a nonlinear one
-        with the largest below it that passed every simulation.
-
-    Raises
-    ------
-    UnstabilisableError
-        If the input does not reach a mode that does not decay.
-    UncontrollableError
-        If the input does not reach every mode (unless `allow_uncontrollable`).
-    BackupError
-        If the plant is continuous, the design does not hold, or no level passes the simulations.
-    DimensionError, DomainError
-        If Q or R has a wrong shape, is not finite or not positive definite, or a parameter range is wrong.
-    """
-    as_instance("plant", plant, Plant)
-    if plant.dt is None:
-        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
-    weights = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)
-    rho = None if rho is None else as_scalar("rho", rho, above=0.0)
-    ranges = parameter_ranges(plant, parameters)
-    units = Units.of(plant)
-    inner = units.plant(plant)
-    check_controllable(*inner.linearise(), as_flag("allow_uncontrollable", allow_uncontrollable))
-    with np.errstate(over="ignore", under="ignore"):
-        Q_inner, R_inner = (w * s * s[:, None] for w, s in zip(weights, (units.x, units.u), strict=True))
-    for weight in (Q_inner, R_inner):
-        if not (np.isfinite(weight).all() and (np.diag(weight) > np.finfo(float).tiny).all()):
-            raise _out_of_range(close=bool(np.isfinite(weight).all()))
-    K, P = _riccati(inner, Q_inner, R_inner)
-    return _held(inner, K, P, ranges, rho, None).in_units(Units(1 / units.x, 1 / units.u))
-
-
 def largest_held(
     plant: Plant, K: np.ndarray, P: np.ndarray, parameters: Ranges | None, *, rho: float | None, law: ca.Function | None
 ) -> Backup:
@@ -203,34 +136,26 @@ def _held(
     return _simulated(plant, backup, ranges, law, search=rho is None)
 
 
-def _riccati(plant: Plant, Q: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gain K and the matrix P of the discrete LQR, solved with inputs of weight one."""
-    import control  # takes a second, and whoever only reads a plant does without
-
-    A, B = plant.linearise()
-    unit = 1 / np.sqrt(np.diag(R))
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")  # what overflows, or is solved badly, does not pass `contraction`
-            K, P, _ = control.dlqr(A, B * unit, Q, R * unit * unit[:, None])
-        if not (np.isfinite(K).all() and np.isfinite(P).all()):
-            raise ValueError("it is not finite; choose other units")
-    except (ValueError, np.linalg.LinAlgError, control.ControlArgument) as error:
-        raise BackupError(
-            f"the Riccati equation has no stabilising solution for this plant, Q and R: {error}"
-        ) from error
-    return unit[:, None] * np.atleast_2d(np.asarray(K)), (P + P.T) / 2
-
-
 def _level_inside(plant: Plant, K: np.ndarray, P: np.ndarray) -> float:
     """Return the largest level inside all bounds, if doubles can hold it."""
     level = largest_level(P, *_bounds(plant, K))
     if not 0 < level < np.inf:
-        raise _out_of_range(close=level == 0)
+        raise out_of_range(close=level == 0)
     return level
 
 
-def _out_of_range(*, close: bool) -> BackupError:
+def out_of_range(*, close: bool) -> BackupError:
+    """Return the error of bounds whose level no double holds.
+
+    Parameters
+    ----------
+    close : bool
+        Whether they are too close together; else too far apart.
+
+    Returns
+    -------
+    BackupError
+    """
     extreme = "close together" if close else "far apart"
     return BackupError(
         f"the bounds are so {extreme} that the level of the backup inside them is out of the range of a double; choose "
@@ -412,19 +337,3 @@ def _bounds(plant: Plant, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         [plant.x_max - plant.x_eq, plant.x_eq - plant.x_min, plant.u_max - plant.u_eq, plant.u_eq - plant.u_min]
     )
     return H, h
-
-
-def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
-    array = as_stack(name, value)
-    if array.ndim < 2 or (1 in array.shape and size > 1):
-        array = as_array(name, array, (size,))
-        for i, entry in enumerate(array):
-            as_scalar(f"{name}[{i}]", entry, above=0.0)
-        return np.diag(array)
-    matrix = as_array(name, array, (size, size))
-    if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
-        raise DomainError(f"{name} is not symmetric")
-    sizes = np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
-    if (np.diag(matrix) <= 0).any() or np.linalg.eigvalsh(matrix / sizes / sizes[:, None])[0] <= 0:
-        raise DomainError(f"{name} is not positive definite")
-    return matrix

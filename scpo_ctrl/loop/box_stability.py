@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo_ctrl.loop.black_box import BlackBox
+from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.loop.rest import LinearisedLoop, settle
 from scpo_ctrl.loop.stability import FLOOR, GAMMA, LocalStability
 
@@ -55,9 +56,10 @@ class BoxStability(LocalStability):
 
     def _around(self, thetas: np.ndarray) -> LinearisedLoop:
         """Return the loops of parameters (K, d) at each vertex, row by row, vertices fastest."""
+        policy = residual_policy(self.policy, "a black box in the plant's place")
 
         def commands(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            return self.policy.commands(x, thetas[rows // self.count])
+            return policy.commands(x, thetas[rows // self.count])
 
         parameters = np.tile(self.parameters, (len(thetas), 1))
         return self.box.loop(commands, parameters, self.policy.backup.extent)

@@ -21,7 +21,7 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_stack
 
-_NEWTON, _RESTS = 50, 1e-12  # steps to where the loop is at rest, and what it may still move by, relative to the bounds
+_NEWTON, _RESTS = 50, 1e-10  # steps to where the loop is at rest, and what it may still move by, in units of its bounds
 _POINTS = 64  # of the level set, at which it is seen what a parameter does to the command
 _SATURATED, _SMOOTH = 0, 1  # results of the law
 
@@ -153,6 +153,8 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
         x, theta = as_stack("x", x), as_array("theta", theta, (self.theta_dim,))
         if x.shape[-1:] != (self.plant.nx,):
             raise DimensionError(f"x has shape {x.shape}, expected (..., {self.plant.nx}): states, then memories")
+        if not x.size:
+            return np.zeros((*x.shape[:-1], self.plant.nu))
         states = x.reshape(-1, self.plant.nx).T
         found = np.array(self.law(states, np.tile(self.plant.p_nominal[:, None], states.shape[1]), theta)[_SATURATED])
         cut = np.clip(found, self.plant.u_min[:, None], self.plant.u_max[:, None])
@@ -206,7 +208,7 @@ def controlled(
         Discrete.
     controller : Controller
     reference : array_like, shape (nr,), optional
-        Constant references r [units of what they are for]; what is measured at the plant's equilibrium by default.
+        Constant references r [units of what they are for]; the controller's nominal ones by default.
     parameters : mapping of str to (low, high), optional
         Ranges of plant parameters by label [p_units] over which the loop is simulated where it is nonlinear.
     rho : float, optional
@@ -260,16 +262,7 @@ def _reference(plant: Plant, controller: Controller, reference: ArrayLike | None
                 f"plant {plant.name!r} {what} {has} {kind}, controller {controller.name!r} has {needs}; "
                 + ("give the plant its outputs y" if what == "measures" else "give the controller one for each input")
             )
-    count = controller.r.numel()
-    if reference is not None or not count:
-        return as_array("reference", () if reference is None else reference, (count,))
-    shown = ca.Function("h", [plant.x, plant.p], [plant.measured])(plant.x_eq, plant.p_nominal)
-    if shown.numel() != count:
-        raise DimensionError(
-            f"controller {controller.name!r} has {count} references and the plant shows {shown.numel()} signals; give "
-            "reference"
-        )
-    return np.array(shown)[:, 0]
+    return as_array("reference", controller.r_nominal if reference is None else reference, (controller.r.numel(),))
 
 
 def _joined(plant: Plant, controller: Controller, r: np.ndarray) -> tuple[Plant, ca.Function]:
@@ -310,23 +303,27 @@ def _at_rest(joined: Plant, law: ca.Function, controller: Controller) -> Plant:
     """Return the loop's plant with the equilibrium that the controller brings it to, by Newton steps from its own."""
     s, p = ca.SX.sym("s", joined.nx), ca.DM(joined.p_nominal)
     command = law(s, p, ca.DM.zeros(controller.theta_dim))[_SMOOTH]
-    following = joined.function(s, command, p)
-    step = ca.Function("step", [s], [following - s, ca.jacobian(following - s, s), command])
-    at, size = joined.x_eq.copy(), Units.of_bounds(joined)
+    moved = joined.function(s, command, p) - s
+    step = ca.Function("step", [s], [moved, ca.jacobian(moved, s), command])
+    slopes = joined.derivatives(joined.x_eq, joined.u_eq, p)[1:]
+    unit = Units.around(joined, *(np.array(slope) for slope in slopes)).x
+    at, best, least = joined.x_eq, None, np.inf
     for _ in range(_NEWTON):
-        moved, slope, u = (np.array(part) for part in step(at))
-        if not (np.isfinite(moved).all() and np.isfinite(slope).all()):
+        off, slope, u = (np.array(part) for part in step(at))
+        size = float(np.abs(off[:, 0] / unit).max())
+        if not size < least:  # or not a number
             break
-        if (np.abs(moved[:, 0]) <= _RESTS * np.maximum(size, np.abs(at))).all():
-            return _resting(joined, at, u[:, 0], controller)
-        at = at - np.linalg.lstsq(slope, moved[:, 0], rcond=None)[0]
-    raise UnsafeStartError(
-        f"the loop of {joined.name!r} does not come to rest; check the reference, and that the controller's memory can "
-        "hold what it needs"
-    )
+        best, least = (at, u[:, 0]), size
+        at = at - unit * np.linalg.lstsq(slope * unit / unit[:, None], off[:, 0] / unit, rcond=None)[0]
+    if best is None or least > _RESTS:
+        raise UnsafeStartError(
+            f"the loop of {joined.name!r} does not come to rest; check the reference, and that the controller's memory "
+            "can hold what it needs"
+        )
+    return _resting(joined, *best)
 
 
-def _resting(joined: Plant, x: np.ndarray, u: np.ndarray, controller: Controller) -> Plant:
+def _resting(joined: Plant, x: np.ndarray, u: np.ndarray) -> Plant:
     """Return the plant with this equilibrium, if it is inside all bounds."""
     for values, low, high, labels in (
         (x, joined.x_min, joined.x_max, joined.x_labels), (u, joined.u_min, joined.u_max, joined.u_labels),

@@ -6,6 +6,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_text, as_texts
@@ -37,6 +38,7 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     u: ca.SX = field(default_factory=_none)  # (nu, 1) symbols, the input that was applied
     xi: ca.SX = field(default_factory=_none)  # (nm, 1) symbols, what is remembered
     memory: ca.SX = field(default_factory=_none)  # (nm, 1) η, an expression of xi, y, r, u and theta
+    r_nominal: np.ndarray = field(default_factory=_no_numbers)  # (nr,) of the plant's equilibrium; zeros if empty
     memory_initial: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]; zeros if empty
     memory_min: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
     memory_max: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
@@ -50,11 +52,12 @@ class Controller(Sealed, instead="write its law as the expressions command and m
         put = object.__setattr__
         as_text("name", self.name)
         as_text("source", self.source, at_most=10_000)
-        as_symbols("theta", self.theta)
-        as_symbols("y", self.y)
-        for key in ("r", "u", "xi"):
-            if getattr(self, key).numel():
-                as_symbols(key, getattr(self, key))
+        for key in ("theta", "y", "command", "r", "u", "xi", "memory"):
+            value = getattr(self, key)
+            if not isinstance(value, ca.SX):
+                raise DomainError(f"controller {self.name!r}: {key} is {shown(value)}, expected a column of casadi.SX")
+            if key not in ("command", "memory") and (value.numel() or key in ("theta", "y")):
+                as_symbols(key, value)
         seen = ca.vertcat(self.xi, self.y, self.r, self.theta)
         put(self, "command", as_expression("command", self.command, seen))
         if self.u.numel() not in (0, self.command.numel()):
@@ -72,8 +75,9 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     def _put_numbers(self) -> None:
         put, d, nm = object.__setattr__, self.theta.numel(), self.xi.numel()
         put(self, "theta_initial", as_array("theta_initial", self.theta_initial, (d,)))
-        given = np.size(self.memory_initial) > 0
-        put(self, "memory_initial", as_array("memory_initial", self.memory_initial if given else np.zeros(nm), (nm,)))
+        for key, size in (("r_nominal", self.r.numel()), ("memory_initial", nm)):
+            value = getattr(self, key)
+            put(self, key, as_array(key, value if np.size(value) else np.zeros(size), (size,)))
         for key in ("memory_min", "memory_max"):
             put(self, key, as_array(key, getattr(self, key), (nm,)))
         outside = np.flatnonzero((self.memory_initial <= self.memory_min) | (self.memory_initial >= self.memory_max))

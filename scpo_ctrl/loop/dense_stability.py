@@ -11,18 +11,18 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.compiled import StackFunction
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.rest import solved
 
 _NUMBERS = 1_000_000  # in the matrices J of the policies that are taken at once
 
 
-def chained_loop(policy: Policy) -> ca.Function:
+def chained_loop(policy: LoopPolicy) -> ca.Function:
     """Return the closed loop without saturation, and its derivative by the chain rule.
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ControllerPolicy
 
     Returns
     -------
@@ -30,12 +30,12 @@ def chained_loop(policy: Policy) -> ca.Function:
         ``(x, p, theta) -> (x_next, J)`` with J of shape (nx, nx), dense.
     """
     plant = policy.plant
-    x, theta = ca.SX.sym("x", plant.nx), ca.SX.sym("theta", policy.theta_dim)
-    command = policy.command(x, theta)
-    control = ca.Function("control", [x, theta], [command, ca.densify(ca.jacobian(command, x))])
+    x, p, theta = (ca.SX.sym(n, k) for n, k in (("x", plant.nx), ("p", plant.npar), ("theta", policy.theta_dim)))
+    command = policy.command(x, theta, p)
+    control = ca.Function("control", [x, p, theta], [command, ca.densify(ca.jacobian(command, x))])
     inputs = [ca.MX.sym(name, size) for name, size in (("x", plant.nx), ("p", plant.npar), ("theta", policy.theta_dim))]
     at, p, weights = inputs
-    u, slope = control(at, weights)
+    u, slope = control(at, p, weights)
     following, A, B = plant.derivatives(at, u, p)
     return ca.Function("closed_loop", inputs, [following, ca.densify(A) + ca.densify(B) @ slope])
 

@@ -15,7 +15,8 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.adaptation.state import resolved
 from scpo_ctrl.errors import DomainError, ProblemFileError, ScpoError
-from scpo_ctrl.loop.backup import Backup, lqr
+from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy, layer_widths

@@ -12,7 +12,7 @@ from problems import double_integrator_problem, scalar_problem, two_input_proble
 from scpo_ctrl import ControlProblem, FunctionProblem, RunStatus, UserObjective, Verdict, adapt
 from scpo_ctrl.adaptation.history import VERDICTS
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
-from scpo_ctrl.loop.backup import lqr
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import scenarios

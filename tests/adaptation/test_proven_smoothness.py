@@ -14,7 +14,8 @@ from scpo_ctrl.adaptation.region import first_smoothness
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.adaptation.state import resolved
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.backup import Backup, lqr
+from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.rest import BackupRest

@@ -6,7 +6,7 @@ from problems import double_integrator_problem, two_input_problem
 
 from scpo_ctrl import compiled
 from scpo_ctrl.errors import CompilerError, DimensionError, DomainError
-from scpo_ctrl.loop.backup import lqr
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import scenarios

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.backup import lqr
+from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.scenario import scenarios
 from scpo_ctrl.models import double_integrator
 

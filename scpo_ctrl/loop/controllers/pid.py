@@ -8,13 +8,13 @@ import numpy as np
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
+from scpo_ctrl.loop.controllers.coefficients import headroom, sampling_time, shown_at_rest
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
 
 FORMS = ("parallel", "standard")
 ANTI_WINDUP = ("back_calculation", "conditional", "none")
-_HEADROOM = 0.5  # of the command's range that the integrator may be beyond either end of it
 
 
 def pid(
@@ -73,7 +73,9 @@ def pid(
         If a number or a choice is wrong, or the plant is continuous or has several inputs.
     """
     as_instance("plant", plant, Plant)
-    dt = _sampled(plant, "pid")
+    dt = sampling_time(plant, "pid")
+    if plant.nu != 1:
+        raise DomainError(f"pid has one command and plant {plant.name!r} {plant.nu} inputs; write a Controller for all")
     as_choice("form", form, FORMS)
     as_choice("anti_windup", anti_windup, ANTI_WINDUP)
     weight = as_scalar("setpoint_weight", setpoint_weight, at_least=0.0, at_most=1.0)
@@ -85,7 +87,7 @@ def pid(
     u, integral = ca.SX.sym("u"), ca.SX.sym("I")
     gains = [theta[0], theta[1] if form == "parallel" else theta[0] / theta[1]]
     command, memory = gains[0] * (weight * r - y[which]) + integral, [integral]
-    low, high = _integrator_bounds(plant)
+    low, high = (ends.tolist() for ends in headroom(plant))
     start, labels, units = [float(plant.u_eq[0])], ["integral"], [plant.u_units[0]]
     if kd is not None:
         slow, last = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0), ca.SX.sym("y_f")
@@ -94,18 +96,31 @@ def pid(
         memory.append(last)
         ends = _filter_bounds(plant, which, filtered)
         low, high = [*low, ends[0]], [*high, ends[1]]
-        start.append(float(_shown(plant)[which]))
+        start.append(float(shown_at_rest(plant)[which]))
         labels, units = [*labels, f"filtered {_label(plant, which)}"], [*units, _unit(plant, which)]
     following = [_integral(gains[1] * dt * (r - y[which]), integral, command, u, dt, anti_windup, tracking_time)]
     if kd is not None:
         following.append(last + dt / (slow + dt) * (y[which] - last))
     return Controller(
-        name="PID" if kd is not None else "PI", theta=theta, theta_initial=np.array(values), y=y, r=r, u=u,
-        xi=ca.vertcat(*memory), command=command, memory=ca.vertcat(*following), memory_initial=np.array(start),
-        memory_min=np.array(low), memory_max=np.array(high), theta_labels=names[: len(values)],
-        theta_units=_theta_units(plant, which, form)[: len(values)], memory_labels=tuple(labels),
-        memory_units=tuple(units), source="Åström and Hägglund, Advanced PID Control, ISA 2006",
-    )  # fmt: skip
+        name="PID" if kd is not None else "PI",
+        theta=theta,
+        theta_initial=np.array(values),
+        y=y,
+        r=r,
+        u=u,
+        r_nominal=shown_at_rest(plant)[[which]],
+        xi=ca.vertcat(*memory),
+        command=command,
+        memory=ca.vertcat(*following),
+        memory_initial=np.array(start),
+        memory_min=np.array(low),
+        memory_max=np.array(high),
+        theta_labels=names[: len(values)],
+        theta_units=_theta_units(plant, which, form)[: len(values)],
+        memory_labels=tuple(labels),
+        memory_units=tuple(units),
+        source="Åström and Hägglund, Advanced PID Control, ISA 2006",
+    )
 
 
 def _sampled(plant: Plant, what: str) -> float:
@@ -132,27 +147,18 @@ def _integral(
     return integral + change + dt / time * (u - command)
 
 
-def _integrator_bounds(plant: Plant) -> tuple[list[float], list[float]]:
-    width = float(plant.u_max[0] - plant.u_min[0])
-    return [float(plant.u_min[0]) - _HEADROOM * width], [float(plant.u_max[0]) + _HEADROOM * width]
-
-
 def _filter_bounds(plant: Plant, which: int, given: tuple[float, float] | None) -> tuple[float, float]:
     if given is not None:
         low, high = as_array("filtered", given, (2,))
         return float(low), float(high)
-    low, high = (float(ends[which]) if not plant.y.numel() else np.inf for ends in (plant.x_min, plant.x_max))
+    shows = [i for i in range(plant.nx) if ca.is_equal(plant.measured[which], plant.x[i])]
+    low, high = (float(ends[shows[0]]) if shows else np.inf for ends in (plant.x_min, plant.x_max))
     if not np.isfinite(high - low):
         raise DomainError(
             f"the filtered {_label(plant, which)} has no bounds; give the least and the largest value that it may "
             "take, filtered = (low, high)"
         )
     return low, high
-
-
-def _shown(plant: Plant) -> np.ndarray:
-    """Return what is measured at the plant's equilibrium."""
-    return np.array(ca.Function("h", [plant.x, plant.p], [plant.measured])(plant.x_eq, plant.p_nominal))[:, 0]
 
 
 def _label(plant: Plant, which: int) -> str:

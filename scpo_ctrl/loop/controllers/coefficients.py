@@ -1,0 +1,118 @@
+"""Entries of matrices as parameters of a controller, with names."""
+
+from collections.abc import Mapping
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.models import Plant
+
+
+class Coefficients:
+    """Matrices whose entries, all or some, are parameters θ.
+
+    Parameters
+    ----------
+    free : mapping of str to numpy.ndarray, optional
+        Which entries of each matrix; all by default.
+    **matrices : numpy.ndarray
+        By name.
+    """
+
+    def __init__(self, free: Mapping[str, np.ndarray] | None = None, /, **matrices: np.ndarray) -> None:
+        self.labels: list[str] = []
+        values: list[float] = []
+        places = []
+        for name, matrix in matrices.items():
+            entries = np.argwhere(np.ones(matrix.shape, dtype=bool) if free is None else free[name])
+            places.append((name, matrix, entries))
+            values += [float(matrix[i, j]) for i, j in entries]
+            self.labels += [name if matrix.size == 1 else f"{name}{i}{j}" for i, j in entries]
+        if not values:
+            raise DomainError("the controller has no coefficient that is not zero; nothing of it can be adapted")
+        self.values = np.array(values)
+        self.theta = ca.SX.sym("theta", len(values))
+        self._matrices, start = {}, 0
+        for name, matrix, entries in places:
+            expression = ca.SX(ca.DM(matrix))
+            for i, j in entries.tolist():
+                expression[i, j] = self.theta[start]
+                start += 1
+            self._matrices[name] = expression
+
+    def __getitem__(self, name: str) -> ca.SX:
+        """Return a matrix as an expression of θ."""
+        return self._matrices[name]
+
+
+def sampling_time(plant: Plant, what: str) -> float:
+    """Return the sampling time of a plant.
+
+    Parameters
+    ----------
+    plant : Plant
+    what : str
+        What needs it, for the message.
+
+    Returns
+    -------
+    float
+        [s]
+
+    Raises
+    ------
+    DomainError
+        If the plant is continuous.
+    """
+    if plant.dt is None:
+        raise DomainError(f"{what} needs the sampling time of plant {plant.name!r}; discretise it first")
+    return plant.dt
+
+
+def shown_at_rest(plant: Plant) -> np.ndarray:
+    """Return what sensors show at the plant's equilibrium.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    numpy.ndarray, shape (ny,)
+    """
+    return np.array(ca.Function("h", [plant.x, plant.p], [plant.measured])(plant.x_eq, plant.p_nominal))[:, 0]
+
+
+def sees_state(plant: Plant, what: str) -> None:
+    """Refuse a plant whose sensors show something else than its state.
+
+    Parameters
+    ----------
+    plant : Plant
+    what : str
+        What needs the state, for the message.
+
+    Raises
+    ------
+    DomainError
+        If they do.
+    """
+    if plant.y.numel() and not (plant.y.shape == plant.x.shape and ca.is_equal(plant.y, plant.x, 10)):
+        raise DomainError(f"{what} needs the whole state, and plant {plant.name!r} shows y only; use lqg, or a PID")
+
+
+def headroom(plant: Plant) -> tuple[np.ndarray, np.ndarray]:
+    """Return bounds of an integral part of the command: the command's, half their width farther apart at either end.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    low, high : numpy.ndarray, shape (nu,)
+        [u_units]
+    """
+    half = (plant.u_max - plant.u_min) / 2
+    return plant.u_min - half, plant.u_max + half

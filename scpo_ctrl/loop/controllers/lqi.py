@@ -1,0 +1,79 @@
+"""LQ control with integral action. P. C. Young and J. C. Willems, Int. J. Control 15 (1972), 961-977."""
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.errors import DimensionError
+from scpo_ctrl.loop.controller import Controller
+from scpo_ctrl.loop.controllers.coefficients import Coefficients, headroom, sampling_time, sees_state
+from scpo_ctrl.loop.design import gain_of_lqr
+from scpo_ctrl.messages import shown
+from scpo_ctrl.models import Plant
+from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_count, as_lists
+
+
+def lqi(plant: Plant, Q: ArrayLike, R: ArrayLike, *, tracked: ArrayLike = (0,)) -> Controller:
+    """Design state feedback with integral action on some states, by python-control's LQR.
+
+    v = u_eq - K (x - x_eq) + I, I⁺ = I + dt Ki (r - x_tracked) + (u - v): the integral is a part of each command, so
+    that a change of Ki moves nothing at rest, and it follows an input that was cut at once.
+
+    Parameters
+    ----------
+    plant : Plant
+        Discrete; its whole state is measured.
+    Q : array_like, shape (nx + k,)
+        Weights of the states, then of the integrals of the k errors.
+    R : array_like, shape (nu,)
+        Weights of the inputs.
+    tracked : sequence of int
+        The k states that follow references, as many as there are inputs.
+
+    Returns
+    -------
+    Controller
+        θ is K, then Ki, row by row.
+
+    Raises
+    ------
+    BackupError
+        If the Riccati equation has no stabilising solution.
+    DimensionError, DomainError
+        If a shape or a number is wrong, or the plant shows something else than its state.
+    """
+    as_instance("plant", plant, Plant)
+    dt, nx, nu = sampling_time(plant, "lqi"), plant.nx, plant.nu
+    sees_state(plant, "lqi")
+    if not isinstance(as_lists("tracked", tracked), (list, tuple)):
+        raise DimensionError(f"tracked is {shown(tracked)}, expected a list of states such as [0]")
+    places = [as_count(f"tracked[{k}]", i, at_most=nx - 1) for k, i in enumerate(as_lists("tracked", tracked))]
+    if len(places) != nu or len(set(places)) < nu:
+        raise DimensionError(f"tracked is {shown(tracked)}, expected {nu} different states: one for each input")
+    A, B = plant.linearise()
+    k = len(places)
+    joined = np.block([[A, np.zeros((nx, k))], [-dt * np.eye(nx)[places], np.eye(k)]])
+    gain = gain_of_lqr(joined, np.vstack([B, np.zeros((k, nu))]), Q, R)
+    gains = Coefficients(K=gain[:, :nx], Ki=-gain[:, nx:])
+    y, r, u, integral = (ca.SX.sym(name, size) for name, size in (("y", nx), ("r", k), ("u", nu), ("I", nu)))
+    command = ca.DM(plant.u_eq) - gains["K"] @ (y - ca.DM(plant.x_eq)) + integral
+    low, high = headroom(plant)
+    return Controller(
+        name="LQI",
+        theta=gains.theta,
+        theta_initial=gains.values,
+        theta_labels=tuple(gains.labels),
+        y=y,
+        r=r,
+        r_nominal=plant.x_eq[places],
+        u=u,
+        xi=integral,
+        command=command,
+        memory=integral + dt * gains["Ki"] @ (r - y[places]) + (u - command),
+        memory_min=low - plant.u_eq,
+        memory_max=high - plant.u_eq,
+        memory_labels=tuple(f"integral part of {label}" for label in plant.u_labels),
+        memory_units=plant.u_units,
+        source="Young and Willems, Int. J. Control 15 (1972)",
+    )

@@ -1,0 +1,184 @@
+"""Controllers as data (E10): each against python-control's simulation of the same loop, or sequences by hand."""
+
+import casadi as ca
+import control
+import numpy as np
+import pytest
+
+import scpo_ctrl as sc
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.loop.controlled import controlled
+from scpo_ctrl.loop.controllers import gain_schedule, linear_controller, lqg, lqi, pid, state_feedback
+from scpo_ctrl.models import Plant, linear
+
+A, B, C, DT = np.array([[1.0, 0.1], [-0.2, 0.85]]), np.array([[0.0], [0.1]]), np.array([[1.0, 0.0]]), 0.1
+BOUNDS = ([-2.0, -5.0], [2.0, 5.0], [-8.0], [8.0])
+
+
+def servo(*, shows_state: bool = False) -> Plant:
+    plant = linear(A, B, DT, BOUNDS, x_labels=("position", "velocity"), u_labels=("force",))
+    return plant if shows_state else plant.replace(y=plant.x[0])
+
+
+def rolled(policy, start, steps, theta=None):
+    """Return states of the loop, stepped in numpy by the policy's own command."""
+    theta, plant = np.zeros(policy.theta_dim) if theta is None else theta, policy.plant
+    states = [np.append(start, plant.x_eq[len(start) :])]
+    for _ in range(steps):
+        u = policy(states[-1], theta)
+        states.append(np.array(plant.function(states[-1], u, plant.p_nominal))[:, 0])
+    return np.array(states)
+
+
+def simulated(loop, start, steps):
+    """Return the plant's states of a closed loop by python-control, from an initial state."""
+    found = control.initial_response(loop, np.arange(steps + 1) * DT, start)
+    return found.states.T
+
+
+def test_state_feedback_is_the_loop_of_its_gain():
+    plant, K = servo(shows_state=True), np.array([[3.0, 2.0]])
+    policy = controlled(plant, state_feedback(plant, K))
+    expected = simulated(control.ss(A - B @ K, B, np.eye(2), 0, DT), [0.5, 0.1], 40)
+    np.testing.assert_allclose(rolled(policy, [0.5, 0.1], 40), expected, atol=1e-12)
+    np.testing.assert_allclose(policy.backup.K, K)
+    assert policy.parameters(np.zeros(2)) == {"K00": 3.0, "K01": 2.0}
+
+
+def test_lqi_is_the_loop_that_python_control_makes_of_the_same_weights():
+    plant = servo(shows_state=True)
+    policy = controlled(plant, lqi(plant, [10.0, 1.0, 50.0], [0.1]))
+    joined = np.block([[A, np.zeros((2, 1))], [-DT * C, np.eye(1)]])
+    gain, _, _ = control.dlqr(joined, np.vstack([B, [[0.0]]]), np.diag([10.0, 1.0, 50.0]), [[0.1]])
+    loop = control.ss(joined - np.vstack([B, [[0.0]]]) @ gain, np.zeros((3, 1)), np.eye(3), 0, DT)
+    found, expected = rolled(policy, [0.3, 0.0], 60), simulated(loop, [0.3, 0.0, 0.0], 60)
+    np.testing.assert_allclose(found[:, :2], expected[:, :2], atol=1e-10)
+    np.testing.assert_allclose(found[:, 2], -gain[0, 2] * expected[:, 2], atol=1e-9)
+    assert np.abs(found[-1]).max() < 1e-2
+
+
+def test_lqg_is_the_predictor_and_feedback_of_python_control():
+    plant = servo()
+    policy = controlled(plant, lqg(plant, [10.0, 1.0], [0.1], [1e-3, 1e-2], [1e-2]))
+    K, _, _ = control.dlqr(A, B, np.diag([10.0, 1.0]), [[0.1]])
+    X, _, _ = control.dare(A.T, C.T, np.diag([1e-3, 1e-2]), [[1e-2]])
+    L = A @ X @ C.T @ np.linalg.inv(C @ X @ C.T + 1e-2)  # of the predictor, from the filter's Riccati equation
+    loop = np.block([[A, -B @ K], [L @ C, A - B @ K - L @ C]])
+    expected = simulated(control.ss(loop, np.zeros((4, 1)), np.eye(4), 0, DT), [0.4, 0.0, 0.0, 0.0], 50)
+    np.testing.assert_allclose(rolled(policy, [0.4, 0.0], 50), expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("form", ["parallel", "standard"])
+def test_pid_is_the_loop_of_its_transfer_function(form):
+    kp, ki, kd, slow = 6.0, 4.0, 1.5, 0.05
+    gains = (kp, ki, kd) if form == "parallel" else (kp, kp / ki, kd / kp)
+    plant = servo()
+    policy = controlled(plant, pid(plant, *gains, filter_time=slow, form=form, anti_windup="none"))
+    z = control.tf("z")
+    z.dt = DT
+    law = kp + ki * DT / (z - 1) + kd * (z - 1) / ((slow + DT) * z - slow)
+    law.dt = DT
+    series = control.ss(control.minreal(law, verbose=False))
+    loop = control.feedback(control.ss(A, B, C, 0, DT), series)
+    radius = np.abs(control.poles(loop)).max()
+    assert np.abs(np.linalg.eigvals(linearised(policy))).max() == pytest.approx(radius, rel=1e-6)
+    states = rolled(policy, [0.1, 0.0], 60)
+    y, errors, u, last, integral = states[:, 0], [], [], 0.0, 0.0
+    for k in range(60):  # the same law by its sums
+        derivative = (y[k] - last) / (slow + DT)
+        u.append(-kp * y[k] + integral - kd * derivative)
+        last += DT / (slow + DT) * (y[k] - last)
+        integral -= ki * DT * y[k]
+        errors.append(y[k])
+    expected = [np.array([0.1, 0.0])]
+    for command in u:
+        expected.append(A @ expected[-1] + B[:, 0] * command)
+    np.testing.assert_allclose(states[:, :2], expected, atol=1e-12)
+
+
+def linearised(policy):
+    plant = policy.plant
+    s, theta = ca.SX.sym("s", plant.nx), ca.DM.zeros(policy.theta_dim)
+    following = plant.function(s, policy.command(s, theta), ca.DM(plant.p_nominal))
+    return np.array(ca.Function("A", [s], [ca.jacobian(following, s)])(plant.x_eq))
+
+
+def test_anti_windup_by_hand():
+    plant = servo()
+    back = controlled(plant, pid(plant, 6.0, 4.0, tracking_time=0.5))
+    stop = controlled(plant, pid(plant, 6.0, 4.0, anti_windup="conditional"))
+    never = controlled(plant, pid(plant, 6.0, 4.0, anti_windup="none"))
+    state = np.array([-1.5, 0.0, 1.0])  # error 1.5, v = 9 + 1, cut to 8
+    assert back(state, np.zeros(2)) == pytest.approx([8.0, 1.0 + 4 * DT * 1.5 - DT / 0.5 * 2.0])
+    assert stop(state, np.zeros(2)) == pytest.approx([8.0, 1.0])
+    assert never(state, np.zeros(2)) == pytest.approx([8.0, 1.0 + 4 * DT * 1.5])
+    unwinding = np.array([0.5, 0.0, 14.0])  # v = -3 + 14: cut, and the error drives it back
+    assert stop(unwinding, np.zeros(2)) == pytest.approx([8.0, 14.0 - 4 * DT * 0.5])
+    beyond = np.array([-1.5, 0.0, 15.9])
+    assert never(beyond, np.zeros(2)) == pytest.approx([8.0, 16.0])  # memory is cut at its own bound
+
+
+def test_setpoint_weight_and_reference():
+    plant = servo()
+    for weight in (0.0, 0.4, 1.0):
+        policy = controlled(plant, pid(plant, 6.0, 4.0, setpoint_weight=weight), reference=[0.5])
+        u_eq = 0.2 * 0.5 / 0.1  # what holds the position
+        np.testing.assert_allclose(policy.plant.x_eq, [0.5, 0.0, u_eq - 6.0 * (weight - 1) * 0.5], atol=1e-9)
+        assert policy.plant.u_eq[0] == pytest.approx(u_eq)
+
+
+def test_a_linear_controller_is_its_transfer_function():
+    plant, lead = servo(), control.tf([8.0, -7.0], [1.0, -0.5], DT)
+    policy = controlled(plant, linear_controller(plant, lead, memory=20.0))
+    loop = control.feedback(control.ss(A, B, C, 0, DT), control.ss(lead))
+    found, expected = np.sort_complex(np.linalg.eigvals(linearised(policy))), np.sort_complex(control.poles(loop))
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    np.testing.assert_allclose(
+        rolled(policy, [0.2, 0.0], 30)[:, :2], simulated(loop, [0.2, 0.0, 0.0], 30)[:, :2], atol=1e-10
+    )
+    gain = linear_controller(plant, control.ss([], [], [], [[6.0]], DT), memory=1.0)
+    assert gain.memories == 0 and gain.theta_labels == ("D",)
+    np.testing.assert_allclose(controlled(plant, gain).backup.K, [[6.0, 0.0]])
+
+
+def test_a_gain_schedule_interpolates_its_table():
+    plant, table = servo(shows_state=True), np.array([[[2.0, 1.0]], [[6.0, 3.0]], [[4.0, 2.0]]])
+    policy = controlled(plant, gain_schedule(plant, [-1.0, 0.0, 0.5], table, signal=0))
+    between = (table[0] + 3 * table[1]) / 4, (table[1] + table[2]) / 2
+    cases = (-2.0, table[0]), (-1.0, table[0]), (-0.25, between[0]), (0.25, between[1]), (1.0, table[2])
+    for position, K in cases:
+        state = np.array([position, 0.1])
+        np.testing.assert_allclose(policy(state, np.zeros(6)), np.clip(-K[0] @ state, -8, 8), atol=1e-12)
+    assert policy.backup.evidence == "simulated"  # its law is not linear
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda plant: pid(plant.replace(y=2 * plant.x[0]), 1.0, 1.0, 1.0, filter_time=0.1), DomainError, "filtered ="),
+        (lambda plant: pid(plant, 1.0, 1.0, 1.0), DomainError, "filter_time"),
+        (lambda plant: pid(plant, 1.0, np.nan), DomainError, "ki"),
+        (lambda plant: pid(plant, 1.0, 1.0, form="ideal"), DomainError, "form"),
+        (lambda plant: pid(plant, 1.0, 1.0, measurement=1), DomainError, "measurement"),
+        (lambda plant: lqi(plant, [1.0, 1.0, 1.0], [1.0]), DomainError, "whole state"),
+        (lambda plant: lqi(servo(shows_state=True), [1.0, 1.0, 1.0], [1.0], tracked=(0, 1)), DimensionError, "tracked"),
+        (lambda plant: lqi(servo(shows_state=True), [1.0, 1.0], [1.0]), DimensionError, "Q"),
+        (lambda plant: lqg(plant, [1.0, 1.0], [1.0], [1.0, 1.0], [-1.0]), DomainError, "sensor_noise"),
+        (lambda plant: state_feedback(plant, [[1.0, 1.0]]), DomainError, "whole state"),
+        (lambda plant: linear_controller(plant, control.tf([1.0], [1.0, 1.0]), memory=1.0), DomainError, "sample_sys"),
+        (lambda plant: linear_controller(plant, 3.0, memory=1.0), DomainError, "control.StateSpace"),
+        (lambda plant: gain_schedule(servo(shows_state=True), [1, 0], np.ones((2, 1, 2)), signal=0), DomainError, "as"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(make, error, says):
+    with pytest.raises(error, match=says.replace("(", r"\(").replace(")", r"\)")):
+        make(servo())
+
+
+def test_a_controller_is_for_a_discrete_plant():
+    x, u = ca.SX.sym("x", 2), ca.SX.sym("u")
+    continuous = Plant(
+        name="c", x=x, u=u, f=ca.vertcat(x[1], u), x_min=[-1, -1], x_max=[1, 1], u_min=[-1], u_max=[1], y=x[0]
+    )
+    with pytest.raises(sc.ScpoError, match="discretise"):
+        pid(continuous, 1.0, 1.0)
