@@ -71,8 +71,6 @@ def __getattr__(name: str) -> object:
             module = import_module(f"{__name__}.{wing}")
             if hasattr(module, name):
                 return globals().setdefault(name, getattr(module, name))
-    if name == "models":
-        return import_module(f"{__name__}.models")
-    if name == "controllers":
-        return import_module(f"{__name__}.loop.controllers")
+    if name in ("controllers", "models"):
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,8 +28,7 @@ import scipy.sparse
 from fuzz_workers import STRANGE, main
 
 import scpo_ctrl as sc
-from scpo_ctrl import codegen, models
-from scpo_ctrl.loop import controllers
+from scpo_ctrl import codegen, controllers, models
 
 Call = tuple[Callable[..., Any], dict[str, Any]]
 

@@ -6,13 +6,13 @@ import pytest
 
 import scpo_ctrl as sc
 from scpo_ctrl.assurance import Fresh
+from scpo_ctrl.controllers import pid, state_feedback
 from scpo_ctrl.engine import rollout
 from scpo_ctrl.engine.casadi_engine import CasadiEngine
 from scpo_ctrl.engine.lanes import LaneEngine
 from scpo_ctrl.errors import DimensionError, DomainError, UnsafeStartError
 from scpo_ctrl.loop.controlled import ControllerPolicy, controlled
 from scpo_ctrl.loop.controller import Controller
-from scpo_ctrl.loop.controllers import pid, state_feedback
 from scpo_ctrl.models import Plant, discretise, linear
 
 needs_compiler = pytest.mark.skipif(rollout.find_compiler() is None, reason="no C compiler")

@@ -4,9 +4,9 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.controllers.coefficients import Coefficients, headroom, sampling_time, sees_state
 from scpo_ctrl.errors import DimensionError
 from scpo_ctrl.loop.controller import Controller
-from scpo_ctrl.loop.controllers.coefficients import Coefficients, headroom, sampling_time, sees_state
 from scpo_ctrl.loop.design import gain_of_lqr
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant

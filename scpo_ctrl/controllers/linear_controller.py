@@ -6,9 +6,9 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.controllers.coefficients import Coefficients, sampling_time, shown_at_rest
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controller import Controller
-from scpo_ctrl.loop.controllers.coefficients import Coefficients, sampling_time, shown_at_rest
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import as_instance

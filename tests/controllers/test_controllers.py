@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import scpo_ctrl as sc
+from scpo_ctrl.controllers import gain_schedule, linear_controller, lqg, lqi, pid, state_feedback
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controlled import controlled
-from scpo_ctrl.loop.controllers import gain_schedule, linear_controller, lqg, lqi, pid, state_feedback
 from scpo_ctrl.models import Plant, linear
 
 A, B, C, DT = np.array([[1.0, 0.1], [-0.2, 0.85]]), np.array([[0.0], [0.1]]), np.array([[1.0, 0.0]]), 0.1

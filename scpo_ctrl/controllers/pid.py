@@ -6,9 +6,9 @@ K. J. Åström and T. Hägglund, "Advanced PID Control", ISA 2006, sections 3.4 
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.controllers.coefficients import headroom, sampling_time, shown_at_rest
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
-from scpo_ctrl.loop.controllers.coefficients import headroom, sampling_time, shown_at_rest
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar

@@ -3,8 +3,8 @@
 import casadi as ca
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.controllers.coefficients import Coefficients, sees_state
 from scpo_ctrl.loop.controller import Controller
-from scpo_ctrl.loop.controllers.coefficients import Coefficients, sees_state
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array
