@@ -6,17 +6,25 @@ from typing import Any
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.buck import buck_converter, buck_converter_ode
 from scpo_ctrl.models.cartpole import cart_pole, cart_pole_ode
+from scpo_ctrl.models.dcmotor import dc_motor, dc_motor_ode
 from scpo_ctrl.models.integrator import discretise
+from scpo_ctrl.models.lanekeeping import lane_keeping, lane_keeping_ode
 from scpo_ctrl.models.linear import double_integrator, linear
 from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.models.quadrotor import planar_quadrotor, planar_quadrotor_ode
+from scpo_ctrl.models.quadrupletank import quadruple_tank, quadruple_tank_ode
 from scpo_ctrl.models.statespace import from_statespace, to_statespace
 
 ZOO: dict[str, Callable[..., Plant]] = {
+    "buck_converter": buck_converter,
     "cart_pole": cart_pole,
+    "dc_motor": dc_motor,
     "double_integrator": double_integrator,
+    "lane_keeping": lane_keeping,
     "planar_quadrotor": planar_quadrotor,
+    "quadruple_tank": quadruple_tank,
 }
 
 
@@ -52,14 +60,22 @@ def make_plant(kind: str, **parameters: Any) -> Plant:
 __all__ = [
     "ZOO",
     "Plant",
+    "buck_converter",
+    "buck_converter_ode",
     "cart_pole",
     "cart_pole_ode",
+    "dc_motor",
+    "dc_motor_ode",
     "discretise",
     "double_integrator",
     "from_statespace",
+    "lane_keeping",
+    "lane_keeping_ode",
     "linear",
     "make_plant",
     "planar_quadrotor",
     "planar_quadrotor_ode",
+    "quadruple_tank",
+    "quadruple_tank_ode",
     "to_statespace",
 ]

@@ -296,14 +296,20 @@ def of_plants() -> dict[str, Call]:
     return {
         "Plant": (models.Plant, plant),
         "Plant.replace": (it.plant.replace, {"x_min": [-1.0, -1.0], "dt": 0.2, "x_labels": ("a", "b")}),
+        "buck_converter": (models.buck_converter, {"dt": 1e-5, "output": 12.0}),
+        "buck_converter_ode": (models.buck_converter_ode, {"current_max": 9.0}),
         "cart_pole": (models.cart_pole, {"dt": 0.1, "angle_max": 0.2}),
         "cart_pole_ode": (models.cart_pole_ode, {"force_max": 1.0}),
+        "dc_motor": (models.dc_motor, {"dt": 1e-3, "speed_max": 100.0}),
+        "dc_motor_ode": (models.dc_motor_ode, {"voltage_max": 24.0}),
         "discretise": (models.discretise, {"plant": it.ode, "dt": 0.1, "substeps": 1}),
         "double_integrator": (models.double_integrator, {"dt": 0.1, "velocity_max": 1.0}),
         "from_statespace": (
             models.from_statespace,
             {"system": state_space, "name": "s", "x_units": ["m", "m"]} | bounds,
         ),
+        "lane_keeping": (models.lane_keeping, {"dt": 0.05, "heading_max": 0.3}),
+        "lane_keeping_ode": (models.lane_keeping_ode, {"offset_max": 0.5}),
         "linear": (
             models.linear,
             {
@@ -318,6 +324,8 @@ def of_plants() -> dict[str, Call]:
         "make_plant": (models.make_plant, {"kind": "double_integrator", "dt": 0.1}),
         "planar_quadrotor": (models.planar_quadrotor, {"thrust_min": 0.05}),
         "planar_quadrotor_ode": (models.planar_quadrotor_ode, {"thrust_max": 0.3}),
+        "quadruple_tank": (models.quadruple_tank, {"dt": 1.0, "phase": "nonminimum"}),
+        "quadruple_tank_ode": (models.quadruple_tank_ode, {"level_max": 25.0, "voltage_max": 12.0}),
         "to_statespace": (models.to_statespace, {"plant": it.plant}),
     }
 
