@@ -1,0 +1,224 @@
+"""Conditions on one step of a loop (E13), from a cloud of states, and from where scenarios begin.
+
+A step is a rollout over a horizon of one. From each state of the cloud it keeps the bounds (E6), and V contracts (E8)
+by 1 - a, or to the floor. So V falls from anywhere in the declared set until it is at the floor, where it stays.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.engine.rollout import Rollouts, Step
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.loop.metrics import MetricOptions, Metrics, Row
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.sizes import check_rollouts
+from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.in_units import rollouts_in_units
+from scpo_ctrl.problem.parts import RolloutPart
+
+
+@dataclass(frozen=True)
+class OneStep:
+    """Conditions on one step: which, and from which cloud of states they are metrics of a problem."""
+
+    policy: Policy
+    cloud: Scenarios  # single steps, in the units of the plant as their metrics are
+    metrics: Metrics
+    rollouts: Rollouts  # over the cloud, in units of the bounds
+    units: Units
+
+    @classmethod
+    def of(
+        cls,
+        policy: Policy,
+        scenarios: Scenarios,
+        options: MetricOptions,
+        units: Units,
+        simulator: Step | ca.Function | None,
+    ) -> "OneStep | None":
+        """Return the conditions that options ask for, None if they ask for none.
+
+        Parameters
+        ----------
+        policy : Policy
+        scenarios : Scenarios
+            Whose declared set the cloud is drawn from.
+        options : MetricOptions
+            Of the problem.
+        units : Units
+        simulator : callable or casadi.Function, optional
+            A black box in the plant's place.
+
+        Returns
+        -------
+        OneStep or None
+
+        Raises
+        ------
+        DomainError
+            If no states are declared beside single ones, or the floor is above all of them.
+        """
+        if options.one_step is None or options.cloud is None:
+            return None
+        declared, plant = scenarios.declared, policy.plant
+        if declared is None or not declared.has_states:
+            raise DomainError(
+                "one_step is a condition on a cloud of states, and the scenarios declare none beside their own initial "
+                "states; give scenarios(…) level, box or a neighbourhood above 0"
+            )
+        if declared.box is None and options.contraction_floor > declared.size**2 * (1 + 1e-9):
+            raise DomainError(
+                f"contraction_floor is {options.contraction_floor:g}, above the level {declared.size**2:g} of the "
+                "states that are declared: one_step would let V rise out of the set; lower contraction_floor"
+            )
+        check_rollouts(options.cloud, 1, plant.nx, plant.nu, policy.theta_dim)
+        step, cloud = options.of_one_step, declared.cloud(options.cloud)
+        rollouts = rollouts_in_units(policy, cloud, step, None, units, simulator)
+        return cls(policy, cloud, Metrics(plant, policy.backup, 1, step), rollouts, units)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """What each metric of a state of the cloud means."""
+        return (*self.metrics.rows[:-1], self.decrease)
+
+    @property
+    def decrease(self) -> Row:
+        """What the last metric of a state means, the only one that a scenario from there does not have anyway."""
+        return Row("one step", 1, f"V(x_1) <= {self.metrics.options.contracted}")
+
+    def part(self, theta: np.ndarray) -> RolloutPart:
+        """Return the metrics of the cloud as a part of a metric vector.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+            The safe start.
+
+        Returns
+        -------
+        RolloutPart
+        """
+        return self._part(self.rollouts, "cloud state", self.metrics.varies, partial(self._advice, theta))
+
+    def of_guards(self, guards: Scenarios, theta: np.ndarray) -> RolloutPart:
+        """Return the first steps of guards as a part of a metric vector.
+
+        Of its metrics only the last counts as one that depends on θ: the others are metrics of the guards too, and
+        twice the same constraint would only make the projection (E5) degenerate.
+
+        Parameters
+        ----------
+        guards : Scenarios
+        theta : numpy.ndarray, shape (d,)
+            The safe start.
+
+        Returns
+        -------
+        RolloutPart
+        """
+        last = np.arange(len(self.rows)) == len(self.rows) - 1
+        return self._part(self._first_steps(guards), "first step of guard", last, partial(self._advice, theta))
+
+    def decreases(self, theta: np.ndarray, scenarios: Scenarios) -> np.ndarray:
+        """Return the last metric of the first step of scenarios, shape (S, 1), in parts of ρ.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        scenarios : Scenarios
+            S of them.
+
+        Returns
+        -------
+        numpy.ndarray, shape (S, 1)
+        """
+        return self._first_steps(scenarios).evaluate(theta[None])[0].reshape(scenarios.count, -1)[:, -1:]
+
+    def add_gradients(
+        self,
+        theta: np.ndarray,
+        scenarios: Scenarios,
+        weights: np.ndarray,
+        gradients: tuple[np.ndarray, np.ndarray, np.ndarray],
+    ) -> None:
+        """Add the gradients of weighted first steps to those of scenarios.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+        scenarios : Scenarios
+        weights : numpy.ndarray, shape (S,)
+            Of their last metric.
+        gradients : tuple of numpy.ndarray
+            By initial states, parameters and disturbances in units of the bounds; changed in place.
+        """
+        rollouts, (gx0, gp, gw) = self._first_steps(scenarios), gradients
+        multipliers = np.zeros((scenarios.count, len(self.rows)))
+        multipliers[:, -1] = weights
+        by_x0, by_p, by_w = rollouts.scenario_gradients(theta, multipliers)
+        gx0 += by_x0
+        gp += by_p
+        gw[:, :1] += by_w
+
+    def largest(self, theta: np.ndarray) -> float:
+        """Return the largest a with which V falls as it should from every state of the cloud, 0 or less if it rises.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        float
+        """
+        options, loop, batch = self.metrics.options, self.rollouts.metrics, self.rollouts.batch
+        limit, rests = loop.contraction_limits(batch.x0, self.rollouts.rests()), self.rollouts.rests()
+        after = self.rollouts.evaluate(theta[None])[0].reshape(batch.count, -1)[:, -1] + limit
+        above = ~(after <= options.contraction_floor)
+        before = loop.about_rest(batch.x0, rests)
+        return float(np.min(1 - after[above] / before[above], initial=1.0))
+
+    def remedy(self, row: int, theta: np.ndarray) -> str:
+        """Return what to do about a metric that is positive at the safe start; see `Problem.remedy`.
+
+        Parameters
+        ----------
+        row : int
+            Of `rows`.
+        theta : numpy.ndarray, shape (d,)
+            The safe start.
+
+        Returns
+        -------
+        str
+        """
+        ways = ["lower the level of the scenarios"]
+        if row == len(self.rows) - 1:
+            most = self.largest(theta)
+            exponent = np.floor(np.log10(most)) - 1 if most > 0 else 0.0
+            lower = [f"lower one_step to {np.floor(most / 10**exponent) * 10**exponent:.2g}"] if most > 0 else []
+            ways = [*lower, "raise contraction_floor", *ways, "design a faster backup (larger Q or smaller R)"]
+        if (self.cloud.p != self.policy.plant.p_nominal).any():
+            ways.insert(-1, "narrow the ranges of the plant parameters")
+        if self.cloud.w.size:
+            ways.insert(-1, "make disturbance smaller")
+        return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
+
+    def _advice(self, theta: np.ndarray, which: int, row: int) -> str:
+        return self.remedy(row, theta)
+
+    def _first_steps(self, scenarios: Scenarios) -> Rollouts:
+        """Return the loop over the first step of scenarios, by the engine of the cloud."""
+        first = Scenarios(scenarios.x0, scenarios.p, scenarios.w[:, :1], 1)
+        return self.rollouts.over(first.in_units(self.units))
+
+    def _part(
+        self, rollouts: Rollouts, name: str, varies: np.ndarray, advice: Callable[[int, int], str]
+    ) -> RolloutPart:
+        count, of_each = rollouts.batch.count, self.metrics.in_bounds(self.units)
+        return RolloutPart(rollouts, np.tile(varies, count), np.tile(of_each, count), name, self.rows, advice)
