@@ -91,6 +91,17 @@ class OneStep:
         """What the last metric of a state means, the only one that a scenario from there does not have anyway."""
         return Row("one step", 1, f"V(x_1) <= {self.metrics.options.contracted}")
 
+    @property
+    def levels(self) -> np.ndarray:
+        """V of each state of the cloud, about where its loop is at rest under the backup, shape (S,)."""
+        rests = self.rollouts.rests()
+        return self.metrics.about_rest(self.cloud.x0, None if rests is None else rests * self.units.x)
+
+    @property
+    def limits(self) -> np.ndarray:
+        """What V of the next state must not exceed, from each state of the cloud, shape (S,)."""
+        return np.maximum((self.metrics.options.contraction or 0.0) * self.levels, self.metrics.floor)
+
     def part(self, theta: np.ndarray) -> RolloutPart:
         """Return the metrics of the cloud as a part of a metric vector.
 
@@ -176,12 +187,10 @@ class OneStep:
         -------
         float
         """
-        options, loop, batch = self.metrics.options, self.rollouts.metrics, self.rollouts.batch
-        limit, rests = loop.contraction_limits(batch.x0, self.rollouts.rests()), self.rollouts.rests()
-        after = self.rollouts.evaluate(theta[None])[0].reshape(batch.count, -1)[:, -1] + limit
-        above = ~(after <= options.contraction_floor)
-        before = loop.about_rest(batch.x0, rests)
-        return float(np.min(1 - after[above] / before[above], initial=1.0))
+        metric = self.rollouts.evaluate(theta[None])[0].reshape(self.cloud.count, -1)[:, -1]
+        after = metric * self.policy.backup.rho + self.limits
+        above = ~(after <= self.metrics.floor)
+        return float(np.min(1 - after[above] / self.levels[above], initial=1.0))
 
     def remedy(self, row: int, theta: np.ndarray) -> str:
         """Return what to do about a metric that is positive at the safe start; see `Problem.remedy`.

@@ -205,6 +205,12 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """Where the metrics of the scenarios are, one scenario's behind the other's; the other parts follow."""
         return slice(0, self.scenarios.count * self.rows_per_scenario)
 
+    @property
+    def of_cloud(self) -> slice:
+        """Where the metrics of the cloud of states are: last."""
+        count = 0 if self.one_step is None else len(self.one_step.rows) * self.one_step.cloud.count
+        return slice(self.varies.size - count, self.varies.size)
+
     @cached_property
     def fresh(self) -> Rows:
         """What is checked of a scenario that is not the problem's own: its rollout and, where asked, its first step."""
