@@ -225,6 +225,12 @@ class DeclaredSet:
         return bool(self.has_states or wide or self.half.any())
 
     @property
+    def level(self) -> float | None:
+        """Which part of ρ V is at most on it, where its states are a level set; None for others."""
+        is_level = self.box is None and np.array_equal(self.centres, self.plant.x_eq[None])
+        return self.size**2 if is_level else None
+
+    @property
     def has_states(self) -> bool:
         """Whether it holds initial states beside single ones."""
         return self.box is not None or self.size > 0

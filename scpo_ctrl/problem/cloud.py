@@ -71,10 +71,10 @@ class OneStep:
                 "one_step is a condition on a cloud of states, and the scenarios declare none beside their own initial "
                 "states; give scenarios(…) level, box or a neighbourhood above 0"
             )
-        if declared.box is None and options.contraction_floor > declared.size**2 * (1 + 1e-9):
+        if declared.level is not None and options.contraction_floor > declared.level * (1 + 1e-9):
             raise DomainError(
-                f"contraction_floor is {options.contraction_floor:g}, above the level {declared.size**2:g} of the "
-                "states that are declared: one_step would let V rise out of the set; lower contraction_floor"
+                f"contraction_floor is {options.contraction_floor:g}, above the level {declared.level:g} of the states "
+                "that are declared: one_step would let V rise out of the set; lower contraction_floor"
             )
         check_rollouts(options.cloud, 1, plant.nx, plant.nu, policy.theta_dim)
         step, cloud = options.of_one_step, declared.cloud(options.cloud)
