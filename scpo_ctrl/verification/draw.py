@@ -105,7 +105,7 @@ def _uniform(loop: ClosedLoop, table: dict[str, Any], numbers: np.ndarray, key: 
     columns = 2 + loop.plant.nx + loop.plant.npar + (loop.horizon + 1) * half.size
     steps = -(-columns // 4)  # of the counter, for each scenario
     places = (numbers[:, None] * steps + np.arange(steps)).astype(np.uint64)
-    words = philox(places.ravel(), key).reshape(len(numbers), -1)[:, :columns]
+    words = philox(places.ravel(), key).reshape(len(numbers), 4 * steps)[:, :columns]
     return ((words >> np.uint64(11)).astype(float) + 0.5) / 2.0**53
 
 

@@ -167,8 +167,8 @@ def _into_corners(loop: ClosedLoop, table: dict[str, Any], p: np.ndarray, seed: 
     varied, count = np.flatnonzero(low < high), len(p[::2])
     p[::2] = 0.0
     if len(varied) <= _MOST_CORNERS:
-        corners = list(itertools.product((0.0, 1.0), repeat=len(varied)))
-        p[::2, varied] = [corners[k % len(corners)] for k in range(count)]
+        corners = np.array(list(itertools.product((0.0, 1.0), repeat=len(varied))))
+        p[::2, varied] = corners[np.arange(count) % len(corners)]
     else:
         p[::2, varied] = np.random.default_rng(seed).integers(0, 2, (count, len(varied)))
 

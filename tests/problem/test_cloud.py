@@ -281,19 +281,18 @@ def test_what_binds_names_states_of_the_cloud(runs):
     assert count == np.count_nonzero(moves & (-after[problem.of_cloud] <= 0.01 * room))
     V = problem.backup.level(problem.one_step.cloud.x0)
     np.testing.assert_allclose(room.reshape(V.size, -1)[:, -1], 0.002 * V, rtol=1e-9)
-    closest = closest_metrics(problem, before, after)
-    of_cloud = [row for row in closest if row.cloud_state is not None]
-    assert of_cloud and len(closest) == 10
-    assert [row.part for row in closest] == sorted(row.part for row in closest)
-    first = next(row for row in of_cloud if row.label == "V(x_1) <= 0.998 V(x_0)")
-    assert first.scenario is None and first.first == first.last == 1
-    at = problem.of_cloud.start + (first.cloud_state + 1) * len(problem.one_step.rows) - 1
-    assert first.after == -after[at]
-    assert problem.metric_label(at) == f"cloud state {first.cloud_state}, t = 1: V(x_1) <= 0.998 V(x_0)"
-    listed = binding_summary(problem, before, after)["closest"]
-    assert {"cloud_state", "time", "bound", "margin"} in [set(row) for row in listed]
-    rows = metric_rows(run, before, after)
-    assert any(row.scenario.startswith(f"cloud state {first.cloud_state}: from position") for row in rows)
+    decreases = problem.of_cloud.start + len(problem.one_step.rows) * np.arange(V.size) + len(problem.one_step.rows) - 1
+    near[decreases[5]] = -1e-4 * room.reshape(V.size, -1)[5, -1]
+    closest = closest_metrics(problem, before, near)
+    assert len(closest) == 10 and [row.part for row in closest] == sorted(row.part for row in closest)
+    first = closest[0]
+    assert (first.cloud_state, first.scenario, first.first, first.last) == (5, None, 1, 1)
+    assert first.label == "V(x_1) <= 0.998 V(x_0)" and first.part == pytest.approx(1e-4)
+    assert (first.before, first.after) == (-before[decreases[5]], -near[decreases[5]])
+    assert problem.metric_label(decreases[5]) == "cloud state 5, t = 1: V(x_1) <= 0.998 V(x_0)"
+    listed = binding_summary(problem, before, near)["closest"]
+    assert listed[0] == {"cloud_state": 5, "time": [1, 1], "bound": first.label, "margin": first.after}
+    assert metric_rows(run, before, near)[0].scenario.startswith("cloud state 5: from position")
     assert ("one step from the cloud of states", count, of) in what_binds(run, after).counts
     assert "one step V(x⁺) ≤ 0.998 V(x) from 256 states" in dict(details(run))["metrics of"]
 
