@@ -31,6 +31,7 @@ class OneStep:
     metrics: Metrics
     rollouts: Rollouts  # over the cloud, in units of the bounds
     units: Units
+    roll_out: Callable[[Scenarios], Rollouts]  # single steps, by an engine of their own
 
     @classmethod
     def of(
@@ -78,8 +79,11 @@ class OneStep:
             )
         check_rollouts(options.cloud, 1, plant.nx, plant.nu, policy.theta_dim)
         step, cloud = options.of_one_step, declared.cloud(options.cloud)
-        rollouts = rollouts_in_units(policy, cloud, step, None, units, simulator)
-        return cls(policy, cloud, Metrics(plant, policy.backup, 1, step), rollouts, units)
+
+        def roll_out(batch: Scenarios) -> Rollouts:
+            return rollouts_in_units(policy, batch, step, None, units, simulator)
+
+        return cls(policy, cloud, Metrics(plant, policy.backup, 1, step), roll_out(cloud), units, roll_out)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -133,7 +137,8 @@ class OneStep:
         RolloutPart
         """
         last = np.arange(len(self.rows)) == len(self.rows) - 1
-        return self._part(self._first_steps(guards), "first step of guard", last, partial(self._advice, theta))
+        rollouts = self.roll_out(_first_steps(guards))
+        return self._part(rollouts, "first step of guard", last, partial(self._advice, theta))
 
     def decreases(self, theta: np.ndarray, scenarios: Scenarios) -> np.ndarray:
         """Return the last metric of the first step of scenarios, shape (S, 1), in parts of ρ.
@@ -148,7 +153,7 @@ class OneStep:
         -------
         numpy.ndarray, shape (S, 1)
         """
-        return self._first_steps(scenarios).evaluate(theta[None])[0].reshape(scenarios.count, -1)[:, -1:]
+        return self._over(scenarios).evaluate(theta[None])[0].reshape(scenarios.count, -1)[:, -1:]
 
     def add_gradients(
         self,
@@ -168,7 +173,7 @@ class OneStep:
         gradients : tuple of numpy.ndarray
             By initial states, parameters and disturbances in units of the bounds; changed in place.
         """
-        rollouts, (gx0, gp, gw) = self._first_steps(scenarios), gradients
+        rollouts, (gx0, gp, gw) = self._over(scenarios), gradients
         multipliers = np.zeros((scenarios.count, len(self.rows)))
         multipliers[:, -1] = weights
         by_x0, by_p, by_w = rollouts.scenario_gradients(theta, multipliers)
@@ -208,26 +213,41 @@ class OneStep:
         """
         ways = ["lower the level of the scenarios"]
         if row == len(self.rows) - 1:
-            most = self.largest(theta)
-            exponent = np.floor(np.log10(most)) - 1 if most > 0 else 0.0
-            lower = [f"lower one_step to {np.floor(most / 10**exponent) * 10**exponent:.2g}"] if most > 0 else []
-            ways = [*lower, "raise contraction_floor", *ways, "design a faster backup (larger Q or smaller R)"]
+            ways = [
+                *self._lower(theta),
+                "raise contraction_floor",
+                *ways,
+                "design a faster backup (larger Q or smaller R)",
+            ]
         if (self.cloud.p != self.policy.plant.p_nominal).any():
             ways.insert(-1, "narrow the ranges of the plant parameters")
         if self.cloud.w.size:
             ways.insert(-1, "make disturbance smaller")
         return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
 
+    def _lower(self, theta: np.ndarray) -> list[str]:
+        """Say how far one_step is to be lowered, in two digits; nothing where V rises and no part would do."""
+        most = self.largest(theta)
+        if most <= 0:
+            return []
+        if most >= 1 - (self.metrics.options.contraction or 0.0):  # of the cloud, where others do not pass
+            return ["lower one_step"]
+        unit = 10 ** (np.floor(np.log10(most)) - 1)
+        return [f"lower one_step to {np.floor(most / unit) * unit:.2g}"]
+
     def _advice(self, theta: np.ndarray, which: int, row: int) -> str:
         return self.remedy(row, theta)
 
-    def _first_steps(self, scenarios: Scenarios) -> Rollouts:
+    def _over(self, scenarios: Scenarios) -> Rollouts:
         """Return the loop over the first step of scenarios, by the engine of the cloud."""
-        first = Scenarios(scenarios.x0, scenarios.p, scenarios.w[:, :1], 1)
-        return self.rollouts.over(first.in_units(self.units))
+        return self.rollouts.over(_first_steps(scenarios).in_units(self.units))
 
     def _part(
         self, rollouts: Rollouts, name: str, varies: np.ndarray, advice: Callable[[int, int], str]
     ) -> RolloutPart:
         count, of_each = rollouts.batch.count, self.metrics.in_bounds(self.units)
         return RolloutPart(rollouts, np.tile(varies, count), np.tile(of_each, count), name, self.rows, advice)
+
+
+def _first_steps(scenarios: Scenarios) -> Scenarios:
+    return Scenarios(scenarios.x0, scenarios.p, scenarios.w[:, :1], 1)
