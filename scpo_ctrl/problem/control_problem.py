@@ -330,7 +330,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         gw : numpy.ndarray, shape (S, N, nx) or (S, N, 0)
             [1/x_units]
         """
-        batch, own = scenarios.in_units(self._units), multipliers[:, : self.rows_per_scenario]
+        batch, own = scenarios.in_units(self._units), multipliers if self.one_step is None else multipliers[:, :-1]
         gx0, gp, gw = self.rollouts.scenario_gradients(theta, own, batch)
         if self.one_step is not None:
             self.one_step.add_gradients(theta, scenarios, multipliers[:, -1], (gx0, gp, gw))
