@@ -48,9 +48,11 @@ def smoothness_bounds(problem: Problem, theta: np.ndarray, radius: float) -> np.
         If the problem is none for which bounds are known, or a bound is not finite.
     """
     problem = certifiable(problem)
-    loops = [problem.rollouts, *([] if problem.one_step is None else [problem.one_step.rollouts])]
+    one_step = problem.one_step
     with np.errstate(over="ignore", invalid="ignore"):
-        bounds = np.concatenate([_bounds(loop, theta, radius) for loop in loops])
+        bounds = _bounds(problem.rollouts, theta, radius)
+        if one_step is not None:
+            bounds = np.append(bounds, _bounds(one_step.rollouts, theta, radius) * one_step.scale)
     if not np.isfinite(bounds).all():
         raise DomainError(
             f"no finite smoothness constant exists for {problem.metric_label(int(np.argmin(np.isfinite(bounds))))} "

@@ -21,6 +21,43 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.in_units import rollouts_in_units
 from scpo_ctrl.problem.parts import RolloutPart
 
+_LEAST_LIMIT = 1e-12  # of V, in parts of ρ, that its metric counts in
+
+
+@dataclass(frozen=True)
+class ScaledPart(RolloutPart):
+    """The metrics of rollouts, each multiplied by a number: what counts as one of each is that much smaller."""
+
+    scale: np.ndarray  # (k,)
+
+    def metrics(self, thetas: np.ndarray) -> np.ndarray:
+        """Return the metrics of the true loop; see `Part`."""
+        return super().metrics(thetas) * self.scale
+
+    def sample(self, thetas: np.ndarray) -> np.ndarray:
+        """Return the metrics without saturation; see `Part`."""
+        return super().sample(thetas) * self.scale
+
+    def differences(
+        self, thetas: np.ndarray, g: np.ndarray, sigma: float, scenarios: slice | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return sampled gradients; see `Part`."""
+        scale = self._of(scenarios)
+        rows, squares = super().differences(thetas, g / scale, sigma, scenarios)
+        return rows * scale, squares * scale**2
+
+    def jacobian(self, theta: np.ndarray, D: np.ndarray | None, scenarios: slice | None) -> np.ndarray:
+        """Return exact derivatives; see `Part`."""
+        return super().jacobian(theta, D, scenarios) * self._of(scenarios)
+
+    def gradients(self, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray) -> np.ndarray:
+        """Return gradients of metrics together; see `Part`."""
+        return super().gradients(thetas, multipliers * self.scale, curvatures * self.scale**2)
+
+    def _of(self, scenarios: slice | None) -> np.ndarray:
+        each = self.scale.reshape(-1, len(self.rows))
+        return (each if scenarios is None else each[scenarios]).ravel()
+
 
 @dataclass(frozen=True)
 class OneStep:
@@ -106,6 +143,11 @@ class OneStep:
         """What V of the next state must not exceed, from each state of the cloud, shape (S,)."""
         return np.maximum((self.metrics.options.contraction or 0.0) * self.levels, self.metrics.floor)
 
+    @property
+    def scale(self) -> np.ndarray:
+        """What the metrics of the cloud are multiplied by in a problem, shape (k,); see `_scale`."""
+        return self._scale(self.rollouts)
+
     def part(self, theta: np.ndarray) -> RolloutPart:
         """Return the metrics of the cloud as a part of a metric vector.
 
@@ -118,7 +160,7 @@ class OneStep:
         -------
         RolloutPart
         """
-        return self._part(self.rollouts, "cloud state", self.metrics.varies, partial(self._advice, theta))
+        return self._part(self.rollouts, "cloud state", self.metrics.varies, theta)
 
     def of_guards(self, guards: Scenarios, theta: np.ndarray) -> RolloutPart:
         """Return the first steps of guards as a part of a metric vector.
@@ -138,7 +180,7 @@ class OneStep:
         """
         last = np.arange(len(self.rows)) == len(self.rows) - 1
         rollouts = self.roll_out(_first_steps(guards))
-        return self._part(rollouts, "first step of guard", last, partial(self._advice, theta))
+        return self._part(rollouts, "first step of guard", last, theta)
 
     def decreases(self, theta: np.ndarray, scenarios: Scenarios) -> np.ndarray:
         """Return the last metric of the first step of scenarios, shape (S, 1), in parts of ρ.
@@ -242,11 +284,21 @@ class OneStep:
         """Return the loop over the first step of scenarios, by the engine of the cloud."""
         return self.rollouts.over(_first_steps(scenarios).in_units(self.units))
 
-    def _part(
-        self, rollouts: Rollouts, name: str, varies: np.ndarray, advice: Callable[[int, int], str]
-    ) -> RolloutPart:
-        count, of_each = rollouts.batch.count, self.metrics.in_bounds(self.units)
-        return RolloutPart(rollouts, np.tile(varies, count), np.tile(of_each, count), name, self.rows, advice)
+    def _part(self, rollouts: Rollouts, name: str, varies: np.ndarray, theta: np.ndarray) -> RolloutPart:
+        count, scale = rollouts.batch.count, self._scale(rollouts)
+        units = np.tile(self.metrics.in_bounds(self.units), count) / scale
+        advice = partial(self._advice, theta)
+        return ScaledPart(rollouts, np.tile(varies, count), units, name, self.rows, advice, scale)
+
+    def _scale(self, rollouts: Rollouts) -> np.ndarray:
+        """Return what metrics are multiplied by: V(x⁺) counts in parts of what it must not exceed, however small V is.
+
+        Otherwise conditions on small levels, as strict as others, would be lost in the rounding of a step's numbers.
+        """
+        scale = np.ones((rollouts.batch.count, len(self.rows)))
+        limits = rollouts.metrics.contraction_limits(rollouts.batch.x0, rollouts.rests())
+        scale[:, -1] = 1 / np.maximum(limits, _LEAST_LIMIT)
+        return scale.ravel()
 
 
 def _first_steps(scenarios: Scenarios) -> Scenarios:

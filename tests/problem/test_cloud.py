@@ -151,6 +151,19 @@ def test_derivatives_are_those_of_differences(name):
     np.testing.assert_allclose(D @ (there - bare), exact @ (weights + 0.5 * weights * g), rtol=1e-6, atol=1e-9)
 
 
+def test_v_counts_in_parts_of_what_it_must_not_exceed():
+    problem = shipped("double_integrator", one_step=0.02, cloud=16)
+    rows, of, one_step = len(problem.one_step.rows), problem.of_cloud, problem.one_step
+    limits = 0.98 * problem.backup.level(one_step.cloud.x0)
+    assert limits.max() > 1e3 * limits.min()
+    np.testing.assert_allclose(problem.metric_units[of].reshape(-1, rows)[:, -1], limits, rtol=1e-9)
+    g = problem.sample(problem.theta_initial[None])[0][of].reshape(-1, rows)[:, -1]
+    assert (g < -1e-3).all() and (g > -1.0).all()  # of the same size at all levels
+    floor = with_metrics(problem, contraction_floor=0.3)
+    units = floor.metric_units[floor.of_cloud].reshape(-1, rows)[:, -1]
+    np.testing.assert_allclose(units, np.maximum(limits, 0.3 * problem.backup.rho), rtol=1e-9)
+
+
 def test_the_cloud_is_spread_over_the_declared_set_its_edges_and_the_corners():
     problem = shipped("cart_pole", one_step=0.002)
     cloud, declared = problem.one_step.cloud, problem.scenarios.declared
