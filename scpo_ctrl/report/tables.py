@@ -12,6 +12,7 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import resolved
 from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.wording import NARROW_SPACE, number, plural, short, stability, with_unit
@@ -109,17 +110,17 @@ def _who(problem: ControlProblem, metric: ClosestMetric) -> str:
     """Return which scenario, or state of the cloud, a metric is of, and what is rolled out in it."""
     if metric.cloud_state is not None and problem.one_step is not None:
         cloud, k = problem.one_step.cloud, metric.cloud_state
-        return f"cloud state {k}: {conditions(problem, cloud, k)}"
+        return f"cloud state {k}: {conditions(problem.plant, cloud, k)}"
     assert metric.scenario is not None  # a metric is of one or the other
-    return f"scenario {metric.scenario}: {conditions(problem, problem.scenarios, metric.scenario)}"
+    return f"scenario {metric.scenario}: {conditions(problem.plant, problem.scenarios, metric.scenario)}"
 
 
-def conditions(problem: ControlProblem, batch: Scenarios, scenario: int) -> str:
+def conditions(plant: Plant, batch: Scenarios, scenario: int) -> str:
     """Return what is rolled out in a scenario, in words: initial state, plant parameters, disturbance.
 
     Parameters
     ----------
-    problem : ControlProblem
+    plant : Plant
     batch : Scenarios
         That it is one of.
     scenario : int
@@ -129,7 +130,6 @@ def conditions(problem: ControlProblem, batch: Scenarios, scenario: int) -> str:
     str
         Parameters and disturbances only where they differ between scenarios or from zero.
     """
-    plant = problem.plant
     parts = ["from " + ", ".join(_named(plant.x_labels, batch.x0[scenario], plant.x_units))]
     varied = np.flatnonzero(np.ptp(batch.p, axis=0) > 0)
     parts += _named([plant.p_labels[i] for i in varied], batch.p[scenario, varied], [plant.p_units[i] for i in varied])

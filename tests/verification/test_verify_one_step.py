@@ -22,6 +22,8 @@ MODEL = "one step from a cloud"
 MOVING = KINDS["parameters that move the equilibrium"]
 SETS = {
     "level": {},
+    "no bounds": {"metrics.path": False, "metrics.terminal": True},
+    "saturated, to a floor": {"metrics.command": False, "metrics.contraction_floor": 0.3},
     "level, masses": {"scenarios.parameters": {"mass": [0.9, 1.1]}},
     "box, disturbed": {
         "scenarios": {"count": 3, "horizon": 8, "box": [[-1.0, -0.3], [2.0, 0.3]]},
