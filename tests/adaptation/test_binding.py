@@ -233,7 +233,7 @@ def test_times_are_given_in_steps_and_seconds():
         "0.4\u202f%",
         "velocity ≥ −1.5 m/s",
     )
-    assert rows[0].scenario.startswith("1: from position ")
+    assert rows[0].scenario.startswith("scenario 1: from position ")
 
 
 @pytest.mark.parametrize(
