@@ -1,7 +1,7 @@
 """Conditions on one step of a loop (E13), from a cloud of states, and from where scenarios begin.
 
 A step is a rollout over a horizon of one. From each state of the cloud it keeps the bounds (E6), and V contracts (E8)
-by 1 - a, or to the floor. So V falls from anywhere in the declared set until it is at the floor, where it stays.
+by 1 - a, or to the floor. Were that so from every state of a level set, V would fall there until it is at the floor.
 """
 
 from collections.abc import Callable
