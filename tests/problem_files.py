@@ -84,6 +84,19 @@ KINDS: dict[str, dict[str, Any]] = {
     "linear policy, terminal": {"policy": {"kind": "linear"}, "metrics": {"terminal": True}},
     "contraction to a floor": {"metrics": {"path": False, "contraction": 0.8, "contraction_floor": 0.3}},
     "two layers, saturated": {"policy.hidden": [3, 2], "policy.scale": [2.0, 0.5], "metrics.command": False},
+    "one step from a cloud": {
+        "plant": {"kind": "cart_pole"},
+        "backup": {"kind": "lqr", "Q": [1.0] * 4, "R": [1.0]},
+        "objective": {"kind": "quadratic", "Q": [1.0, 0.1, 1.0, 0.1], "R": [0.01]},
+        "scenarios": {"count": 3, "horizon": 8, "level": 0.5, "disturbance": [1e-4] * 4, "disturbance_fixed": 0.5},
+        "scenarios.parameters": {"pole_mass": [0.09, 0.11]},
+        "metrics": {"one_step": 0.001, "cloud": 11, "contraction_floor": 0.1},
+    },
+    "one step, in a box, audited": {
+        "scenarios": {"count": 4, "horizon": 8, "box": [[-1.0, -0.3], [2.0, 0.3]], "seed": 3},
+        "metrics": {"one_step": 0.01, "cloud": 13, "contraction": 0.95},
+        "adapt": {"steps": 12, "audit_rollouts": 500, "guards": 8},
+    },
     "path off": {"metrics": {"path": False, "terminal": True, "contraction": 0.95}},
     "parameters, disturbance": {
         "scenarios.level": 0.4,

@@ -174,8 +174,7 @@ def _without_idle_guards(problem: GuardedProblem, new: int, history: History, ba
     thetas, guards = np.array(rows), problem.guards
     closest = np.full(guards.count, -np.inf)
     for part in _parts(len(thetas), problem.varies.size):
-        of_guards = problem.of_guards(problem.metrics_kept_clear(thetas[part]))
-        closest = np.maximum(closest, of_guards.max(axis=(0, 2)))
+        closest = np.maximum(closest, problem.closest(thetas[part]))
     old = guards.count - new
     best = np.argsort(-closest[:old], kind="stable")[: max(0, MOST_GUARDS - new)]
     kept = np.append(np.sort(best), np.arange(old, guards.count))

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.loop.metrics import Metrics
+from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import Problem
 
@@ -18,18 +20,19 @@ class ClosestMetric:
     """A bound of one scenario over neighbouring time steps, or a metric of the user's."""
 
     label: str  # the condition in words
-    scenario: int | None  # None without a plant
+    scenario: int | None  # None without a plant, and for a state of the cloud
     first: int  # time steps first … last are as close as the closest, within `TIGHT`; 0 without a plant
     last: int
     before: float  # margin of the safe start where `after` is
     after: float  # least margin of the final policy, relative to the bound
     part: float  # that margin over the distance from the equilibrium to the bound; not a number without a plant
     varies: bool  # False where no policy can change it
+    cloud_state: int | None = None  # of the cloud of (E13), where the metric is one of its
 
 
 @dataclass(frozen=True)
 class Binding:
-    """Which metrics of a plant's scenarios bind at a policy; those that no policy can change do not count."""
+    """What binds at a policy of the metrics of a plant; those that no policy can change do not count."""
 
     kinds: dict[str, tuple[int, int]]  # by kind: metrics that bind, of so many
     scenarios: np.ndarray  # (S,) bool, whether a metric of the scenario binds
@@ -47,18 +50,25 @@ def room(problem: ControlProblem) -> np.ndarray:
     numpy.ndarray, shape (m,)
         1 for the terminal metric, max(γ V(x₀), c ρ) for contraction.
     """
-    plant, options, batch = problem.plant, problem.scenario_metrics.options, problem.scenarios
-    parts = []
-    if options.path:
-        parts.append(_box(plant.x_min, plant.x_max, plant.x_eq, batch.horizon + 1))
-        if options.command:
-            parts.append(_box(plant.u_min, plant.u_max, plant.u_eq, batch.horizon))
-    columns = [np.tile(np.concatenate(parts), (batch.count, 1))] if parts else []
-    if options.terminal:
-        columns.append(np.ones((batch.count, 1)))
-    if options.contraction is not None:
-        columns.append(problem.contraction_limits(batch)[:, None])
-    return np.hstack(columns).ravel()
+    metrics, batch = problem.scenario_metrics, problem.scenarios
+    limits = None if metrics.options.contraction is None else problem.contraction_limits(batch)
+    return _rooms(metrics, batch.count, limits)
+
+
+def cloud_room(one_step: OneStep) -> np.ndarray:
+    """Return the size of each metric of a cloud of states: for V, what a step must remove of it.
+
+    Parameters
+    ----------
+    one_step : OneStep
+
+    Returns
+    -------
+    numpy.ndarray, shape (k,)
+    """
+    contraction = one_step.metrics.options.contraction or 0.0
+    removed = (1 - contraction) / contraction * one_step.limits
+    return _rooms(one_step.metrics, one_step.cloud.count, removed)
 
 
 def binding(problem: ControlProblem, g: np.ndarray) -> Binding:
@@ -79,7 +89,13 @@ def binding(problem: ControlProblem, g: np.ndarray) -> Binding:
     binds = varies & ~(-g[of_scenarios] > TIGHT * room(problem)).reshape(varies.shape)
     of = np.array([row.kind for row in rows])
     kinds = {kind: (int(binds[:, of == kind].sum()), int(varies[:, of == kind].sum())) for kind in dict.fromkeys(of)}
-    return Binding({str(kind): counts for kind, counts in kinds.items()}, np.asarray(binds.any(axis=1)))
+    counts = {str(kind): count for kind, count in kinds.items()}
+    if problem.one_step is not None:
+        of_cloud = problem.of_cloud
+        moves = problem.varies[of_cloud]
+        tight = moves & ~(-g[of_cloud] > TIGHT * cloud_room(problem.one_step))
+        counts["one step"] = int(tight.sum()), int(moves.sum())
+    return Binding(counts, np.asarray(binds.any(axis=1)))
 
 
 def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> list[ClosestMetric]:
@@ -108,6 +124,14 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
             ClosestMetric(label, None, 0, 0, float(old), float(new), np.nan, bool(changes))
             for label, (old, new), changes in zip(labels, margins, varies, strict=True)
         ]
+    closest = _of_scenarios(problem, before, after)
+    if problem.one_step is not None:
+        closest += _of_cloud(problem, problem.one_step, before, after)
+    return sorted(closest, key=lambda row: (not row.varies, _first(row.part)))[:CLOSEST]
+
+
+def _of_scenarios(problem: ControlProblem, before: np.ndarray, after: np.ndarray) -> list[ClosestMetric]:
+    """Return the closest metrics of scenarios, those of neighbouring time steps as one."""
     rows, of_scenarios = problem.scenario_metrics.rows, problem.of_scenarios
     before, after, varies = before[of_scenarios], after[of_scenarios], problem.varies[of_scenarios]
     part = -after / np.maximum(room(problem), np.finfo(float).tiny)
@@ -127,6 +151,19 @@ def closest_metrics(problem: Problem, before: np.ndarray, after: np.ndarray) -> 
         first, last = (rows[int(k) - scenario * len(rows)].time for k in steps[near][[0, -1]])
         numbers = -float(before[i]), -float(after[i]), float(part[i])
         found.append(ClosestMetric(rows[at].label, scenario, first, last, *numbers, bool(varies[i])))
+    return found
+
+
+def _of_cloud(problem: ControlProblem, one_step: OneStep, before: np.ndarray, after: np.ndarray) -> list[ClosestMetric]:
+    """Return the closest metrics of a cloud of states, each by itself."""
+    rows, of_cloud, found = one_step.rows, problem.of_cloud, []
+    before, after, varies = before[of_cloud], after[of_cloud], problem.varies[of_cloud]
+    part = -after / np.maximum(cloud_room(one_step), np.finfo(float).tiny)
+    order = _closest_first(part)
+    for i in np.concatenate([order[varies[order]], order[~varies[order]]])[:CLOSEST]:
+        state, at = divmod(int(i), len(rows))
+        time, numbers = rows[at].time, (-float(before[i]), -float(after[i]), float(part[i]))
+        found.append(ClosestMetric(rows[at].label, None, time, time, *numbers, bool(varies[i]), state))
     return found
 
 
@@ -152,7 +189,7 @@ def binding_summary(problem: ControlProblem, before: np.ndarray, after: np.ndarr
         "scenarios_never": [list(pair) for pair in ranges(~found.scenarios)],
         "closest": [
             {
-                "scenario": row.scenario,
+                **({"scenario": row.scenario} if row.cloud_state is None else {"cloud_state": row.cloud_state}),
                 "time": [row.first, row.last],
                 "bound": row.label,
                 "margin": row.after if np.isfinite(row.after) else None,
@@ -175,6 +212,26 @@ def ranges(flags: np.ndarray) -> list[tuple[int, int]]:
     """
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
     return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
+
+
+def _rooms(metrics: Metrics, count: int, limits: np.ndarray | None) -> np.ndarray:
+    """Return the sizes of the metrics of some rollouts, of which contraction has limits (S,)."""
+    plant, options, parts = metrics.plant, metrics.options, []
+    if options.path:
+        parts.append(_box(plant.x_min, plant.x_max, plant.x_eq, metrics.horizon + 1))
+        if options.command:
+            parts.append(_box(plant.u_min, plant.u_max, plant.u_eq, metrics.horizon))
+    columns = [np.tile(np.concatenate(parts), (count, 1))] if parts else []
+    if options.terminal:
+        columns.append(np.ones((count, 1)))
+    if limits is not None:
+        columns.append(limits[:, None])
+    return np.hstack(columns).ravel()
+
+
+def _first(part: float) -> float:
+    """Return what metrics are sorted by: what is not a number before all."""
+    return -np.inf if np.isnan(part) else part
 
 
 def _box(low: np.ndarray, high: np.ndarray, eq: np.ndarray, steps: int) -> np.ndarray:

@@ -14,6 +14,7 @@ from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.problem.remedy import remedy
 
 OF_MODEL, OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
 _BETWEEN = 10  # audits between have this part of them, and a full one begins with it
@@ -156,8 +157,8 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     first = int(at_start.worst.argmax())
     batch, row = batch.part(slice(first, first + 1)), int(at_start.row[first])
     there = problem.with_scenarios(batch, theta)
-    excess = at_start.worst[first] * there.metric_units[row]
-    metric = problem.scenario_metrics.rows[row].label
+    excess = at_start.worst[first] * there.fresh.units[row]
+    metric = there.fresh.rows[row].label
     point = ", ".join(
         f"{label} {value:.4g} {unit}".rstrip()
         for labels, values, units in (
@@ -168,7 +169,7 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     )
     raise UnsafeStartError(
         f"the declared set is larger than the backup holds: from {point} the safe start violates {metric}, by "
-        f"{excess:.3g}; {_largest(problem, options)}; {there.remedy(row)}; or adapt "
+        f"{excess:.3g}; {_largest(problem, options)}; {remedy(there, 0, row)}; or adapt "
         "on the scenarios alone, audit = false"
     )
 

@@ -49,13 +49,11 @@ def smoothness_bounds(problem: Problem, theta: np.ndarray, radius: float) -> np.
         If the problem is none for which bounds are known, or a bound is not finite.
     """
     problem = certifiable(problem)
+    one_step = problem.one_step
     with np.errstate(over="ignore", invalid="ignore"):
-        tube = _Tube.start(problem.rollouts, theta, radius)
-        states, commands = [tube.state_rows()], []
-        for t in range(problem.scenarios.horizon):
-            commands.append(tube.advance(t))
-            states.append(tube.state_rows())
-        bounds = _in_order(problem.rollouts, np.stack(states, axis=1), np.stack(commands, axis=1), tube.level_row())
+        bounds = _bounds(problem.rollouts, theta, radius)
+        if one_step is not None:
+            bounds = np.append(bounds, _bounds(one_step.rollouts, theta, radius) * one_step.scale)
     if not np.isfinite(bounds).all():
         raise DomainError(
             f"no finite smoothness constant exists for {problem.metric_label(int(np.argmin(np.isfinite(bounds))))} "
@@ -101,6 +99,16 @@ def certifiable(problem: Problem) -> ControlProblem:
             f"command = true and path = true in the metrics, or {remedy}"
         )
     return problem
+
+
+def _bounds(loop: Rollouts, theta: np.ndarray, radius: float) -> np.ndarray:
+    """Return the bounds of the metrics of some rollouts, (m,)."""
+    tube = _Tube.start(loop, theta, radius)
+    states, commands = [tube.state_rows()], []
+    for t in range(loop.batch.horizon):
+        commands.append(tube.advance(t))
+        states.append(tube.state_rows())
+    return _in_order(loop, np.stack(states, axis=1), np.stack(commands, axis=1), tube.level_row())
 
 
 @dataclass

@@ -79,7 +79,7 @@ def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: in
         rollouts=rollouts,
         violations=drawn.violations,
         worst=float(found.worst[first]),
-        metric=problem.scenario_metrics.rows[int(found.row[first])].label,
+        metric=problem.fresh.rows[int(found.row[first])].label,
         objective=drawn.objective,
         counterexamples=Scenarios(points.x0[broken], points.p[broken], points.w[broken], points.horizon, declared),
     )

@@ -169,7 +169,7 @@ def certify(
         beta=float(beta),
         bound=bound,
         closest=tuple((int(number), float(value)) for number, value in zip(numbers, values, strict=True)),
-        worst_metric=problem.scenario_metrics.rows[int(rows[0])].in_words,
+        worst_metric=problem.fresh.rows[int(rows[0])].in_words,
         violating=tuple(violating.tolist()),
         distribution=declared.distribution,
         seed=seed,

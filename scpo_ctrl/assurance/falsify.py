@@ -127,7 +127,7 @@ class _Attack:
         self.worst, self.row, self.means = -np.inf, 0, ""
         self.scenario = declared.random(0, 1, seed)
         self.pool, self.pool_worst = self.scenario.part(slice(0)), np.zeros(0)
-        rows = problem.rows_per_scenario
+        rows = len(problem.fresh.rows)
         self.largest, self.at_largest = np.full(rows, -np.inf), self.scenario.part(np.zeros(rows, dtype=int))
 
     @property
@@ -135,8 +135,8 @@ class _Attack:
         return not self.worst <= ROUNDING
 
     def result(self) -> Falsification:
-        problem, kind = self.problem, self.problem.scenario_metrics.rows[self.row]
-        unit = problem.with_scenarios(self.scenario, self.theta).metric_units[self.row]
+        problem, kind = self.problem, self.problem.fresh.rows[self.row]
+        unit = problem.fresh.units[self.row]
         plant = problem.plant
         units = {"state": dict(zip(plant.x_labels, plant.x_units, strict=True))}
         units["command"] = dict(zip(plant.u_labels, plant.u_units, strict=True))
@@ -156,13 +156,13 @@ class _Attack:
         """Roll out points spread over the set, at random, and on its edges, in turn."""
         draws = (self.declared.spread, self.declared.edge, self._random, self.declared.edge)
         names = ("among points spread over the set", "on an edge of the set", "at random", "on an edge of the set")
-        size = max(1, min(_AT_ONCE, NUMBERS // self.problem.rows_per_scenario, NUMBERS // self.declared.columns))
+        size = max(1, min(_AT_ONCE, NUMBERS // len(self.problem.fresh.rows), NUMBERS // self.declared.columns))
         k, end = 0, max(1, int(_EXPLORING * self.budget))
         while self.rollouts < end and not self.found:
             count = min(size, max(end // len(draws), 1), end - self.rollouts)
             batch = draws[k % len(draws)](count, self.seed + k)
             values = rows_of(self.problem, self.theta, batch)[1]
-            varying = np.flatnonzero(self.problem.scenario_metrics.varies)
+            varying = np.flatnonzero(self.problem.fresh.varies)
             row = varying[values[:, varying].argmax(axis=1)]
             self._take(batch, Fresh(values[np.arange(count), row], row, 0.0), names[k % len(draws)], count)
             scores = self._scores(batch, values)
@@ -172,7 +172,7 @@ class _Attack:
 
     def climb_rows(self) -> None:
         """Drive every metric up by itself, those closest to their bounds first."""
-        rows = np.flatnonzero(self.problem.scenario_metrics.varies)
+        rows = np.flatnonzero(self.problem.fresh.varies)
         rows = rows[np.argsort(-self.largest[rows], kind="stable")]
         while rows.size and self._may_climb(_CLIMBING):
             now, rows = rows[: self._round()], rows[self._round() :]
@@ -227,12 +227,14 @@ class _Attack:
 
     def _scores(self, batch: Scenarios, values: np.ndarray) -> np.ndarray:
         """Return metrics to rank starts by: contraction per V(x_0), as it vanishes towards rest whatever θ is."""
-        metrics = self.problem.scenario_metrics
-        if metrics.options.contraction is None:
+        problem, plant, metrics = self.problem, self.problem.plant, self.problem.scenario_metrics
+        falls = np.array([row.kind in ("contraction", "one step") for row in problem.fresh.rows])
+        if not falls.any():
             return values
-        limit = self.problem.contraction_limits(batch) / (metrics.options.contraction * self.problem.backup.rho)
-        level = np.maximum(limit, np.finfo(float).tiny)
-        return np.hstack([values[:, :-1], values[:, -1:] / level[:, None]])
+        gamma, limit = metrics.options.contraction, problem.contraction_limits(batch)
+        level = limit / gamma if gamma else np.maximum(problem.backup.level(batch.x0, plant.x_eq), metrics.floor)
+        parts = np.maximum(level / problem.backup.rho, np.finfo(float).tiny)[:, None]
+        return np.where(falls, values / parts, values)
 
     def _keep_worst(self, batch: Scenarios, scores: np.ndarray) -> None:
         """Keep the points with the largest scores."""

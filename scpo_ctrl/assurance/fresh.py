@@ -91,7 +91,7 @@ class Fresh:
     ) -> "Fresh":
         objective, values = problem.evaluate_scenarios(theta, batch)
         if row is None:
-            values[:, ~problem.scenario_metrics.varies] = -np.inf
+            values[:, ~problem.fresh.varies] = -np.inf
             row = values.argmax(axis=1)  # or the first that is not a number
         worst = values[np.arange(batch.count), row]
         return cls(np.where(np.isnan(worst), np.inf, worst), row, objective)
@@ -140,7 +140,7 @@ def rows_of(problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> tup
     Returns
     -------
     objective : float
-    metrics : numpy.ndarray, shape (S, rows_per_scenario)
+    metrics : numpy.ndarray, shape (S, rows)
         In `Problem.metric_units`; infinite where not a number.
     """
     objective, rows = problem.evaluate_scenarios(theta, batch)

@@ -84,7 +84,7 @@ class _Search:
         """Return where a step of some length leads, and how the policy does there."""
         if not self.problem.has_derivatives:
             return self._best_of_random(points, length)
-        multipliers = np.zeros((points.count, self.problem.rows_per_scenario))
+        multipliers = np.zeros((points.count, len(self.problem.fresh.rows)))
         multipliers[np.arange(points.count), found.row] = 1.0
         gradients = self.problem.scenario_gradients(self.theta, points, multipliers)
         finite = [np.where(np.isfinite(part), part, self.rng.normal(size=part.shape)) for part in gradients]

@@ -1,7 +1,7 @@
 """The declared set Z (E12): every scenario that a policy is to be safe from, and ways to draw them."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -14,6 +14,7 @@ from scpo_ctrl.models import Plant
 _WORDS = 4  # numbers that a step of Philox's counter makes
 _LARGEST_CORNERS = 10  # parameters with a range up to which corners are taken in turn; at random beyond
 _SMALLEST = 1e-3  # part of the way to the boundary at which small levels begin
+_CLOUD = 0xC10D  # stream of the seeds of clouds
 _SOBOL = 64  # dimensions up to which points are spread evenly; more gain nothing from it
 
 
@@ -36,6 +37,7 @@ class DeclaredSet:
     ranges: np.ndarray  # (np, 2) low and high of each plant parameter [p_units]
     half: np.ndarray  # (nx,) half widths of the disturbance [x_units]; (0,) for none
     fixed: float = 0.0  # part of the disturbance that is constant over time
+    seed: int = 0  # that the scenarios were drawn with, and a cloud is
 
     @property
     def columns(self) -> int:
@@ -118,6 +120,30 @@ class DeclaredSet:
         numbers[:, 2 + nx + npar :] = self._extreme(numbers[:, 2 + nx + npar :], index)
         return self.place(numbers)
 
+    def cloud(self, count: int) -> Scenarios:
+        """Return single steps from all over the set (E13): half of them from its edges, as `edge` draws them.
+
+        The others are spread evenly over the inside, every other one of them with its parameters in a corner of their
+        ranges; disturbances are at either end.
+
+        Parameters
+        ----------
+        count : int
+
+        Returns
+        -------
+        Scenarios
+            Of one step.
+        """
+        step, inner = replace(self, horizon=1), count // 2
+        seeds = np.random.SeedSequence([self.seed, _CLOUD]).generate_state(2).tolist()
+        numbers, corner = step._spread_numbers(inner, seeds[0]), np.arange(inner) % 2 == 0
+        first, end = 2 + self.plant.nx, 2 + self.plant.nx + self.plant.npar
+        if self.plant.npar:
+            numbers[corner, first:end] = self._corners(int(corner.sum()), seeds[0])
+        numbers[:, end:] = np.where(numbers[:, end:] < 0.5, 0.0, 1.0)
+        return step.edge(count - inner, seeds[1]).and_then(step.place(numbers))
+
     def nearest(self, points: Scenarios) -> Scenarios:
         """Return points moved into the set, each to a point of it that is near.
 
@@ -196,7 +222,18 @@ class DeclaredSet:
     def has_interior(self) -> bool:
         """Whether it holds more than single points."""
         wide = (self.ranges[:, 0] < self.ranges[:, 1]).any()
-        return bool(self.box is not None or self.size > 0 or wide or self.half.any())
+        return bool(self.has_states or wide or self.half.any())
+
+    @property
+    def level(self) -> float | None:
+        """Which part of ρ V is at most on it, where its states are a level set; None for others."""
+        is_level = self.box is None and np.array_equal(self.centres, self.plant.x_eq[None])
+        return self.size**2 if is_level else None
+
+    @property
+    def has_states(self) -> bool:
+        """Whether it holds initial states beside single ones."""
+        return self.box is not None or self.size > 0
 
     @property
     def distribution(self) -> str:

@@ -1,6 +1,6 @@
 """Safety metrics of a rollout, (E6)-(E8): one smooth number per (scenario, time, bound), safe at or below zero."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import casadi as ca
@@ -11,7 +11,9 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_flag, as_scalar
+from scpo_ctrl.validate import as_count, as_flag, as_scalar
+
+CLOUD = 256  # states, where one step is conditioned and their number is not given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,8 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
     contraction: float | None = None  # γ in (0, 1): V(x_N) - max(γ V(x_0), c ρ) ≤ 0 (E8), about x_eq(p)
     contraction_floor: float = 0.0  # c in [0, 1), a part of ρ: how near to rest is near enough
     stability: bool = True  # of the loop at rest, nominal and at every corner of the parameter ranges (E11)
+    one_step: float | None = None  # a in (0, 1): V(x⁺) - max((1 - a) V(x), c ρ) ≤ 0 on a cloud of states (E13)
+    cloud: int | None = None  # how many states; 256 where one_step is given
 
     def __post_init__(self) -> None:
         for key in ("path", "command", "terminal", "stability"):
@@ -36,10 +40,36 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
         object.__setattr__(self, "contraction_floor", floor)
         if floor >= 1:
             raise DomainError(f"contraction_floor is {floor:g}, a part of rho; expected a number in [0, 1)")
-        if floor and self.contraction is None:
-            raise DomainError("contraction_floor is where contraction ends; give contraction too")
+        if floor and self.contraction is None and self.one_step is None:
+            raise DomainError("contraction_floor is where contraction ends; give contraction or one_step too")
+        self._check_cloud()
         if not (self.path or self.terminal or self.contraction is not None):
             raise DomainError("no metric is switched on; set path = true, terminal = true or contraction = 0.3")
+
+    def _check_cloud(self) -> None:
+        if self.one_step is None:
+            if self.cloud is not None:
+                raise DomainError("cloud is how many states have conditions on one step; give one_step too")
+            return
+        a = as_scalar("one_step", self.one_step, above=0.0)
+        if not 0 < 1 - a < 1:
+            raise DomainError(f"one_step is {a:g}, the part of V that a step removes; expected a number in (0, 1)")
+        object.__setattr__(self, "one_step", a)
+        object.__setattr__(self, "cloud", as_count("cloud", CLOUD if self.cloud is None else self.cloud, at_least=1))
+
+    @property
+    def of_one_step(self) -> "MetricOptions":
+        """The metrics (E13) as those of a rollout over one step: bounds, and contraction by 1 - a.
+
+        Raises
+        ------
+        DomainError
+            Without one_step.
+        """
+        if self.one_step is None:
+            raise DomainError("these metrics have no condition on one step; give one_step")
+        contraction = 1 - self.one_step
+        return replace(self, terminal=False, contraction=contraction, stability=False, one_step=None, cloud=None)
 
     @property
     def contracted(self) -> str:

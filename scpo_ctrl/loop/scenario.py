@@ -91,7 +91,9 @@ def scenarios(
     half, fixed = _half_widths(plant, disturbance, disturbance_fixed)
     region = _region(plant, states, level, neighbourhood, box)
     ranges = parameter_ranges(plant, parameters)
-    declared = DeclaredSet(plant=plant, backup=backup, horizon=N, ranges=ranges, half=half, fixed=fixed, **region)
+    declared = DeclaredSet(
+        plant=plant, backup=backup, horizon=N, ranges=ranges, half=half, fixed=fixed, seed=seed, **region
+    )
     if draw == "random":
         return _at_random(declared, states, size, parameters, seed)
     batch = declared.spread(size, seed)

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import casadi as ca
@@ -19,9 +19,11 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.in_units import local_stability, rollouts_in_units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
-from scpo_ctrl.problem.problem import NO_DERIVATIVES, NUMBERS, Block, Problem
+from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
+from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_function
@@ -74,8 +76,9 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         self.stability = self._at_rest if metrics.stability else None
         if self.stability:
             self.stability.check()
-        elif metrics.contraction is not None:  # which is about where the backup is at rest
+        elif metrics.contraction is not None or metrics.one_step is not None:  # about where the backup is at rest
             self._at_rest.check_rest()
+        self.one_step = OneStep.of(policy, scenarios, metrics, self._units, simulator)
         self.rollouts = self._rollouts_in_units(simulator)
         self.rollouts_per_theta = scenarios.count
         self.simulator = simulator
@@ -146,7 +149,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """
         _check_states(self.policy, scenarios)
         other = copy.copy(self)
-        for name in ("varies", "at_rest", "metric_units"):  # of the scenarios
+        for name in ("parts", "fresh", "at_rest"):  # of the scenarios
             vars(other).pop(name, None)
         other.scenarios, other.rollouts_per_theta = scenarios, scenarios.count
         other.scenario_metrics = replace(self.scenario_metrics, horizon=scenarios.horizon)
@@ -184,19 +187,38 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         return len(self.scenario_metrics.rows)
 
     @cached_property
+    def parts(self) -> Parts:
+        """The metric vector: metrics of the scenarios, then of local stability, then of a cloud of states."""
+        rows = self.scenario_metrics
+        varies = np.logical_and.outer(~self.at_rest, rows.varies).ravel()
+        units = np.tile(rows.in_bounds(self._units), self.scenarios.count)
+        of_scenarios = RolloutPart(self.rollouts, varies, units, "scenario", rows.rows, partial(remedy, self))
+        at_rest = [] if self.stability is None else [StabilityPart(self.stability)]
+        cloud = [] if self.one_step is None else [self.one_step.part(self.theta_initial)]
+        return Parts([of_scenarios, *at_rest, *cloud])
+
+    @property
     def varies(self) -> np.ndarray:
         """Which metrics depend on θ, shape (m,), bool: not those of scenarios at rest, or of the state at t = 0."""
-        of_scenarios = np.logical_and.outer(~self.at_rest, self.scenario_metrics.varies).ravel()
-        return np.append(of_scenarios, np.ones(self._stabilities, dtype=bool))
+        return self.parts.varies
 
     @property
     def of_scenarios(self) -> slice:
-        """Where the metrics of the scenarios are, one scenario's behind the other's; those of stability follow."""
+        """Where the metrics of the scenarios are, one scenario's behind the other's; the other parts follow."""
         return slice(0, self.scenarios.count * self.rows_per_scenario)
 
     @property
-    def _stabilities(self) -> int:
-        return 0 if self.stability is None else self.stability.count
+    def of_cloud(self) -> slice:
+        """Where the metrics of the cloud of states are: last."""
+        count = 0 if self.one_step is None else len(self.one_step.rows) * self.one_step.cloud.count
+        return slice(self.varies.size - count, self.varies.size)
+
+    @cached_property
+    def fresh(self) -> Rows:
+        """What is checked of a scenario that is not the problem's own: its rollout and, where asked, its first step."""
+        metrics = self.scenario_metrics
+        own = Rows(metrics.rows, metrics.varies, metrics.in_bounds(self._units))
+        return own if self.one_step is None else own.and_one(self.one_step.decrease, self.backup.rho)
 
     @cached_property
     def at_rest(self) -> np.ndarray:
@@ -211,9 +233,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def remedy(self, index: int) -> str:
         """Return what to do about a metric that is positive at the safe start; see `Problem.remedy`."""
-        if index >= self.of_scenarios.stop:
-            return "narrow the parameter ranges, or design a backup that holds all of them"
-        return remedy(self, *divmod(index, len(self.scenario_metrics.rows)))
+        return self.parts.remedy(index)
 
     def rests(self, scenarios: Scenarios) -> np.ndarray | None:
         """Return where contraction (E8) is about: where each scenario's loop settles under the backup.
@@ -243,45 +263,28 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             for s in np.flatnonzero(self.at_rest)[:1]
         )
 
-    @cached_property
+    @property
     def metric_units(self) -> np.ndarray:
         """Half the width of a box, one for the terminal metric, ρ for contraction; see `Problem.metric_units`."""
-        of_scenarios = np.tile(self.scenario_metrics.in_bounds(self._units), self.scenarios.count)
-        return np.append(of_scenarios, np.ones(self._stabilities))
+        return self.parts.units
 
     def metric_label(self, index: int) -> str:
         """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""
-        if self.stability is not None and index >= self.of_scenarios.stop:
-            return self.stability.label(index - self.of_scenarios.stop)
-        scenario, row = divmod(index, len(self.scenario_metrics.rows))
-        return f"scenario {scenario}, {self.scenario_metrics.rows[row].in_words}"
+        return self.parts.label(index)
 
     def sample(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""
-        return self._with_stability(self.rollouts.sample(thetas), thetas)
-
-    def _with_stability(self, metrics: np.ndarray, thetas: np.ndarray) -> np.ndarray:
-        """Put the metrics of local stability after those of the scenarios, (K, m)."""
-        return metrics if self.stability is None else np.hstack([metrics, self.stability.metrics(thetas)])
+        return self.parts.sample(thetas)
 
     def blocks(self, columns: int) -> list[Block]:
-        """Return parts of the scenarios; see `Problem.blocks`."""
-        rows, S = len(self.scenario_metrics.rows), self.scenarios.count
-        size = max(1, NUMBERS // max(1, columns * rows))
-        parts = [slice(start, min(start + size, S)) for start in range(0, S, size)]
-        blocks = [Block(slice(part.start * rows, part.stop * rows), part) for part in parts]
-        if self.stability is None:
-            return blocks
-        return [*blocks, Block(slice(S * rows, S * rows + self.stability.count), None)]
+        """Return parts of the scenarios, and the other parts; see `Problem.blocks`."""
+        return self.parts.blocks(columns)
 
     def differences(
         self, thetas: np.ndarray, g: np.ndarray, sigma: float, block: Block
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return sampled gradients of a part of the metrics; see `Problem.differences`."""
-        if self.stability is not None and block.scenarios is None:
-            rows = (self.stability.metrics(thetas) - g[block.metrics]) / sigma
-            return rows, np.einsum("ki,ki->i", rows, rows)
-        return self.rollouts.differences(thetas, g[block.metrics], sigma, block.scenarios)
+        return self.parts.differences(thetas, g, sigma, block)
 
     @property
     def is_closed_loop_cost(self) -> bool:
@@ -295,9 +298,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None, block: Block) -> np.ndarray:
         """Return exact derivatives, central differences for a black box; see `Problem.jacobian`."""
-        if self.stability is not None and block.scenarios is None:
-            return self.stability.jacobian(theta, D)
-        return self.rollouts.jacobian(theta, D, block.scenarios)
+        return self.parts.jacobian(theta, D, block)
 
     def lagrangian_gradients(
         self, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray | None = None
@@ -306,10 +307,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if not self.has_derivatives:
             raise DomainError(NO_DERIVATIVES)
         kappa = np.zeros_like(multipliers) if curvatures is None else curvatures
-        ours, others = self.of_scenarios, slice(self.of_scenarios.stop, None)
-        gradients = self.rollouts.lagrangian_gradients(thetas, multipliers[ours], kappa[ours])
-        if self.stability is not None:
-            gradients = gradients + self.stability.gradients(thetas, multipliers[others], kappa[others])
+        gradients = self.parts.gradients(thetas, multipliers, kappa)
         return gradients + self._imitation[1](thetas)[1] if self._imitation is not None else gradients
 
     def scenario_gradients(
@@ -323,7 +321,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         scenarios : Scenarios
             Others over the same horizon.
         multipliers : numpy.ndarray, shape (S, rows)
-            Of each scenario's metrics.
+            Of each scenario's `fresh`.
 
         Returns
         -------
@@ -334,8 +332,10 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         gw : numpy.ndarray, shape (S, N, nx) or (S, N, 0)
             [1/x_units]
         """
-        batch = scenarios.in_units(self._units)
-        gx0, gp, gw = self.rollouts.scenario_gradients(theta, multipliers, batch)
+        batch, own = scenarios.in_units(self._units), multipliers if self.one_step is None else multipliers[:, :-1]
+        gx0, gp, gw = self.rollouts.scenario_gradients(theta, own, batch)
+        if self.one_step is not None:
+            self.one_step.add_gradients(theta, scenarios, multipliers[:, -1], (gx0, gp, gw))
         return gx0 / self._units.x, gp, gw / self._units.x if gw.size else gw
 
     def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
@@ -345,15 +345,15 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         return super().gauss_newton(theta)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
-        return self._with_stability(self.rollouts.evaluate(thetas)[0], thetas)
+        return self.parts.metrics(thetas)
 
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         metrics, cost = self.rollouts.evaluate(theta[None])
-        metrics = self._with_stability(metrics, theta[None])
+        metrics = self.parts.metrics(theta[None], first=metrics)
         return float(cost[0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
 
     def evaluate_scenarios(self, theta: np.ndarray, scenarios: Scenarios) -> tuple[float, np.ndarray]:
-        """Return the objective and the metrics of other scenarios, local stability not among them.
+        """Return the objective and the metrics of other scenarios (`fresh`), local stability not among them.
 
         Parameters
         ----------
@@ -364,13 +364,16 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         Returns
         -------
         objective : float
-        metrics : numpy.ndarray, shape (S, rows_per_scenario)
+        metrics : numpy.ndarray, shape (S, rows)
             In `metric_units`; where a rollout is lost, not finite.
         """
         there = self.with_scenarios(scenarios, theta)
         metrics, cost = there.rollouts.evaluate(theta[None])
         objective = float(cost[0]) if isinstance(self._objective, Quadratic) else there._value(theta)
-        return objective, metrics.reshape(scenarios.count, -1)
+        rows = metrics.reshape(scenarios.count, -1)
+        return objective, rows if self.one_step is None else np.hstack(
+            [rows, self.one_step.decreases(theta, scenarios)]
+        )
 
     def _value(self, theta: np.ndarray) -> float:
         if isinstance(self._objective, UserObjective):

@@ -16,13 +16,15 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
     problem : ControlProblem
     scenario : int
     row : int
-        Of `Metrics.rows`.
+        Of `ControlProblem.fresh`.
 
     Returns
     -------
     str
     """
-    batch, meaning = problem.scenarios, problem.scenario_metrics.rows[row]
+    batch, meaning = problem.scenarios, problem.fresh.rows[row]
+    if problem.one_step is not None and meaning.kind == "one step":
+        return problem.one_step.remedy(len(problem.one_step.rows) - 1, problem.theta_initial)
     if meaning.kind == "contraction" and not problem.contraction_limits(batch)[scenario]:
         return (
             f"scenario {scenario} starts at the equilibrium, V(x_0) = 0, so V cannot contract; leave that start "

@@ -39,6 +39,9 @@ def history_arrays(result: Result) -> dict[str, np.ndarray]:
     batch = getattr(result.problem, "scenarios", None)
     if batch is not None:
         arrays |= {"scenario_x0": batch.x0, "scenario_p": batch.p, "scenario_w": batch.w}
+    one_step = getattr(result.problem, "one_step", None)
+    if one_step is not None:
+        arrays |= {f"cloud_{key}": getattr(one_step.cloud, key) for key in ("x0", "p", "w")}
     if result.guards is not None:
         arrays |= {f"{_GUARD}{key}": getattr(result.guards, key) for key in ("x0", "p", "w")}
         arrays |= {_AUDIT + field.name: audit_column(result.audits, field.name) for field in fields(AuditRow)}

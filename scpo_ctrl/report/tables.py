@@ -11,7 +11,10 @@ from scpo_ctrl.adaptation.binding import Binding, ClosestMetric, binding, closes
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import resolved
+from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
+from scpo_ctrl.models import Plant
+from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.wording import NARROW_SPACE, number, plural, short, stability, with_unit
 
@@ -21,6 +24,7 @@ _KINDS = {
     "command": "command bounds",
     "terminal": "terminal level",
     "contraction": "contraction",
+    "one step": "one step from the cloud of states",
 }
 
 
@@ -30,7 +34,7 @@ class MetricRow:
 
     label: str
     when: str  # the time steps; empty without a plant
-    scenario: str  # its number, and what is rolled out in it
+    scenario: str  # its number, or that of a state of the cloud, and what is rolled out in it
     part: str  # margin of the final policy, in percent of the bound; empty without a plant
     after: float  # margin of the final policy
     before: float  # margin of the safe start
@@ -74,8 +78,8 @@ def metric_rows(result: Result, before: np.ndarray, after: np.ndarray) -> list[M
     rows = []
     for metric in closest_metrics(problem, before, after):
         when = scenario = part = ""
-        if isinstance(problem, ControlProblem) and metric.scenario is not None:
-            when, scenario = _time(problem, metric), f"{metric.scenario}: {conditions(problem, metric.scenario)}"
+        if isinstance(problem, ControlProblem):
+            when, scenario = _time(problem, metric), _who(problem, metric)
             part = f"{short(100 * metric.part, 2)}{NARROW_SPACE}%"
         margins = part, metric.after, metric.before
         rows.append(MetricRow(_relations(metric.label), when, scenario, *margins, metric.varies))
@@ -103,12 +107,23 @@ def what_binds(result: Result, after: np.ndarray) -> WhatBinds | None:
     return WhatBinds(counts, _numbers(found.scenarios), _numbers(~found.scenarios), _spreads(problem, found))
 
 
-def conditions(problem: ControlProblem, scenario: int) -> str:
+def _who(problem: ControlProblem, metric: ClosestMetric) -> str:
+    """Return which scenario, or state of the cloud, a metric is of, and what is rolled out in it."""
+    if metric.cloud_state is not None and problem.one_step is not None:
+        cloud, k = problem.one_step.cloud, metric.cloud_state
+        return f"cloud state {k}: {conditions(problem.plant, cloud, k)}"
+    assert metric.scenario is not None  # a metric is of one or the other
+    return f"scenario {metric.scenario}: {conditions(problem.plant, problem.scenarios, metric.scenario)}"
+
+
+def conditions(plant: Plant, batch: Scenarios, scenario: int) -> str:
     """Return what is rolled out in a scenario, in words: initial state, plant parameters, disturbance.
 
     Parameters
     ----------
-    problem : ControlProblem
+    plant : Plant
+    batch : Scenarios
+        That it is one of.
     scenario : int
 
     Returns
@@ -116,7 +131,6 @@ def conditions(problem: ControlProblem, scenario: int) -> str:
     str
         Parameters and disturbances only where they differ between scenarios or from zero.
     """
-    plant, batch = problem.plant, problem.scenarios
     parts = ["from " + ", ".join(_named(plant.x_labels, batch.x0[scenario], plant.x_units))]
     varied = np.flatnonzero(np.ptp(batch.p, axis=0) > 0)
     parts += _named([plant.p_labels[i] for i in varied], batch.p[scenario, varied], [plant.p_units[i] for i in varied])
@@ -150,6 +164,8 @@ def details(result: Result) -> list[tuple[str, Any]]:
     if metrics.contraction is not None:
         kinds.append(f"contraction V(x_N) ≤ {metrics.contracted.replace('x_0', 'x₀').replace('rho', 'ρ')}")
     kinds += ["local stability at rest"] * (problem.stability is not None)
+    if problem.one_step is not None:
+        kinds.append(f"one step {decrease(problem.one_step)} from {plural(problem.one_step.cloud.count, 'state')}")
     horizon = f"{number(N)} steps" + (f" = {number(N * plant.dt)} s (sample {number(plant.dt)} s)" if plant.dt else "")
     return [
         ("plant", f"{plant.name}: {plant.nx} states, {plant.nu} input" + "s" * (plant.nu > 1)),
@@ -161,6 +177,20 @@ def details(result: Result) -> list[tuple[str, Any]]:
         *(("stability", found) for found in [stability(result, number)] if found),
         *(("note", note) for note in problem.notes()),
     ]
+
+
+def decrease(one_step: OneStep) -> str:
+    """Return what V of the next state must not exceed (E13), in words.
+
+    Parameters
+    ----------
+    one_step : OneStep
+
+    Returns
+    -------
+    str
+    """
+    return "V(x⁺) ≤ " + one_step.metrics.options.contracted.replace("x_0", "x").replace("rho", "ρ")
 
 
 def option_rows(result: Result) -> list[tuple[str, Any, bool]]:

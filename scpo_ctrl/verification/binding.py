@@ -1,4 +1,4 @@
-"""What binds at the final policy once more, from the trajectories of the verification.
+"""What binds at the final policy once more, from the trajectories of the verification, those of a cloud included.
 
 Rounding may decide whether a metric binds, or which of two equally close ones comes first. So the record's own choice
 is followed wherever the recomputed margins allow it, and is a fault where they do not.
@@ -32,6 +32,7 @@ class Bound:
     varies: np.ndarray  # (S, 1) False where no policy can change them
     error: float  # of a margin
     unit: float  # in which the loop counts it when it compares metrics of different bounds
+    of: str = "scenario"  # what S counts, by its name in the record
 
     def binds(self, error: float) -> np.ndarray:
         """Whether they bind, their margins being larger by an error; what is not a number binds, (S, T)."""
@@ -42,13 +43,15 @@ class Bound:
         return (self.margin + error) / np.maximum(self.room, _SMALLEST)
 
 
-def binding_faults(loop: ClosedLoop, recorded: Any) -> list[str]:
+def binding_faults(loop: ClosedLoop, cloud: list[Bound], recorded: Any) -> list[str]:
     """List what the record's account of what binds at the final policy has wrong.
 
     Parameters
     ----------
     loop : ClosedLoop
         Which has just stepped the final policy.
+    cloud : list of Bound
+        Of the same policy over single steps from a cloud of states; none where the problem has none.
     recorded : object
         "binding" of result.json.
 
@@ -57,7 +60,7 @@ def binding_faults(loop: ClosedLoop, recorded: Any) -> list[str]:
     list of str
     """
     try:
-        return _faults(list(bounds_of(loop)), recorded)
+        return _faults([*bounds_of(loop), *cloud], recorded)
     except (LookupError, TypeError, ValueError, AttributeError):
         return [f"result.json says binding = {recorded!r:.200}, which is not what a save writes"]
 
@@ -76,7 +79,11 @@ def _faults(bounds: list[Bound], recorded: dict[str, Any]) -> list[str]:
     found = recorded["metrics"]
     if set(found) != set(kinds) or not all(counts[0][kind] <= found[kind] <= counts[1][kind] for kind in kinds):
         faults.append(_says("metrics", found, counts[0]))
-    flags = [np.any([binds.any(axis=1) for binds in of], axis=0) for of in (sure, perhaps)]
+    own = [bound.of == "scenario" for bound in bounds]
+    flags = [
+        np.any([binds.any(axis=1) for binds, is_own in zip(of, own, strict=True) if is_own], axis=0)
+        for of in (sure, perhaps)
+    ]
     never = np.zeros(len(flags[0]), dtype=bool)
     for first, last in recorded["scenarios_never"]:
         never[first : last + 1] = True
@@ -98,7 +105,7 @@ def _closest_faults(bounds: list[Bound], recorded: list[dict[str, Any]]) -> list
         least = min(np.min(bound.part(bound.error)[of]) for bound, of in zip(bounds, free, strict=True) if of.any())
         matches = (_matching(bound, of, least, row) for bound, of in zip(bounds, free, strict=True))
         match = next(((i, *found) for i, found in enumerate(matches) if found), None)
-        if match is None or set(row) != {"scenario", "time", "bound", "margin"}:
+        if match is None or set(row) != {bounds[match[0]].of, "time", "bound", "margin"}:
             return [f"result.json says binding closest[{number}] = {row!r}, the rollouts do not"]
         taken[match[0]][match[1], match[2]] = True
         number, free = number + 1, _free(bounds, taken)
@@ -113,7 +120,7 @@ def _free(bounds: list[Bound], taken: list[np.ndarray]) -> list[np.ndarray]:
 
 def _matching(bound: Bound, free: np.ndarray, least: float, row: dict[str, Any]) -> tuple[int, slice] | None:
     """Return scenario and valley of the metric that a row names, where it is free and may be the closest."""
-    scenario, (first, last) = row["scenario"], row["time"]
+    scenario, (first, last) = row.get(bound.of), row["time"]
     if bound.label != row["bound"] or not (type(scenario) is int and 0 <= scenario < len(free)):
         return None
     part, lowest = bound.part()[scenario], bound.part(-bound.error)[scenario]

@@ -13,6 +13,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.verification.binding import bounds_of
 from scpo_ctrl.verification.draw import distribution, drawn
 from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.one_step import decrease_of, single_steps
 
 SAMPLE = 2000  # scenarios rolled out again besides those that the certificate names, spread over all
 _STREAM = 1 << 64  # added to the seed
@@ -202,6 +203,10 @@ def fresh_metrics(
     loop = ClosedLoop(plant, tables, arrays)
     loop.margins(theta[None])
     every = [bound for bound in bounds_of(loop) if not (bound.kind == "state" and bound.start == 0)]
+    if "one_step" in tables["metrics"]:
+        step = single_steps(plant, tables, *(arrays[f"scenario_{key}"] for key in ("x0", "p", "w")))
+        step.margins(theta[None])
+        every.append(decrease_of(step))
     stacked = [np.where(np.isfinite(bound.margin), -bound.margin / bound.unit, np.inf) for bound in every]
     worst = np.max([values.max(axis=1) for values in stacked], axis=0)
 

@@ -75,11 +75,28 @@ def spread(loop: ClosedLoop, table: dict[str, Any], count: int) -> dict[str, np.
     -------
     dict of str to numpy.ndarray
     """
-    uniform = _uniform(loop, table, np.arange(count), table["seed"])
+    return _placed(loop, table, spread_numbers(loop, table, count, table["seed"]))
+
+
+def spread_numbers(loop: ClosedLoop, table: dict[str, Any], count: int, key: int) -> np.ndarray:
+    """Return the numbers in (0, 1) of scenarios that are spread evenly, a row for each.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+    table : dict
+        Section [scenarios], every default filled in.
+    count, key : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (count, numbers)
+    """
+    uniform = _uniform(loop, table, np.arange(count), key)
     even = min(2 + loop.plant.nx + loop.plant.npar, _EVEN)
-    points = qmc.Sobol(even, seed=np.random.default_rng(table["seed"])).random_base2(max(0, count - 1).bit_length())
+    points = qmc.Sobol(even, seed=np.random.default_rng(key)).random_base2(max(0, count - 1).bit_length())
     uniform[:, :even] = np.clip(points[:count], 2.0**-54, 1 - 2.0**-53)
-    return _placed(loop, table, uniform)
+    return uniform
 
 
 def _uniform(loop: ClosedLoop, table: dict[str, Any], numbers: np.ndarray, key: int) -> np.ndarray:
@@ -88,7 +105,7 @@ def _uniform(loop: ClosedLoop, table: dict[str, Any], numbers: np.ndarray, key: 
     columns = 2 + loop.plant.nx + loop.plant.npar + (loop.horizon + 1) * half.size
     steps = -(-columns // 4)  # of the counter, for each scenario
     places = (numbers[:, None] * steps + np.arange(steps)).astype(np.uint64)
-    words = philox(places.ravel(), key).reshape(len(numbers), -1)[:, :columns]
+    words = philox(places.ravel(), key).reshape(len(numbers), 4 * steps)[:, :columns]
     return ((words >> np.uint64(11)).astype(float) + 0.5) / 2.0**53
 
 
@@ -97,11 +114,11 @@ def _placed(loop: ClosedLoop, table: dict[str, Any], uniform: np.ndarray) -> dic
     plant, N, numbers = loop.plant, loop.horizon, uniform
     half = np.array(table.get("disturbance", ()), dtype=float)
     x, p, w = np.split(uniform, [2 + plant.nx, 2 + plant.nx + plant.npar], axis=1)
-    low, high = _ranges(loop, table)
+    low, high = ranges_of(loop, table)
     fixed, w = table.get("disturbance_fixed", 0.0), 2 * w - 1
     constant, varying = w[:, None, : half.size], w[:, half.size :].reshape(len(numbers), N, half.size)
     return {
-        "scenario_x0": _initial(loop, table, x),
+        "scenario_x0": initial(loop, table, x),
         "scenario_p": low + p * (high - low),
         "scenario_w": (fixed * constant + (1 - fixed) * varying) * half,
     }
@@ -132,7 +149,7 @@ def distribution(loop: ClosedLoop, table: dict[str, Any]) -> str:
             f"initial state uniform in one of {len(centres)} ellipsoids (x - c)'P(x - c) <= {size**2:g} rho, each as "
             "likely, cut to the state bounds"
         ]
-    for label, unit, low, high in zip(plant.p_labels, plant.p_units, *_ranges(loop, table), strict=True):
+    for label, unit, low, high in zip(plant.p_labels, plant.p_units, *ranges_of(loop, table), strict=True):
         if low < high:
             parts.append(f"{label} uniform in [{low:g}, {high:g}] {unit}".rstrip())
     if "disturbance" in table:
@@ -158,8 +175,21 @@ def _ellipsoids(loop: ClosedLoop, table: dict[str, Any]) -> tuple[np.ndarray, fl
     return np.array(table["initial_states"], dtype=float), float(table.get("neighbourhood", _NEIGHBOURHOOD))
 
 
-def _initial(loop: ClosedLoop, table: dict[str, Any], uniform: np.ndarray) -> np.ndarray:
-    """Return initial states (k, nx) from numbers (k, 2 + nx)."""
+def initial(loop: ClosedLoop, table: dict[str, Any], uniform: np.ndarray) -> np.ndarray:
+    """Return the initial states that numbers stand for.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+    table : dict
+        Section [scenarios], every default filled in.
+    uniform : numpy.ndarray, shape (k, 2 + nx)
+        In (0, 1).
+
+    Returns
+    -------
+    numpy.ndarray, shape (k, nx)
+    """
     plant = loop.plant
     if "box" in table:
         low, high = np.array(table["box"], dtype=float)
@@ -174,8 +204,19 @@ def _initial(loop: ClosedLoop, table: dict[str, Any], uniform: np.ndarray) -> np
     return np.clip(centres[which] + offset, plant.x_min, plant.x_max)
 
 
-def _ranges(loop: ClosedLoop, table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return low and high of each plant parameter."""
+def ranges_of(loop: ClosedLoop, table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Return low and high of each plant parameter.
+
+    Parameters
+    ----------
+    loop : ClosedLoop
+    table : dict
+        Section [scenarios].
+
+    Returns
+    -------
+    low, high : numpy.ndarray, shape (np,)
+    """
     nominal, given = loop.plant.p_nominal, table.get("parameters", {})
     pairs = [given.get(label, (nominal[i], nominal[i])) for i, label in enumerate(loop.plant.p_labels)]
     low, high = np.array(pairs, dtype=float).reshape(-1, 2).T

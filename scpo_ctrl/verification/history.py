@@ -17,7 +17,7 @@ _NAMES = {
     "committed", "scenario_x0", "scenario_p", "scenario_w", "theta_initial", "objective_initial", "margin_initial",
     "state_L", "state_slopes", "state_active", "state_normals", "state_stalled", "state_stationarity", "state_rng",
     "state_theta", "state_objective", "state_step", "state_rollouts", "state_status", "digest", "format",
-    "guard_x0", "guard_p", "guard_w", "state_unaudited",
+    "guard_x0", "guard_p", "guard_w", "cloud_x0", "cloud_p", "cloud_w", "state_unaudited",
     "state_interval", "state_concluded_guards", "state_concluded_audits", "state_concluded_verdict",
     "state_concluded_margin", "state_concluded_worst", *(f"audit_{name}" for name in COLUMNS),
 }  # fmt: skip

@@ -31,6 +31,7 @@ from scpo_ctrl.verification.certificate import certificate_faults
 from scpo_ctrl.verification.history import history_faults
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.margins import AGREEMENT, Margins
+from scpo_ctrl.verification.one_step import cloud_bounds, cloud_faults, cloud_loop, single_steps
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.summary import summary_faults
 
@@ -167,6 +168,10 @@ def _verify(files: _Files) -> Verification:
     thetas = np.vstack([arrays["theta_initial"], arrays["theta"][committed]])
     rejected = arrays["theta"][~committed]
     margins, costs = loop.margins(np.vstack([rejected, thetas]))  # the final policy last: what binds is its
+    cloud = cloud_loop(plant, tables, arrays)
+    if cloud is not None:
+        margins = margins.and_of(cloud.margins(np.vstack([rejected, thetas]))[0])
+    metrics = loop.metrics + (0 if cloud is None else cloud.metrics)
     on_all = _on_guards(plant, tables, arrays, np.vstack([rejected, thetas]), margins)
     if tables["objective"]["kind"] == "imitation":
         costs = loop.imitation_errors(np.vstack([rejected, thetas]), files.csv_data)
@@ -181,7 +186,7 @@ def _verify(files: _Files) -> Verification:
 
     more = len(learned[0]["x0"]) if learned else 0
     faults += loop.level_faults(tables["backup"]) or redraw_faults(loop, tables["scenarios"], more)
-    faults += _file_faults(files, loop)
+    faults += cloud_faults(cloud, tables, arrays) + _file_faults(files, loop)
     if learned:
         faults += _learned_faults(learned, tables["scenarios"], arrays)
     elif loop.residual(arrays["theta_initial"], loop.z0).any():
@@ -195,7 +200,9 @@ def _verify(files: _Files) -> Verification:
     if not np.array_equal(thetas[-1], files.theta) or not np.array_equal(thetas[-1], arrays["state_theta"]):
         faults.append("theta.npy is not the last committed policy of history.npz")
     if summary.get("digest") == str(arrays["digest"]):
-        faults += summary_faults(summary, arrays, loop.metrics) + binding_faults(loop, summary.get("binding"))
+        faults += summary_faults(summary, arrays, metrics)
+        bounds = [] if cloud is None else cloud_bounds(cloud)
+        faults += binding_faults(loop, bounds, summary.get("binding"))
         faults += loop.rest.faults(summary, thetas[[0, -1]]) + audit_faults(arrays, summary, plant, tables)
     else:
         faults.append(
@@ -207,7 +214,7 @@ def _verify(files: _Files) -> Verification:
     return Verification(
         policies=len(thetas),
         scenarios=len(loop.z0),
-        metrics=loop.metrics,
+        metrics=metrics,
         worst_margin=float(margins.exact.min()),
         violations=int(unsafe.size),
         faults=tuple(faults),
@@ -236,6 +243,8 @@ def _on_guards(
     if "guard_x0" not in arrays:
         return margins
     guards = {f"scenario_{key}": arrays[f"guard_{key}"] for key in ("x0", "p", "w")}
+    if "one_step" in tables["metrics"]:
+        margins = margins.and_of(single_steps(plant, tables, *guards.values()).margins(thetas)[0])
     return margins.and_of(ClosedLoop(plant, tables, arrays | guards).margins(thetas)[0])
 
 

@@ -182,14 +182,15 @@ def test_without_a_plant_metrics_stand_for_themselves():
 def test_conditions_name_parameters_and_disturbances_with_units():
     problem = robust_problem()
     batch = problem.scenarios
-    still, pushed = conditions(problem, 0), conditions(problem, 3)
+    still, pushed = conditions(problem.plant, batch, 0), conditions(problem.plant, batch, 3)
     assert still == (
         f"from position {short(batch.x0[0, 0])} m, velocity {short(batch.x0[0, 1])} m/s; mass {short(batch.p[0, 0])} kg"
     )
     w = batch.w[3, :, 1]
     assert pushed.endswith(f"disturbance of velocity up to {short(np.abs(w).max())} m/s, mean {short(w.mean())} m/s")
     assert "position" in pushed
-    assert "mass" not in conditions(double_integrator_problem(), 0)  # nominal everywhere
+    plain = double_integrator_problem()
+    assert "mass" not in conditions(plain.plant, plain.scenarios, 0)  # nominal everywhere
 
 
 def test_ranges_of_what_binds_stand_beside_those_of_all_scenarios():
@@ -232,7 +233,7 @@ def test_times_are_given_in_steps_and_seconds():
         "0.4\u202f%",
         "velocity ≥ −1.5 m/s",
     )
-    assert rows[0].scenario.startswith("1: from position ")
+    assert rows[0].scenario.startswith("scenario 1: from position ")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from scpo_ctrl import AdaptOptions, FunctionProblem, UserObjective
 from scpo_ctrl.adaptation.region import directions, first_smoothness, sample_region
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.errors import EvaluationError
-from scpo_ctrl.problem import control_problem as problem_module
+from scpo_ctrl.problem import parts as parts_module
 
 EVERYTHING = 1e9  # a reach at which no metric is screened out
 
@@ -149,7 +149,7 @@ def test_parts_of_the_scenarios_give_the_region_of_the_whole(monkeypatch):
         options = AdaptOptions(gradients=gradients)
         whole = sample_region(problem, theta, g, L, D, 0.5, options)
         with monkeypatch.context() as patch:
-            patch.setattr(problem_module, "NUMBERS", 3 * len(D) * g.size // 20)
+            patch.setattr(parts_module, "NUMBERS", 3 * len(D) * g.size // 20)
             assert len(problem.blocks(len(D))) == 7 + 1  # of the scenarios, and local stability
             parts = sample_region(problem, theta, g, L, D, 0.5, options)
         for name in ("rows", "c", "G", "norms", "error"):

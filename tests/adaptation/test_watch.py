@@ -42,21 +42,20 @@ def test_the_part_watched_is_the_problem_on_those_guards(guarded):
 def test_the_guards_with_the_shortest_way_to_a_bound_are_watched(guarded):
     _, g = guarded.evaluate(guarded.theta_initial)
     slopes, L = np.zeros(g.size), np.ones(g.size)
-    moves = guarded.of_guards(guarded.moves).any(axis=0)
+    moves, which = guarded.of_guards(guarded.moves).any(axis=0), guarded.guard_metrics
     row = int(np.flatnonzero(moves)[0])
-    steep = guarded.of_guards(slopes)  # a view
-    steep[:, row] = 1e3 * np.arange(10, 0, -1)  # the first guards are the steepest ones
-    guarded.of_guards(g)[:, row] = -0.5
+    slopes[which[:, row]] = 1e3 * np.arange(10, 0, -1)  # the first guards are the steepest ones
+    g[which[:, row]] = -0.5
     near = watch(guarded, g, slopes, L)
     assert near.problem.guards.count == 4  # as many as the problem has scenarios
     np.testing.assert_array_equal(near.problem.guards.x0, guarded.guards.x0[:4])
     np.testing.assert_array_equal(near.of(g), g[near.metrics])
     np.testing.assert_array_equal(near.whole(np.array([0, near.metrics.size - 1])), near.metrics[[0, -1]])
     new = slopes.copy()
-    guarded.of_guards(new)[9] = np.inf  # nothing is known of a new guard: it may be met at once
+    new[which[9]] = np.inf  # nothing is known of a new guard: it may be met at once
     assert watch(guarded, g, new, L).problem.guards.x0[-1] == pytest.approx(guarded.guards.x0[9])
     still = L.copy()
-    guarded.of_guards(still)[8] = 1e12  # as a try that broke it left it
+    still[which[8]] = 1e12  # as a try that broke it left it
     assert watch(guarded, g, slopes, still).problem.guards.x0[-1] == pytest.approx(guarded.guards.x0[8])
 
 

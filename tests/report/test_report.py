@@ -124,7 +124,7 @@ def test_closest_metrics_stand_in_the_table_with_their_scenarios(plain, page):
     assert re.findall(r"<tr[^>]*><td>(.*?)</td>", table) == [
         row.label + ("" if row.varies else " (fixed by the initial state)") for row in rows
     ]
-    assert re.findall(r'<td colspan="5">scenario (.*?)</td>', table) == [row.scenario for row in rows]
+    assert re.findall(r'<td colspan="5">(.*?)</td>', table) == [row.scenario for row in rows]
     exact = [float(text) for text in re.findall(r'<data value="(.*?)"', table)]
     assert exact == [value for row in rows for value in (row.after, row.before)]
 

@@ -18,6 +18,7 @@ from scpo_ctrl.errors import RecordError
 from scpo_ctrl.record.config import build_plant
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
 from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.one_step import cloud_loop
 
 MODULE = Path(scpo_ctrl.__file__).with_name("verification") / "verify.py"
 
@@ -40,11 +41,14 @@ def test_recomputes_metrics_and_objective_independently(runs, kind):
     problem = load_result(runs[kind]).problem
     text, csv_data = read_problem(runs[kind])
     tables = tomllib.loads(text)
-    loop = ClosedLoop(build_plant(tables["plant"]), tables, load_arrays(runs[kind]))
+    plant, arrays = build_plant(tables["plant"]), load_arrays(runs[kind])
+    loop, cloud = ClosedLoop(plant, tables, arrays), cloud_loop(plant, tables, arrays)
     rng = np.random.default_rng(0)
     spread = np.geomspace(0.01, 30.0, 20)[:, None]  # from hardly changed to unsafe
     thetas = problem.theta_initial + spread * rng.normal(size=(20, problem.theta_dim))
     margins, costs = loop.margins(thetas)
+    if cloud is not None:
+        margins = margins.and_of(cloud.margins(thetas)[0])
     if csv_data:
         costs = loop.imitation_errors(thetas, csv_data)
     expected = -problem.metrics(thetas).max(axis=1)

@@ -17,6 +17,7 @@ from scpo_ctrl.record.config import build_plant
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.one_step import cloud_bounds, cloud_loop
 
 MIRRORED = [[3.5, 0.0], [-3.5, 0.0], [3.5, 0.0], [0.1, 0.0]]  # what is closest is so in two or three scenarios
 ACCOUNT = {
@@ -28,27 +29,31 @@ ACCOUNT = {
 
 @pytest.fixture(scope="module")
 def loops(runs):
-    """A closed loop of the verification for each kind of run."""
+    """The closed loops of the verification for each kind of run, over its scenarios and its cloud."""
     found = {}
     for kind, run in runs.items():
-        tables = tomllib.loads(read_problem(run)[0])
-        found[kind] = ClosedLoop(build_plant(tables["plant"]), tables, load_arrays(run))
+        tables, arrays = tomllib.loads(read_problem(run)[0]), load_arrays(run)
+        plant = build_plant(tables["plant"])
+        found[kind] = ClosedLoop(plant, tables, arrays), cloud_loop(plant, tables, arrays)
     return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_agrees_with_the_record_at_any_policy(runs, loops, kind):
-    problem, loop = load_result(runs[kind]).problem, loops[kind]
+    problem, (loop, cloud) = load_result(runs[kind]).problem, loops[kind]
     rng = np.random.default_rng(1)
     for spread in [0.0, *np.geomspace(1e-3, 1.0, 12)]:
         theta = problem.theta_initial + spread * rng.normal(size=problem.theta_dim)
         g = problem.metrics(theta)
         summary = json.loads(json.dumps(binding_summary(problem, g, g)))
-        loop.margins(theta[None])
-        assert binding_faults(loop, summary) == []
+        for of in (loop, cloud):
+            if of is not None:
+                of.margins(theta[None])
+        bounds = [] if cloud is None else cloud_bounds(cloud)
+        assert binding_faults(loop, bounds, summary) == []
         farther = copy.deepcopy(summary)
         farther["closest"][0]["margin"] += 1e-6 * max(loop.sizes("level").max(), loop.sizes("state").max())
-        assert "binding closest[0]" in "; ".join(binding_faults(loop, farther))
+        assert "binding closest[0]" in "; ".join(binding_faults(loop, bounds, farther))
 
 
 @pytest.fixture(scope="module")
