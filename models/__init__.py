@@ -6,6 +6,7 @@ from typing import Any
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.actuation import actuator_lag, computation_delay, input_delay, rate_limit
 from scpo_ctrl.models.cartpole import cart_pole, cart_pole_ode
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.linear import double_integrator, linear
@@ -52,14 +53,18 @@ def make_plant(kind: str, **parameters: Any) -> Plant:
 __all__ = [
     "ZOO",
     "Plant",
+    "actuator_lag",
     "cart_pole",
     "cart_pole_ode",
+    "computation_delay",
     "discretise",
     "double_integrator",
     "from_statespace",
+    "input_delay",
     "linear",
     "make_plant",
     "planar_quadrotor",
     "planar_quadrotor_ode",
+    "rate_limit",
     "to_statespace",
 ]
