@@ -25,7 +25,7 @@ from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.cli_assurance import certify_command, falsify_command
 from scpo_ctrl.compiled import find_compiler
-from scpo_ctrl.errors import OutputError, RecordError, ScpoError, cause
+from scpo_ctrl.errors import OutputError, RecordError, ScpoError, ScpoWarning, cause
 from scpo_ctrl.models import ZOO, make_plant
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
@@ -109,9 +109,11 @@ def _own_fault(error: Exception) -> str:
 
 @contextmanager
 def _quiet_warnings() -> Iterator[None]:
-    """Keep warnings of libraries off stderr, which has one line for the user; `python -W error` still raises them."""
+    """Say our own warnings in a line, and keep those of libraries off stderr; `python -W error` still raises them."""
     show = warnings.showwarning
-    warnings.showwarning = lambda *_args, **_options: None
+    warnings.showwarning = lambda message, *_args, **_options: (
+        warn(f"warning: {message}") if isinstance(message, ScpoWarning) else None
+    )
     try:
         with np.errstate(all="ignore"):  # what is not finite is found where it is used
             yield
