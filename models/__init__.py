@@ -8,6 +8,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.actuation import actuator_lag, computation_delay, input_delay, rate_limit
 from scpo_ctrl.models.cartpole import cart_pole, cart_pole_ode
+from scpo_ctrl.models.equations import equations
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.linear import double_integrator, linear
 from scpo_ctrl.models.plant import Plant
@@ -59,6 +60,7 @@ __all__ = [
     "computation_delay",
     "discretise",
     "double_integrator",
+    "equations",
     "from_statespace",
     "input_delay",
     "linear",

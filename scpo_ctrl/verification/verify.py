@@ -21,8 +21,9 @@ from scpo_ctrl.problem.learned import LEARNED_FILE, read_learned
 from scpo_ctrl.reading import LARGEST_DATA, LARGEST_TEXT, read_bytes
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily, was_cut_short
-from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, build_plant, located, read_problem_file
+from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, located, read_problem_file
 from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
+from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.validate import as_path
 from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.audits import audit_faults, dropped_guards

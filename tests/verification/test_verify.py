@@ -15,8 +15,8 @@ from run_folders import edit_summary, faults, rewrite
 import scpo_ctrl
 from scpo_ctrl import verify as verify_function
 from scpo_ctrl.errors import RecordError
-from scpo_ctrl.record.config import build_plant
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
+from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.verification.loop import ClosedLoop
 
 MODULE = Path(scpo_ctrl.__file__).with_name("verification") / "verify.py"

@@ -13,8 +13,8 @@ from run_folders import edit_summary, faults, make_run
 
 from scpo_ctrl import verify
 from scpo_ctrl.adaptation.binding import CLOSEST, binding_summary
-from scpo_ctrl.record.config import build_plant
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
+from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.loop import ClosedLoop
 
