@@ -201,7 +201,7 @@ def adapt_command(
     """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios."""
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
-    file = read_problem_file(problem, steps=steps, seed=seed)
+    file = read_problem_file(problem, steps=steps, seed=seed, trust=True)
     if learn:
         file = with_learned(file, learn)
     if resume and (out / "history.npz").exists():
@@ -217,12 +217,14 @@ def adapt_command(
 @run_argument
 @click.option("--problem", type=PATH, help="Problem file that RUN is said to be of: check that it is.")
 @click.option("--seed", type=click.IntRange(0), help="Seed instead of [adapt] seed of that file, as given to `adapt`.")
+@click.option("--trust", is_flag=True, help="Run the Python that that file names, and compare its plant.")
 @as_json_option
-def verify_command(run: Path, problem: Path | None, seed: int | None, as_json: bool) -> int:
+def verify_command(run: Path, problem: Path | None, seed: int | None, trust: bool, as_json: bool) -> int:
     """Re-check the record of RUN from its files alone."""
-    if seed is not None and problem is None:
-        raise click.UsageError("--seed goes with --problem", click.get_current_context())
-    checked = verify_record(run, problem=problem, seed=seed)
+    for given, option in ((seed is not None, "--seed"), (trust, "--trust")):
+        if given and problem is None:
+            raise click.UsageError(f"{option} goes with --problem", click.get_current_context())
+    checked = verify_record(run, problem=problem, seed=seed, trust=trust)
     if as_json:
         print_json({"passed": checked.passed, **asdict(checked)})
     else:

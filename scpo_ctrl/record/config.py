@@ -28,7 +28,8 @@ from scpo_ctrl.projection import native
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.plants import build_plant
-from scpo_ctrl.record.tables import Table, check_keys, kind_of, spell_out
+from scpo_ctrl.record.recorded import RecordedPlant
+from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, spell_out
 from scpo_ctrl.validate import as_array, as_path
 
 REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
@@ -48,9 +49,10 @@ class ProblemFile:
     tables: dict[str, Table]  # every section, every default filled in
     imitation: Imitation | None  # the data behind [objective] csv
     learned: LearnedScenarios | None = None  # the file behind [scenarios] learned
+    plant: RecordedPlant | None = None  # the file behind [plant] file
 
     def text(self) -> str:
-        """Return the problem as TOML, every default filled in; data goes beside it as imitation.csv and learned.npz.
+        """Return the problem as TOML, every default filled in; data goes beside it, as imitation.csv and so on.
 
         Returns
         -------
@@ -70,7 +72,7 @@ def load_problem(path: str | Path) -> ControlProblem:
     Parameters
     ----------
     path : str or pathlib.Path
-        A TOML file; its sections and keys are listed in docs/problem-file.md.
+        A TOML file; its sections and keys are listed in docs/problem-file.md. Python that [plant] names is run.
 
     Returns
     -------
@@ -83,10 +85,12 @@ def load_problem(path: str | Path) -> ControlProblem:
     ScpoError
         Another member of the family where a value is in its place but wrong; the message names file and section.
     """
-    return read_problem_file(path).problem
+    return read_problem_file(path, trust=True).problem
 
 
-def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int | None = None) -> ProblemFile:
+def read_problem_file(
+    path: str | Path, *, steps: int | None = None, seed: int | None = None, trust: bool = False
+) -> ProblemFile:
     """Read a problem file with its options.
 
     Parameters
@@ -94,6 +98,8 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     path : str or pathlib.Path
     steps, seed : int, optional
         Override those of section [adapt].
+    trust : bool
+        Whether Python that [plant] names is run.
 
     Returns
     -------
@@ -106,7 +112,7 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     """
     path = as_path("path", path)
     tables = _sections(path)
-    plant = _within(path, "plant", lambda: build_plant(tables["plant"]))
+    plant, recorded = _within(path, "plant", lambda: build_plant(tables["plant"], path.parent, trust=trust))
     ranges = _within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
     backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
     policy = _within(path, "policy", lambda: _policy(plant, backup, tables["policy"]))
@@ -137,7 +143,7 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
         tables["policy"] |= {"init": policy.init, "at_bounds": policy.at_bounds}
     tables["metrics"], tables["adapt"] = filled(metrics), filled(options)
     problem.tables = tables
-    return ProblemFile(problem, options, tables, problem.imitation, learned)
+    return ProblemFile(problem, options, tables, problem.imitation, learned, recorded)
 
 
 def described_scenarios(policy: Policy, table: Table) -> Scenarios:
@@ -261,7 +267,7 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
         if "learned_sha256" in table:
             raise ProblemFileError("learned_sha256 is given, but no file; name it as learned, or leave both out")
         return batch, None
-    if not _is_file_name(table["learned"]):
+    if not is_file_name(table["learned"]):
         raise ProblemFileError(f"learned is {shown(table['learned'])}, expected the name of a file")
     batch, learned = join_learned(batch, folder / table["learned"], table, policy.plant, policy.theta_dim)
     check_rollouts(batch.count, batch.horizon, policy.plant.nx, policy.plant.nu)
@@ -276,7 +282,7 @@ def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
             table[key] = as_array(key, getattr(objective, key), (size,)).tolist()
         return objective
     check_keys(table, ("kind", "csv"))
-    if not _is_file_name(table["csv"]):
+    if not is_file_name(table["csv"]):
         raise ProblemFileError(f"csv is {shown(table['csv'])}, expected the name of a file")
     return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
 
@@ -284,10 +290,6 @@ def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
 def _options(kind: type, table: Table) -> Any:
     check_keys(table, (), tuple(field.name for field in dataclasses.fields(kind)))
     return kind(**table)
-
-
-def _is_file_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value) and "\0" not in value
 
 
 def filled(options: Any) -> Table:

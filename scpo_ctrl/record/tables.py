@@ -72,3 +72,17 @@ def spell_out(table: Table, axes: dict[str, int]) -> None:
             table[key] = value.reshape((1,) * count).tolist()
         elif count == 1 and value.ndim == 2 and 1 in value.shape:
             table[key] = value.reshape(-1).tolist()
+
+
+def is_file_name(value: object) -> bool:
+    """Return whether a value can name a file.
+
+    Parameters
+    ----------
+    value : object
+
+    Returns
+    -------
+    bool
+    """
+    return isinstance(value, str) and bool(value) and "\0" not in value

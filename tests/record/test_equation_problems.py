@@ -16,6 +16,10 @@ from scpo_ctrl.record import toml
 from scpo_ctrl.record.plants import build_plant
 
 
+def plant_of(table):
+    return build_plant(table, Path())[0]
+
+
 def test_from_adapt_to_export(tmp_path, run, without_report):
     problem = write(tmp_path / "pendulum.toml", KINDS["equations"])
     done = run("adapt", problem, "--out", tmp_path / "run")
@@ -44,9 +48,7 @@ def test_the_record_says_what_was_chosen_and_reads_the_same(runs):
     assert {key: table[key] for key in EQUATIONS_PLANT} == EQUATIONS_PLANT
     again = dict(table)
     point = ([0.3, -0.7], [0.2], [1.05])
-    np.testing.assert_array_equal(
-        build_plant(again).function(*point), build_plant(dict(EQUATIONS_PLANT)).function(*point)
-    )
+    np.testing.assert_array_equal(plant_of(again).function(*point), plant_of(dict(EQUATIONS_PLANT)).function(*point))
     assert again == table
 
 
@@ -83,7 +85,7 @@ def test_linear_equations_and_next_values_have_no_substeps(tmp_path):
     following = [{"name": "a", "next": "a + 0.1*b"}, {"name": "b", "next": "0.9*b + 0.1*u"}]
     for states in (linear, following):
         table = {"kind": "equations", "dt": 0.1, "inputs": [{"name": "u", "min": -1, "max": 1}], "states": states}
-        assert build_plant(table).is_linear
+        assert plant_of(table).is_linear
         assert "substeps" not in table and table["name"] == "equations"
 
 

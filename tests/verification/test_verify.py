@@ -40,7 +40,7 @@ def test_recomputes_metrics_and_objective_independently(runs, kind):
     problem = load_result(runs[kind]).problem
     text, csv_data = read_problem(runs[kind])
     tables = tomllib.loads(text)
-    loop = ClosedLoop(build_plant(tables["plant"]), tables, load_arrays(runs[kind]))
+    loop = ClosedLoop(build_plant(tables["plant"], runs[kind])[0], tables, load_arrays(runs[kind]))
     rng = np.random.default_rng(0)
     spread = np.geomspace(0.01, 30.0, 20)[:, None]  # from hardly changed to unsafe
     thetas = problem.theta_initial + spread * rng.normal(size=(20, problem.theta_dim))

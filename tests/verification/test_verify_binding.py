@@ -32,7 +32,7 @@ def loops(runs):
     found = {}
     for kind, run in runs.items():
         tables = tomllib.loads(read_problem(run)[0])
-        found[kind] = ClosedLoop(build_plant(tables["plant"]), tables, load_arrays(run))
+        found[kind] = ClosedLoop(build_plant(tables["plant"], run)[0], tables, load_arrays(run))
     return found
 
 
