@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError
 from scpo_ctrl.loop.controllable import check_controllable
+from scpo_ctrl.loop.design import Design
 from scpo_ctrl.loop.level import (
     LevelSearch,
     Ranges,
@@ -37,7 +38,8 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
     K: np.ndarray  # (nu, nx)
     P: np.ndarray  # (nx, nx), symmetric positive definite
     rho: float  # invariant level, > 0
-    evidence: str = field(default="unchecked", init=False)  # that the level is invariant, see below
+    evidence: str = field(default="unchecked", init=False)  # that the level is invariant, see above
+    design: Design | None = field(default=None, init=False, repr=False)  # of `lqr`; None where given by hand
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -164,7 +166,10 @@ def lqr(
         backup = _with_evidence(backup, "proved")
     else:
         backup = _simulated(inner, backup, ranges, search=rho is None)
-    return backup.in_units(Units(1 / units.x, 1 / units.u))
+    backup = backup.in_units(Units(1 / units.x, 1 / units.u))
+    level = rho if plant.is_linear else backup.rho
+    object.__setattr__(backup, "design", Design(*weights, allow_uncontrollable, level))
+    return backup
 
 
 def _riccati(plant: Plant, Q: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -146,6 +146,22 @@ def read_problem_file(
     return ProblemFile(problem, options, tables, problem.imitation, learned, recorded)
 
 
+def fill_in_scenarios(table: Table) -> None:
+    """Fill in what section [scenarios] leaves out.
+
+    Parameters
+    ----------
+    table : dict
+        The section.
+    """
+    if "count" in table and "box" not in table:
+        table.setdefault("level", 0.8)
+    if "initial_states" in table and not {"level", "box"} & set(table):
+        table.setdefault("neighbourhood", NEIGHBOURHOOD)
+    table.setdefault("draw", "random")
+    table.setdefault("seed", 0)
+
+
 def described_scenarios(policy: Policy, table: Table) -> Scenarios:
     """Return the scenarios that section [scenarios] describes, without those that it names as learned.
 
@@ -256,12 +272,7 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
     check_keys(table, ("horizon",), (*DRAWN_KEYS, *DECLARED_KEYS, *LEARNED_KEYS))
     if ("count" in table) == ("initial_states" in table):
         raise ProblemFileError("give either count (and level) or initial_states, not both")
-    if "count" in table and "box" not in table:
-        table.setdefault("level", 0.8)
-    if "initial_states" in table and not {"level", "box"} & set(table):
-        table.setdefault("neighbourhood", NEIGHBOURHOOD)
-    table.setdefault("draw", "random")
-    table.setdefault("seed", 0)
+    fill_in_scenarios(table)
     batch = described_scenarios(policy, table)
     if "learned" not in table:
         if "learned_sha256" in table:

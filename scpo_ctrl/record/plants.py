@@ -46,9 +46,11 @@ def build_plant(table: Table, folder: Path, *, trust: bool = False) -> tuple[Pla
     kind = kind_of(table, ("linear", "equations", "python", "recorded", *sorted(ZOO)))
     if kind in ("python", "recorded"):
         recorded = _by_python(table, folder, trust=trust) if kind == "python" else _recorded(table, folder)
+        plant = recorded.plant()
+        recorded = RecordedPlant.of(plant)  # written by hand, it may have had another form
         table.clear()
         table |= recorded.table
-        return recorded.plant(), recorded
+        return plant, recorded
     make = {"linear": _linear, "equations": _equations}.get(kind, _of_zoo)
     return make(table), None
 
