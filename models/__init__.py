@@ -9,8 +9,10 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models.actuation import actuator_lag, computation_delay, input_delay, rate_limit
 from scpo_ctrl.models.cartpole import cart_pole, cart_pole_ode
 from scpo_ctrl.models.equations import equations
+from scpo_ctrl.models.function import from_function
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.linear import double_integrator, linear
+from scpo_ctrl.models.nonlinear import from_nonlinear
 from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.models.quadrotor import planar_quadrotor, planar_quadrotor_ode
 from scpo_ctrl.models.statespace import from_statespace, to_statespace
@@ -61,6 +63,8 @@ __all__ = [
     "discretise",
     "double_integrator",
     "equations",
+    "from_function",
+    "from_nonlinear",
     "from_statespace",
     "input_delay",
     "linear",
