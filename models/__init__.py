@@ -6,12 +6,16 @@ from typing import Any
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.actuation import actuator_lag, computation_delay, input_delay, rate_limit
 from scpo_ctrl.models.buck import buck_converter, buck_converter_ode
 from scpo_ctrl.models.cartpole import cart_pole, cart_pole_ode
 from scpo_ctrl.models.dcmotor import dc_motor, dc_motor_ode
+from scpo_ctrl.models.equations import equations
+from scpo_ctrl.models.function import from_function
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.lanekeeping import lane_keeping, lane_keeping_ode
 from scpo_ctrl.models.linear import double_integrator, linear
+from scpo_ctrl.models.nonlinear import from_nonlinear
 from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.models.quadrotor import planar_quadrotor, planar_quadrotor_ode
 from scpo_ctrl.models.quadrupletank import quadruple_tank, quadruple_tank_ode
@@ -60,15 +64,21 @@ def make_plant(kind: str, **parameters: Any) -> Plant:
 __all__ = [
     "ZOO",
     "Plant",
+    "actuator_lag",
     "buck_converter",
     "buck_converter_ode",
     "cart_pole",
     "cart_pole_ode",
+    "computation_delay",
     "dc_motor",
     "dc_motor_ode",
     "discretise",
     "double_integrator",
+    "equations",
+    "from_function",
+    "from_nonlinear",
     "from_statespace",
+    "input_delay",
     "lane_keeping",
     "lane_keeping_ode",
     "linear",
@@ -77,5 +87,6 @@ __all__ = [
     "planar_quadrotor_ode",
     "quadruple_tank",
     "quadruple_tank_ode",
+    "rate_limit",
     "to_statespace",
 ]

@@ -39,7 +39,7 @@ def cart_pole(
         If a number is not positive.
     """
     bounds = (position_max, velocity_max, angle_max, rate_max, force_max)
-    return discretise(cart_pole_ode(*bounds), dt)
+    return discretise(cart_pole_ode(*bounds), dt, substeps=1)
 
 
 def cart_pole_ode(

@@ -47,7 +47,7 @@ def planar_quadrotor(
         If the bounds do not hold hovering at 1 m in their interior.
     """
     bounds = (position_max, speed_max, altitude_max, angle_max, rate_max, thrust_min, thrust_max)
-    return discretise(planar_quadrotor_ode(*bounds), dt)
+    return discretise(planar_quadrotor_ode(*bounds), dt, substeps=1)
 
 
 def planar_quadrotor_ode(

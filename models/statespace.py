@@ -121,8 +121,8 @@ def _matrices(system: Any) -> tuple[np.ndarray, np.ndarray, float | None]:
             )
         if hasattr(system, "updfcn"):
             raise DomainError(
-                f"the system is a {kind}, which is nonlinear; linearise it (system.linearize), or write the plant with "
-                "CasADi (scpo_ctrl.models.Plant)"
+                f"the system is a {kind}, which is nonlinear; linearise it (system.linearize), take it for a simulator "
+                "(scpo_ctrl.models.from_nonlinear), or write the plant with CasADi (scpo_ctrl.models.Plant)"
             )
         raise DomainError(f"the system is {shown(system)}, expected a StateSpace of python-control or scipy.signal")
     A, B = as_matrices(A, B)

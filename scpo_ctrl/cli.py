@@ -25,7 +25,7 @@ from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.cli_assurance import certify_command, falsify_command
 from scpo_ctrl.compiled import find_compiler
-from scpo_ctrl.errors import OutputError, RecordError, ScpoError, cause
+from scpo_ctrl.errors import OutputError, RecordError, ScpoError, ScpoWarning, cause
 from scpo_ctrl.models import ZOO, make_plant
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
@@ -109,9 +109,11 @@ def _own_fault(error: Exception) -> str:
 
 @contextmanager
 def _quiet_warnings() -> Iterator[None]:
-    """Keep warnings of libraries off stderr, which has one line for the user; `python -W error` still raises them."""
+    """Say our own warnings in a line, and keep those of libraries off stderr; `python -W error` still raises them."""
     show = warnings.showwarning
-    warnings.showwarning = lambda *_args, **_options: None
+    warnings.showwarning = lambda message, *_args, **_options: (
+        warn(f"warning: {message}") if isinstance(message, ScpoWarning) else None
+    )
     try:
         with np.errstate(all="ignore"):  # what is not finite is found where it is used
             yield
@@ -199,7 +201,7 @@ def adapt_command(
     """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios."""
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
-    file = read_problem_file(problem, steps=steps, seed=seed)
+    file = read_problem_file(problem, steps=steps, seed=seed, trust=True)
     if learn:
         file = with_learned(file, learn)
     if resume and (out / "history.npz").exists():
@@ -215,12 +217,14 @@ def adapt_command(
 @run_argument
 @click.option("--problem", type=PATH, help="Problem file that RUN is said to be of: check that it is.")
 @click.option("--seed", type=click.IntRange(0), help="Seed instead of [adapt] seed of that file, as given to `adapt`.")
+@click.option("--trust", is_flag=True, help="Run the Python that that file names, and compare its plant.")
 @as_json_option
-def verify_command(run: Path, problem: Path | None, seed: int | None, as_json: bool) -> int:
+def verify_command(run: Path, problem: Path | None, seed: int | None, trust: bool, as_json: bool) -> int:
     """Re-check the record of RUN from its files alone."""
-    if seed is not None and problem is None:
-        raise click.UsageError("--seed goes with --problem", click.get_current_context())
-    checked = verify_record(run, problem=problem, seed=seed)
+    for given, option in ((seed is not None, "--seed"), (trust, "--trust")):
+        if given and problem is None:
+            raise click.UsageError(f"{option} goes with --problem", click.get_current_context())
+    checked = verify_record(run, problem=problem, seed=seed, trust=trust)
     if as_json:
         print_json({"passed": checked.passed, **asdict(checked)})
     else:

@@ -16,6 +16,13 @@ class ScpoError(Exception):
         super().__init__(visible(message))
 
 
+class ScpoWarning(UserWarning):
+    """Something that works, but hardly as it was meant."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(visible(message))
+
+
 def cause(error: Exception) -> str:
     """Return class and message of an error on one line, to be part of another message.
 

@@ -29,6 +29,7 @@ from fuzz_workers import STRANGE, main
 
 import scpo_ctrl as sc
 from scpo_ctrl import codegen, controllers, models
+from scpo_ctrl.errors import ScpoWarning
 
 Call = tuple[Callable[..., Any], dict[str, Any]]
 
@@ -302,7 +303,44 @@ def of_plants() -> dict[str, Call]:
         "cart_pole_ode": (models.cart_pole_ode, {"force_max": 1.0}),
         "dc_motor": (models.dc_motor, {"dt": 1e-3, "speed_max": 100.0}),
         "dc_motor_ode": (models.dc_motor_ode, {"voltage_max": 24.0}),
-        "discretise": (models.discretise, {"plant": it.ode, "dt": 0.1, "substeps": 1}),
+        "actuator_lag": (models.actuator_lag, {"plant": it.plant, "time_constant": 0.2}),
+        "computation_delay": (models.computation_delay, {"plant": it.plant}),
+        "discretise": (models.discretise, {"plant": it.ode, "dt": 0.1, "substeps": 1, "tolerance": 1e-3}),
+        "equations": (
+            models.equations,
+            {
+                "states": [{"name": "angle", "min": -1.0, "derivative": "-sin(angle) + torque"}],
+                "inputs": [{"name": "torque", "min": -1.0, "max": 1.0}],
+                "dt": 0.1,
+                "parameters": [{"name": "m", "nominal": 1.0}],
+                "constants": {"g": 9.81},
+                "name": "pendulum",
+                "substeps": 2,
+                "source": "",
+            },
+        ),
+        "from_function": (
+            models.from_function,
+            {"function": it.plant.function, "dt": 0.1, "x_min": [-1, -1], "x_max": [1, 1], "u_min": -1, "u_max": 1}
+            | {"p_nominal": [1.0]},
+        ),
+        "from_nonlinear": (
+            models.from_nonlinear,
+            {
+                "system": control.NonlinearIOSystem(lambda t, x, u, _: -x + u, None, inputs=1, states=1, dt=0),
+                "dt": 0.1,
+                "x_min": -1.0,
+                "x_max": 1.0,
+                "u_min": -1.0,
+                "u_max": 1.0,
+                "x_eq": [0.0],
+                "u_eq": [0.0],
+                "x_units": ["m"],
+                "u_units": ["N"],
+            },
+        ),
+        "input_delay": (models.input_delay, {"plant": it.plant, "steps": 2}),
+        "rate_limit": (models.rate_limit, {"plant": it.plant, "per_step": 0.2}),
         "double_integrator": (models.double_integrator, {"dt": 0.1, "velocity_max": 1.0}),
         "from_statespace": (
             models.from_statespace,
@@ -397,6 +435,7 @@ def faults(call: Callable[..., Any], arguments: dict[str, Any]) -> list[str]:
     """Return what is wrong about how a call ended."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ScpoWarning)  # of a sampling time that is coarse
         try:
             call(**arguments)
         except sc.ScpoError as error:

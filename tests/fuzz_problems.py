@@ -20,7 +20,9 @@ from pathlib import Path
 import nasty
 from fuzz_workers import STRANGE, main
 
-PROGRESS = re.compile(r"^scpo-ctrl: compiling .* \.\.\.\n", re.MULTILINE)  # where a machine is slow
+PROGRESS = re.compile(  # where a machine is slow, and where a sampling time is coarse
+    r"^scpo-ctrl: (compiling .* \.\.\.|warning: .*)\n", re.MULTILINE
+)
 
 
 def run_case(seed: int, index: int, place: Path) -> list[str]:

@@ -32,6 +32,24 @@ TWO_INPUT_PLANT = {
     "u_min": [-0.7, -0.4],
     "u_max": [0.5, 0.6],
 }
+EQUATIONS_PLANT = {
+    "kind": "equations",
+    "name": "pendulum",
+    "dt": 0.05,
+    "states": [
+        {"name": "angle", "unit": "rad", "min": -2.0, "max": 2.0, "derivative": "rate"},
+        {
+            "name": "rate",
+            "unit": "rad/s",
+            "min": -4.0,
+            "max": 4.0,
+            "derivative": "(torque/m - g*sin(angle))/l - 0.3*rate",
+        },
+    ],
+    "inputs": [{"name": "torque", "unit": "N m", "min": -2.0, "max": 2.0}],
+    "parameters": [{"name": "m", "unit": "kg", "nominal": 1.0, "above": 0.0}],
+    "constants": {"g": 9.81, "l": 1.0},
+}
 BASE: dict[str, dict[str, Any]] = {
     "plant": ZOO_PLANT,
     "backup": {"kind": "lqr", "Q": [0.1, 0.1], "R": [10.0]},
@@ -154,4 +172,9 @@ KINDS: dict[str, dict[str, Any]] = {
         "adapt.preconditioner": [[4.0, 1.0], [1.0, 2.0]],
     },
     "matrix weights": {"plant": LINEAR_PLANT, "backup.Q": [[0.1, 0.02], [0.02, 0.1]], "adapt.directions": 5},
+    "equations": {
+        "plant": EQUATIONS_PLANT,
+        "backup": {"kind": "lqr", "Q": [1.0, 0.1], "R": [1.0]},
+        "scenarios.parameters": {"m": [0.9, 1.1]},
+    },
 }

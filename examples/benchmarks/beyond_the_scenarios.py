@@ -38,7 +38,7 @@ def buck() -> ControlProblem:
         x_min=[-1.0, 3.0], x_max=[4.0, 7.0], u_min=[0.0], u_max=[1.0], x_eq=[1.0, 5.0], u_eq=[5 / 12],
         x_labels=("current", "voltage"), x_units=("A", "V"), u_labels=("duty",), u_units=("",),
     )  # fmt: skip
-    plant = discretise(plant, 20e-6)
+    plant = discretise(plant, 20e-6, substeps=1)
     backup = lqr(plant, [0.1, 0.1], [10.0], parameters={"load": (3.0, 10.0)})
     batch = scenarios(plant, backup, horizon=60, count=32, level=0.5, parameters={"load": (3.0, 10.0)})
     return ControlProblem(Policy(plant, backup, (12,)), batch, Quadratic([0.1, 1.0], [0.05]), MetricOptions())

@@ -25,6 +25,16 @@ _ROUNDING = 1e-12  # of an equilibrium, relative to the level set
 
 
 @dataclass(frozen=True)
+class Design:
+    """What `lqr` makes a backup from, besides the plant, so that a record can say it."""
+
+    Q: np.ndarray  # (nx, nx)
+    R: np.ndarray  # (nu, nu)
+    allow_uncontrollable: bool
+    rho: float | None  # the level, where it was given or found by simulation
+
+
+@dataclass(frozen=True)
 class Backup(Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
     """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq).
 
@@ -36,7 +46,8 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
     K: np.ndarray  # (nu, nx)
     P: np.ndarray  # (nx, nx), symmetric positive definite
     rho: float  # invariant level, > 0
-    evidence: str = field(default="unchecked", init=False)  # that the level is invariant, see below
+    evidence: str = field(default="unchecked", init=False)  # that the level is invariant, see above
+    design: Design | None = field(default=None, init=False, repr=False)  # of `lqr`; None where given by hand
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -176,6 +187,23 @@ def _simulated(
             "plant parameters, or change Q and R"
         )
     return _with_evidence(replace(backup, rho=rho), "simulated")
+
+
+def designed(backup: Backup, design: Design) -> Backup:
+    """Return a backup that says what it was designed from.
+
+    Parameters
+    ----------
+    backup : Backup
+    design : Design
+
+    Returns
+    -------
+    Backup
+        The same one.
+    """
+    object.__setattr__(backup, "design", design)
+    return backup
 
 
 def _with_evidence(backup: Backup, evidence: str) -> Backup:

@@ -1,7 +1,8 @@
 """A batch of scenarios: what is rolled out at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
     w: np.ndarray  # (S, N, nx) disturbances, added to the next state [x_units]; N = horizon
     horizon: int  # N, number of steps
     declared: "DeclaredSet | None" = None  # the set Z (E12) that they are points of, where it is known
+    described: Mapping[str, Any] | None = None  # the arguments of `scenarios` that the first of them are made by
 
     def __post_init__(self) -> None:
         N = as_count("horizon", self.horizon, at_least=1)
@@ -71,7 +73,7 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
         Scenarios
         """
         x0, p, w = (np.concatenate([getattr(self, key), getattr(others, key)]) for key in ("x0", "p", "w"))
-        return Scenarios(x0, p, w, self.horizon, self.declared)
+        return Scenarios(x0, p, w, self.horizon, self.declared, self.described)
 
     def in_units(self, units: Units) -> "Scenarios":
         """Return the same scenarios for the plant in other units.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError, DomainError
-from scpo_ctrl.loop.backup import Backup, largest_held, out_of_range
+from scpo_ctrl.loop.backup import Backup, Design, designed, largest_held, out_of_range
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.models import Plant
@@ -77,8 +77,9 @@ def lqr(
         if not (np.isfinite(weight).all() and (np.diag(weight) > np.finfo(float).tiny).all()):
             raise out_of_range(close=bool(np.isfinite(weight).all()))
     K, P = _riccati(*inner.linearise(), Q_inner, R_inner)
-    backup = largest_held(inner, K, P, parameters, rho=rho, law=None)
-    return backup.in_units(Units(1 / units.x, 1 / units.u))
+    backup = largest_held(inner, K, P, parameters, rho=rho, law=None).in_units(Units(1 / units.x, 1 / units.u))
+    level = rho if plant.is_linear else backup.rho
+    return designed(backup, Design(*weights, bool(allow_uncontrollable), level))
 
 
 def gain_of_lqr(

@@ -94,10 +94,20 @@ def scenarios(
     declared = DeclaredSet(
         plant=plant, backup=backup, horizon=N, ranges=ranges, half=half, fixed=fixed, seed=seed, **region
     )
+    given: dict[str, Any] = {
+        "horizon": N,
+        "count": count,
+        "level": level,
+        "seed": seed,
+        "initial_states": states,
+        "draw": draw,
+    }
+    given |= {"parameters": parameters, "disturbance": disturbance, "disturbance_fixed": disturbance_fixed}
+    given |= {"neighbourhood": neighbourhood, "box": box}
     if draw == "random":
-        return _at_random(declared, states, size, parameters, seed)
+        return replace(_at_random(declared, states, size, parameters, seed), described=given)
     batch = declared.spread(size, seed)
-    return replace(batch, x0=batch.x0 if states is None else states, declared=declared)
+    return replace(batch, x0=batch.x0 if states is None else states, declared=declared, described=given)
 
 
 def _given(plant: Plant, initial_states: ArrayLike) -> np.ndarray:

@@ -1,14 +1,12 @@
 """Problem files: TOML in, validated once, and out again with every default filled in."""
 
 import dataclasses
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -23,27 +21,24 @@ from scpo_ctrl.loop.policy import Policy, layer_widths
 from scpo_ctrl.loop.scenario import NEIGHBOURHOOD, Scenarios, scenarios
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models import ZOO, Plant, linear, make_plant
+from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learned
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
 from scpo_ctrl.projection import native
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
-from scpo_ctrl.validate import as_array, as_path, dimensions
-
-Table = dict[str, Any]
+from scpo_ctrl.record.plants import build_plant
+from scpo_ctrl.record.recorded import RecordedPlant
+from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, spell_out
+from scpo_ctrl.validate import as_array, as_path
 
 REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
 IMITATION_FILE = "imitation.csv"  # its name in a RUN folder
 SECTIONS = (*REQUIRED, "metrics", "adapt")
-BOUNDS = ("x_min", "x_max", "u_min", "u_max")
-LINEAR_KEYS = ("dt", "A", "B", *BOUNDS)
 DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
 DECLARED_KEYS = ("neighbourhood", "box", "draw")
 LEARNED_KEYS = ("learned", "learned_sha256")
-LINEAR_NAMES = ("name", "source")
-LINEAR_LABELS = ("x_labels", "x_units", "u_labels", "u_units")
 
 
 @dataclass(frozen=True)
@@ -55,9 +50,10 @@ class ProblemFile:
     tables: dict[str, Table]  # every section, every default filled in
     imitation: Imitation | None  # the data behind [objective] csv
     learned: LearnedScenarios | None = None  # the file behind [scenarios] learned
+    plant: RecordedPlant | None = None  # the file behind [plant] file
 
     def text(self) -> str:
-        """Return the problem as TOML, every default filled in; data goes beside it as imitation.csv and learned.npz.
+        """Return the problem as TOML, every default filled in; data goes beside it, as imitation.csv and so on.
 
         Returns
         -------
@@ -77,7 +73,7 @@ def load_problem(path: str | Path) -> ControlProblem:
     Parameters
     ----------
     path : str or pathlib.Path
-        A TOML file; its sections and keys are listed in docs/problem-file.md.
+        A TOML file; its sections and keys are listed in docs/problem-file.md. Python that [plant] names is run.
 
     Returns
     -------
@@ -90,10 +86,12 @@ def load_problem(path: str | Path) -> ControlProblem:
     ScpoError
         Another member of the family where a value is in its place but wrong; the message names file and section.
     """
-    return read_problem_file(path).problem
+    return read_problem_file(path, trust=True).problem
 
 
-def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int | None = None) -> ProblemFile:
+def read_problem_file(
+    path: str | Path, *, steps: int | None = None, seed: int | None = None, trust: bool = False
+) -> ProblemFile:
     """Read a problem file with its options.
 
     Parameters
@@ -101,6 +99,8 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     path : str or pathlib.Path
     steps, seed : int, optional
         Override those of section [adapt].
+    trust : bool
+        Whether Python that [plant] names is run.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
     """
     path = as_path("path", path)
     tables = _sections(path)
-    plant = _within(path, "plant", lambda: build_plant(tables["plant"]))
+    plant, recorded = _within(path, "plant", lambda: build_plant(tables["plant"], path.parent, trust=trust))
     ranges = _within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
     backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
     policy = _within(path, "policy", lambda: _policy(plant, backup, tables["policy"]))
@@ -144,36 +144,23 @@ def read_problem_file(path: str | Path, *, steps: int | None = None, seed: int |
         tables["policy"] |= {"init": policy.init, "at_bounds": policy.at_bounds}
     tables["metrics"], tables["adapt"] = filled(metrics), filled(options)
     problem.tables = tables
-    return ProblemFile(problem, options, tables, problem.imitation, learned)
+    return ProblemFile(problem, options, tables, problem.imitation, learned, recorded)
 
 
-def build_plant(table: Table) -> Plant:
-    """Make the plant of section [plant].
+def fill_in_scenarios(table: Table) -> None:
+    """Fill in what section [scenarios] leaves out.
 
     Parameters
     ----------
     table : dict
-        Its keys and values; defaults are filled in.
-
-    Returns
-    -------
-    Plant
-
-    Raises
-    ------
-    ProblemFileError
-        If a key is unknown or missing.
-    ScpoError
-        If a value is wrong.
+        The section.
     """
-    kind = _kind(table, ("linear", *sorted(ZOO)))
-    if kind == "linear":
-        return _linear_plant(table)
-    parameters = {key: value for key, value in table.items() if key != "kind"}
-    plant = make_plant(kind, **parameters)
-    defaults = inspect.signature(ZOO[kind]).parameters
-    table.update({key: table.get(key, parameter.default) for key, parameter in defaults.items()})
-    return plant
+    if "count" in table and "box" not in table:
+        table.setdefault("level", 0.8)
+    if "initial_states" in table and not {"level", "box"} & set(table):
+        table.setdefault("neighbourhood", NEIGHBOURHOOD)
+    table.setdefault("draw", "random")
+    table.setdefault("seed", 0)
 
 
 def described_scenarios(policy: Policy, table: Table) -> Scenarios:
@@ -244,35 +231,6 @@ def _sections(path: Path) -> dict[str, Table]:
     return {section: dict(tables[section]) for section in SECTIONS}
 
 
-def _known(table: Table, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
-    unknown = sorted(set(table) - {*required, *optional})
-    if unknown:
-        raise ProblemFileError(f"unknown key {shown(unknown[0])}; known: {', '.join((*required, *optional))}")
-    missing = [key for key in required if key not in table]
-    if missing:
-        raise ProblemFileError(f"key {missing[0]!r} is missing; needed: {', '.join(required)}")
-
-
-def _kind(table: Table, known: tuple[str, ...]) -> str:
-    if "kind" not in table:
-        raise ProblemFileError(f"key 'kind' is missing, expected one of: {', '.join(known)}")
-    if not isinstance(table["kind"], str) or table["kind"] not in known:
-        raise ProblemFileError(f"kind is {shown(table['kind'])}, expected one of: {', '.join(known)}")
-    return table["kind"]
-
-
-def _linear_plant(table: Table) -> Plant:
-    _known(table, LINEAR_KEYS, ("kind", *LINEAR_NAMES, *LINEAR_LABELS))
-    labels = {key: table[key] for key in (*LINEAR_NAMES, *LINEAR_LABELS) if key in table}
-    x_min, x_max, u_min, u_max = (table[key] for key in BOUNDS)
-    plant = linear(table["A"], table["B"], table["dt"], (x_min, x_max, u_min, u_max), **labels)
-    table["name"] = plant.name
-    table |= {key: list(getattr(plant, key)) for key in LINEAR_LABELS}
-    _spell_out(table, dict.fromkeys(BOUNDS, 1) | {"A": 2})
-    table["B"] = table["B"] if dimensions(table["B"]) == 2 else np.reshape(table["B"], (-1, 1)).tolist()
-    return plant
-
-
 def _ranges(plant: Plant, table: Table) -> Ranges:
     """Return the ranges of section [scenarios], over which the backup of a nonlinear plant is simulated."""
     ranges = table.get("parameters", {})
@@ -285,11 +243,11 @@ def _ranges(plant: Plant, table: Table) -> Ranges:
 
 
 def _backup(plant: Plant, table: Table, ranges: Ranges) -> Backup:
-    _kind(table, ("lqr",))
-    _known(table, ("kind", "Q", "R"), ("allow_uncontrollable", "rho"))
+    kind_of(table, ("lqr",))
+    check_keys(table, ("kind", "Q", "R"), ("allow_uncontrollable", "rho"))
     allow, rho = table.get("allow_uncontrollable", False), table.get("rho")
     backup = lqr(plant, table["Q"], table["R"], allow_uncontrollable=allow, parameters=ranges, rho=rho)
-    _spell_out(table, {"Q": 1, "R": 1})
+    spell_out(table, {"Q": 1, "R": 1})
     if backup.evidence == "simulated":  # the record names the level that was found
         table.setdefault("rho", backup.rho)
     return backup
@@ -300,10 +258,10 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
     scale, input_scale = (
         tuple(as_array(key, table[key], (n,)).tolist()) if key in table else () for key, n in sizes.items()
     )
-    if _kind(table, ("linear", "mlp")) == "linear":
-        _known(table, ("kind",), tuple(sizes))
+    if kind_of(table, ("linear", "mlp")) == "linear":
+        check_keys(table, ("kind",), tuple(sizes))
         return Policy(plant, backup, scale=scale, input_scale=input_scale)
-    _known(table, ("kind",), ("hidden", "init", *sizes, "at_bounds"))
+    check_keys(table, ("kind",), ("hidden", "init", *sizes, "at_bounds"))
     hidden = table["hidden"] = list(layer_widths(table.get("hidden", [12])))
     if not hidden:
         raise DomainError('hidden is [], expected a list of layer widths such as [12]; kind = "linear" has none')
@@ -312,21 +270,16 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
 
 
 def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, LearnedScenarios | None]:
-    _known(table, ("horizon",), (*DRAWN_KEYS, *DECLARED_KEYS, *LEARNED_KEYS))
+    check_keys(table, ("horizon",), (*DRAWN_KEYS, *DECLARED_KEYS, *LEARNED_KEYS))
     if ("count" in table) == ("initial_states" in table):
         raise ProblemFileError("give either count (and level) or initial_states, not both")
-    if "count" in table and "box" not in table:
-        table.setdefault("level", 0.8)
-    if "initial_states" in table and not {"level", "box"} & set(table):
-        table.setdefault("neighbourhood", NEIGHBOURHOOD)
-    table.setdefault("draw", "random")
-    table.setdefault("seed", 0)
+    fill_in_scenarios(table)
     batch = described_scenarios(policy, table)
     if "learned" not in table:
         if "learned_sha256" in table:
             raise ProblemFileError("learned_sha256 is given, but no file; name it as learned, or leave both out")
         return batch, None
-    if not _is_file_name(table["learned"]):
+    if not is_file_name(table["learned"]):
         raise ProblemFileError(f"learned is {shown(table['learned'])}, expected the name of a file")
     batch, learned = join_learned(batch, folder / table["learned"], table, policy.plant, policy.theta_dim)
     check_rollouts(batch.count, batch.horizon, policy.plant.nx, policy.plant.nu)
@@ -334,35 +287,21 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
 
 
 def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
-    if _kind(table, ("quadratic", "imitation")) == "quadratic":
-        _known(table, ("kind", "Q", "R"))
+    if kind_of(table, ("quadratic", "imitation")) == "quadratic":
+        check_keys(table, ("kind", "Q", "R"))
         objective = Quadratic(table["Q"], table["R"])
         for key, size in (("Q", plant.nx), ("R", plant.nu)):
             table[key] = as_array(key, getattr(objective, key), (size,)).tolist()
         return objective
-    _known(table, ("kind", "csv"))
-    if not _is_file_name(table["csv"]):
+    check_keys(table, ("kind", "csv"))
+    if not is_file_name(table["csv"]):
         raise ProblemFileError(f"csv is {shown(table['csv'])}, expected the name of a file")
     return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
 
 
-def _spell_out(table: Table, axes: dict[str, int]) -> None:
-    """Write numbers and columns as the vectors and matrices that they were taken for: a record has one form."""
-    for key, count in axes.items():
-        value = np.array(table[key], dtype=float)
-        if value.ndim == 0:
-            table[key] = value.reshape((1,) * count).tolist()
-        elif count == 1 and value.ndim == 2 and 1 in value.shape:
-            table[key] = value.reshape(-1).tolist()
-
-
 def _options(kind: type, table: Table) -> Any:
-    _known(table, (), tuple(field.name for field in dataclasses.fields(kind)))
+    check_keys(table, (), tuple(field.name for field in dataclasses.fields(kind)))
     return kind(**table)
-
-
-def _is_file_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value) and "\0" not in value
 
 
 def filled(options: Any) -> Table:

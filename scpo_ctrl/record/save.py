@@ -12,8 +12,10 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.config import ProblemFile, described_scenarios, filled
+from scpo_ctrl.record.described import described
 from scpo_ctrl.record.files import load_arrays, read_problem
 from scpo_ctrl.record.folder import RunFolder
+from scpo_ctrl.record.recorded import RecordedPlant
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_flag, as_path
 
@@ -27,7 +29,9 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
     Parameters
     ----------
     result : Result
-        Of a problem that `load_problem` made, or `Adapter.learn_scenarios` from it.
+        Of a problem that `load_problem` made, or a `ControlProblem` made in Python whose backup is of `lqr`, whose
+        scenarios are of `scenarios` and whose objective is Quadratic or Imitation; of what `Adapter.learn_scenarios`
+        made of them, too. A plant made in Python goes into plant.json.
     path : str or pathlib.Path
         The RUN folder.
     overwrite : bool
@@ -36,7 +40,7 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
     Raises
     ------
     RecordError
-        If no problem file describes the problem.
+        If no problem file can describe the problem.
     OutputError
         If the folder holds another run, or a file cannot be written.
     """
@@ -57,12 +61,13 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
 def _problem_file(result: Result) -> ProblemFile:
     """Return the problem file of a run: the one that it was read from, its own options, and what it has learned."""
     problem = result.problem
-    if not isinstance(problem, ControlProblem) or problem.tables is None:
+    if not isinstance(problem, ControlProblem):
         raise RecordError(
-            "the problem of this result was made in Python, and a RUN folder needs a problem file; write one, and make "
-            "the problem with load_problem"
+            "the problem of this result has no plant that a RUN folder could hold: it is a "
+            f"{type(problem).__name__}, and only a ControlProblem has one"
         )
-    tables, batch = copy.deepcopy(problem.tables), problem.scenarios
+    tables, batch = copy.deepcopy(problem.tables) or described(problem), problem.scenarios
+    plant = RecordedPlant.of(problem.plant) if tables["plant"]["kind"] == "recorded" else None
     tables["adapt"] = filled(result.options)
     table = tables["scenarios"]
     for key in ("learned", "learned_sha256"):
@@ -78,7 +83,7 @@ def _problem_file(result: Result) -> ProblemFile:
     if batch.count > drawn.count or not np.array_equal(problem.theta_initial, start):
         learned = LearnedScenarios.of(batch.part(slice(drawn.count, None)), problem.theta_initial)
         table |= {"learned": LEARNED_FILE, "learned_sha256": learned.sha256}
-    return ProblemFile(problem, result.options, tables, problem.imitation, learned)
+    return ProblemFile(problem, result.options, tables, problem.imitation, learned, plant)
 
 
 def _is_later(result: Result, file: ProblemFile, path: Path) -> bool:

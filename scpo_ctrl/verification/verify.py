@@ -21,9 +21,10 @@ from scpo_ctrl.problem.learned import LEARNED_FILE, read_learned
 from scpo_ctrl.reading import LARGEST_DATA, LARGEST_TEXT, read_bytes
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily, was_cut_short
-from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, build_plant, located, read_problem_file
+from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, located, read_problem_file
 from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
-from scpo_ctrl.validate import as_path
+from scpo_ctrl.record.plants import build_plant
+from scpo_ctrl.validate import as_flag, as_path
 from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.audits import audit_faults, dropped_guards
 from scpo_ctrl.verification.binding import binding_faults
@@ -55,7 +56,9 @@ class Verification:
         return not self.faults
 
 
-def verify(path: str | Path, *, problem: str | Path | None = None, seed: int | None = None) -> Verification:
+def verify(
+    path: str | Path, *, problem: str | Path | None = None, seed: int | None = None, trust: bool = False
+) -> Verification:
     """Check the record of a run: every committed policy is safe on its scenarios, the files are whole and agree.
 
     Parameters
@@ -66,6 +69,8 @@ def verify(path: str | Path, *, problem: str | Path | None = None, seed: int | N
         The problem file that the run is said to be of.
     seed : int, optional
         Overrides that of the problem file, as it did when it was run.
+    trust : bool
+        Run the Python that `problem` names, and compare the plant that it makes; none of the RUN folder is ever run.
 
     Returns
     -------
@@ -79,7 +84,7 @@ def verify(path: str | Path, *, problem: str | Path | None = None, seed: int | N
         If `problem` cannot be read, or does not hold.
     """
     path = as_path("path", path)
-    asked = read_problem_file(problem, seed=seed) if problem is not None else None
+    asked = read_problem_file(problem, seed=seed, trust=as_flag("trust", trust)) if problem is not None else None
     files = steadily(path, lambda: _read(path))
     try:
         with np.errstate(all="ignore"):  # a damaged or tampered record may hold any numbers
@@ -102,6 +107,7 @@ def verify(path: str | Path, *, problem: str | Path | None = None, seed: int | N
 class _Files:
     """What a RUN folder holds."""
 
+    folder: Path
     arrays: dict[str, np.ndarray]  # history.npz
     summary: dict[str, Any]  # result.json
     text: str  # problem.toml
@@ -131,7 +137,7 @@ def _read(path: Path) -> _Files:
         read: tuple[ProblemFile, Result] | ScpoError = file, load_state(path, file)
     except ScpoError as error:
         read = error
-    return _Files(arrays, summary, text, tables, csv_data, theta, learned, page, certificate, read)
+    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, page, certificate, read)
 
 
 def _text_if_there(path: Path) -> str | None:
@@ -162,7 +168,7 @@ def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
 
 def _verify(files: _Files) -> Verification:
     arrays, summary, tables, learned = files.arrays, files.summary, files.tables, files.learned
-    plant = _plant(arrays, tables)
+    plant = _plant(files)
     loop = ClosedLoop(plant, tables, arrays)
     committed = arrays["committed"].astype(bool)
     thetas = np.vstack([arrays["theta_initial"], arrays["theta"][committed]])
@@ -248,13 +254,13 @@ def _on_guards(
     return margins.and_of(ClosedLoop(plant, tables, arrays | guards).margins(thetas)[0])
 
 
-def _plant(arrays: dict[str, np.ndarray], tables: dict[str, Any]) -> Plant:
-    """Return the plant of a record, which must be one of today's form."""
-    check_format("history.npz", arrays)
-    missing = [name for name in SECTIONS if name not in tables]
+def _plant(files: _Files) -> Plant:
+    """Return the plant of a record, which must be one of today's form; Python is not run."""
+    check_format("history.npz", files.arrays)
+    missing = [name for name in SECTIONS if name not in files.tables]
     if missing:
         raise RecordError(f"problem.toml has no section [{missing[0]}]; restore it or run again")
-    return build_plant(tables["plant"])
+    return build_plant(files.tables["plant"], files.folder)[0]
 
 
 def _learned_faults(

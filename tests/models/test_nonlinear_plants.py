@@ -156,6 +156,7 @@ def test_a_sample_agrees_with_scipy(name, tolerance):
         np.testing.assert_allclose(derivative(plant, x, u, p), exact, atol=tolerance)
 
 
+@pytest.mark.filterwarnings("ignore::scpo_ctrl.errors.ScpoWarning")  # coarse on purpose
 @pytest.mark.parametrize("name", PLANTS)
 def test_error_falls_with_the_fourth_power_of_the_step(name):
     ode, p, span = PLANTS[name](), PARAMETERS[name], 0.3

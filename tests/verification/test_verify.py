@@ -15,8 +15,8 @@ from run_folders import edit_summary, faults, rewrite
 import scpo_ctrl
 from scpo_ctrl import verify as verify_function
 from scpo_ctrl.errors import RecordError
-from scpo_ctrl.record.config import build_plant
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
+from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.one_step import cloud_loop
 
@@ -41,7 +41,7 @@ def test_recomputes_metrics_and_objective_independently(runs, kind):
     problem = load_result(runs[kind]).problem
     text, csv_data = read_problem(runs[kind])
     tables = tomllib.loads(text)
-    plant, arrays = build_plant(tables["plant"]), load_arrays(runs[kind])
+    plant, arrays = build_plant(tables["plant"], runs[kind])[0], load_arrays(runs[kind])
     loop, cloud = ClosedLoop(plant, tables, arrays), cloud_loop(plant, tables, arrays)
     rng = np.random.default_rng(0)
     spread = np.geomspace(0.01, 30.0, 20)[:, None]  # from hardly changed to unsafe

@@ -13,8 +13,8 @@ from run_folders import edit_summary, faults, make_run
 
 from scpo_ctrl import verify
 from scpo_ctrl.adaptation.binding import CLOSEST, binding_summary
-from scpo_ctrl.record.config import build_plant
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
+from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.one_step import cloud_bounds, cloud_loop
@@ -33,7 +33,7 @@ def loops(runs):
     found = {}
     for kind, run in runs.items():
         tables, arrays = tomllib.loads(read_problem(run)[0]), load_arrays(run)
-        plant = build_plant(tables["plant"])
+        plant = build_plant(tables["plant"], run)[0]
         found[kind] = ClosedLoop(plant, tables, arrays), cloud_loop(plant, tables, arrays)
     return found
 

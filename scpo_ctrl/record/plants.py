@@ -1,0 +1,108 @@
+"""Section [plant] of a problem file: a plant by matrices, by equations, of the zoo, by Python, or as data."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+
+from scpo_ctrl.errors import ProblemFileError
+from scpo_ctrl.messages import shown
+from scpo_ctrl.models import ZOO, Plant, equations, linear, make_plant
+from scpo_ctrl.models.integrator import substeps_needed
+from scpo_ctrl.record.recorded import RecordedPlant, read_recorded, run_python
+from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, spell_out
+from scpo_ctrl.validate import as_text, dimensions
+
+_BOUNDS = ("x_min", "x_max", "u_min", "u_max")
+_NAMES = ("name", "source")
+_LINEAR_LABELS = ("x_labels", "x_units", "u_labels", "u_units")
+
+
+def build_plant(table: Table, folder: Path, *, trust: bool = False) -> tuple[Plant, RecordedPlant | None]:
+    """Make the plant of section [plant].
+
+    Parameters
+    ----------
+    table : dict
+        Its keys and values; defaults are filled in. Python that made a plant gives way to the plant as data.
+    folder : pathlib.Path
+        Where the files are that it names.
+    trust : bool
+        Whether Python that it names is run.
+
+    Returns
+    -------
+    plant : Plant
+    recorded : RecordedPlant or None
+        The file beside the problem that holds it; None where the section says all.
+
+    Raises
+    ------
+    ProblemFileError
+        If a key is unknown or missing, a file cannot be read, or Python is named and not trusted.
+    ScpoError
+        If a value is wrong.
+    """
+    kind = kind_of(table, ("linear", "equations", "python", "recorded", *sorted(ZOO)))
+    if kind in ("python", "recorded"):
+        recorded = _by_python(table, folder, trust=trust) if kind == "python" else _recorded(table, folder)
+        plant = recorded.plant()
+        recorded = RecordedPlant.of(plant)  # written by hand, it may have had another form
+        table.clear()
+        table |= recorded.table
+        return plant, recorded
+    make = {"linear": _linear, "equations": _equations}.get(kind, _of_zoo)
+    return make(table), None
+
+
+def _by_python(table: Table, folder: Path, *, trust: bool) -> RecordedPlant:
+    check_keys(table, ("file",), ("kind", "function"))
+    path, function = _beside(folder, table["file"]), as_text("function", table.get("function", "make_plant"))
+    if not trust:
+        raise ProblemFileError(
+            f"kind is 'python', which runs {path}: that is for `adapt` and load_problem, and for `verify --problem` "
+            "with --trust; a RUN folder holds its plant as data"
+        )
+    return RecordedPlant.of(run_python(path, function))
+
+
+def _recorded(table: Table, folder: Path) -> RecordedPlant:
+    check_keys(table, ("file",), ("kind", "sha256"))
+    return read_recorded(_beside(folder, table["file"]), table.get("sha256"))
+
+
+def _beside(folder: Path, name: object) -> Path:
+    if not is_file_name(name):
+        raise ProblemFileError(f"file is {shown(name)}, expected the name of a file")
+    return folder / str(name)
+
+
+def _of_zoo(table: Table) -> Plant:
+    kind = table["kind"]
+    plant = make_plant(kind, **{key: value for key, value in table.items() if key != "kind"})
+    defaults = inspect.signature(ZOO[kind]).parameters
+    table.update({key: table.get(key, parameter.default) for key, parameter in defaults.items()})
+    return plant
+
+
+def _linear(table: Table) -> Plant:
+    check_keys(table, ("dt", "A", "B", *_BOUNDS), ("kind", *_NAMES, *_LINEAR_LABELS))
+    labels = {key: table[key] for key in (*_NAMES, *_LINEAR_LABELS) if key in table}
+    x_min, x_max, u_min, u_max = (table[key] for key in _BOUNDS)
+    plant = linear(table["A"], table["B"], table["dt"], (x_min, x_max, u_min, u_max), **labels)
+    table["name"] = plant.name
+    table |= {key: list(getattr(plant, key)) for key in _LINEAR_LABELS}
+    spell_out(table, dict.fromkeys(_BOUNDS, 1) | {"A": 2})
+    table["B"] = table["B"] if dimensions(table["B"]) == 2 else np.reshape(table["B"], (-1, 1)).tolist()
+    return plant
+
+
+def _equations(table: Table) -> Plant:
+    check_keys(table, ("dt", "states", "inputs"), ("kind", "parameters", "constants", "substeps", *_NAMES))
+    given = {key: value for key, value in table.items() if key != "kind"}
+    plant = equations(**given)
+    if "substeps" not in table and "next" not in table["states"][0]:
+        chosen = substeps_needed(equations(**given | {"dt": None}), table["dt"])
+        table |= {} if chosen is None else {"substeps": chosen}  # the record says it, wherever it is read
+    table["name"] = plant.name
+    return plant
