@@ -43,10 +43,10 @@ def problem():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda p, like: ControlProblem(like(p.policy), p.scenarios, p._objective), "policy is of class"),
-        (lambda p, like: ControlProblem(p.policy, like(p.scenarios), p._objective), "scenarios is of class"),
-        (lambda p, like: ControlProblem(p.policy, p.scenarios, like(p._objective)), "objective is of class"),
-        (lambda p, like: ControlProblem(p.policy, p.scenarios, p._objective, {}), "metrics is of class dict"),
+        (lambda p, like: ControlProblem(like(p.policy), p.scenarios, p.objective_data), "policy is of class"),
+        (lambda p, like: ControlProblem(p.policy, like(p.scenarios), p.objective_data), "scenarios is of class"),
+        (lambda p, like: ControlProblem(p.policy, p.scenarios, like(p.objective_data)), "objective is of class"),
+        (lambda p, like: ControlProblem(p.policy, p.scenarios, p.objective_data, {}), "metrics is of class dict"),
         (lambda p, like: Policy(like(p.plant), p.backup), "plant is of class"),
         (lambda p, like: Policy(p.plant, like(p.backup)), "backup is of class"),
         (lambda p, like: lqr(like(p.plant), [1.0, 1.0], [1.0]), "plant is of class"),

@@ -48,7 +48,7 @@ def random_scales(rng: np.random.Generator, plant: Plant, *, powers_of_two=False
 
 def rescaled(problem: ControlProblem, x: np.ndarray, u: np.ndarray, weight: float = 1.0) -> ControlProblem:
     """Return a problem in other units, designed anew there."""
-    policy, batch, objective = problem.policy, problem.scenarios, problem._objective
+    policy, batch, objective = problem.policy, problem.scenarios, problem.objective_data
     plant = Units(1 / x, 1 / u).plant(problem.plant)
     Q, R = 0.1 * np.ones(plant.nx) / x**2, 10.0 * np.ones(plant.nu) / u**2
     other = Policy(plant, lqr(plant, Q, R), policy.hidden, policy.init, at_bounds=policy.at_bounds)
@@ -64,7 +64,7 @@ def native(problem: ControlProblem) -> ControlProblem:
 
 
 def in_other_options(problem: ControlProblem, options: MetricOptions) -> ControlProblem:
-    return ControlProblem(problem.policy, problem.scenarios, problem._objective, options)
+    return ControlProblem(problem.policy, problem.scenarios, problem.objective_data, options)
 
 
 def for_method(problem: ControlProblem, method: str) -> ControlProblem:
@@ -299,7 +299,7 @@ def test_counts_and_newtons_reach_the_same(problem, x, u):
     plant = Units(1 / x, 1 / u).plant(problem.plant)
     backup = problem.backup.in_units(Units(1 / x, 1 / u))
     batch = scenarios(plant, backup, horizon=problem.scenarios.horizon, count=problem.scenarios.count, level=0.8)
-    cost = Quadratic(problem._objective.Q / x**2, problem._objective.R / u**2)
+    cost = Quadratic(problem.objective_data.Q / x**2, problem.objective_data.R / u**2)
     other = ControlProblem(Policy(plant, backup, problem.policy.hidden), batch, cost, EVERYTHING)
     one, two = adapt(problem, options), adapt(other, options)
     gain = one.objective_initial - one.objective_final

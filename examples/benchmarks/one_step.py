@@ -33,7 +33,7 @@ def conditioned(problem: ControlProblem, one_step: float, cloud: int | None, flo
     options = dataclasses.replace(
         problem.scenario_metrics.options, one_step=one_step, cloud=cloud, contraction_floor=floor
     )
-    return ControlProblem(problem.policy, problem.scenarios, problem._objective, options)
+    return ControlProblem(problem.policy, problem.scenarios, problem.objective_data, options)
 
 
 def acts(problem: ControlProblem, theta: np.ndarray, states: int) -> tuple[float, float]:

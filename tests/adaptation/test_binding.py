@@ -22,7 +22,7 @@ from scpo_ctrl.report.wording import short
 def everything(problem: ControlProblem) -> ControlProblem:
     """Return the problem with metrics of every kind."""
     options = MetricOptions(terminal=True, contraction=0.95)
-    return ControlProblem(problem.policy, problem.scenarios, problem._objective, options)
+    return ControlProblem(problem.policy, problem.scenarios, problem.objective_data, options)
 
 
 def robust_problem() -> ControlProblem:
@@ -32,7 +32,7 @@ def robust_problem() -> ControlProblem:
     w = np.zeros((6, 10, 2))
     w[1:, :, 1] = rng.uniform(-0.01, 0.01, (5, 10))  # none in scenario 0
     batch = dataclasses.replace(problem.scenarios, p=rng.uniform(0.9, 1.1, (6, 1)), w=w)
-    return ControlProblem(problem.policy, batch, problem._objective, problem.scenario_metrics.options)
+    return ControlProblem(problem.policy, batch, problem.objective_data, problem.scenario_metrics.options)
 
 
 def loose(problem: ControlProblem) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_room_is_the_margin_at_the_equilibrium(make):
     problem = everything(make())
     rows, plant = problem.scenario_metrics.rows, problem.plant
     at_rest = dataclasses.replace(problem.scenarios, x0=np.tile(plant.x_eq, (problem.scenarios.count, 1)))
-    resting = ControlProblem(problem.policy, at_rest, problem._objective, problem.scenario_metrics.options)
+    resting = ControlProblem(problem.policy, at_rest, problem.objective_data, problem.scenario_metrics.options)
     size = room(problem).reshape(problem.scenarios.count, -1)
     found = -resting.metrics(resting.theta_initial)[resting.of_scenarios].reshape(size.shape)
     of = np.array([row.kind for row in rows])

@@ -29,7 +29,7 @@ EVERYTHING = MetricOptions(stability=False, terminal=True, contraction=0.95)
 
 def with_metrics(problem: ControlProblem, options: MetricOptions, batch=None, **arguments) -> ControlProblem:
     """Return the problem with other metrics or scenarios."""
-    return ControlProblem(problem.policy, batch or problem.scenarios, problem._objective, options, **arguments)
+    return ControlProblem(problem.policy, batch or problem.scenarios, problem.objective_data, options, **arguments)
 
 
 def disturbed_problem(hidden=()) -> ControlProblem:

@@ -37,7 +37,7 @@ def by_hand(problem, theta, *, saturated=True):
             applied, command = (np.array(v)[:, 0] for v in policy.function(x, theta))
             commands.append(command)
             z, v = x - plant.x_eq, applied - plant.u_eq
-            cost += problem._objective.Q @ z**2 + problem._objective.R @ v**2
+            cost += problem.objective_data.Q @ z**2 + problem.objective_data.R @ v**2
             x = np.array(plant.function(x, applied if saturated else command, batch.p[s]))[:, 0]
             x = x + batch.w[s, t] if batch.w.size else x
             states.append(x)

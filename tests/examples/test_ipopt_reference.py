@@ -15,7 +15,7 @@ from scpo_ctrl.errors import DomainError
 
 
 def with_metrics(problem, **options):
-    return ControlProblem(problem.policy, problem.scenarios, problem._objective, MetricOptions(**options))
+    return ControlProblem(problem.policy, problem.scenarios, problem.objective_data, MetricOptions(**options))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_best_feasible_iterate_counts():
 
 def test_what_it_is_not_meant_for_is_refused():
     base = double_integrator_problem(hidden=())
-    off = ControlProblem(base.policy, base.scenarios, base._objective, MetricOptions(command=False))
+    off = ControlProblem(base.policy, base.scenarios, base.objective_data, MetricOptions(command=False))
     user = ControlProblem(base.policy, base.scenarios, UserObjective(lambda theta: (0.0, 0 * theta)))
     for problem in (off, user):
         with pytest.raises(DomainError, match="quadratic objective, and metrics that bound the command"):

@@ -32,7 +32,7 @@ def shipped(name: str, **options) -> sc.ControlProblem:
 def with_metrics(problem: sc.ControlProblem, **options) -> sc.ControlProblem:
     changed = dataclasses.replace(problem.scenario_metrics.options, **options)
     return sc.ControlProblem(
-        problem.policy, problem.scenarios, problem._objective, changed, simulator=problem.simulator
+        problem.policy, problem.scenarios, problem.objective_data, changed, simulator=problem.simulator
     )
 
 
@@ -43,7 +43,7 @@ def disturbed(**options) -> sc.ControlProblem:
         problem.plant, problem.backup, horizon=9, count=5, level=0.5, parameters={"mass": (0.9, 1.1)},
         disturbance=[0.001, 0.002], disturbance_fixed=0.5,
     )  # fmt: skip
-    return sc.ControlProblem(problem.policy, batch, problem._objective, sc.MetricOptions(**options))
+    return sc.ControlProblem(problem.policy, batch, problem.objective_data, sc.MetricOptions(**options))
 
 
 def loaded(**options) -> sc.ControlProblem:
@@ -205,13 +205,13 @@ def test_single_points_have_no_cloud():
         options = sc.MetricOptions(one_step=0.001, cloud=4)
         if message:
             with pytest.raises(DomainError, match=message):
-                sc.ControlProblem(problem.policy, batch, problem._objective, options)
+                sc.ControlProblem(problem.policy, batch, problem.objective_data, options)
         else:
-            made = sc.ControlProblem(problem.policy, batch, problem._objective, options)
+            made = sc.ControlProblem(problem.policy, batch, problem.objective_data, options)
             assert made.one_step.cloud.count == 4
     by_hand = dataclasses.replace(batch, declared=None)
     with pytest.raises(DomainError, match="declare none beside"):
-        sc.ControlProblem(problem.policy, by_hand, problem._objective, options)
+        sc.ControlProblem(problem.policy, by_hand, problem.objective_data, options)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +396,7 @@ def test_a_black_box_has_the_same_metrics():
     problem = control_problem(sc.models.double_integrator(), (3,), count=3, horizon=6)
     problem = with_metrics(problem, one_step=0.005, cloud=6)
     box = sc.ControlProblem(
-        problem.policy, problem.scenarios, problem._objective, problem.scenario_metrics.options,
+        problem.policy, problem.scenarios, problem.objective_data, problem.scenario_metrics.options,
         simulator=box_of(problem.plant),
     )  # fmt: skip
     theta = problem.theta_initial + 0.1 * np.random.default_rng(5).normal(size=problem.theta_dim)

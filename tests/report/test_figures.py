@@ -65,7 +65,7 @@ def test_a_choice_of_scenarios_rolls_out_as_all_of_them_and_keeps_the_tightest()
     problem = control_problem(linear([[0.9]], [[0.5]], 0.1, ([-2.0], [2.0], [-1.0], [1.0])), count=40)
     w = np.random.default_rng(2).uniform(-0.05, 0.05, (40, 10, 1))
     disturbed = dataclasses.replace(problem.scenarios, w=w)
-    problem = ControlProblem(problem.policy, disturbed, problem._objective, problem.scenario_metrics.options)
+    problem = ControlProblem(problem.policy, disturbed, problem.objective_data, problem.scenario_metrics.options)
     result = run(problem, steps=2)
     rolled = roll(result, 5)
     X, _ = problem.trajectories(result.theta)
@@ -135,7 +135,7 @@ def test_inputs_beyond_their_bounds_are_cut_where_saturation_is_part_of_the_loop
     problem = plain.problem
     assert "on the input before saturation" in page
     loose = type(problem)(
-        problem.policy, problem.scenarios, problem._objective, MetricOptions(command=False, terminal=True)
+        problem.policy, problem.scenarios, problem.objective_data, MetricOptions(command=False, terminal=True)
     )
     theta = problem.theta_initial.copy()
     theta[-problem.policy.widths[-2] :] = 50.0
