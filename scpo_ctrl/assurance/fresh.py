@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta as beta_distribution
+from scipy.special import betainccinv
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
@@ -194,7 +194,7 @@ def violation_bound(violations: int, rollouts: int, beta: float) -> float:
     """
     if violations >= rollouts:
         return 1.0
-    return float(beta_distribution.isf(beta, violations + 1, rollouts - violations))
+    return float(betainccinv(violations + 1, rollouts - violations, beta))
 
 
 def _size(problem: ControlProblem, horizon: int) -> int:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from scpo_ctrl.verification.loop import ClosedLoop
 
@@ -75,6 +74,8 @@ def spread(loop: ClosedLoop, table: dict[str, Any], count: int) -> dict[str, np.
     -------
     dict of str to numpy.ndarray
     """
+    from scipy.stats import qmc  # takes half a second to import
+
     uniform = _uniform(loop, table, np.arange(count), table["seed"])
     even = min(2 + loop.plant.nx + loop.plant.npar, _EVEN)
     points = qmc.Sobol(even, seed=np.random.default_rng(table["seed"])).random_base2(max(0, count - 1).bit_length())
