@@ -235,9 +235,11 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def notes(self) -> tuple[str, ...]:
         """Return in words which metrics cannot move; see `Problem.notes`."""
+        contraction = self.scenario_metrics.options.contraction_at_rest
+        metrics = f"its metrics (of the contraction, {contraction})" if contraction else "its metrics"
         return super().notes() + tuple(
-            f"scenario {s} starts at the equilibrium and stays there whatever the policy is: its metrics (of a "
-            "contraction, 0 <= 0) are satisfied and bound no step; leave that initial state out"
+            f"scenario {s} starts at the equilibrium and stays there whatever the policy is: {metrics} are satisfied "
+            "and bound no step; leave that initial state out"
             for s in np.flatnonzero(self.at_rest)[:1]
         )
 
