@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.adaptation.adapt import advance
-from scpo_ctrl.adaptation.audited import at_work, audit_commits, conclude, is_due
+from scpo_ctrl.adaptation.audited import at_work, audit_commits, conclude, is_due, repeat_audit
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import History, Trial
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -357,6 +357,8 @@ def _resumed(problem: ControlProblem, options: AdaptOptions, earlier: Result) ->
         )
     if not state.margin >= 0:
         raise UnsafeStartError(f"the policy to go on from is unsafe, its margin is {state.margin:.4g}; start anew")
+    with one_thread():
+        repeat_audit(state, earlier)
     return state
 
 

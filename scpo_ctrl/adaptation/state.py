@@ -72,6 +72,13 @@ class State:
         """
         self.rollouts += thetas * self.problem.rollouts_per_theta
 
+    def end_where_nothing_is_left(self) -> None:
+        """Take the status of a run that has converged, or stalled, where it has."""
+        if self.stationarity <= self.options.tolerance:
+            self.status = RunStatus.CONVERGED
+        elif self.stalled >= self.options.patience:
+            self.status = RunStatus.STALLED
+
     def result(self) -> Result:
         """Return the run so far as a result.
 
@@ -303,6 +310,8 @@ def resume(result: Result, options: AdaptOptions) -> State:
     fresh.step, fresh.rollouts, fresh.seconds = result.steps, result.rollouts, result.seconds
     if result.status in (RunStatus.CONVERGED, RunStatus.STALLED, RunStatus.SMOOTHNESS_TOO_SMALL):
         fresh.status = result.status
+    elif result.status is RunStatus.INTERRUPTED:  # perhaps in the audit after its last step
+        fresh.end_where_nothing_is_left()
     return fresh
 
 

@@ -24,7 +24,7 @@ MOST_SEED = (1 << 53) - 1  # whole numbers that every reader of JSON can hold
 SECTIONS = ("plant", "backup", "policy", "scenarios", "metrics")  # of a problem file, on which a violation depends
 
 _MOST_ROLLOUTS = 10**9
-_AT_ONCE = 1 << 17  # scenarios between two calls of the monitor
+_AT_ONCE = 1 << 13  # scenarios between two calls of the monitor
 _MOST_VIOLATING = 1000  # numbers of scenarios kept
 _CLOSEST = 10  # worst scenarios kept
 
