@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scpo_ctrl.adaptation.attempt import Attempt, probe, project_step, sample, stationarity, try_step
-from scpo_ctrl.adaptation.audited import AuditMonitor, Halted, audit_commits, conclude, is_due, repeat_audit
+from scpo_ctrl.adaptation.audited import AuditMonitor, AuditStopped, audit_commits, conclude, is_due, repeat_audit
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import VERDICTS, Trial
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -89,7 +89,7 @@ def adapt(
             if state.status is RunStatus.RUNNING:
                 state.status = RunStatus.FINISHED
             return conclude(state, audit_monitor)
-        except Halted:
+        except AuditStopped:
             state.status = RunStatus.INTERRUPTED
             return state.result()
 

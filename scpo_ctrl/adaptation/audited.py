@@ -25,7 +25,7 @@ AuditMonitor = Callable[[int, int], bool]
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
-class Halted(Exception):
+class AuditStopped(Exception):  # noqa: N818 (nothing went wrong)
     """The run is to stop in the middle of an audit; its state is as it was before."""
 
 
@@ -63,7 +63,7 @@ def audit_commits(state: State, monitor: AuditMonitor | None = None, *, full: bo
 
     Raises
     ------
-    Halted
+    AuditStopped
         If the monitor says so.
     """
     began, problem, options = time.perf_counter(), state.problem, state.options
@@ -135,7 +135,7 @@ def conclude(state: State, monitor: AuditMonitor | None = None) -> Result:
 
     Raises
     ------
-    Halted
+    AuditStopped
         If the monitor says so.
     """
     before = state.result()
@@ -176,7 +176,7 @@ def _halting(monitor: AuditMonitor | None) -> Callable[[int, int], None] | None:
 
     def halting(done: int, total: int) -> None:
         if monitor(done, total):
-            raise Halted
+            raise AuditStopped
 
     return halting
 

@@ -22,6 +22,7 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 
 CONCLUDED = ("verdict", "margin", "worst")  # columns of the history that the last audits change
@@ -351,6 +352,6 @@ def _check_safe(problem: Problem, metrics: np.ndarray) -> None:
             )
         excess = problem.in_bounds_units(metrics)[worst]
         raise UnsafeStartError(
-            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {excess:.4g}; "
+            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {up(excess, 4)}; "
             f"{problem.remedy(worst)}"
         )

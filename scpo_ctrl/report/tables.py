@@ -12,7 +12,8 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import resolved
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.report.wording import NARROW_SPACE, number, plural, short, stability, with_unit
+from scpo_ctrl.report.numbers import number, plural, short, with_unit
+from scpo_ctrl.report.wording import stability
 
 _MOST_RUNS = 24  # of scenario numbers in one cell
 _KINDS = {
@@ -29,8 +30,8 @@ class MetricRow:
 
     label: str
     when: str  # the time steps; empty without a plant
-    scenario: str  # its number, and what is rolled out in it
-    part: str  # margin of the final policy, in percent of the bound; empty without a plant
+    scenario: str  # "scenario" or "guard" with its number, and what is rolled out in it
+    part: float | None  # margin of the final policy [% of the bound]; None without a plant
     after: float  # margin of the final policy
     before: float  # margin of the safe start
     varies: bool  # False where no policy can change it
@@ -51,8 +52,7 @@ class WhatBinds:
     """The tables on binding metrics of a problem with a plant."""
 
     counts: list[tuple[str, int, int]]  # kind of metric, how many bind, of how many
-    binding: str  # scenarios that bind
-    never: str  # scenarios that do not
+    places: list[tuple[str, str, str]]  # scenarios, and guards where there are any: which bind, which do not
     spreads: list[Spread]
 
 
@@ -63,19 +63,19 @@ def metric_rows(result: Result, before: np.ndarray, after: np.ndarray) -> list[M
     ----------
     result : Result
     before, after : numpy.ndarray, shape (m,)
-        Metrics of the safe start and of the final policy.
+        Metrics of the safe start and of the final policy, of `Result.everywhere`.
 
     Returns
     -------
     list of MetricRow
     """
-    problem = result.problem
+    problem = result.everywhere
     rows = []
     for metric in closest_metrics(problem, before, after):
-        when = scenario = part = ""
+        when, scenario, part = "", "", None
         if isinstance(problem, ControlProblem) and metric.scenario is not None:
-            when, scenario = _time(problem, metric), f"{metric.scenario}: {conditions(problem, metric.scenario)}"
-            part = f"{short(100 * metric.part, 2)}{NARROW_SPACE}%"
+            when, scenario = _time(problem, metric), _place(result, problem, metric.scenario)
+            part = 100 * metric.part
         margins = part, metric.after, metric.before
         rows.append(MetricRow(_relations(metric.label), when, scenario, *margins, metric.varies))
     return rows
@@ -88,18 +88,21 @@ def what_binds(result: Result, after: np.ndarray) -> WhatBinds | None:
     ----------
     result : Result
     after : numpy.ndarray, shape (m,)
-        Metrics of the final policy.
+        Metrics of the final policy, of `Result.everywhere`.
 
     Returns
     -------
     WhatBinds or None
     """
-    problem = result.problem
+    problem = result.everywhere
     if not isinstance(problem, ControlProblem):
         return None
     found = binding(problem, after)
     counts = [(_KINDS[kind], *numbers) for kind, numbers in found.kinds.items()]
-    return WhatBinds(counts, _numbers(found.scenarios), _numbers(~found.scenarios), _spreads(problem, found))
+    first = problem.scenarios.count - (result.guards.count if result.guards else 0)
+    parts = [("scenarios", found.scenarios[:first])] + ([("guards", found.scenarios[first:])] if result.guards else [])
+    places = [(name, _numbers(flags), _numbers(~flags)) for name, flags in parts]
+    return WhatBinds(counts, places, _spreads(problem, found))
 
 
 def conditions(problem: ControlProblem, scenario: int) -> str:
@@ -201,6 +204,13 @@ def _spreads(problem: ControlProblem, found: Binding) -> list[Spread]:
         Spread(name, unit, _ends(values), _ends(values[found.scenarios]) if found.scenarios.any() else None)
         for name, unit, values in columns
     ]
+
+
+def _place(result: Result, problem: ControlProblem, scenario: int) -> str:
+    """Return which scenario or guard one of all of S is, and what is rolled out in it."""
+    guard = scenario - (problem.scenarios.count - (result.guards.count if result.guards else 0))
+    name = f"scenario {scenario}" if guard < 0 else f"guard {guard}"
+    return f"{name}: {conditions(problem, scenario)}"
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily, was_cut_short
 from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, build_plant, located, read_problem_file
 from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
+from scpo_ctrl.rounding import down
 from scpo_ctrl.validate import as_path
 from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.audits import audit_faults, dropped_guards
@@ -30,7 +31,7 @@ from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.certificate import certificate_faults
 from scpo_ctrl.verification.history import history_faults
 from scpo_ctrl.verification.loop import ClosedLoop
-from scpo_ctrl.verification.margins import AGREEMENT, Margins
+from scpo_ctrl.verification.margins import AGREEMENT
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.summary import summary_faults
 
@@ -167,7 +168,9 @@ def _verify(files: _Files) -> Verification:
     thetas = np.vstack([arrays["theta_initial"], arrays["theta"][committed]])
     rejected = arrays["theta"][~committed]
     margins, costs = loop.margins(np.vstack([rejected, thetas]))  # the final policy last: what binds is its
-    on_all = _on_guards(plant, tables, arrays, np.vstack([rejected, thetas]), margins)
+    guards, on_all = _guards(plant, tables, arrays), margins
+    if guards:
+        on_all = margins.and_of(guards.margins(np.vstack([rejected, thetas]))[0])
     if tables["objective"]["kind"] == "imitation":
         costs = loop.imitation_errors(np.vstack([rejected, thetas]), files.csv_data)
     weight = np.abs(costs[len(rejected)])  # of the objective: that of the safe start
@@ -187,7 +190,7 @@ def _verify(files: _Files) -> Verification:
     elif loop.residual(arrays["theta_initial"], loop.z0).any():
         faults.append("the initial parameters are not the backup: their residual is not zero")
     if unsafe.size:
-        faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {margins.exact[unsafe[0]]:.4g}")
+        faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {down(margins.exact[unsafe[0]], 4)}")
     faults += _apart("margin", margins.exact, recorded, margins.least, margins.most)
     error = AGREEMENT * np.maximum(weight, np.abs(costs))
     faults += _apart("objective", costs, objectives, costs - error, costs + error)
@@ -195,7 +198,7 @@ def _verify(files: _Files) -> Verification:
     if not np.array_equal(thetas[-1], files.theta) or not np.array_equal(thetas[-1], arrays["state_theta"]):
         faults.append("theta.npy is not the last committed policy of history.npz")
     if summary.get("digest") == str(arrays["digest"]):
-        faults += summary_faults(summary, arrays, loop.metrics) + binding_faults(loop, summary.get("binding"))
+        faults += summary_faults(summary, arrays, loop.metrics) + binding_faults(loop, summary.get("binding"), guards)
         faults += loop.rest.faults(summary, thetas[[0, -1]]) + audit_faults(arrays, summary, plant, tables)
     else:
         faults.append(
@@ -229,14 +232,12 @@ def _file_faults(files: _Files, loop: ClosedLoop) -> list[str]:
     return faults
 
 
-def _on_guards(
-    plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray], thetas: np.ndarray, margins: Margins
-) -> Margins:
-    """Return margins of policies on the guards too, where a run has any."""
+def _guards(plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> ClosedLoop | None:
+    """Return the closed loop on the guards of a run, where it has any."""
     if "guard_x0" not in arrays:
-        return margins
+        return None
     guards = {f"scenario_{key}": arrays[f"guard_{key}"] for key in ("x0", "p", "w")}
-    return margins.and_of(ClosedLoop(plant, tables, arrays | guards).margins(thetas)[0])
+    return ClosedLoop(plant, tables, arrays | guards)
 
 
 def _plant(arrays: dict[str, np.ndarray], tables: dict[str, Any]) -> Plant:
@@ -276,7 +277,8 @@ def _rejected_faults(arrays: dict[str, np.ndarray], numbers: Mapping[str, tuple[
         between = (least[: len(rows)] - recorded <= _LOOSE * size) & (recorded - found <= _LOOSE * size)
         apart = np.flatnonzero((size < _DIVERGED * scale) & ~between)
         faults += [
-            f"rejected row {rows[i]} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]
+            f"rejected row {rows[i]} has {name} {down(found[i], 9)}, the record says {down(recorded[i], 9)}"
+            for i in apart[:1]
         ]
     return faults
 
@@ -284,4 +286,7 @@ def _rejected_faults(arrays: dict[str, np.ndarray], numbers: Mapping[str, tuple[
 def _apart(name: str, found: np.ndarray, recorded: np.ndarray, least: np.ndarray, most: np.ndarray) -> list[str]:
     """Name the first committed policy whose recorded number is not what was recomputed, from `least` to `most`."""
     apart = np.flatnonzero(~((least <= recorded) & (recorded <= most)))
-    return [f"committed policy {i} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]]
+    return [
+        f"committed policy {i} has {name} {down(found[i], 9)}, the record says {down(recorded[i], 9)}"
+        for i in apart[:1]
+    ]

@@ -18,7 +18,7 @@ from scpo_ctrl.assurance import Fresh, audit
 from scpo_ctrl.models import linear
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.record.files import history_arrays
-from scpo_ctrl.report.page import headline
+from scpo_ctrl.report.wording import headline
 
 FEW = {"steps": 40, "guards": 4, "back_off": 1e-3, "audit_rollouts": 2000}
 
@@ -84,7 +84,9 @@ def test_a_run_goes_on_to_the_same_bits_from_any_moment(run, stop):
     assert not differences(sc.adapt(problem(), options, resume_from=shorter), run)
 
 
-def halted(options: sc.AdaptOptions, at: int, earlier: sc.Result | None = None) -> tuple[sc.Result, list[tuple[int, int]]]:
+def halted(
+    options: sc.AdaptOptions, at: int, earlier: sc.Result | None = None
+) -> tuple[sc.Result, list[tuple[int, int]]]:
     """Return a run that is stopped at some call of the monitor of its audits, and the calls."""
     calls: list[tuple[int, int]] = []
 
@@ -113,7 +115,10 @@ def test_a_run_that_is_stopped_in_an_audit_does_it_again_to_the_same_bits(run):
     assert differences(run, sc.Adapter(problem(), options, resume_from=part).result()) == []
 
 
-@pytest.mark.parametrize("more", [{"tolerance": 0.3}, {"method": "gradient", "patience": 1, "tries": 1, "radius": 100.0}])
+STALLING = {"method": "gradient", "patience": 1, "tries": 1, "radius": 100.0}
+
+
+@pytest.mark.parametrize("more", [{"tolerance": 0.3}, STALLING])
 def test_a_run_that_is_stopped_in_its_last_audit_ends_as_it_would_have(more):
     options = sc.AdaptOptions(**FEW | more)
     whole, calls = halted(options, -1)
