@@ -23,6 +23,7 @@ from scpo_ctrl.codegen.names import has_plain_target, renamed
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.errors import OutputError
 from scpo_ctrl.reading import LARGEST_TEXT, opened
+from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.stop import uninterrupted
 from scpo_ctrl.validate import as_flag, as_path
@@ -228,7 +229,7 @@ def _environment(real: str, prefix: str = "scpo", template: str = "scpo.c") -> j
         "numbers": lambda values, indent=0: _listed((literal(value, real) for value in values), indent),
         "doubles": lambda values, indent=0: _listed((literal(value, "double") for value in values), indent),
         "integers": lambda values, indent=0: _listed((str(int(value)) for value in values), indent),
-        "short": lambda value: Code(f"{value:.3g}"),
+        "margin": lambda value: Code(down(value)),
     }
     return environment
 

@@ -36,6 +36,7 @@ from scpo_ctrl.record.folder import RunFolder, is_unfinished
 from scpo_ctrl.record.scenario_file import with_learned
 from scpo_ctrl.report.display import Display
 from scpo_ctrl.report.wording import audited, beyond, optimality, stability
+from scpo_ctrl.rounding import down
 from scpo_ctrl.stop import Stop, Stopped, answered
 from scpo_ctrl.stop import say as say_at_once
 from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
@@ -229,7 +230,7 @@ def verify_command(run: Path, problem: Path | None, seed: int | None, trust: boo
         print_json({"passed": checked.passed, **asdict(checked)})
     else:
         say(f"{run}: {checked.policies} committed policies, {checked.scenarios} scenarios, {checked.metrics} metrics")
-        say(f"worst margin {checked.worst_margin:.3g}, violations {checked.violations}: {_verdict(checked.passed)}")
+        say(f"worst margin {down(checked.worst_margin)}, violations {checked.violations}: {_verdict(checked.passed)}")
     if not checked.passed:
         more = f"; and {len(checked.faults) - _SHOWN} more (see --json)" if len(checked.faults) > _SHOWN else ""
         return failed(f"{run}: {'; '.join(checked.faults[:_SHOWN])}{more}", 1)
@@ -253,11 +254,11 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
         print_json(exported.summary())
     else:
         say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
-        say(f"margin of the exported parameters {exported.margin:.3g}; README.md there says how to call it")
+        say(f"margin of the exported parameters {down(exported.margin)}; README.md there says how to call it")
     if exported.margin < 0:
         warn(
-            f"{out}: rounded to {exported.real}, the parameters have margin {exported.margin:.3g}: they are UNSAFE by "
-            "that much; adapt with a larger [adapt] metric_error, such as 1e-6"
+            f"{out}: rounded to {exported.real}, the parameters have margin {down(exported.margin)}: they are UNSAFE "
+            "by that much; adapt with a larger [adapt] metric_error, such as 1e-6"
         )
     return 0
 
@@ -357,7 +358,7 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
             say(f"optimality {reached}")
         given_up = ", withdrawn after audits {withdrawn}" if summary["withdrawn"] else ""
         say(f"tries      accepted {{accepted}}, rejected {{rejected}}{given_up}, in {{steps}} steps".format(**summary))
-        kept = f"{summary['violations']} violations, worst margin {summary['worst_margin']:.3g}"
+        kept = f"{summary['violations']} violations, worst margin {down(summary['worst_margin'])}"
         say(f"safety     on its scenarios: {kept}")
         if found := stability(result, lambda value: f"{value:.4g}"):
             say(f"stability  {found}, the largest over the parameter ranges")

@@ -10,6 +10,7 @@ from scpo_ctrl.record.assurance import save_certificate, save_falsified
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE
 from scpo_ctrl.report.trajectories import plant_problem
+from scpo_ctrl.rounding import up
 from scpo_ctrl.terminal import as_json_option, failed, print_json, run_argument, say
 
 
@@ -35,7 +36,7 @@ def certify_command(run: Path, kind: str, epsilon: float, beta: float, seed: int
     number, value = certificate.closest[0]
     return failed(
         f"{run}: not certified: {certificate.violations} of {certificate.rollouts} fresh scenarios violate; worst is "
-        f"number {number}, {certificate.worst_metric}, by {value:.3g} of half the width of its bounds; `scpo-ctrl "
+        f"number {number}, {certificate.worst_metric}, by {up(value)} of half the width of its bounds; `scpo-ctrl "
         "falsify` writes such a scenario for `adapt --learn`",
         1,
     )

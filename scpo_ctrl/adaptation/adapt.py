@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from scpo_ctrl.adaptation.attempt import Attempt, probe, project_step, sample, stationarity, try_step
-from scpo_ctrl.adaptation.audited import audit_commits, conclude, is_due
+from scpo_ctrl.adaptation.audited import AuditMonitor, AuditStopped, audit_commits, conclude, is_due, repeat_audit
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import VERDICTS, Trial
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -33,6 +33,7 @@ def adapt(
     *,
     resume_from: Result | None = None,
     monitor: Monitor | None = None,
+    audit_monitor: AuditMonitor | None = None,
 ) -> Result:
     """Improve a policy while every committed one stays safe.
 
@@ -47,6 +48,9 @@ def adapt(
     monitor : callable, optional
         Called with the state after every step; the run stops, resumable, where it returns True. What it raises
         ends the run and is passed on.
+    audit_monitor : callable, optional
+        Called now and then during an audit, which may take minutes, with the number of its rollouts done and that of
+        all. Where it returns True the run stops likewise, and does that audit again when it goes on.
 
     Returns
     -------
@@ -69,19 +73,26 @@ def adapt(
     as_instance("options", options, AdaptOptions)
     if resume_from is not None:
         as_instance("resume_from", resume_from, Result)
-    if monitor is not None:
-        as_function("monitor", monitor)
+    for name, function in (("monitor", monitor), ("audit_monitor", audit_monitor)):
+        if function is not None:
+            as_function(name, function)
     state = resume(resume_from, options) if resume_from is not None else start(problem, options)  # θ₀ is safe: (E1)
     with one_thread():
-        while state.status is RunStatus.RUNNING and state.step < options.steps:
-            advance(state)
-            if is_due(state):
-                audit_commits(state)  # on scenarios that it never saw: (E12)
-            if monitor and monitor(state) and state.status is RunStatus.RUNNING:
-                state.status = RunStatus.INTERRUPTED
-        if state.status is RunStatus.RUNNING:
-            state.status = RunStatus.FINISHED
-        return conclude(state)
+        try:
+            if resume_from is not None:
+                repeat_audit(state, resume_from, audit_monitor)
+            while state.status is RunStatus.RUNNING and state.step < options.steps:
+                advance(state)
+                if is_due(state):
+                    audit_commits(state, audit_monitor)  # on scenarios that it never saw: (E12)
+                if monitor and monitor(state) and state.status is RunStatus.RUNNING:
+                    state.status = RunStatus.INTERRUPTED
+            if state.status is RunStatus.RUNNING:
+                state.status = RunStatus.FINISHED
+            return conclude(state, audit_monitor)
+        except AuditStopped:
+            state.status = RunStatus.INTERRUPTED
+            return state.result()
 
 
 def advance(state: State) -> None:
@@ -168,9 +179,5 @@ def finish_step(state: State, attempt: Attempt) -> None:
     state.step += 1
     state.stalled += 1
     state.method.finish(is_committed=state.stalled == 0)
-    if state.status is not RunStatus.RUNNING:
-        return
-    if state.stationarity <= state.options.tolerance:
-        state.status = RunStatus.CONVERGED
-    elif state.stalled >= state.options.patience:
-        state.status = RunStatus.STALLED
+    if state.status is RunStatus.RUNNING:
+        state.end_where_nothing_is_left()

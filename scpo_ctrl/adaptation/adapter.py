@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.adaptation.adapt import advance
-from scpo_ctrl.adaptation.audited import at_work, audit_commits, conclude, is_due
+from scpo_ctrl.adaptation.audited import at_work, audit_commits, conclude, is_due, repeat_audit
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import History, Trial
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -24,6 +24,7 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count
 
@@ -354,11 +355,13 @@ def _resumed(problem: ControlProblem, options: AdaptOptions, earlier: Result) ->
     unit = float(adapted.metric_units[np.argmax(adapted.in_bounds_units(state.g))])  # of the metric with the margin
     if not abs(state.margin - recorded) <= _AGREEMENT * max(unit, abs(recorded)):
         raise RecordError(
-            f"resume_from is a run of another problem: the margin of its policy is {recorded:.6g} there and "
-            f"{state.margin:.6g} here; give the problem that it was made from"
+            f"resume_from is a run of another problem: the margin of its policy is {down(recorded, 6)} there and "
+            f"{down(state.margin, 6)} here; give the problem that it was made from"
         )
     if not state.margin >= 0:
-        raise UnsafeStartError(f"the policy to go on from is unsafe, its margin is {state.margin:.4g}; start anew")
+        raise UnsafeStartError(f"the policy to go on from is unsafe, its margin is {down(state.margin, 4)}; start anew")
+    with one_thread():
+        repeat_audit(state, earlier)
     return state
 
 

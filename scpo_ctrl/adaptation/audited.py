@@ -8,7 +8,7 @@ behind it are withdrawn. docs/method.md derives it, docs/guarantees.md says what
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -21,7 +21,12 @@ from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import audit
 from scpo_ctrl.problem.guarded import GuardedProblem
 
+AuditMonitor = Callable[[int, int], bool]
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
+
+
+class AuditStopped(Exception):  # noqa: N818 (nothing went wrong)
+    """The run is to stop in the middle of an audit; its state is as it was before."""
 
 
 def is_due(state: State) -> bool:
@@ -39,13 +44,15 @@ def is_due(state: State) -> bool:
     return isinstance(state.problem, GuardedProblem) and (ended or state.unaudited >= state.interval)
 
 
-def audit_commits(state: State, *, full: bool = False) -> bool:
+def audit_commits(state: State, monitor: AuditMonitor | None = None, *, full: bool = False) -> bool:
     """Audit the committed policy, and where it fails go back to the last one that is safe on the larger S.
 
     Parameters
     ----------
     state : State
         Changed in place.
+    monitor : callable, optional
+        See `adapt`.
     full : bool
         Whether the audit may end the run; it may where the run has converged, or stalled.
 
@@ -53,17 +60,20 @@ def audit_commits(state: State, *, full: bool = False) -> bool:
     -------
     bool
         Whether it passed.
+
+    Raises
+    ------
+    AuditStopped
+        If the monitor says so.
     """
     began, problem, options = time.perf_counter(), state.problem, state.options
     assert isinstance(problem, GuardedProblem)
     ends = full or state.status is not RunStatus.RUNNING
     number, policy = len(state.audits), last_commit(state.history)
-    seed = audit_seed(options.seed, number)
-    for stage in (
-        (False, True) if ends else (False,)
-    ):  # a full audit begins with its first tenth, and ends if that fails
+    seed, halting = audit_seed(options.seed, number), _halting(monitor)
+    for stage in (False, True) if ends else (False,):  # a full audit begins as one between, and ends if that fails
         count = fresh_scenarios(problem.problem, options, full=stage)
-        found = audit(problem.problem, state.theta, rollouts=count, seed=seed)
+        found = audit(problem.problem, state.theta, rollouts=count, seed=seed, monitor=halting)
         if not found.passed:
             break
     state.unaudited, back = 0, policy
@@ -84,6 +94,21 @@ def audit_commits(state: State, *, full: bool = False) -> bool:
     return found.passed
 
 
+def repeat_audit(state: State, earlier: Result, monitor: AuditMonitor | None = None) -> None:
+    """Do the audit that an earlier part of the run was stopped in, before its next step.
+
+    Parameters
+    ----------
+    state : State
+        As it was resumed; changed in place.
+    earlier : Result
+    monitor : callable, optional
+        See `adapt`.
+    """
+    if earlier.status is RunStatus.INTERRUPTED and is_due(state):
+        audit_commits(state, monitor)
+
+
 def last_commit(history: History) -> int:
     """Return the row of the last policy that is committed, -1 for the safe start.
 
@@ -98,7 +123,7 @@ def last_commit(history: History) -> int:
     return next((i for i in range(len(history) - 1, -1, -1) if history.rows[i].is_committed), -1)
 
 
-def conclude(state: State) -> Result:
+def conclude(state: State, monitor: AuditMonitor | None = None) -> Result:
     """Return the result of a run that has done its steps: its last commit that passes a full audit.
 
     The state stays as it is, so that a run with more steps goes on from it to the same numbers as one that had more
@@ -107,16 +132,23 @@ def conclude(state: State) -> Result:
     Parameters
     ----------
     state : State
+    monitor : callable, optional
+        See `adapt`.
 
     Returns
     -------
     Result
+
+    Raises
+    ------
+    AuditStopped
+        If the monitor says so.
     """
     before = state.result()
     if not isinstance(state.problem, GuardedProblem) or state.status is not RunStatus.FINISHED:
         return before
     end = dataclasses.replace(state, history=History(state.theta.size, state.history.rows), audits=list(state.audits))
-    while not audit_commits(end, full=True):
+    while not audit_commits(end, monitor, full=True):
         pass
     marks = {"guards": np.array(state.problem.guards.count), "audits": np.array(len(state.audits))}
     marks |= {name: state.history.column(name) for name in CONCLUDED}
@@ -141,6 +173,18 @@ def at_work(state: State) -> np.ndarray:
         if row.passed and row.policy >= 0 and rows[row.policy].is_committed:
             return rows[row.policy].theta
     return state.problem.theta_initial if isinstance(state.problem, GuardedProblem) else state.theta
+
+
+def _halting(monitor: AuditMonitor | None) -> Callable[[int, int], None] | None:
+    """Return a monitor that raises where the user's says that the run is to stop."""
+    if monitor is None:
+        return None
+
+    def halting(done: int, total: int) -> None:
+        if monitor(done, total):
+            raise AuditStopped
+
+    return halting
 
 
 def _go_back(state: State, problem: GuardedProblem, known: int) -> int:

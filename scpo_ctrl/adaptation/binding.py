@@ -8,6 +8,7 @@ import numpy as np
 from scpo_ctrl.loop.metrics import Metrics
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 
 TIGHT = 0.01  # a metric binds within this part of the distance from the equilibrium to its bound
@@ -35,7 +36,7 @@ class Binding:
     """What binds at a policy of the metrics of a plant; those that no policy can change do not count."""
 
     kinds: dict[str, tuple[int, int]]  # by kind: metrics that bind, of so many
-    scenarios: np.ndarray  # (S,) bool, whether a metric of the scenario binds
+    scenarios: np.ndarray  # (S,) bool, whether a metric of the scenario binds; of guards, where there are any, the last
 
 
 def room(problem: ControlProblem) -> np.ndarray:
@@ -167,7 +168,7 @@ def _of_cloud(problem: ControlProblem, one_step: OneStep, before: np.ndarray, af
     return found
 
 
-def binding_summary(problem: ControlProblem, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+def binding_summary(problem: ControlProblem, before: np.ndarray, after: np.ndarray, guards: int = 0) -> dict[str, Any]:
     """Return what binds as plain data, for ``result.json``.
 
     Parameters
@@ -175,21 +176,24 @@ def binding_summary(problem: ControlProblem, before: np.ndarray, after: np.ndarr
     problem : ControlProblem
     before, after : numpy.ndarray, shape (m,)
         Metrics of the safe start and of the final policy.
+    guards : int
+        How many of the last scenarios are guards of the run (E12).
 
     Returns
     -------
     dict
         A number that is not finite is None; runs of scenarios are pairs of the first and the last.
     """
-    found = binding(problem, after)
+    found, first = binding(problem, after), problem.scenarios.count - guards
+    parts = {"scenarios": found.scenarios[:first]} | ({"guards": found.scenarios[first:]} if guards else {})
     return {
         "within": TIGHT,
         "metrics": {kind: count for kind, (count, _) in found.kinds.items()},
-        "scenarios": int(found.scenarios.sum()),
-        "scenarios_never": [list(pair) for pair in ranges(~found.scenarios)],
+        **{name: int(flags.sum()) for name, flags in parts.items()},
+        **{f"{name}_never": [list(pair) for pair in ranges(~flags)] for name, flags in parts.items()},
         "closest": [
             {
-                **({"scenario": row.scenario} if row.cloud_state is None else {"cloud_state": row.cloud_state}),
+                **_place(row, first),
                 "time": [row.first, row.last],
                 "bound": row.label,
                 "margin": row.after if np.isfinite(row.after) else None,
@@ -197,6 +201,58 @@ def binding_summary(problem: ControlProblem, before: np.ndarray, after: np.ndarr
             for row in closest_metrics(problem, before, after)
         ],
     }
+
+
+def least_part(problem: Problem, g: np.ndarray, rooms: np.ndarray) -> float:
+    """Return the margin of the metric that is closest to its bound, over the distance from the equilibrium to it.
+
+    Parameters
+    ----------
+    problem : ControlProblem or GuardedProblem
+    g : numpy.ndarray, shape (m,)
+        Its metrics, in `Problem.metric_units`.
+    rooms : numpy.ndarray
+        Of `rooms`.
+
+    Returns
+    -------
+    float
+        Without the metrics of local stability, and those that no policy can change; infinite where none is left.
+    """
+    part = -problem.in_bounds_units(g) / np.maximum(rooms, np.finfo(float).tiny)
+    part = part[problem.varies & np.isfinite(rooms)]
+    return -np.inf if np.isnan(part).any() else float(part.min(initial=np.inf))
+
+
+def rooms(problem: Problem) -> np.ndarray:
+    """Return the `room` of every metric, those of guards too; infinite for local stability.
+
+    Parameters
+    ----------
+    problem : ControlProblem or GuardedProblem
+
+    Returns
+    -------
+    numpy.ndarray, shape (m,)
+    """
+    given = problem.problem if isinstance(problem, GuardedProblem) else problem
+    assert isinstance(given, ControlProblem)
+    parts = [room(given), np.full(given.of_cloud.start - given.of_scenarios.stop, np.inf)]
+    if given.one_step is not None:
+        parts.append(cloud_room(given.one_step))
+    if isinstance(problem, GuardedProblem):
+        parts.append(room(given.with_scenarios(problem.guards, given.theta_initial)))
+        parts.append(np.full(problem.varies.size - sum(part.size for part in parts), np.inf))  # of their first steps
+    return np.concatenate(parts)
+
+
+def _place(row: ClosestMetric, first_guard: int) -> dict[str, int | None]:
+    """Return which scenario, guard or state of the cloud a metric is of."""
+    if row.cloud_state is not None:
+        return {"cloud_state": row.cloud_state}
+    if row.scenario is None or row.scenario < first_guard:
+        return {"scenario": row.scenario}
+    return {"guard": row.scenario - first_guard}
 
 
 def ranges(flags: np.ndarray) -> list[tuple[int, int]]:

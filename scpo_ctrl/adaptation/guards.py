@@ -15,6 +15,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.problem.remedy import remedy
+from scpo_ctrl.rounding import up
 
 OF_MODEL, OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
 _BETWEEN = 10  # audits between have this part of them, and a full one begins with it
@@ -169,7 +170,7 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     )
     raise UnsafeStartError(
         f"the declared set is larger than the backup holds: from {point} the safe start violates {metric}, by "
-        f"{excess:.3g}; {_largest(problem, options)}; {remedy(there, 0, row)}; or adapt "
+        f"{up(excess)}; {_largest(problem, options)}; {remedy(there, 0, row)}; or adapt "
         "on the scenarios alone, audit = false"
     )
 

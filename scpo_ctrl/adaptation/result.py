@@ -12,7 +12,7 @@ from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.fresh import violation_bound
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.guarded import GuardedProblem
+from scpo_ctrl.problem.guarded import GuardedProblem, everywhere
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.version import __version__
@@ -45,6 +45,11 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
     def committed(self) -> np.ndarray:
         """Every committed policy, θ₀ first, shape (accepted + 1, d)."""
         return np.vstack([self.theta_initial, self.history.column("theta")[self.history.column("committed")]])
+
+    @property
+    def everywhere(self) -> Problem:
+        """The problem on all of S (E12), its scenarios and then its guards, where the run has any."""
+        return everywhere(self.problem, self.guards) if isinstance(self.problem, ControlProblem) else self.problem
 
     def margin(self) -> float:
         """Return -max_i g_i at the final parameters, computed anew; -inf where a metric is not finite.

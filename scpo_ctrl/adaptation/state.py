@@ -22,6 +22,7 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 
 CONCLUDED = ("verdict", "margin", "worst")  # columns of the history that the last audits change
@@ -74,6 +75,13 @@ class State:
             On what part of the problem; all of it by default.
         """
         self.rollouts += thetas * (self.problem if problem is None else problem).rollouts_per_theta
+
+    def end_where_nothing_is_left(self) -> None:
+        """Take the status of a run that has converged, or stalled, where it has."""
+        if self.stationarity <= self.options.tolerance:
+            self.status = RunStatus.CONVERGED
+        elif self.stalled >= self.options.patience:
+            self.status = RunStatus.STALLED
 
     def result(self) -> Result:
         """Return the run so far as a result.
@@ -315,6 +323,8 @@ def resume(result: Result, options: AdaptOptions) -> State:
     fresh.step, fresh.rollouts, fresh.seconds = result.steps, result.rollouts, result.seconds
     if result.status in (RunStatus.CONVERGED, RunStatus.STALLED, RunStatus.SMOOTHNESS_TOO_SMALL):
         fresh.status = result.status
+    elif result.status is RunStatus.INTERRUPTED:  # perhaps in the audit after its last step
+        fresh.end_where_nothing_is_left()
     return fresh
 
 
@@ -354,6 +364,6 @@ def _check_safe(problem: Problem, metrics: np.ndarray) -> None:
             )
         excess = problem.in_bounds_units(metrics)[worst]
         raise UnsafeStartError(
-            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {excess:.4g}; "
+            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {up(excess, 4)}; "
             f"{problem.remedy(worst)}"
         )

@@ -1,11 +1,12 @@
 """The audit of a policy (E12): fresh scenarios, a local search from the worst ones, and the counterexamples found."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from scpo_ctrl.assurance.fresh import Fresh, declared_set, violation_bound
-from scpo_ctrl.assurance.search import climb
+from scpo_ctrl.assurance.fresh import Counted, Fresh, declared_set, violation_bound
+from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
@@ -39,7 +40,14 @@ class Audit:
         return violation_bound(self.violations, self.rollouts, BETA)
 
 
-def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: int) -> Audit:
+def audit(
+    problem: ControlProblem,
+    theta: np.ndarray,
+    *,
+    rollouts: int,
+    seed: int,
+    monitor: Callable[[int, int], object] | None = None,
+) -> Audit:
     """Audit a policy on its declared set.
 
     Parameters
@@ -51,6 +59,8 @@ def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: in
         the search.
     seed : int
         Another one gives other scenarios.
+    monitor : callable, optional
+        Called now and then with the number of rollouts done and that of all; what it raises ends the audit.
 
     Returns
     -------
@@ -62,15 +72,17 @@ def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: in
         If the problem names no declared set.
     """
     declared = declared_set(problem)
-    drawn = Fresh.drawn(problem, theta, 0, rollouts, seed)
     edges = declared.edge(max(_STARTS, int(_EDGES * rollouts)), seed)
-    at_edges = Fresh.of(problem, theta, edges)
+    searching = (min(_STARTS, rollouts) + _STARTS) * climb_rollouts(problem)
+    counted = _counting(monitor, rollouts + edges.count + searching)
+    drawn = Fresh.drawn(problem, theta, 0, rollouts, seed, counted)
+    at_edges = Fresh.of(problem, theta, edges, counted=counted)
     places, fringe = _worst(drawn, _STARTS), _worst(at_edges, _STARTS)
     again = [declared.random(int(k), 1, seed) for k in places] + [edges.part(slice(k, k + 1)) for k in fringe]
     starts = again[0]
     for one in again[1:]:
         starts = starts.and_then(one)
-    points, found = climb(problem, theta, starts, seed=seed)
+    points, found = climb(problem, theta, starts, seed=seed, counted=counted)
     order = np.argsort(-found.worst, kind="stable")
     broken = order[found.violates[order]]
     broken = _apart(declared, points, found, broken)[:_MOST]
@@ -83,6 +95,20 @@ def audit(problem: ControlProblem, theta: np.ndarray, *, rollouts: int, seed: in
         objective=drawn.objective,
         counterexamples=Scenarios(points.x0[broken], points.p[broken], points.w[broken], points.horizon, declared),
     )
+
+
+def _counting(monitor: Callable[[int, int], object] | None, total: int) -> Counted | None:
+    """Return what adds up rollouts for a monitor."""
+    if monitor is None:
+        return None
+    done = 0
+
+    def counted(rollouts: int) -> None:
+        nonlocal done
+        done += rollouts
+        monitor(done, total)
+
+    return counted
 
 
 def _apart(declared: DeclaredSet, points: Scenarios, found: Fresh, order: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.assurance.fresh import Fresh, declared_set, violation_bound
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count, as_scalar
 from scpo_ctrl.version import __version__
@@ -24,7 +25,7 @@ MOST_SEED = (1 << 53) - 1  # whole numbers that every reader of JSON can hold
 SECTIONS = ("plant", "backup", "policy", "scenarios", "metrics")  # of a problem file, on which a violation depends
 
 _MOST_ROLLOUTS = 10**9
-_AT_ONCE = 1 << 17  # scenarios between two calls of the monitor
+_AT_ONCE = 1 << 13  # scenarios between two calls of the monitor
 _MOST_VIOLATING = 1000  # numbers of scenarios kept
 _CLOSEST = 10  # worst scenarios kept
 
@@ -97,7 +98,7 @@ class Certificate:
         count = f"{self.rollouts:,}".replace(",", " ")
         if self.passed:
             return f"{found} in {count} fresh scenarios: at most {self.epsilon:g} of them violate, at {sure}, {of}"
-        return f"{found} in {count} fresh scenarios: up to {self.bound:.3g} of them violate, at {sure}, {of}"
+        return f"{found} in {count} fresh scenarios: up to {up(self.bound)} of them violate, at {sure}, {of}"
 
 
 def certify(

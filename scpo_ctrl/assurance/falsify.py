@@ -14,6 +14,7 @@ from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
 from scpo_ctrl.problem.problem import NUMBERS
+from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count
 
@@ -51,11 +52,11 @@ class Falsification:
         str
         """
         if self.found:
-            return f"violation found, {self.means}: {self.metric}, by {self.excess:.4g} {self.unit}".rstrip()
+            return f"violation found, {self.means}: {self.metric}, by {up(self.excess, 4)} {self.unit}".rstrip()
         count = f"{self.rollouts:,}".replace(",", " ")
         return (
             f"no violation found in {count} rollouts; that is no proof. "
-            f"Closest: {self.metric}, kept with {-self.excess:.4g} {self.unit}".rstrip()
+            f"Closest: {self.metric}, kept with {down(-self.excess, 4)} {self.unit}".rstrip()
             + " to spare"
         )
 

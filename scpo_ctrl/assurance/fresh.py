@@ -1,10 +1,10 @@
 """A policy on scenarios that its run never saw: how many violate, which are worst, and what follows for all others."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta as beta_distribution
+from scipy.special import betainccinv
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
@@ -13,6 +13,7 @@ from scpo_ctrl.loop.sizes import MOST_METRICS, MOST_OPERATIONS
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
 
+Counted = Callable[[int], object]  # what it raises ends the rollouts
 LOOKS, _FEWEST_LOOKS = 10_000, 200  # scenarios of a look beyond those of a run: as many as
 _LOOK_OPERATIONS = 5e8  # allow, a second or less
 _LOOK_SEED = 0x10_0C  # of them
@@ -39,7 +40,12 @@ class Fresh:
 
     @classmethod
     def of(
-        cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios, rows: np.ndarray | None = None
+        cls,
+        problem: ControlProblem,
+        theta: np.ndarray,
+        batch: Scenarios,
+        rows: np.ndarray | None = None,
+        counted: Counted | None = None,
     ) -> "Fresh":
         """Roll out one policy over given scenarios.
 
@@ -51,6 +57,8 @@ class Fresh:
         batch : Scenarios
         rows : numpy.ndarray of int, shape (S,), optional
             Which metric of each scenario counts, instead of its largest.
+        counted : callable, optional
+            Called with the number of rollouts after each part of them.
 
         Returns
         -------
@@ -58,12 +66,20 @@ class Fresh:
         """
         parts = [
             cls._of_part(problem, theta, batch.part(part), None if rows is None else rows[part])
-            for part in _parts(0, batch.count, _size(problem, batch.horizon))
+            for part in _parts(0, batch.count, _size(problem, batch.horizon), counted)
         ]
         return cls._joined(parts)
 
     @classmethod
-    def drawn(cls, problem: ControlProblem, theta: np.ndarray, first: int, count: int, seed: int) -> "Fresh":
+    def drawn(
+        cls,
+        problem: ControlProblem,
+        theta: np.ndarray,
+        first: int,
+        count: int,
+        seed: int,
+        counted: Counted | None = None,
+    ) -> "Fresh":
         """Roll out one policy over points of the declared set, numbers `first` … `first + count - 1` of a sequence.
 
         Parameters
@@ -72,16 +88,17 @@ class Fresh:
         theta : numpy.ndarray, shape (d,)
         first, count, seed : int
             Of `DeclaredSet.random`.
+        counted : callable, optional
+            Called with the number of rollouts after each part of them.
 
         Returns
         -------
         Fresh
         """
         declared = declared_set(problem)
-        size = _size(problem, declared.horizon)
         parts = [
             cls._of_part(problem, theta, declared.random(part.start, part.stop - part.start, seed))
-            for part in _parts(first, count, size)
+            for part in _parts(first, count, _size(problem, declared.horizon), counted)
         ]
         return cls._joined(parts)
 
@@ -194,7 +211,7 @@ def violation_bound(violations: int, rollouts: int, beta: float) -> float:
     """
     if violations >= rollouts:
         return 1.0
-    return float(beta_distribution.isf(beta, violations + 1, rollouts - violations))
+    return float(betainccinv(violations + 1, rollouts - violations, beta))
 
 
 def _size(problem: ControlProblem, horizon: int) -> int:
@@ -204,6 +221,10 @@ def _size(problem: ControlProblem, horizon: int) -> int:
     return max(1, min(_AT_ONCE, MOST_METRICS // (4 * numbers), int(MOST_OPERATIONS / (2 * work))))
 
 
-def _parts(first: int, count: int, size: int) -> Iterator[slice]:
+def _parts(first: int, count: int, size: int, counted: Counted | None) -> Iterator[slice]:
+    """Yield parts of some numbers, and say after each how many it had."""
     for start in range(first, first + count, size):
-        yield slice(start, min(start + size, first + count))
+        part = slice(start, min(start + size, first + count))
+        yield part
+        if counted is not None:
+            counted(part.stop - part.start)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scpo_ctrl.assurance.fresh import Fresh, declared_set
+from scpo_ctrl.assurance.fresh import Counted, Fresh, declared_set
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
@@ -16,7 +16,13 @@ _SAMPLES = 8  # random steps a round and a point, where there are no derivatives
 
 
 def climb(
-    problem: ControlProblem, theta: np.ndarray, starts: Scenarios, *, seed: int = 0, rows: np.ndarray | None = None
+    problem: ControlProblem,
+    theta: np.ndarray,
+    starts: Scenarios,
+    *,
+    seed: int = 0,
+    rows: np.ndarray | None = None,
+    counted: Counted | None = None,
 ) -> tuple[Scenarios, Fresh]:
     """Move scenarios of the declared set to where the policy does worse, each by itself.
 
@@ -34,6 +40,8 @@ def climb(
         Of the random steps.
     rows : numpy.ndarray of int, shape (S,), optional
         Which metric of each scenario is made worse, instead of its largest.
+    counted : callable, optional
+        Called with the number of rollouts after each round; a gradient counts as one.
 
     Returns
     -------
@@ -53,6 +61,8 @@ def climb(
         points = _chosen(worse, tried, points)
         found = Fresh(np.where(worse, value.worst, found.worst), np.where(worse, value.row, found.row), found.objective)
         length = np.minimum(np.where(worse, _LONGER, _SHORTER) * length, 1.0)
+        if counted is not None:
+            counted(points.count * _each_round(problem))
     return points, found
 
 
@@ -67,7 +77,11 @@ def climb_rollouts(problem: ControlProblem) -> int:
     -------
     int
     """
-    return 1 + _ROUNDS * (2 if problem.has_derivatives else _SAMPLES)
+    return 1 + _ROUNDS * _each_round(problem)
+
+
+def _each_round(problem: ControlProblem) -> int:
+    return 2 if problem.has_derivatives else _SAMPLES
 
 
 @dataclass(frozen=True)

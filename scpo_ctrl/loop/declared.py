@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
@@ -286,6 +285,8 @@ class DeclaredSet:
 
     def _spread_numbers(self, count: int, seed: int) -> np.ndarray:
         """Return numbers of which the first ones are spread evenly, (count, columns)."""
+        from scipy.stats import qmc  # takes half a second to import
+
         numbers = self._numbers(0, count, seed)
         even = min(2 + self.plant.nx + self.plant.npar, _SOBOL)
         sobol = qmc.Sobol(even, seed=np.random.default_rng(seed)).random_base2(max(0, count - 1).bit_length())

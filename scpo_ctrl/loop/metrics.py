@@ -77,6 +77,13 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
         part = f"{self.contraction:g} V(x_0)"
         return f"max({part}, {self.contraction_floor:g} rho)" if self.contraction_floor else part
 
+    @property
+    def contraction_at_rest(self) -> str:
+        """What contraction comes to where x_0 is at rest; empty where it is no metric."""
+        if self.contraction is None:
+            return ""
+        return f"0 <= {self.contraction_floor:g} rho" if self.contraction_floor else "0 <= 0"
+
 
 @dataclass(frozen=True)
 class Row:

@@ -70,6 +70,11 @@ class OneStep:
     units: Units
     roll_out: Callable[[Scenarios], Rollouts]  # single steps, by an engine of their own
 
+    @property
+    def count(self) -> int:
+        """Number of metrics of the cloud."""
+        return len(self.rows) * self.cloud.count
+
     @classmethod
     def of(
         cls,

@@ -210,8 +210,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     @property
     def of_cloud(self) -> slice:
         """Where the metrics of the cloud of states are: last."""
-        count = 0 if self.one_step is None else len(self.one_step.rows) * self.one_step.cloud.count
-        return slice(self.varies.size - count, self.varies.size)
+        return slice(self.varies.size - (0 if self.one_step is None else self.one_step.count), self.varies.size)
 
     @cached_property
     def fresh(self) -> Rows:
@@ -257,9 +256,11 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def notes(self) -> tuple[str, ...]:
         """Return in words which metrics cannot move; see `Problem.notes`."""
+        contraction = self.scenario_metrics.options.contraction_at_rest
+        metrics = f"its metrics (of the contraction, {contraction})" if contraction else "its metrics"
         return super().notes() + tuple(
-            f"scenario {s} starts at the equilibrium and stays there whatever the policy is: its metrics (of a "
-            "contraction, 0 <= 0) are satisfied and bound no step; leave that initial state out"
+            f"scenario {s} starts at the equilibrium and stays there whatever the policy is: {metrics} are satisfied "
+            "and bound no step; leave that initial state out"
             for s in np.flatnonzero(self.at_rest)[:1]
         )
 
@@ -370,10 +371,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         there = self.with_scenarios(scenarios, theta)
         metrics, cost = there.rollouts.evaluate(theta[None])
         objective = float(cost[0]) if isinstance(self.objective_data, Quadratic) else there._value(theta)
-        rows = metrics.reshape(scenarios.count, -1)
-        return objective, rows if self.one_step is None else np.hstack(
-            [rows, self.one_step.decreases(theta, scenarios)]
-        )
+        rows = [metrics.reshape(scenarios.count, -1)]
+        return objective, np.hstack(rows + ([self.one_step.decreases(theta, scenarios)] if self.one_step else []))
 
     def _value(self, theta: np.ndarray) -> float:
         if isinstance(self.objective_data, UserObjective):

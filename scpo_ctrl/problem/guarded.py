@@ -15,6 +15,24 @@ ROUNDING = 1e-12  # of a metric, in `Problem.metric_units`: a violation is beyon
 _LEFT = 0.25  # part of the safe start's own distance from a bound that the back-off takes at most
 
 
+def everywhere(problem: ControlProblem, guards: Scenarios | None) -> ControlProblem:
+    """Return a problem on all of S (E12): on its scenarios and then the guards, without back-off.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    guards : Scenarios or None
+        Of the same horizon; the problem itself is returned where there are none.
+
+    Returns
+    -------
+    ControlProblem
+    """
+    if guards is None:
+        return problem
+    return problem.with_scenarios(problem.scenarios.and_then(guards), problem.theta_initial)
+
+
 class GuardedProblem(Problem):
     """A control problem whose metrics must also hold, with room, on scenarios that its objective does not count.
 

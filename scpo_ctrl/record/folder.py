@@ -17,6 +17,7 @@ from scpo_ctrl.adaptation.binding import binding_summary
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import OutputError, RecordError
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.guarded import everywhere
 from scpo_ctrl.problem.learned import LEARNED_FILE
 from scpo_ctrl.record.atomic import is_staged, unwritable, write_together
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
@@ -124,8 +125,9 @@ class RunFolder:
         csv_data = _csv_bytes(data.x, data.u) if data else b""
         arrays = history_arrays(result)
         total = digest(arrays, self._text, csv_data)
-        before, after = result.problem.metrics(np.stack([result.theta_initial, result.theta]))
-        summary = result.summary() | {"binding": binding_summary(self.file.problem, before, after), "digest": total}
+        on_all, guards = everywhere(self.file.problem, result.guards), result.guards.count if result.guards else 0
+        before, after = on_all.metrics(np.stack([result.theta_initial, result.theta]))
+        summary = result.summary() | {"binding": binding_summary(on_all, before, after, guards), "digest": total}
         contents = {
             "theta.npy": _npy_bytes(result.theta),
             "result.json": (json.dumps(summary, indent=2) + "\n").encode(),

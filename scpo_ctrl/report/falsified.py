@@ -9,6 +9,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.assurance.falsify import Falsification
 from scpo_ctrl.report import figures
 from scpo_ctrl.report.trajectories import plant_problem, shown_states
+from scpo_ctrl.rounding import up
 from scpo_ctrl.text import visible
 
 
@@ -45,7 +46,7 @@ def falsified_figure(result: Result, attack: Falsification) -> Figure:
             ax.set_ylabel(figures.axis_label(plant, stem, i))
         axes[-1].set_xlabel(figures.time_label(plant))
         axes[0].legend(loc="best")
-        axes[0].set_title(visible(f"{attack.metric}, broken by {attack.excess:.3g} {attack.unit}".rstrip()))
+        axes[0].set_title(visible(f"{attack.metric}, broken by {up(attack.excess)} {attack.unit}".rstrip()))
     return figure
 
 

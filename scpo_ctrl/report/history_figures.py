@@ -9,7 +9,8 @@ from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.adaptation.status import Verdict
 from scpo_ctrl.report.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, VECTOR_POINTS, style
-from scpo_ctrl.report.wording import power_of_ten, start_name
+from scpo_ctrl.report.numbers import power_of_ten
+from scpo_ctrl.report.wording import start_name
 
 # marker, its colour, its size, what the legend says
 MARKS: dict[Verdict, tuple[str, str, float, str]] = {

@@ -17,39 +17,17 @@ from matplotlib.figure import Figure
 from scpo_ctrl.adaptation.binding import TIGHT
 from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result, margin_of
-from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
+from scpo_ctrl.report.numbers import NARROW_SPACE, margin, number, plural, short, with_unit
 from scpo_ctrl.report.tables import decrease, details, metric_rows, option_rows, what_binds
 from scpo_ctrl.report.trajectories import MOST_STATES
-from scpo_ctrl.report.wording import (
-    NARROW_SPACE,
-    audited,
-    beyond,
-    change,
-    is_stable,
-    number,
-    optimality,
-    plural,
-    short,
-    stability,
-    start_name,
-    with_unit,
-)
+from scpo_ctrl.report.wording import change, headline, start_name
 from scpo_ctrl.text import visible
 
 NO_PICTURE = Markup("<svg></svg>")
-
-
-@dataclass(frozen=True)
-class Headline:
-    """What the eye sees first."""
-
-    level: str  # "safe", "unfinished" or "unsafe": decides the colour
-    word: str
-    sentence: str
 
 
 @dataclass(frozen=True)
@@ -93,7 +71,8 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
     str
     """
     problem = result.problem
-    before, after = problem.metrics(result.theta_initial), problem.metrics(result.theta)
+    everywhere = result.everywhere
+    before, after = everywhere.metrics(result.theta_initial), everywhere.metrics(result.theta)
     return _template().render(
         title=problem.plant.name if isinstance(problem, ControlProblem) else "user's functions",
         plant=problem.plant if isinstance(problem, ControlProblem) else None,
@@ -127,86 +106,8 @@ def _template() -> jinja2.Template:
         finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     environment.filters |= {"number": number, "short": short, "data": _data, "unit": with_unit}
+    environment.filters |= {"margin": margin, "margin_data": _margin_data}
     return environment.get_template("report.html.jinja")
-
-
-def headline(result: Result, margin_now: float) -> Headline:
-    """Return the verdict on a run, in one sentence.
-
-    Parameters
-    ----------
-    result : Result
-    margin_now : float
-        Margin of the final policy, computed anew.
-
-    Returns
-    -------
-    Headline
-    """
-    summary, problem = result.summary(), result.problem
-    policies, violations, metrics = summary["accepted"] + 1, summary["violations"], number(summary["metrics"])
-    where = f" on {plural(problem.scenarios.count, 'scenario')}" if isinstance(problem, ControlProblem) else ""
-    outcome = _outcome(result, summary)
-    if violations:
-        sentence = f"{number(violations)} of {plural(policies, 'committed policy')} break a metric{where}; {outcome}."
-        return Headline("unsafe", "Unsafe", sentence)
-    if not margin_now >= 0:
-        sentence = f"Computed anew, the final policy breaks a metric by {number(-margin_now)}, unlike its record."
-        return Headline("unsafe", "Unsafe", sentence)
-    if result.status is RunStatus.SMOOTHNESS_TOO_SMALL:
-        return Headline("unsafe", "Not certified", f"The smoothness constants did not hold; {outcome}.")
-    reached = optimality(result, lambda value: short(value, 2))
-    outcome += f". {_capital(reached)}" if reached else ""
-    every = f"{number(policies)} of {plural(policies, 'committed policy')}"
-    sentence = f"{every} satisfy all {metrics} metrics{where}; {outcome}."
-    if policies == 1:
-        sentence = f"The {start_name(result)} satisfies all {metrics} metrics{where}; {outcome}."
-    return _kept(result, sentence)
-
-
-def _outcome(result: Result, summary: dict[str, Any]) -> str:
-    """Return what became of the objective, or of the steps that were tried."""
-    if summary["accepted"]:
-        return (
-            f"objective {number(result.objective_initial)} → {number(result.objective_final)}{change(result, ' ({})')}"
-        )
-    kept = f"the {start_name(result)} was kept"
-    if summary["withdrawn"]:
-        return f"{kept}, {plural(summary['withdrawn'], 'commit')} withdrawn after an audit"
-    return (
-        f"{kept}, {plural(summary['rejected'], 'tried step')} rejected" if summary["rejected"] else "no step was tried"
-    )
-
-
-def _kept(result: Result, sentence: str) -> Headline:
-    """Return the headline of a run in which every metric held, which says no more than that."""
-    audit = audited(result)
-    title = "Safe on its scenarios" if isinstance(result.problem, ControlProblem) else "Every metric holds"
-    if audit:
-        title = "Audited"
-    if not is_stable(result):
-        sentence = f"{sentence} {_capital(stability(result, number))}."
-        return Headline("unfinished", f"{title}, not stable at rest", sentence)
-    look = audit or beyond(result)
-    if look:
-        sentence = f"{sentence} Beside them, {look.sentence}."
-        if look.but:
-            return Headline("unfinished", f"{title}, {look.but}", sentence)
-    words = {
-        RunStatus.RUNNING: ", not finished",
-        RunStatus.INTERRUPTED: ", not finished",
-        RunStatus.STALLED: ", stalled",
-        RunStatus.CONVERGED: ", converged",
-    }
-    level = "safe" if result.status in (RunStatus.CONVERGED, RunStatus.FINISHED) else "unfinished"
-    title += words.get(result.status, "")
-    if not audit and isinstance(result.problem, ControlProblem):
-        return Headline("unfinished", f"{title}, not audited", sentence)
-    return Headline(level, title, sentence)
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def to_svg(figure: Figure, name: str, description: str) -> Markup:
@@ -307,10 +208,11 @@ def _scope(result: Result) -> dict[str, Any]:
     """Return what the notes on guarantees depend on."""
     problem = result.problem
     if not isinstance(problem, ControlProblem):
-        return {"scenarios": None}
+        return {"scenarios": None, "guards": 0}
     options = problem.scenario_metrics.options
     return {
         "scenarios": problem.scenarios.count,
+        "guards": result.guards.count if result.guards else 0,
         "steps": problem.scenarios.horizon,
         "terminal": options.terminal,
         "contraction": options.contraction and options.contracted.replace("x_0", "x₀").replace("rho", "ρ"),
@@ -321,7 +223,11 @@ def _scope(result: Result) -> dict[str, Any]:
     }
 
 
-def _data(value: float) -> Markup:
+def _data(value: float, show: Callable[[Any], str] = number) -> Markup:
     """Return a number for reading that also carries its every digit, for machines and on hovering."""
     exact = repr(value.item() if isinstance(value, np.generic) else value)
-    return Markup('<data value="{0}" title="{0}">{1}</data>').format(exact, number(value))
+    return Markup('<data value="{0}" title="{0}">{1}</data>').format(exact, show(value))
+
+
+def _margin_data(value: float, digits: int = 4) -> Markup:
+    return _data(value, lambda exact: margin(exact, digits))

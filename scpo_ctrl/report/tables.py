@@ -16,7 +16,8 @@ from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.report.wording import NARROW_SPACE, number, plural, short, stability, with_unit
+from scpo_ctrl.report.numbers import number, plural, short, with_unit
+from scpo_ctrl.report.wording import stability
 
 _MOST_RUNS = 24  # of scenario numbers in one cell
 _KINDS = {
@@ -34,8 +35,8 @@ class MetricRow:
 
     label: str
     when: str  # the time steps; empty without a plant
-    scenario: str  # its number, or that of a state of the cloud, and what is rolled out in it
-    part: str  # margin of the final policy, in percent of the bound; empty without a plant
+    scenario: str  # "scenario", "guard" or "cloud state" with its number, and what is rolled out in it
+    part: float | None  # margin of the final policy [% of the bound]; None without a plant
     after: float  # margin of the final policy
     before: float  # margin of the safe start
     varies: bool  # False where no policy can change it
@@ -56,8 +57,7 @@ class WhatBinds:
     """The tables on binding metrics of a problem with a plant."""
 
     counts: list[tuple[str, int, int]]  # kind of metric, how many bind, of how many
-    binding: str  # scenarios that bind
-    never: str  # scenarios that do not
+    places: list[tuple[str, str, str]]  # scenarios, and guards where there are any: which bind, which do not
     spreads: list[Spread]
 
 
@@ -68,19 +68,18 @@ def metric_rows(result: Result, before: np.ndarray, after: np.ndarray) -> list[M
     ----------
     result : Result
     before, after : numpy.ndarray, shape (m,)
-        Metrics of the safe start and of the final policy.
+        Metrics of the safe start and of the final policy, of `Result.everywhere`.
 
     Returns
     -------
     list of MetricRow
     """
-    problem = result.problem
+    problem = result.everywhere
     rows = []
     for metric in closest_metrics(problem, before, after):
-        when = scenario = part = ""
+        when, scenario, part = "", "", None
         if isinstance(problem, ControlProblem):
-            when, scenario = _time(problem, metric), _who(problem, metric)
-            part = f"{short(100 * metric.part, 2)}{NARROW_SPACE}%"
+            when, scenario, part = _time(problem, metric), _who(result, problem, metric), 100 * metric.part
         margins = part, metric.after, metric.before
         rows.append(MetricRow(_relations(metric.label), when, scenario, *margins, metric.varies))
     return rows
@@ -93,27 +92,32 @@ def what_binds(result: Result, after: np.ndarray) -> WhatBinds | None:
     ----------
     result : Result
     after : numpy.ndarray, shape (m,)
-        Metrics of the final policy.
+        Metrics of the final policy, of `Result.everywhere`.
 
     Returns
     -------
     WhatBinds or None
     """
-    problem = result.problem
+    problem = result.everywhere
     if not isinstance(problem, ControlProblem):
         return None
     found = binding(problem, after)
     counts = [(_KINDS[kind], *numbers) for kind, numbers in found.kinds.items()]
-    return WhatBinds(counts, _numbers(found.scenarios), _numbers(~found.scenarios), _spreads(problem, found))
+    first = problem.scenarios.count - (result.guards.count if result.guards else 0)
+    parts = [("scenarios", found.scenarios[:first])] + ([("guards", found.scenarios[first:])] if result.guards else [])
+    places = [(name, _numbers(flags), _numbers(~flags)) for name, flags in parts]
+    return WhatBinds(counts, places, _spreads(problem, found))
 
 
-def _who(problem: ControlProblem, metric: ClosestMetric) -> str:
-    """Return which scenario, or state of the cloud, a metric is of, and what is rolled out in it."""
+def _who(result: Result, problem: ControlProblem, metric: ClosestMetric) -> str:
+    """Return which scenario, guard or state of the cloud a metric is of, and what is rolled out in it."""
     if metric.cloud_state is not None and problem.one_step is not None:
         cloud, k = problem.one_step.cloud, metric.cloud_state
         return f"cloud state {k}: {conditions(problem.plant, cloud, k)}"
     assert metric.scenario is not None  # a metric is of one or the other
-    return f"scenario {metric.scenario}: {conditions(problem.plant, problem.scenarios, metric.scenario)}"
+    guard = metric.scenario - (problem.scenarios.count - (result.guards.count if result.guards else 0))
+    name = f"scenario {metric.scenario}" if guard < 0 else f"guard {guard}"
+    return f"{name}: {conditions(problem.plant, problem.scenarios, metric.scenario)}"
 
 
 def conditions(plant: Plant, batch: Scenarios, scenario: int) -> str:

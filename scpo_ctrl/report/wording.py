@@ -1,4 +1,4 @@
-"""Words and numbers for reading, alike in the report and on the terminal."""
+"""What is said of a run, in the report, on the terminal and in exports alike: the headline, and what it is made of."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,101 +13,95 @@ from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.fresh import look_beyond, violation_bound
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
-
-NARROW_SPACE = "\u202f"  # does not break
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+from scpo_ctrl.report.numbers import NARROW_SPACE, bound, number, plural, short
 
 
-def number(value: Any) -> str:
-    """Return a number for reading: four digits, thousands apart, a true minus, powers of ten.
+@dataclass(frozen=True)
+class Headline:
+    """What the eye sees first."""
 
-    Parameters
-    ----------
-    value : int, float, bool, str or None
-        What is not a number is returned as text.
-
-    Returns
-    -------
-    str
-    """
-    if value is None:
-        return "none"
-    if isinstance(value, (bool, str)):
-        return str(value).lower() if isinstance(value, bool) else value
-    if isinstance(value, (int, np.integer)):
-        return f"{int(value):,}".replace(",", NARROW_SPACE).replace("-", "−")
-    if not np.isfinite(value):
-        return "not a number" if np.isnan(value) else "∞" if value > 0 else "−∞"
-    text = f"{value:.4g}"
-    if "e" in text:
-        digits, exponent = text.split("e")
-        text = f"{digits}{NARROW_SPACE}×{NARROW_SPACE}{power_of_ten(int(exponent))}"
-    return text.replace("-", "−")
+    level: str  # "safe", "unfinished" or "unsafe": decides the colour
+    word: str
+    sentence: str
 
 
-def short(value: float, digits: int = 3) -> str:
-    """Return a number for reading, with few digits.
+def headline(result: Result, margin_now: float) -> Headline:
+    """Return the verdict on a run, in one sentence.
 
     Parameters
     ----------
-    value : float
-    digits : int
+    result : Result
+    margin_now : float
+        Margin of the final policy, computed anew.
 
     Returns
     -------
-    str
+    Headline
     """
-    return number(float(f"{value:.{digits}g}"))
+    summary, problem = result.summary(), result.problem
+    policies, violations, metrics = summary["accepted"] + 1, summary["violations"], number(summary["metrics"])
+    where = f" on {plural(problem.scenarios.count, 'scenario')}" if isinstance(problem, ControlProblem) else ""
+    outcome = _outcome(result, summary)
+    if violations:
+        sentence = f"{number(violations)} of {plural(policies, 'committed policy')} break a metric{where}; {outcome}."
+        return Headline("unsafe", "Unsafe", sentence)
+    if not margin_now >= 0:
+        sentence = f"Computed anew, the final policy breaks a metric by {bound(-margin_now)}, unlike its record."
+        return Headline("unsafe", "Unsafe", sentence)
+    if result.status is RunStatus.SMOOTHNESS_TOO_SMALL:
+        return Headline("unsafe", "Not certified", f"The smoothness constants did not hold; {outcome}.")
+    reached = optimality(result, lambda value: short(value, 2))
+    outcome += f". {_capital(reached)}" if reached else ""
+    every = f"{number(policies)} of {plural(policies, 'committed policy')}"
+    sentence = f"{every} satisfy all {metrics} metrics{where}; {outcome}."
+    if policies == 1:
+        sentence = f"The {start_name(result)} satisfies all {metrics} metrics{where}; {outcome}."
+    return _kept(result, sentence)
 
 
-def power_of_ten(exponent: int, sign: str = "") -> str:
-    """Return a power of ten in plain characters, ``10⁻³``.
-
-    Parameters
-    ----------
-    exponent : int
-    sign : str
-        What stands before it.
-
-    Returns
-    -------
-    str
-    """
-    return f"{sign}10{str(exponent).translate(_SUPERSCRIPTS)}"
+def _outcome(result: Result, summary: dict[str, Any]) -> str:
+    """Return what became of the objective, or of the steps that were tried."""
+    if summary["accepted"]:
+        return (
+            f"objective {number(result.objective_initial)} → {number(result.objective_final)}{change(result, ' ({})')}"
+        )
+    kept = f"the {start_name(result)} was kept"
+    if summary["withdrawn"]:
+        return f"{kept}, {plural(summary['withdrawn'], 'commit')} withdrawn after an audit"
+    return (
+        f"{kept}, {plural(summary['rejected'], 'tried step')} rejected" if summary["rejected"] else "no step was tried"
+    )
 
 
-def with_unit(value: float, unit: str, show: Callable[[float], str] = number) -> str:
-    """Return a number for reading with its unit, which may be empty.
+def _kept(result: Result, sentence: str) -> Headline:
+    """Return the headline of a run in which every metric held, which says no more than that."""
+    audit = audited(result)
+    title = "Safe on its scenarios" if isinstance(result.problem, ControlProblem) else "Every metric holds"
+    if audit:
+        title = "Audited"
+    if not is_stable(result):
+        sentence = f"{sentence} {_capital(stability(result, number))}."
+        return Headline("unfinished", f"{title}, not stable at rest", sentence)
+    look = audit or beyond(result)
+    if look:
+        sentence = f"{sentence} Beside them, {look.sentence}."
+        if look.but:
+            return Headline("unfinished", f"{title}, {look.but}", sentence)
+    words = {
+        RunStatus.RUNNING: ", not finished",
+        RunStatus.INTERRUPTED: ", not finished",
+        RunStatus.STALLED: ", stalled",
+        RunStatus.CONVERGED: ", converged",
+    }
+    level = "safe" if result.status in (RunStatus.CONVERGED, RunStatus.FINISHED) else "unfinished"
+    title += words.get(result.status, "")
+    if not audit and isinstance(result.problem, ControlProblem):
+        return Headline("unfinished", f"{title}, not audited", sentence)
+    return Headline(level, title, sentence)
 
-    Parameters
-    ----------
-    value : float
-    unit : str
-    show : callable
-        Prints the number.
 
-    Returns
-    -------
-    str
-    """
-    return f"{show(value)} {unit}".rstrip()
-
-
-def plural(count: int, noun: str) -> str:
-    """Return a count with its noun.
-
-    Parameters
-    ----------
-    count : int
-    noun : str
-        In the singular.
-
-    Returns
-    -------
-    str
-    """
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number(count)} {noun if count == 1 else many}"
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def change(result: Result, text: str = "{}") -> str:
@@ -180,7 +174,7 @@ def audited(result: Result) -> Beyond | None:
     last = result.final_audit
     if last is None:
         return None
-    most = short(result.audit_bound(), 2)
+    most = bound(result.audit_bound(), 2)
     sentence = (
         f"audited: no violation in {number(last.rollouts)} fresh scenarios, nor in a search from the worst of them "
         f"(probability ≤ {most} at confidence 1 − {number(BETA)})"
@@ -223,7 +217,7 @@ def beyond(result: Result) -> Beyond | None:
     if problem.is_closed_loop_cost and final.objective > start.objective:
         costs = f"{number(final.objective)}, more than the {number(start.objective)} of the {start_name(result)}"
         return Beyond(f"{sentence}, but their mean cost is {costs}", f"costs more than the {start_name(result)}")
-    most = short(100 * violation_bound(0, count, BETA), 2) + percent
+    most = bound(100 * violation_bound(0, count, BETA), 2) + percent
     return Beyond(f"{sentence}: at most {most} do, at confidence 1 − {number(BETA)}")
 
 

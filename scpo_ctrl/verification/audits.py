@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import betainccinv
 
 from scpo_ctrl.models import Plant
+from scpo_ctrl.rounding import up
 from scpo_ctrl.verification.certificate import fresh_metrics
 
 FULL = 100_000  # fresh scenarios of an audit that may end a run, by default
@@ -151,7 +152,7 @@ def _rolled_faults(
     worst, _ = fresh_metrics(plant, tables, arrays["state_theta"], numbers, seed)
     broken = np.flatnonzero(~(worst <= _VIOLATION))
     return [
-        f"fresh scenario {numbers[k]} of the last audit violates a metric by {worst[k]:.4g}, yet the audit passed"
+        f"fresh scenario {numbers[k]} of the last audit violates a metric by {up(worst[k], 4)}, yet the audit passed"
         for k in broken[:1]
     ]
 

@@ -5,7 +5,7 @@ is followed wherever the recomputed margins allow it, and is a fault where they 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,12 +38,19 @@ class Bound:
         """Whether they bind, their margins being larger by an error; what is not a number binds, (S, T)."""
         return ~(self.margin + error > _TIGHT * self.room)
 
+    def and_of(self, others: "Bound") -> "Bound":
+        """Return the metrics of the same bound in these scenarios and others after them."""
+        margin, room, varies = (
+            np.vstack([getattr(one, name) for one in (self, others)]) for name in ("margin", "room", "varies")
+        )
+        return replace(self, margin=margin, room=room, varies=varies, error=max(self.error, others.error))
+
     def part(self, error: float = 0.0) -> np.ndarray:
         """Margins, larger by an error, over the distance, (S, T)."""
         return (self.margin + error) / np.maximum(self.room, _SMALLEST)
 
 
-def binding_faults(loop: ClosedLoop, cloud: list[Bound], recorded: Any) -> list[str]:
+def binding_faults(loop: ClosedLoop, cloud: list[Bound], recorded: Any, guards: ClosedLoop | None = None) -> list[str]:
     """List what the record's account of what binds at the final policy has wrong.
 
     Parameters
@@ -54,20 +61,33 @@ def binding_faults(loop: ClosedLoop, cloud: list[Bound], recorded: Any) -> list[
         Of the same policy over single steps from a cloud of states; none where the problem has none.
     recorded : object
         "binding" of result.json.
+    guards : ClosedLoop, optional
+        The same on the guards of the run, which count as scenarios after the others.
 
     Returns
     -------
     list of str
     """
     try:
-        return _faults([*bounds_of(loop), *cloud], recorded)
+        bounds, parts = list(bounds_of(loop)), {"scenario": slice(0, len(loop.z0))}
+        if guards is not None:
+            bounds = [one.and_of(other) for one, other in zip(bounds, bounds_of(guards), strict=True)]
+            parts["guard"] = slice(len(loop.z0), len(loop.z0) + len(guards.z0))
+        if cloud:
+            parts["cloud_state"] = slice(0, len(cloud[0].margin))
+        return _faults([*bounds, *cloud], parts, recorded)
     except (LookupError, TypeError, ValueError, AttributeError):
         return [f"result.json says binding = {recorded!r:.200}, which is not what a save writes"]
 
 
-def _faults(bounds: list[Bound], recorded: dict[str, Any]) -> list[str]:
-    """List the first thing of each entry that the bounds do not allow."""
-    if set(recorded) != {"within", "metrics", "scenarios", "scenarios_never", "closest"}:
+def _faults(bounds: list[Bound], parts: dict[str, slice], recorded: dict[str, Any]) -> list[str]:
+    """List the first thing of each entry that the bounds do not allow; parts are where scenarios and guards stand."""
+    if set(recorded) != {
+        "within",
+        "metrics",
+        "closest",
+        *(f"{name}s{end}" for name in parts for end in ("", "_never")),
+    }:
         raise ValueError
     faults = [] if recorded["within"] == _TIGHT else [_says("within", recorded["within"], _TIGHT)]
     sure, perhaps = ([bound.binds(sign * bound.error) & bound.varies for bound in bounds] for sign in (1, -1))
@@ -84,17 +104,23 @@ def _faults(bounds: list[Bound], recorded: dict[str, Any]) -> list[str]:
         np.any([binds.any(axis=1) for binds, is_own in zip(of, own, strict=True) if is_own], axis=0)
         for of in (sure, perhaps)
     ]
-    never = np.zeros(len(flags[0]), dtype=bool)
-    for first, last in recorded["scenarios_never"]:
+    for name in [name for name in parts if name != "cloud_state"]:
+        faults += _never_faults(f"{name}s", flags[0][parts[name]], flags[1][parts[name]], recorded)
+    return faults + _closest_faults(bounds, parts, recorded["closest"])
+
+
+def _never_faults(name: str, sure: np.ndarray, perhaps: np.ndarray, recorded: dict[str, Any]) -> list[str]:
+    """Name what is wrong with which scenarios, or guards, are said to bind."""
+    said, never = recorded[f"{name}_never"], np.zeros(len(sure), dtype=bool)
+    for first, last in said:
         never[first : last + 1] = True
-    if _runs(never) != recorded["scenarios_never"] or (never & flags[0]).any() or not (never | flags[1]).all():
-        faults.append(_says("scenarios_never", recorded["scenarios_never"], _runs(~flags[0])))
-    elif recorded["scenarios"] != int((~never).sum()):
-        faults.append(_says("scenarios", recorded["scenarios"], int((~never).sum())))
-    return faults + _closest_faults(bounds, recorded["closest"])
+    if _runs(never) != said or (never & sure).any() or not (never | perhaps).all():
+        return [_says(f"{name}_never", said, _runs(~sure))]
+    count = int((~never).sum())
+    return [] if recorded[name] == count else [_says(name, recorded[name], count)]
 
 
-def _closest_faults(bounds: list[Bound], recorded: list[dict[str, Any]]) -> list[str]:
+def _closest_faults(bounds: list[Bound], parts: dict[str, slice], recorded: list[dict[str, Any]]) -> list[str]:
     """Name the first row of the closest metrics that is not the closest of what the rows before it leave."""
     taken = [np.zeros(bound.margin.shape, dtype=bool) for bound in bounds]
     number, free = 0, _free(bounds, taken)
@@ -103,9 +129,13 @@ def _closest_faults(bounds: list[Bound], recorded: list[dict[str, Any]]) -> list
             return [_says("closest", f"{number} rows", "there are more")]
         row = recorded[number]
         least = min(np.min(bound.part(bound.error)[of]) for bound, of in zip(bounds, free, strict=True) if of.any())
-        matches = (_matching(bound, of, least, row) for bound, of in zip(bounds, free, strict=True))
-        match = next(((i, *found) for i, found in enumerate(matches) if found), None)
-        if match is None or set(row) != {bounds[match[0]].of, "time", "bound", "margin"}:
+        name, place = _place(row, parts)
+        matches = (
+            _matching(bound, of, least, place, row) if (bound.of == "cloud_state") == (name == "cloud_state") else None
+            for bound, of in zip(bounds, free, strict=True)
+        )
+        match = next(((i, place, found) for i, found in enumerate(matches) if found), None)
+        if match is None:
             return [f"result.json says binding closest[{number}] = {row!r}, the rollouts do not"]
         taken[match[0]][match[1], match[2]] = True
         number, free = number + 1, _free(bounds, taken)
@@ -118,17 +148,28 @@ def _free(bounds: list[Bound], taken: list[np.ndarray]) -> list[np.ndarray]:
     return varying if any(of.any() for of in varying) else [~of for of in taken]
 
 
-def _matching(bound: Bound, free: np.ndarray, least: float, row: dict[str, Any]) -> tuple[int, slice] | None:
-    """Return scenario and valley of the metric that a row names, where it is free and may be the closest."""
-    scenario, (first, last) = row.get(bound.of), row["time"]
-    if bound.label != row["bound"] or not (type(scenario) is int and 0 <= scenario < len(free)):
+def _place(row: dict[str, Any], parts: dict[str, slice]) -> tuple[str, int]:
+    """Return what a row names, and where that stands; -1 where it names none."""
+    if not {"time", "bound", "margin"} <= set(row):
+        raise ValueError
+    for name, part in parts.items():
+        if set(row) == {name, "time", "bound", "margin"}:
+            number = row[name]
+            return name, part.start + number if type(number) is int and 0 <= number < part.stop - part.start else -1
+    return "", -1
+
+
+def _matching(bound: Bound, free: np.ndarray, least: float, scenario: int, row: dict[str, Any]) -> slice | None:
+    """Return the valley of the metric that a row names, where it is free and may be the closest."""
+    if scenario < 0 or bound.label != row["bound"]:
         return None
+    first, last = row["time"]
     part, lowest = bound.part()[scenario], bound.part(-bound.error)[scenario]
     for at in np.flatnonzero(free[scenario] & (lowest <= least)):
         near, valley = _walk(part, int(at))
         agrees = abs(bound.margin[scenario, at] - row["margin"]) <= bound.error
         if agrees and [near.start + bound.start, near.stop - 1 + bound.start] == [first, last]:
-            return scenario, valley
+            return valley
     return None
 
 

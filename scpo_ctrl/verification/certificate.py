@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import betainccinv
 
 from scpo_ctrl.models import Plant
+from scpo_ctrl.rounding import up
 from scpo_ctrl.verification.binding import bounds_of
 from scpo_ctrl.verification.draw import distribution, drawn
 from scpo_ctrl.verification.loop import ClosedLoop
@@ -148,7 +149,7 @@ def _rolled_faults(stated: dict[str, Any], plant: Plant, tables: dict[str, Any],
     found = dict(zip(numbers.tolist(), worst.tolist(), strict=True))
     where = f"scenario {{}} of seed = {seed} does not give"
     faults = [
-        f"certificate.json: {where.format(k)} the metric {value:.9g} of closest: {found[k]:.9g}"
+        f"certificate.json: {where.format(k)} the metric {up(value, 9)} of closest: {up(found[k], 9)}"
         for k, value in named.items()
         if not _agree(found[k], value)
     ]

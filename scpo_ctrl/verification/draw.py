@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import qmc
 
 from scpo_ctrl.verification.loop import ClosedLoop
 
@@ -92,6 +91,8 @@ def spread_numbers(loop: ClosedLoop, table: dict[str, Any], count: int, key: int
     -------
     numpy.ndarray, shape (count, numbers)
     """
+    from scipy.stats import qmc  # takes half a second to import
+
     uniform = _uniform(loop, table, np.arange(count), key)
     even = min(2 + loop.plant.nx + loop.plant.npar, _EVEN)
     points = qmc.Sobol(even, seed=np.random.default_rng(key)).random_base2(max(0, count - 1).bit_length())

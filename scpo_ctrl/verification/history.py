@@ -79,7 +79,7 @@ def _number_faults(arrays: dict[str, np.ndarray], options: dict[str, Any], scena
     done, faults = int(arrays["state_step"]), []
     tries = np.bincount(steps, minlength=done) if len(steps) and steps.min() >= 0 else np.zeros(done, dtype=int)
     missing = np.flatnonzero(tries[:done] == 0)
-    if str(arrays["state_status"]) == "CONVERGED":
+    if str(arrays["state_status"]) == "CONVERGED" or _is_in_last_audit(arrays, options):
         missing = missing[missing != done - 1]  # whose stationarity left nothing to try
     ends = np.asarray(arrays.get("audit_step", np.zeros(0)))[np.asarray(arrays.get("audit_full", np.zeros(0))) == 1]
     missing = np.setdiff1d(missing, ends - 1)  # nor did the step before an audit that might have ended the run
@@ -122,7 +122,8 @@ def _end_faults(arrays: dict[str, np.ndarray], options: dict[str, Any]) -> list[
     if len(steps) and steps[-1] == arrays["state_step"] - 1 and rows[-1] != last and failed != arrays["state_step"]:
         faults.append(f"the last stationarity is {last:.9g}, its row in history.npz says {rows[-1]:.9g}")
     optimal, tolerance = last <= options["tolerance"], options["tolerance"]
-    if status in ("CONVERGED", "STALLED", "FINISHED", "INTERRUPTED", "RUNNING") and optimal != (status == "CONVERGED"):
+    ends = ("CONVERGED", "STALLED", "FINISHED", "INTERRUPTED", "RUNNING")
+    if status in ends and optimal != (status == "CONVERGED") and not _is_in_last_audit(arrays, options):
         faults.append(f"the run is {status.lower()}, yet its stationarity is {last:.4g}, the tolerance {tolerance:.4g}")
     if status == "STALLED" and not arrays["state_stalled"] >= options["patience"]:
         faults.append("the run is stalled, yet its last commits are more recent than patience allows")
@@ -137,6 +138,12 @@ def _end_faults(arrays: dict[str, np.ndarray], options: dict[str, Any]) -> list[
     if arrays["state_objective"] != objectives[-1]:
         faults.append("the last objective of history.npz is not that of its last committed policy")
     return faults
+
+
+def _is_in_last_audit(arrays: dict[str, np.ndarray], options: dict[str, Any]) -> bool:
+    """Return whether a run has converged, but was stopped in the audit that would have said so."""
+    converged = float(arrays["state_stationarity"]) <= options["tolerance"]
+    return "audit_step" in arrays and converged and str(arrays["state_status"]) == "INTERRUPTED"
 
 
 def _failed_audit(arrays: dict[str, np.ndarray]) -> int:

@@ -5,8 +5,8 @@ import re
 from xml.etree import ElementTree
 
 from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.report.numbers import margin, number
 from scpo_ctrl.report.page import NO_PICTURE, render_report
-from scpo_ctrl.report.wording import number
 
 _PICTURE = re.compile(r"<svg\b.*?</svg>\n*", re.DOTALL)
 _DATA = re.compile(r'<data value="([^"<>]*)" title="([^"<>]*)">([^<>]*)</data>')
@@ -41,7 +41,7 @@ def page_faults(page: str, result: Result) -> list[str]:
     for place, (one, other) in enumerate(zip(words, rightly, strict=True)):
         same = one == other or (_agree(one, other) if place % 4 == 0 else _close(one, other, _ROUNDING))
         if place % 4 == 3:  # what is shown of a number
-            same = one == other or one == _shown(words[place - 2])
+            same = one == other or one in _shown(words[place - 2])
         if not same:
             said, right = _first_difference(one, other)
             return [f"report.html says {said!r}, the record {right!r}; {_REMEDY}"]
@@ -70,9 +70,10 @@ def _close(one: str, other: str, tolerance: float) -> bool:
     )
 
 
-def _shown(value: str) -> str:
-    """Return how a number is shown."""
-    return number(int(value) if re.fullmatch(r"-?[0-9]+", value) else float(value))
+def _shown(value: str) -> set[str]:
+    """Return how a number may be shown: as any, or as a margin."""
+    exact = int(value) if re.fullmatch(r"-?[0-9]+", value) else float(value)
+    return {number(exact), margin(exact), margin(exact, 2)}
 
 
 def _first_difference(one: str, other: str) -> tuple[str, str]:

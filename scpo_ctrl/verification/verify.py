@@ -24,6 +24,7 @@ from scpo_ctrl.record.atomic import steadily, was_cut_short
 from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, located, read_problem_file
 from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
 from scpo_ctrl.record.plants import build_plant
+from scpo_ctrl.rounding import down
 from scpo_ctrl.validate import as_flag, as_path
 from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.audits import audit_faults, dropped_guards
@@ -31,7 +32,7 @@ from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.certificate import certificate_faults
 from scpo_ctrl.verification.history import history_faults
 from scpo_ctrl.verification.loop import ClosedLoop
-from scpo_ctrl.verification.margins import AGREEMENT, Margins
+from scpo_ctrl.verification.margins import AGREEMENT
 from scpo_ctrl.verification.one_step import cloud_bounds, cloud_faults, cloud_loop, single_steps
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.summary import summary_faults
@@ -178,7 +179,9 @@ def _verify(files: _Files) -> Verification:
     if cloud is not None:
         margins = margins.and_of(cloud.margins(np.vstack([rejected, thetas]))[0])
     metrics = loop.metrics + (0 if cloud is None else cloud.metrics)
-    on_all = _on_guards(plant, tables, arrays, np.vstack([rejected, thetas]), margins)
+    guards, on_all = _guards(plant, tables, arrays), margins
+    for rolled in guards:
+        on_all = on_all.and_of(rolled.margins(np.vstack([rejected, thetas]))[0])
     if tables["objective"]["kind"] == "imitation":
         costs = loop.imitation_errors(np.vstack([rejected, thetas]), files.csv_data)
     weight = np.abs(costs[len(rejected)])  # of the objective: that of the safe start
@@ -198,7 +201,7 @@ def _verify(files: _Files) -> Verification:
     elif loop.residual(arrays["theta_initial"], loop.z0).any():
         faults.append("the initial parameters are not the backup: their residual is not zero")
     if unsafe.size:
-        faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {margins.exact[unsafe[0]]:.4g}")
+        faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {down(margins.exact[unsafe[0]], 4)}")
     faults += _apart("margin", margins.exact, recorded, margins.least, margins.most)
     error = AGREEMENT * np.maximum(weight, np.abs(costs))
     faults += _apart("objective", costs, objectives, costs - error, costs + error)
@@ -208,7 +211,7 @@ def _verify(files: _Files) -> Verification:
     if summary.get("digest") == str(arrays["digest"]):
         faults += summary_faults(summary, arrays, metrics)
         bounds = [] if cloud is None else cloud_bounds(cloud)
-        faults += binding_faults(loop, bounds, summary.get("binding"))
+        faults += binding_faults(loop, bounds, summary.get("binding"), guards[0] if guards else None)
         faults += loop.rest.faults(summary, thetas[[0, -1]]) + audit_faults(arrays, summary, plant, tables)
     else:
         faults.append(
@@ -242,16 +245,13 @@ def _file_faults(files: _Files, loop: ClosedLoop) -> list[str]:
     return faults
 
 
-def _on_guards(
-    plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray], thetas: np.ndarray, margins: Margins
-) -> Margins:
-    """Return margins of policies on the guards too, where a run has any."""
+def _guards(plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[ClosedLoop]:
+    """Return the closed loop on the guards of a run, where it has any, and their first steps where these count."""
     if "guard_x0" not in arrays:
-        return margins
+        return []
     guards = {f"scenario_{key}": arrays[f"guard_{key}"] for key in ("x0", "p", "w")}
-    if "one_step" in tables["metrics"]:
-        margins = margins.and_of(single_steps(plant, tables, *guards.values()).margins(thetas)[0])
-    return margins.and_of(ClosedLoop(plant, tables, arrays | guards).margins(thetas)[0])
+    rolled = [ClosedLoop(plant, tables, arrays | guards)]
+    return rolled + ([single_steps(plant, tables, *guards.values())] if "one_step" in tables["metrics"] else [])
 
 
 def _plant(files: _Files) -> Plant:
@@ -291,7 +291,8 @@ def _rejected_faults(arrays: dict[str, np.ndarray], numbers: Mapping[str, tuple[
         between = (least[: len(rows)] - recorded <= _LOOSE * size) & (recorded - found <= _LOOSE * size)
         apart = np.flatnonzero((size < _DIVERGED * scale) & ~between)
         faults += [
-            f"rejected row {rows[i]} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]
+            f"rejected row {rows[i]} has {name} {down(found[i], 9)}, the record says {down(recorded[i], 9)}"
+            for i in apart[:1]
         ]
     return faults
 
@@ -299,4 +300,7 @@ def _rejected_faults(arrays: dict[str, np.ndarray], numbers: Mapping[str, tuple[
 def _apart(name: str, found: np.ndarray, recorded: np.ndarray, least: np.ndarray, most: np.ndarray) -> list[str]:
     """Name the first committed policy whose recorded number is not what was recomputed, from `least` to `most`."""
     apart = np.flatnonzero(~((least <= recorded) & (recorded <= most)))
-    return [f"committed policy {i} has {name} {found[i]:.9g}, the record says {recorded[i]:.9g}" for i in apart[:1]]
+    return [
+        f"committed policy {i} has {name} {down(found[i], 9)}, the record says {down(recorded[i], 9)}"
+        for i in apart[:1]
+    ]

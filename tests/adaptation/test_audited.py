@@ -18,7 +18,7 @@ from scpo_ctrl.assurance import Fresh, audit
 from scpo_ctrl.models import linear
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.record.files import history_arrays
-from scpo_ctrl.report.page import headline
+from scpo_ctrl.report.wording import headline
 
 FEW = {"steps": 40, "guards": 4, "back_off": 1e-3, "audit_rollouts": 2000}
 
@@ -82,6 +82,53 @@ def test_a_run_goes_on_to_the_same_bits_from_any_moment(run, stop):
     shorter = sc.adapt(problem(), dataclasses.replace(options, steps=stop))
     assert shorter.final_audit is not None and shorter.final_audit.passed
     assert not differences(sc.adapt(problem(), options, resume_from=shorter), run)
+
+
+def halted(
+    options: sc.AdaptOptions, at: int, earlier: sc.Result | None = None
+) -> tuple[sc.Result, list[tuple[int, int]]]:
+    """Return a run that is stopped at some call of the monitor of its audits, and the calls."""
+    calls: list[tuple[int, int]] = []
+
+    def monitor(done: int, total: int) -> bool:
+        calls.append((done, total))
+        return len(calls) == at
+
+    return sc.adapt(problem(), options, resume_from=earlier, audit_monitor=monitor), calls
+
+
+def test_a_run_that_is_stopped_in_an_audit_does_it_again_to_the_same_bits(run):
+    options = sc.AdaptOptions(**FEW)
+    watched, calls = halted(options, -1)
+    assert differences(run, watched) == []
+    assert all(0 < done <= total for done, total in calls)
+    assert calls[-1][0] >= 0.9 * 2500  # those at random and at the edges at least
+    first = [i for i, (done, _) in enumerate(calls, start=1) if i == 1 or done <= calls[i - 2][0]]
+    assert len(first) == len(run.audits) - 1  # the safe start's is not watched
+    part, at = None, 0
+    for place in (first[0], first[len(first) // 2] - 1, len(calls)):  # each time the audit begins anew
+        part, _ = halted(options, place - at, part)
+        assert (part.status, part.final_audit) == (RunStatus.INTERRUPTED, None)
+        assert len(part.audits) < len(run.audits) and part.is_safe()
+        at = max(i for i in first if i <= place) - 1
+    assert differences(run, sc.adapt(problem(), options, resume_from=part)) == []
+    assert differences(run, sc.Adapter(problem(), options, resume_from=part).result()) == []
+
+
+STALLING = {"method": "gradient", "patience": 1, "tries": 1, "radius": 100.0}
+
+
+@pytest.mark.parametrize("more", [{"tolerance": 0.3}, STALLING])
+def test_a_run_that_is_stopped_in_its_last_audit_ends_as_it_would_have(more):
+    options = sc.AdaptOptions(**FEW | more)
+    whole, calls = halted(options, -1)
+    assert whole.status in (RunStatus.CONVERGED, RunStatus.STALLED)
+    part, _ = halted(options, len(calls))
+    assert (part.status, part.steps) == (RunStatus.INTERRUPTED, whole.steps)
+    again = sc.adapt(problem(), options, resume_from=part)
+    assert again.status is whole.status
+    assert differences(whole, again) == []
+    assert sc.Adapter(problem(), options, resume_from=part).status is whole.status
 
 
 def test_without_audits_the_run_is_the_plain_one():

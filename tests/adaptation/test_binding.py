@@ -11,12 +11,24 @@ from report_runs import run as adapted
 from report_runs import user_problem
 
 from scpo_ctrl import ControlProblem, MetricOptions
-from scpo_ctrl.adaptation.binding import CLOSEST, TIGHT, binding, binding_summary, closest_metrics, ranges, room
+from scpo_ctrl.adaptation.binding import (
+    CLOSEST,
+    TIGHT,
+    binding,
+    binding_summary,
+    closest_metrics,
+    least_part,
+    ranges,
+    room,
+    rooms,
+)
+from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.models import double_integrator
+from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.record.files import load_result
+from scpo_ctrl.report.numbers import short
 from scpo_ctrl.report.page import render_report
 from scpo_ctrl.report.tables import conditions, metric_rows, what_binds
-from scpo_ctrl.report.wording import short
 
 
 def everything(problem: ControlProblem) -> ControlProblem:
@@ -85,8 +97,7 @@ def test_counts_by_kind_and_by_scenario():
     g[0, index_of(problem, "contraction", "V", 10)] = np.nan
     assert binding(problem, g.ravel()).kinds["contraction"] == (1, S)
     tables = what_binds(adapted(problem, steps=0), g.ravel())
-    assert tables.binding == "3 of 4: 0–1, 3"
-    assert tables.never == "1 of 4: 2"
+    assert tables.places == [("scenarios", "3 of 4: 0–1, 3", "1 of 4: 2")]
 
 
 def test_neighbouring_times_are_one_row_and_their_slopes_none():
@@ -230,7 +241,7 @@ def test_times_are_given_in_steps_and_seconds():
     rows = metric_rows(adapted(problem, steps=0), g.ravel(), g.ravel())
     assert (rows[0].when, rows[0].part, rows[0].label) == (
         "t = 4 … 5 (0.4 … 0.5 s)",
-        "0.4\u202f%",
+        pytest.approx(0.4),
         "velocity ≥ −1.5 m/s",
     )
     assert rows[0].scenario.startswith("scenario 1: from position ")
@@ -249,8 +260,10 @@ def test_many_runs_of_scenarios_are_cut_short():
     g = loose(problem)
     g[::2, index_of(problem, "command", "force <=", 1)] = 0.0
     tables = what_binds(adapted(problem, steps=0), g.ravel())
-    assert tables.binding.startswith("60 of 120: 0, 2, 4, ")
-    assert tables.binding.endswith(", 46 and 36 more runs of numbers")
+    ((name, binding_ones, _),) = tables.places
+    assert name == "scenarios"
+    assert binding_ones.startswith("60 of 120: 0, 2, 4, ")
+    assert binding_ones.endswith(", 46 and 36 more runs of numbers")
 
 
 @pytest.mark.usefixtures("without_report")
@@ -265,3 +278,66 @@ def test_result_file_says_what_binds(tmp_path, run):
     never = [i for first, last in stored["scenarios_never"] for i in range(first, last + 1)]
     assert never == np.flatnonzero(~found.scenarios).tolist()
     assert stored["closest"][0]["time"][0] <= stored["closest"][0]["time"][1]
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    """A run with guards closer to a bound than any of its scenarios."""
+    result = adapted(double_integrator_problem(), steps=0)
+    K = result.problem.backup.K[0]
+    worst = np.array([[2.5, 0.9], -0.995 * K / (K @ K), [-4.0, -0.9]])  # the second asks for nearly all of the force
+    guards = Scenarios(worst, np.ones((3, 1)), np.zeros((3, result.problem.scenarios.horizon, 0)), 10)
+    return dataclasses.replace(result, guards=guards)
+
+
+def test_what_binds_names_guards_with_their_initial_states(guarded):
+    everywhere, first = guarded.everywhere, guarded.problem.scenarios.count
+    assert everywhere.scenarios.count == first + 3
+    g = everywhere.metrics(guarded.theta)
+    own = guarded.problem.metrics(guarded.theta)
+    np.testing.assert_allclose(g[: first * everywhere.rows_per_scenario], own[guarded.problem.of_scenarios], atol=1e-12)
+    rows = metric_rows(guarded, g, g)
+    near = [row for row in rows if row.scenario.startswith("guard ")]
+    assert near
+    for row in near:
+        number = int(row.scenario.split()[1].rstrip(":"))
+        position = short(guarded.guards.x0[number, 0])
+        assert f"guard {number}: from position {position} m" in row.scenario
+        assert row.when.startswith("t = ")
+    places = {name: (bind, never) for name, bind, never in what_binds(guarded, g).places}
+    found = binding(everywhere, g).scenarios
+    assert list(places) == ["scenarios", "guards"]
+    assert found[first:].tolist() == [False, True, False]
+    assert places["guards"] == ("1 of 3: 1", "2 of 3: 0, 2")
+    page = render_report(guarded, pictures=False)
+    assert "guards that bind" in page and '<td colspan="5">guard ' in page and "Guards are scenarios" in page
+    assert "guards that bind" not in render_report(dataclasses.replace(guarded, guards=None), pictures=False)
+
+
+def test_the_record_names_guards_apart_from_scenarios(guarded):
+    everywhere, first = guarded.everywhere, guarded.problem.scenarios.count
+    g = everywhere.metrics(guarded.theta)
+    summary, found = binding_summary(everywhere, g, g, guards=3), binding(everywhere, g)
+    assert summary["guards"] == found.scenarios[first:].sum()
+    assert summary["scenarios"] == found.scenarios[:first].sum()
+    assert summary["guards_never"] == [list(pair) for pair in ranges(~found.scenarios[first:])]
+    places = [row.scenario for row in closest_metrics(everywhere, g, g)]
+    said = [("guard", row["guard"]) if "guard" in row else ("scenario", row["scenario"]) for row in summary["closest"]]
+    assert said == [("guard", k - first) if k >= first else ("scenario", k) for k in places]
+    assert {name for name, _ in said} == {"guard", "scenario"}
+
+
+def test_the_least_part_is_that_of_the_metric_closest_to_its_bound(guarded):
+    problem, everywhere = GuardedProblem(guarded.problem, guarded.guards, 1e-3), guarded.everywhere
+    rng, rows = np.random.default_rng(2), everywhere.rows_per_scenario
+    for spread in (0.0, 0.1, 1.0):
+        theta = guarded.theta + spread * rng.normal(size=guarded.theta.size)
+        g = everywhere.metrics(theta)[: everywhere.scenarios.count * rows]
+        part = (-g / room(everywhere))[everywhere.varies[: g.size]]
+        found = least_part(problem, problem.evaluate(theta)[1], rooms(problem))
+        assert found == pytest.approx(part.min(), rel=1e-9)
+        alone = guarded.problem.evaluate(theta)[1]
+        assert least_part(guarded.problem, alone, rooms(guarded.problem)) >= found - 1e-12
+    lost = problem.evaluate(guarded.theta)[1]
+    lost[5] = np.nan
+    assert least_part(problem, lost, rooms(problem)) == -np.inf

@@ -57,6 +57,24 @@ def test_a_start_at_the_equilibrium_is_named_and_stops_no_method(method):
     assert without.notes() == ()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"contraction": 0.3}, "its metrics (of the contraction, 0 <= 0) are satisfied"),
+        ({"contraction": 0.3, "contraction_floor": 0.01}, "its metrics (of the contraction, 0 <= 0.01 rho) are"),
+        ({}, "its metrics are satisfied"),
+    ],
+)
+def test_the_note_states_what_contraction_comes_to_at_rest(options, said):
+    problem = buck([REST, *MOVING])
+    other = ControlProblem(problem.policy, problem.scenarios, Quadratic([1.0, 1.0], [0.05]), MetricOptions(**options))
+    (note,) = other.notes()
+    assert said in note
+    row = [metric.kind for metric in other.scenario_metrics.rows].index("contraction") if options else None
+    at_zero = other.metrics(other.theta_initial)[row] if options else 0.0  # of scenario 0, which rests
+    assert at_zero == -options.get("contraction_floor", 0.0) * other.backup.rho
+
+
 def test_only_a_scenario_that_stays_at_rest_is_left_out():
     assert buck([REST, *MOVING]).at_rest.tolist() == [True] + 4 * [False]
     drifting = buck([REST, *MOVING], disturbance=[0.01, 0.01])

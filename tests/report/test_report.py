@@ -15,11 +15,13 @@ from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.errors import DomainError, OutputError
 from scpo_ctrl.models import linear
 from scpo_ctrl.report import page as page_module
+from scpo_ctrl.report import wording
 from scpo_ctrl.report.figures import phase_figure, signals_figure
 from scpo_ctrl.report.history_figures import convergence_figure, margin_cap
-from scpo_ctrl.report.page import headline, render_report, write_report
+from scpo_ctrl.report.numbers import number
+from scpo_ctrl.report.page import render_report, write_report
 from scpo_ctrl.report.tables import metric_rows
-from scpo_ctrl.report.wording import Beyond, number
+from scpo_ctrl.report.wording import Beyond, headline
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +126,11 @@ def test_closest_metrics_stand_in_the_table_with_their_scenarios(plain, page):
     assert re.findall(r"<tr[^>]*><td>(.*?)</td>", table) == [
         row.label + ("" if row.varies else " (fixed by the initial state)") for row in rows
     ]
-    assert re.findall(r'<td colspan="5">(.*?)</td>', table) == [row.scenario for row in rows]
+    assert re.findall(r'<td colspan="5">((?:scenario|guard|cloud state) .*?)</td>', table) == [
+        row.scenario for row in rows
+    ]
     exact = [float(text) for text in re.findall(r'<data value="(.*?)"', table)]
-    assert exact == [value for row in rows for value in (row.after, row.before)]
+    assert exact == [value for row in rows for value in (row.part, row.after, row.before)]
 
 
 # --- verdicts -----------------------------------------------------------------------------------------------------
@@ -163,7 +167,7 @@ def test_a_final_policy_that_breaks_a_metric_when_computed_anew_is_unsafe(plain)
 )
 def test_status_and_its_advice_are_shown(plain, monkeypatch, status, level):
     monkeypatch.setattr(page_module, "_panels", lambda *_: [])  # the figures take long, and are the same
-    monkeypatch.setattr(page_module, "beyond", lambda _: Beyond("none of them violates", True))
+    monkeypatch.setattr(wording, "beyond", lambda _: Beyond("none of them violates", True))
     result = dataclasses.replace(plain, status=status)
     assert headline(result, result.margin()).level == level
     page = render_report(result)

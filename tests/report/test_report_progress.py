@@ -6,13 +6,14 @@ from problems import double_integrator_problem
 from report_runs import bounds_drawn, run, with_history
 
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
-from scpo_ctrl.report import page as page_module
+from scpo_ctrl.report import wording
 from scpo_ctrl.report.history_figures import convergence_figure, smoothness_figure
-from scpo_ctrl.report.page import headline, render_report
+from scpo_ctrl.report.page import render_report
+from scpo_ctrl.report.wording import headline
 
 
 def test_headline_says_how_close_to_an_optimum_the_run_ended(plain, monkeypatch):
-    monkeypatch.setattr(page_module, "beyond", lambda _: None)
+    monkeypatch.setattr(wording, "beyond", lambda _: None)
     some = dataclasses.replace(plain, objective_initial=2.0, objective_final=-4.0, stationarity=3.14159e-7)
     converged = headline(dataclasses.replace(some, status=RunStatus.CONVERGED), 0.1)
     assert converged.word == "Safe on its scenarios, converged, not audited"

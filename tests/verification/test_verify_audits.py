@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from problem_files import KINDS
+from problem_files import KINDS, write
 from run_folders import edit_summary, faults, make_run, rewrite
 
 from scpo_ctrl import verify
@@ -76,3 +76,63 @@ def test_guards_that_were_dropped_do_not_refute_what_was_rejected_on_them(tmp_pa
     run = make_run(tmp_path / "one", changes)
     assert dropped_guards(load_arrays(run))
     assert verify(run).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda b: b.update(guards=b["guards"] + 1), "binding guards = "),
+        (lambda b: b.update(guards=0, guards_never=[]), "binding guards_never = []"),
+        (lambda b: b.pop("guards"), "which is not what a save writes"),
+        (lambda b: rename(b, "guard", "scenario"), "binding closest["),
+        (lambda b: rename(b, "guard", "guard", 1), "binding closest["),
+    ],
+)
+def test_what_binds_of_guards_is_recomputed(run, change, said):
+    account = json.loads((run / "result.json").read_text())["binding"]
+    assert account["guards"] and any("guard" in row for row in account["closest"])
+    change(account)
+    edit_summary(run, binding=account)
+    assert said in faults(run)
+
+
+def rename(account, before, after, more=0):
+    """Say of the first of the closest metrics that is of a guard that it is of something else."""
+    row = next(row for row in account["closest"] if before in row)
+    row[after] = row.pop(before) + more
+
+
+def test_a_run_without_audits_says_nothing_of_guards(tmp_path):
+    run = make_run(tmp_path / "plain", KINDS["audited"] | {"adapt": {"steps": 3, "audit": False}})
+    account = json.loads((run / "result.json").read_text())["binding"]
+    assert set(account) == {"within", "metrics", "scenarios", "scenarios_never", "closest"}
+    assert all(set(row) == {"scenario", "time", "bound", "margin"} for row in account["closest"])
+    edit_summary(run, binding=account | {"guards": 0, "guards_never": []})
+    assert "which is not what a save writes" in faults(run)
+
+
+def test_an_interrupted_audit_leaves_a_record_that_holds(tmp_path):
+    """Of a run that had converged, too, which its last audit would have said."""
+    from scpo_ctrl.adaptation.adapt import adapt
+    from scpo_ctrl.record.config import read_problem_file
+    from scpo_ctrl.record.files import load_result
+    from scpo_ctrl.record.save import save_result
+
+    for name, tolerance in (("finished", 1e-9), ("converged", 0.2)):
+        table = KINDS["audited"]["adapt"] | {"steps": 25, "tolerance": tolerance}
+        file = read_problem_file(write(tmp_path / f"{name}.toml", {"adapt": table}))
+        calls, seen = [], []
+        whole = adapt(file.problem, file.options, audit_monitor=lambda *at, calls=calls: calls.append(at))
+
+        def at_the_last(*at, calls=calls, seen=seen):
+            seen.append(at)
+            return len(seen) == len(calls)
+
+        part = adapt(file.problem, file.options, audit_monitor=at_the_last)
+        assert (part.status.name, whole.status.name) == ("INTERRUPTED", name.upper())
+        save_result(part, tmp_path / name)
+        assert verify(tmp_path / name).faults == ()
+        again = adapt(file.problem, file.options, resume_from=load_result(tmp_path / name))
+        assert again.status is whole.status
+        assert again.audits == whole.audits
+        np.testing.assert_array_equal(again.theta, whole.theta)
