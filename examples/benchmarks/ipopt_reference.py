@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from multiple_shooting import MultipleShooting
 
 from scpo_ctrl import AdaptOptions, ControlProblem, Policy, adapt, load_problem
+from scpo_ctrl.problem.guarded import GuardedProblem
 
 ADAPTED = "adapted"  # name of the start where the safe way ended
 TOLERANCE = 1e-8  # largest metric of a point that counts as feasible
@@ -60,7 +61,7 @@ class Optimum:
 
 
 def optimise(
-    problem: ControlProblem,
+    problem: ControlProblem | GuardedProblem,
     starts: Iterable[tuple[str, np.ndarray]],
     *,
     iterations: int = 10_000,
@@ -70,7 +71,7 @@ def optimise(
 
     Parameters
     ----------
-    problem : ControlProblem
+    problem : ControlProblem or GuardedProblem
         With the quadratic objective, and metrics that bound the command; see `MultipleShooting`.
     starts : iterable of (str, numpy.ndarray of shape (d,))
         Names and parameters; they need not be safe.
@@ -93,7 +94,7 @@ def optimise(
     limits = {"max_iter": iterations, "max_wall_time": seconds}
     for name, start in starts:
         began = time.perf_counter()
-        judge = _Judge(program)
+        judge = _Judge(program, problem)
         solver = program.solver(_OPTIONS | limits, judge)
         solver(x0=program.start(start), **program.bounds())
         stats = solver.stats()
@@ -147,9 +148,9 @@ def random_starts(problem: ControlProblem, count: int, *, seed: int = 0) -> list
 class _Judge(ca.Callback):
     """Rolls out the parameters of every iterate and keeps the best."""
 
-    def __init__(self, program: MultipleShooting) -> None:
+    def __init__(self, program: MultipleShooting, problem: ControlProblem | GuardedProblem) -> None:
         ca.Callback.__init__(self)
-        self.problem = program.problem
+        self.problem = problem
         self.sizes = {"x": program.size, "lam_x": program.size, "f": 1}
         self.sizes |= dict.fromkeys(("g", "lam_g"), program.constraints.numel())
         self.theta, self.reached = np.zeros(program.d), (np.inf, np.inf)  # ℓ(θ) and the violation
