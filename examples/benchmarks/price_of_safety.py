@@ -121,7 +121,8 @@ def row(name: str, result: Result, optimum: Optimum, fresh: int) -> list[str]:
 def sentence(optimum: Optimum) -> str:
     """Return in words what IPOPT found from a start."""
     found = f"objective {optimum.objective:.6g} on S, which it breaks by {optimum.violation:.1e} with the back-off"
-    return f"IPOPT from {optimum.start}: {found}; {optimum.iterations} iterations, {optimum.seconds:.0f} s, {optimum.status}"
+    ended = f"{optimum.iterations} iterations, {optimum.seconds:.0f} s, {optimum.status}"
+    return f"IPOPT from {optimum.start}: {found}; {ended}"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
