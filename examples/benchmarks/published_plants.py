@@ -61,7 +61,8 @@ def aircraft() -> ControlProblem:
     P. Kapasouris, M. Athans, G. Stein, "Design of feedback control systems for unstable plants with saturating
     actuators", IFAC Symposium on Nonlinear Control System Design, 1990; sampling time and bounds as in A. Bemporad,
     A. Casavola, E. Mosca, "Nonlinear control of constrained linear systems via predictive reference management", IEEE
-    Transactions on Automatic Control 42, 1997: speed, angle of attack, pitch rate, pitch; angles in degrees.
+    Transactions on Automatic Control 42, 1997: speed, angle of attack, pitch rate, pitch. Angles count in degrees, so
+    the speed in π/180 ft/s.
     """
     A = [
         [-0.0151, -60.5651, 0, -32.174],
@@ -70,7 +71,7 @@ def aircraft() -> ControlProblem:
         [0, 0, 1, 0],
     ]
     B = [[-2.516, -13.136], [-0.1689, -0.2514], [-17.251, -1.5766], [0, 0]]
-    half = [2000.0, 0.5, np.inf, 100.0]  # own: the speed's
+    half = [2000.0, 0.5, np.inf, 100.0]  # own: the speed's, 35 ft/s
     plant = _sampled("AFTI-16", A, B, 0.05, half, [25.0, 25.0])
     return _loop(plant, [0, 1.0, 0, 100.0], horizon=60)
 

@@ -6,7 +6,7 @@ may be wrong in a part β of the cases. The probabilities are the hardest ones: 
 the statement is wrong with probability β exactly, and others in between. Beside it, two rules that are wrong: one that
 overlooks a violation, and one that takes the better of two seeds.
 
-    python examples/benchmarks/coverage.py [--count N] [--epsilon E] [--beta B]
+    python examples/benchmarks/certificate_coverage.py [--count N] [--epsilon E] [--beta B]
 """
 
 from __future__ import annotations

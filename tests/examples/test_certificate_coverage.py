@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-import coverage
+import certificate_coverage as coverage
 import numpy as np
 import pytest
 
