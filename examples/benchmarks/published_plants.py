@@ -38,7 +38,7 @@ def dc_servo() -> ControlProblem:
         ]
     )
     B = np.array([[0], [0], [0], [motor / (resistance * inertia)]])
-    half = [np.pi, np.inf, 78.5398, np.inf]  # the source bounds the torque; half a turn is own
+    half = [0.5, np.inf, 78.5398, np.inf]  # the source bounds the torque; half a radian is own
     plant = _sampled("DC servo", A, B, 0.1, half, [220.0])
     return _loop(plant, [1.0, 0, 0, 0], horizon=50)
 
@@ -131,7 +131,7 @@ def masses() -> ControlProblem:
     A = np.block([[np.zeros((6, 6)), np.eye(6)], [springs, np.zeros((6, 6))]])
     B = np.vstack([np.zeros((6, 3)), pulls])
     plant = _sampled("masses", A, B, 0.5, [4.0] * 12, [0.5] * 3)
-    return _loop(plant, [1.0] * 12, horizon=60)
+    return _loop(plant, [1.0] * 12, horizon=30)
 
 
 def _sampled(name: str, A: ArrayLike, B: ArrayLike, dt: float, x_half: ArrayLike, u_half: ArrayLike) -> Plant:
