@@ -6,7 +6,8 @@ starts from the adapted policy and from random ones, on the guards closest to th
 by more than a tenth of the back-off are added until there are none. Share kept is (backup - adapted) / (backup - IPOPT)
 in mean cost on fresh scenarios.
 
-    python examples/benchmarks/price_of_safety.py [--only NAME] [--fresh N] [--starts N] [--seconds S] [--steps N]
+    python examples/benchmarks/price_of_safety.py [--only NAME] [--fresh N] [--starts N] [--seconds S]
+        [--guards N] [--steps N]
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from scpo_ctrl import ControlProblem, Result, adapt
 from scpo_ctrl.assurance import Fresh
 from scpo_ctrl.problem.guarded import GuardedProblem
 
-AT_FIRST, MORE = 64, 32  # guards that IPOPT sees, and that it gets where it breaks some
+MORE = 32  # guards that IPOPT gets where it breaks some that it has not seen
 ITERATIONS = 100  # of IPOPT between two looks at the other guards
 EATEN = 0.1  # part of the back-off that IPOPT may use up, which only lets it reach more
 NO_LESS = 1e-5  # part of the objective: a look later it has to have fallen by more, or IPOPT has ended
@@ -64,12 +65,12 @@ def without_stability(problem: ControlProblem) -> ControlProblem:
     return relaxed.with_scenarios(problem.scenarios, problem.theta_initial)
 
 
-def solve(result: Result, start: tuple[str, np.ndarray], seconds: float) -> Optimum:
+def solve(result: Result, start: tuple[str, np.ndarray], seconds: float, guards: int = 64) -> Optimum:
     """Return the best that IPOPT reaches from a start on the final S of an audited run; its violation is that on S."""
     assert isinstance(result.problem, ControlProblem) and result.guards is not None
     problem, back_off = without_stability(result.problem), result.options.back_off
     whole = GuardedProblem(problem, result.guards, back_off)
-    seen = np.argsort(-worst_of_guards(whole, result.theta), kind="stable")[:AT_FIRST]
+    seen = np.argsort(-worst_of_guards(whole, result.theta), kind="stable")[:guards]
     (name, theta), iterations, began, met = start, 0, time.perf_counter(), list[Optimum]()
     while True:
         part = GuardedProblem(problem, result.guards.part(np.sort(seen)), back_off)
@@ -132,6 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--fresh", type=int, default=100_000, help="scenarios for each policy (default: %(default)s)")
     parser.add_argument("--starts", type=int, default=2, help="random starts of IPOPT (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=600.0, help="of IPOPT a start (default: %(default)s)")
+    parser.add_argument("--guards", type=int, default=64, help="that IPOPT sees at first (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="steps of the adaptation (default: those of the problem)")
     given = parser.parse_args(argv)
     rows = []
@@ -143,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         points = [(ADAPTED, result.theta), *random_starts(problem, given.starts)]
         optima = []
         for point in points:
-            optima.append(solve(result, point, given.seconds))
+            optima.append(solve(result, point, given.seconds, given.guards))
             print(name, sentence(optima[-1]), sep=", ", flush=True)
         rows.append(row(name, result, best(optima, result.options.back_off), given.fresh))
     print_table(HEADER, rows)
