@@ -29,7 +29,6 @@ ADAPTED = "adapted"  # name of the start where the safe way ended
 TOLERANCE = 1e-8  # largest metric of a point that counts as feasible
 _OPTIONS = {
     "mu_strategy": "monotone",
-    "mu_init": 1e-4,  # relative to the objective, as the barrier of `adapt` at its start
     "bound_push": 1e-5,
     "bound_frac": 1e-5,  # starts next to bounds stay there
     "tol": 1e-6,
@@ -66,6 +65,7 @@ def optimise(
     *,
     iterations: int = 10_000,
     seconds: float = 1e6,
+    barrier: float = 1e-4,
 ) -> Iterator[Optimum]:
     """Solve a control problem by IPOPT from every start, one after the other.
 
@@ -79,6 +79,8 @@ def optimise(
         Of one start, at most.
     seconds : float
         Likewise.
+    barrier : float
+        At a start, relative to the objective; by default as `adapt` has it at its start.
 
     Yields
     ------
@@ -91,11 +93,11 @@ def optimise(
         If the objective is not quadratic, or the command is not bounded by metrics.
     """
     program = MultipleShooting(problem)
-    limits = {"max_iter": iterations, "max_wall_time": seconds}
+    own = {"max_iter": iterations, "max_wall_time": seconds, "mu_init": barrier}
     for name, start in starts:
         began = time.perf_counter()
         judge = _Judge(program, problem)
-        solver = program.solver(_OPTIONS | limits, judge)
+        solver = program.solver(_OPTIONS | own, judge)
         solver(x0=program.start(start), **program.bounds())
         stats = solver.stats()
         taken = time.perf_counter() - began
