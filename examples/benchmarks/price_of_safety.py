@@ -34,9 +34,9 @@ from scpo_ctrl.assurance import Fresh
 from scpo_ctrl.problem.guarded import GuardedProblem
 
 MORE = 32  # guards that IPOPT gets where it breaks some that it has not seen
-ITERATIONS = 300  # of IPOPT between two looks at the other guards
+ITERATIONS = 1000  # of IPOPT between two looks at the other guards
 EATEN = 0.1  # part of the back-off that IPOPT may use up, which only lets it reach more
-COLD, WARM = 1e-4, 1e-6  # barriers of IPOPT far from an optimum, and next to one; relative to the objective
+COLD, WARM = 1e-4, 1e-6  # barriers of IPOPT at a start, and where it has got more guards; relative to the objective
 NO_LESS = 1e-5  # part of the objective: a look later it has to have fallen by more, or IPOPT has ended
 HEADER = (
     "",
@@ -73,7 +73,7 @@ def solve(result: Result, start: tuple[str, np.ndarray], seconds: float, guards:
     whole = GuardedProblem(problem, result.guards, back_off)
     seen = np.argsort(-worst_of_guards(whole, result.theta), kind="stable")[:guards]
     (name, theta), iterations, began, met = start, 0, time.perf_counter(), list[Optimum]()
-    barrier = WARM if name == ADAPTED else COLD
+    barrier = COLD
     while True:
         part = GuardedProblem(problem, result.guards.part(np.sort(seen)), back_off)
         left = seconds - (time.perf_counter() - began)
