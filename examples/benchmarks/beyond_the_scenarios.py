@@ -1,9 +1,10 @@
 """Runs with and without audits (E12) on scenarios that neither has seen: who violates, at what cost, how stable.
 
-The loops are R3, R4 and R5 as shipped, a buck converter under a load range, a heater behind dead time, and random
-linear plants of two to six states. Fresh scenarios are drawn from each loop's declared set with a seed of their own.
-"before" is what a run of the shipped problems left in November 2026, when it neither measured stability at rest nor
-audited; "radius" the spectral radius at rest. Prints a table, a row as soon as a loop is done.
+The loops are R3, R4 and R5 as shipped and with more scenarios, a buck converter under a load range, a heater behind
+dead time, plants of the literature (`published_plants.py`), and random linear plants of two to six states. Fresh
+scenarios are drawn from each loop's declared set with a seed of their own. "before" is what a run left in November
+2026, when it neither measured stability at rest nor audited, on loops with settings of their own: the part that
+violated, or the spectral radius at rest. "radius" is that radius. Prints a table, a row as soon as a loop is done.
 
     python examples/benchmarks/beyond_the_scenarios.py --fresh 1000000 --random 20
 """
@@ -13,10 +14,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.resources
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 
 import casadi as ca
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from published_plants import PUBLISHED
 
 from scpo_ctrl import AdaptOptions, ControlProblem, MetricOptions, Policy, Quadratic, adapt, lqr, scenarios
 from scpo_ctrl.assurance import Fresh
@@ -24,8 +32,29 @@ from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.models import Plant, discretise, linear
 from scpo_ctrl.record.config import read_problem_file
 
-BEFORE = {"double_integrator": "32-39 %", "cart_pole": "19-29 %", "planar_quadrotor": "56-60 %"}
+SHIPPED = ("double_integrator", "cart_pole", "planar_quadrotor")
+MORE = (("double_integrator", 512), ("double_integrator", 2048), ("cart_pole", 128))  # scenarios
+BEFORE = {
+    "double_integrator": "32-39 %",
+    "double_integrator, 512 scenarios": "2.4 %",
+    "double_integrator, 2048 scenarios": "0.4 %",
+    "cart_pole": "19-29 %",
+    "cart_pole, 128 scenarios": "10 %",
+    "planar_quadrotor": "56-60 %",
+    "buck converter": "radius 1.4-1.7",
+    "heater": "radius 9.4",
+    "DC servo": "0 %",
+    "ball and plate": "0 %",
+    "AFTI-16": "0 %",
+    "slow cart-pole": "0 %",
+    "fast cart-pole": "20-23 %",
+    "four tanks, minimum phase": "24-76 %",
+    "four tanks, non-minimum phase": "24-76 %",
+    "masses": "49 %",
+}
 SEED = 20_261_129  # of the fresh scenarios
+SHORT = AdaptOptions(steps=100)  # of the loops that do not ship with the package
+Loop = tuple[ControlProblem, AdaptOptions]
 
 
 def buck() -> ControlProblem:
@@ -68,14 +97,33 @@ def around(plant: Plant, horizon: int) -> ControlProblem:
     return ControlProblem(Policy(plant, backup, (12,)), batch, objective, MetricOptions())
 
 
-def loops(steps: int, random: int) -> Iterator[tuple[str, ControlProblem, AdaptOptions]]:
-    """Yield the loops with their names and options."""
-    for name in BEFORE:
-        file = read_problem_file(str(importlib.resources.files("scpo_ctrl") / "data" / f"{name}.toml"))
-        assert isinstance(file.problem, ControlProblem)
-        yield name, file.problem, file.options
-    for problem in (buck(), heater(), *(random_plant(seed) for seed in range(random))):
-        yield problem.plant.name, problem, AdaptOptions(steps=steps)
+def shipped(name: str) -> Loop:
+    """Return a problem that ships with the package, and its options."""
+    file = read_problem_file(str(importlib.resources.files("scpo_ctrl") / "data" / f"{name}.toml"))
+    assert isinstance(file.problem, ControlProblem)
+    return file.problem, file.options
+
+
+def with_more(name: str, count: int) -> Loop:
+    """Return a problem that ships with the package on more scenarios, drawn at random from its declared set."""
+    problem, options = shipped(name)
+    declared = problem.scenarios.declared
+    assert declared is not None
+    batch = dataclasses.replace(declared.random(0, count, seed=1), declared=declared)
+    return problem.with_scenarios(batch, problem.theta_initial), options
+
+
+def loops(random: int) -> Iterator[tuple[str, Callable[[], Loop]]]:
+    """Yield the loops' names and what makes them."""
+    for name in SHIPPED:
+        yield name, partial(shipped, name)
+    for name, count in MORE:
+        yield f"{name}, {count} scenarios", partial(with_more, name, count)
+    makers = {"buck converter": buck, "heater": heater, **PUBLISHED}
+    for name, maker in makers.items():
+        yield name, lambda maker=maker: (maker(), SHORT)
+    for seed in range(random):
+        yield f"random {seed}, n = {2 + seed % 5}", lambda seed=seed: (random_plant(seed), SHORT)
 
 
 def row(name: str, problem: ControlProblem, options: AdaptOptions, fresh: int) -> str:
@@ -102,14 +150,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fresh", type=int, default=100_000, help="scenarios for each policy")
     parser.add_argument("--random", type=int, default=5, help="random plants")
-    parser.add_argument("--steps", type=int, default=100, help="of the loops that do not ship with the package")
     parser.add_argument("--only", default="", help="part of the name of the loops to run")
     given = parser.parse_args()
     kinds = "violate: before", "without audits", "with audits", "last audit", "radius: backup, without, with"
     print("| loop |", " | ".join(kinds), "| fresh cost: backup, without, with | time, with / without |")
     print("|" + " --- |" * 8)
-    for name, problem, options in loops(given.steps, given.random):
+    for name, make in loops(given.random):
         if given.only in name:
+            problem, options = make()
             try:
                 print(row(name, problem, options, given.fresh), flush=True)
             except UnsafeStartError as error:

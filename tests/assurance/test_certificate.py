@@ -20,7 +20,10 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 
 
 def test_epsilon_holds_in_1000_cases_with_a_known_share():
-    """A share of 1.2 ε passes in less than β of all cases; the exact bound covers the truth in all but β of them."""
+    """A share of 1.2 ε passes in less than β of all cases; the exact bound covers the truth in all but β of them.
+
+    A bound that overlooks a violation does not.
+    """
     epsilon, beta, share = 0.02, 0.1, 0.024
     problem = interval_problem(share)
     found = [certify(problem, problem.theta_initial, epsilon=epsilon, beta=beta, seed=seed) for seed in range(1000)]
@@ -30,6 +33,8 @@ def test_epsilon_holds_in_1000_cases_with_a_known_share():
     assert np.mean([case.passed for case in found]) <= beta + three_sigma
     assert np.mean([case.bound < share for case in found]) <= beta + three_sigma
     assert np.mean([case.passed for case in found]) == pytest.approx((1 - share) ** n, abs=0.03)
+    overlooked = [violation_bound(max(0, case.violations - 1), n, beta) for case in found]
+    assert np.mean([bound < share for bound in overlooked]) > beta + three_sigma
 
 
 @pytest.mark.parametrize("epsilon", [0.9, 0.5, 0.1, 1e-2, 1e-4])
