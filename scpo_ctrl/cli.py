@@ -61,7 +61,7 @@ def main() -> None:
         with answered(stop):
             status = _run_command(stop)
     except KeyboardInterrupt:
-        say_at_once("interrupted; `--resume` goes on from the last complete state, if one was saved")
+        say_at_once(f"interrupted; {stop.remedy}")
         status = 128 + (stop.number or signal.SIGINT)
         try:
             if sys.stdout is not None:
@@ -165,6 +165,7 @@ def demo(out: Path, as_json: bool) -> int:
     from scpo_ctrl.codegen import export
     from scpo_ctrl.codegen.build import replay
 
+    _resumable()
     with as_file(files("scpo_ctrl") / "data" / "double_integrator.toml") as path:
         file = read_problem_file(path)
     with RunFolder(out, file, overwrite=lambda path: _is_demo(path, file)) as folder:
@@ -199,9 +200,14 @@ def adapt_command(
     learn: tuple[Path, ...],
     as_json: bool,
 ) -> int:
-    """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios."""
+    """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios.
+
+    The margin in the line that follows the run is that of the metric closest to its bound, in percent of the distance
+    from the equilibrium to that bound.
+    """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
+    _resumable()
     file = read_problem_file(problem, steps=steps, seed=seed, trust=True)
     if learn:
         file = with_learned(file, learn)
@@ -316,26 +322,42 @@ def _is_demo(out: Path, file: ProblemFile) -> bool:
     return bool(earlier == toml.loads(file.text()))
 
 
+def _stop() -> Stop:
+    return click.get_current_context().ensure_object(Stop)
+
+
+def _resumable() -> None:
+    """Say what an interruption leaves of a run, should one come."""
+    _stop().remedy = "`--resume` goes on from the last complete state, if one was saved"
+
+
 def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:
     """Adapt with a progress display, saving the state at once and then now and then; write the report at the end."""
     from scpo_ctrl.report.page import write_report
 
     due = -math.inf
-    stop = click.get_current_context().ensure_object(Stop)
-    with stop.steps() as asked, Display(file.options.steps, quiet=quiet) as display:
+    stop = _stop()
+    with stop.steps(), Display(file.options.steps, quiet=quiet) as display:
 
         def monitor(state: State) -> bool:
             nonlocal due
+            stop.wait()  # before anybody can see that something was saved
             began = time.monotonic()
             if began >= due:
                 folder.save(state.result())
                 ended = time.monotonic()
                 due = ended + max(_SAVE_EVERY, 20 * (ended - began))
             display.show(state)
-            return asked()
+            return stop.asked()
+
+        def audit_monitor(done: int, total: int) -> bool:
+            display.show_audit(done, total)
+            return stop.asked()
 
         try:
-            result = adapt(file.problem, file.options, resume_from=earlier, monitor=monitor)
+            result = adapt(
+                file.problem, file.options, resume_from=earlier, monitor=monitor, audit_monitor=audit_monitor
+            )
         except OutputError:
             raise
         except ScpoError as error:

@@ -9,6 +9,7 @@ from scpo_ctrl.assurance.falsify import BUDGET, falsify
 from scpo_ctrl.record.assurance import save_certificate, save_falsified
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE
+from scpo_ctrl.report.display import Rollouts
 from scpo_ctrl.report.trajectories import plant_problem
 from scpo_ctrl.rounding import up
 from scpo_ctrl.terminal import as_json_option, failed, print_json, run_argument, say
@@ -25,7 +26,9 @@ def certify_command(run: Path, kind: str, epsilon: float, beta: float, seed: int
     """Roll the final policy of RUN out over fresh scenarios, as many as ε and β need; write RUN/certificate.json."""
     rollouts_needed(epsilon, beta)  # before the run is loaded, which takes seconds
     result = load_result(run)
-    certificate = certify(plant_problem(result), result.theta, epsilon=epsilon, beta=beta, seed=seed)
+    problem = plant_problem(result)
+    with Rollouts("certify", quiet=as_json) as line:
+        certificate = certify(problem, result.theta, epsilon=epsilon, beta=beta, seed=seed, monitor=line.show)
     save_certificate(run, certificate, result)
     if as_json:
         print_json(certificate.summary())
@@ -51,7 +54,8 @@ def falsify_command(run: Path, budget: int, seed: int, as_json: bool) -> int:
     """Search for a scenario that breaks the final policy of RUN; write RUN/falsified.toml and .png if one is found."""
     result = load_result(run)
     problem = plant_problem(result)
-    attack = falsify(problem, result.theta, budget=budget, seed=seed)
+    with Rollouts("falsify", quiet=as_json) as line:
+        attack = falsify(problem, result.theta, budget=budget, seed=seed, monitor=line.show)
     if attack.found:
         from scpo_ctrl.report.falsified import falsified_png  # matplotlib takes long to import
 

@@ -24,16 +24,20 @@ class Stop:
     def __init__(self) -> None:
         self.number: int | None = None  # of the first signal
         self.is_immediate = False  # whether `Stopped` was raised, whatever became of it
-        self._steps = False
+        self.remedy = "nothing is left half written"  # after a command that `Stopped` has ended
+        self._waits = False
+
+    def wait(self) -> None:
+        """Let the first signal from now on wait until `asked`, as a state is to be saved that the run goes on from."""
+        self._waits = True
 
     def asked(self) -> bool:
-        """Return whether to end after this step; from the first call on, a signal waits for the next.
+        """Return whether to end where a run can go on from.
 
         Returns
         -------
         bool
         """
-        self._steps = True
         return self.number is not None
 
     def answer(self, number: int, _frame: FrameType | None) -> None:
@@ -51,19 +55,19 @@ class Stop:
         first, self.number = self.number is None, self.number or number
         if self.is_immediate or not (first or number in _INSISTING):
             return
-        if first and self._steps:
+        if first and self._waits:
             say("stopping after this step; once more to stop at once")
             return
         self.is_immediate = True
         raise Stopped
 
     @contextmanager
-    def steps(self) -> Iterator[Callable[[], bool]]:
-        """Let the first signal wait for the end of a step, from the first step that asks on."""
+    def steps(self) -> Iterator[None]:
+        """Let signals wait no longer than these steps, from the first call of `wait` among them on."""
         try:
-            yield self.asked
+            yield
         finally:
-            self._steps = False
+            self._waits = False
 
 
 @contextmanager

@@ -11,7 +11,8 @@ import sys
 import time
 
 import pytest
-from problem_files import write
+from problem_files import KINDS, write
+from run_folders import content, same_arrays
 
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.stop import SIGNALS, Stop, Stopped, answered, uninterrupted
@@ -59,6 +60,8 @@ PLACES = {
     "compilation": ("subprocess", "run"),
     "loop": ("scpo_ctrl.adaptation.adapt", "try_step:2"),
     "save": ("os", "fsync:3"),
+    "audit of the safe start": ("scpo_ctrl.assurance.audit", "climb"),
+    "audit": ("scpo_ctrl.assurance.audit", "climb:2"),
     "report": ("scpo_ctrl.report.page", "render_report"),
     "summary": ("scpo_ctrl.cli", "_finish"),
 }
@@ -81,9 +84,10 @@ def nothing_half_written(folder):
 @pytest.mark.parametrize("place", PLACES)
 def test_a_signal_at_every_stage(tmp_path, place):
     folder, number = tmp_path / "run", signal.SIGINT if len(place) % 2 else signal.SIGHUP
-    done = stopped(write(tmp_path / "problem.toml"), folder, place, number)
+    changes = KINDS["audited"] if "audit" in place else {}
+    done = stopped(write(tmp_path / "problem.toml", changes), folder, place, number)
     assert "Traceback" not in done.stderr
-    if place == "loop":
+    if place in ("loop", "save", "audit"):  # there is something to go on from
         assert done.returncode == 1, done.stderr
         assert "stopping after this step" in done.stderr
         assert "status     interrupted" in done.stdout
@@ -93,7 +97,56 @@ def test_a_signal_at_every_stage(tmp_path, place):
         assert done.returncode == 128 + number, done.stderr
         assert done.stderr.splitlines()[-1].startswith("scpo-ctrl: interrupted; `--resume` goes on")
     nothing_half_written(folder)
-    assert folder.exists() == (place in ("loop", "save", "report", "summary"))
+    assert folder.exists() == (place in ("loop", "save", "audit", "report", "summary"))
+
+
+def test_a_signal_in_an_audit_ends_it_and_resumes_to_the_same_numbers(tmp_path, run):
+    problem = write(tmp_path / "problem.toml", KINDS["audited"])
+    done = stopped(problem, tmp_path / "run", "audit", signal.SIGTERM)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1] == "scpo-ctrl: stopping after this step; once more to stop at once"
+    cut = load_result(tmp_path / "run")
+    assert (len(cut.audits), cut.final_audit) == (1, None)  # that of the safe start
+    assert run("adapt", problem, "--out", tmp_path / "run", "--steps", 3, "--resume", "--json").status == 0
+    assert run("adapt", problem, "--out", tmp_path / "whole", "--steps", 3, "--json").status == 0
+    same_arrays(tmp_path / "run", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (
+            ["certify", "--kind", "scenario", "--epsilon", "0.01"],
+            ("scpo_ctrl.assurance.certificate", "violation_bound:3"),
+        ),
+        (["falsify", "--budget", "2000"], ("scpo_ctrl.assurance.falsify", "climb")),
+        (["verify"], ("scpo_ctrl.verification.verify", "history_faults")),
+    ],
+)
+def test_a_signal_in_a_command_that_rolls_out_for_long(tmp_path, copy_of, words, place):
+    run = copy_of()
+    before = content(run)
+    command = [sys.executable, "-c", SENDS, *place, str(int(signal.SIGINT)), "1", words[0], str(run), *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGINT, "")
+    assert done.stderr == "scpo-ctrl: interrupted; nothing is left half written\n"
+    assert content(run) == before
+
+
+def test_a_signal_waits_from_the_moment_on_that_a_state_may_be_seen():
+    stop = Stop()
+    with answered(stop), stop.steps():
+        stop.wait()
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.asked()
+    early = Stop()
+    with answered(early), pytest.raises(Stopped), early.steps():
+        signal.raise_signal(signal.SIGTERM)
+    late = Stop()
+    with answered(late), pytest.raises(Stopped):
+        with late.steps():
+            late.wait()
+        signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)

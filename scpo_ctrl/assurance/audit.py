@@ -74,7 +74,8 @@ def audit(
     declared = declared_set(problem)
     edges = declared.edge(max(_STARTS, int(_EDGES * rollouts)), seed)
     searching = (min(_STARTS, rollouts) + _STARTS) * climb_rollouts(problem)
-    counted = _counting(monitor, rollouts + edges.count + searching)
+    total = rollouts + edges.count + searching  # at most: searches may end earlier
+    counted = _counting(monitor, total)
     drawn = Fresh.drawn(problem, theta, 0, rollouts, seed, counted)
     at_edges = Fresh.of(problem, theta, edges, counted=counted)
     places, fringe = _worst(drawn, _STARTS), _worst(at_edges, _STARTS)
@@ -83,6 +84,8 @@ def audit(
     for one in again[1:]:
         starts = starts.and_then(one)
     points, found = climb(problem, theta, starts, seed=seed, counted=counted)
+    if monitor is not None:
+        monitor(total, total)
     order = np.argsort(-found.worst, kind="stable")
     broken = order[found.violates[order]]
     broken = _apart(declared, points, found, broken)[:_MOST]

@@ -1,12 +1,18 @@
-"""Progress of a run on a terminal: objective, margin, accepted and rejected tries, active constraints."""
+"""Progress on a terminal: of a run, its steps and its audits; of commands that roll out for long, their rollouts."""
 
 import contextlib
 from types import TracebackType
+from typing import Self
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from scpo_ctrl.adaptation.binding import least_part, rooms
 from scpo_ctrl.adaptation.state import State
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.rounding import down
 
 
 class _Console(Console):
@@ -17,7 +23,72 @@ class _Console(Console):
         self.quiet = True
 
 
-class Display:
+class _Line:
+    """A line on stderr that follows what a command does, while stderr is a terminal.
+
+    Parameters
+    ----------
+    name : str
+        Of the command.
+    total : int, optional
+        Of what is counted; None where it is not known yet.
+    quiet : bool
+        Show nothing.
+    text : str
+        Of the line before anything is counted.
+    """
+
+    def __init__(self, name: str, total: int | None, *, quiet: bool, text: str = "") -> None:
+        self._console = _Console(stderr=True)
+        self._is_live = self._console.is_terminal and not quiet
+        self._progress = Progress(
+            TextColumn(name),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._is_live,
+        )
+        self._task = self._progress.add_task(name, total=total, text=text)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._progress.stop()
+
+
+class Rollouts(_Line):
+    """The rollouts of a command that takes long, while stderr is a terminal.
+
+    Parameters
+    ----------
+    name : str
+        Of the command.
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, name: str, *, quiet: bool = False) -> None:
+        super().__init__(name, None, quiet=quiet)
+
+    def show(self, done: int, total: int) -> None:
+        """Show how many rollouts are done.
+
+        Parameters
+        ----------
+        done, total : int
+        """
+        with contextlib.suppress(OSError):
+            self._progress.update(self._task, completed=min(done, total), total=total, text="rollouts")
+
+
+class Display(_Line):
     """A line that follows a run, on stderr; a plain line now and then where stderr is no terminal.
 
     Parameters
@@ -29,30 +100,11 @@ class Display:
     """
 
     def __init__(self, steps: int, *, quiet: bool = False) -> None:
-        console = _Console(stderr=True)
-        self._live = console.is_terminal and not quiet
-        self._plain = None if quiet or self._live else console
-        self._steps, self._accepted, self._seen = steps, 0, 0
-        self._progress = Progress(
-            TextColumn("adapt"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not self._live,
-        )
-        self._task = self._progress.add_task("adapt", total=steps, text="")
-
-    def __enter__(self) -> "Display":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._progress.stop()
+        super().__init__("adapt", steps, quiet=quiet, text="the safe start is checked")
+        self._plain = None if quiet or self._is_live else self._console
+        self._steps, self._accepted, self._seen, self._text = steps, 0, 0, ""
+        self._problem: Problem | None = None  # whose rooms these are
+        self._rooms = np.zeros(0)
 
     def show(self, state: State) -> None:
         """Show the state after a step.
@@ -64,12 +116,35 @@ class Display:
         rows = state.history.rows
         self._accepted += sum(row.is_committed for row in rows[self._seen :])
         self._seen = len(rows)
-        text = (
-            f"objective {state.objective:.4f}  margin {state.margin:.2e}  "
+        self._text = (
+            f"objective {state.objective:.4f}  margin {self._margin(state)}  "
             f"stationarity {state.stationarity:.1e}  "
             f"accepted {self._accepted} rejected {self._seen - self._accepted}  active {state.active.size}"
         )
         with contextlib.suppress(OSError):  # a terminal or a reader that is gone does not end a run
-            self._progress.update(self._task, completed=state.step, text=text)
+            self._progress.update(self._task, completed=state.step, text=self._text)
             if self._plain and (state.step % max(1, self._steps // 10) == 0):
-                self._plain.print(f"step {state.step}/{self._steps}  {text}", soft_wrap=True, highlight=False)
+                self._plain.print(f"step {state.step}/{self._steps}  {self._text}", soft_wrap=True, highlight=False)
+
+    def show_audit(self, done: int, total: int) -> None:
+        """Show how far an audit has come.
+
+        Parameters
+        ----------
+        done, total : int
+            Rollouts.
+        """
+        with contextlib.suppress(OSError):
+            text = f"{self._text}  audit {100 * min(done, total) // total} %"
+            self._progress.update(self._task, text=text)
+
+    def _margin(self, state: State) -> str:
+        """Return the margin of the metric closest to its bound, in percent of its room; its own unit without a plant.
+
+        The least margin itself is that of the guard with the least room, whatever its unit: it reads like trouble.
+        """
+        if not isinstance(state.given, ControlProblem):
+            return down(state.margin)
+        if self._problem is not state.problem:
+            self._problem, self._rooms = state.problem, rooms(state.problem)
+        return f"{down(100 * least_part(state.problem, state.g, self._rooms), 2)} %"
