@@ -202,8 +202,7 @@ def adapt_command(
 ) -> int:
     """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios.
 
-    The margin in the line that follows the run is that of the metric closest to its bound, in percent of the distance
-    from the equilibrium to that bound.
+    Progress shows the margin of the metric closest to its bound, in percent of the way there from the equilibrium.
     """
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
@@ -327,7 +326,7 @@ def _stop() -> Stop:
 
 
 def _resumable() -> None:
-    """Say what an interruption leaves of a run, should one come."""
+    """Say what an interruption leaves of a run."""
     _stop().remedy = "`--resume` goes on from the last complete state, if one was saved"
 
 
