@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
+    from scpo_ctrl.assurance import Audit, Certificate, Falsification, audit, certify, falsify
     from scpo_ctrl.errors import ScpoError
     from scpo_ctrl.loop import Backup, MetricOptions, Policy, Scenarios, check_backup, lqr, scenarios
     from scpo_ctrl.problem import ControlProblem, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
 __all__ = [
     "AdaptOptions",
     "Adapter",
+    "Audit",
     "Backup",
+    "Certificate",
     "ControlProblem",
+    "Falsification",
     "FunctionProblem",
     "Imitation",
     "Learned",
@@ -36,7 +40,10 @@ __all__ = [
     "Verdict",
     "__version__",
     "adapt",
+    "audit",
+    "certify",
     "check_backup",
+    "falsify",
     "load_problem",
     "load_result",
     "lqr",
@@ -47,7 +54,7 @@ __all__ = [
     "verify",
 ]
 
-_WINGS = ("adaptation", "errors", "loop", "problem", "projection", "record", "verification", "version")
+_WINGS = ("adaptation", "assurance", "errors", "loop", "problem", "projection", "record", "verification", "version")
 
 
 def __getattr__(name: str) -> object:

@@ -256,7 +256,8 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
         print_json(exported.summary())
     else:
         say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
-        say(f"margin of the exported parameters {down(exported.margin)}; README.md there says how to call it")
+        say(f"of the run: {exported.claim}; README.md there says on what, and how to call the code")
+        say(f"margin of the exported parameters, on the scenarios of the run: {down(exported.margin)}")
     if exported.margin < 0:
         warn(
             f"{out}: rounded to {exported.real}, the parameters have margin {down(exported.margin)}: they are UNSAFE "

@@ -39,10 +39,13 @@ class Bound:
 
     def and_of(self, others: "Bound") -> "Bound":
         """Return the metrics of the same bound in these scenarios and others after them."""
-        columns = {
-            name: np.vstack([getattr(self, name), getattr(others, name)]) for name in ("margin", "room", "varies")
-        }
-        return replace(self, **columns, error=max(self.error, others.error))
+        return replace(
+            self,
+            margin=np.vstack([self.margin, others.margin]),
+            room=np.vstack([self.room, others.room]),
+            varies=np.vstack([self.varies, others.varies]),
+            error=max(self.error, others.error),
+        )
 
     def part(self, error: float = 0.0) -> np.ndarray:
         """Margins, larger by an error, over the distance, (S, T)."""
