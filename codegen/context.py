@@ -15,6 +15,8 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.report.numbers import number
+from scpo_ctrl.report.wording import capital, headline, stability
 from scpo_ctrl.version import __version__
 
 _SCALES = ("scale", "input_scale")  # of a policy, with units
@@ -55,7 +57,10 @@ class Context:
     theta: np.ndarray  # (d,)
     max_dim: int  # largest dimension of a projection
     max_active: int  # constraints that it solves for at once
-    margin: float  # -max g at the parameters as rounded for the target, computed in double
+    margin: float  # -max g at the parameters as rounded for the target, on scenarios and guards, computed in double
+    guards: int  # scenarios of the run besides those of its problem
+    claim: str  # what was shown of the parameters before they were rounded: the word of the report's headline
+    shown: str  # the same in sentences
     controls: ControlVectors
     projections: ProjectionVectors
 
@@ -134,15 +139,30 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
         "theta": theta,
         "max_dim": max_dim,
         "max_active": min(max(2 * active, _ACTIVE[0]), _ACTIVE[1]),
-        "margin": margin_of(problem.metrics(theta)),
+        "margin": margin_of(result.everywhere.metrics(theta)),
     }
+    claim, shown = _claims(result)
     return Context(
         **values,
         target=chosen,
+        guards=result.guards.count if result.guards else 0,
+        claim=claim,
+        shown=shown,
         input_hash=_hash({**values, "target": target, "theta_initial": result.theta_initial}),
         controls=control_vectors(policy, theta, result.theta_initial, real),
         projections=projection_vectors(max_dim, real),
     )
+
+
+def _claims(result: Result) -> tuple[str, str]:
+    """Return what was shown of a run's parameters, in the words of its report."""
+    said = headline(result, margin_of(result.everywhere.metrics(result.theta)))
+    sentences = [said.sentence]
+    if result.final_audit is None:
+        sentences.append("The final policy was not audited.")
+    if found := stability(result, number):
+        sentences.append(f"{capital(found)}, the largest over the parameter ranges.")
+    return said.word, " ".join(sentences)
 
 
 def _policy_data(policy: Policy, real: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
+    from scpo_ctrl.assurance import Audit, Certificate, Falsification, audit, certify, falsify
     from scpo_ctrl.errors import ScpoError
     from scpo_ctrl.loop import (
         Backup,
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AdaptOptions",
     "Adapter",
+    "Audit",
     "Backup",
+    "Certificate",
     "ControlProblem",
     "Controller",
     "ControllerPolicy",
+    "Falsification",
     "FunctionProblem",
     "Imitation",
     "Learned",
@@ -49,8 +53,11 @@ __all__ = [
     "Verdict",
     "__version__",
     "adapt",
+    "audit",
+    "certify",
     "check_backup",
     "controlled",
+    "falsify",
     "load_problem",
     "load_result",
     "lqr",
@@ -61,7 +68,7 @@ __all__ = [
     "verify",
 ]
 
-_WINGS = ("adaptation", "errors", "loop", "problem", "projection", "record", "verification", "version")
+_WINGS = ("adaptation", "assurance", "errors", "loop", "problem", "projection", "record", "verification", "version")
 
 
 def __getattr__(name: str) -> object:

@@ -200,10 +200,7 @@ def adapt_command(
     learn: tuple[Path, ...],
     as_json: bool,
 ) -> int:
-    """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios.
-
-    Progress shows the margin of the metric closest to its bound, in percent of the way there from the equilibrium.
-    """
+    """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios."""
     if resume and overwrite:
         raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
     _resumable()
@@ -259,7 +256,8 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
         print_json(exported.summary())
     else:
         say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
-        say(f"margin of the exported parameters {down(exported.margin)}; README.md there says how to call it")
+        say(f"of the run: {exported.claim}; README.md there says on what, and how to call the code")
+        say(f"margin of the exported parameters, on the scenarios of the run: {down(exported.margin)}")
     if exported.margin < 0:
         warn(
             f"{out}: rounded to {exported.real}, the parameters have margin {down(exported.margin)}: they are UNSAFE "

@@ -252,6 +252,17 @@ def of_loops() -> dict[str, Call]:
     }
 
 
+def of_assurance() -> dict[str, Call]:
+    """Return what may be said of policies, likewise."""
+    it = here()
+    of = {"problem": it.problem, "theta": it.theta}
+    return {
+        "audit": (sc.audit, of | {"rollouts": 10, "seed": 1}),
+        "certify": (sc.certify, of | {"epsilon": 0.5, "beta": 0.5, "seed": 1}),
+        "falsify": (sc.falsify, of | {"budget": 100, "seed": 1}),
+    }
+
+
 def of_controllers() -> dict[str, Call]:
     """Return controllers that exist, likewise."""
     it = here()
@@ -395,7 +406,7 @@ def of_files(place: Path) -> dict[str, Call]:
 
 def calls(place: Path) -> dict[str, Call]:
     """Return everything public with arguments that are right."""
-    return of_runs() | of_problems() | of_loops() | of_controllers() | of_plants() | of_files(place)
+    return of_runs() | of_problems() | of_loops() | of_controllers() | of_assurance() | of_plants() | of_files(place)
 
 
 def run_case(seed: int, index: int, place: Path) -> list[str]:

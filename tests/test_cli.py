@@ -20,6 +20,7 @@ from run_folders import content, same_arrays
 
 import scpo_ctrl
 from scpo_ctrl.adaptation.binding import room
+from scpo_ctrl.adaptation.result import margin_of
 from scpo_ctrl.errors import EvaluationError, RecordError
 from scpo_ctrl.models import ZOO
 from scpo_ctrl.record.files import load_arrays, load_result
@@ -87,6 +88,16 @@ def test_json_of_every_command(tmp_path, run):
         assert (outcome.status, outcome.err) == (0, ""), arguments
         assert outcome.out.count("\n") == 1
         assert expected <= set(strict_json(outcome.out)), arguments
+
+
+def test_an_export_says_what_was_shown_of_the_run(tmp_path, runs, run):
+    result = load_result(runs["audited"])
+    outcome = run("export", runs["audited"], "--out", tmp_path / "c", "--real", "double")
+    _, shown, margin = outcome.out.splitlines()
+    assert shown.startswith("of the run: Audited")
+    assert float(margin.rpartition(" ")[2]) == float(down(margin_of(result.everywhere.metrics(result.theta))))
+    plain = run("export", runs["mlp"], "--out", tmp_path / "plain").out
+    assert "of the run: " in plain and "Audited" not in plain
 
 
 def test_result_file_holds_what_is_promised(runs):

@@ -254,4 +254,4 @@ def test_every_string_of_a_context_is_known():
     from scpo_ctrl.codegen.context import Context
 
     strings = {field.name for field in dataclasses.fields(Context) if "str" in str(field.type)}
-    assert strings == {"version", "input_hash", "prefix", "real", "plant", "x_names", "u_names"}
+    assert strings == {"version", "input_hash", "prefix", "real", "plant", "x_names", "u_names", "claim", "shown"}

@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scpo_ctrl.assurance.fresh import Counted, Fresh, declared_set, violation_bound
 from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_array, as_count
 
 BETA = 1e-6  # 1 - confidence of the bounds that an audit states
 _EDGES = 0.25  # scenarios from the edges of the set, besides those drawn at random
@@ -42,7 +45,7 @@ class Audit:
 
 def audit(
     problem: ControlProblem,
-    theta: np.ndarray,
+    theta: ArrayLike,
     *,
     rollouts: int,
     seed: int,
@@ -53,7 +56,7 @@ def audit(
     Parameters
     ----------
     problem : ControlProblem
-    theta : numpy.ndarray, shape (d,)
+    theta : array_like, shape (d,)
     rollouts : int
         Fresh scenarios drawn at random; a quarter as many come from the edges of the set, and about a thousand from
         the search.
@@ -70,7 +73,12 @@ def audit(
     ------
     DomainError
         If the problem names no declared set.
+    EvaluationError
+        If a black box fails.
     """
+    as_instance("problem", problem, ControlProblem)
+    theta = as_array("theta", theta, (problem.theta_dim,))
+    rollouts, seed = as_count("rollouts", rollouts, at_least=1), as_count("seed", seed)
     declared = declared_set(problem)
     edges = declared.edge(max(_STARTS, int(_EDGES * rollouts)), seed)
     searching = (min(_STARTS, rollouts) + _STARTS) * climb_rollouts(problem)

@@ -145,6 +145,7 @@ def certify(
     """
     as_instance("problem", problem, ControlProblem)
     theta = as_array("theta", theta, (problem.theta_dim,))
+    epsilon, beta = as_scalar("epsilon", epsilon), as_scalar("beta", beta)
     n, declared = rollouts_needed(epsilon, beta), declared_set(problem)
     of_theta, of_problem = theta_digest(theta), problem_digest(problem)
     seed = _own_seed(of_theta, of_problem) if seed is None else as_count("seed", seed, at_most=MOST_SEED)
@@ -196,8 +197,8 @@ def rollouts_needed(epsilon: float, beta: float) -> int:
     DomainError
         If one is outside (0, 1), or n is more than 10⁹.
     """
+    epsilon, beta = (as_scalar(*given, above=0.0) for given in (("epsilon", epsilon), ("beta", beta)))
     for name, value in (("epsilon", epsilon), ("beta", beta)):
-        as_scalar(name, value, above=0.0)
         if value >= 1:
             raise DomainError(f"{name} is {value:g}, expected a number in (0, 1)")
     least = math.log(beta) / math.log1p(-epsilon)

@@ -189,9 +189,11 @@ class DeclaredSet:
         if self.box is not None:
             return (self.box[1] - self.box[0]) / 2 * np.sign(gradient)
         unit, root = self.backup.shape
-        towards = (gradient * unit) @ root  # of a ball that the set is the image of
-        length = np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), np.finfo(float).tiny)
-        return self.size * unit * (towards / length @ root.T)
+        with np.errstate(over="ignore", invalid="ignore"):  # where a policy overflows there is no direction
+            towards = (gradient * unit) @ root  # of a ball that the set is the image of
+            towards = np.where(np.isfinite(towards), towards, 0.0)
+            length = np.maximum(np.linalg.norm(towards, axis=1, keepdims=True), np.finfo(float).tiny)
+            return self.size * unit * (towards / length @ root.T)
 
     def coordinates(self, points: Scenarios) -> np.ndarray:
         """Return coordinates in which the set is about one wide, to compare points by.

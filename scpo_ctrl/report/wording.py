@@ -51,7 +51,7 @@ def headline(result: Result, margin_now: float) -> Headline:
     if result.status is RunStatus.SMOOTHNESS_TOO_SMALL:
         return Headline("unsafe", "Not certified", f"The smoothness constants did not hold; {outcome}.")
     reached = optimality(result, lambda value: short(value, 2))
-    outcome += f". {_capital(reached)}" if reached else ""
+    outcome += f". {capital(reached)}" if reached else ""
     every = f"{number(policies)} of {plural(policies, 'committed policy')}"
     sentence = f"{every} satisfy all {metrics} metrics{where}; {outcome}."
     if policies == 1:
@@ -80,7 +80,7 @@ def _kept(result: Result, sentence: str) -> Headline:
     if audit:
         title = "Audited"
     if not is_stable(result):
-        sentence = f"{sentence} {_capital(stability(result, number))}."
+        sentence = f"{sentence} {capital(stability(result, number))}."
         return Headline("unfinished", f"{title}, not stable at rest", sentence)
     look = audit or beyond(result)
     if look:
@@ -100,7 +100,17 @@ def _kept(result: Result, sentence: str) -> Headline:
     return Headline(level, title, sentence)
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """Return a clause as the beginning of a sentence.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
     return text[0].upper() + text[1:]
 
 

@@ -40,10 +40,13 @@ class Bound:
 
     def and_of(self, others: "Bound") -> "Bound":
         """Return the metrics of the same bound in these scenarios and others after them."""
-        margin, room, varies = (
-            np.vstack([getattr(one, name) for one in (self, others)]) for name in ("margin", "room", "varies")
+        return replace(
+            self,
+            margin=np.vstack([self.margin, others.margin]),
+            room=np.vstack([self.room, others.room]),
+            varies=np.vstack([self.varies, others.varies]),
+            error=max(self.error, others.error),
         )
-        return replace(self, margin=margin, room=room, varies=varies, error=max(self.error, others.error))
 
     def part(self, error: float = 0.0) -> np.ndarray:
         """Margins, larger by an error, over the distance, (S, T)."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import scpo_ctrl
 from scpo_ctrl import ControlProblem, MetricOptions, Policy, Quadratic, Scenarios, lqr, scenarios
 from scpo_ctrl.assurance import Fresh, audit, violation_bound
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.errors import ClassError, DimensionError, DomainError
 from scpo_ctrl.models import double_integrator, linear
 
 
@@ -43,6 +47,50 @@ def test_an_audit_finds_a_sliver_that_drawing_misses():
     none = audit(interval_problem(reach * (1 + 1e-9)), thin.theta_initial, rollouts=500, seed=2)
     assert none.passed and none.worst <= 0
     assert none.epsilon == pytest.approx(1 - 1e-6 ** (1 / 500))
+
+
+def test_the_snippet_of_the_guarantees_runs(capsys):
+    text = (Path(__file__).parents[2] / "docs" / "guarantees.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    problem = interval_problem(5.0)
+    names: dict[str, object] = {"problem": problem, "theta": problem.theta_initial}
+    exec(code, names)
+    first, second, third = capsys.readouterr().out.splitlines()
+    found = names["found"]
+    assert isinstance(found, scpo_ctrl.Audit)
+    assert first == f"{found.passed} 0 0 {found.epsilon}"
+    assert second.startswith("no violation in 13 809 fresh scenarios: at most 0.001 of them violate, at confidence")
+    assert third.startswith("no violation found in ") and "that is no proof" in third
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"problem": None}, ClassError),
+        ({"theta": [0.0, 0.0]}, DimensionError),
+        ({"rollouts": 0}, DomainError),
+        ({"seed": -1}, DomainError),
+    ],
+)
+def test_wrong_arguments_of_an_audit_are_named(change, error):
+    problem = interval_problem(5.0)
+    arguments = {"problem": problem, "theta": problem.theta_initial, "rollouts": 10, "seed": 0} | change
+    with pytest.raises(error, match=next(iter(change))):
+        audit(arguments.pop("problem"), arguments.pop("theta"), **arguments)
+
+
+def test_a_monitor_hears_of_every_part_and_may_end_it():
+    problem, calls = interval_problem(5.0), []
+    audit(problem, problem.theta_initial, rollouts=9000, seed=0, monitor=lambda *at: calls.append(at))
+    done, totals = np.array(calls).T
+    assert (np.diff(done) >= 0).all() and done[0] <= 4096 and done[-1] == totals[-1]
+    assert len(set(totals)) == 1
+
+    def ends(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(problem, problem.theta_initial, rollouts=9000, seed=0, monitor=ends)
 
 
 @pytest.mark.parametrize("black_box", [False, True])

@@ -1,4 +1,6 @@
+import dataclasses
 import errno
+import html
 import json
 import shutil
 from pathlib import Path
@@ -16,6 +18,9 @@ from scpo_ctrl.codegen.context import make_context
 from scpo_ctrl.codegen.export import _environment
 from scpo_ctrl.errors import DomainError, OutputError
 from scpo_ctrl.models import linear
+from scpo_ctrl.report.numbers import number
+from scpo_ctrl.report.page import render_report
+from scpo_ctrl.report.wording import capital, headline, stability
 
 FILES = {
     "CMakeLists.txt",
@@ -147,9 +152,49 @@ def test_numbers_that_do_not_fit_float(tmp_path):
 def test_a_lost_margin_is_said(tmp_path):
     run = result_of("linear_1_1")  # on its bound to 1e-11: rounding θ to float crosses it
     done = export(run, tmp_path / "c", real="float", measured=False)
-    assert done.margin == pytest.approx(run.margin(), abs=1e-6)
+    assert done.margin == pytest.approx(-run.everywhere.metrics(run.theta).max(), abs=1e-6)
     readme = (tmp_path / "c" / "README.md").read_text()
     assert ("took the margin" in readme) == (done.margin < 0)
+
+
+def claims(run, folder):
+    """Return what the export's README says, its lines joined, and what the export says in one word."""
+    done = export(run, folder, measured=False)
+    return " ".join((folder / "README.md").read_text().split()), done.claim
+
+
+def test_the_readme_says_what_was_shown_as_the_report_does(tmp_path):
+    problem = problems.double_integrator_problem()
+    few = {"steps": 6, "guards": 4, "audit_rollouts": 500}
+    audited = scpo_ctrl.adapt(problem, scpo_ctrl.AdaptOptions(**few))
+    plain = scpo_ctrl.adapt(problem, scpo_ctrl.AdaptOptions(steps=6, audit=False))
+    dearer = dataclasses.replace(
+        audited, audits=(*audited.audits[:-1], dataclasses.replace(audited.audits[-1], objective=1e3))
+    )
+    words = {}
+    for name, run in {"audited": audited, "plain": plain, "dearer": dearer}.items():
+        readme, claim = claims(run, tmp_path / name)
+        said = headline(run, run.margin())
+        page = html.unescape(render_report(run, pictures=False))
+        assert claim == said.word and claim in page
+        assert f"before they were rounded to `double`: **{said.word}**. " in readme
+        assert " ".join(said.sentence.split()) in readme
+        assert f"{capital(stability(run, number))}, the largest over the parameter ranges." in readme
+        assert ("The final policy was not audited." in readme) == (run.final_audit is None)
+        assert ("and its guards" in readme) == (run.guards is not None)
+        words[name] = claim
+    assert words["audited"].startswith("Audited") and "no violation in 500" in claims(audited, tmp_path / "a")[0]
+    assert words["plain"].endswith("not audited") or "not beside them" in words["plain"]
+    assert words["dearer"] == "Audited, costs more than the backup"
+
+
+def test_an_unsafe_run_is_exported_as_unsafe(tmp_path):
+    run = scpo_ctrl.adapt(problems.double_integrator_problem(), scpo_ctrl.AdaptOptions(steps=2, audit=False))
+    broken = dataclasses.replace(run, theta=1e3 * np.random.default_rng(1).normal(size=run.theta.size))
+    assert broken.margin() < 0
+    readme, claim = claims(broken, tmp_path / "c")
+    assert claim == "Unsafe" and "**Unsafe**" in readme
+    assert "took the margin" in readme and "are safe on" not in readme
 
 
 def test_labels_cannot_break_the_code(tmp_path):
