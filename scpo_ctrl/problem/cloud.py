@@ -5,7 +5,7 @@ by 1 - a, or to the floor. Were that so from every state of a level set, V would
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import casadi as ca
@@ -29,6 +29,12 @@ class ScaledPart(RolloutPart):
     """The metrics of rollouts, each multiplied by a number: what counts as one of each is that much smaller."""
 
     scale: np.ndarray  # (k,)
+
+    def only(self, which: np.ndarray) -> "ScaledPart":
+        """Return the metrics of some of the rollouts; see `RolloutPart`."""
+        kept = RolloutPart.only(self, which)
+        assert isinstance(kept, ScaledPart)
+        return replace(kept, scale=self.scale.reshape(-1, len(self.rows))[which].ravel())
 
     def metrics(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics of the true loop; see `Part`."""

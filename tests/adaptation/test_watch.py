@@ -1,5 +1,7 @@
 """Steps are planned with the guards that they could meet first; tries are verified on all of S (E12)."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from problems import double_integrator_problem
@@ -12,10 +14,13 @@ from scpo_ctrl.adaptation.watch import watch
 from scpo_ctrl.problem.guarded import GuardedProblem
 
 
-@pytest.fixture
-def guarded(monkeypatch):
+@pytest.fixture(params=[None, 0.01], ids=["rollouts", "and first steps"])
+def guarded(monkeypatch, request):
     monkeypatch.setattr(watching, "_LEAST", 3)
     given = double_integrator_problem()
+    if request.param:
+        options = dataclasses.replace(given.scenario_metrics.options, one_step=request.param, cloud=9)
+        given = sc.ControlProblem(given.policy, given.scenarios, given.objective_data, options)
     given = given.with_scenarios(given.scenarios.part(slice(0, 4)), given.theta_initial)
     return GuardedProblem(given, double_integrator_problem().scenarios.declared.edge(10, 3), 0.01)
 
