@@ -85,12 +85,9 @@ def binding_faults(loop: ClosedLoop, cloud: list[Bound], recorded: Any, guards: 
 
 def _faults(bounds: list[Bound], parts: dict[str, slice], recorded: dict[str, Any]) -> list[str]:
     """List the first thing of each entry that the bounds do not allow; parts are where scenarios and guards stand."""
-    if set(recorded) != {
-        "within",
-        "metrics",
-        "closest",
-        *(f"{name}s{end}" for name in parts for end in ("", "_never")),
-    }:
+    flagged = [name for name in parts if name != "cloud_state"]
+    keys = {f"{name}s{end}" for name in flagged for end in ("", "_never")}
+    if set(recorded) != {"within", "metrics", "closest"} | keys:
         raise ValueError
     faults = [] if recorded["within"] == _TIGHT else [_says("within", recorded["within"], _TIGHT)]
     sure, perhaps = ([bound.binds(sign * bound.error) & bound.varies for bound in bounds] for sign in (1, -1))
@@ -107,7 +104,7 @@ def _faults(bounds: list[Bound], parts: dict[str, slice], recorded: dict[str, An
         np.any([binds.any(axis=1) for binds, is_own in zip(of, own, strict=True) if is_own], axis=0)
         for of in (sure, perhaps)
     ]
-    for name in [name for name in parts if name != "cloud_state"]:
+    for name in flagged:
         faults += _never_faults(f"{name}s", flags[0][parts[name]], flags[1][parts[name]], recorded)
     return faults + _closest_faults(bounds, parts, recorded["closest"])
 
