@@ -93,8 +93,8 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
         -------
         casadi.SX, shape (nu + nm, 1)
         """
-        p = ca.DM(self.plant.p_nominal) if p is None else p
-        return self.law(x, p, theta)[_SATURATED if saturated else _SMOOTH]
+        at = ca.DM(self.plant.p_nominal) if p is None else p
+        return self.law(x, at, theta)[_SATURATED if saturated else _SMOOTH]
 
     def saturate(self, command: ca.SX) -> ca.SX:
         """Return the command, and the memory, cut to their bounds.
