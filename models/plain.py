@@ -46,7 +46,8 @@ def to_plain(plant: Plant) -> dict[str, Any]:
     Returns
     -------
     dict
-        Of numbers, texts, lists and tables, no number infinite or undefined. An operation has its name and the numbers
+        Of numbers, texts, lists and tables, no number infinite or undefined; outputs y are left out, as what is
+        recorded sees the whole state. An operation has its name and the numbers
         of those whose results it takes; "x", "u" and "p" take an entry, "constant" a value. ``f`` lists results.
 
     Raises

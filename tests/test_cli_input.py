@@ -171,7 +171,7 @@ WRONG = [
     ({"metrics.contraction": 1.0}, ["[metrics]", "contraction is 1", "(0, 1)"]),
     ({"metrics.contraction": 0.0}, ["[metrics]", "contraction is 0.0", "> 0"]),
     ({"metrics": {"contraction": 0.5, "contraction_floor": 1.0}}, ["[metrics]", "contraction_floor is 1", "[0, 1)"]),
-    ({"metrics.contraction_floor": 0.1}, ["[metrics]", "contraction_floor", "give contraction too"]),
+    ({"metrics.contraction_floor": 0.1}, ["[metrics]", "contraction_floor", "give contraction or one_step too"]),
     ({"metrics.contraction": NAN}, ["[metrics]", "contraction is nan"]),
     ({"metrics.contraction": False}, ["[metrics]", "contraction is False"]),
     # adapt

@@ -96,15 +96,12 @@ def test_first_smoothness_of_quadratics_is_a_multiple_of_their_curvature():
         np.zeros(d), lambda t: curvature / 2 * np.sum(t**2, axis=1)[:, None] - 1, UserObjective(lambda t: (0.0, t))
     )
     options = AdaptOptions(growth=2.0)
-    L, evaluations = first_smoothness(
-        problem, np.zeros(d), -np.ones(3), Scaling.none(d), options, np.random.default_rng(0)
-    )
-    np.testing.assert_allclose(L, np.maximum(2.0 * curvature, 1e-9), rtol=1e-9)
-    assert evaluations > 0
-    given_L, none = first_smoothness(
-        problem, np.zeros(d), -np.ones(3), Scaling.none(d), AdaptOptions(smoothness=7.0), None
-    )
-    assert (given_L == 7).all() and none == 0
+    found = first_smoothness(problem, np.zeros(d), -np.ones(3), Scaling.none(d), options, np.random.default_rng(0))
+    np.testing.assert_allclose(found.L, np.maximum(2.0 * curvature, 1e-9), rtol=1e-9)
+    np.testing.assert_allclose(found.slopes, 0, atol=1e-9)  # at the vertex of a parabola
+    assert found.evaluations > 0
+    given = first_smoothness(problem, np.zeros(d), -np.ones(3), Scaling.none(d), AdaptOptions(smoothness=7.0), None)
+    assert (given.L == 7).all() and given.evaluations == 0
 
 
 def test_a_metric_that_is_not_finite_near_a_safe_policy_is_an_error():

@@ -250,7 +250,7 @@ def test_refusals():
         ({"contraction": 1.0}, "contraction"),
         ({"contraction": 0.5, "contraction_floor": 1.0}, "contraction_floor is 1"),
         ({"contraction": 0.5, "contraction_floor": -0.1}, "contraction_floor"),
-        ({"contraction_floor": 0.1}, "give contraction too"),
+        ({"contraction_floor": 0.1}, "give contraction or one_step too"),
         ({"path": False}, "no metric"),
         ({"terminal": 1}, "terminal"),
     ):

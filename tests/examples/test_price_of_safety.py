@@ -16,7 +16,7 @@ from scpo_ctrl.problem.guarded import GuardedProblem
 
 def guarded(problem, **metrics):
     relaxed = ControlProblem(
-        problem.policy, problem.scenarios, problem._objective, MetricOptions(stability=False, **metrics)
+        problem.policy, problem.scenarios, problem.objective_data, MetricOptions(stability=False, **metrics)
     )
     return GuardedProblem(relaxed, problem.scenarios.declared.edge(6, 3), 0.02)
 
