@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,6 +109,7 @@ def here() -> SimpleNamespace:
 def of_runs() -> dict[str, Call]:
     """Return what adapts and projects, with arguments that are right."""
     it = here()
+    monitors = {"monitor": None, "audit_monitor": None}
     cone = {"u": [1.0, 2.0], "c": [-0.1], "G": [[1.0, 0.5]], "e": [0.1], "L": [1.0], "r": 1.0}
     options, fields = ({key: getattr(one, key) for key in one.__dataclass_fields__} for one in (it.options, it.result))
     return {
@@ -118,10 +119,21 @@ def of_runs() -> dict[str, Call]:
         "Adapter.observe": (it.adapter.observe, {"x": [0.1, 0.1], "u": [0.0], "x_next": [0.1, 0.1]}),
         "Adapter.learn_scenarios": (it.adapter.learn_scenarios, {"count": 2, "choice": "latest"}),
         "Result": (sc.Result, fields),
-        "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, "monitor": None}),
+        "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, **monitors}),
         "project": (sc.project, cone | {"solver": "DUAL", "guess": [0], "norms": [1.2]}),
         "project, conic": (sc.project, cone | {"solver": "CLARABEL"}),
         "project_reference": (sc.project_reference, cone | {"solver": "CLARABEL"}),
+    }
+
+
+def of_assurance() -> dict[str, Call]:
+    """Return what says something of a policy; how long it takes is not up to the case."""
+    it = here()
+    policy = {"problem": it.problem, "theta": it.theta, "monitor": None}
+    return {
+        "audit": (partial(sc.audit, rollouts=20), policy | {"seed": 1}),
+        "certify": (partial(sc.certify, epsilon=0.5, beta=0.1), policy | {"seed": 1}),
+        "falsify": (partial(sc.falsify, budget=40), policy | {"seed": 1}),
     }
 
 
@@ -292,7 +304,7 @@ def of_files(place: Path) -> dict[str, Call]:
 
 def calls(place: Path) -> dict[str, Call]:
     """Return everything public with arguments that are right."""
-    return of_runs() | of_problems() | of_loops() | of_plants() | of_files(place)
+    return of_runs() | of_assurance() | of_problems() | of_loops() | of_plants() | of_files(place)
 
 
 def run_case(seed: int, index: int, place: Path) -> list[str]:
@@ -307,7 +319,7 @@ def run_case(seed: int, index: int, place: Path) -> list[str]:
     wrong = {}
     for key in rng.sample(sorted(right), min(len(right), rng.choice([1, 1, 1, 2]))):
         wrong[key] = one(right[key], rng)
-    if callable(wrong.get("monitor")):
+    if callable(wrong.get("monitor")) or callable(wrong.get("audit_monitor")):
         return []  # what it raises is passed on
     shown = f"{name}({', '.join(f'{key}={summary(value)}' for key, value in wrong.items())})"
     return [f"{shown}: {fault}" for fault in faults(call, right | wrong)]

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.engine.rollout import Rollouts, Step
-from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
-from scpo_ctrl.loop.scenario import Scenarios
-from scpo_ctrl.loop.sizes import check_rollouts
+from scpo_ctrl.loop.scenario import Scenarios, check_scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.in_units import local_stability, rollouts_in_units
@@ -63,7 +62,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         as_instance("metrics", metrics, MetricOptions)
         if simulator is not None:
             as_function("simulator", simulator)
-        _check_states(policy, scenarios)
+        check_scenarios(policy, scenarios)
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
@@ -125,13 +124,17 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         X, U = self.rollouts.trajectories(theta, batch)
         return X * self._units.x, U * self._units.u
 
-    def with_scenarios(self, scenarios: Scenarios, theta_initial: ArrayLike) -> "ControlProblem":
+    def with_scenarios(
+        self, scenarios: Scenarios, theta_initial: ArrayLike, *, checked: bool = True
+    ) -> "ControlProblem":
         """Return the same problem over other scenarios, from another safe start.
 
         Parameters
         ----------
         scenarios : Scenarios
         theta_initial : array_like, shape (d,)
+        checked : bool
+            Whether so many scenarios must be no more than a run can bear.
 
         Returns
         -------
@@ -142,7 +145,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         DimensionError
             If the scenarios or the start do not fit.
         """
-        _check_states(self.policy, scenarios)
+        if checked:
+            check_scenarios(self.policy, scenarios)
         other = copy.copy(self)
         for name in ("varies", "at_rest", "metric_units"):  # of the scenarios
             vars(other).pop(name, None)
@@ -270,9 +274,9 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         size = max(1, NUMBERS // max(1, columns * rows))
         parts = [slice(start, min(start + size, S)) for start in range(0, S, size)]
         blocks = [Block(slice(part.start * rows, part.stop * rows), part) for part in parts]
-        if self.stability is None:
-            return blocks
-        return [*blocks, Block(slice(S * rows, S * rows + self.stability.count), None)]
+        return (
+            blocks if not self._stabilities else [*blocks, Block(slice(S * rows, S * rows + self._stabilities), None)]
+        )
 
     def differences(
         self, thetas: np.ndarray, g: np.ndarray, sigma: float, block: Block
@@ -340,17 +344,16 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
         """Return the Gauss-Newton matrix of a quadratic objective; see `Problem.gauss_newton`."""
-        if isinstance(self._objective, Quadratic):
-            return self.rollouts.gauss_newton(theta)[2]
-        return super().gauss_newton(theta)
+        is_known = isinstance(self._objective, Quadratic)
+        return self.rollouts.gauss_newton(theta)[2] if is_known else super().gauss_newton(theta)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
         return self._with_stability(self.rollouts.evaluate(thetas)[0], thetas)
 
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
-        metrics, cost = self.rollouts.evaluate(theta[None])
-        metrics = self._with_stability(metrics, theta[None])
-        return float(cost[0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
+        of_scenarios, cost = self.rollouts.evaluate(theta[None])
+        objective = float(cost[0]) if isinstance(self._objective, Quadratic) else self._value(theta)
+        return objective, self._with_stability(of_scenarios, theta[None])[0]
 
     def evaluate_scenarios(self, theta: np.ndarray, scenarios: Scenarios) -> tuple[float, np.ndarray]:
         """Return the objective and the metrics of other scenarios, local stability not among them.
@@ -385,14 +388,3 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if self._imitation is not None:
             return self._imitation[1](theta[None])[1][0]
         return self.rollouts.gradient(theta)[1]
-
-
-def _check_states(policy: Policy, scenarios: Scenarios) -> None:
-    """Check that scenarios are there, of the plant, and no more than a run can bear."""
-    plant = policy.plant
-    as_instance("scenarios", scenarios, Scenarios)
-    if not scenarios.count:
-        raise DimensionError("scenarios is empty; give at least one")
-    if scenarios.x0.shape[1] != plant.nx:
-        raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {plant.nx}")
-    check_rollouts(scenarios.count, scenarios.horizon, plant.nx, plant.nu, policy.theta_dim)

@@ -26,6 +26,7 @@ from scpo_ctrl import (
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.folder import RunFolder
+from scpo_ctrl.rounding import down
 
 # --- The loop --------------------------------------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ def test_an_unsafe_policy_is_not_resumed():
     assert margin < 0
     rows = [dataclasses.replace(row, theta=theta, margin=margin) for row in result.history.rows]
     history = type(result.history)(theta.size, rows)
-    with pytest.raises(UnsafeStartError, match=re.escape(f"its margin is {margin:.4g}")):
+    with pytest.raises(UnsafeStartError, match=re.escape(f"its margin is {down(margin, 4)}")):
         Adapter(problem, result.options, resume_from=dataclasses.replace(result, theta=theta, history=history))
 
 
