@@ -257,7 +257,7 @@ def export_command(run: Path, out: Path, target: str, real: str | None, prefix: 
     else:
         say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
         say(f"of the run: {exported.claim}; README.md there says on what, and how to call the code")
-        say(f"margin of the exported parameters, on the scenarios of the run: {down(exported.margin)}")
+        say(f"margin of the exported parameters, on all that the run kept safe: {down(exported.margin)}")
     if exported.margin < 0:
         warn(
             f"{out}: rounded to {exported.real}, the parameters have margin {down(exported.margin)}: they are UNSAFE "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,13 +12,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from problem_files import KINDS, write
+from problem_files import write
 from run_folders import content, same_arrays
 
 import scpo_ctrl
-from scpo_ctrl.adaptation.binding import room
 from scpo_ctrl.adaptation.result import margin_of
 from scpo_ctrl.errors import EvaluationError, RecordError
 from scpo_ctrl.models import ZOO
@@ -179,60 +176,6 @@ def test_equal_runs_give_equal_files(tmp_path, run):
         assert run("adapt", problem, "--out", tmp_path / name).status == 0
     same_arrays(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "a" / "history.npz").read_bytes() == (tmp_path / "b" / "history.npz").read_bytes()
-
-
-def on_a_terminal(*arguments):
-    """Return what a command shows on a terminal that its stderr is, its stdout, and its status."""
-    ours, theirs = os.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "170"}
-    words, options = [*COMMAND, *map(str, arguments)], {"stdout": subprocess.PIPE, "env": environment}
-    with subprocess.Popen(words, stderr=theirs, **options) as process:
-        os.close(theirs)
-        shown = b""
-        with contextlib.suppress(OSError):  # at its end
-            while part := os.read(ours, 100_000):
-                shown += part
-        out = process.stdout.read()
-    os.close(ours)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()), out.decode(), process.returncode
-
-
-def test_progress_on_a_terminal(tmp_path):
-    shown, _, status = on_a_terminal("adapt", write(tmp_path / "problem.toml"), "--out", tmp_path / "run")
-    assert status == 0, shown
-    for text in (
-        "the safe start is checked",
-        "5/5",
-        "objective 6.4",
-        "stationarity",
-        "accepted 5 rejected 0",
-        "active",
-    ):
-        assert text in shown
-    result = load_result(tmp_path / "run")
-    g = result.everywhere.metrics(result.theta)
-    varies = result.everywhere.varies
-    size = np.append(room(result.everywhere), np.full(g.size - room(result.everywhere).size, np.inf))
-    least = 100 * (-g / size)[varies & np.isfinite(size)].min()
-    assert f"margin {down(least, 2)} %" in shown
-    audited = write(tmp_path / "audited.toml", KINDS["audited"])
-    shown, _, _ = on_a_terminal("adapt", audited, "--out", tmp_path / "audited")
-    assert re.search(r"margin [0-9.]+ %", shown) and shown.rstrip().rpartition(":")[0].endswith("audit 100 % 0:00")
-
-
-@pytest.mark.parametrize(
-    "words", [["certify", "--kind", "scenario", "--epsilon", "0.001"], ["falsify", "--budget", 3000]]
-)
-def test_progress_of_rollouts_on_a_terminal(copy_of, words):
-    run = copy_of()
-    shown, out, _ = on_a_terminal(words[0], run, *words[1:])
-    assert words[0] in shown and re.search(r"[0-9]+/[0-9]+ rollouts", shown)
-    assert "rollouts " not in out.split("\n")[0][:10]  # the line is on stderr alone
-    quiet, out, _ = on_a_terminal(words[0], run, *words[1:], "--json")
-    assert "rollouts" not in quiet.split("scpo-ctrl:")[0]
-    strict_json(out)
-    piped = command(words[0], run, *words[1:])
-    assert all(line.startswith("scpo-ctrl: ") for line in piped.stderr.splitlines())
 
 
 def test_names_that_are_not_text(tmp_path, run):

@@ -12,7 +12,7 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_count
+from scpo_ctrl.validate import as_array, as_count, as_function
 
 BETA = 1e-6  # 1 - confidence of the bounds that an audit states
 _EDGES = 0.25  # scenarios from the edges of the set, besides those drawn at random
@@ -79,6 +79,8 @@ def audit(
     as_instance("problem", problem, ControlProblem)
     theta = as_array("theta", theta, (problem.theta_dim,))
     rollouts, seed = as_count("rollouts", rollouts, at_least=1), as_count("seed", seed)
+    if monitor is not None:
+        as_function("monitor", monitor)
     declared = declared_set(problem)
     edges = declared.edge(max(_STARTS, int(_EDGES * rollouts)), seed)
     searching = (min(_STARTS, rollouts) + _STARTS) * climb_rollouts(problem)

@@ -15,7 +15,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_count, as_scalar
+from scpo_ctrl.validate import as_array, as_count, as_function, as_scalar
 from scpo_ctrl.version import __version__
 
 EPSILON = 1e-4  # takes 138 149 rollouts, seconds for small plants; a tenth of it takes ten times as many
@@ -146,6 +146,8 @@ def certify(
     as_instance("problem", problem, ControlProblem)
     theta = as_array("theta", theta, (problem.theta_dim,))
     epsilon, beta = as_scalar("epsilon", epsilon), as_scalar("beta", beta)
+    if monitor is not None:
+        as_function("monitor", monitor)
     n, declared = rollouts_needed(epsilon, beta), declared_set(problem)
     of_theta, of_problem = theta_digest(theta), problem_digest(problem)
     seed = _own_seed(of_theta, of_problem) if seed is None else as_count("seed", seed, at_most=MOST_SEED)

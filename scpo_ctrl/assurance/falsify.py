@@ -16,7 +16,7 @@ from scpo_ctrl.problem.guarded import ROUNDING
 from scpo_ctrl.problem.problem import NUMBERS
 from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_count
+from scpo_ctrl.validate import as_array, as_count, as_function
 
 BUDGET = 1_000_000  # rollouts
 _EXPLORING, _CLIMBING = 0.5, 0.75  # parts of the budget after which local search, and strategies, begin
@@ -100,6 +100,8 @@ def falsify(
     as_instance("problem", problem, ControlProblem)
     theta = as_array("theta", theta, (problem.theta_dim,))
     budget, seed = as_count("budget", budget, at_least=1), as_count("seed", seed)
+    if monitor is not None:
+        as_function("monitor", monitor)
     attack = _Attack(problem, theta, declared_set(problem), seed, budget, monitor)
     attack.explore()
     if attack.declared.has_interior:

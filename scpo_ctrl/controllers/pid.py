@@ -3,6 +3,8 @@
 K. J. Åström and T. Hägglund, "Advanced PID Control", ISA 2006, sections 3.4 to 3.6 and 13.3 (backward differences).
 """
 
+from dataclasses import dataclass
+
 import casadi as ca
 import numpy as np
 
@@ -15,6 +17,19 @@ from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
 
 FORMS = ("parallel", "standard")
 ANTI_WINDUP = ("back_calculation", "conditional", "none")
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """One thing that the controller remembers."""
+
+    label: str
+    unit: str
+    symbol: ca.SX
+    following: ca.SX
+    start: float  # [unit], as the bounds
+    low: float
+    high: float
 
 
 def pid(
@@ -81,57 +96,41 @@ def pid(
     weight = as_scalar("setpoint_weight", setpoint_weight, at_least=0.0, at_most=1.0)
     names = ("kp", "ki", "kd") if form == "parallel" else ("K", "Ti", "Td")
     values = [as_scalar(name, value) for name, value in zip(names, (kp, ki, kd), strict=True) if value is not None]
-    signals = plant.measured.numel()
-    which = as_count("measurement", measurement, at_most=signals - 1)
-    theta, y, r = ca.SX.sym("theta", len(values)), ca.SX.sym("y", signals), ca.SX.sym("r")
-    u, integral = ca.SX.sym("u"), ca.SX.sym("I")
-    gains = [theta[0], theta[1] if form == "parallel" else theta[0] / theta[1]]
-    command, memory = gains[0] * (weight * r - y[which]) + integral, [integral]
-    low, high = (ends.tolist() for ends in headroom(plant))
-    start, labels, units = [float(plant.u_eq[0])], ["integral"], [plant.u_units[0]]
+    which = as_count("measurement", measurement, at_most=plant.measured.numel() - 1)
+    theta, shown, r, u = (
+        ca.SX.sym(*of) for of in (("theta", len(values)), ("y", plant.measured.numel()), ("r",), ("u",))
+    )
+    y, integral = shown[which], ca.SX.sym("I")
+    per_second = theta[1] if form == "parallel" else theta[0] / theta[1]
+    command, memories = theta[0] * (weight * r - y) + integral, []
     if kd is not None:
-        slow, last = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0), ca.SX.sym("y_f")
+        slow = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0)
+        last = _filter(plant, which, y, dt / (slow + dt), filtered)
         gain = theta[2] if form == "parallel" else theta[0] * theta[2]
-        command = command - gain * (y[which] - last) / (slow + dt)
-        memory.append(last)
-        ends = _filter_bounds(plant, which, filtered)
-        low, high = [*low, ends[0]], [*high, ends[1]]
-        start.append(float(shown_at_rest(plant)[which]))
-        labels, units = [*labels, f"filtered {_label(plant, which)}"], [*units, _unit(plant, which)]
-    following = [_integral(gains[1] * dt * (r - y[which]), integral, command, u, dt, anti_windup, tracking_time)]
-    if kd is not None:
-        following.append(last + dt / (slow + dt) * (y[which] - last))
+        command, memories = command - gain * (y - last.symbol) / (slow + dt), [last]
+    following = _integral(per_second * dt * (r - y), integral, command, u, dt, anti_windup, tracking_time)
+    ends = (float(end[0]) for end in headroom(plant))
+    memories.insert(0, _Memory("integral", plant.u_units[0], integral, following, float(plant.u_eq[0]), *ends))
     return Controller(
         name="PID" if kd is not None else "PI",
         theta=theta,
         theta_initial=np.array(values),
-        y=y,
+        y=shown,
         r=r,
         u=u,
         r_nominal=shown_at_rest(plant)[[which]],
-        xi=ca.vertcat(*memory),
+        xi=ca.vertcat(*(memory.symbol for memory in memories)),
         command=command,
-        memory=ca.vertcat(*following),
-        memory_initial=np.array(start),
-        memory_min=np.array(low),
-        memory_max=np.array(high),
+        memory=ca.vertcat(*(memory.following for memory in memories)),
+        memory_initial=np.array([memory.start for memory in memories]),
+        memory_min=np.array([memory.low for memory in memories]),
+        memory_max=np.array([memory.high for memory in memories]),
         theta_labels=names[: len(values)],
         theta_units=_theta_units(plant, which, form)[: len(values)],
-        memory_labels=tuple(labels),
-        memory_units=tuple(units),
+        memory_labels=tuple(memory.label for memory in memories),
+        memory_units=tuple(memory.unit for memory in memories),
         source="Åström and Hägglund, Advanced PID Control, ISA 2006",
     )
-
-
-def _sampled(plant: Plant, what: str) -> float:
-    """Return the sampling time of a plant that a controller of one command fits."""
-    if plant.dt is None:
-        raise DomainError(f"{what} needs the sampling time of plant {plant.name!r}; discretise it first")
-    if plant.nu != 1:
-        raise DomainError(
-            f"{what} has one command and plant {plant.name!r} {plant.nu} inputs; combine one for each input"
-        )
-    return plant.dt
 
 
 def _integral(
@@ -147,6 +146,14 @@ def _integral(
     return integral + change + dt / time * (u - command)
 
 
+def _filter(plant: Plant, which: int, y: ca.SX, part: float, given: tuple[float, float] | None) -> _Memory:
+    """Return the filter of first order whose derivative is taken, which goes a part of the way to y in a sample."""
+    last, label = ca.SX.sym("y_f"), f"filtered {plant.measured_labels[which]}"
+    ends = _filter_bounds(plant, which, given)
+    start = float(shown_at_rest(plant)[which])
+    return _Memory(label, _unit(plant, which), last, last + part * (y - last), start, *ends)
+
+
 def _filter_bounds(plant: Plant, which: int, given: tuple[float, float] | None) -> tuple[float, float]:
     if given is not None:
         low, high = as_array("filtered", given, (2,))
@@ -155,14 +162,10 @@ def _filter_bounds(plant: Plant, which: int, given: tuple[float, float] | None) 
     low, high = (float(ends[shows[0]]) if shows else np.inf for ends in (plant.x_min, plant.x_max))
     if not np.isfinite(high - low):
         raise DomainError(
-            f"the filtered {_label(plant, which)} has no bounds; give the least and the largest value that it may "
-            "take, filtered = (low, high)"
+            f"the filtered {plant.measured_labels[which]} has no bounds; give the least and the largest value that "
+            "it may take, filtered = (low, high)"
         )
     return low, high
-
-
-def _label(plant: Plant, which: int) -> str:
-    return plant.measured_labels[which]
 
 
 def _unit(plant: Plant, which: int) -> str:

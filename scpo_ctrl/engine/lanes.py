@@ -17,7 +17,7 @@ from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
 
 WIDTH = 8  # scenarios in a block
-_HEADERS = ("lanes.h", "engine.h", "network.h", "law.h", "backward.h", "sensitivity.h")
+_HEADERS = ("lanes.h", "engine.h", "network.h", "law.h", "backward.h", "adjoint.h", "sensitivity.h")
 _FILES = ("threads.c", "pack.c", "evaluate.c", "adjoint.c", "jacobian.c", "gauss_newton.c")
 _MOST_GROUPS = 64  # of blocks whose sums are kept apart; a constant, so that threads do not change a sum
 _GROUP_BYTES = 1 << 27  # of all sums of groups together

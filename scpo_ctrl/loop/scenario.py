@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
@@ -228,3 +229,25 @@ def _check_inside(plant: Plant, x0: np.ndarray, name: str = "initial_states") ->
             f"{name}[{s}][{i}] = {x0[s, i]:g} {plant.x_units[i]} is outside "
             f"[{plant.x_min[i]:g}, {plant.x_max[i]:g}]; move it inside the bounds of {plant.x_labels[i]}"
         )
+
+
+def check_scenarios(policy: LoopPolicy, scenarios: Scenarios) -> None:
+    """Check that scenarios are there, of the plant of a policy, and no more than a run can bear.
+
+    Parameters
+    ----------
+    policy : Policy or ControllerPolicy
+    scenarios : Scenarios
+
+    Raises
+    ------
+    ClassError, DimensionError, DomainError
+        If they are not.
+    """
+    plant = policy.plant
+    as_instance("scenarios", scenarios, Scenarios)
+    if not scenarios.count:
+        raise DimensionError("scenarios is empty; give at least one")
+    if scenarios.x0.shape[1] != plant.nx:
+        raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {plant.nx}")
+    check_rollouts(scenarios.count, scenarios.horizon, plant.nx, plant.nu, policy.theta_dim)

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.engine.rollout import Rollouts, Step
-from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
-from scpo_ctrl.loop.scenario import Scenarios
-from scpo_ctrl.loop.sizes import check_rollouts
+from scpo_ctrl.loop.scenario import Scenarios, check_scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.cloud import OneStep
@@ -67,7 +66,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if simulator is not None:
             as_function("simulator", simulator)
             residual_policy(policy, "a black box in the plant's place")
-        _check_states(policy, scenarios)
+        check_scenarios(policy, scenarios)
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self.objective_data = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
@@ -130,13 +129,17 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         X, U = self.rollouts.trajectories(theta, batch)
         return X * self._units.x, U * self._units.u
 
-    def with_scenarios(self, scenarios: Scenarios, theta_initial: ArrayLike) -> "ControlProblem":
+    def with_scenarios(
+        self, scenarios: Scenarios, theta_initial: ArrayLike, *, checked: bool = True
+    ) -> "ControlProblem":
         """Return the same problem over other scenarios, from another safe start.
 
         Parameters
         ----------
         scenarios : Scenarios
         theta_initial : array_like, shape (d,)
+        checked : bool
+            Whether so many scenarios must be no more than a run can bear.
 
         Returns
         -------
@@ -147,7 +150,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         DimensionError
             If the scenarios or the start do not fit.
         """
-        _check_states(self.policy, scenarios)
+        if checked:
+            check_scenarios(self.policy, scenarios)
         other = copy.copy(self)
         for name in ("parts", "fresh", "at_rest"):  # of the scenarios
             vars(other).pop(name, None)
@@ -387,14 +391,3 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if self._imitation is not None:
             return self._imitation[1](theta[None])[1][0]
         return self.rollouts.gradient(theta)[1]
-
-
-def _check_states(policy: LoopPolicy, scenarios: Scenarios) -> None:
-    """Check that scenarios are there, of the plant, and no more than a run can bear."""
-    plant = policy.plant
-    as_instance("scenarios", scenarios, Scenarios)
-    if not scenarios.count:
-        raise DimensionError("scenarios is empty; give at least one")
-    if scenarios.x0.shape[1] != plant.nx:
-        raise DimensionError(f"scenarios have {scenarios.x0.shape[1]} states, the plant has {plant.nx}")
-    check_rollouts(scenarios.count, scenarios.horizon, plant.nx, plant.nu, policy.theta_dim)

@@ -30,7 +30,7 @@ def everywhere(problem: ControlProblem, guards: Scenarios | None) -> ControlProb
     """
     if guards is None:
         return problem
-    return problem.with_scenarios(problem.scenarios.and_then(guards), problem.theta_initial)
+    return problem.with_scenarios(problem.scenarios.and_then(guards), problem.theta_initial, checked=False)
 
 
 class GuardedProblem(Problem):

@@ -1,6 +1,7 @@
 """Progress on a terminal: of a run, its steps and its audits; of commands that roll out for long, their rollouts."""
 
 import contextlib
+from collections import Counter
 from types import TracebackType
 from typing import Self
 
@@ -9,7 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from scpo_ctrl.adaptation.binding import least_part, rooms
+from scpo_ctrl.adaptation.history import VERDICTS
 from scpo_ctrl.adaptation.state import State
+from scpo_ctrl.adaptation.status import Verdict
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.rounding import down
@@ -102,7 +105,8 @@ class Display(_Line):
     def __init__(self, steps: int, *, quiet: bool = False) -> None:
         super().__init__("adapt", steps, quiet=quiet, text="the safe start is checked")
         self._plain = None if quiet or self._is_live else self._console
-        self._steps, self._accepted, self._seen, self._text = steps, 0, 0, ""
+        self._steps, self._text = steps, ""
+        self._verdicts, self._seen, self._audits = Counter[Verdict](), 0, 0  # of so many rows, after so many audits
         self._problem: Problem | None = None  # whose rooms these are
         self._rooms = np.zeros(0)
 
@@ -113,13 +117,10 @@ class Display(_Line):
         ----------
         state : State
         """
-        rows = state.history.rows
-        self._accepted += sum(row.is_committed for row in rows[self._seen :])
-        self._seen = len(rows)
         self._text = (
             f"objective {state.objective:.4f}  margin {self._margin(state)}  "
             f"stationarity {state.stationarity:.1e}  "
-            f"accepted {self._accepted} rejected {self._seen - self._accepted}  active {state.active.size}"
+            f"{self._tries(state)}  active {state.active.size}"
         )
         with contextlib.suppress(OSError):  # a terminal or a reader that is gone does not end a run
             self._progress.update(self._task, completed=state.step, text=self._text)
@@ -137,6 +138,17 @@ class Display(_Line):
         with contextlib.suppress(OSError):
             text = f"{self._text}  audit {100 * min(done, total) // total} %"
             self._progress.update(self._task, text=text)
+
+    def _tries(self, state: State) -> str:
+        """Count the tries by what became of them; an audit changes that of earlier ones."""
+        rows, audits = state.history.rows, len(state.audits)
+        if audits != self._audits:
+            self._verdicts, self._seen = Counter(), 0
+        self._verdicts.update(VERDICTS[row.verdict] for row in rows[self._seen :])
+        self._seen, self._audits = len(rows), audits
+        accepted, withdrawn = self._verdicts[Verdict.COMMITTED], self._verdicts[Verdict.WITHDRAWN]
+        rejected = len(rows) - accepted - withdrawn
+        return f"accepted {accepted} rejected {rejected}" + (f" withdrawn {withdrawn}" if withdrawn else "")
 
     def _margin(self, state: State) -> str:
         """Return the margin of the metric closest to its bound, in percent of its room; its own unit without a plant.

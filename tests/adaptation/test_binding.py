@@ -22,6 +22,7 @@ from scpo_ctrl.adaptation.binding import (
     room,
     rooms,
 )
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.models import double_integrator
 from scpo_ctrl.problem.guarded import GuardedProblem
@@ -341,3 +342,14 @@ def test_the_least_part_is_that_of_the_metric_closest_to_its_bound(guarded):
     lost = problem.evaluate(guarded.theta)[1]
     lost[5] = np.nan
     assert least_part(problem, lost, rooms(problem)) == -np.inf
+
+
+def test_guards_may_make_more_rollouts_than_a_problem_may_have(guarded, monkeypatch):
+    """A run on the largest problem is saved all the same."""
+    from scpo_ctrl.loop import sizes
+
+    batch = guarded.problem.scenarios
+    monkeypatch.setattr(sizes, "MOST_NUMBERS", batch.count * (batch.horizon + 1) * 3)
+    with pytest.raises(DomainError, match="more than"):
+        guarded.problem.with_scenarios(batch.and_then(guarded.guards), guarded.theta)
+    assert guarded.everywhere.scenarios.count == batch.count + 3

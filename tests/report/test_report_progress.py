@@ -2,11 +2,17 @@
 
 import dataclasses
 
+import numpy as np
+from plain import AdaptOptions
 from problems import double_integrator_problem
-from report_runs import bounds_drawn, run, with_history
+from report_runs import bounds_drawn, run, trial, user_problem, with_history
 
+from scpo_ctrl.adaptation.binding import rooms
+from scpo_ctrl.adaptation.history import History
+from scpo_ctrl.adaptation.state import start
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.report import wording
+from scpo_ctrl.report.display import Display
 from scpo_ctrl.report.history_figures import convergence_figure, smoothness_figure
 from scpo_ctrl.report.page import render_report
 from scpo_ctrl.report.wording import headline
@@ -79,3 +85,35 @@ def test_smoothness_figure_draws_what_the_history_holds(plain):
     assert middle.lines[0].get_ydata().tolist() == column("smoothness_max").tolist()
     assert middle.lines[1].get_ydata().tolist() == column("smoothness_median").tolist()
     assert right.lines[0].get_ydata().tolist() == column("delta_norm").tolist()
+
+
+def test_the_line_of_a_run_counts_what_became_of_every_try(capfd):
+    options = AdaptOptions(steps=10)
+    state, display = start(double_integrator_problem(), options), Display(10)
+
+    def shown(*verdicts) -> str:
+        state.history = History(
+            state.theta.size, [trial(state.theta, i, of, 1.0, 0.1) for i, of in enumerate(verdicts)]
+        )
+        display.show(state)
+        return capfd.readouterr().err
+
+    first = (Verdict.COMMITTED, Verdict.UNSAFE, Verdict.COMMITTED)
+    assert "accepted 2 rejected 1  active" in shown(*first)
+    assert "accepted 3 rejected 1  active" in shown(*first, Verdict.COMMITTED)
+    state.audits.append(None)  # one that took commits back
+    withdrawn = (Verdict.COMMITTED, Verdict.UNSAFE, Verdict.WITHDRAWN, Verdict.WITHDRAWN)
+    assert "accepted 1 rejected 1 withdrawn 2  active" in shown(*withdrawn)
+
+
+def test_the_line_of_a_run_shows_margins_rounded_down_and_in_percent_of_their_room(capfd):
+    state = start(double_integrator_problem(), AdaptOptions(steps=10))
+    for part, said in ((0.5, "margin 50 %"), (0.01999, "margin 1.9 %"), (-1.05e-9, "margin -1.1e-07 %")):
+        rooms_in_units = rooms(state.problem) / state.problem.metric_units
+        state.g = np.where(state.problem.varies, -np.where(np.isfinite(rooms_in_units), rooms_in_units, 1.0), 0.0)
+        state.g[np.flatnonzero(state.problem.varies)[3]] *= part
+        Display(10).show(state)
+        assert f"{said}  stationarity" in capfd.readouterr().err
+    users = start(user_problem(), AdaptOptions(steps=10))
+    Display(10).show(users)
+    assert "margin 0.5  stationarity" in capfd.readouterr().err  # in its own unit

@@ -1,0 +1,105 @@
+/* What a backward pass works with, and how it passes the policy. SPDX-License-Identifier: MIT */
+#ifndef ADJOINT_H
+#define ADJOINT_H
+
+#include "backward.h"
+
+typedef struct {
+    const engine_batch *batch;
+    const double *theta; /* [count][NTHETA] */
+    const lane *terms; /* [blocks][rows][2] multipliers and curvatures of the metrics, or NULL for none */
+    int saturated;
+    long groups;
+    double *cost;     /* [count][scenarios] mean over the steps, or NULL */
+    double *gradient; /* [count][groups][NTHETA] of the sum over scenarios and steps, zero at first */
+    const double *multipliers; /* [scenarios][rows] of the metrics, for the gradients of scenarios: */
+    double *x0_gradient;       /* [scenarios][NX] */
+    double *p_gradient;        /* [scenarios][NP] */
+    double *w_gradient;        /* [scenarios][horizon][NX], or NULL */
+    double *rest_gradient;     /* [scenarios][NX] by where contraction is about, or NULL */
+} adjoint;
+
+/* A block's trajectory, and the adjoints. */
+typedef struct {
+    const double *theta;
+    double *cost;
+    lane *x;      /* [horizon + 1][NX] */
+    lane *u;      /* [horizon][NU] commands before saturation */
+    lane *layers; /* [horizon][ACTIVATIONS] */
+    network *net;
+    lane *deltas;      /* [ACTIVATIONS] */
+    lane *zero_deltas; /* [ACTIVATIONS] of the layers at z = 0, summed over the steps */
+    lane *gradient;    /* [NTHETA] */
+    lane *terms;       /* [rows][2] of a block's metrics, in gradients of scenarios */
+} adjoint_work;
+
+#ifdef LAW
+
+/* Adds what the law makes of the adjoints of the command at time t to those of the state, of theta and of p. */
+static inline void backward_policy(const adjoint *job, const adjoint_work *parts, long t, const lane *p,
+                                   const lane *command_delta, lane *x_delta, int of_scenarios, lane *p_delta)
+{
+    const lane *x = parts->x + t * NX;
+    lane by_x[NX], by_theta[NTHETA], by_p[AT_LEAST_ONE(NP)];
+    int i;
+    if (job->saturated) {
+        law_adjoint(x, p, parts->theta, command_delta, by_x, by_theta, by_p);
+    } else {
+        law_smooth_adjoint(x, p, parts->theta, command_delta, by_x, by_theta, by_p);
+    }
+    for (i = 0; i < NX; i++) {
+        x_delta[i] += by_x[i];
+    }
+    for (i = 0; !of_scenarios && i < NTHETA; i++) {
+        parts->gradient[i] += by_theta[i];
+    }
+    for (i = 0; of_scenarios && i < NP; i++) {
+        p_delta[i] += by_p[i];
+    }
+}
+
+#else
+
+/* Adjoints of the policy's output layer: from those of the command to those of the last hidden layer. */
+static inline void backward_output(const double *theta, const lane *layers, const adjoint_work *parts,
+                                   const lane *command_delta, int of_scenarios)
+{
+    int i, j;
+    for (j = 0; j < LAST; j++) {
+        const lane a = layers[LAST_AT + j] - parts->net->zero[LAST_AT + j];
+        lane sum = all(0.0);
+        for (i = 0; i < NU; i++) {
+            sum += theta[OUTPUT + i * LAST + j] * command_delta[i];
+            if (!of_scenarios) {
+                parts->gradient[OUTPUT + i * LAST + j] += command_delta[i] * a;
+            }
+        }
+        parts->deltas[LAST_AT + j] = sum;
+        if (!of_scenarios) {
+            parts->zero_deltas[LAST_AT + j] -= sum;
+        }
+    }
+    backward_hidden(theta, layers, parts->deltas, parts->gradient, of_scenarios ? LEAVE : ADD);
+}
+
+/* Adds what the policy makes of the adjoints of the command at time t to those of the state and of theta. */
+static inline void backward_policy(const adjoint *job, const adjoint_work *parts, long t, const lane *p,
+                                   const lane *command_delta, lane *x_delta, int of_scenarios, lane *p_delta)
+{
+    const engine_batch *batch = job->batch;
+    int i, j;
+    (void)p;
+    (void)p_delta;
+    backward_output(parts->theta, parts->layers + t * ACTIVATIONS, parts, command_delta, of_scenarios);
+    for (j = 0; j < NX; j++) {
+        lane sum = x_delta[j] + batch->factor[j] * parts->deltas[j];
+        for (i = 0; i < NU; i++) {
+            sum -= batch->K[i * NX + j] * command_delta[i];
+        }
+        x_delta[j] = sum;
+    }
+}
+
+#endif
+
+#endif /* ADJOINT_H */

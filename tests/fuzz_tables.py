@@ -1,0 +1,354 @@
+"""Everything public, each with arguments that are right: what `fuzz_calls` makes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import casadi as ca
+import control
+import numpy as np
+
+import scpo_ctrl as sc
+from scpo_ctrl import codegen, controllers, models
+
+Call = tuple[Callable[..., Any], dict[str, Any]]
+
+
+@cache
+def here() -> SimpleNamespace:
+    """Return one small and sound thing of each kind."""
+    plant = models.double_integrator()
+    ode = models.cart_pole_ode()
+    backup = sc.lqr(plant, [0.1, 0.1], [10.0])
+    policy = sc.Policy(plant, backup, (2,))
+    batch = sc.scenarios(plant, backup, horizon=4, count=2)
+    problem = sc.ControlProblem(policy, batch, sc.Quadratic([1.0, 0.1], [0.05]))
+    options = sc.AdaptOptions(steps=1)
+    x = ca.SX.sym("x", 2)
+    return SimpleNamespace(
+        plant=plant, ode=ode, backup=backup, policy=policy, batch=batch, problem=problem, options=options, x=x,
+        u=ca.SX.sym("u"), result=sc.adapt(problem, options), theta=problem.theta_initial, adapter=sc.Adapter(problem),
+        objective=sc.Quadratic([1.0, 0.1], [0.05]), metrics=lambda thetas: thetas - 1.0,
+        oracle=sc.UserObjective(lambda theta: (float(theta @ theta), 2 * theta)), xi=ca.SX.sym("xi"), y=ca.SX.sym("y"),
+        controlled=sc.controlled(plant, controllers.state_feedback(plant, backup.K)),
+    )  # fmt: skip
+
+
+def of_runs() -> dict[str, Call]:
+    """Return what adapts and projects, with arguments that are right."""
+    it = here()
+    monitors = {"monitor": None, "audit_monitor": None}
+    cone = {"u": [1.0, 2.0], "c": [-0.1], "G": [[1.0, 0.5]], "e": [0.1], "L": [1.0], "r": 1.0}
+    options, fields = ({key: getattr(one, key) for key in one.__dataclass_fields__} for one in (it.options, it.result))
+    return {
+        "AdaptOptions": (sc.AdaptOptions, options),
+        "Adapter": (sc.Adapter, {"problem": it.problem, "options": it.options, "every": 2, "resume_from": None}),
+        "Adapter.command": (it.adapter.command, {"x": [0.1, 0.1]}),
+        "Adapter.observe": (it.adapter.observe, {"x": [0.1, 0.1], "u": [0.0], "x_next": [0.1, 0.1]}),
+        "Adapter.learn_scenarios": (it.adapter.learn_scenarios, {"count": 2, "choice": "latest"}),
+        "Result": (sc.Result, fields),
+        "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, **monitors}),
+        "project": (sc.project, cone | {"solver": "DUAL", "guess": [0], "norms": [1.2]}),
+        "project, conic": (sc.project, cone | {"solver": "CLARABEL"}),
+        "project_reference": (sc.project_reference, cone | {"solver": "CLARABEL"}),
+    }
+
+
+def of_assurance() -> dict[str, Call]:
+    """Return what says something of a policy; how long it takes is not up to the case."""
+    it = here()
+    policy = {"problem": it.problem, "theta": it.theta, "monitor": None, "seed": 1}
+    return {
+        "audit": (partial(sc.audit, rollouts=20), policy),
+        "certify": (sc.certify, policy | {"epsilon": 0.5, "beta": 0.5}),
+        "falsify": (partial(sc.falsify, budget=40), policy),
+    }
+
+
+def of_problems() -> dict[str, Call]:
+    """Return problems and objectives, likewise."""
+    it = here()
+    own = sc.FunctionProblem(np.zeros(2), it.metrics, it.oracle)
+    return {
+        "MetricOptions": (
+            sc.MetricOptions,
+            {
+                "path": True,
+                "command": True,
+                "terminal": False,
+                "contraction": 0.5,
+                "contraction_floor": 0.01,
+                "stability": True,
+            },
+        ),
+        "ControlProblem": (
+            sc.ControlProblem,
+            {
+                "policy": it.policy,
+                "scenarios": it.batch,
+                "objective": it.objective,
+                "metrics": sc.MetricOptions(),
+                "seed": 0,
+                "simulator": lambda x, u, _p: 0.5 * x + 0 * u,
+            },
+        ),
+        "ControlProblem.metrics": (it.problem.metrics, {"theta": it.theta}),
+        "ControlProblem.objective": (it.problem.objective, {"theta": it.theta}),
+        "ControlProblem.gradient": (it.problem.gradient, {"theta": it.theta}),
+        "ControlProblem.with_scenarios": (
+            it.problem.with_scenarios,
+            {"scenarios": it.batch, "theta_initial": it.theta},
+        ),
+        "FunctionProblem": (
+            sc.FunctionProblem,
+            {"theta_initial": [0.0, 0.0], "metrics": it.metrics, "objective": it.oracle, "labels": ("a", "b")},
+        ),
+        "FunctionProblem.from_casadi": (
+            sc.FunctionProblem.from_casadi,
+            {"theta": it.x, "objective": ca.sumsqr(it.x), "metrics": it.x - 1, "theta_initial": [0.0, 0.0]},
+        ),
+        "FunctionProblem.metrics": (own.metrics, {"theta": [0.0, 0.0]}),
+        "Imitation": (sc.Imitation, {"x": [[0.1, 0.2]], "u": [[0.1]]}),
+        "Quadratic": (sc.Quadratic, {"Q": [1.0, 0.1], "R": [0.05]}),
+        "UserObjective": (sc.UserObjective, {"function": it.oracle.function}),
+        "UserObjective.from_casadi": (sc.UserObjective.from_casadi, {"theta": it.x, "expression": ca.sumsqr(it.x)}),
+        "UserObjective.oracle": (it.oracle.oracle, {"theta": np.zeros(2)}),
+    }
+
+
+def of_loops() -> dict[str, Call]:
+    """Return backups and policies, likewise."""
+    it = here()
+    return {
+        "Backup": (sc.Backup, {"K": it.backup.K, "P": it.backup.P, "rho": 1.0}),
+        "Backup.level": (it.backup.level, {"x": [0.1, 0.2], "x_eq": [0.0, 0.0]}),
+        "Policy": (
+            sc.Policy,
+            {
+                "plant": it.plant,
+                "backup": it.backup,
+                "hidden": (2,),
+                "init": 0.5,
+                "scale": (1.0, 1.0),
+                "at_bounds": True,
+            },
+        ),
+        "Controller": (
+            sc.Controller,
+            {
+                "name": "c",
+                "theta": ca.vertcat(it.x),
+                "theta_initial": [1.0, 0.5],
+                "y": it.y,
+                "u": it.u,
+                "xi": it.xi,
+                "command": -it.x[0] * it.y + it.xi,
+                "memory": it.xi - it.x[1] * it.y,
+                "memory_min": [-1.0],
+                "memory_max": [1.0],
+            },
+        ),
+        "ControllerPolicy()": (it.controlled, {"x": [0.1, 0.2], "theta": [0.0, 0.0]}),
+        "ControllerPolicy.parameters": (it.controlled.parameters, {"theta": [0.0, 0.0]}),
+        "controlled": (
+            sc.controlled,
+            {
+                "plant": it.plant,
+                "controller": it.controlled.controller,
+                "reference": [],
+                "parameters": {"mass": [0.9, 1.1]},
+                "rho": 0.01,
+            },
+        ),
+        "Policy()": (it.policy, {"x": [0.1, 0.2], "theta": it.theta}),
+        "Policy.theta_initial": (it.policy.theta_initial, {"seed": 0}),
+        "check_backup": (sc.check_backup, {"plant": it.plant, "backup": it.backup}),
+        "lqr": (sc.lqr, {"plant": it.plant, "Q": [0.1, 0.1], "R": [10.0], "allow_uncontrollable": False, "rho": 1.0}),
+        "lqr parameters": (
+            sc.lqr,
+            {"plant": it.plant, "Q": [0.1, 0.1], "R": [10.0], "parameters": {"mass": [0.9, 1.1]}},
+        ),
+    }
+
+
+def of_scenarios() -> dict[str, Call]:
+    """Return scenarios, likewise."""
+    it = here()
+    drawn = {"plant": it.plant, "backup": it.backup, "horizon": 4, "count": 2, "level": 0.5, "seed": 1}
+    return {
+        "Scenarios": (sc.Scenarios, {"x0": it.batch.x0, "p": it.batch.p, "w": it.batch.w, "horizon": 4}),
+        "scenarios": (sc.scenarios, drawn | {"disturbance": [0.01, 0.01], "disturbance_fixed": 0.5}),
+        "scenarios, ranges": (sc.scenarios, drawn | {"parameters": {"mass": [0.9, 1.1]}}),
+        "scenarios, states": (
+            sc.scenarios,
+            {
+                "plant": it.plant,
+                "backup": it.backup,
+                "horizon": 4,
+                "initial_states": [[0.1, 0.1]],
+                "neighbourhood": 0.1,
+                "draw": "low_discrepancy",
+            },
+        ),
+        "scenarios, box": (
+            sc.scenarios,
+            {"plant": it.plant, "backup": it.backup, "horizon": 4, "count": 2, "box": [[-0.1, -0.1], [0.1, 0.1]]},
+        ),
+    }
+
+
+def of_controllers() -> dict[str, Call]:
+    """Return controllers that exist, likewise."""
+    it = here()
+    shows = it.plant.replace(y=it.plant.x[0])
+    system = control.StateSpace([[0.5]], [[1.0]], [[-1.0]], [[3.0]], it.plant.dt)
+    pid = {"kp": 2.0, "ki": 0.1, "kd": 3.0, "filter_time": 0.1, "filtered": (-2.0, 2.0), "tracking_time": 1.0}
+    return {
+        "gain_schedule": (
+            controllers.gain_schedule,
+            {"plant": it.plant, "points": [-1.0, 1.0], "gains": [it.backup.K, it.backup.K], "signal": 0},
+        ),
+        "linear_controller": (controllers.linear_controller, {"plant": shows, "system": system, "memory": 5.0}),
+        "lqg": (
+            controllers.lqg,
+            {
+                "plant": shows,
+                "Q": [1.0, 1.0],
+                "R": [1.0],
+                "process_noise": [0.1, 0.1],
+                "sensor_noise": [0.1],
+                "estimate": [[-3.0, -3.0], [3.0, 3.0]],
+            },
+        ),
+        "lqi": (controllers.lqi, {"plant": it.plant, "Q": [1.0, 1.0, 1.0], "R": [1.0], "tracked": (0,)}),
+        "pid": (controllers.pid, {"plant": shows, "measurement": 0, "setpoint_weight": 0.5, "form": "parallel"} | pid),
+        "state_feedback": (controllers.state_feedback, {"plant": it.plant, "K": it.backup.K}),
+    }
+
+
+def of_plants() -> dict[str, Call]:
+    """Return plants, likewise."""
+    it = here()
+    bounds = {"x_min": [-1.0, -1.0], "x_max": [1.0, 1.0], "u_min": [-1.0], "u_max": [1.0]}
+    plant = {
+        "name": "p",
+        "x": it.x,
+        "u": it.u,
+        "f": ca.vertcat(it.x[1], it.u),
+        "dt": 0.1,
+        "x_labels": ["a", "b"],
+    } | bounds
+    state_space = control.StateSpace([[0.0, 1.0], [0.0, 0.5]], [[0.0], [1.0]], np.eye(2), np.zeros((2, 1)), 0.1)
+    return {
+        "Plant": (models.Plant, plant),
+        "Plant.replace": (it.plant.replace, {"x_min": [-1.0, -1.0], "dt": 0.2, "x_labels": ("a", "b")}),
+        "actuator_lag": (models.actuator_lag, {"plant": it.plant, "time_constant": 0.2}),
+        "computation_delay": (models.computation_delay, {"plant": it.plant}),
+        "discretise": (models.discretise, {"plant": it.ode, "dt": 0.1, "substeps": 1, "tolerance": 1e-3}),
+        "equations": (
+            models.equations,
+            {
+                "states": [{"name": "angle", "min": -1.0, "derivative": "-sin(angle) + torque"}],
+                "inputs": [{"name": "torque", "min": -1.0, "max": 1.0}],
+                "dt": 0.1,
+                "parameters": [{"name": "m", "nominal": 1.0}],
+                "constants": {"g": 9.81},
+                "name": "pendulum",
+                "substeps": 2,
+                "source": "",
+            },
+        ),
+        "from_function": (
+            models.from_function,
+            {"function": it.plant.function, "dt": 0.1, "x_min": [-1, -1], "x_max": [1, 1], "u_min": -1, "u_max": 1}
+            | {"p_nominal": [1.0]},
+        ),
+        "from_nonlinear": (
+            models.from_nonlinear,
+            {
+                "system": control.NonlinearIOSystem(lambda t, x, u, _: -x + u, None, inputs=1, states=1, dt=0),
+                "dt": 0.1,
+                "x_min": -1.0,
+                "x_max": 1.0,
+                "u_min": -1.0,
+                "u_max": 1.0,
+                "x_eq": [0.0],
+                "u_eq": [0.0],
+                "x_units": ["m"],
+                "u_units": ["N"],
+            },
+        ),
+        "input_delay": (models.input_delay, {"plant": it.plant, "steps": 2}),
+        "rate_limit": (models.rate_limit, {"plant": it.plant, "per_step": 0.2}),
+        "from_statespace": (
+            models.from_statespace,
+            {"system": state_space, "name": "s", "x_units": ["m", "m"]} | bounds,
+        ),
+        "linear": (
+            models.linear,
+            {
+                "A": np.eye(2),
+                "B": [[0.0], [1.0]],
+                "dt": 0.1,
+                "bounds": tuple(bounds.values()),
+                "name": "l",
+                "u_units": ["N"],
+            },
+        ),
+        "make_plant": (models.make_plant, {"kind": "double_integrator", "dt": 0.1}),
+        "to_statespace": (models.to_statespace, {"plant": it.plant}),
+    }
+
+
+def of_zoo() -> dict[str, Call]:
+    """Return plants of the zoo, likewise."""
+    return {
+        "buck_converter": (models.buck_converter, {"dt": 1e-5, "output": 12.0}),
+        "buck_converter_ode": (models.buck_converter_ode, {"current_max": 9.0}),
+        "cart_pole": (models.cart_pole, {"dt": 0.1, "angle_max": 0.2}),
+        "cart_pole_ode": (models.cart_pole_ode, {"force_max": 1.0}),
+        "dc_motor": (models.dc_motor, {"dt": 1e-3, "speed_max": 100.0}),
+        "dc_motor_ode": (models.dc_motor_ode, {"voltage_max": 24.0}),
+        "double_integrator": (models.double_integrator, {"dt": 0.1, "velocity_max": 1.0}),
+        "lane_keeping": (models.lane_keeping, {"dt": 0.05, "heading_max": 0.3}),
+        "lane_keeping_ode": (models.lane_keeping_ode, {"offset_max": 0.5}),
+        "planar_quadrotor": (models.planar_quadrotor, {"thrust_min": 0.05}),
+        "planar_quadrotor_ode": (models.planar_quadrotor_ode, {"thrust_max": 0.3}),
+        "quadruple_tank": (models.quadruple_tank, {"dt": 1.0, "phase": "nonminimum"}),
+        "quadruple_tank_ode": (models.quadruple_tank_ode, {"level_max": 25.0, "voltage_max": 12.0}),
+    }
+
+
+def of_files(place: Path) -> dict[str, Call]:
+    """Return what reads and writes files, likewise."""
+    it = here()
+    return {
+        "Imitation.from_csv": (sc.Imitation.from_csv, {"path": place / "expert.csv", "nx": 2, "nu": 1}),
+        "load_problem": (sc.load_problem, {"path": place / "problem.toml"}),
+        "load_result": (sc.load_result, {"path": place / "run"}),
+        "save_result": (sc.save_result, {"result": it.result, "path": place / "run", "overwrite": False}),
+        "verify": (sc.verify, {"path": place / "run"}),
+        "export": (
+            codegen.export,
+            {
+                "result": it.result,
+                "path": place / "c",
+                "target": "host",
+                "real": "double",
+                "prefix": "scpo",
+                "measured": False,
+            },
+        ),
+        "check_options": (codegen.check_options, {"target": "host", "real": "double", "prefix": "scpo"}),
+        "replay": (codegen.replay, {"path": place / "c"}),
+    }
+
+
+def calls(place: Path) -> dict[str, Call]:
+    """Return everything public with arguments that are right."""
+    kinds = (of_runs, of_assurance, of_problems, of_loops, of_scenarios, of_controllers, of_plants, of_zoo)
+    return {name: call for of_kind in kinds for name, call in of_kind().items()} | of_files(place)
