@@ -39,7 +39,7 @@ class MultipleShooting:
     """
 
     def __init__(self, problem: ControlProblem) -> None:
-        if not (isinstance(problem.objective_data, Quadratic) and problem.scenario_metrics.bounds_command):
+        if not (isinstance(problem._objective, Quadratic) and problem.scenario_metrics.bounds_command):
             raise DomainError("the reference needs the quadratic objective, and metrics that bound the command")
         self.problem = problem
         plant, batch = problem.plant, problem.scenarios
@@ -151,7 +151,7 @@ class MultipleShooting:
 
     def _objective(self) -> ca.MX:
         """Return ℓ over ℓ(θ₀), without what the given states cost."""
-        objective, plant = self.problem.objective_data, self.problem.plant
+        objective, plant = self.problem._objective, self.problem.plant
         costs = ca.repmat(ca.DM(np.concatenate([objective.R, objective.Q])), 1, self.count)
         costs[self.nu :, self.last.tolist()] = 0  # x_N costs nothing
         rest = ca.DM(np.concatenate([plant.u_eq, plant.x_eq]))

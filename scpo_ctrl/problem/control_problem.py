@@ -65,7 +65,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             as_function("simulator", simulator)
         _check_states(policy, scenarios)
         super().__init__(policy.theta_initial(seed))
-        self.policy, self.scenarios, self.objective_data = policy, scenarios, objective
+        self.policy, self.scenarios, self._objective = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
         self._units = Units.of(policy.plant)
         self._at_rest = local_stability(policy, scenarios, self._units, simulator)
@@ -100,10 +100,9 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None, *, cost: bool = True) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
-        quadratic = self.objective_data if cost and isinstance(self.objective_data, Quadratic) else None
-        return rollouts_in_units(
-            self.policy, self.scenarios, self.scenario_metrics.options, quadratic, self._units, simulator
-        )
+        quadratic = self._objective if cost and isinstance(self._objective, Quadratic) else None
+        options = self.scenario_metrics.options
+        return rollouts_in_units(self.policy, self.scenarios, options, quadratic, self._units, simulator)
 
     def trajectories(self, theta: np.ndarray, scenarios: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.
@@ -162,9 +161,14 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         return self.simulator is not None
 
     @property
+    def objective_data(self) -> Objective:
+        """The objective as it was given."""
+        return self._objective
+
+    @property
     def imitation(self) -> Imitation | None:
         """The expert's data, where the objective imitates it."""
-        return self.objective_data if isinstance(self.objective_data, Imitation) else None
+        return self._objective if isinstance(self._objective, Imitation) else None
 
     @property
     def plant(self) -> Plant:
@@ -284,12 +288,12 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     @property
     def is_closed_loop_cost(self) -> bool:
         """Whether the objective is quadratic and the plant is not a black box."""
-        return isinstance(self.objective_data, Quadratic) and not self.has_simulator
+        return isinstance(self._objective, Quadratic) and not self.has_simulator
 
     @property
     def has_derivatives(self) -> bool:
         """Whether plant and objective can be differentiated: no black box among them."""
-        return not self.has_simulator and not isinstance(self.objective_data, UserObjective)
+        return not self.has_simulator and not isinstance(self._objective, UserObjective)
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None, block: Block) -> np.ndarray:
         """Return exact derivatives, central differences for a black box; see `Problem.jacobian`."""
@@ -338,7 +342,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
         """Return the Gauss-Newton matrix of a quadratic objective; see `Problem.gauss_newton`."""
-        if isinstance(self.objective_data, Quadratic):
+        if isinstance(self._objective, Quadratic):
             return self.rollouts.gauss_newton(theta)[2]
         return super().gauss_newton(theta)
 
@@ -348,7 +352,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         metrics, cost = self.rollouts.evaluate(theta[None])
         metrics = self._with_stability(metrics, theta[None])
-        return float(cost[0]) if isinstance(self.objective_data, Quadratic) else self._value(theta), metrics[0]
+        return float(cost[0]) if isinstance(self._objective, Quadratic) else self._value(theta), metrics[0]
 
     def evaluate_scenarios(self, theta: np.ndarray, scenarios: Scenarios) -> tuple[float, np.ndarray]:
         """Return the objective and the metrics of other scenarios, local stability not among them.
@@ -367,19 +371,18 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """
         there = self.with_scenarios(scenarios, theta)
         metrics, cost = there.rollouts.evaluate(theta[None])
-        objective = float(cost[0]) if isinstance(self.objective_data, Quadratic) else there._value(theta)
+        objective = float(cost[0]) if isinstance(self._objective, Quadratic) else there._value(theta)
         return objective, metrics.reshape(scenarios.count, -1)
 
     def _value(self, theta: np.ndarray) -> float:
-        if isinstance(self.objective_data, UserObjective):
-            return self.objective_data.oracle(theta)[0]
-        if self._imitation is not None:
-            return float(self._imitation[0](theta[None])[0][0, 0])
-        return float(self.rollouts.evaluate(theta[None])[1][0])
+        if isinstance(self._objective, UserObjective):
+            return self._objective.oracle(theta)[0]
+        of_data = self._imitation
+        return float(self.rollouts.evaluate(theta[None])[1][0] if of_data is None else of_data[0](theta[None])[0][0, 0])
 
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
-        if isinstance(self.objective_data, UserObjective):
-            return self.objective_data.oracle(theta)[1]
+        if isinstance(self._objective, UserObjective):
+            return self._objective.oracle(theta)[1]
         if self._imitation is not None:
             return self._imitation[1](theta[None])[1][0]
         return self.rollouts.gradient(theta)[1]
