@@ -82,32 +82,28 @@ def check(rng: random.Random, written: str) -> str:
 
 
 class Reference:
-    """SymPy's reading of an expression, its numbers taken as the doubles that they are."""
+    """SymPy's value of an expression, with 60 digits from numbers that are the doubles that they are."""
 
     def __init__(self, written: str) -> None:
         import sympy
-        from sympy.parsing.sympy_parser import parse_expr
 
         self._text = " ".join(written.split())
-        self._symbols = {name: sympy.Symbol(name, real=True) for name in NAMES}
-        known = {name: getattr(sympy, name) for name in UNARY if hasattr(sympy, name)} | self._symbols
-        known |= {"abs": sympy.Abs, "fabs": sympy.Abs, "min": sympy.Min, "max": sympy.Max, "atan2": sympy.atan2}
-        known |= {"if_else": lambda c, a, b: sympy.Piecewise((a, c), (b, True))}
-        known |= {"exactly": sympy.Rational, "pi": sympy.Rational(math.pi)}
-        try:
-            self._expression = parse_expr(self._text, local_dict=known, transformations=(_exactly,))
-        except (TypeError, ValueError):  # it compares what is complex
-            self._expression = sympy.nan
+        self._known = {name: getattr(sympy, name) for name in UNARY if hasattr(sympy, name)}
+        self._known |= {"abs": sympy.Abs, "fabs": sympy.Abs, "min": sympy.Min, "max": sympy.Max, "atan2": sympy.atan2}
+        self._known |= {"if_else": lambda c, a, b: a if c else b, "pi": sympy.Float(math.pi, 60)}
+        self._known |= {"exactly": lambda value: value if isinstance(value, int) else sympy.Float(value, 60)}
 
     def value(self, point: list[float]) -> float | None:
-        """Return the value to 30 digits, rounded; None where it is no finite real number."""
+        """Return the value, rounded; None where it is no finite real number."""
         import sympy
+        from sympy.parsing.sympy_parser import parse_expr
 
-        at = {symbol: sympy.Rational(value) for symbol, value in zip(self._symbols.values(), point, strict=True)}
+        at = {name: sympy.Float(value, 60) for name, value in zip(NAMES, point, strict=True)}
         try:
-            value = sympy.N(self._expression.subs(at), 30)
+            found = sympy.sympify(parse_expr(self._text, self._known | at, transformations=(_exactly,)))
+            value = sympy.N(found, 30)
             return float(value) if value.is_finite and value.is_real else None
-        except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        except (TypeError, ValueError, OverflowError, ZeroDivisionError):  # such as where it compares what is complex
             return None
 
     def in_doubles(self, point: list[float]) -> float:
