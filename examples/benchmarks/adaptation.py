@@ -100,7 +100,7 @@ def run(
     base = make_problem()
     policy = Policy(base.plant, base.backup) if linear else replace(base.policy, at_bounds=at_bounds)
     options = base.scenario_metrics.options
-    problem = ControlProblem(policy, base.scenarios, base._objective, options, seed=seed)
+    problem = ControlProblem(policy, base.scenarios, base.objective_data, options, seed=seed)
     engine = TimedEngine(problem.rollouts._engine)
     problem.rollouts._engine = engine
     result = adapt(problem, AdaptOptions(steps=steps, seed=seed, method=method, gradients=gradients, audit=False))

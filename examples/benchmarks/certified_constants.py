@@ -29,7 +29,7 @@ def r3(policy: str) -> ControlProblem:
     if policy == "mlp":
         return problem
     options = problem.scenario_metrics.options
-    return ControlProblem(Policy(problem.plant, problem.backup), problem.scenarios, problem._objective, options)
+    return ControlProblem(Policy(problem.plant, problem.backup), problem.scenarios, problem.objective_data, options)
 
 
 def hessian_norms(problem: ControlProblem, theta: np.ndarray) -> np.ndarray:

@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     problem = load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
     if options.policy == "linear":
         policy = Policy(problem.plant, problem.backup)
-        problem = ControlProblem(policy, problem.scenarios, problem._objective, problem.scenario_metrics.options)
+        problem = ControlProblem(policy, problem.scenarios, problem.objective_data, problem.scenario_metrics.options)
     adapted = adapt(problem, AdaptOptions(steps=400, audit=False)).theta
     starts = [(ADAPTED, adapted), *random_starts(problem, options.starts)]
     print_optima(problem, optimise(problem, starts, seconds=options.seconds))

@@ -168,7 +168,7 @@ class MultipleShooting:
 
     def _objective(self) -> ca.MX:
         """Return ℓ over ℓ(θ₀), without what the given states cost."""
-        objective, plant = self.problem._objective, self.problem.plant
+        objective, plant = self.problem.objective_data, self.problem.plant
         costs = ca.repmat(ca.DM(np.concatenate([objective.R, objective.Q])), 1, self.count)
         costs[self.nu :, self.last.tolist()] = 0  # x_N costs nothing
         counted = self.counted * self.problem.scenarios.horizon

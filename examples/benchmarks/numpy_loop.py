@@ -40,7 +40,7 @@ class NumpyLoop:
         """Return mean costs (K,) and metrics (K, m) of stacks of parameters."""
         began = time.perf_counter()
         problem, plant, N = self.problem, self.problem.plant, self.problem.scenarios.horizon
-        objective = problem._objective
+        objective = problem.objective_data
         x = np.broadcast_to(problem.scenarios.x0, (len(thetas), *problem.scenarios.x0.shape))
         start, cost, states, commands = x, np.zeros(x.shape[:2]), [], []
         for _ in range(N):

@@ -73,7 +73,7 @@ def seconds(calls: Sequence[Callable[[], object]], repeat: int) -> np.ndarray:
 
 def casadi_engine(problem: ControlProblem) -> CasadiEngine:
     """Return CasADi's own rollouts, compiled with the engine's flags."""
-    objective = problem._objective
+    objective = problem.objective_data
     stage = Stage(objective.Q, objective.R)
     compiled.FLAGS = (*compiled.FLAGS, *compiled.NATIVE)
     return CasadiEngine(Loop(problem.policy, problem.scenario_metrics, stage))

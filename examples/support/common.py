@@ -110,4 +110,4 @@ def save(figure: Figure, path: Path, table: Sequence[Sequence[str]]) -> None:
 def without_stability(problem: ControlProblem) -> ControlProblem:
     """Return a problem without the metric of local stability, for comparisons with what has the metrics of rollouts."""
     options = dataclasses.replace(problem.scenario_metrics.options, stability=False)
-    return ControlProblem(problem.policy, problem.scenarios, problem._objective, options)
+    return ControlProblem(problem.policy, problem.scenarios, problem.objective_data, options)

@@ -68,7 +68,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             residual_policy(policy, "a black box in the plant's place")
         check_scenarios(policy, scenarios)
         super().__init__(policy.theta_initial(seed))
-        self.policy, self.scenarios, self._objective = policy, scenarios, objective
+        self.policy, self.scenarios, self.objective_data = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
         self._units = Units.of(policy.plant)
         self._at_rest = local_stability(policy, scenarios, self._units, simulator)
@@ -104,9 +104,10 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None, *, cost: bool = True) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
-        quadratic = self._objective if cost and isinstance(self._objective, Quadratic) else None
-        options = self.scenario_metrics.options
-        return rollouts_in_units(self.policy, self.scenarios, options, quadratic, self._units, simulator)
+        quadratic = self.objective_data if cost and isinstance(self.objective_data, Quadratic) else None
+        return rollouts_in_units(
+            self.policy, self.scenarios, self.scenario_metrics.options, quadratic, self._units, simulator
+        )
 
     def trajectories(self, theta: np.ndarray, scenarios: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.
@@ -170,14 +171,9 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         return self.simulator is not None
 
     @property
-    def objective_data(self) -> Objective:
-        """The objective as it was given."""
-        return self._objective
-
-    @property
     def imitation(self) -> Imitation | None:
         """The expert's data, where the objective imitates it."""
-        return self._objective if isinstance(self._objective, Imitation) else None
+        return self.objective_data if isinstance(self.objective_data, Imitation) else None
 
     @property
     def plant(self) -> Plant:
@@ -298,12 +294,12 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     @property
     def is_closed_loop_cost(self) -> bool:
         """Whether the objective is quadratic and the plant is not a black box."""
-        return isinstance(self._objective, Quadratic) and not self.has_simulator
+        return isinstance(self.objective_data, Quadratic) and not self.has_simulator
 
     @property
     def has_derivatives(self) -> bool:
         """Whether plant and objective can be differentiated: no black box among them."""
-        return not self.has_simulator and not isinstance(self._objective, UserObjective)
+        return not self.has_simulator and not isinstance(self.objective_data, UserObjective)
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None, block: Block) -> np.ndarray:
         """Return exact derivatives, central differences for a black box; see `Problem.jacobian`."""
@@ -349,7 +345,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
         """Return the Gauss-Newton matrix of a quadratic objective; see `Problem.gauss_newton`."""
-        if isinstance(self._objective, Quadratic):
+        if isinstance(self.objective_data, Quadratic):
             return self.rollouts.gauss_newton(theta)[2]
         return super().gauss_newton(theta)
 
@@ -383,14 +379,15 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         return objective, np.hstack(rows + ([self.one_step.decreases(theta, scenarios)] if self.one_step else []))
 
     def _value(self, theta: np.ndarray) -> float:
-        if isinstance(self._objective, UserObjective):
-            return self._objective.oracle(theta)[0]
-        of_data = self._imitation
-        return float(self.rollouts.evaluate(theta[None])[1][0] if of_data is None else of_data[0](theta[None])[0][0, 0])
+        if isinstance(self.objective_data, UserObjective):
+            return self.objective_data.oracle(theta)[0]
+        if self._imitation is not None:
+            return float(self._imitation[0](theta[None])[0][0, 0])
+        return float(self.rollouts.evaluate(theta[None])[1][0])
 
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
-        if isinstance(self._objective, UserObjective):
-            return self._objective.oracle(theta)[1]
+        if isinstance(self.objective_data, UserObjective):
+            return self.objective_data.oracle(theta)[1]
         if self._imitation is not None:
             return self._imitation[1](theta[None])[1][0]
         return self.rollouts.gradient(theta)[1]
