@@ -9,10 +9,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
 import r1_regression
 import r2_malicious_expert
 import r3_double_integrator
-from support.common import margins, print_table, violations
+from support.common import FRESH, margins, print_table, violating_part, violations
 
 from scpo_ctrl import Result
 
@@ -39,17 +40,19 @@ def r2() -> Column:
 def r3() -> Column:
     """Double integrator."""
     outcome = r3_double_integrator.run()
-    return outcome.result, [f"achievable: {r3_double_integrator.OPTIMUM:.3f}", f"share of it: {outcome.share:.2%}"]
+    share = r3_double_integrator.share(outcome.result.problem, outcome.result.theta)
+    return outcome.result, [f"achievable: {r3_double_integrator.OPTIMUM:.3f}", f"share of it: {share:.2%}"]
 
 
 def describe(run: Callable[[], Column]) -> list[str]:
     """Run a problem and return its column."""
     result, own = run()
-    summary = result.summary()
+    summary, beside = result.summary(), violating_part(result.problem, result.theta)
     return [
         f"{summary['theta_dim']}, {summary['metrics']}",
         f"{summary['steps']}",
         violations(margins(result.problem, result.committed)),
+        "none declared" if np.isnan(beside) else f"{beside:.2%}",
         f"{summary['worst_margin']:.1e}",
         f"{summary['objective_initial']:.3f} -> {summary['objective_final']:.3f}",
         *own,
@@ -61,7 +64,8 @@ def describe(run: Callable[[], Column]) -> list[str]:
 
 def main() -> None:
     """Print the table."""
-    names = ["parameters, metrics", "steps", "violations, of committed policies", "worst margin of them", "objective"]
+    names = ["parameters, metrics", "steps", "violations, of committed policies"]
+    names += [f"violating, of {FRESH} fresh scenarios", "worst margin of committed policies", "objective"]
     names += ["errors", "", "rejected tries", "rollouts", "seconds"]
     columns = [describe(run) for run in (r1, r2, r3)]
     rows = [list(row) for row in zip(names, *columns, strict=True)]

@@ -14,10 +14,12 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, Problem, Result, UserObjective, adapt
+from scpo_ctrl.assurance import Fresh
 from scpo_ctrl.report.figures import AFTER, FORBIDDEN, INK, LIMIT, style
 from scpo_ctrl.report.history_figures import power_of_ten
 
 UNCONSTRAINED = "#aa4499"  # beside the report's colours, also for colour-blind readers
+FRESH, FRESH_SEED = 100_000, 20_261_129  # scenarios that no run has seen, and the seed they are drawn with
 _SMALLEST = -9  # margins below 10 to this power are drawn as zero
 
 
@@ -52,6 +54,13 @@ def margins(problem: Problem, thetas: np.ndarray) -> np.ndarray:
 def violations(margin: np.ndarray) -> str:
     """Return how many of the policies with these margins are unsafe, in words."""
     return f"{np.count_nonzero(~(margin >= 0))} of {margin.size}"
+
+
+def violating_part(problem: Problem, theta: np.ndarray) -> float:
+    """Return on what part of fresh scenarios of the declared set a policy violates; not a number where none is."""
+    if not isinstance(problem, ControlProblem):
+        return float("nan")
+    return Fresh.drawn(problem, theta, 0, FRESH, FRESH_SEED).violations / FRESH
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:

@@ -98,7 +98,10 @@ def test_r3_reaches_the_objective_safely(tmp_path):
     early = history["committed"] & (history["step"] < 100)
     assert history["objective"][early].min() <= 1.33
     assert outcome.objective[-1] == result.problem.objective(result.theta) <= 1.28
-    assert 0.96 <= outcome.share <= 1
+    assert 0.96 <= r3_double_integrator.share(result.problem, result.theta) <= 1
+    audited = outcome.audited
+    assert audited.final_audit is not None and audited.final_audit.passed
+    assert (result.problem.metrics(audited.committed) <= 0).all() and audited.objective_final <= 1.3
     r3_double_integrator.save(r3_double_integrator.draw(outcome), tmp_path / "r3.png", [])
     assert_picture(tmp_path / "r3.png")
 

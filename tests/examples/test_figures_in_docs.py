@@ -84,6 +84,9 @@ def test_readme_says_what_matters():
         r2[f"error on the {half}"] for half in ("good half, position >= 0", "malicious half, position < 0")
     )
     assert said[1] == f"good half {good[0]} → {good[1]}, malicious half held at {malicious[1]} of {malicious[0]}"
+    (fresh,) = {row for rows in (r2, r3) for row in rows if row.startswith("violating, of")}
+    beside = [readme_column(column)[fresh] for column in COLUMNS.values()]
+    assert beside == ["none declared", r2[fresh][1], f"{r3[fresh][1]}; {r3[fresh][2]} where audited too"]
     share = r3["share of what is achievable (1.240)"][1].replace("%", " %")
     assert said[2] == f"{share} of the best known (1.240)"
 

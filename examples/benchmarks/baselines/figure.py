@@ -15,6 +15,7 @@ from scpo_ctrl.report.figures import AFTER, INK, LIMIT, style
 
 COLOURS = {
     "scpo": AFTER,
+    "scpo_audited": "#56b4e9",
     "ss_qcqp": "#009e73",
     "szo_qq": "#117733",
     "log_barrier": "#44aa99",

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from baselines import descent, safe
 from baselines.oracle import Method
@@ -32,6 +33,7 @@ class Entry:
 
 METHODS: dict[str, Entry] = {
     "scpo": Entry(label="SCPO", run=safe.scpo, safe=True),
+    "scpo_audited": Entry(label="SCPO, audited", run=partial(safe.scpo, audit=True), safe=True),
     "ss_qcqp": Entry(
         label="SS-QCQP, gradients known",
         run=safe.ss_qcqp,

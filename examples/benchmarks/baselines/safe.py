@@ -16,29 +16,37 @@ _FIRST_WEIGHT = 1e-3  # w⁰ of SS-QCQP, its authors' number
 _MANY_STEPS = 1_000_000  # the budget ends SCPO before
 
 
-def scpo(oracle: Oracle) -> Iterator[np.ndarray]:
-    """SCPO as the package runs it by default; deployed is what it commits.
+def scpo(oracle: Oracle, *, audit: bool = False) -> Iterator[np.ndarray]:
+    """SCPO; deployed is what it commits.
 
     Parameters
     ----------
     oracle : Oracle
+    audit : bool
+        Whether commits are audited, as the package does by default where a set of scenarios is declared; rollouts of
+        fresh scenarios do not count. What an audit withdraws was deployed all the same.
 
     Yields
     ------
     numpy.ndarray, shape (d,)
     """
     committed: list[tuple[np.ndarray, int]] = []
+    spent = [0]  # rollouts after each step
 
     def monitor(state: State) -> bool:
         if not committed or not np.array_equal(committed[-1][0], state.theta):
             committed.append((state.theta.copy(), state.rollouts))
-        return state.rollouts >= oracle.budget
+        spent.append(state.rollouts)
+        return state.rollouts + max(np.diff(spent)) > oracle.budget  # the next step might not be paid for
 
-    result = adapt(oracle.problem, AdaptOptions(steps=_MANY_STEPS, seed=oracle.seed, audit=False), monitor=monitor)
+    options = AdaptOptions(steps=_MANY_STEPS, seed=oracle.seed, audit=audit)
+    result = adapt(oracle.problem, options, monitor=monitor)
     for theta, rollouts in committed:
         oracle.spend_until(rollouts)
         yield theta
     oracle.spend_until(min(result.rollouts, oracle.budget))
+    if not (committed and np.array_equal(committed[-1][0], result.theta)):
+        yield result.theta  # of an earlier step: the last audit withdrew what came after it
 
 
 def log_barrier(oracle: Oracle, *, weight: float, caution: float) -> Iterator[np.ndarray]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import r1_regression
 import r2_malicious_expert
+from support.common import violating_part
 
 import scpo_ctrl
 from baselines.experiments import Experiment
@@ -23,10 +24,11 @@ _SOURCES += [Path(str(module.__file__)) for module in (r1_regression, r2_malicio
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A method's track on one problem and seed, and the errors of the policy it ended with."""
+    """A method's track on one problem and seed, and what the policy it ended with does elsewhere."""
 
     track: Track
     errors: tuple[float, float]  # on the two halves
+    fresh: float  # part of fresh scenarios on which it violates; undefined where none are declared
 
 
 def run_or_load(
@@ -62,7 +64,7 @@ def run_or_load(
         return _load(path)
     problem, errors = experiment.build(seed)
     track = follow(problem, entry.run, experiment.budget, seed, **settings)
-    run = Run(track=track, errors=errors(track.theta))
+    run = Run(track=track, errors=errors(track.theta), fresh=violating_part(problem, track.theta))
     _save(path, run)
     return run
 
@@ -84,7 +86,7 @@ def with_budget(experiment: Experiment, budget: int | None) -> Experiment:
 
 def _key(names: tuple[str, str], experiment: Experiment, seed: int, settings: Mapping[str, float]) -> str:
     """Digest of what the numbers depend on: arguments, version, source of the methods, and of the package for SCPO."""
-    package = sorted(Path(scpo_ctrl.__file__).parent.rglob("*.py")) if names[1] == "scpo" else []
+    package = sorted(Path(scpo_ctrl.__file__).parent.rglob("*.py")) if names[1].startswith("scpo") else []
     source = hashlib.sha256()
     for path in [*_SOURCES, *package]:
         source.update(path.read_bytes())
@@ -96,7 +98,8 @@ def _save(path: Path, run: Run) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {name: getattr(run.track, name) for name in ARRAYS}
     partial = path.with_suffix(".partial.npz")
-    np.savez(partial, used=run.track.used, ended=run.track.ended, errors=np.array(run.errors), **arrays)
+    numbers = {"used": run.track.used, "ended": run.track.ended, "errors": np.array(run.errors), "fresh": run.fresh}
+    np.savez(partial, **numbers, **arrays)
     partial.replace(path)
 
 
@@ -105,4 +108,4 @@ def _load(path: Path) -> Run:
         arrays = {name: saved[name] for name in ARRAYS}
         track = Track(**arrays, used=int(saved["used"]), ended=str(saved["ended"]))
         good, other = (float(error) for error in saved["errors"])
-    return Run(track=track, errors=(good, other))
+        return Run(track=track, errors=(good, other), fresh=float(saved["fresh"]))

@@ -55,7 +55,9 @@ def table(experiment: Experiment, runs: Runs) -> tuple[list[str], list[list[str]
     header : list of str
     rows : list of list of str
     """
-    header = [experiment.title, "violating", "of", "worst violation", "final objective"]
+    declared = not any(np.isnan(run.fresh) for some in runs.values() for run in some)
+    header = [experiment.title, "violating", "of", "worst violation"]
+    header += ["of fresh scenarios", "final objective"] if declared else ["final objective"]
     header += [f"error, {half}" for half in experiment.halves] + ["rollouts"]
     rows = []
     for name, tracks in ((name, [run.track for run in some]) for name, some in runs.items()):
@@ -65,6 +67,7 @@ def table(experiment: Experiment, runs: Runs) -> tuple[list[str], list[list[str]
                 spread([track.violations for track in tracks], ".0f"),
                 spread([track.worst.size for track in tracks], ".0f"),
                 spread([track.worst_violation for track in tracks], ".2g"),
+                *([spread([run.fresh for run in runs[name]], ".2%")] if declared else []),
                 spread([track.objective[-1] for track in tracks], ".4f"),
                 *(spread([run.errors[half] for run in runs[name]], ".3f") for half in (0, 1)),
                 spread([track.used for track in tracks], ".0f"),
@@ -85,7 +88,9 @@ def verdict(runs: Runs) -> str:
     str
     """
     finals = {name: np.array([run.track.objective[-1] for run in some]) for name, some in runs.items()}
-    others = {name: final for name, final in finals.items() if name != "scpo" and never_violated(runs[name])}
+    others = {
+        name: final for name, final in finals.items() if not name.startswith("scpo") and never_violated(runs[name])
+    }
     lines = []
     if "scpo" in runs:
         total = sum(run.track.worst.size for run in runs["scpo"])
