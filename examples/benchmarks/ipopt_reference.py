@@ -23,12 +23,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from multiple_shooting import MultipleShooting
 
 from scpo_ctrl import AdaptOptions, ControlProblem, Policy, adapt, load_problem
-from scpo_ctrl.problem.guarded import GuardedProblem
 
 ADAPTED = "adapted"  # name of the start where the safe way ended
 TOLERANCE = 1e-8  # largest metric of a point that counts as feasible
 _OPTIONS = {
     "mu_strategy": "monotone",
+    "mu_init": 1e-4,  # relative to the objective, as the barrier of `adapt` at its start
     "bound_push": 1e-5,
     "bound_frac": 1e-5,  # starts next to bounds stay there
     "tol": 1e-6,
@@ -60,18 +60,17 @@ class Optimum:
 
 
 def optimise(
-    problem: ControlProblem | GuardedProblem,
+    problem: ControlProblem,
     starts: Iterable[tuple[str, np.ndarray]],
     *,
     iterations: int = 10_000,
     seconds: float = 1e6,
-    barrier: float = 1e-4,
 ) -> Iterator[Optimum]:
     """Solve a control problem by IPOPT from every start, one after the other.
 
     Parameters
     ----------
-    problem : ControlProblem or GuardedProblem
+    problem : ControlProblem
         With the quadratic objective, and metrics that bound the command; see `MultipleShooting`.
     starts : iterable of (str, numpy.ndarray of shape (d,))
         Names and parameters; they need not be safe.
@@ -79,8 +78,6 @@ def optimise(
         Of one start, at most.
     seconds : float
         Likewise.
-    barrier : float
-        At a start, relative to the objective; by default as `adapt` has it at its start.
 
     Yields
     ------
@@ -93,11 +90,11 @@ def optimise(
         If the objective is not quadratic, or the command is not bounded by metrics.
     """
     program = MultipleShooting(problem)
-    own = {"max_iter": iterations, "max_wall_time": seconds, "mu_init": barrier}
+    limits = {"max_iter": iterations, "max_wall_time": seconds}
     for name, start in starts:
         began = time.perf_counter()
-        judge = _Judge(program, problem)
-        solver = program.solver(_OPTIONS | own, judge)
+        judge = _Judge(program)
+        solver = program.solver(_OPTIONS | limits, judge)
         solver(x0=program.start(start), **program.bounds())
         stats = solver.stats()
         taken = time.perf_counter() - began
@@ -150,9 +147,9 @@ def random_starts(problem: ControlProblem, count: int, *, seed: int = 0) -> list
 class _Judge(ca.Callback):
     """Rolls out the parameters of every iterate and keeps the best."""
 
-    def __init__(self, program: MultipleShooting, problem: ControlProblem | GuardedProblem) -> None:
+    def __init__(self, program: MultipleShooting) -> None:
         ca.Callback.__init__(self)
-        self.problem = problem
+        self.problem = program.problem
         self.sizes = {"x": program.size, "lam_x": program.size, "f": 1}
         self.sizes |= dict.fromkeys(("g", "lam_g"), program.constraints.numel())
         self.theta, self.reached = np.zeros(program.d), (np.inf, np.inf)  # ℓ(θ) and the violation

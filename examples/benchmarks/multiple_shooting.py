@@ -5,7 +5,6 @@
     such that  x_{t+1} = f(x_t, u_t, p) + w_t,   u_t = π(x_t, θ) without saturation,
                bounds of states and commands,    V(x_N) ≤ the lower one of ρ and γ V(x_0)               (E6)-(E8)
 
-Of a guarded problem (E12), scenarios and guards keep every bound by its back-off, and ℓ counts the scenarios alone.
 Its feasible points are those of (E1), but the trajectories of an iterate need not belong to its policy: a policy that
 diverges over the horizon is no obstacle. H. G. Bock, K. J. Plitt, "A multiple shooting algorithm for direct solution of
 optimal control problems", IFAC World Congress 1984.
@@ -17,7 +16,6 @@ import numpy as np
 from scpo_ctrl import ControlProblem, Quadratic
 from scpo_ctrl.compiled import compile_functions
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.problem.guarded import GuardedProblem
 
 _ROOM = 1e-7  # what bounds are tightened by, so that the last rounding of the dynamics breaks no metric
 
@@ -30,9 +28,9 @@ class MultipleShooting:
 
     Parameters
     ----------
-    problem : ControlProblem or GuardedProblem
+    problem : ControlProblem
         With the quadratic objective, and metrics that bound the command: then saturation never acts at feasible
-        parameters. Local stability (E11) is not part of the program.
+        parameters.
 
     Raises
     ------
@@ -40,9 +38,7 @@ class MultipleShooting:
         If the objective is not quadratic, or the command is not bounded by metrics.
     """
 
-    def __init__(self, problem: ControlProblem | GuardedProblem) -> None:
-        self.counted = (problem.problem if isinstance(problem, GuardedProblem) else problem).scenarios.count
-        problem, self.back_off = _on_all_scenarios(problem)
+    def __init__(self, problem: ControlProblem) -> None:
         if not (isinstance(problem.objective_data, Quadratic) and problem.scenario_metrics.bounds_command):
             raise DomainError("the reference needs the quadratic objective, and metrics that bound the command")
         self.problem = problem
@@ -101,9 +97,8 @@ class MultipleShooting:
         dict of str to numpy.ndarray
         """
         plant, free = self.problem.plant, np.full(self.d, np.inf)
-        above, below = self._back_off_of_steps()
-        low = (np.concatenate([plant.u_min, plant.x_min]) + _ROOM + below).ravel()
-        high = (np.concatenate([plant.u_max, plant.x_max]) - _ROOM - above).ravel()
+        low = np.tile(np.concatenate([plant.u_min, plant.x_min]) + _ROOM, self.count)
+        high = np.tile(np.concatenate([plant.u_max, plant.x_max]) - _ROOM, self.count)
         zeros, ends = np.zeros(self.count * self.block), np.full(self.levels.numel(), -_ROOM)
         return {
             "lbx": np.concatenate([-free, low]),
@@ -128,18 +123,6 @@ class MultipleShooting:
         U, X = (np.nan_to_num(Z, nan=0.0, posinf=np.inf, neginf=-np.inf) for Z in (U, X[:, 1:]))
         steps = np.concatenate([np.clip(U, plant.u_min, plant.u_max), np.clip(X, plant.x_min, plant.x_max)], axis=2)
         return np.concatenate([theta, steps.ravel()])
-
-    def _back_off_of_steps(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return by how much upper and lower bounds of (u_t, x_{t+1}) are kept clear, shapes (steps, nu + nx)."""
-        plant, kinds = self.problem.plant, np.array([row.kind for row in self.problem.scenario_metrics.rows])
-        above, below = np.zeros((2, self.problem.scenarios.count, self.problem.scenarios.horizon, self.block))
-        sizes = {"command": (plant.u_max, plant.u_min, 0), "state": (plant.x_max, plant.x_min, self.nu)}
-        for kind, (high, low, first) in sizes.items():
-            upper, lower = np.flatnonzero(np.isfinite(high)), np.flatnonzero(np.isfinite(low))
-            kept = self.back_off[:, kinds == kind].reshape(len(above), -1, upper.size + lower.size)
-            kept = kept[:, -above.shape[1] :]  # the state at t = 0 is given
-            above[..., first + upper], below[..., first + lower] = np.split(kept, [upper.size], axis=2)
-        return above.reshape(self.count, -1), below.reshape(self.count, -1)
 
     def _stages(self) -> None:
         """Compile the equations of one step and their derivatives, and map them over all steps."""
@@ -171,17 +154,14 @@ class MultipleShooting:
         objective, plant = self.problem.objective_data, self.problem.plant
         costs = ca.repmat(ca.DM(np.concatenate([objective.R, objective.Q])), 1, self.count)
         costs[self.nu :, self.last.tolist()] = 0  # x_N costs nothing
-        counted = self.counted * self.problem.scenarios.horizon
-        costs[:, counted:] = 0
         rest = ca.DM(np.concatenate([plant.u_eq, plant.x_eq]))
         total = ca.sum2(ca.sum1(costs * (ca.vertcat(self.U, self.X_next) - rest) ** 2))
-        own = self.problem.with_scenarios(self.problem.scenarios.part(slice(self.counted)), self.problem.theta_initial)
-        return total / (counted * own.objective(own.theta_initial))
+        return total / (self.count * self.problem.objective(self.problem.theta_initial))
 
     def _levels(self) -> ca.MX:
         """Return (V(x_N) - its limit) / ρ of every scenario; nothing where there is none."""
         backup, x_N, parts = self.problem.backup, self.X_next[:, self.last.tolist()], [ca.MX(0, 1)]
-        for centres, limits in _limits(self.problem, self.back_off):
+        for centres, limits in _limits(self.problem):
             Z = x_N - ca.DM(centres.T)
             parts.append((ca.sum1(Z * (ca.DM(backup.P) @ Z)).T - ca.DM(limits)) / backup.rho)
         return ca.vertcat(*parts)
@@ -211,31 +191,16 @@ class MultipleShooting:
         return mixed + own + ca.triu(ca.hessian(rest, self.w)[0])
 
 
-def _on_all_scenarios(problem: ControlProblem | GuardedProblem) -> tuple[ControlProblem, np.ndarray]:
-    """Return the problem on its scenarios and guards, and the back-off of their metrics in the units of their bounds.
-
-    The back-off has the shape (S, rows), zero where the problem has no guards.
-    """
-    if isinstance(problem, ControlProblem):
-        return problem, np.zeros((problem.scenarios.count, problem.rows_per_scenario))
-    inner, guards = problem.problem, problem.guards.count * problem.problem.rows_per_scenario
-    kept = np.append(problem._back_off[inner.of_scenarios], problem._back_off[problem._back_off.size - guards :])
-    both = inner.with_scenarios(inner.scenarios.and_then(problem.guards), inner.theta_initial)
-    return both, (kept * both.metric_units[both.of_scenarios]).reshape(both.scenarios.count, -1)
-
-
-def _limits(problem: ControlProblem, back_off: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _limits(problem: ControlProblem) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return what levels are about (S, nx), and the highest allowed V(x_N) of every scenario (S,)."""
-    metrics, batch, rho = problem.scenario_metrics, problem.scenarios, problem.backup.rho
-    kept = {row.kind: back_off[:, k] for k, row in enumerate(metrics.rows)}
-    nominal = np.tile(problem.plant.x_eq, (batch.count, 1))
-    terminal = [(nominal, rho * (1 - kept["terminal"]))] if metrics.options.terminal else []
-    if metrics.options.contraction is None:
+    options, batch, rests = problem.scenario_metrics.options, problem.scenarios, problem.rests(problem.scenarios)
+    nominal, rho = np.tile(problem.plant.x_eq, (batch.count, 1)), np.full(batch.count, problem.backup.rho)
+    terminal = [(nominal, rho)] if options.terminal else []
+    if options.contraction is None:
         return terminal
-    rests = problem.rests(batch)
-    limits = problem.contraction_limits(batch) - kept["contraction"]
+    limits = problem.contraction_limits(batch)
     if rests is None:  # both are about the same: the lower one counts
-        return [(nominal, np.minimum(limits, terminal[0][1]) if terminal else limits)]
+        return [(nominal, np.minimum(limits, rho) if options.terminal else limits)]
     return [*terminal, (rests, limits)]
 
 

@@ -98,7 +98,7 @@ def test_every_start_leads_to_the_same_optimum_and_adapting_to_none_below():
 def test_the_best_feasible_iterate_counts():
     problem = double_integrator_problem(hidden=())
     program = MultipleShooting(problem)
-    judge = ipopt_reference._Judge(program, problem)
+    judge = ipopt_reference._Judge(program)
     good = problem.theta_initial
     better = adapt(problem, AdaptOptions(steps=10, audit=False)).theta
     unsafe = good - 50.0
