@@ -21,7 +21,7 @@ from scpo_ctrl.errors import CompilerError, OutputError
 
 # No -ffast-math and no contraction: the same numbers on every machine of an architecture. What is left out is the
 # C library's errno and traps, which nobody reads.
-FLAGS = ("-O3", "-fPIC", "-shared", "-ffp-contract=off")
+FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
 NATIVE = ("-std=gnu99", "-march=native", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 _PATIENCE = 3.0  # seconds of compiling before that is said
 _log = logging.getLogger("scpo_ctrl")

@@ -7,7 +7,7 @@ import numpy as np
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 
-_LEAST = 64  # guards that are always watched, where there are so many
+_LEAST = 32  # guards that are always watched, where there are so many
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Watch:
 
 
 def watch(problem: Problem, g: np.ndarray, slopes: np.ndarray, L: np.ndarray) -> Watch:
-    """Choose as many guards as the problem has scenarios, and at least 64, so that a step costs no more as S grows.
+    """Choose as many guards as the problem has scenarios, and at least 32, so that a step costs no more as S grows.
 
     They are those with the shortest way to a bound: a step of length t moves a metric by at most ‖∇g‖ t + L t²/2, as
     far as both are known. A try that breaks another one raises its L, which brings it in at the next step.
