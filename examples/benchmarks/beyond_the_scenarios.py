@@ -59,7 +59,7 @@ SHORT = AdaptOptions(steps=100)  # of the loops that do not ship with the packag
 Loop = tuple[ControlProblem, AdaptOptions]
 
 
-def buck() -> ControlProblem:
+def buck(draw: str = "random") -> ControlProblem:
     """Return an averaged buck converter, 12 V to 5 V, whose load of 3 to 10 ohm moves the current at rest."""
     x, u, load = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("load")
     L, C, V = 100e-6, 100e-6, 12.0  # H, F, V
@@ -71,30 +71,30 @@ def buck() -> ControlProblem:
     )  # fmt: skip
     plant = discretise(plant, 20e-6, substeps=1)
     backup = lqr(plant, [0.1, 0.1], [10.0], parameters={"load": (3.0, 10.0)})
-    batch = scenarios(plant, backup, horizon=60, count=32, level=0.5, parameters={"load": (3.0, 10.0)})
+    batch = scenarios(plant, backup, horizon=60, count=32, level=0.5, parameters={"load": (3.0, 10.0)}, draw=draw)
     return ControlProblem(Policy(plant, backup, (12,)), batch, Quadratic([0.1, 1.0], [0.05]), MetricOptions())
 
 
-def heater() -> ControlProblem:
+def heater(draw: str = "random") -> ControlProblem:
     """Return a first-order lag behind four samples of dead time."""
     A, B = np.zeros((5, 5)), np.zeros((5, 1))
     A[0, 0], A[0, 1], A[1:4, 2:5], B[4] = 0.975, 0.025, np.eye(3), 1.0
-    return around(linear(A, B, 1.0, ([-5.0] * 5, [5.0] * 5, [-5.0], [5.0]), name="heater"), horizon=40)
+    return around(linear(A, B, 1.0, ([-5.0] * 5, [5.0] * 5, [-5.0], [5.0]), name="heater"), 40, draw)
 
 
-def random_plant(seed: int) -> ControlProblem:
+def random_plant(seed: int, draw: str = "random") -> ControlProblem:
     """Return a random linear plant, stable or a little unstable."""
     rng = np.random.default_rng(seed)
     n = 2 + seed % 5
     A, B = rng.normal(size=(n, n)), rng.normal(size=(n, 1))
     A *= rng.uniform(0.8, 1.05) / np.abs(np.linalg.eigvals(A)).max()
-    return around(linear(A, B, 0.1, ([-5.0] * n, [5.0] * n, [-1.0], [1.0]), name=f"random {seed}, n = {n}"), horizon=30)
+    return around(linear(A, B, 0.1, ([-5.0] * n, [5.0] * n, [-1.0], [1.0]), name=f"random {seed}, n = {n}"), 30, draw)
 
 
-def around(plant: Plant, horizon: int) -> ControlProblem:
+def around(plant: Plant, horizon: int, draw: str) -> ControlProblem:
     """Return a plant with a careful backup, 32 scenarios and a small network."""
     backup = lqr(plant, np.full(plant.nx, 0.1), [10.0])
-    batch = scenarios(plant, backup, horizon=horizon, count=32, level=0.8)
+    batch = scenarios(plant, backup, horizon=horizon, count=32, level=0.8, draw=draw)
     objective = Quadratic(np.eye(plant.nx)[0] + 0.1, [0.05])
     return ControlProblem(Policy(plant, backup, (12,)), batch, objective, MetricOptions())
 
@@ -115,17 +115,17 @@ def with_more(name: str, count: int) -> Loop:
     return problem.with_scenarios(batch, problem.theta_initial), options
 
 
-def loops(random: int) -> Iterator[tuple[str, Callable[[], Loop]]]:
-    """Yield the loops' names and what makes them."""
+def loops(random: int, draw: str = "random") -> Iterator[tuple[str, Callable[[], Loop]]]:
+    """Yield the loops' names and what makes them; scenarios of those made here are drawn as `scenarios` says."""
     for name in SHIPPED:
         yield name, partial(shipped, name)
     for name, count in MORE:
         yield f"{name}, {count} scenarios", partial(with_more, name, count)
-    makers = {"buck converter": buck, "heater": heater, **PUBLISHED}
+    makers = {"buck converter": partial(buck, draw), "heater": partial(heater, draw), **PUBLISHED}
     for name, maker in makers.items():
         yield name, lambda maker=maker: (maker(), SHORT)
     for seed in range(random):
-        yield f"random {seed}, n = {2 + seed % 5}", lambda seed=seed: (random_plant(seed), SHORT)
+        yield f"random {seed}, n = {2 + seed % 5}", lambda seed=seed: (random_plant(seed, draw), SHORT)
 
 
 def timed(problem: ControlProblem, options: AdaptOptions) -> tuple[Result, float]:
@@ -160,12 +160,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fresh", type=int, default=100_000, help="scenarios for each policy")
     parser.add_argument("--random", type=int, default=5, help="random plants")
+    parser.add_argument("--draw", default="random", help="of buck converter, heater and random plants")
     parser.add_argument("--only", default="", help="part of the name of the loops to run")
     given = parser.parse_args()
     kinds = "violate: before", "without audits", "with audits", "last audit", "radius: backup, without, with"
     print("| loop |", " | ".join(kinds), "| fresh cost: backup, without, with | time of a step, with / without |")
     print("|" + " --- |" * 8)
-    for name, make in loops(given.random):
+    for name, make in loops(given.random, given.draw):
         if given.only in name:
             problem, options = make()
             try:

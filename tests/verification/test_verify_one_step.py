@@ -124,7 +124,7 @@ def test_a_policy_that_lets_v_rise_is_found_on_the_cloud_alone(copy_of):
 
 
 def test_what_binds_of_the_cloud(copy_of):
-    run = copy_of(AUDITED)
+    run = copy_of(MODEL)
     account = json.loads((run / "result.json").read_text())["binding"]
     of_cloud = [i for i, row in enumerate(account["closest"]) if "cloud_state" in row]
     assert of_cloud and "one step" in account["metrics"]
