@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from scpo_ctrl.adaptation.guards import audit_row, audit_seed, check_start, fresh_scenarios, with_counterexamples
+from scpo_ctrl.adaptation.guards import audit_row, audit_seed, check_start, fresh_scenarios
 from scpo_ctrl.adaptation.history import VERDICTS, History
 from scpo_ctrl.adaptation.options import MOST_GUARDS
 from scpo_ctrl.adaptation.result import Result
@@ -82,7 +82,8 @@ def audit_commits(state: State, monitor: AuditMonitor | None = None, *, full: bo
     else:
         state.interval = min(max(state.interval // 2, FIRST_INTERVAL), options.audit_every)
         check_start(problem.problem, found, options)
-        problem = with_counterexamples(problem, found.counterexamples, options.back_off)
+        grown = problem.guards.and_then(found.counterexamples)
+        problem = GuardedProblem(problem.problem, grown, options.back_off)
         known = problem.guards.count - found.counterexamples.count  # commits are clear of them
         if problem.guards.count > MOST_GUARDS and not full:
             problem = _without_idle_guards(problem, found.counterexamples.count, state.history, options.back_off)

@@ -1,4 +1,4 @@
-"""What S of (E12) begins with: points at the edges of the declared set, on all of which the safe start is safe."""
+"""The guards that S of (E12) begins with: edges of the declared set, on which the safe start is safe. See `audited`."""
 
 import dataclasses
 
@@ -9,7 +9,6 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.assurance.audit import Audit, audit
 from scpo_ctrl.assurance.fresh import Fresh, declared_set
 from scpo_ctrl.errors import UnsafeStartError
-from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
@@ -211,19 +210,3 @@ def _shrunk(declared: DeclaredSet, part: float) -> DeclaredSet:
         return dataclasses.replace(declared, size=part * declared.size)
     middle = declared.box.mean(axis=0)
     return dataclasses.replace(declared, box=middle + part * (declared.box - middle))
-
-
-def with_counterexamples(problem: GuardedProblem, more: Scenarios, back_off: float) -> GuardedProblem:
-    """Return the problem on S with more guards after those that it has.
-
-    Parameters
-    ----------
-    problem : GuardedProblem
-    more : Scenarios
-    back_off : float
-
-    Returns
-    -------
-    GuardedProblem
-    """
-    return GuardedProblem(problem.problem, problem.guards.and_then(more), back_off)

@@ -9,7 +9,7 @@ from scpo_ctrl.adaptation.history import VERDICTS, AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import BETA
-from scpo_ctrl.assurance.fresh import violation_bound
+from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem, everywhere

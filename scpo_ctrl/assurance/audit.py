@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.assurance.fresh import Counted, Fresh, declared_set, violation_bound
+from scpo_ctrl.assurance.clopper_pearson import violation_bound
+from scpo_ctrl.assurance.fresh import Counted, Fresh, declared_set
 from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet

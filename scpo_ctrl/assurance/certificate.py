@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.assurance.fresh import Fresh, declared_set, violation_bound
+from scpo_ctrl.assurance.clopper_pearson import violation_bound
+from scpo_ctrl.assurance.fresh import Fresh, declared_set
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.rounding import up

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betainccinv
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
@@ -187,31 +186,6 @@ def declared_set(problem: ControlProblem) -> DeclaredSet:
             "fresh ones from; make them with scenarios(…), or give Scenarios its `declared`"
         )
     return declared
-
-
-def violation_bound(violations: int, rollouts: int, beta: float) -> float:
-    """Return an upper bound of the probability of a violation that holds with confidence 1 - β.
-
-    Parameters
-    ----------
-    violations, rollouts : int
-        Of independent scenarios drawn from one distribution, their number fixed before.
-    beta : float
-        In (0, 1).
-
-    Returns
-    -------
-    float
-        ε, exact (Clopper-Pearson): 1 - β^(1/n) where nothing violates, about ln(1/β)/n.
-
-    References
-    ----------
-    C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial",
-    Biometrika 26, 1934.
-    """
-    if violations >= rollouts:
-        return 1.0
-    return float(betainccinv(violations + 1, rollouts - violations, beta))
 
 
 def _size(problem: ControlProblem, horizon: int) -> int:

@@ -10,7 +10,8 @@ from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.assurance.audit import BETA
-from scpo_ctrl.assurance.fresh import look_beyond, violation_bound
+from scpo_ctrl.assurance.clopper_pearson import violation_bound
+from scpo_ctrl.assurance.fresh import look_beyond
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, number, plural, short
