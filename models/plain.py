@@ -13,7 +13,7 @@ from scpo_ctrl.sealed import as_instance
 _WITHOUT_OUTPUTS, _WITH_OUTPUTS = FORMATS = (
     1,
     2,
-)  # of the data: of a plant that shows its state, and of one with outputs
+)  # of the data: of a plant without outputs of its own, and with them
 _FIELDS = {
     "x": {"labels": "x_labels", "units": "x_units", "min": "x_min", "max": "x_max", "equilibrium": "x_eq"},
     "u": {"labels": "u_labels", "units": "u_units", "min": "u_min", "max": "u_max", "equilibrium": "u_eq"},
@@ -74,7 +74,7 @@ def from_plain(data: Any) -> Plant:
     if data["format"] != FORMATS[shows]:
         known = " and ".join(map(str, FORMATS))
         raise DomainError(
-            f"format is {shown(data['format'])}, this version reads {known}, with y in {_WITH_OUTPUTS} alone; use the "
+            f"format is {shown(data['format'])}, this version reads {known}, with y in {FORMATS[True]} alone; use the "
             "one that wrote it"
         )
     fields: dict[str, Any] = {}

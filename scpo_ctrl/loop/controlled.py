@@ -39,6 +39,8 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     controller: Controller
     scale: tuple[float, ...]  # (d,) [theta_units] of one of each parameter
     law: ca.Function  # (s, p, θ) -> (v, m) as the loop applies it, and with m as if nothing were cut
+    controlled_plant: Plant  # without what the controller remembers
+    reference: tuple[float, ...]  # (nr,) r
 
     @property
     def theta_dim(self) -> int:
@@ -186,7 +188,7 @@ def residual_policy(policy: LoopPolicy, what: str) -> Policy:
         return policy
     raise DomainError(
         f"{what} knows residual policies on state feedback only, and this loop is under controller "
-        f"{policy.controller.name!r}; adapt it in Python, and take its numbers from policy.parameters(result.theta)"
+        f"{policy.controller.name!r}; adapt it with adapt, and take its numbers from policy.parameters(result.theta)"
     )
 
 
@@ -237,9 +239,8 @@ def controlled(
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
     inner, K = units.plant(joined), gain * units.x / units.u[:, None]
-    policy = ControllerPolicy(
-        joined, Backup(gain, np.eye(joined.nx), 1.0), controller, (1.0,) * controller.theta_dim, law
-    )
+    unknown, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
+    policy = ControllerPolicy(joined, unknown, controller, ones, law, plant, tuple(r.tolist()))
     start = None if _is_affine(policy) else policy.in_units(units).at_start
     backup = largest_held(inner, K, _lyapunov(inner, K), parameters, rho=rho, law=start)
     policy = replace(policy, backup=backup.in_units(Units(1 / units.x, 1 / units.u)))
