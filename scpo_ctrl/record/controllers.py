@@ -57,7 +57,7 @@ def build_loop(
     """
     of_loop = {key: table.pop(key) for key in LOOP_KEYS if key in table}
     rho = as_scalar("rho", of_loop["rho"], above=0.0) if "rho" in of_loop else None
-    controller, recorded = _controller(table, plant, folder, trust=trust)
+    controller, recorded = build_controller(table, plant, folder, trust=trust)
     policy = controlled(plant, controller, reference=of_loop.get("reference"), parameters=ranges, rho=rho)
     table |= ({"reference": list(policy.reference)} if policy.reference else {}) | {"rho": policy.backup.rho}
     return policy, recorded
@@ -78,10 +78,32 @@ def loop_table(policy: ControllerPolicy) -> Table:
     return RecordedController.of(policy.controller).table | reference | {"rho": policy.backup.rho}
 
 
-def _controller(
-    table: Table, plant: Plant, folder: Path, *, trust: bool
+def build_controller(
+    table: Table, plant: Plant, folder: Path, *, trust: bool = False
 ) -> tuple[Controller, RecordedController | None]:
-    """Return the controller, and the file that holds it, from a section without the keys of the loop."""
+    """Make the controller of section [policy].
+
+    Parameters
+    ----------
+    table : dict
+        Its keys and values without `LOOP_KEYS`; defaults are filled in.
+    plant : Plant
+    folder : pathlib.Path
+        Where the files are that it names.
+    trust : bool
+        Whether Python that it names is run.
+
+    Returns
+    -------
+    controller : Controller
+    recorded : RecordedController or None
+        As of `build_loop`.
+
+    Raises
+    ------
+    ProblemFileError, ScpoError
+        As of `build_loop`, but for the loop.
+    """
     kind = table["kind"]
     if kind not in ("python", "recorded"):
         make = {"linear_controller": _linear}.get(kind, _constructed)
