@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-import scpo_ctrl.controllers as known
+from scpo_ctrl.controllers import gain_schedule, linear_controller, lqg, lqi, pid, state_feedback
 from scpo_ctrl.errors import DomainError, ProblemFileError
 from scpo_ctrl.loop.controlled import ControllerPolicy, controlled
 from scpo_ctrl.loop.controller import Controller
@@ -18,8 +18,15 @@ from scpo_ctrl.record.recorded import RecordedController, run_python
 from scpo_ctrl.record.tables import Table, beside, check_keys, python_of, spell_out
 from scpo_ctrl.validate import as_array, as_scalar, as_text
 
-CONSTRUCTORS: dict[str, Callable[..., Controller]] = {name: getattr(known, name) for name in known.__all__}
-CONTROLLERS = (*sorted(CONSTRUCTORS), "python", "recorded")
+CONSTRUCTORS: dict[str, Callable[..., Controller]] = {
+    "gain_schedule": gain_schedule,
+    "linear_controller": linear_controller,
+    "lqg": lqg,
+    "lqi": lqi,
+    "pid": pid,
+    "state_feedback": state_feedback,
+}
+CONTROLLERS = (*CONSTRUCTORS, "python", "recorded")
 LOOP_KEYS = ("reference", "rho")  # of every controller
 _VECTORS = ("Q", "R", "process_noise", "sensor_noise")  # which a number or a column may stand for
 _SYSTEM, _TRANSFER = ("A", "B", "C", "D"), ("numerator", "denominator")
@@ -175,9 +182,7 @@ def _linear(table: Table, plant: Plant) -> Controller:
     (nm, _), (_, inputs), (outputs, _), _ = shapes
     if shapes != [(nm, nm), (nm, inputs), (outputs, nm), (outputs, inputs)]:
         raise DomainError(f"A, B, C and D have the shapes {', '.join(map(str, shapes))}, which do not fit each other")
-    controller = known.linear_controller(
-        plant, control.StateSpace(*matrices, plant.dt, name=name), memory=table["memory"]
-    )
+    controller = linear_controller(plant, control.StateSpace(*matrices, plant.dt, name=name), memory=table["memory"])
     memory = controller.memory_max.tolist()
     table |= {"name": name, "memory": memory} | dict(
         zip(_SYSTEM, (matrix.tolist() for matrix in matrices), strict=True)
