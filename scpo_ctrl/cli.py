@@ -35,7 +35,7 @@ from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import RunFolder, is_unfinished
 from scpo_ctrl.record.scenario_file import with_learned
 from scpo_ctrl.report.display import Display
-from scpo_ctrl.report.wording import audited, beyond, optimality, stability
+from scpo_ctrl.report.wording import audited, beyond, gains, optimality, stability
 from scpo_ctrl.rounding import down
 from scpo_ctrl.stop import Stop, Stopped, answered
 from scpo_ctrl.stop import say as say_at_once
@@ -370,8 +370,8 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         print_json(summary)
     else:
         say(f"status     {summary['status']}: {summary['advice']}")
-        for note in result.notes():
-            say(f"note       {note}")
+        for line in [*(f"note       {n}" for n in result.notes()), *(f"parameter  {g}" for g in gains(result))]:
+            say(line)
         say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
         if reached := optimality(result, lambda value: f"{value:.2g}"):
             say(f"optimality {reached}")

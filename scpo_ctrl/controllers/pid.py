@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.controllers.coefficients import headroom, sampling_time, shown_at_rest
+from scpo_ctrl.controllers.coefficients import headroom, sampling_time, shown_at_rest, unit_of_gain
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.models import Plant
@@ -183,5 +183,8 @@ def _unit(plant: Plant, which: int) -> str:
 
 
 def _theta_units(plant: Plant, which: int, form: str) -> tuple[str, str, str]:
-    gain = f"{plant.u_units[0] or '1'}/({_unit(plant, which) or '1'})"
-    return (gain, f"{gain}/s", f"{gain} s") if form == "parallel" else (gain, "s", "s")
+    u, y = plant.u_units[0], _unit(plant, which)
+    gain = unit_of_gain(u, y)
+    return (
+        (gain, unit_of_gain(u, y, "s"), unit_of_gain(f"{u} s".strip(), y)) if form == "parallel" else (gain, "s", "s")
+    )

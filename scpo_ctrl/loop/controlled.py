@@ -188,7 +188,7 @@ def residual_policy(policy: LoopPolicy, what: str) -> Policy:
         return policy
     raise DomainError(
         f"{what} knows residual policies on state feedback only, and this loop is under controller "
-        f"{policy.controller.name!r}; adapt it with adapt, and take its numbers from policy.parameters(result.theta)"
+        f"{policy.controller.name!r}; adapt it with `adapt`, and take its numbers from parameters of result.json"
     )
 
 
