@@ -20,7 +20,7 @@ from scpo_ctrl.verification.law import largest_level, outside_faults
 _STEPS, _RESTS = 50, 1e-9  # to the equilibrium, and what the loop may still move by there, in parts of its bounds
 _DOUBLINGS, _VANISHED = 64, 1e-170  # of a power of the loop's matrix, and when it adds nothing any more
 _POINTS = 64  # on the boundary of the level set, at which the units of θ are taken
-_AGREEMENT = 1e-9  # of parameters, relative to their size and their unit
+_AGREEMENT = 1e-9  # of parameters, relative to their size
 _KEYS = {"label", "unit", "before", "after"}
 
 
@@ -102,13 +102,14 @@ class ControllerLaw:
             return [f"result.json says parameters = {stated!r:.200}, expected {of.theta_dim} of them"]
         for i, row in enumerate(stated):
             right = {"label": of.theta_labels[i], "unit": of.theta_units[i], "before": before[i], "after": after[i]}
-            size = np.abs([before[i], after[i]]).max() + self._scale[i]
+            size = {"before": abs(of.theta_initial[i]) + abs(before[i])}
+            size["after"] = size["before"] + abs(after[i])
             if (
                 not isinstance(row, dict)
                 or set(row) != _KEYS
                 or any(row[key] != right[key] for key in ("label", "unit"))
                 or not all(type(row[key]) is float for key in ("before", "after"))
-                or not all(abs(row[key] - right[key]) <= _AGREEMENT * size for key in ("before", "after"))
+                or not all(abs(row[key] - right[key]) <= _AGREEMENT * size[key] for key in ("before", "after"))
             ):
                 rows.append(f"result.json says parameters[{i}] = {row!r:.200}, the controller and theta say {right!r}")
         return rows[:1]
