@@ -220,7 +220,7 @@ def adapt_command(
 @run_argument
 @click.option("--problem", type=PATH, help="Problem file that RUN is said to be of: check that it is.")
 @click.option("--seed", type=click.IntRange(0), help="Seed instead of [adapt] seed of that file, as given to `adapt`.")
-@click.option("--trust", is_flag=True, help="Run the Python that that file names, and compare its plant.")
+@click.option("--trust", is_flag=True, help="Run the Python that that file names, and compare.")
 @as_json_option
 def verify_command(run: Path, problem: Path | None, seed: int | None, trust: bool, as_json: bool) -> int:
     """Re-check the record of RUN from its files alone."""

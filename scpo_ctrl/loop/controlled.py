@@ -238,7 +238,8 @@ def controlled(
     joined = _at_rest(joined, law, controller)
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
-    inner, K = units.plant(joined), gain * units.x / units.u[:, None]
+    with np.errstate(over="ignore"):
+        inner, K = units.plant(joined), gain * units.x / units.u[:, None]
     unknown, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
     policy = ControllerPolicy(joined, unknown, controller, ones, law, plant, tuple(r.tolist()))
     start = None if _is_affine(policy) else policy.in_units(units).at_start
@@ -358,7 +359,13 @@ def _lyapunov(inner: Plant, K: np.ndarray) -> np.ndarray:
     import scipy.linalg
 
     A, B = inner.linearise()
-    loop = A - B @ K
+    with np.errstate(over="ignore", invalid="ignore"):
+        loop = A - B @ K
+    if not np.isfinite(loop).all():
+        raise UnsafeStartError(
+            f"the loop of {inner.name!r} has numbers beyond the range of a double at rest; check its gains and their "
+            "units"
+        )
     radius = float(np.abs(np.linalg.eigvals(loop)).max())
     if not radius < 1:
         raise UnsafeStartError(

@@ -225,6 +225,9 @@ def _sections(path: Path) -> dict[str, Table]:
     if alone and "backup" in tables:
         raise ProblemFileError(f"{path}: [backup] the controller as it runs today is the backup; leave the section out")
     required, known = ([name for name in of if name != "backup" or not alone] for of in (REQUIRED, SECTIONS))
+    if "backup" not in tables and isinstance(tables.get("policy"), dict):  # whose kind says whether there must be one
+        with located(f"{path}: [policy] "):
+            kind_of(tables["policy"], (*RESIDUALS, *CONTROLLERS))
     missing = [section for section in required if section not in tables]
     if missing:
         raise ProblemFileError(f"{path}: section [{missing[0]}] is missing; needed: {', '.join(required)}")

@@ -1,5 +1,6 @@
 """Section [policy] of a problem file where it is a controller: one that exists, by Python, or as data."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -172,6 +173,10 @@ def _linear(table: Table, plant: Plant) -> Controller:
         if set(_SYSTEM) & set(table):
             raise ProblemFileError("give either A, B, C and D or numerator and denominator, not both")
         parts = [_polynomial(key, table.pop(key)) for key in _TRANSFER]
+        if len(parts[0]) > len(parts[1]):
+            raise DomainError(
+                "numerator has a higher degree than denominator: no controller knows the future; lower it"
+            )
         state = control.ss(control.tf(*parts, True))
         matrices = [np.atleast_2d(np.asarray(getattr(state, key), dtype=float)) for key in _SYSTEM]
     else:
@@ -182,7 +187,8 @@ def _linear(table: Table, plant: Plant) -> Controller:
     (nm, _), (_, inputs), (outputs, _), _ = shapes
     if shapes != [(nm, nm), (nm, inputs), (outputs, nm), (outputs, inputs)]:
         raise DomainError(f"A, B, C and D have the shapes {', '.join(map(str, shapes))}, which do not fit each other")
-    controller = linear_controller(plant, control.StateSpace(*matrices, plant.dt, name=name), memory=table["memory"])
+    made = linear_controller(plant, control.StateSpace(*matrices, plant.dt), memory=table["memory"])
+    controller = dataclasses.replace(made, name=name)  # python-control numbers what has none
     memory = controller.memory_max.tolist()
     table |= {"name": name, "memory": memory} | dict(
         zip(_SYSTEM, (matrix.tolist() for matrix in matrices), strict=True)

@@ -74,7 +74,7 @@ def verify(
     seed : int, optional
         Overrides that of the problem file, as it did when it was run.
     trust : bool
-        Run the Python that `problem` names, and compare the plant that it makes; none of the RUN folder is ever run.
+        Run the Python that `problem` names, and compare what it makes; none of the RUN folder is ever run.
 
     Returns
     -------

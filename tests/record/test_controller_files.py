@@ -184,7 +184,10 @@ def test_the_objective_weighs_the_plant_or_the_whole_loop(tmp_path):
 WRONG = {
     "a backup beside it": ({"backup": {"kind": "lqr", "Q": [1.0, 1.0], "R": [1.0]}}, ProblemFileError,
                            r"\[backup\] the controller as it runs today is the backup; leave the section out"),
-    "unknown kind": ({"policy.kind": "PID"}, ProblemFileError, "section .backup. is missing"),
+    "unknown kind": ({"policy.kind": "PID"}, ProblemFileError,
+                     r"\[policy\] kind is 'PID', expected one of: linear, mlp, gain_schedule, .*, recorded"),
+    "no kind": ({"policy.kind": REMOVE}, ProblemFileError, r"\[policy\] key 'kind' is missing"),
+    "beyond doubles": ({"policy.kp": 1e308}, UnsafeStartError, "numbers beyond the range of a double"),
     "unknown key": ({"policy.gain": 1.0}, ProblemFileError, r"\[policy\] unknown key 'gain'; known: kind, kp, ki"),
     "missing": ({"policy.ki": REMOVE}, ProblemFileError, r"\[policy\] key 'ki' is missing"),
     "a text": ({"policy.kp": "1"}, ScpoError, r"\[policy\] kp is '1'"),

@@ -68,6 +68,17 @@ def test_the_record_itself_passes(recorded, forged):
     assert verify(forged(edit=lambda tables: None, law=lambda data: None)).faults == ()
 
 
+def test_the_python_of_the_problem_file_is_compared(recorded):
+    problem = recorded.parent / "problem.toml"
+    assert verify(recorded, problem=problem, trust=True).faults == ()
+    with pytest.raises(ScpoError, match=r"\[policy\] kind is 'python', which runs"):
+        verify(recorded, problem=problem)
+    (recorded.parent / "law.py").write_text(CODE.replace("0.3,", "0.31,"))
+    said = "; ".join(verify(recorded, problem=problem, trust=True).faults)
+    (recorded.parent / "law.py").write_text(CODE)
+    assert "the run is of another problem: [policy] sha256 is" in said
+
+
 def set_in(place, key, value):
     place[key] = value
 
