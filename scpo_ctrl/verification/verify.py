@@ -216,8 +216,7 @@ def _verify(files: _Files) -> Verification:
         faults += summary_faults(summary, arrays, metrics)
         bounds = [] if cloud is None else cloud_bounds(cloud)
         faults += binding_faults(loop, bounds, summary.get("binding"), guards[0] if guards else None)
-        faults += loop.rest.faults(summary, thetas[[0, -1]]) + audit_faults(arrays, summary, law, tables)
-        faults += law.parameter_faults(summary.get("parameters"), thetas[[0, -1]])
+        faults += _final_faults(summary, arrays, loop, tables, thetas[[0, -1]])
     else:
         faults.append(
             "result.json is of another save than history.npz; if the run was killed, `scpo-ctrl adapt` with --resume "
@@ -225,14 +224,16 @@ def _verify(files: _Files) -> Verification:
         )
     if files.certificate is not None:
         faults += certificate_faults(files.certificate, law, tables, loop, files.theta)
-    return Verification(
-        policies=len(thetas),
-        scenarios=len(loop.z0),
-        metrics=metrics,
-        worst_margin=float(margins.exact.min()),
-        violations=int(unsafe.size),
-        faults=tuple(faults),
-    )
+    worst = float(margins.exact.min())
+    return Verification(len(thetas), len(loop.z0), metrics, worst, int(unsafe.size), tuple(faults))
+
+
+def _final_faults(
+    summary: dict[str, Any], arrays: dict[str, np.ndarray], loop: ClosedLoop, tables: dict[str, Any], thetas: np.ndarray
+) -> list[str]:
+    """List what of result.json is not of the first and the final policy: spectral radii, parameters, audits."""
+    faults = loop.rest.faults(summary, thetas) + audit_faults(arrays, summary, loop.law, tables)
+    return faults + loop.law.parameter_faults(summary.get("parameters"), thetas)
 
 
 def _file_faults(files: _Files, loop: ClosedLoop) -> list[str]:
