@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scpo_ctrl.problem import ControlProblem, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
     from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
     from scpo_ctrl.record import load_problem, load_result, save_result
-    from scpo_ctrl.verification import verify
+    from scpo_ctrl.verification.verify import verify
     from scpo_ctrl.version import __version__
 
 __all__ = [

@@ -35,7 +35,7 @@ from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import RunFolder, is_unfinished
 from scpo_ctrl.record.scenario_file import with_learned
 from scpo_ctrl.report.display import Display
-from scpo_ctrl.report.wording import audited, beyond, optimality, stability
+from scpo_ctrl.report.wording import audited, beyond, gains, optimality, stability
 from scpo_ctrl.rounding import down
 from scpo_ctrl.stop import Stop, Stopped, answered
 from scpo_ctrl.stop import say as say_at_once
@@ -220,7 +220,7 @@ def adapt_command(
 @run_argument
 @click.option("--problem", type=PATH, help="Problem file that RUN is said to be of: check that it is.")
 @click.option("--seed", type=click.IntRange(0), help="Seed instead of [adapt] seed of that file, as given to `adapt`.")
-@click.option("--trust", is_flag=True, help="Run the Python that that file names, and compare its plant.")
+@click.option("--trust", is_flag=True, help="Run the Python that that file names, and compare.")
 @as_json_option
 def verify_command(run: Path, problem: Path | None, seed: int | None, trust: bool, as_json: bool) -> int:
     """Re-check the record of RUN from its files alone."""
@@ -370,8 +370,8 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         print_json(summary)
     else:
         say(f"status     {summary['status']}: {summary['advice']}")
-        for note in result.notes():
-            say(f"note       {note}")
+        for line in [*(f"note       {n}" for n in result.notes()), *(f"parameter  {g}" for g in gains(result))]:
+            say(line)
         say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
         if reached := optimality(result, lambda value: f"{value:.2g}"):
             say(f"optimality {reached}")

@@ -95,6 +95,54 @@ TWO_INPUTS = {
     "backup": {"kind": "lqr", "Q": [0.1] * 3, "R": [10.0, 5.0]},
     "objective": {"kind": "quadratic", "Q": [1.0, 0.5, 0.1], "R": [0.05, 0.1]},
 }
+# Loops under controllers, which are their own backup: one with memory and audits, saturated, with several memories, and
+# one whose plant shows less than its state.
+CONTROLLERS: dict[str, dict[str, Any]] = {
+    "pid, audited": {
+        "backup": REMOVE,
+        "policy": {"kind": "pid", "kp": 0.3, "ki": 0.01, "kd": 0.8, "filter_time": 0.1},
+        "scenarios": {"count": 4, "horizon": 20, "level": 0.5, "parameters": {"mass": [0.9, 1.1]}},
+        "metrics": {"contraction": 0.99},
+        "adapt": {"steps": 12, "audit_rollouts": 500, "guards": 8},
+    },
+    "gains over a state, saturated": {
+        "backup": REMOVE,
+        "policy": {
+            "kind": "gain_schedule",
+            "points": [-1.0, 0.0, 1.0],
+            "gains": [[[0.2, 0.6]], [[0.15, 0.5]], [[0.2, 0.6]]],
+            "signal": 1,
+        },
+        "metrics": {"command": False, "terminal": True},
+    },
+    "lqi, one step from a cloud": {
+        "backup": REMOVE,
+        "policy": {"kind": "lqi", "Q": [1.0, 1.0, 0.1], "R": [10.0], "reference": [0.3]},
+        "scenarios": {"count": 3, "horizon": 8, "level": 0.5, "disturbance": [1e-4, 1e-4]},
+        "metrics": {"one_step": 1e-4, "cloud": 11, "contraction_floor": 0.1},
+    },
+    "lqg": {
+        "plant": {"kind": "quadruple_tank"},
+        "backup": REMOVE,
+        "policy": {
+            "kind": "lqg",
+            "Q": [0.1] * 4,
+            "R": [10.0, 10.0],
+            "process_noise": [0.01] * 4,
+            "sensor_noise": [0.1, 0.1],
+        },
+        "objective": {"kind": "quadratic", "Q": [1.0, 1.0, 0.0, 0.0], "R": [0.1, 0.1]},
+        "scenarios": {"count": 3, "horizon": 8, "level": 0.5, "draw": "low_discrepancy"},
+    },
+    "load moves the point of rest": {
+        "plant": {"kind": "buck_converter"},
+        "backup": REMOVE,
+        "policy": {"kind": "pid", "kp": 0.001, "ki": 6.0},
+        "objective": {"kind": "quadratic", "Q": [0.0, 1.0], "R": [0.1]},
+        "scenarios": {"count": 4, "horizon": 30, "level": 0.5, "parameters": {"load": [2.5, 4.0]}},
+        "metrics": {"contraction": 0.99, "contraction_floor": 0.6},
+    },
+}
 # One run of each kind that the record and its verification must hold for.
 KINDS: dict[str, dict[str, Any]] = {
     "audited": {"adapt": {"steps": 12, "audit_rollouts": 500, "guards": 8}},
@@ -177,4 +225,5 @@ KINDS: dict[str, dict[str, Any]] = {
         "backup": {"kind": "lqr", "Q": [1.0, 0.1], "R": [1.0]},
         "scenarios.parameters": {"m": [0.9, 1.1]},
     },
+    **CONTROLLERS,
 }

@@ -15,11 +15,11 @@ from scpo_ctrl.record.files import digest, load_arrays, read_problem
 from scpo_ctrl.record.folder import RunFolder
 
 
-def make_run(folder: Path, changes) -> Path:
+def make_run(folder: Path, changes, *, trust: bool = False) -> Path:
     """Adapt a small problem into a RUN folder."""
     folder.mkdir(exist_ok=True)
     write_expert(folder / "expert.csv", *((3, 2) if "two" in folder.name else (2, 1)))
-    file = read_problem_file(write(folder / "problem.toml", changes))
+    file = read_problem_file(write(folder / "problem.toml", changes), trust=trust)
     with RunFolder(folder / "run", file) as run:
         run.save(adapt(file.problem, file.options))
     return folder / "run"

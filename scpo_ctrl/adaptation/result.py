@@ -11,6 +11,7 @@ from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem, everywhere
 from scpo_ctrl.problem.problem import Problem
@@ -151,7 +152,22 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
             "fresh_objective_final": self.final_audit.objective if self.final_audit else None,
             "seconds": self.seconds,
             "version": __version__,
-        }
+        } | ({"parameters": parameters} if (parameters := self.parameters()) else {})
+
+    def parameters(self) -> list[dict[str, Any]]:
+        """Return the parameters of a controller before and after.
+
+        Returns
+        -------
+        list of dict
+            Each with label, unit, before and after [unit]; empty where the policy is not a controller's.
+        """
+        policy = self.problem.policy if isinstance(self.problem, ControlProblem) else None
+        if not isinstance(policy, ControllerPolicy):
+            return []
+        before, after = (policy.parameters(theta) for theta in (self.theta_initial, self.theta))
+        units = zip(policy.controller.theta_labels, policy.controller.theta_units, strict=True)
+        return [{"label": of, "unit": unit, "before": before[of], "after": after[of]} for of, unit in units]
 
 
 def margin_of(metrics: np.ndarray) -> float:

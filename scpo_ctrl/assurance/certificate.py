@@ -244,7 +244,7 @@ def problem_digest(problem: ControlProblem) -> str | None:
     """
     if problem.tables is None or problem.has_simulator:
         return None
-    sections = {name: dict(problem.tables[name]) for name in SECTIONS}
+    sections = {name: dict(problem.tables[name]) for name in SECTIONS if name in problem.tables}
     sections["scenarios"].pop("learned", None)  # the name of a file, whose digest is beside it
     return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
 

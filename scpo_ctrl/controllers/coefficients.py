@@ -8,6 +8,8 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models import Plant
 
+_COMPOUND = frozenset(" /*·")  # what a unit of several has in it
+
 
 class Coefficients:
     """Matrices whose entries, all or some, are parameters θ.
@@ -116,3 +118,22 @@ def headroom(plant: Plant) -> tuple[np.ndarray, np.ndarray]:
     """
     half = (plant.u_max - plant.u_min) / 2
     return plant.u_min - half, plant.u_max + half
+
+
+def unit_of_gain(u: str, y: str, more: str = "") -> str:
+    """Return the unit of a gain.
+
+    Parameters
+    ----------
+    u, y : str
+        Units of what it moves, and of what it multiplies; empty for none.
+    more : str
+        What it is also divided by.
+
+    Returns
+    -------
+    str
+        Such as "V/rad", "V/(rad s)" and "V/(m/s)".
+    """
+    below = f"({y}) {more}" if more and set(y) & _COMPOUND else f"{y} {more}".strip()
+    return f"{u or '1'}/{f'({below})' if set(below) & _COMPOUND else below}" if below else u

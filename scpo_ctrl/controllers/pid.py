@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.controllers.coefficients import headroom, sampling_time, shown_at_rest
+from scpo_ctrl.controllers.coefficients import headroom, sampling_time, shown_at_rest, unit_of_gain
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.models import Plant
@@ -85,7 +85,7 @@ def pid(
     Raises
     ------
     DomainError
-        If a number or a choice is wrong, or the plant is continuous or has several inputs.
+        If a number or a choice is wrong or without effect, or the plant is continuous or has several inputs.
     """
     as_instance("plant", plant, Plant)
     dt = sampling_time(plant, "pid")
@@ -93,6 +93,7 @@ def pid(
         raise DomainError(f"pid has one command and plant {plant.name!r} {plant.nu} inputs; write a Controller for all")
     as_choice("form", form, FORMS)
     as_choice("anti_windup", anti_windup, ANTI_WINDUP)
+    _check_used(kd, anti_windup, filter_time=filter_time, filtered=filtered, tracking_time=tracking_time)
     weight = as_scalar("setpoint_weight", setpoint_weight, at_least=0.0, at_most=1.0)
     names = ("kp", "ki", "kd") if form == "parallel" else ("K", "Ti", "Td")
     values = [as_scalar(name, value) for name, value in zip(names, (kp, ki, kd), strict=True) if value is not None]
@@ -131,6 +132,15 @@ def pid(
         memory_units=tuple(memory.unit for memory in memories),
         source="Åström and Hägglund, Advanced PID Control, ISA 2006",
     )
+
+
+def _check_used(kd: float | None, anti_windup: str, **given: object) -> None:
+    """Refuse what would be without effect."""
+    for key, value in given.items():
+        of_derivative = key != "tracking_time"
+        if value is not None and (kd is None if of_derivative else anti_windup != "back_calculation"):
+            needs = "kd" if of_derivative else 'anti_windup = "back_calculation"'
+            raise DomainError(f"{key} is without effect here: it goes with {needs}; leave it out")
 
 
 def _integral(
@@ -173,5 +183,8 @@ def _unit(plant: Plant, which: int) -> str:
 
 
 def _theta_units(plant: Plant, which: int, form: str) -> tuple[str, str, str]:
-    gain = f"{plant.u_units[0] or '1'}/({_unit(plant, which) or '1'})"
-    return (gain, f"{gain}/s", f"{gain} s") if form == "parallel" else (gain, "s", "s")
+    u, y = plant.u_units[0], _unit(plant, which)
+    gain = unit_of_gain(u, y)
+    return (
+        (gain, unit_of_gain(u, y, "s"), unit_of_gain(f"{u} s".strip(), y)) if form == "parallel" else (gain, "s", "s")
+    )

@@ -3,7 +3,7 @@
 import casadi as ca
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.controllers.coefficients import Coefficients, sees_state
+from scpo_ctrl.controllers.coefficients import Coefficients, sees_state, unit_of_gain
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.models import Plant
 from scpo_ctrl.sealed import as_instance
@@ -38,7 +38,7 @@ def state_feedback(plant: Plant, K: ArrayLike) -> Controller:
         theta=gains.theta,
         theta_initial=gains.values,
         theta_labels=tuple(gains.labels),
-        theta_units=tuple(f"{u or '1'}/({x or '1'})" for u in plant.u_units for x in plant.x_units),
+        theta_units=tuple(unit_of_gain(u, x) for u in plant.u_units for x in plant.x_units),
         y=y,
         command=ca.DM(plant.u_eq) - gains["K"] @ (y - ca.DM(plant.x_eq)),
     )

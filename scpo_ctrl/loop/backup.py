@@ -184,7 +184,7 @@ def _simulated(
         levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
         raise BackupError(
             f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; narrow the ranges of the "
-            "plant parameters, or change Q and R"
+            "plant parameters, or change its gains (Q and R of an LQR)"
         )
     return _with_evidence(replace(backup, rho=rho), "simulated")
 

@@ -4,6 +4,7 @@ The loop's state is s = (x, ξ). Its plant has the inputs (u, m) and says ξ⁺ 
 static law s -> (v, η(ξ, y, r, sat(v); θ)): rollouts, metrics, (E11), levels and audits are then those of any plant.
 """
 
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -39,6 +40,8 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     controller: Controller
     scale: tuple[float, ...]  # (d,) [theta_units] of one of each parameter
     law: ca.Function  # (s, p, θ) -> (v, m) as the loop applies it, and with m as if nothing were cut
+    controlled_plant: Plant  # without what the controller remembers
+    reference: tuple[float, ...]  # (nr,) r
 
     @property
     def theta_dim(self) -> int:
@@ -186,7 +189,7 @@ def residual_policy(policy: LoopPolicy, what: str) -> Policy:
         return policy
     raise DomainError(
         f"{what} knows residual policies on state feedback only, and this loop is under controller "
-        f"{policy.controller.name!r}; adapt it in Python, and take its numbers from policy.parameters(result.theta)"
+        f"{policy.controller.name!r}; adapt it with `adapt`, and take its numbers from parameters of result.json"
     )
 
 
@@ -236,10 +239,10 @@ def controlled(
     joined = _at_rest(joined, law, controller)
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
-    inner, K = units.plant(joined), gain * units.x / units.u[:, None]
-    policy = ControllerPolicy(
-        joined, Backup(gain, np.eye(joined.nx), 1.0), controller, (1.0,) * controller.theta_dim, law
-    )
+    with np.errstate(over="ignore"):
+        inner, K = units.plant(joined), gain * units.x / units.u[:, None]
+    unknown, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
+    policy = ControllerPolicy(joined, unknown, controller, ones, law, plant, tuple(r.tolist()))
     start = None if _is_affine(policy) else policy.in_units(units).at_start
     backup = largest_held(inner, K, _lyapunov(inner, K), parameters, rho=rho, law=start)
     policy = replace(policy, backup=backup.in_units(Units(1 / units.x, 1 / units.u)))
@@ -357,14 +360,21 @@ def _lyapunov(inner: Plant, K: np.ndarray) -> np.ndarray:
     import scipy.linalg
 
     A, B = inner.linearise()
-    loop = A - B @ K
+    with np.errstate(over="ignore", invalid="ignore"):
+        loop = A - B @ K
+    if not np.isfinite(loop).all():
+        raise UnsafeStartError(
+            f"the loop of {inner.name!r} has numbers beyond the range of a double at rest; check its gains and their "
+            "units"
+        )
     radius = float(np.abs(np.linalg.eigvals(loop)).max())
     if not radius < 1:
         raise UnsafeStartError(
             f"the loop of {inner.name!r} is not stable at rest: its spectral radius is {radius:.6g}; start from a "
             "controller that holds the plant"
         )
-    P = scipy.linalg.solve_discrete_lyapunov(loop.T, np.eye(len(loop)))
+    with warnings.catch_warnings(action="ignore"):  # what is solved badly does not pass `largest_held`
+        P = scipy.linalg.solve_discrete_lyapunov(loop.T, np.eye(len(loop)))
     return np.asarray((P + P.T) / 2)
 
 

@@ -20,6 +20,7 @@ from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.in_units import rollouts_in_units
 from scpo_ctrl.problem.parts import RolloutPart
+from scpo_ctrl.problem.remedy import another_start
 
 _LEAST_LIMIT = 1e-12  # of V, in parts of ρ, that its metric counts in
 
@@ -270,7 +271,7 @@ class OneStep:
                 *self._lower(theta),
                 "raise contraction_floor",
                 *ways,
-                "design a faster backup (larger Q or smaller R)",
+                another_start(self.policy, "faster", "larger Q or smaller R"),
             ]
         if (self.cloud.p != self.policy.plant.p_nominal).any():
             ways.insert(-1, "narrow the ranges of the plant parameters")

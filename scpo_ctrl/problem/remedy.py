@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
+
 if TYPE_CHECKING:
     from scpo_ctrl.problem.control_problem import ControlProblem
 
@@ -41,7 +43,7 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
     if meaning.kind == "state" and meaning.time == 0:
         return nearer
     longer = ["lengthen the horizon"] if meaning.kind == "terminal" else []
-    return _listed([nearer, *milder, *longer, "design a more careful backup (other Q and R)"])
+    return _listed([nearer, *milder, *longer, another_start(problem.policy, "more careful", "other Q and R")])
 
 
 def _contraction_advice(problem: "ControlProblem") -> list[str]:
@@ -51,7 +53,27 @@ def _contraction_advice(problem: "ControlProblem") -> list[str]:
         ways[0] += " or contraction_floor"
     if not problem.plant.is_linear or not problem.scenario_metrics.bounds_command:  # saturation bends the loop too
         ways.append("lower the level of the scenarios")
-    return [*ways, "design a faster backup (larger Q or smaller R)"]
+    return [*ways, another_start(problem.policy, "faster", "larger Q or smaller R")]
+
+
+def another_start(policy: LoopPolicy, kind: str, how: str) -> str:
+    """Say what to begin with instead.
+
+    Parameters
+    ----------
+    policy : Policy or ControllerPolicy
+    kind : str
+        Of backup or controller, in words.
+    how : str
+        Weights that give such a backup.
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(policy, ControllerPolicy):
+        return f"begin with a {kind} controller"
+    return f"design a {kind} backup ({how})"
 
 
 def _listed(ways: list[str]) -> str:

@@ -14,6 +14,7 @@ from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.adaptation.state import resolved
 from scpo_ctrl.errors import DomainError, ProblemFileError, ScpoError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.metrics import MetricOptions
@@ -28,14 +29,16 @@ from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
 from scpo_ctrl.projection import native
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
+from scpo_ctrl.record.controllers import CONTROLLERS, build_loop
 from scpo_ctrl.record.plants import build_plant
-from scpo_ctrl.record.recorded import RecordedPlant
+from scpo_ctrl.record.recorded import RecordedController, RecordedPlant
 from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, spell_out
 from scpo_ctrl.validate import as_array, as_path
 
 REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
 IMITATION_FILE = "imitation.csv"  # its name in a RUN folder
 SECTIONS = (*REQUIRED, "metrics", "adapt")
+RESIDUALS = ("linear", "mlp")  # kinds of policies; the others are controllers, which are their own backup
 DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
 DECLARED_KEYS = ("neighbourhood", "box", "draw")
 LEARNED_KEYS = ("learned", "learned_sha256")
@@ -51,6 +54,7 @@ class ProblemFile:
     imitation: Imitation | None  # the data behind [objective] csv
     learned: LearnedScenarios | None = None  # the file behind [scenarios] learned
     plant: RecordedPlant | None = None  # the file behind [plant] file
+    controller: RecordedController | None = None  # the file behind [policy] file
 
     def text(self) -> str:
         """Return the problem as TOML, every default filled in; data goes beside it, as imitation.csv and so on.
@@ -73,7 +77,8 @@ def load_problem(path: str | Path) -> ControlProblem:
     Parameters
     ----------
     path : str or pathlib.Path
-        A TOML file; its sections and keys are listed in docs/problem-file.md. Python that [plant] names is run.
+        A TOML file; its sections and keys are listed in docs/problem-file.md. Python that [plant] or [policy] names is
+        run.
 
     Returns
     -------
@@ -100,7 +105,7 @@ def read_problem_file(
     steps, seed : int, optional
         Override those of section [adapt].
     trust : bool
-        Whether Python that [plant] names is run.
+        Whether Python that [plant] or [policy] names is run.
 
     Returns
     -------
@@ -115,13 +120,12 @@ def read_problem_file(
     tables = _sections(path)
     plant, recorded = _within(path, "plant", lambda: build_plant(tables["plant"], path.parent, trust=trust))
     ranges = _within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
-    backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
-    policy = _within(path, "policy", lambda: _policy(plant, backup, tables["policy"]))
+    policy, controller = _loop(path, plant, tables, ranges, trust=trust)
     batch, learned = _within(path, "scenarios", lambda: _scenarios(path.parent, policy, tables["scenarios"]))
     if tables["adapt"].get("mode") == "certified":  # which has no bound for it
         tables["metrics"].setdefault("stability", False)
     metrics = _within(path, "metrics", lambda: _options(MetricOptions, tables["metrics"]))
-    objective = _within(path, "objective", lambda: _objective(path.parent, plant, tables["objective"]))
+    objective = _within(path, "objective", lambda: _objective(path.parent, policy, tables["objective"]))
     overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     options = _within(path, "adapt", lambda: _options(AdaptOptions, {**tables["adapt"], **overrides}))
     if options.solver == "DUAL" and not native.available():  # the record names what runs
@@ -138,13 +142,9 @@ def read_problem_file(
     options = _within(path, "adapt", lambda: resolved(problem, options))
     if options.preconditioner is not None:
         _within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
-    tables["backup"].setdefault("allow_uncontrollable", False)
-    tables["policy"] |= {"scale": list(policy.scale), "input_scale": list(policy.input_scale)}
-    if policy.hidden:
-        tables["policy"] |= {"init": policy.init, "at_bounds": policy.at_bounds}
     tables["metrics"], tables["adapt"] = filled(metrics), filled(options)
     problem.tables = tables
-    return ProblemFile(problem, options, tables, problem.imitation, learned, recorded)
+    return ProblemFile(problem, options, tables, problem.imitation, learned, recorded, controller)
 
 
 def fill_in_scenarios(table: Table) -> None:
@@ -163,12 +163,12 @@ def fill_in_scenarios(table: Table) -> None:
     table.setdefault("seed", 0)
 
 
-def described_scenarios(policy: Policy, table: Table) -> Scenarios:
+def described_scenarios(policy: LoopPolicy, table: Table) -> Scenarios:
     """Return the scenarios that section [scenarios] describes, without those that it names as learned.
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ControllerPolicy
         Whose plant and backup they are for.
     table : dict
         The section.
@@ -221,14 +221,53 @@ def _sections(path: Path) -> dict[str, Table]:
     unknown = sorted(set(tables) - set(SECTIONS))
     if unknown:
         raise ProblemFileError(f"{path}: unknown section or key {shown(unknown[0])}; known: {', '.join(SECTIONS)}")
-    missing = [section for section in REQUIRED if section not in tables]
+    alone = is_controller(tables)
+    if alone and "backup" in tables:
+        raise ProblemFileError(f"{path}: [backup] the controller as it runs today is the backup; leave the section out")
+    required, known = ([name for name in of if name != "backup" or not alone] for of in (REQUIRED, SECTIONS))
+    if "backup" not in tables and isinstance(tables.get("policy"), dict):  # whose kind says whether there must be one
+        with located(f"{path}: [policy] "):
+            kind_of(tables["policy"], (*RESIDUALS, *CONTROLLERS))
+    missing = [section for section in required if section not in tables]
     if missing:
-        raise ProblemFileError(f"{path}: section [{missing[0]}] is missing; needed: {', '.join(REQUIRED)}")
-    for section in SECTIONS:
+        raise ProblemFileError(f"{path}: section [{missing[0]}] is missing; needed: {', '.join(required)}")
+    for section in known:
         if not isinstance(tables.setdefault(section, {}), dict):
             found = shown(tables[section])
             raise ProblemFileError(f"{path}: {section} is {found}, expected a section [{section}] of keys")
-    return {section: dict(tables[section]) for section in SECTIONS}
+    return {section: dict(tables[section]) for section in known}
+
+
+def is_controller(tables: dict[str, Table]) -> bool:
+    """Return whether the policy of a problem file is a controller, which is its own backup.
+
+    Parameters
+    ----------
+    tables : dict
+        Sections.
+
+    Returns
+    -------
+    bool
+    """
+    table = tables.get("policy")
+    return isinstance(table, dict) and isinstance(table.get("kind"), str) and table["kind"] in CONTROLLERS
+
+
+def _loop(
+    path: Path, plant: Plant, tables: dict[str, Table], ranges: Ranges, *, trust: bool
+) -> tuple[LoopPolicy, RecordedController | None]:
+    """Make the policy, and the backup where it is a residual on one; defaults are filled in."""
+    table = tables["policy"]
+    if is_controller(tables):
+        return _within(path, "policy", lambda: build_loop(table, plant, path.parent, ranges, trust=trust))
+    backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
+    policy: Policy = _within(path, "policy", lambda: _policy(plant, backup, table))
+    tables["backup"].setdefault("allow_uncontrollable", False)
+    table |= {"scale": list(policy.scale), "input_scale": list(policy.input_scale)}
+    if policy.hidden:
+        table |= {"init": policy.init, "at_bounds": policy.at_bounds}
+    return policy, None
 
 
 def _ranges(plant: Plant, table: Table) -> Ranges:
@@ -258,7 +297,7 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
     scale, input_scale = (
         tuple(as_array(key, table[key], (n,)).tolist()) if key in table else () for key, n in sizes.items()
     )
-    if kind_of(table, ("linear", "mlp")) == "linear":
+    if kind_of(table, (*RESIDUALS, *CONTROLLERS)) == "linear":
         check_keys(table, ("kind",), tuple(sizes))
         return Policy(plant, backup, scale=scale, input_scale=input_scale)
     check_keys(table, ("kind",), ("hidden", "init", *sizes, "at_bounds"))
@@ -269,10 +308,12 @@ def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:
     return Policy(plant, backup, tuple(hidden), table.get("init", 0.5), scale, at_bounds, input_scale)
 
 
-def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, LearnedScenarios | None]:
+def _scenarios(folder: Path, policy: LoopPolicy, table: Table) -> tuple[Scenarios, LearnedScenarios | None]:
     check_keys(table, ("horizon",), (*DRAWN_KEYS, *DECLARED_KEYS, *LEARNED_KEYS))
     if ("count" in table) == ("initial_states" in table):
         raise ProblemFileError("give either count (and level) or initial_states, not both")
+    if isinstance(policy, ControllerPolicy):
+        _disturb_plant_alone(policy, table)
     fill_in_scenarios(table)
     batch = described_scenarios(policy, table)
     if "learned" not in table:
@@ -286,10 +327,20 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
     return batch, learned
 
 
-def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
+def _disturb_plant_alone(policy: ControllerPolicy, table: Table) -> None:
+    """Take half widths of as many disturbances as the plant has states for those of the plant: no memory has one."""
+    half, alone = table.get("disturbance"), policy.controlled_plant.nx
+    if isinstance(half, list) and len(half) == alone:
+        table["disturbance"] = half + [0.0] * (policy.plant.nx - alone)
+
+
+def _objective(folder: Path, policy: LoopPolicy, table: Table) -> Objective:
+    plant = policy.plant
     if kind_of(table, ("quadratic", "imitation")) == "quadratic":
         check_keys(table, ("kind", "Q", "R"))
         objective = Quadratic(table["Q"], table["R"])
+        if isinstance(policy, ControllerPolicy) and (len(objective.Q), len(objective.R)) != (plant.nx, plant.nu):
+            plant = policy.controlled_plant
         for key, size in (("Q", plant.nx), ("R", plant.nu)):
             table[key] = as_array(key, getattr(objective, key), (size,)).tolist()
         return objective

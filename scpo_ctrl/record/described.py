@@ -6,11 +6,13 @@ import numpy as np
 
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.loop.backup import Backup
-from scpo_ctrl.loop.controlled import residual_policy
+from scpo_ctrl.loop.controlled import ControllerPolicy, controlled
 from scpo_ctrl.loop.design import lqr
+from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.objective import Quadratic
 from scpo_ctrl.record.config import IMITATION_FILE, fill_in_scenarios, filled
+from scpo_ctrl.record.controllers import loop_table
 from scpo_ctrl.record.recorded import RecordedPlant
 from scpo_ctrl.record.tables import Table, spell_out
 
@@ -30,9 +32,9 @@ def described(problem: ControlProblem) -> dict[str, Table]:
     ------
     RecordError
         If no problem file can describe it: a simulator or an objective is the user's own, the backup is not of `lqr`,
-        or the scenarios are not of `scenarios`.
+        or the loop not of `controlled`, or the scenarios are not of `scenarios`.
     """
-    batch, policy = problem.scenarios, residual_policy(problem.policy, "a problem file")
+    batch, policy = problem.scenarios, problem.policy
     if problem.has_simulator:
         raise _indescribable("its plant is a simulator", "give the plant with CasADi")
     if not isinstance(problem.objective_data, Quadratic) and problem.imitation is None:
@@ -41,20 +43,58 @@ def described(problem: ControlProblem) -> dict[str, Table]:
         raise _indescribable("its scenarios are arrays", "draw them with scpo_ctrl.scenarios")
     given = {key: _plain(value) for key, value in batch.described.items() if value is not None}
     fill_in_scenarios(given)
+    ranges = batch.described["parameters"]
+    of_policy = (
+        _controlled(policy, ranges) if isinstance(policy, ControllerPolicy) else _residual(problem, policy, ranges)
+    )
     tables: dict[str, Table] = {
-        "plant": RecordedPlant.of(problem.plant).table,
-        "backup": _backup(problem, batch.described["parameters"]),
-        "policy": {"kind": policy.kind, "scale": list(policy.scale), "input_scale": list(policy.input_scale)},
+        "plant": recorded_plant(problem).table,
+        **of_policy,
         "objective": {"kind": "imitation", "csv": IMITATION_FILE},
         "scenarios": given,
         "metrics": filled(problem.scenario_metrics.options),
     }
-    if policy.hidden:
-        tables["policy"] |= {"hidden": list(policy.hidden), "init": policy.init, "at_bounds": policy.at_bounds}
     if isinstance(problem.objective_data, Quadratic):
         weights = problem.objective_data
         tables["objective"] = {"kind": "quadratic", "Q": weights.Q.tolist(), "R": weights.R.tolist()}
     return tables
+
+
+def recorded_plant(problem: ControlProblem) -> RecordedPlant:
+    """Return the plant of a problem as data, without what a controller remembers.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    RecordedPlant
+    """
+    policy = problem.policy
+    return RecordedPlant.of(policy.controlled_plant if isinstance(policy, ControllerPolicy) else problem.plant)
+
+
+def _controlled(policy: ControllerPolicy, ranges: Any) -> dict[str, Table]:
+    """Return the section of a controller, from which the same loop follows on the ranges of the scenarios."""
+    plant, level = policy.controlled_plant, policy.backup.rho
+    try:
+        again = controlled(plant, policy.controller, reference=policy.reference, parameters=ranges, rho=level)
+    except ScpoError as error:
+        raise _indescribable(
+            f"its loop does not hold for its scenarios ({error})", "give controlled their parameters"
+        ) from error
+    if not (_is_same(policy.backup, again.backup) and policy.scale == again.scale):
+        raise _indescribable("its loop is not what controlled makes of its plant", "take it as controlled returns it")
+    return {"policy": loop_table(policy)}
+
+
+def _residual(problem: ControlProblem, policy: Policy, ranges: Any) -> dict[str, Table]:
+    """Return the sections of a residual on a backup."""
+    table: Table = {"kind": policy.kind, "scale": list(policy.scale), "input_scale": list(policy.input_scale)}
+    if policy.hidden:
+        table |= {"hidden": list(policy.hidden), "init": policy.init, "at_bounds": policy.at_bounds}
+    return {"backup": _backup(problem, ranges), "policy": table}
 
 
 def _backup(problem: ControlProblem, ranges: Any) -> Table:

@@ -22,7 +22,7 @@ from scpo_ctrl.problem.learned import LEARNED_FILE
 from scpo_ctrl.record.atomic import is_staged, unwritable, write_together
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
 from scpo_ctrl.record.files import digest, history_arrays, load_state
-from scpo_ctrl.record.recorded import PLANT_FILE
+from scpo_ctrl.record.recorded import CONTROLLER_FILE, PLANT_FILE
 
 # In the order in which a save puts them in place: a folder with a history has all of a run.
 FILES = (
@@ -31,6 +31,7 @@ FILES = (
     IMITATION_FILE,
     LEARNED_FILE,
     PLANT_FILE,
+    CONTROLLER_FILE,
     "problem.toml",
     "history.npz",
     "report.html",
@@ -134,6 +135,7 @@ class RunFolder:
             IMITATION_FILE: csv_data,
             LEARNED_FILE: self.file.learned.data if self.file.learned else b"",
             PLANT_FILE: self.file.plant.data if self.file.plant else b"",
+            CONTROLLER_FILE: self.file.controller.data if self.file.controller else b"",
             "problem.toml": self._text.encode(),
             "history.npz": _npz_bytes(arrays | {"digest": np.array(total)}),
         }
@@ -293,8 +295,8 @@ def _entries(path: Path) -> list[str]:
 
 def _check_same(path: Path, earlier: ProblemFile, file: ProblemFile) -> None:
     """Refuse to resume a run of another problem."""
-    for section, table in file.tables.items():
-        there = earlier.tables[section]
+    for section in dict.fromkeys((*file.tables, *earlier.tables)):
+        table, there = file.tables.get(section, {}), earlier.tables.get(section, {})
         if there.get("learned_sha256") != table.get("learned_sha256"):
             raise RecordError(
                 f"{path}: its problem has other learned scenarios; resume with {path / 'problem.toml'}, or choose "

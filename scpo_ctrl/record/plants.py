@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scpo_ctrl.errors import ProblemFileError
-from scpo_ctrl.messages import shown
 from scpo_ctrl.models import ZOO, Plant, equations, linear, make_plant
 from scpo_ctrl.models.integrator import substeps_needed
-from scpo_ctrl.record.recorded import RecordedPlant, read_recorded, run_python
-from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, spell_out
-from scpo_ctrl.validate import as_text, dimensions
+from scpo_ctrl.record.recorded import RecordedPlant, run_python
+from scpo_ctrl.record.tables import Table, beside, check_keys, kind_of, python_of, spell_out
+from scpo_ctrl.validate import dimensions
 
 _BOUNDS = ("x_min", "x_max", "u_min", "u_max")
 _NAMES = ("name", "source")
@@ -56,25 +54,13 @@ def build_plant(table: Table, folder: Path, *, trust: bool = False) -> tuple[Pla
 
 
 def _by_python(table: Table, folder: Path, *, trust: bool) -> RecordedPlant:
-    check_keys(table, ("file",), ("kind", "function"))
-    path, function = _beside(folder, table["file"]), as_text("function", table.get("function", "make_plant"))
-    if not trust:
-        raise ProblemFileError(
-            f"kind is 'python', which runs {path}: that is for `adapt` and load_problem, and for `verify --problem` "
-            "with --trust; a RUN folder holds its plant as data"
-        )
-    return RecordedPlant.of(run_python(path, function))
+    path, function = python_of(table, folder, "make_plant", "plant", trust=trust)
+    return RecordedPlant.of(run_python(path, function, lambda make: make(), Plant))
 
 
 def _recorded(table: Table, folder: Path) -> RecordedPlant:
     check_keys(table, ("file",), ("kind", "sha256"))
-    return read_recorded(_beside(folder, table["file"]), table.get("sha256"))
-
-
-def _beside(folder: Path, name: object) -> Path:
-    if not is_file_name(name):
-        raise ProblemFileError(f"file is {shown(name)}, expected the name of a file")
-    return folder / str(name)
+    return RecordedPlant.read(beside(folder, table["file"]), table.get("sha256"))
 
 
 def _of_zoo(table: Table) -> Plant:

@@ -7,15 +7,15 @@ import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
-from scpo_ctrl.loop.controlled import residual_policy
+from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.config import ProblemFile, described_scenarios, filled
-from scpo_ctrl.record.described import described
+from scpo_ctrl.record.described import described, recorded_plant
 from scpo_ctrl.record.files import load_arrays, read_problem
 from scpo_ctrl.record.folder import RunFolder
-from scpo_ctrl.record.recorded import RecordedPlant
+from scpo_ctrl.record.recorded import RecordedController
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_flag, as_path
 
@@ -29,9 +29,10 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
     Parameters
     ----------
     result : Result
-        Of a problem that `load_problem` made, or a `ControlProblem` made in Python whose backup is of `lqr`, whose
-        scenarios are of `scenarios` and whose objective is Quadratic or Imitation; of what `Adapter.learn_scenarios`
-        made of them, too. A plant made in Python goes into plant.json.
+        Of a problem that `load_problem` made, or a `ControlProblem` made in Python whose backup is of `lqr` or whose
+        policy is of `controlled`, whose scenarios are of `scenarios` and whose objective is Quadratic or Imitation; of
+        what `Adapter.learn_scenarios` made of them, too. A plant made in Python goes into plant.json, a controller into
+        controller.json.
     path : str or pathlib.Path
         The RUN folder.
     overwrite : bool
@@ -67,12 +68,15 @@ def _problem_file(result: Result) -> ProblemFile:
             f"{type(problem).__name__}, and only a ControlProblem has one"
         )
     tables, batch = copy.deepcopy(problem.tables) or described(problem), problem.scenarios
-    plant = RecordedPlant.of(problem.plant) if tables["plant"]["kind"] == "recorded" else None
+    plant = recorded_plant(problem) if tables["plant"]["kind"] == "recorded" else None
+    controller = None
+    if isinstance(problem.policy, ControllerPolicy) and tables["policy"]["kind"] == "recorded":
+        controller = RecordedController.of(problem.policy.controller)
     tables["adapt"] = filled(result.options)
     table = tables["scenarios"]
     for key in ("learned", "learned_sha256"):
         table.pop(key, None)
-    drawn = described_scenarios(residual_policy(problem.policy, "a problem file"), table)
+    drawn = described_scenarios(problem.policy, table)
     first = batch.part(slice(drawn.count))
     if not all(np.array_equal(getattr(first, key), getattr(drawn, key)) for key in ("x0", "p", "w")):
         raise RecordError(
@@ -83,7 +87,7 @@ def _problem_file(result: Result) -> ProblemFile:
     if batch.count > drawn.count or not np.array_equal(problem.theta_initial, start):
         learned = LearnedScenarios.of(batch.part(slice(drawn.count, None)), problem.theta_initial)
         table |= {"learned": LEARNED_FILE, "learned_sha256": learned.sha256}
-    return ProblemFile(problem, result.options, tables, problem.imitation, learned, plant)
+    return ProblemFile(problem, result.options, tables, problem.imitation, learned, plant, controller)
 
 
 def _is_later(result: Result, file: ProblemFile, path: Path) -> bool:

@@ -1,11 +1,13 @@
 """Sections of a problem file: their keys and kinds checked, and numbers brought into one form."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scpo_ctrl.errors import ProblemFileError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.validate import as_text
 
 Table = dict[str, Any]
 
@@ -86,3 +88,67 @@ def is_file_name(value: object) -> bool:
     bool
     """
     return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def beside(folder: Path, name: object) -> Path:
+    """Return the path of a file that a section names.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Of the problem file.
+    name : object
+        What key "file" says.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ProblemFileError
+        If it cannot name a file.
+    """
+    if not is_file_name(name):
+        raise ProblemFileError(f"file is {shown(name)}, expected the name of a file")
+    return folder / str(name)
+
+
+def python_of(
+    table: Table, folder: Path, function: str, made: str, *, trust: bool, more: tuple[str, ...] = ()
+) -> tuple[Path, str]:
+    """Return which Python a section of kind "python" names, if it may be run.
+
+    Parameters
+    ----------
+    table : dict
+        The section.
+    folder : pathlib.Path
+        Of the problem file.
+    function : str
+        Name of the function in it by default.
+    made : str
+        What it makes, for the message.
+    trust : bool
+        Whether it may be run.
+    more : tuple of str
+        Other keys that the section may have.
+
+    Returns
+    -------
+    path : pathlib.Path
+    function : str
+
+    Raises
+    ------
+    ProblemFileError
+        If a key is unknown or missing, or it may not be run.
+    """
+    check_keys(table, ("file",), ("kind", "function", *more))
+    path, name = beside(folder, table["file"]), as_text("function", table.get("function", function))
+    if not trust:
+        raise ProblemFileError(
+            f"kind is 'python', which runs {path}: that is for `adapt` and load_problem, and for `verify --problem` "
+            f"with --trust; a RUN folder holds its {made} as data"
+        )
+    return path, name

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.assurance.falsify import Falsification
 from scpo_ctrl.report import figures
-from scpo_ctrl.report.trajectories import plant_problem, shown_states
+from scpo_ctrl.report.trajectories import memories, plant_problem, shown_plant, shown_states
 from scpo_ctrl.rounding import up
 from scpo_ctrl.text import visible
 
@@ -27,10 +27,10 @@ def falsified_figure(result: Result, attack: Falsification) -> Figure:
     matplotlib.figure.Figure
     """
     problem = plant_problem(result)
-    plant = problem.plant
+    plant = shown_plant(problem)
     before, after = (problem.trajectories(theta, attack.scenario) for theta in (result.theta_initial, result.theta))
     states = shown_states(plant, np.concatenate([before[0], after[0]]))
-    signals = [(1, "u", i) for i in range(plant.nu)] + [(0, "x", i) for i in states]
+    signals = [(1, "u", i) for i in range(plant.nu - memories(problem))] + [(0, "x", i) for i in states]
     with figures.style():
         figure = Figure(figsize=(7.0, 1.0 + 1.6 * len(signals)), layout="constrained")
         axes = figure.subplots(len(signals), 1, sharex=True, squeeze=False)[:, 0]
@@ -43,7 +43,8 @@ def falsified_figure(result: Result, attack: Falsification) -> Figure:
                 drawn, (figures.BEFORE, figures.AFTER), ("safe start", "final policy"), strict=True
             ):
                 figures.draw_signal(ax, plant, values, colour, name, hold=stem == "u")
-            ax.set_ylabel(figures.axis_label(plant, stem, i))
+            remembered = stem == "x" and i >= plant.nx - memories(problem)
+            ax.set_ylabel(("memory\n" if remembered else "") + figures.axis_label(problem.plant, stem, i))
         axes[-1].set_xlabel(figures.time_label(plant))
         axes[0].legend(loc="best")
         axes[0].set_title(visible(f"{attack.metric}, broken by {up(attack.excess)} {attack.unit}".rstrip()))

@@ -18,9 +18,20 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 
 from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.report.trajectories import Rolled, level_set, plant_problem, projections, roll, shown_states, spread
+from scpo_ctrl.report.trajectories import (
+    Rolled,
+    level_set,
+    memories,
+    plant_problem,
+    projections,
+    roll,
+    shown_plant,
+    shown_states,
+    spread,
+)
 from scpo_ctrl.report.wording import start_name
 from scpo_ctrl.text import visible
 
@@ -84,7 +95,7 @@ def phase_figure(result: Result) -> Figure:
     """
     problem = plant_problem(result)
     rolled = roll(result, PHASE_TRAJECTORIES)
-    pairs = projections(problem.plant, np.concatenate([rolled.X_before, rolled.X_after]))
+    pairs = projections(shown_plant(problem), np.concatenate([rolled.X_before, rolled.X_after]))
     columns = min(2, max(1, len(pairs)))
     rows = -(-max(1, len(pairs)) // columns)
     with style():
@@ -118,9 +129,9 @@ def signals_figure(result: Result) -> Figure:
         If the problem has no plant.
     """
     problem, rolled = plant_problem(result), roll(result, SIGNAL_TRAJECTORIES)
-    plant, command = problem.plant, problem.scenario_metrics.options.command
+    plant, command = shown_plant(problem), problem.scenario_metrics.options.command
     states = shown_states(plant, np.concatenate([rolled.X_before, rolled.X_after]))
-    inputs = [(rolled.U_before, i, "u") for i in range(plant.nu)]
+    inputs = [(rolled.U_before, i, "u") for i in range(plant.nu - memories(problem))]
     signals = inputs + [(rolled.X_before, i, "x") for i in states]
     with style():
         figure = Figure(figsize=(10.0, 0.7 + 1.45 * len(signals)), layout="constrained")
@@ -137,7 +148,8 @@ def signals_figure(result: Result) -> Figure:
                 _forbid_rows(ax, view, low, high)
                 ax.axhline(rest, color="#bbbbbb", linewidth=0.8, zorder=1)
                 _lines(ax, _over_time(plant, side, hold=stem == "u"), colour, 0.8, 0.7)
-            row[0].set_ylabel(axis_label(plant, stem, i))
+            remembered = stem == "x" and i >= plant.nx - memories(problem)
+            row[0].set_ylabel(("memory\n" if remembered else "") + axis_label(problem.plant, stem, i))
             if hidden:
                 row[1].set_title(_out_of_view(hidden), **NOTE)
         axes[0, 0].set_title(f"before: {start_name(result)}")
@@ -149,7 +161,7 @@ def signals_figure(result: Result) -> Figure:
 
 
 def _portrait(ax: Axes, problem: ControlProblem, rolled: Rolled, pair: tuple[int, int]) -> None:
-    plant, backup, (i, j) = problem.plant, problem.backup, pair
+    plant, backup, (i, j) = shown_plant(problem), problem.backup, pair
     before, after = rolled.X_before[:, :, pair], rolled.X_after[:, :, pair]
     start = problem.scenarios.x0[spread(problem.scenarios.x0, 0, PHASE_DOTS)][:, pair]
     ring = level_set(backup.P, backup.rho, pair) + plant.x_eq[[i, j]]
@@ -194,8 +206,9 @@ def _only_state(ax: Axes, problem: ControlProblem, rolled: Rolled) -> None:
 
 
 def _phase_legend(problem: ControlProblem, start: str) -> list[Artist]:
-    plant = problem.plant
-    what = "invariant level set {V ≤ ρ} of the backup" + (", projected" if plant.nx > 2 else "")
+    plant, policy = problem.plant, problem.policy
+    held = policy.controller.name if isinstance(policy, ControllerPolicy) else "backup"
+    what = f"invariant level set {{V ≤ ρ}} of the {held}" + (", projected" if plant.nx > 2 else "")
     rest = {"marker": "P", "markeredgecolor": "white", "markersize": 8, "linestyle": ""}
     if plant.nx == 1:
         rest = {"linewidth": 0.8, "linestyle": ":"}
@@ -207,7 +220,7 @@ def _phase_legend(problem: ControlProblem, start: str) -> list[Artist]:
         Patch(facecolor="#e5f5f1", edgecolor=LEVEL, linewidth=1.4, label=what),
     ]
     if np.isfinite([plant.x_min, plant.x_max]).any():
-        label = "outside the state bounds"
+        label = "outside the bounds" if memories(problem) else "outside the state bounds"
         handles.append(Patch(facecolor="#fdf0e6", edgecolor=LIMIT, hatch="////", linewidth=0.8, label=label))
     return handles
 

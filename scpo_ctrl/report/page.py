@@ -22,9 +22,9 @@ from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
 from scpo_ctrl.report.numbers import NARROW_SPACE, margin, number, plural, short, with_unit
-from scpo_ctrl.report.tables import decrease, details, metric_rows, option_rows, what_binds
-from scpo_ctrl.report.trajectories import MOST_STATES
-from scpo_ctrl.report.wording import change, headline, start_name
+from scpo_ctrl.report.tables import bound_rows, decrease, details, gain_rows, metric_rows, option_rows, what_binds
+from scpo_ctrl.report.trajectories import MOST_STATES, memories
+from scpo_ctrl.report.wording import backup_name, change, headline, start_name
 from scpo_ctrl.text import visible
 
 NO_PICTURE = Markup("<svg></svg>")
@@ -78,7 +78,9 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
         plant=problem.plant if isinstance(problem, ControlProblem) else None,
         start=start_name(result),
         headline=headline(result, margin_of(after)),
-        summary={key: value for key, value in result.summary().items() if key != "audit"},
+        summary={key: value for key, value in result.summary().items() if key not in ("audit", "parameters")},
+        gains=gain_rows(result),
+        bounds=bound_rows(problem) if isinstance(problem, ControlProblem) else [],
         change=change(result),
         margin_now=margin_of(after),
         certified=result.options.mode == "certified",
@@ -152,10 +154,11 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
     if isinstance(problem, ControlProblem):
         plant, count = problem.plant, problem.scenarios.count
         title = "Phase portrait" if plant.nx > 1 else "State and level set"
+        backup = backup_name(problem)
         invariant = {
-            "proved": "invariant under the backup",
-            "simulated": "invariant under the backup in every simulation of it, which is no proof",
-        }.get(problem.backup.evidence, "unchecked: nothing shows that it is invariant under the backup")
+            "proved": f"invariant under the {backup}",
+            "simulated": f"invariant under the {backup} in every simulation of it, which is no proof",
+        }.get(problem.backup.evidence, f"unchecked: nothing shows that it is invariant under the {backup}")
         caption = (
             f"{_selection(count, PHASE_TRAJECTORIES)} Each begins at a circle. The level set is {invariant}; an "
             "adapted trajectory may leave it while every metric holds."
@@ -178,6 +181,8 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
         caption = _selection(count, SIGNAL_TRAJECTORIES)
         if problem.scenario_metrics.options.command:
             caption += " Inputs are commands before saturation, held over a sample."
+        if memories(problem):
+            caption += " Memory is what the controller remembers, cut to its own bounds."
         if plant.nx > MOST_STATES:
             caption += f" The {MOST_STATES} of {plant.nx} states that come closest to their bounds are shown."
         panels.append(Panel(title, drawn(signals_figure, "signals", title), caption))
@@ -214,6 +219,8 @@ def _scope(result: Result) -> dict[str, Any]:
         "scenarios": problem.scenarios.count,
         "guards": result.guards.count if result.guards else 0,
         "steps": problem.scenarios.horizon,
+        "backup": backup_name(problem),
+        "memory": bool(memories(problem)),
         "terminal": options.terminal,
         "contraction": options.contraction and options.contracted.replace("x_0", "x₀").replace("rho", "ρ"),
         "path": options.path,

@@ -17,7 +17,8 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import number, plural, short, with_unit
-from scpo_ctrl.report.wording import stability
+from scpo_ctrl.report.trajectories import memories, shown_plant
+from scpo_ctrl.report.wording import percent, stability
 
 _MOST_RUNS = 24  # of scenario numbers in one cell
 _KINDS = {
@@ -102,7 +103,8 @@ def what_binds(result: Result, after: np.ndarray) -> WhatBinds | None:
     if not isinstance(problem, ControlProblem):
         return None
     found = binding(problem, after)
-    counts = [(_KINDS[kind], *numbers) for kind, numbers in found.kinds.items()]
+    kinds = _KINDS | ({"command": "bounds of command and memory"} if memories(problem) else {})
+    counts = [(kinds[kind], *numbers) for kind, numbers in found.kinds.items()]
     first = problem.scenarios.count - (result.guards.count if result.guards else 0)
     parts = [("scenarios", found.scenarios[:first])] + ([("guards", found.scenarios[first:])] if result.guards else [])
     places = [(name, _numbers(flags), _numbers(~flags)) for name, flags in parts]
@@ -163,7 +165,10 @@ def details(result: Result) -> list[tuple[str, Any]]:
         rows = [("problem", "metrics and objective are the user's own functions; no plant")]
         return rows + [("note", note) for note in problem.notes()]
     plant, metrics, N = problem.plant, problem.scenario_metrics.options, problem.scenarios.horizon
-    kinds = ["state bounds"] * metrics.path + ["command bounds"] * (metrics.path and metrics.command)
+    nm = memories(problem)
+    nx, nu = plant.nx - nm, plant.nu - nm
+    commands = "bounds of command and memory" if nm else "command bounds"
+    kinds = ["state bounds"] * metrics.path + [commands] * (metrics.path and metrics.command)
     kinds += ["terminal V(x_N) ≤ ρ"] * metrics.terminal
     if metrics.contraction is not None:
         kinds.append(f"contraction V(x_N) ≤ {metrics.contracted.replace('x_0', 'x₀').replace('rho', 'ρ')}")
@@ -172,12 +177,12 @@ def details(result: Result) -> list[tuple[str, Any]]:
         kinds.append(f"one step {decrease(problem.one_step)} from {plural(problem.one_step.cloud.count, 'state')}")
     horizon = f"{number(N)} steps" + (f" = {number(N * plant.dt)} s (sample {number(plant.dt)} s)" if plant.dt else "")
     return [
-        ("plant", f"{plant.name}: {plant.nx} states, {plant.nu} input" + "s" * (plant.nu > 1)),
-        ("policy", _policy_in_words(problem.policy)),
+        ("plant", f"{_plant_name(problem)}: {nx} states, {nu} input" + "s" * (nu > 1)),
+        *_policy_rows(problem.policy),
         ("scenarios", problem.scenarios.count),
         ("horizon", horizon),
         ("metrics of", ", ".join(kinds)),
-        (f"backup level ρ, {problem.backup.evidence}", float(problem.backup.rho)),
+        (f"{_level(problem.policy)}, {problem.backup.evidence}", float(problem.backup.rho)),
         *(("stability", found) for found in [stability(result, number)] if found),
         *(("note", note) for note in problem.notes()),
     ]
@@ -195,6 +200,43 @@ def decrease(one_step: OneStep) -> str:
     str
     """
     return "V(x⁺) ≤ " + one_step.metrics.options.contracted.replace("x_0", "x").replace("rho", "ρ")
+
+
+def gain_rows(result: Result) -> list[dict[str, Any]]:
+    """Return the parameters of a controller before and after, each with its change in percent.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of dict
+        Of `Result.parameters`, and change in words; empty where the policy is not a controller's.
+    """
+    return [row | {"change": percent(row["before"], row["after"])} for row in result.parameters()]
+
+
+def bound_rows(problem: ControlProblem) -> list[tuple[str, float, float, str]]:
+    """Return the bounds of states, inputs, and of what a controller remembers.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    list of tuple
+        Name, low, high [unit], unit.
+    """
+    plant, nm = problem.plant, memories(problem)
+    rows = []
+    for stem, count, kind in (("x", plant.nx - nm, "state"), ("u", plant.nu - nm, "input")):
+        ends = zip(*(getattr(plant, f"{stem}_{key}") for key in ("labels", "min", "max", "units")), strict=True)
+        rows += [(f"{kind} {label}", low, high, unit) for label, low, high, unit in list(ends)[:count]]
+    names, first = plant.x_labels[plant.nx - nm :], plant.nu - nm
+    ends = zip(names, plant.u_min[first:], plant.u_max[first:], plant.u_units[first:], strict=True)
+    return rows + [(f"memory {label}", low, high, unit) for label, low, high, unit in ends]
 
 
 def option_rows(result: Result) -> list[tuple[str, Any, bool]]:
@@ -222,7 +264,7 @@ def option_rows(result: Result) -> list[tuple[str, Any, bool]]:
 
 def _spreads(problem: ControlProblem, found: Binding) -> list[Spread]:
     """List initial states, parameters and disturbances: over all scenarios, and over those that bind."""
-    plant, batch = problem.plant, problem.scenarios
+    plant, batch = shown_plant(problem), problem.scenarios
     columns = [(f"initial {plant.x_labels[i]}", plant.x_units[i], batch.x0[:, i]) for i in range(plant.nx)]
     columns += [
         (plant.p_labels[i], plant.p_units[i], batch.p[:, i]) for i in np.flatnonzero(np.ptp(batch.p, axis=0) > 0)
@@ -271,7 +313,23 @@ def _relations(text: str) -> str:
     return re.sub(r"(?<== )-(?=\d)", "−", text).replace("<= rho", "≤ ρ").replace("<=", "≤").replace(">=", "≥")
 
 
-def _policy_in_words(policy: LoopPolicy) -> str:
-    if isinstance(policy, ControllerPolicy):
-        return f"controller {policy.controller.name}: {', '.join(policy.controller.theta_labels)}"
-    return f"residual on the backup, {policy.kind} {'-'.join(str(width) for width in policy.widths)}"
+def _plant_name(problem: ControlProblem) -> str:
+    policy = problem.policy
+    return policy.controlled_plant.name if isinstance(policy, ControllerPolicy) else problem.plant.name
+
+
+def _level(policy: LoopPolicy) -> str:
+    return "level ρ of the loop before" if isinstance(policy, ControllerPolicy) else "backup level ρ"
+
+
+def _policy_rows(policy: LoopPolicy) -> list[tuple[str, Any]]:
+    if not isinstance(policy, ControllerPolicy):
+        widths = "-".join(str(width) for width in policy.widths)
+        return [("policy", f"residual on the backup, {policy.kind} {widths}")]
+    of = policy.controller
+    rows = [("controller", f"{of.name}: {', '.join(of.theta_labels)}")]
+    if policy.reference:
+        rows.append(("reference", ", ".join(short(value) for value in policy.reference)))
+    if of.memories:
+        rows.append(("memory", ", ".join(of.memory_labels)))
+    return rows + ([("source of the controller", of.source)] if of.source else [])

@@ -7,6 +7,7 @@ import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
@@ -45,6 +46,44 @@ def plant_problem(result: Result) -> ControlProblem:
         kind = type(result.problem).__name__
         raise DomainError(f"a {kind} has no plant, so no trajectories to draw; draw its history instead")
     return result.problem
+
+
+def shown_plant(problem: ControlProblem) -> Plant:
+    """Return the plant of a problem as pictures show it: with what a controller remembers named so, and its bounds.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    Plant
+        That of the problem where nothing is remembered.
+    """
+    plant, nm = problem.plant, memories(problem)
+    if not nm:
+        return plant
+    nx, nu = plant.nx - nm, plant.nu - nm
+    return plant.replace(
+        x_min=np.append(plant.x_min[:nx], plant.u_min[nu:]),
+        x_max=np.append(plant.x_max[:nx], plant.u_max[nu:]),
+        x_labels=(*plant.x_labels[:nx], *(f"{label} (memory)" for label in plant.x_labels[nx:])),
+    )
+
+
+def memories(problem: ControlProblem) -> int:
+    """Return how many of the loop's states, and of its inputs, are what a controller remembers: the last ones.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    int
+    """
+    policy = problem.policy
+    return policy.controller.memories if isinstance(policy, ControllerPolicy) else 0
 
 
 def roll(result: Result, most: int) -> Rolled:

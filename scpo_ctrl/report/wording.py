@@ -16,6 +16,8 @@ from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, number, plural, short
 
+_MOST_GAINS = 24  # in as many lines on a terminal
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -128,11 +130,25 @@ def change(result: Result, text: str = "{}") -> str:
     -------
     str
     """
-    before, after = result.objective_initial, result.objective_final
+    found = percent(result.objective_initial, result.objective_final)
+    return text.format(found) if found else ""
+
+
+def percent(before: float, after: float) -> str:
+    """Return a relative change in percent; nothing where it means nothing.
+
+    Parameters
+    ----------
+    before, after : float
+
+    Returns
+    -------
+    str
+    """
     if not (np.isfinite([before, after]).all() and before not in (0.0, after)):
         return ""
-    percent = 100 * (after - before) / abs(before)
-    return text.format(f"{percent:+.{0 if abs(percent) >= 1 else 2}f}{NARROW_SPACE}%".replace("-", "−"))
+    part = 100 * (after - before) / abs(before)
+    return f"{part:+.{0 if abs(part) >= 1 else 2}f}{NARROW_SPACE}%".replace("-", "−")
 
 
 def optimality(result: Result, show: Callable[[float], str]) -> str:
@@ -285,3 +301,40 @@ def start_name(result: Result) -> str:
         return "safe start" if result.theta_initial.any() else problem.policy.controller.name
     output = problem.policy.widths[-2] * problem.plant.nu  # weights of the last layer: while they are zero, so is φ
     return "safe start" if result.theta_initial[-output:].any() else "backup"
+
+
+def backup_name(problem: ControlProblem) -> str:
+    """Return what the backup of a plant is: a controller as it ran before, or the backup of a residual policy.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    str
+    """
+    policy = problem.policy
+    return f"{policy.controller.name} as it ran before" if isinstance(policy, ControllerPolicy) else "backup"
+
+
+def gains(result: Result) -> list[str]:
+    """Return the parameters of a controller before and after, each in a line for a terminal.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of str
+        Empty where the policy is not a controller's; of very many the first ones, and how many there are.
+    """
+    rows = result.parameters()
+    width = max((len(row["label"]) for row in rows[:_MOST_GAINS]), default=0)
+    lines = [
+        f"{row['label']:<{width}} {row['before']:.4g} -> {row['after']:.4g} {row['unit']}".rstrip()
+        for row in rows[:_MOST_GAINS]
+    ]
+    more = len(rows) - _MOST_GAINS
+    return lines + ([f"and {plural(more, 'more parameter')}, in result.json"] if more > 0 else [])

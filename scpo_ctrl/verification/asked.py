@@ -8,7 +8,7 @@ import numpy as np
 from scpo_ctrl.record.config import ProblemFile
 
 _FILES = {"csv", "learned"}  # names of files, whose contents are compared
-_FOUND = ("backup", "rho")  # by simulation, where it is not given
+_FOUND = (("backup", "rho"), ("policy", "rho"))  # by simulation, where it is not given
 _ROUNDING = 1e-9
 
 
@@ -27,8 +27,8 @@ def asked_faults(asked: ProblemFile, run: ProblemFile) -> list[str]:
     list of str
     """
     faults = []
-    for section, table in run.tables.items():
-        wanted = asked.tables[section]
+    for section in dict.fromkeys((*run.tables, *asked.tables)):
+        table, wanted = run.tables.get(section, {}), asked.tables.get(section, {})
         for key in sorted({*table, *wanted} - _FILES):
             if (section, key) == ("adapt", "steps") or _is_equal(table.get(key), wanted.get(key), (section, key)):
                 continue
@@ -47,7 +47,7 @@ def asked_faults(asked: ProblemFile, run: ProblemFile) -> list[str]:
 
 
 def _is_equal(one: Any, other: Any, where: tuple[str, str]) -> bool:
-    if where == _FOUND and isinstance(one, float) and isinstance(other, (int, float)):
+    if where in _FOUND and isinstance(one, float) and isinstance(other, (int, float)):
         return math.isclose(one, other, rel_tol=_ROUNDING)
     return _listed(one) == _listed(other)
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from scipy.special import betainccinv
 
-from scpo_ctrl.models import Plant
 from scpo_ctrl.rounding import up
 from scpo_ctrl.verification.certificate import fresh_metrics
+from scpo_ctrl.verification.law import Law
 
 FULL = 100_000  # fresh scenarios of an audit that may end a run, by default
 BETWEEN = 10  # audits between, and the beginning of a full one, have this part of them
@@ -20,9 +20,7 @@ _BETA = 1e-6
 _INTERVAL = 5  # commits before the first audit
 
 
-def audit_faults(
-    arrays: dict[str, np.ndarray], summary: dict[str, Any], plant: Plant, tables: dict[str, Any]
-) -> list[str]:
+def audit_faults(arrays: dict[str, np.ndarray], summary: dict[str, Any], law: Law, tables: dict[str, Any]) -> list[str]:
     """List what of the audits does not follow from the history, from each other, or from the final policy.
 
     Parameters
@@ -31,7 +29,7 @@ def audit_faults(
         history.npz.
     summary : dict
         result.json.
-    plant : Plant
+    law : Law
     tables : dict
         The problem file.
 
@@ -69,7 +67,7 @@ def audit_faults(
         right["audit"] = {"passed": passed, "rollouts": n, "violations": k, "epsilon": epsilon, "beta": _BETA}
         right["fresh_objective_final"] = last["objective"]
         faults += _end_faults(arrays, rows)
-        faults += _rolled_faults(arrays, rows, plant, tables)
+        faults += _rolled_faults(arrays, rows, law, tables)
     return faults + [
         f"result.json says {key} = {stated[key]!r:.200}, the audits say {right[key]!r}"
         for key in stated
@@ -143,13 +141,13 @@ def _end_faults(arrays: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> li
 
 
 def _rolled_faults(
-    arrays: dict[str, np.ndarray], rows: list[dict[str, Any]], plant: Plant, tables: dict[str, Any]
+    arrays: dict[str, np.ndarray], rows: list[dict[str, Any]], law: Law, tables: dict[str, Any]
 ) -> list[str]:
     """Roll out again some fresh scenarios of the last audit, from its seed, by other code than drew them."""
     number, n = len(rows) - 1, rows[-1]["rollouts"]
     seed = int(np.random.SeedSequence([int(tables["adapt"]["seed"]), number]).generate_state(1, np.uint64)[0]) >> 2
     numbers = np.unique(np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64))
-    worst, _ = fresh_metrics(plant, tables, arrays["state_theta"], numbers, seed)
+    worst, _ = fresh_metrics(law, tables, arrays["state_theta"], numbers, seed)
     broken = np.flatnonzero(~(worst <= _VIOLATION))
     return [
         f"fresh scenario {numbers[k]} of the last audit violates a metric by {up(worst[k], 4)}, yet the audit passed"

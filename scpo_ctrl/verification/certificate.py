@@ -13,6 +13,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.rounding import up
 from scpo_ctrl.verification.binding import bounds_of
 from scpo_ctrl.verification.draw import distribution, drawn
+from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.one_step import decrease_of, single_steps
 
@@ -30,16 +31,14 @@ _KEYS = {
 _SECTIONS = ("plant", "backup", "policy", "scenarios", "metrics")
 
 
-def certificate_faults(
-    text: str, plant: Plant, tables: dict[str, Any], loop: ClosedLoop, theta: np.ndarray
-) -> list[str]:
+def certificate_faults(text: str, law: Law, tables: dict[str, Any], loop: ClosedLoop, theta: np.ndarray) -> list[str]:
     """List what of certificate.json does not hold.
 
     Parameters
     ----------
     text : str
         Its content.
-    plant : Plant
+    law : Law
     tables : dict
         problem.toml.
     loop : ClosedLoop
@@ -62,7 +61,7 @@ def certificate_faults(
             faults = _form_faults(stated) or _count_faults(stated)
             if stated["distribution"] != (right := distribution(loop, tables["scenarios"])):
                 faults.append(_says("distribution", stated["distribution"], right))
-        return faults or _rolled_faults(stated, plant, tables, theta)
+        return faults or _rolled_faults(stated, law, tables, theta)
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         return [f"certificate.json is damaged ({type(error).__name__}: {error})"]
 
@@ -72,7 +71,7 @@ def _digest_faults(stated: dict[str, Any], tables: dict[str, Any], theta: np.nda
     faults = []
     if stated["theta_digest"] != hashlib.sha256(np.asarray(theta, dtype="<f8").tobytes()).hexdigest():
         faults.append("theta_digest of certificate.json is not that of theta.npy: the policy was changed since")
-    sections = {name: dict(tables[name]) for name in _SECTIONS}
+    sections = {name: dict(tables[name]) for name in _SECTIONS if name in tables}
     sections["scenarios"].pop("learned", None)
     if stated["problem_digest"] != hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest():
         faults.append("problem_digest of certificate.json is not that of problem.toml: the problem was changed since")
@@ -138,14 +137,14 @@ def _count_faults(stated: dict[str, Any]) -> list[str]:
     return faults
 
 
-def _rolled_faults(stated: dict[str, Any], plant: Plant, tables: dict[str, Any], theta: np.ndarray) -> list[str]:
+def _rolled_faults(stated: dict[str, Any], law: Law, tables: dict[str, Any], theta: np.ndarray) -> list[str]:
     """Roll out again the scenarios that are named, and a sample of the others."""
     n, seed = stated["rollouts"], stated["seed"]
     named = {entry["scenario"]: _value(entry["metric"]) for entry in stated["closest"]}
     violating, step = set(stated["violating"]), max(1, n // SAMPLE)
     offset = int(stated["theta_digest"], 16) % step  # another part for another policy
     numbers = np.array(sorted({*named, *violating, *range(offset, n, step)}))
-    worst, labels = fresh_metrics(plant, tables, theta, numbers, _STREAM + seed)
+    worst, labels = fresh_metrics(law, tables, theta, numbers, _STREAM + seed)
     found = dict(zip(numbers.tolist(), worst.tolist(), strict=True))
     where = f"scenario {{}} of seed = {seed} does not give"
     faults = [
@@ -178,13 +177,13 @@ def _rolled_faults(stated: dict[str, Any], plant: Plant, tables: dict[str, Any],
 
 
 def fresh_metrics(
-    plant: Plant, tables: dict[str, Any], theta: np.ndarray, numbers: np.ndarray, key: int
+    law: Law, tables: dict[str, Any], theta: np.ndarray, numbers: np.ndarray, key: int
 ) -> tuple[np.ndarray, Any]:
     """Return the largest metric of fresh scenarios by their numbers, in units of the bounds, and which ones may be it.
 
     Parameters
     ----------
-    plant : Plant
+    law : Law
     tables : dict
         The problem file.
     theta : numpy.ndarray, shape (d,)
@@ -199,13 +198,13 @@ def fresh_metrics(
     labels : callable
         Of a place among them: the metrics that may be its largest.
     """
-    empty = {name: np.zeros((0, *shape)) for name, shape in _shapes(plant, tables).items()}
-    arrays = drawn(ClosedLoop(plant, tables, empty), tables["scenarios"], numbers, key)
-    loop = ClosedLoop(plant, tables, arrays)
+    empty = {name: np.zeros((0, *shape)) for name, shape in _shapes(law.plant, tables).items()}
+    arrays = drawn(ClosedLoop(law, tables, empty), tables["scenarios"], numbers, key)
+    loop = ClosedLoop(law, tables, arrays)
     loop.margins(theta[None])
     every = [bound for bound in bounds_of(loop) if not (bound.kind == "state" and bound.start == 0)]
     if "one_step" in tables["metrics"]:
-        step = single_steps(plant, tables, *(arrays[f"scenario_{key}"] for key in ("x0", "p", "w")))
+        step = single_steps(law, tables, *(arrays[f"scenario_{key}"] for key in ("x0", "p", "w")))
         step.margins(theta[None])
         every.append(decrease_of(step))
     stacked = [np.where(np.isfinite(bound.margin), -bound.margin / bound.unit, np.inf) for bound in every]

@@ -4,10 +4,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from scpo_ctrl.errors import RecordError
-from scpo_ctrl.models import Plant
+from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.margins import SHIFTS, Margins
 from scpo_ctrl.verification.stability import Rest
 
@@ -20,22 +19,22 @@ class ClosedLoop:
 
     Parameters
     ----------
-    plant : Plant
+    law : Law
     tables : dict
         The problem file.
     arrays : dict of str to numpy.ndarray
         The recorded scenarios.
     """
 
-    def __init__(self, plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.plant, self.options, self.policy = plant, tables["metrics"], tables["policy"]
-        self.P, self.K, self.largest_rho = _lqr(plant, tables["backup"])
-        self.rho = float(tables["backup"].get("rho", self.largest_rho))
+    def __init__(self, law: Law, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.law, self.options = law, tables["metrics"]
+        plant = self.plant = law.plant
+        self.P, self.rho = law.P, law.rho
         self.z0 = arrays["scenario_x0"] - plant.x_eq
         self.p, self.w = arrays["scenario_p"], arrays["scenario_w"]
         self.horizon = int(tables["scenarios"]["horizon"])
         self.objective = tables["objective"]
-        self.rest = Rest(plant, tables, self.K, self.P, self.rho)
+        self.rest = Rest(law, tables)
         self.metrics = 0
         self.x = np.zeros((len(self.z0), self.horizon + 1, plant.nx))  # trajectories of the last policy stepped
         self.u = np.zeros((len(self.z0), self.horizon, plant.nu))  # its commands before saturation
@@ -49,25 +48,13 @@ class ClosedLoop:
     def at_rest(self) -> np.ndarray:
         """Which scenarios stay at the equilibrium for ever, whatever the policy (S,)."""
         rest, count = self.plant, len(self.z0)
+        if not self.law.rests_whatever_theta:
+            return np.zeros(count, dtype=bool)
         moved = np.array(
             rest.function.map(count)(np.tile(rest.x_eq, (count, 1)).T, np.tile(rest.u_eq, (count, 1)).T, self.p.T)
         ).T
         still = (moved == rest.x_eq).all(axis=1) & (self.z0 == 0).all(axis=1)
         return np.asarray(still & ~self.w.any(axis=(1, 2)))
-
-    def residual(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Residual of one policy at deviations (k, nx)."""
-        a, zero, rest = z / np.array(self.policy["scale"]), np.zeros((1, self.plant.nx)), theta
-        for width in self.policy.get("hidden", []):
-            W, b, rest = np.split(rest, [width * a.shape[1], width * (a.shape[1] + 1)])
-            W = W.reshape(width, -1)
-            a, zero = np.tanh(a @ W.T + b), np.tanh(zero @ W.T + b)
-        return np.asarray((a - zero) @ rest.reshape(self.plant.nu, -1).T * np.array(self.policy["input_scale"]))
-
-    def command(self, thetas: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """Commands before saturation of policies (C, d) at deviations (C, k, nx)."""
-        residual = np.stack([self.residual(theta, z[i]) for i, theta in enumerate(thetas)])
-        return np.asarray(self.plant.u_eq - z @ self.K.T + residual)
 
     def sizes(self, kind: str) -> np.ndarray:
         """Sizes of the numbers behind the metrics of a kind: of each "state" or "command", or of V, in their units."""
@@ -104,8 +91,8 @@ class ClosedLoop:
         _, *rows = csv_data.decode().splitlines()
         data = np.array([[float(entry) for entry in row.split(",")] for row in rows])
         x, u = np.split(data, [self.plant.nx], axis=1)
-        z = (x - self.plant.x_eq)[None]
-        return np.array([((self.command(theta[None], z)[0] - u) ** 2).sum(axis=1).mean() for theta in thetas])
+        z, p = (x - self.plant.x_eq)[None], np.tile(self.plant.p_nominal, (len(x), 1))
+        return np.array([((self.law.command(theta[None], z, p)[0] - u) ** 2).sum(axis=1).mean() for theta in thetas])
 
     def _step_all(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Largest metrics (E6)-(E8), each with `SHIFTS`, and mean cost of policies, by stepping all scenarios."""
@@ -121,7 +108,7 @@ class ClosedLoop:
                 worst = self._above(worst, x, plant.x_min, plant.x_max, self.sizes("state"))
             if t == self.horizon:
                 break
-            u = self.command(thetas, (x - plant.x_eq).reshape(C, S, -1)).reshape(C * S, -1)
+            u = self.law.command(thetas, (x - plant.x_eq).reshape(C, S, -1), self.p).reshape(C * S, -1)
             self.u[:, t] = u[-S:]
             if path and command:
                 worst = self._above(worst, u, plant.u_min, plant.u_max, self.sizes("command"))
@@ -136,7 +123,7 @@ class ClosedLoop:
         """Cost of a time step of each closed loop."""
         if self.objective["kind"] != "quadratic":
             return 0.0
-        Q, R = np.array(self.objective["Q"]), np.array(self.objective["R"])
+        Q, R = self.law.weights(self.objective)
         return np.asarray((x - self.plant.x_eq) ** 2 @ Q + (u - self.plant.u_eq) ** 2 @ R)
 
     def _final(self, worst: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -170,32 +157,3 @@ class ClosedLoop:
         if header != ",".join(names) or len(rows) < 2 or rows[-1] or not whole:
             return ["imitation.csv is not as a save writes it: other commands may read other numbers from it"]
         return []
-
-    def level_faults(self, table: dict[str, Any]) -> list[str]:
-        """List what does not hold of the level: inside all bounds, and recorded where it was found by simulation.
-
-        Whether the set is invariant on a nonlinear plant is not searched for again.
-        """
-        if not self.plant.is_linear and "rho" not in table:
-            return ["problem.toml has no [backup] rho, the level that was found by simulation"]
-        if not 0 < self.rho <= self.largest_rho * (1 + 1e-9):
-            return [
-                f"the level rho = {self.rho:.6g} leaves the bounds; the largest inside them is {self.largest_rho:.6g}"
-            ]
-        return []
-
-
-def _lqr(plant: Plant, table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
-    """P, K and the largest level inside all bounds, computed in units in which the weights have ones as diagonals."""
-    A, B = plant.linearise()
-    Q, R = (np.diag(w) if np.ndim(w) == 1 else np.array(w) for w in (table["Q"], table["R"]))
-    s, v = 1 / np.sqrt(np.diag(Q)), 1 / np.sqrt(np.diag(R))
-    A, B, Q, R = A * s / s[:, None], B * v / s[:, None], Q * s * s[:, None], R * v * v[:, None]
-    P = scipy.linalg.solve_discrete_are(A, B, Q, R)
-    K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
-    eq = np.append(plant.x_eq, plant.u_eq)
-    room = np.minimum(np.append(plant.x_max, plant.u_max) - eq, eq - np.append(plant.x_min, plant.u_min))
-    rows = np.vstack([np.eye(plant.nx), K])
-    reach = np.einsum("ij,jk,ik->i", rows, np.linalg.inv(P), rows)
-    levels = (room / np.append(s, v))[reach > 0] ** 2 / reach[reach > 0]
-    return P / s / s[:, None], K * v[:, None] / s, float(np.min(levels))

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from scpo_ctrl.models import Plant
 from scpo_ctrl.verification.binding import Bound, bounds_of
 from scpo_ctrl.verification.draw import initial, ranges_of, spread_numbers
+from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.loop import ClosedLoop
 
 _STREAM = 0xC10D  # of the seeds of clouds
@@ -17,12 +17,12 @@ _MOST_CORNERS = 10  # parameters with a range up to which corners come in turn
 _ROUNDING = 1e-8  # of a state of the cloud, relative to the extent of the level set
 
 
-def single_steps(plant: Plant, tables: dict[str, Any], x0: np.ndarray, p: np.ndarray, w: np.ndarray) -> ClosedLoop:
+def single_steps(law: Law, tables: dict[str, Any], x0: np.ndarray, p: np.ndarray, w: np.ndarray) -> ClosedLoop:
     """Return the loop over single steps, whose metrics are bounds and the decrease of V.
 
     Parameters
     ----------
-    plant : Plant
+    law : Law
     tables : dict
         The problem file, which asks for one_step.
     x0, p, w : numpy.ndarray
@@ -35,15 +35,15 @@ def single_steps(plant: Plant, tables: dict[str, Any], x0: np.ndarray, p: np.nda
     metrics = {key: value for key, value in tables["metrics"].items() if key not in ("one_step", "cloud", "terminal")}
     metrics |= {"contraction": 1 - tables["metrics"]["one_step"], "stability": False}
     changed = {"metrics": metrics, "scenarios": tables["scenarios"] | {"horizon": 1}}
-    return ClosedLoop(plant, tables | changed, {"scenario_x0": x0, "scenario_p": p, "scenario_w": w[:, :1]})
+    return ClosedLoop(law, tables | changed, {"scenario_x0": x0, "scenario_p": p, "scenario_w": w[:, :1]})
 
 
-def cloud_loop(plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> ClosedLoop | None:
+def cloud_loop(law: Law, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> ClosedLoop | None:
     """Return the loop over the recorded cloud, None where the problem has no conditions on one step.
 
     Parameters
     ----------
-    plant : Plant
+    law : Law
     tables : dict
         The problem file.
     arrays : dict of str to numpy.ndarray
@@ -55,7 +55,7 @@ def cloud_loop(plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarra
     """
     if "one_step" not in tables["metrics"]:
         return None
-    return single_steps(plant, tables, arrays["cloud_x0"], arrays["cloud_p"], arrays["cloud_w"])
+    return single_steps(law, tables, arrays["cloud_x0"], arrays["cloud_p"], arrays["cloud_w"])
 
 
 def decrease_of(loop: ClosedLoop) -> Bound:

@@ -8,6 +8,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.models import Plant
+from scpo_ctrl.verification.law import Law
 
 _GAMMA, _ROOM = 0.5, 0.25  # γ of (E11), and the part of it that the backup reaches, which sets M
 _FLOOR = 1e-6  # δ of (E11)
@@ -22,21 +23,19 @@ class Rest:
 
     Parameters
     ----------
-    plant : Plant
+    law : Law
     tables : dict
         The problem file.
-    K, P : numpy.ndarray
-        Of the backup.
-    rho : float
     """
 
-    def __init__(self, plant: Plant, tables: dict[str, Any], K: np.ndarray, P: np.ndarray, rho: float) -> None:
-        self.plant, self.policy, self.K = plant, tables["policy"], K
+    def __init__(self, law: Law, tables: dict[str, Any]) -> None:
+        self.law, P = law, law.P
+        plant = self.plant = law.plant
         self.parameters = _corners(plant, tables["scenarios"].get("parameters", {}))
         self.is_metric = bool(tables["metrics"].get("stability", True))
         unit = 1 / np.sqrt(np.diag(P))
         self.root = np.linalg.cholesky(P * unit[:, None] * unit).T / unit  # V(z) = |root z|²
-        self.inverse, self.size = np.linalg.inv(self.root), np.sqrt(rho)
+        self.inverse, self.size = np.linalg.inv(self.root), np.sqrt(law.rho)
 
     def metrics(self, thetas: np.ndarray) -> np.ndarray:
         """Return (E11) for policies (C, d): (C, k), infinite where a loop does not come to rest."""
@@ -111,24 +110,9 @@ class Rest:
 
     def _step(self, theta: np.ndarray | None, x: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the next state of the loop without saturation, and its derivative by the state."""
-        command, gain = self._command(theta, x - self.plant.x_eq)
+        command, gain = self.law.near(theta, x - self.plant.x_eq, p)
         following, fx, fu = (np.array(part) for part in self._model(x, command, p))
         return following[:, 0], fx + fu @ gain
-
-    def _command(self, theta: np.ndarray | None, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the command of one policy at a deviation, and its derivative; of the backup without parameters."""
-        command, gain = self.plant.u_eq - self.K @ z, -self.K
-        if theta is None:
-            return command, gain
-        scale, inputs = np.array(self.policy["scale"]), np.array(self.policy["input_scale"])
-        a, zero, slope, rest = z / scale, np.zeros_like(z), np.diag(1 / scale), theta
-        for width in self.policy.get("hidden", []):
-            W, b, rest = np.split(rest, [width * a.size, width * (a.size + 1)])
-            W = W.reshape(width, -1)
-            a, zero = np.tanh(W @ a + b), np.tanh(W @ zero + b)
-            slope = (1 - a**2)[:, None] * (W @ slope)
-        W = rest.reshape(self.plant.nu, -1) * inputs[:, None]
-        return command + W @ (a - zero), gain + W @ slope
 
     @cached_property
     def _model(self) -> ca.Function:

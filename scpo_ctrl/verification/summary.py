@@ -18,6 +18,7 @@ _OTHERS = {
     "audit",
     "fresh_objective_initial",
     "fresh_objective_final",
+    "parameters",
 }  # compared elsewhere, or not verifiable: docs/method.md
 
 

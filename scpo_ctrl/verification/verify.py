@@ -16,12 +16,12 @@ import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
-from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.learned import LEARNED_FILE, read_learned
 from scpo_ctrl.reading import LARGEST_DATA, LARGEST_TEXT, read_bytes
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily, was_cut_short
-from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, located, read_problem_file
+from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, is_controller, located, read_problem_file
+from scpo_ctrl.record.controllers import LOOP_KEYS, build_controller
 from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
 from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.rounding import down
@@ -30,11 +30,14 @@ from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.audits import audit_faults, dropped_guards
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.certificate import certificate_faults
+from scpo_ctrl.verification.controlled import ControllerLaw
 from scpo_ctrl.verification.history import history_faults
+from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.margins import AGREEMENT
 from scpo_ctrl.verification.one_step import cloud_bounds, cloud_faults, cloud_loop, single_steps
 from scpo_ctrl.verification.redraw import redraw_faults
+from scpo_ctrl.verification.residual import ResidualLaw
 from scpo_ctrl.verification.summary import summary_faults
 
 _LOOSE, _DIVERGED = 1e-6, 1e4  # the same of rejected policies, and what is beyond comparing
@@ -71,7 +74,7 @@ def verify(
     seed : int, optional
         Overrides that of the problem file, as it did when it was run.
     trust : bool
-        Run the Python that `problem` names, and compare the plant that it makes; none of the RUN folder is ever run.
+        Run the Python that `problem` names, and compare what it makes; none of the RUN folder is ever run.
 
     Returns
     -------
@@ -169,17 +172,18 @@ def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
 
 def _verify(files: _Files) -> Verification:
     arrays, summary, tables, learned = files.arrays, files.summary, files.tables, files.learned
-    plant = _plant(files)
-    loop = ClosedLoop(plant, tables, arrays)
+    _check_form(files)
+    law = law_of(tables, files.folder)
+    loop = ClosedLoop(law, tables, arrays)
     committed = arrays["committed"].astype(bool)
     thetas = np.vstack([arrays["theta_initial"], arrays["theta"][committed]])
     rejected = arrays["theta"][~committed]
     margins, costs = loop.margins(np.vstack([rejected, thetas]))  # the final policy last: what binds is its
-    cloud = cloud_loop(plant, tables, arrays)
+    cloud = cloud_loop(law, tables, arrays)
     if cloud is not None:
         margins = margins.and_of(cloud.margins(np.vstack([rejected, thetas]))[0])
     metrics = loop.metrics + (0 if cloud is None else cloud.metrics)
-    guards, on_all = _guards(plant, tables, arrays), margins
+    guards, on_all = _guards(law, tables, arrays), margins
     for rolled in guards:
         on_all = on_all.and_of(rolled.margins(np.vstack([rejected, thetas]))[0])
     if tables["objective"]["kind"] == "imitation":
@@ -194,12 +198,12 @@ def _verify(files: _Files) -> Verification:
     unsafe = np.flatnonzero(~(margins.rounded >= 0))
 
     more = len(learned[0]["x0"]) if learned else 0
-    faults += loop.level_faults(tables["backup"]) or redraw_faults(loop, tables["scenarios"], more)
+    faults += law.level_faults() or redraw_faults(loop, tables["scenarios"], more)
     faults += cloud_faults(cloud, tables, arrays) + _file_faults(files, loop)
     if learned:
         faults += _learned_faults(learned, tables["scenarios"], arrays)
-    elif loop.residual(arrays["theta_initial"], loop.z0).any():
-        faults.append("the initial parameters are not the backup: their residual is not zero")
+    else:
+        faults += law.start_faults(arrays["theta_initial"], loop.z0)
     if unsafe.size:
         faults.append(f"committed policy {unsafe[0]} is unsafe: its margin is {down(margins.exact[unsafe[0]], 4)}")
     faults += _apart("margin", margins.exact, recorded, margins.least, margins.most)
@@ -212,22 +216,24 @@ def _verify(files: _Files) -> Verification:
         faults += summary_faults(summary, arrays, metrics)
         bounds = [] if cloud is None else cloud_bounds(cloud)
         faults += binding_faults(loop, bounds, summary.get("binding"), guards[0] if guards else None)
-        faults += loop.rest.faults(summary, thetas[[0, -1]]) + audit_faults(arrays, summary, plant, tables)
+        faults += _final_faults(summary, arrays, loop, tables, thetas[[0, -1]])
     else:
         faults.append(
             "result.json is of another save than history.npz; if the run was killed, `scpo-ctrl adapt` with --resume "
             "mends it"
         )
     if files.certificate is not None:
-        faults += certificate_faults(files.certificate, plant, tables, loop, files.theta)
-    return Verification(
-        policies=len(thetas),
-        scenarios=len(loop.z0),
-        metrics=metrics,
-        worst_margin=float(margins.exact.min()),
-        violations=int(unsafe.size),
-        faults=tuple(faults),
-    )
+        faults += certificate_faults(files.certificate, law, tables, loop, files.theta)
+    worst = float(margins.exact.min())
+    return Verification(len(thetas), len(loop.z0), metrics, worst, int(unsafe.size), tuple(faults))
+
+
+def _final_faults(
+    summary: dict[str, Any], arrays: dict[str, np.ndarray], loop: ClosedLoop, tables: dict[str, Any], thetas: np.ndarray
+) -> list[str]:
+    """List what of result.json is not of the first and the final policy: spectral radii, parameters, audits."""
+    faults = loop.rest.faults(summary, thetas) + audit_faults(arrays, summary, loop.law, tables)
+    return faults + loop.law.parameter_faults(summary.get("parameters"), thetas)
 
 
 def _file_faults(files: _Files, loop: ClosedLoop) -> list[str]:
@@ -245,22 +251,48 @@ def _file_faults(files: _Files, loop: ClosedLoop) -> list[str]:
     return faults
 
 
-def _guards(plant: Plant, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[ClosedLoop]:
+def _guards(law: Law, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[ClosedLoop]:
     """Return the closed loop on the guards of a run, where it has any, and their first steps where these count."""
     if "guard_x0" not in arrays:
         return []
     guards = {f"scenario_{key}": arrays[f"guard_{key}"] for key in ("x0", "p", "w")}
-    rolled = [ClosedLoop(plant, tables, arrays | guards)]
-    return rolled + ([single_steps(plant, tables, *guards.values())] if "one_step" in tables["metrics"] else [])
+    rolled = [ClosedLoop(law, tables, arrays | guards)]
+    return rolled + ([single_steps(law, tables, *guards.values())] if "one_step" in tables["metrics"] else [])
 
 
-def _plant(files: _Files) -> Plant:
-    """Return the plant of a record, which must be one of today's form; Python is not run."""
+def law_of(tables: dict[str, Any], folder: Path) -> Law:
+    """Return the law of a record; Python is not run.
+
+    Parameters
+    ----------
+    tables : dict
+        The problem file.
+    folder : pathlib.Path
+        Where the files are that it names.
+
+    Returns
+    -------
+    Law
+
+    Raises
+    ------
+    ScpoError
+        If it does not hold.
+    """
+    plant = build_plant(tables["plant"], folder)[0]
+    if not is_controller(tables):
+        return ResidualLaw(plant, tables)
+    own = {key: value for key, value in tables["policy"].items() if key not in LOOP_KEYS}
+    return ControllerLaw(plant, build_controller(own, plant, folder)[0], tables)
+
+
+def _check_form(files: _Files) -> None:
+    """Refuse a record that is not one of today's form."""
     check_format("history.npz", files.arrays)
-    missing = [name for name in SECTIONS if name not in files.tables]
+    alone = is_controller(files.tables)
+    missing = [name for name in SECTIONS if name not in files.tables and not (alone and name == "backup")]
     if missing:
         raise RecordError(f"problem.toml has no section [{missing[0]}]; restore it or run again")
-    return build_plant(files.tables["plant"], files.folder)[0]
 
 
 def _learned_faults(

@@ -203,8 +203,6 @@ def test_what_a_law_cannot_yet_do_is_refused_in_words(tmp_path):
     with pytest.raises(DomainError, match="export to C"):
         export(result, tmp_path / "c")
     assert not (tmp_path / "c").exists()
-    with pytest.raises(sc.ScpoError, match="a problem file knows"):
-        sc.save_result(result, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from problems import pendulum
 
 from scpo_ctrl.errors import DomainError, ScpoError
 from scpo_ctrl.models import ZOO, Plant, actuator_lag, discretise, input_delay, linear, make_plant, rate_limit
-from scpo_ctrl.models.plain import _CODES, from_plain, to_plain
+from scpo_ctrl.models.operations import CODES
+from scpo_ctrl.models.plain import from_plain, to_plain
 
 
 def rich() -> Plant:
@@ -38,11 +39,25 @@ def rich() -> Plant:
     )  # fmt: skip
 
 
+def showing() -> Plant:
+    """Return a plant with outputs, one of them nonlinear in state and parameter."""
+    plant = rich()
+    x, p = plant.x, plant.p
+    return plant.replace(
+        y=ca.vertcat(ca.hypot(x[0], p) - ca.sin(x[2]) / 3, x[1]), y_labels=["s", "t"], y_units=["m", ""]
+    )
+
+
+def of_outputs(plant: Plant) -> ca.Function:
+    return ca.Function("h", [plant.x, plant.p], [plant.y])
+
+
 PLANTS = {name: lambda name=name: make_plant(name) for name in ZOO} | {
     "rich": rich,
     "continuous": pendulum,
     "sampled": lambda: discretise(pendulum(), 0.4),
     "linear": lambda: linear([[0.9, 0.1], [0.0, 0.8]], [0.0, 1.0], 0.1, ([-1, -1], [1, 1], -1, 1)),
+    "with outputs": showing,
     "wrapped": lambda: actuator_lag(rate_limit(input_delay(make_plant("cart_pole"), 2), 0.5), 0.1),
 }
 
@@ -56,14 +71,17 @@ def test_there_and_back_to_the_last_bit(make):
         point = rng.uniform(-1, 1, plant.nx), rng.uniform(-1, 1, plant.nu), rng.uniform(0.1, 1, plant.npar)
         for one, other in zip(plant.derivatives(*point), back.derivatives(*point), strict=True):
             assert np.array(one).tobytes() == np.array(other).tobytes()
+        one, other = (of_outputs(each)(point[0], point[2]) for each in (plant, back))
+        assert np.array(one).tobytes() == np.array(other).tobytes()
+    assert json.loads(text)["format"] == 1 + bool(plant.y.numel())
     for key in plant.__dataclass_fields__:
-        if key[0] != "y" and key not in ("x", "u", "p", "f"):  # policies of records see the state, not y
+        if key not in ("x", "u", "p", "f", "y"):
             np.testing.assert_array_equal(getattr(back, key), getattr(plant, key))
     assert json.dumps(to_plain(back), allow_nan=False) == text
 
 
 def test_every_operation_of_the_list_is_tried():
-    assert {name for name, *_ in to_plain(rich())["operations"]} == {*_CODES, "x", "u", "p", "constant"}
+    assert {name for name, *_ in to_plain(rich())["operations"]} == {*CODES, "x", "u", "p", "constant"}
 
 
 def test_other_operations_are_refused():
@@ -73,12 +91,16 @@ def test_other_operations_are_refused():
         to_plain(plant)
 
 
-def edited(*path, value):
-    data = holder = copy.deepcopy(to_plain(make_plant("double_integrator")))
+def edited(*path, value, of=lambda: make_plant("double_integrator")):
+    data = holder = copy.deepcopy(to_plain(of()))
     for key in path[:-1]:
         holder = holder[key]
     holder[path[-1]] = value
     return data
+
+
+def with_outputs(*path, value):
+    return edited(*path, value=value, of=showing)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +109,15 @@ def edited(*path, value):
         (None, "the plant is None, expected a table of format, name"),
         ({}, "the plant is {}, expected a table"),
         (edited("more", value=1), "expected a table of format"),
-        (edited("format", value=2), "format is 2, this version reads 1"),
+        (edited("format", value=3), "format is 3, this version reads 1 and 2"),
+        (edited("format", value=2), "format is 2, this version reads 1 and 2, with y in 2 alone"),
+        (with_outputs("format", value=1), "format is 1, this version reads 1 and 2, with y in 2 alone"),
+        (with_outputs("h", value=None), "operations or f or h is no list"),
+        (with_outputs("h", value=[0]), "y_labels has 2 entries, expected 1"),
+        (with_outputs("h", value=[0, 9999]), "h takes 9999"),
+        (with_outputs("h", value=to_plain(showing())["f"][1:]), "plant 'rich': y depends on u"),
+        (with_outputs("y", value={}), r"y is \{\}, expected a table of labels, units"),
+        (edited("y", value={"labels": [], "units": []}), "expected a table of format, name, .*, y, h"),
         (edited("x", value=[]), r"x is \[\], expected a table of labels"),
         (edited("x", "labels", value="ab"), "x.labels is 'ab', expected a list"),
         (edited("x", "min", value=["-infinite", 0]), "x.min has '-infinite', expected a number"),

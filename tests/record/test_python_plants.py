@@ -16,7 +16,7 @@ from scpo_ctrl.errors import ProblemFileError
 from scpo_ctrl.models import cart_pole_ode, discretise, input_delay
 from scpo_ctrl.models.plain import to_plain
 from scpo_ctrl.record.files import digest, load_arrays, read_problem
-from scpo_ctrl.record.recorded import read_recorded
+from scpo_ctrl.record.recorded import RecordedPlant
 
 CODE = """
 from pathlib import Path
@@ -140,7 +140,7 @@ def test_a_plant_that_was_changed_is_found(adapted, run):
     path.write_text(other)
     assert "plant.json: was changed: its SHA-256 is" in run("verify", adapted).line
     problem_text = (adapted / "problem.toml").read_text()
-    table = read_recorded(path).table
+    table = RecordedPlant.read(path).table
     old = next(line for line in problem_text.splitlines() if line.startswith("sha256"))
     (adapted / "problem.toml").write_text(problem_text.replace(old, f'sha256 = "{table["sha256"]}"'))
     assert "digest differs" in faults(adapted)

@@ -14,10 +14,10 @@ from run_folders import edit_summary, faults, make_run
 from scpo_ctrl import verify
 from scpo_ctrl.adaptation.binding import CLOSEST, binding_summary
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
-from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.one_step import cloud_bounds, cloud_loop
+from scpo_ctrl.verification.verify import law_of
 
 MIRRORED = [[3.5, 0.0], [-3.5, 0.0], [3.5, 0.0], [0.1, 0.0]]  # what is closest is so in two or three scenarios
 ACCOUNT = {
@@ -33,8 +33,8 @@ def loops(runs):
     found = {}
     for kind, run in runs.items():
         tables, arrays = tomllib.loads(read_problem(run)[0]), load_arrays(run)
-        plant = build_plant(tables["plant"], run)[0]
-        found[kind] = ClosedLoop(plant, tables, arrays), cloud_loop(plant, tables, arrays)
+        law = law_of(tables, run)
+        found[kind] = ClosedLoop(law, tables, arrays), cloud_loop(law, tables, arrays)
     return found
 
 

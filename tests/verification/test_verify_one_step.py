@@ -16,6 +16,7 @@ from scpo_ctrl import load_problem, verify
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
 from scpo_ctrl.verification.certificate import fresh_metrics
 from scpo_ctrl.verification.one_step import cloud_faults, cloud_loop, single_steps
+from scpo_ctrl.verification.residual import ResidualLaw
 
 AUDITED = "one step, in a box, audited"
 MODEL = "one step from a cloud"
@@ -46,7 +47,7 @@ def test_the_cloud_is_drawn_anew_for_every_kind_of_set(tmp_path, name, count):
     problem = load_problem(write(tmp_path / "problem.toml", metrics | SETS[name]))
     cloud, tables = problem.one_step.cloud, problem.tables
     arrays = {f"cloud_{key}": getattr(cloud, key) for key in ("x0", "p", "w")}
-    loop = cloud_loop(problem.plant, tables, arrays)
+    loop = cloud_loop(ResidualLaw(problem.plant, tables), tables, arrays)
     assert cloud_faults(loop, tables, arrays) == []
     moved = arrays | {"cloud_x0": arrays["cloud_x0"] * (1 + 1e-4)}
     assert "the recorded states of the cloud" in cloud_faults(loop, tables, moved)[0]
@@ -60,7 +61,7 @@ def test_fresh_scenarios_are_checked_for_their_first_step(runs):
     tables, problem = tomllib.loads(read_problem(runs[AUDITED])[0]), load_result(runs[AUDITED]).problem
     theta = problem.theta_initial + 0.5 * np.random.default_rng(1).normal(size=problem.theta_dim)
     numbers = np.arange(300)
-    worst, labels = fresh_metrics(problem.plant, tables, theta, numbers, 9)
+    worst, labels = fresh_metrics(ResidualLaw(problem.plant, tables), tables, theta, numbers, 9)
     fresh = problem.scenarios.declared.random(0, 300, 9)
     values = problem.evaluate_scenarios(theta, fresh)[1]
     values[:, ~problem.fresh.varies] = -np.inf
@@ -149,7 +150,7 @@ def test_what_binds_of_the_cloud(copy_of):
 def test_single_steps_take_the_first_disturbance(runs):
     tables, problem = tomllib.loads(read_problem(runs[MODEL])[0]), load_result(runs[MODEL]).problem
     batch = problem.scenarios
-    loop = single_steps(problem.plant, tables, batch.x0, batch.p, batch.w)
+    loop = single_steps(ResidualLaw(problem.plant, tables), tables, batch.x0, batch.p, batch.w)
     theta = problem.theta_initial + 0.1 * np.random.default_rng(3).normal(size=problem.theta_dim)
     loop.margins(theta[None])
     after = np.array(problem.plant.function.map(batch.count)(batch.x0.T, loop.u[:, 0].T, batch.p.T)).T + batch.w[:, 0]
