@@ -12,7 +12,7 @@ class Instruction:
 
     operation: int  # CasADi's number, such as OP_ADD, OP_CONST, OP_INPUT, OP_OUTPUT
     place: int  # of the result; without meaning for an output
-    takes: tuple[int, ...]  # places; a second one is without meaning for an operation of one argument
+    takes: tuple[int, ...]  # places of as many as the operation has arguments
     entry: tuple[int, int]  # which input or output, and which of its nonzeros
     value: float  # of a constant
 
@@ -29,12 +29,12 @@ def instructions(function: ca.Function) -> Iterator[Instruction]:
     Instruction
     """
     for k in range(function.n_instructions()):
-        operation, into = function.instruction_id(k), tuple(function.instruction_output(k))
-        takes, entry, value = tuple(function.instruction_input(k)), (0, 0), 0.0
-        if operation == ca.OP_CONST:
-            value = function.instruction_constant(k)
-        elif operation == ca.OP_INPUT:
-            takes, entry = (), (takes[0], takes[1])
+        operation, into = function.instruction_id(k), function.instruction_output(k)
+        given = list(function.instruction_input(k))
+        if operation == ca.OP_INPUT:
+            yield Instruction(operation, into[0], (), (given[0], given[1]), 0.0)
         elif operation == ca.OP_OUTPUT:
-            entry = (into[0], into[1])
-        yield Instruction(operation, into[0], takes, entry, value)
+            yield Instruction(operation, into[0], tuple(given), (into[0], into[1]), 0.0)
+        else:
+            value = function.instruction_constant(k) if operation == ca.OP_CONST else 0.0
+            yield Instruction(operation, into[0], tuple(given), (0, 0), value)

@@ -37,6 +37,7 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     plant: Plant  # of the loop: states (x, ξ), inputs (u, m)
     backup: Backup  # the controller at θ = 0: its gain at rest, and the level set that the loop holds
     controller: Controller
+    reference: tuple[float, ...]  # (nr,) [r_units] constant over the run
     scale: tuple[float, ...]  # (d,) [theta_units] of one of each parameter
     law: ca.Function  # (s, p, θ) -> (v, m) as the loop applies it, and with m as if nothing were cut
 
@@ -237,9 +238,8 @@ def controlled(
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
     inner, K = units.plant(joined), gain * units.x / units.u[:, None]
-    policy = ControllerPolicy(
-        joined, Backup(gain, np.eye(joined.nx), 1.0), controller, (1.0,) * controller.theta_dim, law
-    )
+    backup, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
+    policy = ControllerPolicy(joined, backup, controller, tuple(r.tolist()), ones, law)
     start = None if _is_affine(policy) else policy.in_units(units).at_start
     backup = largest_held(inner, K, _lyapunov(inner, K), parameters, rho=rho, law=start)
     policy = replace(policy, backup=backup.in_units(Units(1 / units.x, 1 / units.u)))
