@@ -85,6 +85,17 @@ def by_hand() -> ControllerPolicy:
     return controlled(plant, law)
 
 
+def bent() -> ControllerPolicy:
+    """Return a law whose command is not affine in its memory."""
+    plant = linear([[0.9]], [[0.1]], 0.1, ([-1.0], [1.0], [-1.0], [1.0]))
+    theta, y, xi = ca.SX.sym("t"), ca.SX.sym("y"), ca.SX.sym("x")
+    law = Controller(
+        name="bent", theta=theta, theta_initial=[1.0], y=y, xi=xi, command=ca.tanh(2 * xi) - theta * y,
+        memory=0.5 * xi - 0.01 * y, memory_min=[-2.0], memory_max=[2.0],
+    )  # fmt: skip
+    return controlled(plant, law)
+
+
 POLICIES: dict[str, Callable[[], ControllerPolicy]] = {
     "pid": with_pid,
     "pid_standard_conditional": functools.partial(with_pid, form="standard", anti_windup="conditional"),
@@ -95,6 +106,7 @@ POLICIES: dict[str, Callable[[], ControllerPolicy]] = {
     "gain_schedule": with_gain_schedule,
     "cascade": with_two_pids,
     "by_hand": by_hand,
+    "bent": bent,
 }
 
 
