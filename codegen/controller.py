@@ -74,7 +74,9 @@ def make_controller_context(
     nu = controller.command.numel()
     exact = np.array(list(policy.parameters(result.theta).values()))
     theta, backup = (np.array([rounded(value, real) for value in of]) for of in (exact, controller.theta_initial))
-    for label, value in zip(controller.theta_labels, np.maximum(np.abs(exact), np.abs(backup)), strict=True):
+    for label, value in zip(
+        controller.theta_labels, np.maximum(np.abs(exact), np.abs(controller.theta_initial)), strict=True
+    ):
         _check(f"parameter {label}", float(value), real)
     u_min, u_max = _inwards("u", plant.u_labels, plant.u_min[:nu], plant.u_max[:nu], real)
     low, high = _inwards("memory", controller.memory_labels, controller.memory_min, controller.memory_max, real)
