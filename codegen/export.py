@@ -95,7 +95,7 @@ def export(
     *,
     measured: bool = True,
 ) -> Export:
-    """Write the controller of a run as C99, with tests that compare it to Python.
+    """Write the policy of a run as C99, with tests that compare it to Python: a residual on a backup, or a controller.
 
     Equal runs give equal bytes. The folder appears at once and complete, or not at all.
 

@@ -96,6 +96,29 @@ def bent() -> ControllerPolicy:
     return controlled(plant, law)
 
 
+def dependent() -> ControllerPolicy:
+    """Return a law of two commands that the same sum of memories moves: not every pair of them can be reached."""
+    plant = linear(0.9 * np.eye(2), 0.1 * np.eye(2), 0.1, ([-1.0] * 2, [1.0] * 2, [-5.0, -1e3], [5.0, 1e3]))
+    theta, y, u, xi = (ca.SX.sym(n, k) for n, k in (("t", 2), ("y", 2), ("u", 2), ("x", 3)))
+    both = xi[0] + xi[1]
+    law = Controller(
+        name="dependent", theta=theta, theta_initial=[2.0, 1.0], y=y, u=u, xi=xi,
+        command=ca.vertcat(both - theta[0] * y[0], 100 * both - theta[1] * y[1]),
+        memory=ca.vertcat(0.5 * xi[0], 0.5 * xi[1] + 1e-4 * u[1], 0.25), memory_min=[-1.0] * 3, memory_max=[1.0] * 3,
+    )  # fmt: skip
+    return controlled(plant, law)
+
+
+def without_memory() -> ControllerPolicy:
+    """Return a law with two references, of which one has a small part, and no memory."""
+    plant = linear([[0.9]], [[0.1]], 0.1, ([-1.0], [1.0], [-1.0], [1.0]))
+    theta, y, r = ca.SX.sym("t"), ca.SX.sym("y"), ca.SX.sym("r", 2)
+    return controlled(
+        plant,
+        Controller(name="law", theta=theta, theta_initial=[2.0], y=y, r=r, command=theta * (r[0] - y) + 0.1 * r[1]),
+    )
+
+
 POLICIES: dict[str, Callable[[], ControllerPolicy]] = {
     "pid": with_pid,
     "pid_standard_conditional": functools.partial(with_pid, form="standard", anti_windup="conditional"),
@@ -107,6 +130,8 @@ POLICIES: dict[str, Callable[[], ControllerPolicy]] = {
     "cascade": with_two_pids,
     "by_hand": by_hand,
     "bent": bent,
+    "dependent": dependent,
+    "without_memory": without_memory,
 }
 
 

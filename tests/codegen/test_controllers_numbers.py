@@ -263,6 +263,17 @@ def test_a_start_out_of_reach_comes_as_near_as_it_can(real, tmp_path):
     assert status == BAD_MEMORY and np.isfinite(memory).all()
 
 
+def test_commands_that_depend_on_each_other(real, tmp_path):
+    """A pair that belongs together is reached, another one is approached."""
+    library = Library("dependent", real, tmp_path)
+    status, memory = library.start([2.0, 1.0], [0.0, 0.0], [], [0.5, 50.0], [0.1, 0.2, 0.7])
+    assert status == OK
+    assert memory[:2].sum() == pytest.approx(0.5, abs=1e-5) and memory[2] == library.type(0.7)  # no command sees that
+    np.testing.assert_allclose(memory[:2], [0.2, 0.3], atol=0.01)  # each by the same part, nearly: they forget alike
+    status, memory = library.start([2.0, 1.0], [0.0, 0.0], [], [0.5, -50.0], [0.1, 0.2, 0.7])
+    assert status == OUT_OF_REACH and (np.abs(memory) <= 1).all() and memory[2] == library.type(0.7)
+
+
 def test_a_start_of_a_bent_law(real, tmp_path):
     """Where κ is not affine in the memory, Newton steps are repeated."""
     library = Library("bent", real, tmp_path)

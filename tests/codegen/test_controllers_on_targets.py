@@ -94,3 +94,11 @@ def test_who_calls_a_step_links_nothing_else(tmp_path):
     print(f"code of a step {code} bytes, numbers {sum(found[name] for name in numbers)}: {sorted(found)}")
     assert not [name for name in found if re.search("project|dual|start|dot", name)]
     assert 100 < code <= BYTES
+
+
+def test_sizes_are_in_the_readme(tmp_path):
+    require(TARGETS["cortex-m4f"].compiler)
+    done = export(controller_exports.result_of("lqi"), tmp_path / "c", target="cortex-m4f")
+    assert done.resources["static_bytes"] == 0  # no state of its own: functions can be called from several contexts
+    assert 20 < done.resources["control_stack_bytes"] < 400
+    assert f"| code | {done.resources['code_bytes']} |" in (tmp_path / "c" / "README.md").read_text()
