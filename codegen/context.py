@@ -1,26 +1,22 @@
-"""All that a template may read."""
+"""All that the templates of an exported residual policy may read, and which export it is."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from scpo_ctrl.adaptation.result import Result, margin_of
+from scpo_ctrl.codegen.common import Common, common
+from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
 from scpo_ctrl.codegen.literals import literal, rounded
-from scpo_ctrl.codegen.targets import Target, check_options
-from scpo_ctrl.codegen.vectors import ControlVectors, ProjectionVectors, control_vectors, projection_vectors
+from scpo_ctrl.codegen.targets import check_options
+from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.controlled import residual_policy
+from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.report.numbers import number
-from scpo_ctrl.report.wording import capital, headline, stability
-from scpo_ctrl.version import __version__
 
 _SCALES = ("scale", "input_scale")  # of a policy, with units
-_ACTIVE = (8, 32)  # least and most constraints that the exported projection solves for at once
 
 
 @dataclass(frozen=True)
@@ -31,16 +27,10 @@ class Block:
     rows: np.ndarray  # (rows, columns)
 
 
-@dataclass(frozen=True)
-class Context:
-    """What is exported: the policy, its target, and the vectors."""
+@dataclass(frozen=True, kw_only=True)
+class Context(Common):
+    """What is exported of a residual policy: its numbers, its target, and the vectors."""
 
-    version: str  # of this package
-    input_hash: str  # sha256 of all inputs
-    prefix: str
-    real: str  # "float" or "double"
-    target: Target
-    plant: str  # as the user named it; what prints it escapes it
     x_names: tuple[str, ...]  # (nx,) label and unit
     u_names: tuple[str, ...]  # (nu,) label and unit
     widths: tuple[int, ...]  # of the layers, from the state to the input
@@ -55,14 +45,12 @@ class Context:
     scale: np.ndarray  # (nx,)
     input_scale: np.ndarray  # (nu,)
     theta: np.ndarray  # (d,)
-    max_dim: int  # largest dimension of a projection
-    max_active: int  # constraints that it solves for at once
-    margin: float  # -max g at the parameters as rounded for the target, on scenarios and guards, computed in double
-    guards: int  # scenarios of the run besides those of its problem
-    claim: str  # what was shown of the parameters before they were rounded: the word of the report's headline
-    shown: str  # the same in sentences
     controls: ControlVectors
-    projections: ProjectionVectors
+
+    def fields(self) -> dict[str, Any]:
+        """Return everything by name."""
+        more = ("nx", "nu", "max_width", "theta_blocks")
+        return super().fields() | {name: getattr(self, name) for name in more}
 
     @property
     def nx(self) -> int:
@@ -95,7 +83,7 @@ class Context:
         return blocks
 
 
-def make_context(result: Result, target: str, real: str | None, prefix: str) -> Context:
+def make_context(result: Result, target: str, real: str | None, prefix: str) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
     Parameters
@@ -111,7 +99,7 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
 
     Returns
     -------
-    Context
+    Context or ControllerContext
 
     Raises
     ------
@@ -125,44 +113,15 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
             "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
             "Export a run of a ControlProblem"
         )
-    policy = residual_policy(problem.policy, "export to C")
+    if isinstance(problem.policy, ControllerPolicy):
+        return make_controller_context(result, problem.policy, chosen, real, prefix)
+    policy = problem.policy
     theta = np.array([rounded(value, real) for value in result.theta])
     literal(float(np.max(np.abs(result.theta))), real)
-    directions = result.options.directions
-    max_dim = min(directions, theta.size) if directions else theta.size
-    active = int(np.max(result.history.column("active"), initial=0))
-    values: dict[str, Any] = {
-        "version": __version__,
-        "prefix": prefix,
-        "real": real,
-        **_policy_data(policy, real),
-        "theta": theta,
-        "max_dim": max_dim,
-        "max_active": min(max(2 * active, _ACTIVE[0]), _ACTIVE[1]),
-        "margin": margin_of(result.everywhere.metrics(theta)),
-    }
-    claim, shown = _claims(result)
-    return Context(
-        **values,
-        target=chosen,
-        guards=result.guards.count if result.guards else 0,
-        claim=claim,
-        shown=shown,
-        input_hash=_hash({**values, "target": target, "theta_initial": result.theta_initial}),
-        controls=control_vectors(policy, theta, result.theta_initial, real),
-        projections=projection_vectors(max_dim, real),
-    )
-
-
-def _claims(result: Result) -> tuple[str, str]:
-    """Return what was shown of a run's parameters, in the words of its report."""
-    said = headline(result, margin_of(result.everywhere.metrics(result.theta)))
-    sentences = [said.sentence]
-    if result.final_audit is None:
-        sentences.append("The final policy was not audited.")
-    if found := stability(result, number):
-        sentences.append(f"{capital(found)}, the largest over the parameter ranges.")
-    return said.word, " ".join(sentences)
+    values = {**_policy_data(policy, real), "theta": theta}
+    hashed = values | {"theta_initial": result.theta_initial}
+    shared = common(result, chosen, real, prefix, margin_of(result.everywhere.metrics(theta)), hashed)
+    return Context(**shared, **values, controls=control_vectors(policy, theta, result.theta_initial, real))
 
 
 def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
@@ -179,7 +138,6 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
             value = getattr(policy, key)[i]
             raise DomainError(f"{key}[{i}] = {value:g} is out of the range of {real}; choose other units")
     return {
-        "plant": plant.name,
         "x_names": _names(plant.x_labels, plant.x_units),
         "u_names": _names(plant.u_labels, plant.u_units),
         "widths": policy.widths,
@@ -197,13 +155,3 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
 
 def _names(labels: tuple[str, ...], units: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"{label} [{unit}]" if unit else label for label, unit in zip(labels, units, strict=True))
-
-
-def _hash(values: dict[str, object]) -> str:
-    """Hash numbers by their bits and everything else by its text."""
-
-    def plain(value: object) -> object:
-        return [x.hex() for x in value.ravel().tolist()] if isinstance(value, np.ndarray) else str(value)
-
-    text = json.dumps({key: plain(value) for key, value in values.items()}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

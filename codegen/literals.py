@@ -56,11 +56,42 @@ def literal(value: float, real: str) -> str:
     DomainError
         If the value is NaN, infinite, or overflows `real`.
     """
+    number = _finite(value, real)
+    return _suffixed(f"{number:.9g}" if real == "float" else f"{number:.17g}", real)
+
+
+def short_literal(value: float, real: str) -> str:
+    """Return the shortest C floating literal that reads back as `value` rounded to `real`, for code that is read.
+
+    Parameters
+    ----------
+    value : float
+    real : str
+        "float" or "double".
+
+    Returns
+    -------
+    str
+        Such as ``0.1`` or ``0.1f``.
+
+    Raises
+    ------
+    DomainError
+        If the value is NaN, infinite, or overflows `real`.
+    """
+    number = _finite(value, real)
+    return _suffixed(str(np.float32(number) if real == "float" else number), real)
+
+
+def _finite(value: float, real: str) -> float:
     number = rounded(value, real)
     if not math.isfinite(number):
         remedy = "; export with real = 'double'" if math.isfinite(value) else ""
         raise DomainError(f"{value} has no literal of type {real} in C{remedy}")
-    text = f"{number:.9g}" if real == "float" else f"{number:.17g}"
+    return number
+
+
+def _suffixed(text: str, real: str) -> str:
     if "." not in text and "e" not in text:
         text += ".0"
     return text + ("f" if real == "float" else "")

@@ -2,14 +2,16 @@
 
 A PID on a DC motor's position, a PI on a buck converter's voltage, state feedback that keeps a lane, and an LQG
 controller of the quadruple tank. Each run starts from the controller as it is, and the numbers are of fresh scenarios
-of the declared set, which the run never saw.
+of the declared set, which the run never saw. Each controller is exported as C for a Cortex-M4F, and its vectors are
+replayed on this computer.
 
-    python examples/controllers.py [--steps N] [--only NAME]
+    python examples/controllers.py [--steps N] [--only NAME] [--out DIR]
 """
 
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +28,7 @@ from scpo_ctrl import (
     scenarios,
 )
 from scpo_ctrl.assurance import Fresh
+from scpo_ctrl.codegen import export, replay
 from scpo_ctrl.controllers import lqg, pid, state_feedback
 from scpo_ctrl.models import buck_converter, dc_motor, lane_keeping, quadruple_tank
 
@@ -122,10 +125,16 @@ def numbers(result: Result) -> str:
     return ", ".join(f"{label} {before[label]:.4g} -> {after[label]:.4g}" for label in before)
 
 
+def in_c(name: str, result: Result, out: Path) -> str:
+    """Export a controller, replay its vectors on this computer, and return what that printed."""
+    return replay(export(result, out / name, target="cortex-m4f", prefix=name).path)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--only", choices=[*LOOPS], help="one of the loops")
+    parser.add_argument("--out", type=Path, default=Path("runs/controllers"), help="where the C goes")
     given = parser.parse_args(arguments)
     print("| loop | numbers | cost of fresh scenarios | less | violate | last audit | radius at rest | run |")
     print("|" + " --- |" * 8)
@@ -135,6 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(row(name, outcome), flush=True)
             if outcome.result.theta.size <= 3:
                 print(f"  {numbers(outcome.result)}")
+            print(f"  {in_c(name, outcome.result, given.out)}")
 
 
 if __name__ == "__main__":

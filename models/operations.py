@@ -12,6 +12,7 @@ import numpy as np
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.instructions import instructions
 
 _MOST = 1_000_000  # operations
 _LARGEST = float(np.finfo(float).max)
@@ -56,24 +57,23 @@ def to_operations(owner: str, inputs: Mapping[str, ca.SX], outputs: Mapping[str,
     names, operations = [*inputs], list[list[Any]]()
     held: dict[int, int] = {}  # by a place in CasADi's memory the operation whose result is there
     results = [[0] * output.numel() for output in outputs.values()]
-    for k in range(function.n_instructions()):
-        code, into = function.instruction_id(k), function.instruction_output(k)
+    for step in instructions(function):
+        code, (which, entry) = step.operation, step.entry
         if code == ca.OP_OUTPUT:
-            results[into[0]][into[1]] = held[function.instruction_input(k)[0]]
+            results[which][entry] = held[step.takes[0]]
             continue
         if code == ca.OP_CONST:
-            operations.append(["constant", plain(function.instruction_constant(k))])
+            operations.append(["constant", plain(step.value)])
         elif code == ca.OP_INPUT:
-            which, entry = function.instruction_input(k)
             operations.append([names[which], entry])
         elif code in _NAMES:
-            taken = function.instruction_input(k)[: 1 if _NAMES[code] in _UNARY else 2]
+            taken = step.takes[: 1 if _NAMES[code] in _UNARY else 2]
             operations.append([_NAMES[code], *(held[place] for place in taken)])
         else:
             raise DomainError(
                 f"{owner} has the operation {code} of CasADi, which cannot be saved; known: {', '.join(CODES)}"
             )
-        held[into[0]] = len(operations) - 1
+        held[step.place] = len(operations) - 1
     return {"operations": operations} | dict(zip(outputs, results, strict=True))
 
 

@@ -129,6 +129,11 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
         """Its names."""
         return self.y_labels if self.y.numel() else self.x_labels
 
+    @property
+    def measured_units(self) -> tuple[str, ...]:
+        """Its units."""
+        return self.y_units if self.y.numel() else self.x_units
+
     @cached_property
     def function(self) -> ca.Function:
         """The CasADi function ``f(x, u, p)``."""

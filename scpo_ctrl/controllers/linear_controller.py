@@ -76,6 +76,8 @@ def linear_controller(plant: Plant, system: Any, *, memory: ArrayLike) -> Contro
         y=y,
         r=r,
         r_nominal=shown_at_rest(plant),
+        r_labels=tuple(f"{label} reference" for label in plant.measured_labels),
+        r_units=plant.measured_units,
         xi=xi,
         command=command + found["C"] @ xi if nm else command,
         memory=found["A"] @ xi + found["B"] @ (r - y) if nm else ca.SX(0, 1),

@@ -120,6 +120,8 @@ def pid(
         r=r,
         u=u,
         r_nominal=shown_at_rest(plant)[[which]],
+        r_labels=(f"{plant.measured_labels[which]} reference",),
+        r_units=(_unit(plant, which),),
         xi=ca.vertcat(*(memory.symbol for memory in memories)),
         command=command,
         memory=ca.vertcat(*(memory.following for memory in memories)),
@@ -179,7 +181,7 @@ def _filter_bounds(plant: Plant, which: int, given: tuple[float, float] | None) 
 
 
 def _unit(plant: Plant, which: int) -> str:
-    return (plant.y_units if plant.y.numel() else plant.x_units)[which]
+    return plant.measured_units[which]
 
 
 def _theta_units(plant: Plant, which: int, form: str) -> tuple[str, str, str]:

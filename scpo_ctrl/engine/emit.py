@@ -13,6 +13,7 @@ import numpy as np
 from scpo_ctrl.engine.linear import linear_part, without
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.models.instructions import instructions
 
 # CasADi's operations in C, arguments in braces; those that are missing are left to CasADi's own rollouts.
 _C = {
@@ -88,20 +89,20 @@ def emit(function: ca.Function, inputs: Sequence[str], outputs: Sequence[str]) -
         If there is no C for an operation.
     """
     statements = []
-    for k in range(function.n_instructions()):
-        operation, out = function.instruction_id(k), function.instruction_output(k)
-        if operation == ca.OP_CONST:
-            statements.append(f"a{out[0]} = all({_number(function.instruction_constant(k))});")
-        elif operation == ca.OP_INPUT:
-            which, entry = function.instruction_input(k)
-            statements.append(f"a{out[0]} = {inputs[which].format(entry)};")
-        elif operation == ca.OP_OUTPUT:
-            statements.append(f"{outputs[out[0]]}[{out[1]}] = a{function.instruction_input(k)[0]};")
-        elif operation in _C:
-            arguments = [f"a{i}" for i in function.instruction_input(k)]
-            statements.append(f"a{out[0]} = {_C[operation].format(*arguments)};")
+    for done in instructions(function):
+        if done.operation == ca.OP_CONST:
+            statements.append(f"a{done.place} = all({_number(done.value)});")
+        elif done.operation == ca.OP_INPUT:
+            which, entry = done.entry
+            statements.append(f"a{done.place} = {inputs[which].format(entry)};")
+        elif done.operation == ca.OP_OUTPUT:
+            which, entry = done.entry
+            statements.append(f"{outputs[which]}[{entry}] = a{done.takes[0]};")
+        elif done.operation in _C:
+            arguments = [f"a{i}" for i in done.takes]
+            statements.append(f"a{done.place} = {_C[done.operation].format(*arguments)};")
         else:
-            raise UnknownOperationError(f"operation {operation} of CasADi")
+            raise UnknownOperationError(f"operation {done.operation} of CasADi")
     triplets = [function.sparsity_out(i).get_triplet() for i in range(function.n_out())]
     rows, columns = ([list(triplet[k]) for triplet in triplets] for k in (0, 1))
     return Code(statements, function.sz_w(), rows, columns)

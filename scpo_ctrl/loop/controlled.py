@@ -38,10 +38,10 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     plant: Plant  # of the loop: states (x, ξ), inputs (u, m)
     backup: Backup  # the controller at θ = 0: its gain at rest, and the level set that the loop holds
     controller: Controller
+    reference: tuple[float, ...]  # (nr,) [r_units] constant over the run
     scale: tuple[float, ...]  # (d,) [theta_units] of one of each parameter
     law: ca.Function  # (s, p, θ) -> (v, m) as the loop applies it, and with m as if nothing were cut
     controlled_plant: Plant  # without what the controller remembers
-    reference: tuple[float, ...]  # (nr,) r
 
     @property
     def theta_dim(self) -> int:
@@ -239,10 +239,9 @@ def controlled(
     joined = _at_rest(joined, law, controller)
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
-    with np.errstate(over="ignore"):
-        inner, K = units.plant(joined), gain * units.x / units.u[:, None]
+    inner, K = units.plant(joined), gain * units.x / units.u[:, None]
     unknown, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
-    policy = ControllerPolicy(joined, unknown, controller, ones, law, plant, tuple(r.tolist()))
+    policy = ControllerPolicy(joined, unknown, controller, tuple(r.tolist()), ones, law, plant)
     start = None if _is_affine(policy) else policy.in_units(units).at_start
     backup = largest_held(inner, K, _lyapunov(inner, K), parameters, rho=rho, law=start)
     policy = replace(policy, backup=backup.in_units(Units(1 / units.x, 1 / units.u)))

@@ -42,6 +42,8 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     memory_initial: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]; zeros if empty
     memory_min: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
     memory_max: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
+    r_labels: tuple[str, ...] = ()
+    r_units: tuple[str, ...] = ()
     theta_labels: tuple[str, ...] = ()
     theta_units: tuple[str, ...] = ()
     memory_labels: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ class Controller(Sealed, instead="write its law as the expressions command and m
                 f"controller {self.name!r}: memory_min[{i}] = {self.memory_min[i]:g} and memory_max[{i}] = "
                 f"{self.memory_max[i]:g} do not hold memory_initial[{i}] = {self.memory_initial[i]:g} in their interior"
             )
-        for stem, symbol, size in (("theta", "theta", d), ("memory", "xi", nm)):
+        for stem, symbol, size in (("theta", "theta", d), ("memory", "xi", nm), ("r", "r", self.r.numel())):
             for key, default in ((f"{stem}_labels", f"{symbol}{{}}"), (f"{stem}_units", "")):
                 names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
                 if len(names) != size:

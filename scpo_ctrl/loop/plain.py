@@ -22,7 +22,7 @@ _FIELDS = {
         "min": "memory_min",
         "max": "memory_max",
     },
-    "r": {"nominal": "r_nominal"},
+    "r": {"labels": "r_labels", "units": "r_units", "nominal": "r_nominal"},
 }
 _COUNTED = ("y", "u")  # of which the data have no more than how many there are
 _LAW = ("command", "memory")

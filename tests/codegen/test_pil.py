@@ -49,12 +49,13 @@ def build(folder: Path, target: str) -> Path:
     return program
 
 
-def emulate(program: Path, target: str) -> subprocess.CompletedProcess:
+def emulate(program: Path, target: str, *options: str) -> subprocess.CompletedProcess:
     """Run a program on the emulated board of a target."""
     command = [
         *(QEMU, "-M", TARGETS[target].machine, "-display", "none", "-monitor", "none", "-serial", "none"),
         *("-chardev", "stdio,id=console", "-semihosting-config", "enable=on,target=native,chardev=console"),
         *("-kernel", str(program)),
+        *options,
     ]
     return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
 

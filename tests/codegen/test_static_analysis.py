@@ -8,8 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from controller_exports import result_of
 from test_fuzz import unavailable
 from test_runtime_projection import RUNTIME, SOURCES, write_config
+
+from scpo_ctrl.codegen import export
 
 # Left out: advice for C++ or C11's Annex K; easily swapped parameters (numerics is full of them); short names, plain
 # numbers and declarations are the style of this project; products of int as offsets stay below SCPO_SLOTS squared, the
@@ -59,6 +62,22 @@ def test_cppcheck(flags: list[str]) -> None:
     enable = ("--enable=warning,style,performance,portability", "--inconclusive")
     suppress = ("--suppress=missingIncludeSystem", "--inline-suppr")
     run("cppcheck", *enable, *suppress, "--error-exitcode=1", "--quiet", "--std=c99", *flags[1:], *SOURCES)
+
+
+@pytest.mark.parametrize("name", ["pid", "lqg"])
+def test_exported_controllers(tmp_path: Path, name: str) -> None:
+    """Literals of double only: those of float have a small f, as all of this project."""
+    for tool, package in (("gcc", "gcc"), ("clang-tidy", "clang-tidy"), ("cppcheck", "cppcheck")):
+        require(tool, package)
+    export(result_of(name), tmp_path / "c", real="double", measured=False)
+    sources = [tmp_path / "c" / "src" / f"scpo_{part}.c" for part in ("control", "start", "data")]
+    options = ["-std=c99", f"-I{tmp_path / 'c' / 'include'}"]
+    for source in sources:
+        strict = ("-O2", "-fanalyzer", "-Wall", "-Wextra", "-Wshadow", "-Wcast-qual", "-Wfloat-equal", "-Werror")
+        run("gcc", *options, *strict, "-c", source, "-o", tmp_path / "x.o")
+    run("clang-tidy", f"--checks={TIDY}", "--warnings-as-errors=*", "--quiet", *sources, "--", *options)
+    enable = ("--enable=warning,style,performance,portability", "--suppress=missingIncludeSystem")
+    run("cppcheck", *enable, "--error-exitcode=1", "--quiet", "--std=c99", options[1], *sources)
 
 
 def test_the_analysers_see_a_fault(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 import scpo_ctrl as sc
 from scpo_ctrl.assurance import Fresh
-from scpo_ctrl.codegen import export
 from scpo_ctrl.controllers import pid, state_feedback
 from scpo_ctrl.engine import rollout
 from scpo_ctrl.engine.casadi_engine import CasadiEngine
@@ -199,10 +198,6 @@ def test_what_a_law_cannot_yet_do_is_refused_in_words(tmp_path):
         sc.adapt(given, sc.AdaptOptions(mode="certified"))
     with pytest.raises(DomainError, match="black box"):
         sc.ControlProblem(given.policy, given.scenarios, sc.Quadratic([1.0, 0.0], [0.1]), simulator=lambda x, u, p: x)
-    result = sc.adapt(given, sc.AdaptOptions(steps=1, audit=False))
-    with pytest.raises(DomainError, match="export to C"):
-        export(result, tmp_path / "c")
-    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize(

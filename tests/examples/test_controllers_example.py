@@ -17,11 +17,12 @@ def test_a_textbook_controller_gets_better_and_stays_safe(name, monkeypatch, cap
     np.testing.assert_array_equal(outcome.result.theta_initial, 0)
 
 
-def test_the_script_prints_its_table(monkeypatch, capsys):
+def test_the_script_prints_its_table(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(controllers, "run", lambda problem, steps: controllers.Outcome(*fixed(problem)))
-    controllers.main(["--only", "converter"])
+    controllers.main(["--only", "converter", "--out", str(tmp_path)])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and lines[2].count("|") == lines[0].count("|") and "kp 0.001 -> 0.001" in lines[3]
+    assert "200 control vectors" in lines[4] and lines[4].endswith(" 0 failures")
+    assert len(lines) == 5 and lines[2].count("|") == lines[0].count("|") and "kp 0.001 -> 0.001" in lines[3]
 
 
 def fixed(problem):

@@ -89,6 +89,7 @@ typedef struct scpo_projection {
 
 /* The exported parameters. */
 extern const scpo_real scpo_theta_initial[SCPO_NTHETA];
+#define scpo_theta scpo_theta_initial /* their name from the next version on, in which the other one goes */
 
 /* u = sat(backup(x) + residual(x; theta)). u is always written, finite and within its bounds. */
 scpo_status scpo_control(const scpo_real *theta /* [SCPO_NTHETA] */, const scpo_real *x /* [SCPO_NX] */,
