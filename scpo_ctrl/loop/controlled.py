@@ -239,7 +239,8 @@ def controlled(
     joined = _at_rest(joined, law, controller)
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
-    inner, K = units.plant(joined), gain * units.x / units.u[:, None]
+    with np.errstate(over="ignore"):
+        inner, K = units.plant(joined), gain * units.x / units.u[:, None]
     unknown, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
     policy = ControllerPolicy(joined, unknown, controller, tuple(r.tolist()), ones, law, plant)
     start = None if _is_affine(policy) else policy.in_units(units).at_start

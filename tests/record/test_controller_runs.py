@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 import tomllib
 from importlib.resources import files
 
@@ -54,15 +56,17 @@ def test_a_shipped_file_from_adapt_to_resume(tmp_path, run, name):
     assert run("verify", folder).status == 0
 
 
-def test_commands_that_need_a_residual_refuse_in_words(copy_of, run, tmp_path):
+def test_a_run_of_a_controller_is_exported_and_replayed(copy_of, run, tmp_path):
     folder = copy_of("pid, audited")
     said = run("export", folder, "--out", tmp_path / "c")
-    assert said.status == 2
-    assert (
-        "export to C knows residual policies on state feedback only, and this loop is under controller 'PID'"
-        in said.line
-    )
-    assert not (tmp_path / "c").exists()
+    assert said.status == 0 and "16 files for host" in said.out
+    assert "const scpo_real kp = theta[0];" in (tmp_path / "c" / "src" / "scpo_control.c").read_text()
+    data = (tmp_path / "c" / "src" / "scpo_data.c").read_text()
+    numbers = {float(text) for text in re.findall(r"-?\d+\.\d+(?:e[-+]?\d+)?", data)}
+    for row in json.loads((folder / "result.json").read_text())["parameters"]:
+        assert {row["before"], row["after"]} <= numbers
+    replayed = subprocess.run(["make", "-C", str(tmp_path / "c"), "test"], capture_output=True, text=True, check=True)
+    assert "0 failures" in replayed.stdout
 
 
 def python_problem(mass=(0.98, 1.02), **changes):
