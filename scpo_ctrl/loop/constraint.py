@@ -26,7 +26,7 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
     """
 
     name: str | tuple[str, ...]  # one for each entry
-    expression: ca.SX  # (k, 1) h, of plant.x, plant.u and plant.p [unit]
+    expression: ca.SX  # (k, 1) h, or a list of its entries, of plant.x, plant.u and plant.p [unit]
     bound: np.ndarray  # (k,) [unit]; a number for all entries
     unit: str | tuple[str, ...] = ""  # of all entries, or one for each
     scale: np.ndarray | None = None  # (k,) > 0 [unit] that counts as one; what the equilibrium leaves to the bound
@@ -42,6 +42,8 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
                 raise DomainError(f"name of a constraint is {shown(name)}, which means something else; choose another")
         put(self, "name", names)
         value, what = self.expression, f"constraint {names[0]!r}: expression"
+        if isinstance(value, (list, tuple)) and value and all(isinstance(entry, ca.SX) for entry in value):
+            value = ca.vertcat(*value)
         if not isinstance(value, ca.SX):
             raise DomainError(f"{what} is {shown(value)}, expected casadi.SX of plant.x, plant.u and plant.p")
         value = value.T if value.shape[0] == 1 else value

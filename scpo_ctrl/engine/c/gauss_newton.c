@@ -3,9 +3,10 @@
 
 #ifdef COST
 #define ROWS AT_LEAST_ONE(RESIDUALS > END_RESIDUALS ? RESIDUALS : END_RESIDUALS)
+#define HAS_END 1
 #else
 #define ROWS (NX + NU)                     /* of the Jacobian in one time step */
-#define END_RESIDUALS 0
+#define HAS_END 0
 #endif
 #define PADDED ((NTHETA + 3) / 4 * 4)      /* columns of the Jacobian */
 #define MOST (AT_LEAST_ONE(4096 / PADDED)) /* rows that wait, for them to stay in the cache */
@@ -200,7 +201,7 @@ static void gauss_newton_of_block(const gauss_newton_job *job, long block, const
         }
     }
     add_end_cost(x, p, &cost);
-    if (END_RESIDUALS) {
+    if (HAS_END) {
         collect_end(x, p, parts, parts->rows);
         add_products(parts->rows, ROWS, used, H);
     }
