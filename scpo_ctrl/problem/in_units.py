@@ -13,6 +13,7 @@ from scpo_ctrl.loop.box_stability import BoxStability
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.loop.sizes import check_metrics
 from scpo_ctrl.loop.stability import LocalStability
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.cost import Cost, terms_in_units
@@ -103,6 +104,7 @@ def rollouts_in_units(
     """
     scaled, plant = policy_in_units(policy, units), policy.plant
     metrics = Metrics(scaled.plant, scaled.backup, scenarios.horizon, options.in_units(plant, scaled.plant, units))
+    check_metrics(scenarios.count, len(metrics.rows))
     stage = None
     if isinstance(objective, Cost):
         terms = objective.terms(plant, inputs_of(policy))

@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scpo_ctrl.loop.constraint import BUILT_IN
+
 if TYPE_CHECKING:
     from scpo_ctrl.problem.control_problem import ControlProblem
 
@@ -38,10 +40,12 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
     if meaning.kind == "contraction":
         return _listed([*milder, *_contraction_advice(problem)])
     nearer = "lower the level of the scenarios, or move initial_states towards the equilibrium"
-    if meaning.kind == "state" and meaning.time == 0:
+    if meaning.fixed:
         return nearer
-    longer = ["lengthen the horizon"] if meaning.kind == "terminal" else []
-    return _listed([nearer, *milder, *longer, "design a more careful backup (other Q and R)"])
+    more = {"terminal": ["lengthen the horizon"], "rate": ["raise du_max"]}.get(meaning.kind, [])
+    if meaning.kind not in BUILT_IN:
+        more = [f"raise the bound of {meaning.kind}"]
+    return _listed([nearer, *milder, *more, "design a more careful backup (other Q and R)"])
 
 
 def _contraction_advice(problem: "ControlProblem") -> list[str]:

@@ -23,6 +23,7 @@ from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.cost import diagonal_of
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learned
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
 from scpo_ctrl.projection import native
@@ -36,6 +37,7 @@ from scpo_ctrl.validate import as_array, as_path
 REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
 IMITATION_FILE = "imitation.csv"  # its name in a RUN folder
 SECTIONS = (*REQUIRED, "metrics", "adapt")
+_NO_DATA = ("constraints", "du_max")  # options that no file has
 DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
 DECLARED_KEYS = ("neighbourhood", "box", "draw")
 LEARNED_KEYS = ("learned", "learned_sha256")
@@ -289,7 +291,7 @@ def _scenarios(folder: Path, policy: Policy, table: Table) -> tuple[Scenarios, L
 def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
     if kind_of(table, ("quadratic", "imitation")) == "quadratic":
         check_keys(table, ("kind", "Q", "R"))
-        objective = Quadratic(table["Q"], table["R"])
+        objective = Quadratic(*(diagonal_of(key, table[key]) for key in ("Q", "R")))
         for key, size in (("Q", plant.nx), ("R", plant.nu)):
             table[key] = as_array(key, getattr(objective, key), (size,)).tolist()
         return objective
@@ -300,7 +302,7 @@ def _objective(folder: Path, plant: Plant, table: Table) -> Objective:
 
 
 def _options(kind: type, table: Table) -> Any:
-    check_keys(table, (), tuple(field.name for field in dataclasses.fields(kind)))
+    check_keys(table, (), tuple(field.name for field in dataclasses.fields(kind) if field.name not in _NO_DATA))
     return kind(**table)
 
 
