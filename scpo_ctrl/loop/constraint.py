@@ -252,8 +252,8 @@ def check_symbols(what: str, expression: ca.SX, plant: Plant) -> None:
     function = ca.Function("h", [plant.x, plant.u, plant.p], [expression], {"allow_free": True})
     if function.has_free():
         raise DomainError(
-            f"{what} depends on {function.get_free()[0]}, which is no symbol of plant {plant.name!r}; write it with "
-            "plant.x, plant.u and plant.p of that plant"
+            f"{what} depends on {function.get_free()[0]}, a symbol of something else than plant {plant.name!r}; write "
+            "it with plant.x, plant.u and plant.p of that plant"
         )
 
 
