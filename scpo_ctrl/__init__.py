@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from scpo_ctrl.errors import ScpoError
     from scpo_ctrl.loop import (
         Backup,
+        Constraint,
         Controller,
         ControllerPolicy,
         MetricOptions,
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
         lqr,
         scenarios,
     )
-    from scpo_ctrl.problem import ControlProblem, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
+    from scpo_ctrl.problem import ControlProblem, Cost, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
     from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
     from scpo_ctrl.record import load_problem, load_result, save_result
     from scpo_ctrl.verification.verify import verify
@@ -31,9 +32,11 @@ __all__ = [
     "Audit",
     "Backup",
     "Certificate",
+    "Constraint",
     "ControlProblem",
     "Controller",
     "ControllerPolicy",
+    "Cost",
     "Falsification",
     "FunctionProblem",
     "Imitation",

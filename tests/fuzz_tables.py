@@ -83,7 +83,17 @@ def of_problems() -> dict[str, Call]:
                 "contraction": 0.5,
                 "contraction_floor": 0.01,
                 "stability": True,
+                "constraints": [sc.Constraint(name="c", expression=it.plant.x[0], bound=9.0)],
+                "du_max": [0.5],
             },
+        ),
+        "Constraint": (
+            sc.Constraint,
+            {"name": ("c",), "expression": it.plant.x[0], "bound": [9.0], "unit": "m", "scale": [2.0]},
+        ),
+        "Cost": (
+            sc.Cost,
+            {"stage": it.plant.x[0] ** 2, "terminal": it.plant.x[1], "least_squares": False, "R_du": [0.1]},
         ),
         "ControlProblem": (
             sc.ControlProblem,
@@ -113,7 +123,10 @@ def of_problems() -> dict[str, Call]:
         ),
         "FunctionProblem.metrics": (own.metrics, {"theta": [0.0, 0.0]}),
         "Imitation": (sc.Imitation, {"x": [[0.1, 0.2]], "u": [[0.1]]}),
-        "Quadratic": (sc.Quadratic, {"Q": [1.0, 0.1], "R": [0.05]}),
+        "Quadratic": (
+            sc.Quadratic,
+            {"Q": [[1.0, 0.1], [0.1, 0.1]], "R": [0.05], "P_N": [1.0, 1.0], "R_du": [0.1]},
+        ),
         "UserObjective": (sc.UserObjective, {"function": it.oracle.function}),
         "UserObjective.from_casadi": (sc.UserObjective.from_casadi, {"theta": it.x, "expression": ca.sumsqr(it.x)}),
         "UserObjective.oracle": (it.oracle.oracle, {"theta": np.zeros(2)}),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Loop, Stage
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.constraint import Constraint
 from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios, scenarios
 from scpo_ctrl.models import Plant, double_integrator, linear
+from scpo_ctrl.problem.cost import Cost
 
 EVERYTHING = MetricOptions(terminal=True, contraction=0.95)
 
@@ -93,10 +95,28 @@ def scalar_case() -> Case:
     return Case(Loop(policy, metrics, Stage(np.ones(1), np.ones(1))), batch)
 
 
-LOADED = {
-    "loaded": loaded_case((3,)),
-    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
-}
+def with_expressions(case: Case, *, least_squares: bool = False, **options) -> Case:
+    """Return a case with constraints of states, inputs and parameters, rate limits, and a cost that is no quadratic."""
+    loop = case.loop
+    plant = loop.policy.plant
+    x, u, p = plant.x, plant.u, plant.p
+    load = ca.sumsqr(p) if plant.npar else ca.SX(0.5)
+    constraints = (
+        Constraint(name="ellipse", expression=ca.sumsqr(x) + 0.1 * x[0] * load, bound=9.0),
+        Constraint(
+            name=("power", "cone"), expression=[u[0] * x[0] * (1 + load), ca.exp(x[-1]) - 2 * u[0]], bound=[4, 7]
+        ),
+        Constraint(name="distance", expression=-ca.sin(x[0] - 3), bound=0.9, unit="m", scale=0.3),
+    )
+    du_max = np.where(np.arange(plant.nu) == 1, np.inf, 0.4)
+    metrics = replace(loop.metrics.options, constraints=constraints, du_max=du_max, **options)
+    if least_squares:
+        r = ca.vertcat(x - ca.DM(plant.x_eq), ca.sin(u), x[0] * u[0])
+        cost = Cost(r, ca.vertcat(2 * x[0], ca.tanh(x[-1])), least_squares=True, R_du=[0.7] * plant.nu)
+    else:
+        cost = Cost(ca.sumsqr(x) + ca.exp(u[0]) * (1 + load) + ca.cos(x[0] * u[-1]), x[0] ** 4, R_du=[0.7] * plant.nu)
+    stage = Stage(np.zeros(plant.nx), np.zeros(plant.nu), cost.terms(plant, plant.nu))
+    return Case(Loop(loop.policy, replace(loop.metrics, options=metrics), stage), case.batch)
 
 
 def metrics_of(engine, case: Case, thetas: np.ndarray, *, saturated: bool) -> np.ndarray:
@@ -104,3 +124,17 @@ def metrics_of(engine, case: Case, thetas: np.ndarray, *, saturated: bool) -> np
     out = np.empty((len(thetas), case.batch.count * len(case.loop.metrics.rows)))
     engine.metrics(case.batch, thetas, out, saturated=saturated)
     return out
+
+
+EXPRESSIONS = {
+    "expressions": with_expressions(pendulum_case((3,))),
+    "expressions, saturated": with_expressions(pendulum_case((4,)), command=False),
+    "expressions, one input": with_expressions(loaded_case((3,)), least_squares=True),
+    "expressions, two inputs": with_expressions(pendulum_case(), path=False, contraction=None, least_squares=True),
+    "expressions, one step": with_expressions(linear_case((4,), horizon=1), least_squares=True),
+    "expressions, no parameter": with_expressions(linear_case((5, 3), MetricOptions())),
+}
+LOADED = {
+    "loaded": loaded_case((3,)),
+    "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
+}

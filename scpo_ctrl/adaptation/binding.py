@@ -277,6 +277,8 @@ def _rooms(metrics: Metrics, count: int, limits: np.ndarray | None) -> np.ndarra
         parts.append(_box(plant.x_min, plant.x_max, plant.x_eq, metrics.horizon + 1))
         if options.command:
             parts.append(_box(plant.u_min, plant.u_max, plant.u_eq, metrics.horizon))
+    if metrics.steps is not None:
+        parts.append(metrics.steps.over_time(np.array([row.room for row in metrics.steps.rows]), metrics.horizon))
     columns = [np.tile(np.concatenate(parts), (count, 1))] if parts else []
     if options.terminal:
         columns.append(np.ones((count, 1)))

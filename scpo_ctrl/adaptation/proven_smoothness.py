@@ -93,6 +93,11 @@ def certifiable(problem: Problem) -> ControlProblem:
             "mode 'certified' has no smoothness bound for local stability at rest; set stability = false in the "
             f"metrics, or {remedy}"
         )
+    if problem.scenario_metrics.steps is not None:
+        raise DomainError(
+            "mode 'certified' has no smoothness bound for constraints by expressions and limits of the inputs' change; "
+            f"leave constraints and du_max out, or {remedy}"
+        )
     if not problem.scenario_metrics.bounds_command:
         raise DomainError(
             "mode 'certified' has no smoothness bound where saturation is part of the closed loop: it has kinks; set "

@@ -140,17 +140,13 @@ class _Attack:
     def result(self) -> Falsification:
         problem, kind = self.problem, self.problem.fresh.rows[self.row]
         unit = problem.fresh.units[self.row]
-        plant = problem.plant
-        units = {"state": dict(zip(plant.x_labels, plant.x_units, strict=True))}
-        units["command"] = dict(zip(plant.u_labels, plant.u_units, strict=True))
-        name = units.get(kind.kind, {}).get(kind.label.rpartition(f" {'<=' if '<=' in kind.label else '>='} ")[0], "")
         return Falsification(
             rollouts=self.rollouts,
             worst=self.worst,
             row=self.row,
             metric=kind.in_words,
             excess=float(self.worst * unit),
-            unit=name,
+            unit=kind.unit,
             scenario=self.scenario,
             means=self.means,
         )

@@ -6,7 +6,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.engine.loop import Engine, Loop
+from scpo_ctrl.engine.loop import CostTerms, Engine, Loop
 from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
 
@@ -143,7 +143,10 @@ class CasadiEngine(Engine):
         return ca.Function(name, [stacked, *data], whole.call([*parts, *data]))
 
     def _step(self, batch: Scenarios, *, saturated: bool) -> ca.Function:
-        """One time step of the closed loop: (x, θ, p, w) -> (x⁺, command, cost, residuals), cost = |residuals|²."""
+        """One time step: (x, θ, p, w) -> (x⁺, command, applied input, cost, residuals), cost = |residuals|².
+
+        The cost is the diagonal one; expressions are taken over the whole trajectory.
+        """
         policy, stage = self._loop.policy, self._loop.stage
         plant = policy.plant
         x, theta, p = ca.SX.sym("x", plant.nx), ca.SX.sym("theta", policy.theta_dim), ca.SX.sym("p", plant.npar)
@@ -154,7 +157,8 @@ class CasadiEngine(Engine):
         z, v = x - ca.DM(plant.x_eq), u - ca.DM(plant.u_eq)
         cost = ca.dot(ca.DM(stage.Q), z**2) + ca.dot(ca.DM(stage.R), v**2)
         residuals = ca.vertcat(ca.DM(np.sqrt(stage.Q)) * z, ca.DM(np.sqrt(stage.R)) * v)
-        return ca.Function("step", [x, theta, p, w], [x_next + w if w.numel() else x_next, command, cost, residuals])
+        following = x_next + w if w.numel() else x_next
+        return ca.Function("step", [x, theta, p, w], [following, command, u, cost, residuals])
 
     def _scenarios(self, batch: Scenarios, *, saturated: bool) -> ca.Function:
         """All scenarios: (x0, p, w, rest, θ) -> (metrics, mean cost over time, residuals, X, U) side by side."""
@@ -164,10 +168,24 @@ class CasadiEngine(Engine):
         w = ca.MX.sym("w", batch.w.shape[2], N)
         rest = ca.MX.sym("rest", plant.nx if self._rest and self._rest.moves else 0)
         roll = self._step(batch, saturated=saturated).mapaccum("roll", N)
-        X, U, cost, residuals = roll(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
-        metrics = self._loop.metrics.expression(ca.horzcat(x0, X), U, rest if rest.numel() else None)
+        X, U, applied, cost, residuals = roll(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
+        whole = ca.horzcat(x0, X)
+        if self._loop.stage.terms is not None:
+            cost, residuals = _cost(self._loop.stage.terms, whole, applied, p)
+        metrics = self._loop.metrics.expression(whole, U, rest if rest.numel() else None, applied, p)
         one = ca.Function("scenario", [x0, p, w, rest, theta], [metrics, ca.sum2(cost) / N, residuals, X, U])
         return one.map("scenarios", "serial", batch.count, [4], [])
+
+
+def _cost(terms: CostTerms, X: ca.MX, U: ca.MX, p: ca.MX) -> tuple[ca.MX, ca.MX]:
+    """Return the terms of the cost of a trajectory (1, N + 1), and residuals, none where it is no sum of squares."""
+    N = U.shape[1]
+    arguments = X[:, :N], U, ca.horzcat(U[:, 0], U[:, : N - 1]), ca.repmat(p, 1, N)
+    cost = ca.horzcat(terms.stage.map(N)(*arguments), terms.terminal(X[:, N], p))
+    if terms.residuals is None or terms.terminal_residuals is None:
+        return cost, ca.MX(0, 1)
+    at_end = terms.terminal_residuals(X[:, N], p)
+    return cost, ca.vertcat(ca.vec(terms.residuals.map(N)(*arguments)), at_end)
 
 
 def _with_directions(theta: np.ndarray, D: np.ndarray) -> np.ndarray:

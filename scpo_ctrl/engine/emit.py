@@ -111,12 +111,16 @@ def emit(function: ca.Function, inputs: Sequence[str], outputs: Sequence[str]) -
 _STATE, _INPUT, _PARAMETER, _THETA = "x[{}]", "u[{}]", "p[{}]", "all(theta[{}])"
 
 
-def model_header(policy: LoopPolicy) -> str:
-    """Return ``model.h``: what the engine's fixed C needs to know of a plant and a policy.
+def model_header(
+    policy: LoopPolicy, constraints: dict[str, Any] | None = None, cost: dict[str, Any] | None = None
+) -> str:
+    """Return ``model.h``: what the engine's fixed C needs to know of plant, policy, and expressions of a step.
 
     Parameters
     ----------
     policy : Policy or ControllerPolicy
+    constraints, cost : dict, optional
+        Of `constraints_in_c` and `cost_in_c`, where there are any.
 
     Returns
     -------
@@ -149,6 +153,8 @@ def model_header(policy: LoopPolicy) -> str:
         step=emit(step, names, ["next"]),
         jacobians=emit(ca.Function("jacobians", arguments, jacobians), names, ["A", "B"]),
         by_p=emit(by_p, [*names, "lambda[{}]"], ["p_delta"]),
+        constraints=constraints,
+        cost=cost,
     )
 
 

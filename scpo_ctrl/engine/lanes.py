@@ -11,13 +11,14 @@ import numpy as np
 from scpo_ctrl.compiled import compile_library
 from scpo_ctrl.engine.emit import model_header
 from scpo_ctrl.engine.loop import Loop
+from scpo_ctrl.engine.stage import constraints_in_c, cost_in_c
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
 
 WIDTH = 8  # scenarios in a block
-_HEADERS = ("lanes.h", "engine.h", "network.h", "law.h", "backward.h", "adjoint.h", "sensitivity.h")
+_HEADERS = ("lanes.h", "engine.h", "stage.h", "network.h", "law.h", "backward.h", "adjoint.h", "sensitivity.h")
 _FILES = ("threads.c", "pack.c", "evaluate.c", "adjoint.c", "jacobian.c", "gauss_newton.c")
 _MOST_GROUPS = 64  # of blocks whose sums are kept apart; a constant, so that threads do not change a sum
 _GROUP_BYTES = 1 << 27  # of all sums of groups together
@@ -81,7 +82,7 @@ def load(loop: Loop) -> ctypes.CDLL:
     """
     folder = importlib.resources.files("scpo_ctrl.engine").joinpath("c")
     sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in (*_HEADERS, *_FILES)}
-    library = ctypes.CDLL(str(compile_library(sources | {"model.h": model_header(loop.policy)}, native=True)))
+    library = ctypes.CDLL(str(compile_library(sources | {"model.h": header_of(loop)}, native=True)))
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, None
@@ -89,6 +90,30 @@ def load(loop: Loop) -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, _long
     return library
+
+
+def header_of(loop: Loop) -> str:
+    """Return ``model.h`` of a closed loop.
+
+    Parameters
+    ----------
+    loop : Loop
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    UnknownOperationError
+        If an expression uses an operation that has no C.
+    """
+    steps, terms = loop.metrics.steps, loop.stage.terms
+    return model_header(
+        loop.policy,
+        None if steps is None else constraints_in_c(steps),
+        None if terms is None else cost_in_c(terms),
+    )
 
 
 def aligned(lanes: int) -> np.ndarray:

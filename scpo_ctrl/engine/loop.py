@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import casadi as ca
 import numpy as np
 
 from scpo_ctrl.loop.controlled import LoopPolicy
@@ -25,11 +26,22 @@ class StageCost(Protocol):
 
 
 @dataclass(frozen=True)
+class CostTerms:
+    """A cost by expressions: Σ_{t<N} ℓ(x_t, u_t, u_{t-1}, p) + ℓ_N(x_N, p), u the input applied; u_{-1} is u_0."""
+
+    stage: ca.Function  # (x, u, v, p) -> ℓ, v the input before
+    terminal: ca.Function  # (x, p) -> ℓ_N
+    residuals: ca.Function | None = None  # (x, u, v, p) -> r with ℓ = |r|²; None where the cost is no sum of squares
+    terminal_residuals: ca.Function | None = None  # (x, p) -> r with ℓ_N = |r|²
+
+
+@dataclass(frozen=True)
 class Stage:
-    """The diagonal stage cost zᵀQz + vᵀRv, zero where nothing is to be minimised."""
+    """The stage cost: the diagonal zᵀQz + vᵀRv, zero where nothing is to be minimised, or expressions in its place."""
 
     Q: np.ndarray  # (nx,)
     R: np.ndarray  # (nu,)
+    terms: CostTerms | None = None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ from scpo_ctrl.engine.emit import UnknownOperationError
 from scpo_ctrl.engine.lanes import LaneEngine
 from scpo_ctrl.engine.loop import Engine, Loop, Stage, StageCost
 from scpo_ctrl.engine.simulator import SimulatorEngine
-from scpo_ctrl.errors import DimensionError
+from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.metrics import Metrics
 from scpo_ctrl.loop.scenario import Scenarios
+
+NO_SQUARES = "the objective is not known to be a sum of squares; use another method than 'gauss_newton'"
 
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 
@@ -41,7 +43,7 @@ class Rollouts:
     metrics : Metrics
         Of one scenario.
     objective : StageCost, optional
-        Such as `Quadratic`, whose stage cost is summed up; no cost if None.
+        Such as `Stage`, whose cost is summed up over time; no cost if None.
     simulator : callable or casadi.Function, optional
         A black box in the plant's place, ``(x, u, p) -> x_next``: a Python function of stacks of shapes (n, nx),
         (n, nu) and (n, np), or a CasADi function of columns. Derivatives are then central differences.
@@ -65,14 +67,16 @@ class Rollouts:
     ) -> None:
         self.batch, self.policy, self.metrics = batch, policy, metrics
         plant = policy.plant
-        diagonals = (objective.Q, objective.R) if objective else (np.zeros(plant.nx), np.zeros(plant.nu))
-        for key, diagonal, size in zip("QR", diagonals, (plant.nx, plant.nu), strict=True):
+        Q, R = (objective.Q, objective.R) if objective else (np.zeros(plant.nx), np.zeros(plant.nu))
+        for key, diagonal, size in (("Q", Q, plant.nx), ("R", R, plant.nu)):
             if len(diagonal) != size:
                 raise DimensionError(f"objective {key} has {len(diagonal)} entries, expected {size}")
         _check_fit(batch, plant.nx, plant.npar)
         self._rows, self._theta_dim = len(metrics.rows), policy.theta_dim
         self._saturated = not metrics.bounds_command  # also where metrics are sampled
-        self._engine = _make_engine(Loop(policy, metrics, Stage(*diagonals)), simulator)
+        terms = objective.terms if isinstance(objective, Stage) else None
+        self.is_least_squares = terms is None or terms.residuals is not None  # for Gauss-Newton
+        self._engine = _make_engine(Loop(policy, metrics, Stage(Q, R, terms)), simulator)
 
     def over(self, batch: Scenarios) -> "Rollouts":
         """Return the same loop over other scenarios of the same horizon, by the same engine.
@@ -108,7 +112,7 @@ class Rollouts:
         -------
         metrics : numpy.ndarray, shape (K, m)
         cost : numpy.ndarray, shape (K,)
-            Mean over scenarios and time steps.
+            Mean over scenarios and time steps, a terminal cost counted as one more term of the sum.
         """
         return self._engine.evaluate(self.batch, self._stack(thetas))
 
@@ -313,8 +317,16 @@ class Rollouts:
         cost : float
         gradient : numpy.ndarray, shape (d,)
         H : numpy.ndarray, shape (d, d)
-            2 · mean over scenarios and t < N of J_xᵀ Q J_x + J_uᵀ R J_u, J the derivatives of x_t and applied u_t.
+            2 · mean over scenarios and t < N of J_xᵀ Q J_x + J_uᵀ R J_u, J the derivatives of x_t and applied u_t; of
+            residuals, their 2 JᵀJ.
+
+        Raises
+        ------
+        DomainError
+            If the cost is no sum of squares.
         """
+        if not self.is_least_squares:
+            raise DomainError(NO_SQUARES)
         return self._engine.gauss_newton(self.batch, self._point(theta))
 
     def trajectories(self, theta: np.ndarray, batch: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:

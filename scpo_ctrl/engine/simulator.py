@@ -6,6 +6,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Engine, Loop
+from scpo_ctrl.engine.step_functions import StepFunctions
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.black_box import BlackBox, BoxRest, Step
 from scpo_ctrl.loop.controlled import residual_policy
@@ -29,6 +30,7 @@ class SimulatorEngine(Engine):
         is_casadi = isinstance(simulator, ca.Function)
         self._box = BlackBox(stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator)
         self._rest = BoxRest(loop.metrics.plant, loop.metrics.backup, self._box)
+        self._steps = StepFunctions(loop)
         self._rests: tuple[Scenarios, np.ndarray] | None = None  # of the last batch
 
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
@@ -78,12 +80,16 @@ class SimulatorEngine(Engine):
         for part in self._parts(batch, max(2 * (plant.nx + plant.npar), batch.horizon + 1)):
             here = slice(done, done + part.count)
             done += part.count
-            X = np.stack([x[0] for _, x, _, _ in self._roll(part, theta[None], saturated=saturated)], axis=1)
+            X, commands = self._trajectory(part, theta, saturated=saturated)
             with np.errstate(invalid="ignore", over="ignore"):
                 places = None if rests is None else rests[here]
                 dX, dU, moved = _slopes(self._loop.metrics, multipliers[here], X, places)
+                applied = np.clip(commands, plant.u_min, plant.u_max) if saturated else commands
+                by_input, by_p = self._steps.add_slopes(part, multipliers[here], X, applied, dX)
+                dU += np.where(applied == commands, by_input, 0.0)
                 if places is not None and plant.npar:
                     gp[here] = np.einsum("sij,si->sj", self._rest.slopes(places, part.p), moved)
+                gp[here] += by_p
                 adjoint = dX[:, -1]
                 for t in range(batch.horizon - 1, -1, -1):
                     if gw.size:
@@ -128,30 +134,45 @@ class SimulatorEngine(Engine):
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix by central differences of the trajectories."""
-        stage, plant, d = self._loop.stage, self._loop.policy.plant, theta.size
+        d = theta.size
         ends, h = _ends(theta, np.eye(d))
         rows = np.vstack([theta[None], ends])
         cost, gradient, H = 0.0, np.zeros(d), np.zeros((d, d))
         for part in self._parts(batch, len(rows)):
-            for _, x, _, u in self._roll(part, rows, saturated=True):
-                if u is None:
-                    break
-                for weight, value, rest in ((stage.Q, x, plant.x_eq), (stage.R, u, plant.u_eq)):
-                    with np.errstate(invalid="ignore", over="ignore"):
-                        now = (value[0] - rest).ravel()
-                        J = ((value[1::2] - value[2::2]) / (2 * h[:, None, None])).reshape(d, -1)
-                        weights = np.tile(weight, part.count)
-                        cost += float(weights @ now**2)
-                        gradient += 2 * J @ (weights * now)
-                        H += 2 * (J * weights) @ J.T
+            for weight, value, rest in self._residuals(part, rows):
+                with np.errstate(invalid="ignore", over="ignore"):
+                    now = (value[0] - rest).ravel()
+                    J = ((value[1::2] - value[2::2]) / (2 * h[:, None, None])).reshape(d, -1)
+                    weights = np.tile(weight, part.count)
+                    cost += float(weights @ now**2)
+                    gradient += 2 * J @ (weights * now)
+                    H += 2 * (J * weights) @ J.T
         steps = batch.count * batch.horizon
         return cost / steps, gradient / steps, H / steps
 
+    def _residuals(self, batch: Scenarios, thetas: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield weights (k,), values (K, S, k) and what these are at rest (k,): weighted squares add up to the cost."""
+        stage, plant, before = self._loop.stage, self._loop.policy.plant, None
+        p = np.broadcast_to(batch.p, (len(thetas), *batch.p.shape))
+        for _, x, _, u in self._roll(batch, thetas, saturated=True):
+            if self._steps.has_cost:
+                before = u if before is None else before
+                point = (x, p) if u is None or before is None else (x, u, before, p)
+                values, before = self._steps.residuals(*point), u
+                yield np.ones(values.shape[2]), values, np.zeros(values.shape[2])
+            elif u is not None:
+                yield stage.Q, x, plant.x_eq
+                yield stage.R, u, plant.u_eq
+
     def trajectories(self, batch: Scenarios, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands."""
+        return self._trajectory(batch, theta, saturated=True)
+
+    def _trajectory(self, batch: Scenarios, theta: np.ndarray, *, saturated: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Return states (S, N + 1, nx) and commands (S, N, nu)."""
         plant, N = self._loop.policy.plant, batch.horizon
         X, U = np.empty((batch.count, N + 1, plant.nx)), np.empty((batch.count, N, plant.nu))
-        for t, x, command, _ in self._roll(batch, theta[None], saturated=True):
+        for t, x, command, _ in self._roll(batch, theta[None], saturated=saturated):
             X[:, t] = x[0]
             if command is not None:
                 U[:, t] = command[0]
@@ -184,7 +205,8 @@ class SimulatorEngine(Engine):
         """Fill in metrics (K, S, rows) and return the summed costs (K,)."""
         stage, metrics = self._loop.stage, self._loop.metrics
         plant, options, backup = metrics.plant, metrics.options, metrics.backup
-        cost = np.zeros(len(thetas))
+        cost, before = np.zeros(len(thetas)), None
+        p = np.broadcast_to(batch.p, (len(thetas), *batch.p.shape))
         states = _finite_rows(plant.x_min, plant.x_max)
         commands = _finite_rows(plant.u_min, plant.u_max)
         first_command = (batch.horizon + 1) * states[0].size
@@ -194,9 +216,17 @@ class SimulatorEngine(Engine):
                     _put_rows(out, t * states[0].size, x, states)
                     if command is not None and options.command:
                         _put_rows(out, first_command + t * commands[0].size, command, commands)
-                if u is not None:
+                if u is not None and not self._steps.has_cost:
                     z, v = x - plant.x_eq, u - plant.u_eq
                     cost += (z**2 @ stage.Q + v**2 @ stage.R).sum(axis=1)
+                applied = u if saturated else command
+                before = applied if before is None else before
+                point = (x, p) if applied is None or before is None else (x, applied, before, p)
+                before = applied
+                if out is not None:
+                    self._steps.put_metrics(out, t, batch.horizon, *point)
+                if self._steps.has_cost:
+                    cost += self._steps.cost(*point)
             if out is not None:
                 place = out.shape[2]
                 if options.contraction is not None:
@@ -267,6 +297,7 @@ def _slopes(
         slopes[:] = multipliers[:, start:end].reshape(-1, steps, which.size) @ H
         start = end
     if options.terminal:
+        start = multipliers.shape[1] - (1 if options.contraction is None else 2)
         dX[:, -1] += multipliers[:, start, None] / backup.rho * 2 * ((X[:, -1] - plant.x_eq) @ backup.P)
     if options.contraction is None or rests is None:
         return dX, dU, np.zeros((len(X), plant.nx))

@@ -1,6 +1,7 @@
 """The closed loop as data: policy, backup, level, scenarios and safety metrics."""
 
 from scpo_ctrl.loop.backup import Backup, check_backup
+from scpo_ctrl.loop.constraint import Constraint
 from scpo_ctrl.loop.controlled import ControllerPolicy, controlled
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.design import lqr
@@ -10,6 +11,7 @@ from scpo_ctrl.loop.scenario import Scenarios, scenarios
 
 __all__ = [
     "Backup",
+    "Constraint",
     "Controller",
     "ControllerPolicy",
     "MetricOptions",

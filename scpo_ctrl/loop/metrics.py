@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.constraint import Constraint, StepMetrics
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_count, as_flag, as_scalar
+from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.validate import as_array, as_count, as_flag, as_scalar, as_stack
 
 CLOUD = 256  # states, where one step is conditioned and their number is not given
 
@@ -28,6 +30,8 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
     stability: bool = True  # of the loop at rest, nominal and at every corner of the parameter ranges (E11)
     one_step: float | None = None  # a in (0, 1): V(x⁺) - max((1 - a) V(x), c ρ) ≤ 0 on a cloud of states (E13)
     cloud: int | None = None  # how many states; 256 where one_step is given
+    constraints: tuple[Constraint, ...] | None = None  # h(x, u, p) ≤ bound at every step; one, or several
+    du_max: np.ndarray | None = None  # (nu,) > 0, infinite for none: |u_t - u_{t-1}| ≤ du_max, t = 1…N-1 [u_units]
 
     def __post_init__(self) -> None:
         for key in ("path", "command", "terminal", "stability"):
@@ -43,8 +47,74 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
         if floor and self.contraction is None and self.one_step is None:
             raise DomainError("contraction_floor is where contraction ends; give contraction or one_step too")
         self._check_cloud()
-        if not (self.path or self.terminal or self.contraction is not None):
+        self._put_constraints()
+        own = self.constraints is not None or self.du_max is not None
+        if not (own or self.path or self.terminal or self.contraction is not None):
             raise DomainError("no metric is switched on; set path = true, terminal = true or contraction = 0.3")
+
+    def _put_constraints(self) -> None:
+        value: Any = () if self.constraints is None else self.constraints
+        given: tuple[Constraint, ...] = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        for one in given:
+            as_instance("constraints", one, Constraint)
+        names = [name for one in given for name in one.name]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise DomainError(f"constraint {twice!r} is given twice; give each its own name")
+        object.__setattr__(self, "constraints", given or None)
+        if self.du_max is not None:
+            du_max = np.atleast_1d(as_stack("du_max", self.du_max))
+            if du_max.ndim != 1 or not (du_max > 0).all():
+                raise DomainError("du_max is how much each input may change in a step: expected numbers above 0")
+            object.__setattr__(self, "du_max", du_max if np.isfinite(du_max).any() else None)
+
+    def resolved(self, plant: Plant, inputs: int) -> "MetricOptions":
+        """Check that constraints and limits fit a plant, and return the options with their scales.
+
+        Parameters
+        ----------
+        plant : Plant
+            Of the loop.
+        inputs : int
+            How many of its inputs are inputs, and not memories that follow.
+
+        Returns
+        -------
+        MetricOptions
+
+        Raises
+        ------
+        DimensionError
+            If du_max has not one number for each input.
+        DomainError, BoundsError
+            See `Constraint.resolved`.
+        """
+        constraints, du_max = self.constraints, self.du_max
+        if constraints is not None:
+            constraints = tuple(one.resolved(plant) for one in constraints)
+        if du_max is not None:
+            if np.size(du_max) not in (inputs, plant.nu):
+                raise DimensionError(f"du_max has {np.size(du_max)} entries, expected {inputs}: one for each input")
+            du_max = np.append(du_max, np.full(plant.nu - np.size(du_max), np.inf))
+        return replace(self, constraints=constraints, du_max=du_max)
+
+    def in_units(self, plant: Plant, scaled: Plant, units: Units) -> "MetricOptions":
+        """Return the same for the plant in other units.
+
+        Parameters
+        ----------
+        plant, scaled : Plant
+        units : Units
+            That `scaled` counts in.
+
+        Returns
+        -------
+        MetricOptions
+        """
+        constraints, du_max = self.constraints, self.du_max
+        if constraints is not None:
+            constraints = tuple(one.in_units(plant, scaled, units) for one in constraints)
+        return replace(self, constraints=constraints, du_max=None if du_max is None else du_max / units.u)
 
     def _check_cloud(self) -> None:
         if self.one_step is None:
@@ -89,9 +159,11 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
 class Row:
     """What one metric of a scenario means."""
 
-    kind: str  # "state", "command", "terminal" or "contraction"
+    kind: str  # "state", "command", "rate", "terminal", "contraction" or "one step", or the name of a constraint
     time: int  # step t, 0…N
     label: str  # the condition in words, with units
+    unit: str = ""  # of its bound
+    fixed: bool = False  # whether the initial state alone decides it
 
     @property
     def in_words(self) -> str:
@@ -112,6 +184,19 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
     def bounds_command(self) -> bool:
         """Whether the command before saturation is bounded by metrics."""
         return self.options.path and self.options.command
+
+    @cached_property
+    def steps(self) -> StepMetrics | None:
+        """Constraints and limits of the inputs' change, as metrics of one time step; None if there are none."""
+        constraints, du_max = self.options.constraints, self.options.du_max
+        if constraints is None and du_max is None:
+            return None
+        limits = (
+            np.full(self.plant.nu, np.inf)
+            if du_max is None
+            else as_array("du_max", du_max, (self.plant.nu,), finite=False)
+        )
+        return StepMetrics.of(self.plant, tuple(constraints or ()), limits)
 
     @property
     def floor(self) -> float:
@@ -150,7 +235,14 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         """
         return self.backup.level(x, self.plant.x_eq) if rests is None else self.backup.level(x - rests)
 
-    def expression(self, X: ca.MX, U: ca.MX, rest: ca.MX | None = None) -> ca.MX:
+    def expression(
+        self,
+        X: ca.MX,
+        U: ca.MX,
+        rest: ca.MX | None = None,
+        applied: ca.MX | None = None,
+        p: ca.MX | None = None,
+    ) -> ca.MX:
         """Return the metrics of one trajectory.
 
         Parameters
@@ -161,6 +253,10 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             Commands before saturation.
         rest : casadi.MX, shape (nx, 1), optional
             Where the loop under the backup is at rest; the nominal equilibrium if None.
+        applied : casadi.MX, shape (nu, N), optional
+            The inputs that constraints are of; the commands if None.
+        p : casadi.MX, shape (np, 1), optional
+            Plant parameters; nominal if None.
 
         Returns
         -------
@@ -172,6 +268,9 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             parts.append(self._box(X, self.plant.x_min, self.plant.x_max))
             if self.options.command:
                 parts.append(self._box(U, self.plant.u_min, self.plant.u_max))
+        if self.steps is not None:
+            inputs, parameters = U if applied is None else applied, ca.DM(self.plant.p_nominal) if p is None else p
+            parts.append(_over_time(self.steps, X, inputs, parameters))
         if self.options.terminal:
             parts.append(self._level(X[:, -1]) / self.backup.rho - 1)  # (E7)
         if self.options.contraction is not None:
@@ -188,11 +287,19 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             boxes.append(("command", N, plant.u_min, plant.u_max, plant.u_labels, plant.u_units))
         for kind, steps, low, high, labels, units in boxes if self.options.path else []:
             bounds = [
-                f"{labels[i]} {sign} {bound[i]:g} {units[i]}".rstrip()
+                (f"{labels[i]} {sign} {bound[i]:g} {units[i]}".rstrip(), units[i])
                 for sign, bound in (("<=", high), (">=", low))
                 for i in np.flatnonzero(np.isfinite(bound))
             ]
-            rows += [Row(kind, t, bound) for t in range(steps) for bound in bounds]
+            fixed = kind == "state"
+            rows += [Row(kind, t, label, unit, fixed and t == 0) for t in range(steps) for label, unit in bounds]
+        if self.steps is not None:
+            states, which = self.steps.states, self.steps.rows
+            rows += [
+                Row(which[i].kind, t, which[i].label, which[i].unit, t == 0 and i < states)
+                for t in range(N + 1)
+                for i in self.steps.at(t, N)
+            ]
         if self.options.terminal:
             rows.append(Row("terminal", N, "V(x_N) <= rho"))
         if self.options.contraction is not None:
@@ -201,8 +308,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
 
     @cached_property
     def varies(self) -> np.ndarray:
-        """Which metrics of a scenario depend on θ: all but the state bounds at t = 0, shape (m / S,), bool."""
-        return np.array([not (row.kind == "state" and row.time == 0) for row in self.rows])
+        """Which metrics of a scenario depend on θ: all but those of the state at t = 0, shape (m / S,), bool."""
+        return np.array([not row.fixed for row in self.rows])
 
     def in_bounds(self, units: Units) -> np.ndarray:
         """Return what one of each metric of the loop in other units is in the units of its bound.
@@ -222,6 +329,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             boxes.append((self.horizon, plant.u_min, plant.u_max, units.u))
         for steps, low, high, unit in boxes if self.options.path else []:
             parts.append(np.tile(np.concatenate([unit[np.isfinite(high)], unit[np.isfinite(low)]]), steps))
+        if self.steps is not None:
+            parts.append(self.steps.over_time(np.array([row.scale for row in self.steps.rows]), self.horizon))
         if self.options.terminal:
             parts.append(np.ones(1))
         if self.options.contraction is not None:
@@ -239,3 +348,12 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         above = trajectory[upper.tolist(), :] - ca.DM(high[upper])
         below = ca.DM(low[lower]) - trajectory[lower.tolist(), :]
         return ca.vec(ca.vertcat(above, below))
+
+
+def _over_time(steps: StepMetrics, X: ca.MX, U: ca.MX, p: ca.MX) -> ca.MX:
+    """Return the metrics of all time steps, one behind the other."""
+    N = U.shape[1]
+    before = ca.horzcat(U[:, 0], U[:, : N - 1])  # at t = 0 there is no change
+    values = steps.function.map(N)(X[:, :N], U, before, ca.repmat(p, 1, N))
+    first = len(steps.rows) - steps.changes
+    return ca.vertcat(values[:first, 0], ca.vec(values[:, 1:]), steps.at_end(X[:, N], p))

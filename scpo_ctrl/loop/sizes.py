@@ -46,6 +46,26 @@ def check_rollouts(count: int, horizon: int, nx: int, nu: int, theta_dim: int = 
         )
 
 
+def check_metrics(count: int, rows: int) -> None:
+    """Refuse more metrics than a run can bear.
+
+    Parameters
+    ----------
+    count, rows : int
+        Scenarios, and metrics of each.
+
+    Raises
+    ------
+    DomainError
+        With the number found.
+    """
+    if count * rows > MOST_METRICS:
+        raise DomainError(
+            f"count = {count} scenarios with {rows} safety metrics each are {count * rows}, more than {MOST_METRICS}; "
+            "lower count or horizon, or leave constraints out"
+        )
+
+
 def check_stability(nx: int, count: int, theta_dim: int, doublings: int = 0) -> None:
     """Refuse metrics of local stability whose matrices are more work than a run can bear.
 

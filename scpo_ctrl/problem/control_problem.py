@@ -19,7 +19,8 @@ from scpo_ctrl.loop.scenario import Scenarios, check_scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.cloud import OneStep
-from scpo_ctrl.problem.in_units import local_stability, rollouts_in_units
+from scpo_ctrl.problem.cost import Cost
+from scpo_ctrl.problem.in_units import inputs_of, local_stability, rollouts_in_units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
@@ -37,7 +38,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         With its plant and backup.
     scenarios : Scenarios
         What is rolled out.
-    objective : Quadratic, Imitation or UserObjective
+    objective : Quadratic, Cost, Imitation or UserObjective
         What is minimised.
     metrics : MetricOptions
         Which safety metrics hold.
@@ -60,13 +61,14 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     ) -> None:
         as_instance("policy", policy, Policy, ControllerPolicy)
         as_instance("scenarios", scenarios, Scenarios)
-        as_instance("objective", objective, Quadratic, Imitation, UserObjective)
+        as_instance("objective", objective, Quadratic, Cost, Imitation, UserObjective)
         metrics = MetricOptions() if metrics is None else metrics
         as_instance("metrics", metrics, MetricOptions)
         if simulator is not None:
             as_function("simulator", simulator)
             residual_policy(policy, "a black box in the plant's place")
         check_scenarios(policy, scenarios)
+        metrics = metrics.resolved(policy.plant, inputs_of(policy))
         super().__init__(policy.theta_initial(seed))
         self.policy, self.scenarios, self.objective_data = policy, scenarios, objective
         self.scenario_metrics = Metrics(policy.plant, policy.backup, scenarios.horizon, metrics)
@@ -104,10 +106,9 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None, *, cost: bool = True) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
-        quadratic = self.objective_data if cost and isinstance(self.objective_data, Quadratic) else None
-        return rollouts_in_units(
-            self.policy, self.scenarios, self.scenario_metrics.options, quadratic, self._units, simulator
-        )
+        objective = self.closed_loop_cost if cost else None
+        options = self.scenario_metrics.options
+        return rollouts_in_units(self.policy, self.scenarios, options, objective, self._units, simulator)
 
     def trajectories(self, theta: np.ndarray, scenarios: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.
@@ -156,10 +157,10 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         for name in ("parts", "fresh", "at_rest"):  # of the scenarios
             vars(other).pop(name, None)
         other.scenarios, other.rollouts_per_theta = scenarios, scenarios.count
-        other.scenario_metrics = replace(self.scenario_metrics, horizon=scenarios.horizon)
         if scenarios.horizon == self.scenarios.horizon:
             other.rollouts = self.rollouts.over(scenarios.in_units(self._units))
         else:
+            other.scenario_metrics = replace(self.scenario_metrics, horizon=scenarios.horizon)
             other.rollouts = other._rollouts_in_units(self.simulator)
         other.theta_initial = as_array("theta_initial", theta_initial, (self.theta_dim,))
         other._fixed = None
@@ -169,6 +170,11 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     def has_simulator(self) -> bool:
         """Whether a black box is in the plant's place."""
         return self.simulator is not None
+
+    @property
+    def closed_loop_cost(self) -> Quadratic | Cost | None:
+        """The objective, where it is a cost of rollouts."""
+        return self.objective_data if isinstance(self.objective_data, (Quadratic, Cost)) else None
 
     @property
     def imitation(self) -> Imitation | None:
@@ -293,8 +299,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     @property
     def is_closed_loop_cost(self) -> bool:
-        """Whether the objective is quadratic and the plant is not a black box."""
-        return isinstance(self.objective_data, Quadratic) and not self.has_simulator
+        """Whether the objective is a cost of rollouts and the plant is not a black box."""
+        return self.closed_loop_cost is not None and not self.has_simulator
 
     @property
     def has_derivatives(self) -> bool:
@@ -344,8 +350,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         return gx0 / self._units.x, gp, gw / self._units.x if gw.size else gw
 
     def gauss_newton(self, theta: np.ndarray) -> np.ndarray:
-        """Return the Gauss-Newton matrix of a quadratic objective; see `Problem.gauss_newton`."""
-        if isinstance(self.objective_data, Quadratic):
+        """Return the Gauss-Newton matrix of a closed-loop cost; see `Problem.gauss_newton`."""
+        if self.closed_loop_cost is not None:
             return self.rollouts.gauss_newton(theta)[2]
         return super().gauss_newton(theta)
 
@@ -355,7 +361,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         metrics, cost = self.rollouts.evaluate(theta[None])
         metrics = self.parts.metrics(theta[None], first=metrics)
-        return float(cost[0]) if isinstance(self.objective_data, Quadratic) else self._value(theta), metrics[0]
+        return float(cost[0]) if self.closed_loop_cost is not None else self._value(theta), metrics[0]
 
     def evaluate_scenarios(self, theta: np.ndarray, scenarios: Scenarios) -> tuple[float, np.ndarray]:
         """Return the objective and the metrics of other scenarios (`fresh`), local stability not among them.
@@ -374,7 +380,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """
         there = self.with_scenarios(scenarios, theta)
         metrics, cost = there.rollouts.evaluate(theta[None])
-        objective = float(cost[0]) if isinstance(self.objective_data, Quadratic) else there._value(theta)
+        objective = float(cost[0]) if self.closed_loop_cost is not None else there._value(theta)
         rows = [metrics.reshape(scenarios.count, -1)]
         return objective, np.hstack(rows + ([self.one_step.decreases(theta, scenarios)] if self.one_step else []))
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.engine.loop import Stage
 from scpo_ctrl.engine.rollout import Rollouts, Step
 from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.loop.black_box import BlackBox
@@ -12,8 +13,10 @@ from scpo_ctrl.loop.box_stability import BoxStability
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.loop.sizes import check_metrics
 from scpo_ctrl.loop.stability import LocalStability
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.cost import Cost, terms_in_units
 from scpo_ctrl.problem.objective import Quadratic
 
 
@@ -31,6 +34,20 @@ def policy_in_units(policy: LoopPolicy, units: Units) -> LoopPolicy:
     """
     scaled = policy.in_units(units)
     return replace(scaled, backup=replace(scaled.backup, P=scaled.backup.P / policy.backup.rho, rho=1.0))
+
+
+def inputs_of(policy: LoopPolicy) -> int:
+    """Return how many inputs of a loop's plant are inputs, and not memories that follow.
+
+    Parameters
+    ----------
+    policy : Policy or ControllerPolicy
+
+    Returns
+    -------
+    int
+    """
+    return policy.plant.nu - (policy.controller.memories if isinstance(policy, ControllerPolicy) else 0)
 
 
 def local_stability(
@@ -64,7 +81,7 @@ def rollouts_in_units(
     policy: LoopPolicy,
     scenarios: Scenarios,
     options: MetricOptions,
-    objective: Quadratic | None,
+    objective: Quadratic | Cost | None,
     units: Units,
     simulator: Step | ca.Function | None,
 ) -> Rollouts:
@@ -75,7 +92,7 @@ def rollouts_in_units(
     policy : Policy
     scenarios : Scenarios
     options : MetricOptions
-    objective : Quadratic, optional
+    objective : Quadratic or Cost, optional
         Whose stage cost is summed up.
     units : Units
     simulator : callable or casadi.Function, optional
@@ -85,11 +102,16 @@ def rollouts_in_units(
     -------
     Rollouts
     """
-    scaled = policy_in_units(policy, units)
-    metrics = Metrics(scaled.plant, scaled.backup, scenarios.horizon, options)
-    if objective is not None:
+    scaled, plant = policy_in_units(policy, units), policy.plant
+    metrics = Metrics(scaled.plant, scaled.backup, scenarios.horizon, options.in_units(plant, scaled.plant, units))
+    check_metrics(scenarios.count, len(metrics.rows))
+    stage = None
+    if isinstance(objective, Cost):
+        terms = objective.terms(plant, inputs_of(policy))
+        stage = Stage(np.zeros(plant.nx), np.zeros(plant.nu), terms_in_units(terms, plant, units))
+    elif objective is not None:
         objective = objective.with_memory(policy) if isinstance(policy, ControllerPolicy) else objective
-        objective.check_fit(policy.plant)
-        objective = Quadratic(objective.Q * units.x**2, objective.R * units.u**2)
+        objective.check_fit(plant)
+        stage = objective.stage(plant, units)
     box = None if simulator is None else in_units(simulator, policy.plant, units)
-    return Rollouts(scaled, scenarios.in_units(units), metrics, objective, simulator=box)
+    return Rollouts(scaled, scenarios.in_units(units), metrics, stage, simulator=box)

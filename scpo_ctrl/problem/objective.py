@@ -13,15 +13,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, ProblemFileError, cause
+from scpo_ctrl.engine.loop import Stage
+from scpo_ctrl.errors import DimensionError, EvaluationError, ProblemFileError, cause
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.sizes import MOST_COLUMNS, MOST_ROWS
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.symbols import as_expression, as_symbols
+from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.cost import Cost, fitted, padded, quadratic_terms, terms_in_units, weight
 from scpo_ctrl.reading import LARGEST_DATA, opened
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_array, as_count, as_function, as_path, as_scalar, as_stack
+from scpo_ctrl.validate import as_array, as_count, as_function, as_path
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what float() takes besides is no CSV
 
@@ -32,18 +35,25 @@ ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 class Quadratic(Sealed, instead="for another objective give a UserObjective"):
     """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input.
 
-    Q and R are given as diagonals, as diagonal matrices, or as numbers where there is one state or input.
+    Weights are given as diagonals, as matrices, or as numbers where there is one state or input. The sum over time,
+    which is divided by N, has z_Nᵀ P_N z_N too where `P_N` is given, and Δu_tᵀ R_du Δu_t of the changes of the input,
+    t = 1…N-1, where `R_du` is.
     """
 
-    Q: np.ndarray  # (nx,) diagonal, >= 0
-    R: np.ndarray  # (nu,) diagonal, >= 0
+    Q: np.ndarray  # (nx,) diagonal or (nx, nx), positive semidefinite
+    R: np.ndarray  # (nu,) diagonal or (nu, nu), positive semidefinite
+    P_N: np.ndarray | None = None  # (nx,) or (nx, nx) of the last state
+    R_du: np.ndarray | None = None  # (nu,) or (nu, nu) of changes of the input
 
     def __post_init__(self) -> None:
-        for key in ("Q", "R"):
-            diagonal = _diagonal(key, getattr(self, key))
-            for i, entry in enumerate(diagonal):
-                as_scalar(f"{key}[{i}]", entry, at_least=0.0)
-            object.__setattr__(self, key, diagonal)
+        for key in ("Q", "R", "P_N", "R_du"):
+            if getattr(self, key) is not None or key in ("Q", "R"):
+                object.__setattr__(self, key, weight(key, getattr(self, key)))
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether it weighs each state and input by itself, and nothing else."""
+        return self.Q.ndim == self.R.ndim == 1 and self.P_N is None and self.R_du is None
 
     def with_memory(self, policy: ControllerPolicy) -> "Quadratic":
         """Return the weights of a loop whose controller remembers something: those of the plant, and none of memories.
@@ -55,12 +65,17 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
         Returns
         -------
         Quadratic
-            Itself where there is a weight for each state and input of the loop already.
+            Equal where there is a weight for each state and input of the loop already.
         """
         nm = policy.controller.memories
-        if not nm or (len(self.Q), len(self.R)) == (policy.plant.nx, policy.plant.nu):
-            return self
-        return Quadratic(np.append(self.Q, np.zeros(nm)), np.append(self.R, np.zeros(nm)))
+        full = policy.plant.nx, policy.plant.nu
+        of_plant = nm and (len(self.Q), len(self.R)) != full
+        weights = {
+            key: padded(W, nm) if of_plant or (key == "R_du" and len(W) + nm == full[1]) else W
+            for key in ("Q", "R", "P_N", "R_du")
+            if (W := getattr(self, key)) is not None
+        }
+        return Quadratic(**weights)
 
     def check_fit(self, plant: Plant) -> None:
         """Check the sizes.
@@ -74,9 +89,26 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
         DimensionError
             If there is not a weight for each state and each input.
         """
-        for key, size in (("Q", plant.nx), ("R", plant.nu)):
-            if len(getattr(self, key)) != size:
-                raise DimensionError(f"objective {key} has {len(getattr(self, key))} entries, expected {size}")
+        for key, size in (("Q", plant.nx), ("R", plant.nu), ("P_N", plant.nx), ("R_du", plant.nu)):
+            if getattr(self, key) is not None:
+                fitted(key, getattr(self, key), size)
+
+    def stage(self, plant: Plant, units: Units) -> Stage:
+        """Return the cost for a plant in other units.
+
+        Parameters
+        ----------
+        plant : Plant
+        units : Units
+
+        Returns
+        -------
+        Stage
+        """
+        if self.is_diagonal:
+            return Stage(self.Q * units.x**2, self.R * units.u**2)
+        terms = quadratic_terms(plant, self.Q, self.R, self.P_N, self.R_du)
+        return Stage(np.zeros(plant.nx), np.zeros(plant.nu), terms_in_units(terms, plant, units))
 
 
 @dataclass(frozen=True)
@@ -230,20 +262,7 @@ class UserObjective:
         return value, gradient
 
 
-Objective = Quadratic | Imitation | UserObjective
-
-
-def _diagonal(key: str, value: ArrayLike) -> np.ndarray:
-    """Return the diagonal of a weight given as one, as a matrix or as a number."""
-    weight = as_stack(key, value)
-    if weight.ndim != 2 or weight.shape[0] != weight.shape[1]:
-        return as_array(key, weight.reshape(1) if weight.ndim == 0 else weight, (None,))
-    if np.any(weight[~np.eye(len(weight), dtype=bool)]):
-        raise DomainError(
-            f"{key} is {shown(weight)}, not diagonal; an objective weighs each state and input by itself: give its "
-            "diagonal, or choose states in which the weight is diagonal"
-        )
-    return as_array(key, np.diag(weight), (None,))
+Objective = Quadratic | Cost | Imitation | UserObjective
 
 
 def _check_length(path: Path, file: BinaryIO) -> None:

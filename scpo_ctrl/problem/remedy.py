@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scpo_ctrl.loop.constraint import BUILT_IN
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 
 if TYPE_CHECKING:
@@ -40,10 +41,12 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
     if meaning.kind == "contraction":
         return _listed([*milder, *_contraction_advice(problem)])
     nearer = "lower the level of the scenarios, or move initial_states towards the equilibrium"
-    if meaning.kind == "state" and meaning.time == 0:
+    if meaning.fixed:
         return nearer
-    longer = ["lengthen the horizon"] if meaning.kind == "terminal" else []
-    return _listed([nearer, *milder, *longer, another_start(problem.policy, "more careful", "other Q and R")])
+    more = {"terminal": ["lengthen the horizon"], "rate": ["raise du_max"]}.get(meaning.kind, [])
+    if meaning.kind not in BUILT_IN:
+        more = [f"raise the bound of {meaning.kind}"]
+    return _listed([nearer, *milder, *more, another_start(problem.policy, "more careful", "other Q and R")])
 
 
 def _contraction_advice(problem: "ControlProblem") -> list[str]:

@@ -24,6 +24,7 @@ from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.cost import diagonal_of
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learned
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
 from scpo_ctrl.projection import native
@@ -39,6 +40,7 @@ REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
 IMITATION_FILE = "imitation.csv"  # its name in a RUN folder
 SECTIONS = (*REQUIRED, "metrics", "adapt")
 RESIDUALS = ("linear", "mlp")  # kinds of policies; the others are controllers, which are their own backup
+_NO_DATA = ("constraints", "du_max")  # options that no file has
 DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
 DECLARED_KEYS = ("neighbourhood", "box", "draw")
 LEARNED_KEYS = ("learned", "learned_sha256")
@@ -338,7 +340,7 @@ def _objective(folder: Path, policy: LoopPolicy, table: Table) -> Objective:
     plant = policy.plant
     if kind_of(table, ("quadratic", "imitation")) == "quadratic":
         check_keys(table, ("kind", "Q", "R"))
-        objective = Quadratic(table["Q"], table["R"])
+        objective = Quadratic(*(diagonal_of(key, table[key]) for key in ("Q", "R")))
         if isinstance(policy, ControllerPolicy) and (len(objective.Q), len(objective.R)) != (plant.nx, plant.nu):
             plant = policy.controlled_plant
         for key, size in (("Q", plant.nx), ("R", plant.nu)):
@@ -351,7 +353,7 @@ def _objective(folder: Path, policy: LoopPolicy, table: Table) -> Objective:
 
 
 def _options(kind: type, table: Table) -> Any:
-    check_keys(table, (), tuple(field.name for field in dataclasses.fields(kind)))
+    check_keys(table, (), tuple(field.name for field in dataclasses.fields(kind) if field.name not in _NO_DATA))
     return kind(**table)
 
 

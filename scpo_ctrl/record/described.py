@@ -10,6 +10,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy, controlled
 from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.objective import Quadratic
 from scpo_ctrl.record.config import IMITATION_FILE, fill_in_scenarios, filled
 from scpo_ctrl.record.controllers import loop_table
@@ -37,6 +38,13 @@ def described(problem: ControlProblem) -> dict[str, Table]:
     batch, policy = problem.scenarios, problem.policy
     if problem.has_simulator:
         raise _indescribable("its plant is a simulator", "give the plant with CasADi")
+    cost = problem.closed_loop_cost
+    if problem.scenario_metrics.steps is not None:
+        raise _indescribable("it has constraints or du_max", "keep result.theta and the script that made it")
+    if isinstance(cost, Cost) or (cost is not None and not cost.is_diagonal):
+        raise _indescribable(
+            "its cost is more than diagonal weights Q and R", "keep result.theta and the script that made it"
+        )
     if not isinstance(problem.objective_data, Quadratic) and problem.imitation is None:
         raise _indescribable("its objective is the user's own", "give a Quadratic or an Imitation")
     if batch.described is None:

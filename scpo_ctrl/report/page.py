@@ -22,7 +22,16 @@ from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
 from scpo_ctrl.report.numbers import NARROW_SPACE, margin, number, plural, short, with_unit
-from scpo_ctrl.report.tables import bound_rows, decrease, details, gain_rows, metric_rows, option_rows, what_binds
+from scpo_ctrl.report.tables import (
+    bound_rows,
+    constraints_in_words,
+    decrease,
+    details,
+    gain_rows,
+    metric_rows,
+    option_rows,
+    what_binds,
+)
 from scpo_ctrl.report.trajectories import MOST_STATES, memories
 from scpo_ctrl.report.wording import backup_name, change, headline, start_name
 from scpo_ctrl.text import visible
@@ -224,6 +233,7 @@ def _scope(result: Result) -> dict[str, Any]:
         "terminal": options.terminal,
         "contraction": options.contraction and options.contracted.replace("x_0", "x₀").replace("rho", "ρ"),
         "path": options.path,
+        "constraints": constraints_in_words(problem),
         "command": options.command,
         "one_step": problem.one_step and decrease(problem.one_step),
         "cloud": options.cloud,

@@ -24,6 +24,7 @@ _MOST_RUNS = 24  # of scenario numbers in one cell
 _KINDS = {
     "state": "state bounds",
     "command": "command bounds",
+    "rate": "changes of inputs",
     "terminal": "terminal level",
     "contraction": "contraction",
     "one step": "one step from the cloud of states",
@@ -104,7 +105,7 @@ def what_binds(result: Result, after: np.ndarray) -> WhatBinds | None:
         return None
     found = binding(problem, after)
     kinds = _KINDS | ({"command": "bounds of command and memory"} if memories(problem) else {})
-    counts = [(kinds[kind], *numbers) for kind, numbers in found.kinds.items()]
+    counts = [(kinds.get(kind, kind), *numbers) for kind, numbers in found.kinds.items()]
     first = problem.scenarios.count - (result.guards.count if result.guards else 0)
     parts = [("scenarios", found.scenarios[:first])] + ([("guards", found.scenarios[first:])] if result.guards else [])
     places = [(name, _numbers(flags), _numbers(~flags)) for name, flags in parts]
@@ -169,6 +170,7 @@ def details(result: Result) -> list[tuple[str, Any]]:
     nx, nu = plant.nx - nm, plant.nu - nm
     commands = "bounds of command and memory" if nm else "command bounds"
     kinds = ["state bounds"] * metrics.path + [commands] * (metrics.path and metrics.command)
+    kinds += constraints_in_words(problem)
     kinds += ["terminal V(x_N) ≤ ρ"] * metrics.terminal
     if metrics.contraction is not None:
         kinds.append(f"contraction V(x_N) ≤ {metrics.contracted.replace('x_0', 'x₀').replace('rho', 'ρ')}")
@@ -186,6 +188,21 @@ def details(result: Result) -> list[tuple[str, Any]]:
         *(("stability", found) for found in [stability(result, number)] if found),
         *(("note", note) for note in problem.notes()),
     ]
+
+
+def constraints_in_words(problem: ControlProblem) -> list[str]:
+    """Return the constraints of every time step and the limits of the inputs' change, in words.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    list of str
+    """
+    steps = problem.scenario_metrics.steps
+    return [] if steps is None else [_relations(row.label) for row in steps.rows]
 
 
 def decrease(one_step: OneStep) -> str:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import projection_cases as pc
 import pytest
-from loops import linear_case, pendulum_case, scalar_case
+from loops import EXPRESSIONS, linear_case, pendulum_case, scalar_case
 
-from scpo_ctrl.engine.emit import model_header
+from scpo_ctrl.engine.lanes import header_of
 
 ROOT = Path(__file__).parents[2]
 RUNTIME, HOST = ROOT / "codegen" / "runtime", ROOT / "scpo_ctrl" / "projection" / "host"
@@ -51,16 +51,21 @@ def test_the_kernels_of_a_step(tmp_path):
     )
 
 
+_SOME = ("expressions, saturated", "expressions, two inputs")
+
+
 @pytest.mark.parametrize(
-    "case", [linear_case((5, 3)), pendulum_case(), scalar_case()], ids=["R3", "pendulum", "scalar"]
+    "case",
+    [linear_case((5, 3)), pendulum_case(), scalar_case(), *(EXPRESSIONS[name] for name in _SOME)],
+    ids=["R3", "pendulum", "scalar", *_SOME],
 )
-def test_the_adjoints_of_rollouts(tmp_path, case):
-    (tmp_path / "model.h").write_text(model_header(case.loop.policy))
+def test_rollouts_and_their_derivatives(tmp_path, case):
+    (tmp_path / "model.h").write_text(header_of(case.loop))
     sanitized(
         tmp_path,
         ADJOINTS,
         ["-std=gnu99", "-Wno-psabi", "-pthread", f"-I{tmp_path}", f"-I{ENGINE}"],
-        [ENGINE / name for name in ("adjoint.c", "pack.c", "threads.c")],
+        [ENGINE / f"{name}.c" for name in ("evaluate", "adjoint", "jacobian", "gauss_newton", "pack", "threads")],
     )
 
 
@@ -183,7 +188,17 @@ void engine_scenario_gradients(const engine_batch *batch, const double *theta, c
                                long saturated, double *x0_gradient, double *p_gradient, double *w_gradient,
                                double *rest_gradient, long threads, lane *work);
 
-static void *kept[32]; /* NULL where the caller has no array either */
+long engine_evaluate_size(void);
+void engine_evaluate(const engine_batch *batch, long count, const double *theta, long saturated, double *metrics,
+                     double *cost, long threads, lane *work);
+long engine_jacobian_size(long directions);
+void engine_jacobian(const engine_batch *batch, const double *theta, long directions, const double *D, long saturated,
+                     double *jacobian, long threads, lane *work);
+long engine_gauss_newton_size(void);
+void engine_gauss_newton(const engine_batch *batch, const double *theta, long groups, double *cost, double *gradient,
+                         double *H, long threads, lane *work);
+
+static void *kept[48]; /* NULL where the caller has no array either */
 static int keeping;
 
 static double *numbers(long count)
@@ -214,6 +229,9 @@ static void try(long scenarios, long horizon, long kinds, long disturbed, long s
     lane *terms;
     batch.rows = batch.terminal + batch.contraction +
                  batch.path * ((horizon + 1) * STATE_ROWS + batch.command * horizon * COMMAND_ROWS);
+#ifdef CONSTRAINTS
+    batch.rows += step_start(&batch, horizon) - step_start(&batch, 0) + END_ROWS;
+#endif
     batch.x0 = numbers(scenarios * NX), batch.p = numbers(scenarios * NP), batch.w = numbers(w);
     batch.x_rest = numbers(rests);
     batch.x_eq = numbers(NX), batch.u_eq = numbers(NU), batch.factor = numbers(NX);
@@ -226,6 +244,14 @@ static void try(long scenarios, long horizon, long kinds, long disturbed, long s
     engine_scenario_gradients(&batch, theta, multipliers, saturated, numbers(scenarios * NX), numbers(scenarios * NP),
                               numbers(w), numbers(rests), threads,
                               lanes(threads * engine_scenario_gradients_size(&batch)));
+    engine_evaluate(&batch, count, theta, saturated, numbers(count * scenarios * batch.rows), cost, threads,
+                    lanes(threads * engine_evaluate_size()));
+    engine_jacobian(&batch, theta, 3, numbers(3 * NTHETA), saturated, numbers(3 * scenarios * batch.rows), threads,
+                    lanes(threads * engine_jacobian_size(3)));
+    engine_jacobian(&batch, theta, NTHETA, NULL, saturated, numbers(NTHETA * scenarios * batch.rows), threads,
+                    lanes(threads * engine_jacobian_size(NTHETA)));
+    engine_gauss_newton(&batch, theta, groups, cost, numbers(NTHETA), numbers(NTHETA * NTHETA), 1,
+                        lanes(engine_gauss_newton_size()));
     while (keeping) {
         free(kept[--keeping]);
     }

@@ -5,7 +5,7 @@ from dataclasses import replace
 import casadi as ca
 import numpy as np
 import pytest
-from loops import EVERYTHING, LOADED, Case, linear_case, pendulum_case, scalar_case
+from loops import EVERYTHING, EXPRESSIONS, LOADED, Case, linear_case, pendulum_case, scalar_case
 from problems import two_input_problem
 
 from scpo_ctrl.engine import lanes
@@ -87,6 +87,7 @@ CASES = {
     "pendulum, two layers": pendulum_case((3, 7)),
     "dense": with_a_dense_part(),
     "scalar": scalar_case(),
+    **EXPRESSIONS,
 }
 
 

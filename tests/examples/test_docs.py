@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-import pytest
+import numpy as np
 
 from scpo_ctrl import load_problem
 
@@ -11,15 +11,20 @@ DOCS = Path(__file__).parents[2] / "docs"
 DATA = Path(__file__).parents[2] / "scpo_ctrl" / "data"
 
 
-@pytest.mark.parametrize("name", ["controllers.md"])
-def test_code_in_docs_runs(name, monkeypatch, tmp_path):
+def run_code_of(name, monkeypatch, tmp_path):
+    """Return what the code of a page has made, run as a reader would."""
     monkeypatch.chdir(tmp_path)
     found: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
     for block in blocks:
         assert len(block.splitlines()) <= 25
-        exec(compile(block, name, "exec"), found)  # as a reader would
+        exec(compile(block, name, "exec"), found)
+    return found
+
+
+def test_the_controller_that_runs_today(monkeypatch, tmp_path):
+    found = run_code_of("controllers.md", monkeypatch, tmp_path)
     result, numbers = found["result"], found["numbers"]
     assert result.is_safe() and result.final_audit.passed
     assert list(numbers) == ["kp", "ki", "kd"] and numbers["kp"] != 20.0
@@ -31,3 +36,14 @@ def test_the_problem_file_in_the_docs_is_one(tmp_path):
     (tmp_path / "motor.toml").write_text(block, encoding="utf-8")
     read, shipped = (load_problem(path) for path in (tmp_path / "motor.toml", DATA / "motor_pid.toml"))
     assert read.metrics([0.1, 0.0, 0.1]).tobytes() == shipped.metrics([0.1, 0.0, 0.1]).tobytes()
+
+
+def test_your_constraint_and_your_cost(monkeypatch, tmp_path):
+    found = run_code_of("your-plant.md", monkeypatch, tmp_path)
+    result = found["result"]
+    assert result.is_safe() and result.final_audit.passed
+    X, U = result.problem.trajectories(result.theta)
+    power = np.abs(U[:, :, 0] * X[:, :-1, 1])
+    assert 0.8 * 0.3 < power.max() <= 0.3 and np.abs(np.diff(U[:, :, 0], axis=1)).max() <= 0.15
+    for name in ("result", "economic", "quadratic"):
+        assert found[name].is_safe() and found[name].objective_final < found[name].objective_initial

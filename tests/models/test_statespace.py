@@ -12,7 +12,7 @@ import scipy.signal
 import scipy.sparse
 
 from scpo_ctrl import MetricOptions, Policy, Quadratic, lqr
-from scpo_ctrl.errors import BackupError, DimensionError, DomainError
+from scpo_ctrl.errors import BackupError, DimensionError
 from scpo_ctrl.models import Plant, discretise, double_integrator, from_statespace, linear
 
 A, B = np.array([[0.0, 1.0], [0.0, -1.0]]), np.array([[0.0], [2.0]])
@@ -102,8 +102,8 @@ def test_weights_of_backup_and_objective_come_in_the_same_forms():
         np.testing.assert_array_equal(backup.K, backups[0].K)
         np.testing.assert_array_equal(objective.Q, [0.1, 0.2])
         np.testing.assert_array_equal(objective.R, [10.0])
-    with pytest.raises(DomainError, match=r"Q is .* not diagonal; .* give its diagonal"):
-        Quadratic([[1.0, 0.5], [0.5, 1.0]], 1.0)
+    assert Quadratic(np.diag([0.1, 0.2]), 10.0).is_diagonal
+    assert not Quadratic([[1.0, 0.5], [0.5, 1.0]], 1.0).is_diagonal
     assert Policy(plant, backups[0], 12).hidden == (12,)
     assert MetricOptions(contraction=np.float32(0.5)).contraction == 0.5
 

@@ -41,7 +41,7 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     const engine_batch *batch = job->batch;
     const long N = batch->horizon;
     const int used = lanes_used(batch, first);
-    lane x[NX], sum = all(0.0);
+    lane x[NX], v[NU], sum = all(0.0);
     long t;
     int i;
     load(batch->x0, first, used, NX, NX, x);
@@ -51,8 +51,14 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
         lane u[NU], next[NX];
         forward(batch, parts->theta, x, p, job->saturated, parts->net, command);
         apply(job, command, u);
+        for (i = 0; t == 0 && i < NU; i++) {
+            v[i] = u[i];
+        }
         if (parts->cost) {
-            sum += stage_cost(batch, x, u);
+            sum += stage_cost(batch, x, u, v, p);
+        }
+        for (i = 0; i < NU; i++) {
+            v[i] = u[i];
         }
         plant(x, u, p, next);
         disturb(batch, first, used, t, next);
@@ -66,6 +72,9 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     }
     for (i = 0; i < NX; i++) {
         parts->x[N * NX + i] = x[i];
+    }
+    if (parts->cost) {
+        add_end_cost(x, p, &sum);
     }
     for (i = 0; parts->cost && i < used; i++) {
         parts->cost[first + i] = sum[i] / (double)N;
@@ -110,6 +119,77 @@ static inline void add_command_rows(const engine_batch *batch, const lane *terms
     for (i = 0; i < NU; i++) {
         command_delta[i] += slope_of(terms + 2 * i, rows[i]) - slope_of(terms + 2 * (NU + i), rows[NU + i]);
     }
+}
+
+/* The same for metrics that are expressions, and for what they make of the parameters. */
+static inline void add_step_rows(const engine_batch *batch, const lane *terms, long t, const lane *x, const lane *u,
+                                 const lane *v, const lane *p, lane *x_delta, lane *u_delta, lane *v_delta, lane *p_delta)
+{
+#ifdef CONSTRAINTS
+    lane rows[AT_LEAST_ONE(STEP_ROWS)], by_x[NX], by_u[NU], by_v[NU], by_p[AT_LEAST_ONE(NP)];
+    const int is_end = t == batch->horizon;
+    long r;
+    int i;
+    if (!terms) {
+        return;
+    }
+    terms += 2 * step_start(batch, t);
+    if (is_end) {
+        end_metrics(x, p, rows);
+    } else {
+        step_metrics(x, u, v, p, rows);
+    }
+    for (r = 0; r < STEP_ROWS; r++) {
+        rows[r] = r < step_count(batch, t) ? slope_of(terms + 2 * r, rows[r]) : all(0.0);
+    }
+    if (is_end) {
+        end_metrics_adjoint(x, p, rows, by_x, by_p);
+    } else {
+        step_metrics_adjoint(x, u, v, p, rows, by_x, by_u, by_v, by_p);
+    }
+    for (i = 0; i < NX; i++) {
+        x_delta[i] += by_x[i];
+    }
+    for (i = 0; !is_end && i < NU; i++) {
+        u_delta[i] += by_u[i];
+        v_delta[i] += by_v[i];
+    }
+    for (i = 0; p_delta && i < NP; i++) {
+        p_delta[i] += by_p[i];
+    }
+#else
+    (void)batch;
+    (void)terms;
+    (void)t;
+    (void)x;
+    (void)u;
+    (void)v;
+    (void)p;
+    (void)x_delta;
+    (void)u_delta;
+    (void)v_delta;
+    (void)p_delta;
+#endif
+}
+
+/* What the step after has to do with the input of this one; at t = 0 the input is the one before itself. */
+static inline void pass_before(long t, lane *u_delta, const lane *v_delta, lane *later)
+{
+#ifdef INPUT_BEFORE
+    int i;
+    for (i = 0; i < NU; i++) {
+        u_delta[i] += later[i];
+        if (t == 0) {
+            u_delta[i] += v_delta[i];
+        }
+        later[i] = v_delta[i];
+    }
+#else
+    (void)t;
+    (void)u_delta;
+    (void)v_delta;
+    (void)later;
+#endif
 }
 
 static inline void add_weighted(lane weight, const lane *values, lane *sum)
@@ -210,29 +290,32 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
                                int of_scenarios)
 {
     const engine_batch *batch = job->batch;
-    lane lambda[NX], p_delta[AT_LEAST_ONE(NP)];
+    lane lambda[NX], p_delta[AT_LEAST_ONE(NP)], later[NU];
+    const lane *end = parts->x + batch->horizon * NX;
     long t;
     int i, k;
-    start_backward(batch, first, terms, parts->x, parts->x + batch->horizon * NX, lambda);
-    if (of_scenarios) {
-        zeros(p_delta, NP);
-    } else {
+    start_backward(batch, first, terms, parts->x, end, lambda);
+    zeros(p_delta, NP);
+    zeros(later, NU);
+    add_step_rows(batch, terms, batch->horizon, end, NULL, NULL, p, lambda, NULL, NULL, p_delta);
+    if (!of_scenarios) {
+        add_end_slopes(end, p, lambda);
         zeros(parts->zero_deltas, ACTIVATIONS);
         zeros(parts->gradient, NTHETA);
     }
     for (t = batch->horizon - 1; t >= 0; t--) {
         const lane *x = parts->x + t * NX, *command = parts->u + t * NU;
-        lane u[NU], u_delta[NU], x_delta[NX], A[AT_LEAST_ONE(A_COUNT)], B[AT_LEAST_ONE(B_COUNT)];
+        lane u[NU], v[NU], u_delta[NU], v_delta[NU], x_delta[NX], A[AT_LEAST_ONE(A_COUNT)], B[AT_LEAST_ONE(B_COUNT)];
         apply(job, command, u);
+        apply(job, t ? command - NU : command, v);
         plant_jacobians(x, u, p, A, B);
         if (of_scenarios) {
             step_of_scenarios(job, first, t, x, u, p, lambda, p_delta);
-        }
-        for (i = 0; i < NX; i++) {
-            x_delta[i] = of_scenarios ? all(0.0) : 2.0 * batch->Q[i] * (x[i] - batch->x_eq[i]);
-        }
-        for (i = 0; i < NU; i++) {
-            u_delta[i] = of_scenarios ? all(0.0) : 2.0 * batch->R[i] * (u[i] - batch->u_eq[i]);
+            zeros(x_delta, NX);
+            zeros(u_delta, NU);
+            zeros(v_delta, NU);
+        } else {
+            cost_slopes(batch, x, u, v, p, x_delta, u_delta, v_delta);
         }
         for (k = 0; k < A_COUNT; k++) {
             x_delta[A_column[k]] += A[k] * lambda[A_row[k]];
@@ -241,6 +324,8 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
             u_delta[B_column[k]] += B[k] * lambda[B_row[k]];
         }
         add_linear_adjoint(lambda, x_delta, u_delta);
+        add_step_rows(batch, terms, t, x, u, v, p, x_delta, u_delta, v_delta, p_delta);
+        pass_before(t, u_delta, v_delta, later);
         for (i = 0; job->saturated && i < NU; i++) {
             u_delta[i] = choose(within(batch, i, command[i]), u_delta[i], all(0.0));
         }

@@ -106,6 +106,8 @@ static inline void disturb(const engine_batch *batch, long first, int used, long
 #include "network.h"
 #endif
 
+#include "stage.h"
+
 static inline mask within(const engine_batch *batch, int i, lane command)
 {
     return (command >= batch->u_min[i]) & (command <= batch->u_max[i]);
@@ -118,21 +120,6 @@ static inline void saturate(const engine_batch *batch, const lane *command, lane
         lane low = all(batch->u_min[i]), high = all(batch->u_max[i]);
         u[i] = choose(command[i] < low, low, choose(command[i] > high, high, command[i])); /* NaN stays */
     }
-}
-
-static inline lane stage_cost(const engine_batch *batch, const lane *x, const lane *u)
-{
-    lane cost = all(0.0);
-    int i;
-    for (i = 0; i < NX; i++) {
-        const lane z = x[i] - batch->x_eq[i];
-        cost += batch->Q[i] * (z * z);
-    }
-    for (i = 0; i < NU; i++) {
-        const lane v = u[i] - batch->u_eq[i];
-        cost += batch->R[i] * (v * v);
-    }
-    return cost;
 }
 
 /* Metrics of one time step (E6). */

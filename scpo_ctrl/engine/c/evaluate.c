@@ -60,12 +60,35 @@ static void store_levels(const engine_batch *batch, long first, const sink *to, 
     store(to, batch->rows - count, count, rows);
 }
 
+/* The metrics of a time step that are expressions. */
+static inline void store_step(const engine_batch *batch, const sink *to, long t, const lane *x, const lane *u,
+                              const lane *v, const lane *p)
+{
+#ifdef CONSTRAINTS
+    lane rows[AT_LEAST_ONE(STEP_ROWS)];
+    if (t == batch->horizon) {
+        end_metrics(x, p, rows);
+    } else {
+        step_metrics(x, u, v, p, rows);
+    }
+    store(to, step_start(batch, t), step_count(batch, t), rows);
+#else
+    (void)batch;
+    (void)to;
+    (void)t;
+    (void)x;
+    (void)u;
+    (void)v;
+    (void)p;
+#endif
+}
+
 /* Rolls out one block; a constant `saturated` makes two functions of it. */
 static inline void roll(const engine_batch *batch, const double *theta, long first, int saturated, const sink *to,
                         double *cost, network *net)
 {
     lane states[STEPS_AT_ONCE * AT_LEAST_ONE(STATE_ROWS)], commands[STEPS_AT_ONCE * COMMAND_ROWS];
-    lane x0[NX], x[NX], p[AT_LEAST_ONE(NP)], sum = all(0.0);
+    lane x0[NX], x[NX], v[NU], p[AT_LEAST_ONE(NP)], sum = all(0.0);
     const long N = batch->horizon, command_start = (N + 1) * STATE_ROWS;
     const int used = lanes_used(batch, first), path = to->metrics && batch->path;
     long t;
@@ -79,6 +102,7 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
     for (t = 0; t < N; t++) {
         const long waiting = t % STEPS_AT_ONCE;
         lane command[NU], u[NU], next[NX];
+        const lane *applied = saturated ? u : command;
         forward(batch, theta, x, p, saturated, net, command);
         if (path) {
             state_rows(batch, x, states + waiting * STATE_ROWS);
@@ -91,10 +115,19 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
             }
         }
         saturate(batch, command, u);
-        if (cost) {
-            sum += stage_cost(batch, x, u);
+        for (i = 0; t == 0 && i < NU; i++) {
+            v[i] = applied[i];
         }
-        plant(x, saturated ? u : command, p, next);
+        if (to->metrics) {
+            store_step(batch, to, t, x, applied, v, p);
+        }
+        if (cost) {
+            sum += stage_cost(batch, x, u, v, p);
+        }
+        for (i = 0; i < NU; i++) {
+            v[i] = applied[i];
+        }
+        plant(x, applied, p, next);
         disturb(batch, first, used, t, next);
         for (i = 0; i < NX; i++) {
             x[i] = next[i];
@@ -104,8 +137,14 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
         state_rows(batch, x, states);
         store(to, N * STATE_ROWS, STATE_ROWS, states);
     }
+    if (to->metrics) {
+        store_step(batch, to, N, x, v, v, p);
+    }
     if (to->metrics && (batch->terminal || batch->contraction)) {
         store_levels(batch, first, to, x0, x);
+    }
+    if (cost) {
+        add_end_cost(x, p, &sum);
     }
     for (i = 0; cost && i < used; i++) {
         cost[i] = sum[i] / (double)N;

@@ -1,7 +1,13 @@
 /* The Gauss-Newton matrix of the summed cost, and its gradient. SPDX-License-Identifier: MIT */
 #include "sensitivity.h"
 
+#ifdef COST
+#define ROWS AT_LEAST_ONE(RESIDUALS > END_RESIDUALS ? RESIDUALS : END_RESIDUALS)
+#define HAS_END 1
+#else
 #define ROWS (NX + NU)                     /* of the Jacobian in one time step */
+#define HAS_END 0
+#endif
 #define PADDED ((NTHETA + 3) / 4 * 4)      /* columns of the Jacobian */
 #define MOST (AT_LEAST_ONE(4096 / PADDED)) /* rows that wait, for them to stay in the cache */
 #define WAITING (MOST > ROWS ? MOST / ROWS * ROWS : ROWS)
@@ -19,6 +25,7 @@ typedef struct {
     sensitivity_work loop;
     lane *rows;     /* [WAITING][PADDED] of the Jacobian */
     lane *gradient; /* [NTHETA] */
+    lane *before;   /* [NTHETA][NU] changes of the input before */
 } gauss_newton_work;
 
 /* H += J' J of the waiting rows, in tiles of 4 x 4 that stay in registers. */
@@ -48,12 +55,92 @@ static void add_products(const lane *rows, long count, int used, double *H)
     }
 }
 
-/* The next ROWS rows of the Jacobian, weighted by the roots of Q and R, and the gradient. */
-static void collect(const engine_batch *batch, const lane *z, const lane *command, const lane *u,
-                    const linearisation *loop, const gauss_newton_work *parts, lane *rows)
+#ifdef COST
+
+/* Puts `count` rows of one direction behind each other into the Jacobian. */
+static inline void put(const lane *values, int count, long j, lane *rows)
 {
+    int i;
+    for (i = 0; i < count; i++) {
+        rows[i * PADDED + j] = values[i];
+    }
+}
+
+static inline lane along(const lane *gradient, const lane *change, int count)
+{
+    lane sum = all(0.0);
+    int i;
+    for (i = 0; i < count; i++) {
+        sum += gradient[i] * change[i];
+    }
+    return sum;
+}
+
+/* The next ROWS rows of the Jacobian, those of the residuals of a step, and the gradient. */
+static void collect(const engine_batch *batch, long t, const lane *x, const lane *command, const lane *u, const lane *v,
+                    const lane *p, const linearisation *loop, const gauss_newton_work *parts, lane *rows)
+{
+    lane by_x[AT_LEAST_ONE(STEP_RESIDUAL_BY_X_COUNT)], by_u[AT_LEAST_ONE(STEP_RESIDUAL_BY_U_COUNT)];
+    lane by_v[AT_LEAST_ONE(STEP_RESIDUAL_BY_V_COUNT)], x_slope[NX], u_slope[NU], v_slope[NU];
     long j;
     int i;
+    step_residual_slopes(x, u, v, p, by_x, by_u, by_v);
+    step_cost_gradient(x, u, v, p, x_slope, u_slope, v_slope);
+    zeros(rows, ROWS * PADDED);
+    for (j = 0; j < NTHETA; j++) {
+        lane *dx = parts->loop.S + j * NX, *dv = parts->before + j * NU;
+        lane du[NU], change[AT_LEAST_ONE(RESIDUALS)];
+        command_change(parts->loop.policy, NTHETA, j, loop->C, dx, du);
+        for (i = 0; i < NU; i++) {
+            du[i] = choose(within(batch, i, command[i]), du[i], all(0.0));
+            dv[i] = t ? dv[i] : du[i];
+        }
+        zeros(change, RESIDUALS);
+        add_product(STEP_RESIDUAL_BY_X_COUNT, step_residual_by_x_row, step_residual_by_x_column, by_x, dx, change);
+        add_product(STEP_RESIDUAL_BY_U_COUNT, step_residual_by_u_row, step_residual_by_u_column, by_u, du, change);
+        add_product(STEP_RESIDUAL_BY_V_COUNT, step_residual_by_v_row, step_residual_by_v_column, by_v, dv, change);
+        put(change, RESIDUALS, j, rows);
+        parts->gradient[j] += along(x_slope, dx, NX) + along(u_slope, du, NU) + along(v_slope, dv, NU);
+        for (i = 0; i < NU; i++) {
+            dv[i] = du[i];
+        }
+        advance(loop, du, dx);
+    }
+}
+
+/* The same of the terminal residuals. */
+static void collect_end(const lane *x, const lane *p, const gauss_newton_work *parts, lane *rows)
+{
+    lane by_x[AT_LEAST_ONE(END_RESIDUAL_BY_X_COUNT)], slope[NX];
+    long j;
+    end_residual_slopes(x, p, by_x);
+    end_cost_gradient(x, p, slope);
+    zeros(rows, ROWS * PADDED);
+    for (j = 0; j < NTHETA; j++) {
+        const lane *dx = parts->loop.S + j * NX;
+        lane change[AT_LEAST_ONE(END_RESIDUALS)];
+        zeros(change, END_RESIDUALS);
+        add_product(END_RESIDUAL_BY_X_COUNT, end_residual_by_x_row, end_residual_by_x_column, by_x, dx, change);
+        put(change, END_RESIDUALS, j, rows);
+        parts->gradient[j] += along(slope, dx, NX);
+    }
+}
+
+#else
+
+/* The next ROWS rows of the Jacobian, weighted by the roots of Q and R, and the gradient. */
+static void collect(const engine_batch *batch, long t, const lane *x, const lane *command, const lane *u, const lane *v,
+                    const lane *p, const linearisation *loop, const gauss_newton_work *parts, lane *rows)
+{
+    lane z[NX];
+    long j;
+    int i;
+    (void)t;
+    (void)v;
+    (void)p;
+    for (i = 0; i < NX; i++) {
+        z[i] = x[i] - batch->x_eq[i];
+    }
     for (j = 0; j < NTHETA; j++) {
         lane *dx = parts->loop.S + j * NX;
         lane du[NU], sum = parts->gradient[j];
@@ -72,12 +159,22 @@ static void collect(const engine_batch *batch, const lane *z, const lane *comman
     }
 }
 
+static void collect_end(const lane *x, const lane *p, const gauss_newton_work *parts, lane *rows)
+{
+    (void)x;
+    (void)p;
+    (void)parts;
+    (void)rows;
+}
+
+#endif
+
 static void gauss_newton_of_block(const gauss_newton_job *job, long block, const gauss_newton_work *parts, double *H)
 {
     const engine_batch *batch = job->batch;
     const long first = block * WIDTH, N = batch->horizon;
     const int used = lanes_used(batch, first);
-    lane x[NX], p[AT_LEAST_ONE(NP)], cost = all(0.0);
+    lane x[NX], v[NU], p[AT_LEAST_ONE(NP)], cost = all(0.0);
     long t, count = 0;
     int i;
     load(batch->x0, first, used, NX, NX, x);
@@ -86,20 +183,27 @@ static void gauss_newton_of_block(const gauss_newton_job *job, long block, const
     zeros(parts->rows, WAITING * PADDED);
     zeros(parts->gradient, NTHETA);
     for (t = 0; t < N; t++) {
-        lane z[NX], command[NU], u[NU], last[NX];
+        lane command[NU], u[NU], last[NX];
         linearisation loop;
         for (i = 0; i < NX; i++) {
             last[i] = x[i];
-            z[i] = x[i] - batch->x_eq[i];
         }
         step(batch, job->theta, first, t, 1, p, &parts->loop, x, command, u, &loop);
-        cost += stage_cost(batch, last, u);
-        collect(batch, z, command, u, &loop, parts, parts->rows + count * PADDED);
+        cost += stage_cost(batch, last, u, t ? v : u, p);
+        collect(batch, t, last, command, u, t ? v : u, p, &loop, parts, parts->rows + count * PADDED);
+        for (i = 0; i < NU; i++) {
+            v[i] = u[i];
+        }
         count += ROWS;
         if (count == WAITING || t == N - 1) {
             add_products(parts->rows, count, used, H);
             count = 0;
         }
+    }
+    add_end_cost(x, p, &cost);
+    if (HAS_END) {
+        collect_end(x, p, parts, parts->rows);
+        add_products(parts->rows, ROWS, used, H);
     }
     for (i = 0; i < used; i++) {
         job->cost[first + i] = cost[i] / (double)N;
@@ -115,6 +219,7 @@ static void gauss_newton_of_group(const void *argument, long group, lane *work)
     long block, k;
     parts.rows = parts.loop.rest;
     parts.gradient = parts.rows + WAITING * PADDED;
+    parts.before = parts.gradient + NTHETA;
     for (block = group_start(job->batch, job->groups, group); block < end; block++) {
         gauss_newton_of_block(job, block, &parts, job->H + group * NTHETA * NTHETA);
         for (k = 0; k < NTHETA; k++) {
@@ -125,7 +230,7 @@ static void gauss_newton_of_group(const void *argument, long group, lane *work)
 
 long engine_gauss_newton_size(void)
 {
-    return loop_size(NTHETA) + WAITING * PADDED + NTHETA;
+    return loop_size(NTHETA) + WAITING * PADDED + NTHETA + NTHETA * NU;
 }
 
 void engine_gauss_newton(const engine_batch *batch, const double *theta, long groups, double *cost, double *gradient,
