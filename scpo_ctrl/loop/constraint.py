@@ -235,7 +235,7 @@ class StepMetrics:
 
 
 def check_symbols(what: str, expression: ca.SX, plant: Plant) -> None:
-    """Refuse an expression that has other symbols than those of a plant.
+    """Refuse an expression that has other symbols than those of a plant, or what no compiler knows.
 
     Parameters
     ----------
@@ -255,6 +255,8 @@ def check_symbols(what: str, expression: ca.SX, plant: Plant) -> None:
             f"{what} depends on {function.get_free()[0]}, a symbol of something else than plant {plant.name!r}; write "
             "it with plant.x, plant.u and plant.p of that plant"
         )
+    if ca.OP_ERFINV in (function.instruction_id(k) for k in range(function.n_instructions())):
+        raise DomainError(f"{what} has erfinv, which no C library has; write it with its inverse, erf")
 
 
 def check_at_rest(what: str, value: float, slopes: np.ndarray) -> None:

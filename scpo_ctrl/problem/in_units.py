@@ -8,6 +8,7 @@ import numpy as np
 from scpo_ctrl.engine.loop import Stage
 from scpo_ctrl.engine.rollout import Rollouts, Step
 from scpo_ctrl.engine.simulator import in_units
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.black_box import BlackBox
 from scpo_ctrl.loop.box_stability import BoxStability
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
@@ -104,6 +105,8 @@ def rollouts_in_units(
     """
     scaled, plant = policy_in_units(policy, units), policy.plant
     metrics = Metrics(scaled.plant, scaled.backup, scenarios.horizon, options.in_units(plant, scaled.plant, units))
+    if not metrics.rows:
+        raise DomainError("du_max is the only metric, and over horizon = 1 no input changes; lengthen the horizon")
     check_metrics(scenarios.count, len(metrics.rows))
     stage = None
     if isinstance(objective, Cost):

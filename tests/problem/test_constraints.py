@@ -330,6 +330,25 @@ def test_options_that_are_refused(metrics, error, says):
         problem(**metrics)
 
 
+def test_a_limit_of_changes_needs_a_change():
+    alone = {"path": False, "stability": False, "constraints": None}
+    assert problem(horizon=2, **alone).varies.size == 12 * 2
+    with pytest.raises(DomainError, match="over horizon = 1 no input changes"):
+        problem(horizon=1, **alone)
+
+
+def test_operations_without_c_are_left_to_casadi_or_refused():
+    plant = double_integrator()
+    strange = sc.Constraint(name="c", expression=ca.remainder(plant.x[0], 50.0), bound=9.0)
+    given = problem(plant, constraints=strange)
+    assert isinstance(given.rollouts._engine, CasadiEngine)
+    found = given.metrics(given.theta_initial)[given.of_scenarios].reshape(given.scenarios.count, -1)
+    first = [row.kind for row in given.scenario_metrics.rows].index("c")
+    np.testing.assert_allclose(found[:, first], given.scenarios.x0[:, 0] - 9.0)
+    with pytest.raises(DomainError, match="erfinv, which no C library has"):
+        problem(plant, constraints=sc.Constraint(name="c", expression=ca.erfinv(plant.x[0] / 9), bound=9.0))
+
+
 def test_a_name_is_given_once_and_a_limit_may_be_infinite():
     one, other = (constraints(double_integrator())[0] for _ in range(2))
     with pytest.raises(DomainError, match="'power' is given twice"):

@@ -41,7 +41,7 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     const engine_batch *batch = job->batch;
     const long N = batch->horizon;
     const int used = lanes_used(batch, first);
-    lane x[NX], v[NU], sum = all(0.0);
+    lane x[NX], v[NU] = {{0}}, sum = all(0.0);
     long t;
     int i;
     load(batch->x0, first, used, NX, NX, x);
@@ -51,15 +51,11 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
         lane u[NU], next[NX];
         forward(batch, parts->theta, x, p, job->saturated, parts->net, command);
         apply(job, command, u);
-        for (i = 0; t == 0 && i < NU; i++) {
-            v[i] = u[i];
-        }
+        first_input(t, u, v);
         if (parts->cost) {
             sum += stage_cost(batch, x, u, v, p);
         }
-        for (i = 0; i < NU; i++) {
-            v[i] = u[i];
-        }
+        keep_input(u, v);
         plant(x, u, p, next);
         disturb(batch, first, used, t, next);
         for (i = 0; i < NX; i++) {

@@ -66,6 +66,9 @@ static inline void store_step(const engine_batch *batch, const sink *to, long t,
 {
 #ifdef CONSTRAINTS
     lane rows[AT_LEAST_ONE(STEP_ROWS)];
+    if (!to->metrics) {
+        return;
+    }
     if (t == batch->horizon) {
         end_metrics(x, p, rows);
     } else {
@@ -88,7 +91,7 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
                         double *cost, network *net)
 {
     lane states[STEPS_AT_ONCE * AT_LEAST_ONE(STATE_ROWS)], commands[STEPS_AT_ONCE * COMMAND_ROWS];
-    lane x0[NX], x[NX], v[NU], p[AT_LEAST_ONE(NP)], sum = all(0.0);
+    lane x0[NX], x[NX], v[NU] = {{0}}, p[AT_LEAST_ONE(NP)], sum = all(0.0);
     const long N = batch->horizon, command_start = (N + 1) * STATE_ROWS;
     const int used = lanes_used(batch, first), path = to->metrics && batch->path;
     long t;
@@ -102,7 +105,6 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
     for (t = 0; t < N; t++) {
         const long waiting = t % STEPS_AT_ONCE;
         lane command[NU], u[NU], next[NX];
-        const lane *applied = saturated ? u : command;
         forward(batch, theta, x, p, saturated, net, command);
         if (path) {
             state_rows(batch, x, states + waiting * STATE_ROWS);
@@ -115,19 +117,13 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
             }
         }
         saturate(batch, command, u);
-        for (i = 0; t == 0 && i < NU; i++) {
-            v[i] = applied[i];
-        }
-        if (to->metrics) {
-            store_step(batch, to, t, x, applied, v, p);
-        }
+        first_input(t, saturated ? u : command, v);
+        store_step(batch, to, t, x, saturated ? u : command, v, p);
         if (cost) {
             sum += stage_cost(batch, x, u, v, p);
         }
-        for (i = 0; i < NU; i++) {
-            v[i] = applied[i];
-        }
-        plant(x, applied, p, next);
+        keep_input(saturated ? u : command, v);
+        plant(x, saturated ? u : command, p, next);
         disturb(batch, first, used, t, next);
         for (i = 0; i < NX; i++) {
             x[i] = next[i];
@@ -137,9 +133,7 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
         state_rows(batch, x, states);
         store(to, N * STATE_ROWS, STATE_ROWS, states);
     }
-    if (to->metrics) {
-        store_step(batch, to, N, x, v, v, p);
-    }
+    store_step(batch, to, N, x, v, v, p);
     if (to->metrics && (batch->terminal || batch->contraction)) {
         store_levels(batch, first, to, x0, x);
     }

@@ -174,7 +174,7 @@ static void gauss_newton_of_block(const gauss_newton_job *job, long block, const
     const engine_batch *batch = job->batch;
     const long first = block * WIDTH, N = batch->horizon;
     const int used = lanes_used(batch, first);
-    lane x[NX], v[NU], p[AT_LEAST_ONE(NP)], cost = all(0.0);
+    lane x[NX], v[NU] = {{0}}, p[AT_LEAST_ONE(NP)], cost = all(0.0);
     long t, count = 0;
     int i;
     load(batch->x0, first, used, NX, NX, x);
@@ -191,9 +191,7 @@ static void gauss_newton_of_block(const gauss_newton_job *job, long block, const
         step(batch, job->theta, first, t, 1, p, &parts->loop, x, command, u, &loop);
         cost += stage_cost(batch, last, u, t ? v : u, p);
         collect(batch, t, last, command, u, t ? v : u, p, &loop, parts, parts->rows + count * PADDED);
-        for (i = 0; i < NU; i++) {
-            v[i] = u[i];
-        }
+        keep_input(u, v);
         count += ROWS;
         if (count == WAITING || t == N - 1) {
             add_products(parts->rows, count, used, H);

@@ -136,7 +136,7 @@ static void jacobian_of_block(const void *argument, long block, lane *work)
     const int used = lanes_used(batch, first);
     double *rows = job->jacobian + first * batch->rows;
     const lane *along = job->D ? parts.along : parts.policy;
-    lane x[NX], v[NU], p[AT_LEAST_ONE(NP)], rest[NX], own_gradient[NX], gradient[NX];
+    lane x[NX], v[NU] = {{0}}, p[AT_LEAST_ONE(NP)], rest[NX], own_gradient[NX], gradient[NX];
     lane *before = parts.rest; /* [directions][NU] */
     step_slopes slopes;
     long t, j;
@@ -152,9 +152,7 @@ static void jacobian_of_block(const void *argument, long block, lane *work)
         }
         step(batch, job->theta, first, t, job->saturated, p, &parts, x, command, u, &loop);
         slopes_of_step(batch, t, last, u, t ? v : u, p, &slopes);
-        for (i = 0; i < NU; i++) {
-            v[i] = u[i];
-        }
+        keep_input(u, v);
         for (i = 0; job->D && i < NU; i++) {
             project(job->D, job->directions, parts.policy + i * NTHETA, parts.along + i * job->directions);
         }

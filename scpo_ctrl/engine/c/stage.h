@@ -11,6 +11,34 @@
 #define INPUT_BEFORE /* what is done at a step depends on the input before */
 #endif
 
+/* The input before, where something depends on it: at t = 0 what is applied then. */
+static inline void first_input(long t, const lane *u, lane *v)
+{
+#ifdef INPUT_BEFORE
+    int i;
+    for (i = 0; t == 0 && i < NU; i++) {
+        v[i] = u[i];
+    }
+#else
+    (void)t;
+    (void)u;
+    (void)v;
+#endif
+}
+
+static inline void keep_input(const lane *u, lane *v)
+{
+#ifdef INPUT_BEFORE
+    int i;
+    for (i = 0; i < NU; i++) {
+        v[i] = u[i];
+    }
+#else
+    (void)u;
+    (void)v;
+#endif
+}
+
 /* out += M in, of the nonzeros of a matrix. */
 static inline void add_product(int count, const int *row, const int *column, const lane *M, const lane *in, lane *out)
 {
