@@ -64,7 +64,8 @@ def row(name: str, result: Result, optimum: Optimum, fresh: int) -> list[str]:
     cells = [name, f"{problem.scenarios.count}, {result.guards.count if result.guards else 0}"]
     for values in ([float(problem.objective(theta)) for theta in thetas], [found.objective for found in beside]):
         backup, adapted, reference = values
-        cells += [", ".join(f"{value:.5g}" for value in values), f"{(backup - adapted) / (backup - reference):.1%}"]
+        kept = f"{(backup - adapted) / (backup - reference):.1%}" if reference < backup else "IPOPT loses"
+        cells += [", ".join(f"{value:.5g}" for value in values), kept]
     return [
         *cells,
         ", ".join(f"{found.violations / fresh:.2%}" for found in beside[1:]),
