@@ -6,7 +6,6 @@ from typing import Any
 
 import casadi as ca
 import numpy as np
-import scipy.linalg
 
 from scpo_ctrl.errors import DomainError, ScpoWarning
 from scpo_ctrl.models.plant import Plant
@@ -180,9 +179,11 @@ def _constant_A(plant: Plant) -> np.ndarray | None:
 
 def _exactly(plant: Plant, dt: float, A: np.ndarray) -> ca.SX:
     """Return x⁺ = x_eq + exp(A dt) (x - x_eq) + ∫₀^dt exp(A s) ds f(x_eq, u, p)."""
+    from scipy.linalg import expm  # takes long to import
+
     nx = plant.nx
     with np.errstate(all="ignore"):
-        both = scipy.linalg.expm(dt * np.block([[A, np.eye(nx)], [np.zeros((nx, 2 * nx))]]))
+        both = expm(dt * np.block([[A, np.eye(nx)], [np.zeros((nx, 2 * nx))]]))
     if not np.isfinite(both).all():
         raise DomainError(
             f"plant {plant.name!r} leaves the range of a double within a sample of dt = {dt:g} s; check dt and units"

@@ -5,7 +5,6 @@ from typing import Any
 
 import casadi as ca
 import numpy as np
-import scipy.integrate
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DomainError
@@ -134,6 +133,8 @@ def _integrated(
     ode: Callable[[float, np.ndarray], np.ndarray], x: np.ndarray, time: float, widths: np.ndarray
 ) -> np.ndarray:
     """Return the state after a time, infinite where it does not last that long."""
+    from scipy.integrate import solve_ivp  # takes half a second to import
+
     evaluated = 0
 
     def flow(t: float, x: np.ndarray) -> np.ndarray:
@@ -151,9 +152,7 @@ def _integrated(
 
     try:
         with np.errstate(all="ignore"):
-            solved = scipy.integrate.solve_ivp(
-                flow, (0.0, time), x, "DOP853", rtol=_TOLERANCE, atol=_TOLERANCE * widths
-            )
+            solved = solve_ivp(flow, (0.0, time), x, "DOP853", rtol=_TOLERANCE, atol=_TOLERANCE * widths)
     except _UndefinedError:
         return np.full(len(x), np.inf)
     return solved.y[:, -1] if solved.success else np.full(len(x), np.inf)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 from scpo_ctrl.models import Plant
 from scpo_ctrl.verification.law import largest_level, outside_faults
@@ -78,10 +77,12 @@ class ResidualLaw:
 
 def _lqr(plant: Plant, table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
     """P, K and the largest level inside all bounds, computed in units in which the weights have ones as diagonals."""
+    from scipy.linalg import solve_discrete_are  # takes long to import
+
     A, B = plant.linearise()
     Q, R = (np.diag(w) if np.ndim(w) == 1 else np.array(w) for w in (table["Q"], table["R"]))
     s, v = 1 / np.sqrt(np.diag(Q)), 1 / np.sqrt(np.diag(R))
     A, B, Q, R = A * s / s[:, None], B * v / s[:, None], Q * s * s[:, None], R * v * v[:, None]
-    P = scipy.linalg.solve_discrete_are(A, B, Q, R)
+    P = solve_discrete_are(A, B, Q, R)
     K = np.linalg.solve(R + B.T @ P @ B, B.T @ P @ A)
     return P / s / s[:, None], K * v[:, None] / s, largest_level(plant, P, K, s, v)
