@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 from problem_files import KINDS, write, write_expert
@@ -95,3 +97,19 @@ def test_right_input_is_accepted_with_nothing_on_stderr(tmp_path, run):
         outcome = run("adapt", path, "--out", tmp_path / kind, "--json")
         assert (outcome.status, outcome.err) == (0, ""), kind
         assert (tmp_path / kind / "report.html").stat().st_size > 0
+
+
+def test_the_command_line_starts_without_what_few_commands_need():
+    heavy = (
+        "scipy.integrate",
+        "scipy.linalg",
+        "scipy.stats",
+        "scipy.optimize",
+        "matplotlib",
+        "control",
+        "cvxpy",
+        "cma",
+    )
+    code = f"import sys, scpo_ctrl.cli; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
