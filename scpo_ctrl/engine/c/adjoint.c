@@ -77,12 +77,6 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     }
 }
 
-/* The slope of the term of a metric, multiplier + curvature times metric. */
-static inline lane slope_of(const lane *term, lane metric)
-{
-    return term[0] + term[1] * metric;
-}
-
 /* Adds the adjoints of the state bounds at time t (E6); `terms` are those of the block. */
 static inline void add_state_rows(const engine_batch *batch, const lane *terms, long t, const lane *x, lane *x_delta)
 {
@@ -115,77 +109,6 @@ static inline void add_command_rows(const engine_batch *batch, const lane *terms
     for (i = 0; i < NU; i++) {
         command_delta[i] += slope_of(terms + 2 * i, rows[i]) - slope_of(terms + 2 * (NU + i), rows[NU + i]);
     }
-}
-
-/* The same for metrics that are expressions, and for what they make of the parameters. */
-static inline void add_step_rows(const engine_batch *batch, const lane *terms, long t, const lane *x, const lane *u,
-                                 const lane *v, const lane *p, lane *x_delta, lane *u_delta, lane *v_delta, lane *p_delta)
-{
-#ifdef CONSTRAINTS
-    lane rows[AT_LEAST_ONE(STEP_ROWS)], by_x[NX], by_u[NU], by_v[NU], by_p[AT_LEAST_ONE(NP)];
-    const int is_end = t == batch->horizon;
-    long r;
-    int i;
-    if (!terms) {
-        return;
-    }
-    terms += 2 * step_start(batch, t);
-    if (is_end) {
-        end_metrics(x, p, rows);
-    } else {
-        step_metrics(x, u, v, p, rows);
-    }
-    for (r = 0; r < STEP_ROWS; r++) {
-        rows[r] = r < step_count(batch, t) ? slope_of(terms + 2 * r, rows[r]) : all(0.0);
-    }
-    if (is_end) {
-        end_metrics_adjoint(x, p, rows, by_x, by_p);
-    } else {
-        step_metrics_adjoint(x, u, v, p, rows, by_x, by_u, by_v, by_p);
-    }
-    for (i = 0; i < NX; i++) {
-        x_delta[i] += by_x[i];
-    }
-    for (i = 0; !is_end && i < NU; i++) {
-        u_delta[i] += by_u[i];
-        v_delta[i] += by_v[i];
-    }
-    for (i = 0; p_delta && i < NP; i++) {
-        p_delta[i] += by_p[i];
-    }
-#else
-    (void)batch;
-    (void)terms;
-    (void)t;
-    (void)x;
-    (void)u;
-    (void)v;
-    (void)p;
-    (void)x_delta;
-    (void)u_delta;
-    (void)v_delta;
-    (void)p_delta;
-#endif
-}
-
-/* What the step after has to do with the input of this one; at t = 0 the input is the one before itself. */
-static inline void pass_before(long t, lane *u_delta, const lane *v_delta, lane *later)
-{
-#ifdef INPUT_BEFORE
-    int i;
-    for (i = 0; i < NU; i++) {
-        u_delta[i] += later[i];
-        if (t == 0) {
-            u_delta[i] += v_delta[i];
-        }
-        later[i] = v_delta[i];
-    }
-#else
-    (void)t;
-    (void)u_delta;
-    (void)v_delta;
-    (void)later;
-#endif
 }
 
 static inline void add_weighted(lane weight, const lane *values, lane *sum)
