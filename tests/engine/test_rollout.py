@@ -275,4 +275,5 @@ def test_operations_that_c_does_not_have_are_evaluated_without_it():
     x = ca.SX.sym("x", 2)
     functions = [ca.Function("f", [x], [ca.erfinv(x)]), ca.Function("g", [x], [ca.erf(x)])]
     f, g = compiled.compile_functions(functions)
-    np.testing.assert_allclose(np.array(g(f([0.3, -0.8])))[:, 0], erf(erfinv([0.3, -0.8])), rtol=1e-12)
+    np.testing.assert_allclose(np.array(f([0.3, -0.8]))[:, 0], erfinv([0.3, -0.8]), rtol=1e-7)  # as CasADi has it
+    np.testing.assert_allclose(np.array(g([0.3, -0.8]))[:, 0], erf([0.3, -0.8]), rtol=1e-14)
