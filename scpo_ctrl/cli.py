@@ -35,6 +35,7 @@ from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import RunFolder, is_unfinished
 from scpo_ctrl.record.scenario_file import with_learned
 from scpo_ctrl.report.display import Display
+from scpo_ctrl.report.reach import reach_lines
 from scpo_ctrl.report.wording import audited, beyond, gains, optimality, stability
 from scpo_ctrl.rounding import down
 from scpo_ctrl.stop import Stop, Stopped, answered
@@ -370,7 +371,7 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         print_json(summary)
     else:
         say(f"status     {summary['status']}: {summary['advice']}")
-        for line in [*(f"note       {n}" for n in result.notes()), *(f"parameter  {g}" for g in gains(result))]:
+        for line in [*(f"note       {n}" for n in result.notes()), *gains(result), *reach_lines(result)]:
             say(line)
         say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
         if reached := optimality(result, lambda value: f"{value:.2g}"):

@@ -89,7 +89,7 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
         headline=headline(result, margin_of(after)),
         summary={key: value for key, value in result.summary().items() if key not in ("audit", "parameters")},
         gains=gain_rows(result),
-        bounds=bound_rows(problem) if isinstance(problem, ControlProblem) else [],
+        bounds=bound_rows(result),
         change=change(result),
         margin_now=margin_of(after),
         certified=result.options.mode == "certified",

@@ -17,6 +17,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import number, plural, short, with_unit
+from scpo_ctrl.report.reach import Reach, reach
 from scpo_ctrl.report.trajectories import memories, shown_plant
 from scpo_ctrl.report.wording import percent, stability
 
@@ -234,18 +235,21 @@ def gain_rows(result: Result) -> list[dict[str, Any]]:
     return [row | {"change": percent(row["before"], row["after"])} for row in result.parameters()]
 
 
-def bound_rows(problem: ControlProblem) -> list[tuple[str, float, float, str]]:
+def bound_rows(result: Result) -> list[tuple[str, float, float, str, Reach]]:
     """Return the bounds of states, inputs, and of what a controller remembers.
 
     Parameters
     ----------
-    problem : ControlProblem
+    result : Result
 
     Returns
     -------
     list of tuple
-        Name, low, high [unit], unit.
+        Name, low, high [unit], unit, and how much of them the scenarios use; empty where the problem has no plant.
     """
+    problem = result.problem
+    if not isinstance(problem, ControlProblem):
+        return []
     plant, nm = problem.plant, memories(problem)
     rows = []
     for stem, count, kind in (("x", plant.nx - nm, "state"), ("u", plant.nu - nm, "input")):
@@ -253,7 +257,8 @@ def bound_rows(problem: ControlProblem) -> list[tuple[str, float, float, str]]:
         rows += [(f"{kind} {label}", low, high, unit) for label, low, high, unit in list(ends)[:count]]
     names, first = plant.x_labels[plant.nx - nm :], plant.nu - nm
     ends = zip(names, plant.u_min[first:], plant.u_max[first:], plant.u_units[first:], strict=True)
-    return rows + [(f"memory {label}", low, high, unit) for label, low, high, unit in ends]
+    rows += [(f"memory {label}", low, high, unit) for label, low, high, unit in ends]
+    return [(*row, used) for row, used in zip(rows, reach(result), strict=True)]
 
 
 def option_rows(result: Result) -> list[tuple[str, Any, bool]]:

@@ -141,23 +141,41 @@ def spread(points: np.ndarray, first: int, most: int) -> np.ndarray:
     return np.sort(chosen)
 
 
-def bound_use(plant: Plant, X: np.ndarray) -> np.ndarray:
-    """Return how much of the way from rest to its bound each state goes.
+def bound_use(values: np.ndarray, low: np.ndarray, high: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return how much of the way from rest to its bound each state or input goes.
+
+    Parameters
+    ----------
+    values : numpy.ndarray, shape (..., n)
+        Those that are not finite do not count.
+    low, high, rest : numpy.ndarray, shape (n,)
+        Bounds, and where the loop rests.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+        1 at the bound, 0 without a bound.
+    """
+    z = values.reshape(-1, len(rest)) - rest
+    z = z[np.isfinite(z).all(axis=1)]
+    with np.errstate(divide="ignore", invalid="ignore"):  # where it rests on a bound
+        used = np.fmax(z / (high - rest), z / (low - rest))
+    return np.fmax.reduce(used, axis=0, initial=0.0)
+
+
+def state_use(plant: Plant, X: np.ndarray) -> np.ndarray:
+    """Return `bound_use` of states.
 
     Parameters
     ----------
     plant : Plant
     X : numpy.ndarray, shape (..., nx)
-        States; those that are not finite do not count.
 
     Returns
     -------
     numpy.ndarray, shape (nx,)
-        1 at the bound, 0 without a bound.
     """
-    z = X.reshape(-1, plant.nx) - plant.x_eq
-    z = z[np.isfinite(z).all(axis=1)]
-    return np.max(np.maximum(z / (plant.x_max - plant.x_eq), z / (plant.x_min - plant.x_eq)), axis=0, initial=0.0)
+    return bound_use(X, plant.x_min, plant.x_max, plant.x_eq)
 
 
 def projections(plant: Plant, X: np.ndarray) -> list[tuple[int, int]]:
@@ -174,7 +192,7 @@ def projections(plant: Plant, X: np.ndarray) -> list[tuple[int, int]]:
     list of (int, int)
         None for one state, one pair for two, two for three or four, four for more.
     """
-    use = bound_use(plant, X)
+    use = state_use(plant, X)
     try:
         A = plant.linearise()[0] if plant.dt else np.zeros((plant.nx, plant.nx))
     except DomainError:
@@ -205,7 +223,7 @@ def shown_states(plant: Plant, X: np.ndarray) -> list[int]:
     -------
     list of int
     """
-    closest = np.argsort(-bound_use(plant, X), kind="stable")
+    closest = np.argsort(-state_use(plant, X), kind="stable")
     return sorted(int(i) for i in closest[:MOST_STATES])
 
 

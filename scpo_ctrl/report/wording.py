@@ -333,8 +333,8 @@ def gains(result: Result) -> list[str]:
     rows = result.parameters()
     width = max((len(row["label"]) for row in rows[:_MOST_GAINS]), default=0)
     lines = [
-        f"{row['label']:<{width}} {row['before']:.4g} -> {row['after']:.4g} {row['unit']}".rstrip()
+        f"parameter  {row['label']:<{width}} {row['before']:.4g} -> {row['after']:.4g} {row['unit']}".rstrip()
         for row in rows[:_MOST_GAINS]
     ]
     more = len(rows) - _MOST_GAINS
-    return lines + ([f"and {plural(more, 'more parameter')}, in result.json"] if more > 0 else [])
+    return lines + ([f"parameter  and {plural(more, 'more parameter')}, in result.json"] if more > 0 else [])

@@ -13,7 +13,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.models import linear
 from scpo_ctrl.report.figures import phase_figure, signals_figure
 from scpo_ctrl.report.page import render_report
-from scpo_ctrl.report.trajectories import bound_use, level_set, projections, roll, shown_states, spread
+from scpo_ctrl.report.trajectories import level_set, projections, roll, shown_states, spread, state_use
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +89,10 @@ def test_projections_pair_a_coordinate_with_its_rate():
     A[2, 2] = A[3, 3] = 0.9
     plant = linear(A, np.eye(4)[:, 2:], dt, (-np.ones(4), np.array([1, 1, np.inf, 1]), -np.ones(2), np.ones(2)))
     X = np.array([[0.1, 0.5, 7.0, -0.2]])
-    assert bound_use(plant, X).tolist() == pytest.approx([0.1, 0.5, 0.0, 0.2])
+    assert state_use(plant, X).tolist() == pytest.approx([0.1, 0.5, 0.0, 0.2])
     assert projections(plant, X) == [(1, 3), (0, 2)]
     assert shown_states(plant, X) == [0, 1, 2, 3]
-    assert bound_use(plant, np.full((2, 4), np.nan)).tolist() == [0, 0, 0, 0]
+    assert state_use(plant, np.full((2, 4), np.nan)).tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("nx", "panels"), [(1, 0), (2, 1), (3, 2), (4, 2), (6, 4), (10, 4)])

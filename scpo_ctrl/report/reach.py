@@ -1,0 +1,89 @@
+"""How much of every bound the scenarios of a run reach: what is said of the run is said of that part."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.report.trajectories import bound_use, memories
+
+_SLIVER = 0.05  # of a bound: less is pointed out
+_MOST = 6  # names in a line for a terminal
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The part of the way from rest to a bound that trajectories go, at most; 1 at the bound, 0 without one."""
+
+    name: str
+    is_state: bool
+    before: float  # under the backup
+    after: float  # under the final policy
+
+    @property
+    def either(self) -> float:
+        """Under the one that goes further."""
+        return max(self.before, self.after)
+
+
+def reach(result: Result) -> list[Reach]:
+    """Return how much of each bound the trajectories of a run's own scenarios use: states, inputs, memories.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of Reach
+        Empty where the problem has no plant.
+    """
+    problem = result.problem
+    if not isinstance(problem, ControlProblem):
+        return []
+    parts = [_used(problem, theta) for theta in (result.theta_initial, result.theta)]
+    plant, nm = problem.plant, memories(problem)
+    names = [*plant.x_labels[: plant.nx - nm], *plant.u_labels[: plant.nu - nm], *plant.x_labels[plant.nx - nm :]]
+    states = [True] * (plant.nx - nm) + [False] * plant.nu
+    return [Reach(*row) for row in zip(names, states, *parts, strict=True)]
+
+
+def reach_lines(result: Result) -> list[str]:
+    """Return the same in lines for a terminal, with a note for each state that hardly leaves its rest.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of str
+    """
+    found = [one for one in reach(result) if one.either > 0]
+    if not found:
+        return []
+    closest = sorted(found, key=lambda one: -one.after)[:_MOST]
+    said = ", ".join(f"{one.name} {_percent(one.after)}" for one in closest)
+    slivers = [one for one in found if one.is_state and one.either < _SLIVER][:_MOST]
+    return [
+        f"reach      of the bounds, on the run's scenarios: {said}",
+        *(
+            f"note       {one.name} reaches {_percent(one.either)} of its bounds: the run says nothing of the rest; "
+            "raise the level, or declare a box or initial states"
+            for one in slivers
+        ),
+    ]
+
+
+def _used(problem: ControlProblem, theta: np.ndarray) -> list[float]:
+    """Return the part of each bound that a policy uses: states, inputs, memories."""
+    plant, nm = problem.plant, memories(problem)
+    X, U = problem.trajectories(theta)
+    of_x = bound_use(X, plant.x_min, plant.x_max, plant.x_eq)
+    of_u = bound_use(np.clip(U, plant.u_min, plant.u_max), plant.u_min, plant.u_max, plant.u_eq)
+    return [*of_x[: plant.nx - nm].tolist(), *of_u.tolist()]
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.2g} %" if part < 0.995 else "100 %"
