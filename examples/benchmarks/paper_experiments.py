@@ -66,6 +66,7 @@ def compare(options: argparse.Namespace, problem: str) -> None:
             for seed in range(options.seeds)
         ]
         for method in options.methods
+        if experiment.declares_set or not METHODS[method].audits
     }
     printed = print_table(*table(experiment, runs))
     print(verdict(runs))

@@ -22,6 +22,7 @@ class Experiment:
     halves: tuple[str, str]
     objective: str
     rollouts: str  # what one of them is
+    declares_set: bool = False  # of scenarios that a policy may be audited on
 
 
 def build_r1(seed: int) -> tuple[Problem, Errors]:
@@ -85,5 +86,6 @@ EXPERIMENTS = {
         halves=("good half", "malicious half"),
         objective="imitation error [(m/s²)²]",
         rollouts="closed-loop rollouts",
+        declares_set=True,
     ),
 }

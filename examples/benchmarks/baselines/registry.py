@@ -19,6 +19,7 @@ class Entry:
     label: str
     run: Method
     safe: bool  # by design, if its constants are right
+    audits: bool = False  # so that it needs a declared set of scenarios
     grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     chosen: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # problem -> settings
 
@@ -33,7 +34,7 @@ class Entry:
 
 METHODS: dict[str, Entry] = {
     "scpo": Entry(label="SCPO", run=safe.scpo, safe=True),
-    "scpo_audited": Entry(label="SCPO, audited", run=partial(safe.scpo, audit=True), safe=True),
+    "scpo_audited": Entry(label="SCPO, audited", run=partial(safe.scpo, audit=True), safe=True, audits=True),
     "ss_qcqp": Entry(
         label="SS-QCQP, gradients known",
         run=safe.ss_qcqp,

@@ -1,6 +1,7 @@
 """Methods that mean to keep every policy safe, by smoothness constants or by verification; SCPO among them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,6 +42,8 @@ def scpo(oracle: Oracle, *, audit: bool = False) -> Iterator[np.ndarray]:
 
     options = AdaptOptions(steps=_MANY_STEPS, seed=oracle.seed, audit=audit)
     result = adapt(oracle.problem, options, monitor=monitor)
+    if audit:  # a run that was stopped has no last audit
+        result = adapt(oracle.problem, replace(options, steps=result.steps), resume_from=result)
     for theta, rollouts in committed:
         oracle.spend_until(rollouts)
         yield theta
