@@ -59,8 +59,8 @@ def test_no_margin_is_rounded_elsewhere():
     ]
     assert found == []
     page = (ROOT / "scpo_ctrl/report/templates/report.html.jinja").read_text()
-    readme = (ROOT / "codegen/templates/README.md.jinja").read_text()
-    for template in (page, readme):
+    exports = "".join(path.read_text() for path in sorted((ROOT / "codegen" / "templates").rglob("*.jinja")))
+    for template in (page, exports):
         printed = re.findall(r"\{\{[^{}]*\b(?:margin|worst_margin|margin_now|after|before|part)\b \| (\w+)", template)
         assert printed and set(printed) <= {"margin", "margin_data"}
 
