@@ -360,4 +360,5 @@ def _over_time(steps: StepMetrics, X: ca.MX, U: ca.MX, p: ca.MX) -> ca.MX:
     before = ca.horzcat(U[:, 0], U[:, : N - 1])  # at t = 0 there is no change
     values = steps.function.map(N)(X[:, :N], U, before, ca.repmat(p, 1, N))
     first = len(steps.rows) - steps.changes
-    return ca.vertcat(values[:first, 0], ca.vec(values[:, 1:]), steps.at_end(X[:, N], p))
+    end = steps.at_end(X[:, N], p) if steps.states else ca.MX(0, 1)
+    return ca.vertcat(values[:first, 0], ca.vec(values[:, 1:]), end)

@@ -80,6 +80,27 @@ def test_values_are_those_of_a_loop_in_numpy(engine, command, monkeypatch):
         np.testing.assert_allclose(found, by_hand(given, theta, given.scenarios), atol=1e-11)
 
 
+@pytest.mark.parametrize("horizon", [1, 2, 9])
+@pytest.mark.parametrize("limited", [False, True])
+def test_constraints_of_the_input_alone_hold_on_every_engine(limited, horizon, monkeypatch):
+    plant = double_integrator()
+    power = sc.Constraint(name="power", expression=plant.u * plant.x[1] * plant.p[0], bound=0.8)
+    one = {"constraints": power, "du_max": [0.3] if limited and horizon > 1 else None}
+    lanes = problem(plant, horizon=horizon, **one)
+    box = sc.ControlProblem(
+        lanes.policy, lanes.scenarios, lanes.objective_data, lanes.scenario_metrics.options, simulator=cart
+    )
+    monkeypatch.setattr(rollout, "find_compiler", lambda: None)
+    plain = problem(plant, horizon=horizon, **one)
+    theta = lanes.theta_initial + 0.3 * np.random.default_rng(4).normal(size=lanes.theta_dim)
+    X, _, U = rolled(lanes, theta, lanes.scenarios, cart)
+    expected = U[:, :, 0] * X[:, :-1, 1] * lanes.scenarios.p - 0.8
+    at = [i for i, row in enumerate(lanes.scenario_metrics.rows) if row.kind == "power"]
+    for given in (lanes, plain, box):
+        found = given.metrics(theta)[given.of_scenarios].reshape(given.scenarios.count, -1)[:, at]
+        np.testing.assert_allclose(found, expected, atol=1e-11)
+
+
 def test_rows_are_named_in_order_and_what_the_initial_state_decides_is_fixed():
     given = problem(horizon=3)
     rows = [row for row in given.scenario_metrics.rows if row.kind not in ("state", "command")]
