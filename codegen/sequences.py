@@ -6,12 +6,14 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.loop.controlled import ControllerPolicy
-from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.models.instructions import Instruction, instructions
 
 SEQUENCES, STEPS, STARTS = 8, 25, 20
 _CLOSED = 4  # sequences of the closed loop: the exported θ, the backup's, both from far outside; the others are random
 _FAR = 8.0  # how many times as far as the level set
 _LARGEST = {"float": 1e15, "double": 1e100}  # signal: what it gives is still a number
+_REPRESENTED = {"float": 1e37, "double": 1e300}  # what an operation may give
+_HALVINGS = 12  # of the way from rest to signals that the law is not defined at
 _TINY = 1e-9
 
 
@@ -47,6 +49,7 @@ class Step:
     function: (
         ca.Function
     )  # (xi, y, r, theta) -> (command, u, next, ∂(u, next)/∂xi, errors of (u, next) (., operations))
+    uncut: ca.Function  # (xi, y, r, theta) -> (command and next before they are cut, result of each operation)
 
     @classmethod
     def of(cls, policy: ControllerPolicy) -> "Step":
@@ -65,7 +68,7 @@ class Step:
         symbols = [controller.xi, controller.y, controller.r, controller.theta]
         low, high = ca.DM(plant.u_min[:nu]), ca.DM(plant.u_max[:nu])
         u = ca.fmin(ca.fmax(controller.command, low), high)
-        memory = ca.SX(0, 1)
+        memory = following = ca.SX(0, 1)
         if nm:
             applied = u if controller.u.numel() else ca.SX(0, 1)
             (following,) = ca.Function("eta", [*symbols, controller.u], [controller.memory]).call([*symbols, applied])
@@ -74,12 +77,40 @@ class Step:
         errors = _errors(ca.Function("step", symbols, [ca.densify(both)]))
         slope = ca.densify(ca.jacobian(both, controller.xi))
         outputs = [controller.command, u, memory, slope, errors(*symbols)]
-        return cls(policy, ca.Function("step", symbols, outputs))
+        uncut = ca.Function("uncut", symbols, [ca.densify(ca.vertcat(controller.command, following))])
+        return cls(policy, ca.Function("step", symbols, outputs), _with_operations(uncut))
 
     def __call__(self, xi: np.ndarray, y: np.ndarray, r: np.ndarray, theta: np.ndarray) -> list[np.ndarray]:
         """Return command, u, next memory, slopes by the memory, and errors by the operation that they come from."""
         found = [np.array(part) for part in self.function(xi, y, r, theta)]
         return [*(part[:, 0] if part.size else np.zeros(0) for part in found[:3]), *found[3:]]
+
+    def is_defined(self, xi: np.ndarray, y: np.ndarray, r: np.ndarray, theta: np.ndarray, real: str) -> bool:
+        """Whether command and next memory are numbers, and nothing on the way leaves the range of the type."""
+        results, operations = (np.array(part) for part in self.uncut(xi, y, r, theta))
+        far = np.isfinite(operations) & (np.abs(operations) > _REPRESENTED[real])
+        return bool(np.isfinite(results).all() and not far.any())
+
+
+def _with_operations(function: ca.Function) -> ca.Function:
+    """Return the function with the result of each of its operations as another output."""
+    symbols = [ca.SX.sym(f"x{k}", function.numel_in(k)) for k in range(function.n_in())]
+    held, results = dict[int, ca.SX](), []
+    for done in instructions(function):
+        if done.operation == ca.OP_INPUT:
+            held[done.place] = symbols[done.entry[0]][done.entry[1]]
+        elif done.operation == ca.OP_CONST:
+            held[done.place] = ca.SX(done.value)
+        elif done.operation != ca.OP_OUTPUT:
+            held[done.place] = _result(done, held)
+            results.append(held[done.place])
+    return ca.Function(function.name(), symbols, [function(*symbols), ca.vertcat(ca.SX(0, 1), *results)])
+
+
+def _result(done: Instruction, held: dict[int, ca.SX]) -> ca.SX:
+    """Return the expression of what an operation gives."""
+    taken = [held[place] for place in done.takes]
+    return ca.SX.binary(done.operation, *taken) if taken[1:] else ca.SX.unary(done.operation, *taken)
 
 
 def _errors(function: ca.Function) -> ca.Function:
@@ -93,10 +124,7 @@ def _errors(function: ca.Function) -> ca.Function:
         elif done.operation == ca.OP_INPUT:
             held[done.place] = symbols[done.entry[0]][done.entry[1]]
         else:
-            exact = ca.SX(done.value)
-            if done.operation != ca.OP_CONST:
-                taken = [held[place] for place in done.takes]
-                exact = ca.SX.binary(done.operation, *taken) if taken[1:] else ca.SX.unary(done.operation, *taken)
+            exact = ca.SX(done.value) if done.operation == ca.OP_CONST else _result(done, held)
             deltas.append(ca.SX.sym("delta"))
             held[done.place] = exact * (1 + deltas[-1])
     delta = ca.vertcat(*deltas)
@@ -176,7 +204,10 @@ def _signals(step: Step, theta: np.ndarray, real: str, rng: np.random.Generator)
     rest, reference = plant.x_eq, np.array(policy.reference)
     y, r = np.zeros((SEQUENCES, STEPS, ny)), np.tile(reference, (SEQUENCES, STEPS, 1))
     unit, root = policy.backup.shape
+    at_rest = np.array(measured(rest, plant.p_nominal))[:, 0]
     for s in range(SEQUENCES):
+        if not step.is_defined(start[s], at_rest, reference, thetas[which[s]], real):
+            which[s], start[s] = 0, start[0]
         state = _drawn(rng, rest, unit, root, _FAR if s >= _CLOSED // 2 else 1.0)
         xi = start[s]
         for t in range(STEPS):
@@ -186,6 +217,15 @@ def _signals(step: Step, theta: np.ndarray, real: str, rng: np.random.Generator)
             shown = np.array(measured(np.append(state[: len(state) - nm], xi), plant.p_nominal))[:, 0]
             y[s, t] = _stored(shown, real, y[s, t - 1])
             r[s, t] = r[s, t].astype(number)
+            for k in range(1, _HALVINGS + 1):
+                own = thetas[which[s]]
+                if step.is_defined(xi, y[s, t], r[s, t], own, real) and step.is_defined(
+                    step(xi, y[s, t], r[s, t], own)[2], at_rest, reference, own, real
+                ):  # and there is a next step, whatever its signals will be
+                    break
+                part = 0.5 if k < _HALVINGS else 0.0
+                y[s, t] = (at_rest + part * (y[s, t] - at_rest)).astype(number)
+                r[s, t] = (reference + part * (r[s, t] - reference)).astype(number)
             _, u, xi, *_ = step(xi, y[s, t], r[s, t], thetas[which[s]])
             if s < _CLOSED:
                 state = np.array(

@@ -11,8 +11,6 @@ from scpo_ctrl.validate import as_scalar
 
 _MOST_ENTRIES = 10_000  # of a list or array: each becomes an object of CasADi
 
-_MOST_ENTRIES = 10_000  # of a list: each is a CasADi object
-
 
 def expressions(name: str, x: Any, u: Any, p: Any, f: Any) -> tuple[ca.SX, ca.SX, ca.SX, ca.SX]:
     """Return symbols and the expression of a plant as columns of SX.
@@ -88,9 +86,32 @@ def outputs(name: str, given: tuple[Any, Any], y: Any, symbols: tuple[ca.SX, ca.
         if measured.has_free():
             free = measured.get_free()[0]
             raise DomainError(f"plant {name!r}: y depends on {free}, which is none of x and p; sensors show the state")
+        check_operations(f"plant {name!r}: y", measured)
         return ca.SX(measured.expand()(*symbols))
     except RuntimeError as error:
         raise DomainError(f"plant {name!r}: y cannot be made a function of x and p: {error}") from error
+
+
+def check_operations(what: str, function: ca.Function) -> None:
+    """Refuse an operation that no C library has: a compiled function that calls it would end the process.
+
+    Parameters
+    ----------
+    what : str
+        Of the message.
+    function : casadi.Function
+        Whose expressions they are.
+
+    Raises
+    ------
+    DomainError
+        If there is one.
+    """
+    inner = function.find_functions() if function.is_a("MXFunction") else []
+    for one in (function, *inner):
+        known = one.is_a("SXFunction") or one.is_a("MXFunction")
+        if known and ca.OP_ERFINV in (one.instruction_id(k) for k in range(one.n_instructions())):
+            raise DomainError(f"{what} has erfinv, which no C library has; write it with its inverse, erf")
 
 
 def as_symbols(name: str, value: Any) -> Any:
@@ -116,7 +137,7 @@ def as_symbols(name: str, value: Any) -> Any:
     return value
 
 
-def as_expression(name: str, value: Any, symbols: Any, size: int | None = None) -> Any:
+def as_expression(name: str, value: Any, symbols: Any, size: int | None = None, *, compiled: bool = True) -> Any:
     """Return `value` as a column of expressions of some symbols, and of nothing else.
 
     Parameters
@@ -127,6 +148,8 @@ def as_expression(name: str, value: Any, symbols: Any, size: int | None = None) 
     symbols : casadi.SX or casadi.MX
     size : int, optional
         Number of entries.
+    compiled : bool
+        Whether it must have C.
 
     Returns
     -------
@@ -135,7 +158,7 @@ def as_expression(name: str, value: Any, symbols: Any, size: int | None = None) 
     Raises
     ------
     DomainError
-        If it is of another kind, or depends on other symbols.
+        If it is of another kind, depends on other symbols, or has an operation that must have C and has none.
     DimensionError
         If it has another size, or is no column.
     """
@@ -151,6 +174,8 @@ def as_expression(name: str, value: Any, symbols: Any, size: int | None = None) 
     function = ca.Function("f", [symbols], [value], {"allow_free": True})
     if function.has_free():
         raise DomainError(f"{name} depends on {function.get_free()[0]}, which is none of the symbols")
+    if compiled:
+        check_operations(name, function)
     return value
 
 
@@ -203,6 +228,7 @@ def _as_sx(name: str, symbols: list[Any], f: Any) -> tuple[ca.SX, ca.SX, ca.SX, 
     if function.has_free():
         free = function.get_free()[0]
         raise DomainError(f"plant {name!r}: f depends on {free}, which is none of x, u and p; name it in p")
+    check_operations(f"plant {name!r}: f", function)
     if isinstance(f, ca.SX):
         x, u, p = (value if value.numel() else ca.SX(0, 1) for value in symbols)
         return x, u, p, f

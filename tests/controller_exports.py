@@ -119,6 +119,18 @@ def without_memory() -> ControllerPolicy:
     )
 
 
+def limited() -> ControllerPolicy:
+    """Return a law that is defined near rest only: roots and logarithms of what a far measurement makes negative."""
+    plant = linear([[0.9]], [[0.1]], 0.1, ([-1.0], [1.0], [-5.0], [5.0]))
+    theta, y, r, xi = (ca.SX.sym(n, k) for n, k in (("t", 2), ("y", 1), ("r", 1), ("x", 1)))
+    law = Controller(
+        name="limited", theta=theta, theta_initial=[1.0, 0.5], y=y, r=r, xi=xi,
+        command=theta[0] * (ca.log1p(r - y) + xi) + theta[1] * (1 - ca.sqrt(1 + 3 * y)),
+        memory=0.5 * xi - 0.1 * ca.log(1 + xi + y) - 0.01 * ca.expm1(9 * y), memory_min=[-2.0], memory_max=[2.0],
+    )  # fmt: skip
+    return controlled(plant, law)
+
+
 POLICIES: dict[str, Callable[[], ControllerPolicy]] = {
     "pid": with_pid,
     "pid_standard_conditional": functools.partial(with_pid, form="standard", anti_windup="conditional"),
@@ -133,12 +145,13 @@ POLICIES: dict[str, Callable[[], ControllerPolicy]] = {
     "dependent": dependent,
     "without_memory": without_memory,
 }
+NEAR_REST = {"limited": limited}  # not defined for every signal
 
 
 @functools.cache
 def result_of(name: str) -> sc.Result:
     """Return a short run under this controller."""
-    policy = POLICIES[name]()
+    policy = (POLICIES | NEAR_REST)[name]()
     plant = policy.plant
     states = plant.nx - policy.controller.memories
     batch = sc.scenarios(plant, policy.backup, horizon=20, count=6, level=0.3)

@@ -36,7 +36,7 @@ def linear_controller(plant: Plant, system: Any, *, memory: ArrayLike) -> Contro
     Raises
     ------
     DomainError
-        If it is no such system, continuous, or of another sampling time.
+        If it is no such system, continuous, of another sampling time, or of more zeros than poles.
     DimensionError
         If it does not fit the plant.
     """
@@ -51,7 +51,10 @@ def linear_controller(plant: Plant, system: Any, *, memory: ArrayLike) -> Contro
             f"system has the sampling time {system.dt}, plant {plant.name!r} {dt:g} s; take "
             f"control.sample_system(system, {dt:g})"
         )
-    state = control.ss(system)
+    try:
+        state = control.ss(system)
+    except ValueError as error:  # more zeros than poles
+        raise DomainError(f"system has no states that give it ({error}); no controller knows the future") from error
     A, B, C, D = (np.atleast_2d(np.asarray(getattr(state, key), dtype=float)) for key in "ABCD")
     nm, ny = state.nstates, plant.measured.numel()
     if (state.ninputs, state.noutputs) != (ny, plant.nu):

@@ -38,10 +38,11 @@ class StackedFunction:
         columns = [np.ascontiguousarray(stack.reshape(count, -1).T) for stack in stacks]
         found = self._mapped[count].call([ca.DM(column) for column in columns])
         lost = np.any([np.isnan(column).any(axis=0) for column in columns], axis=0)
-        results = [np.array(result).T for result in found]
+        rows = [self._function.numel_out(k) for k in range(self._function.n_out())]  # of some functions none
+        results = [np.array(result).reshape(size, count).T for result, size in zip(found, rows, strict=True)]
         for result in results:
             result[lost] = np.nan
-        return [result.reshape(*shape, -1) for result in results]
+        return [result.reshape(*shape, size) for result, size in zip(results, rows, strict=True)]
 
 
 class StepFunctions:

@@ -9,11 +9,14 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.symbols import check_operations
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_stack, as_text, as_texts
 
 BUILT_IN = ("state", "command", "rate", "terminal", "contraction", "one step", "stability")  # kinds of metrics
+
+SMALLEST = float(np.finfo(float).tiny)  # of what counts as one: its inverse is still a number
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,8 +40,9 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
         if not names:
             raise DomainError("a constraint needs a name, which reports and messages call it by")
         for name in names:
-            as_text("name", name)
-            if not name or name in BUILT_IN:
+            if not name.strip():
+                raise DomainError(f"name of a constraint is {shown(name)}, and reports call it by that; give it a name")
+            if name in BUILT_IN:
                 raise DomainError(f"name of a constraint is {shown(name)}, which means something else; choose another")
         put(self, "name", names)
         value, what = self.expression, f"constraint {names[0]!r}: expression"
@@ -58,7 +62,7 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
         put(self, "unit", units)
         if self.scale is not None:
             scale = self._numbers("scale", self.scale)
-            if not (scale > 0).all():
+            if not (scale >= SMALLEST).all():
                 raise DomainError(f"constraint {names[0]!r}: scale is {shown(self.scale)}, expected above 0")
             put(self, "scale", scale)
 
@@ -255,8 +259,7 @@ def check_symbols(what: str, expression: ca.SX, plant: Plant) -> None:
             f"{what} depends on {function.get_free()[0]}, a symbol of something else than plant {plant.name!r}; write "
             "it with plant.x, plant.u and plant.p of that plant"
         )
-    if ca.OP_ERFINV in (function.instruction_id(k) for k in range(function.n_instructions())):
-        raise DomainError(f"{what} has erfinv, which no C library has; write it with its inverse, erf")
+    check_operations(what, function)
 
 
 def check_at_rest(what: str, value: float, slopes: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError, UnsafeStartError
 from scpo_ctrl.loop.backup import Backup, largest_held
+from scpo_ctrl.loop.constraint import check_at_rest
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.level import Ranges
 from scpo_ctrl.loop.policy import Policy
@@ -225,6 +226,8 @@ def controlled(
     ------
     DimensionError
         If the controller does not fit the plant, or the reference the controller.
+    DomainError
+        If the law has no finite value or derivative at the plant's equilibrium, or a parameter changes no command.
     UnsafeStartError
         If the loop does not come to rest, or is not stable there.
     BackupError
@@ -236,6 +239,7 @@ def controlled(
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     r = _reference(plant, controller, reference)
     joined, law = _joined(plant, controller, r)
+    _check_law(joined, law, controller)
     joined = _at_rest(joined, law, controller)
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
@@ -302,6 +306,16 @@ def _joined(plant: Plant, controller: Controller, r: np.ndarray) -> tuple[Plant,
     return both, ca.Function("law", [s, plant.p, theta], laws)
 
 
+def _check_law(joined: Plant, law: ca.Function, controller: Controller) -> None:
+    """Refuse a law without finite value and derivative at the plant's equilibrium, where the search for rest begins."""
+    s, p = ca.SX.sym("s", joined.nx), ca.DM(joined.p_nominal)
+    command = law(s, p, ca.DM.zeros(controller.theta_dim))[_SMOOTH]
+    both = ca.Function("both", [s], [command, ca.densify(ca.jacobian(command, s))])
+    values, slopes = (np.array(part) for part in both(joined.x_eq))
+    for label, value, slope in zip(joined.u_labels, values[:, 0], slopes, strict=True):
+        check_at_rest(f"controller {controller.name!r}: the command of {label}", value, slope)
+
+
 def _at_rest(joined: Plant, law: ca.Function, controller: Controller) -> Plant:
     """Return the loop's plant with the equilibrium that the controller brings it to, by Newton steps from its own."""
     s, p = ca.SX.sym("s", joined.nx), ca.DM(joined.p_nominal)
@@ -314,7 +328,7 @@ def _at_rest(joined: Plant, law: ca.Function, controller: Controller) -> Plant:
     for _ in range(_NEWTON):
         off, slope, u = (np.array(part) for part in step(at))
         size = float(np.abs(off[:, 0] / unit).max())
-        if not size < least:  # or not a number
+        if not (size < least and np.isfinite(slope).all()):  # or not a number
             break
         best, least = (at, u[:, 0]), size
         at = at - unit * np.linalg.lstsq(slope * unit / unit[:, None], off[:, 0] / unit, rcond=None)[0]
@@ -327,11 +341,14 @@ def _at_rest(joined: Plant, law: ca.Function, controller: Controller) -> Plant:
 
 
 def _resting(joined: Plant, x: np.ndarray, u: np.ndarray) -> Plant:
-    """Return the plant with this equilibrium, if it is inside all bounds."""
-    for values, low, high, labels in (
-        (x, joined.x_min, joined.x_max, joined.x_labels), (u, joined.u_min, joined.u_max, joined.u_labels),
-    ):  # fmt: skip
-        out = np.flatnonzero(~((values > low) & (values < high)))
+    """Return the plant with this equilibrium, if it is inside all bounds by more than it may be wrong."""
+    unit = Units.of_bounds(joined), (joined.u_max - joined.u_min) / 2
+    for values, low, high, labels, one in (
+        (x, joined.x_min, joined.x_max, joined.x_labels, unit[0]),
+        (u, joined.u_min, joined.u_max, joined.u_labels, unit[1]),
+    ):
+        error = np.where(np.isfinite(one), _RESTS * one, 0.0)
+        out = np.flatnonzero(~((values - low > error) & (high - values > error)))
         if out.size:
             i = out[0]
             raise UnsafeStartError(
@@ -394,6 +411,7 @@ def _scale(policy: ControllerPolicy) -> np.ndarray:
     if still.size:
         label = policy.controller.theta_labels[still[0]]
         raise DomainError(
-            f"parameter {label} of controller {policy.controller.name!r} changes no command; leave it out"
+            f"parameter {label} of controller {policy.controller.name!r} changes no command on the level set that the "
+            "loop holds; leave it out"
         )
     return 1 / moved

@@ -11,6 +11,8 @@ from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_text, as_texts
 
+_WIDEST = 1e100  # bounds of memory: V counts in squares of their width, which a double must hold
+
 
 def _none() -> ca.SX:
     return ca.SX(0, 1)
@@ -61,6 +63,12 @@ class Controller(Sealed, instead="write its law as the expressions command and m
             if key not in ("command", "memory") and (value.numel() or key in ("theta", "y")):
                 as_symbols(key, value)
         seen = ca.vertcat(self.xi, self.y, self.r, self.theta)
+        entries = ca.symvar(ca.vertcat(seen, self.u))
+        if len(entries) < seen.numel() + self.u.numel():
+            raise DomainError(
+                f"controller {self.name!r}: a symbol is in more than one place of theta, y, r, u and xi; give each its "
+                "own"
+            )
         put(self, "command", as_expression("command", self.command, seen))
         if self.u.numel() not in (0, self.command.numel()):
             raise DimensionError(
@@ -82,6 +90,14 @@ class Controller(Sealed, instead="write its law as the expressions command and m
             put(self, key, as_array(key, value if np.size(value) else np.zeros(size), (size,)))
         for key in ("memory_min", "memory_max"):
             put(self, key, as_array(key, getattr(self, key), (nm,)))
+        with np.errstate(over="ignore"):
+            width = self.memory_max - self.memory_min
+        for i in np.flatnonzero((width > 0) & ~((width > 1 / _WIDEST) & (width < _WIDEST))):
+            raise BoundsError(
+                f"controller {self.name!r}: memory_min[{i}] = {self.memory_min[i]:g} and memory_max[{i}] = "
+                f"{self.memory_max[i]:g} are {width[i]:g} apart, expected {1 / _WIDEST:g} to {_WIDEST:g}; choose "
+                "another unit, or bounds of what it remembers"
+            )
         outside = np.flatnonzero((self.memory_initial <= self.memory_min) | (self.memory_initial >= self.memory_max))
         if outside.size:
             i = outside[0]

@@ -9,7 +9,8 @@ import numpy as np
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
-from scpo_ctrl.loop.constraint import Constraint, StepMetrics
+from scpo_ctrl.loop.constraint import SMALLEST, Constraint, StepMetrics
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
@@ -64,8 +65,11 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
         object.__setattr__(self, "constraints", given or None)
         if self.du_max is not None:
             du_max = np.atleast_1d(as_stack("du_max", self.du_max))
-            if du_max.ndim != 1 or not (du_max > 0).all():
-                raise DomainError("du_max is how much each input may change in a step: expected numbers above 0")
+            if du_max.ndim != 1 or not du_max.size or not (du_max >= SMALLEST).all():
+                raise DomainError(
+                    f"du_max is {shown(self.du_max)}, how much each input may change in a step; expected a number "
+                    "above 0 for each"
+                )
             object.__setattr__(self, "du_max", du_max if np.isfinite(du_max).any() else None)
 
     def resolved(self, plant: Plant, inputs: int) -> "MetricOptions":
@@ -356,4 +360,5 @@ def _over_time(steps: StepMetrics, X: ca.MX, U: ca.MX, p: ca.MX) -> ca.MX:
     before = ca.horzcat(U[:, 0], U[:, : N - 1])  # at t = 0 there is no change
     values = steps.function.map(N)(X[:, :N], U, before, ca.repmat(p, 1, N))
     first = len(steps.rows) - steps.changes
-    return ca.vertcat(values[:first, 0], ca.vec(values[:, 1:]), steps.at_end(X[:, N], p))
+    end = steps.at_end(X[:, N], p) if steps.states else ca.MX(0, 1)
+    return ca.vertcat(values[:first, 0], ca.vec(values[:, 1:]), end)

@@ -66,15 +66,21 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
         -------
         Quadratic
             Equal where there is a weight for each state and input of the loop already.
+
+        Raises
+        ------
+        DimensionError
+            If there is not a weight for each state and each input.
         """
-        nm = policy.controller.memories
-        full = policy.plant.nx, policy.plant.nu
-        of_plant = nm and (len(self.Q), len(self.R)) != full
-        weights = {
-            key: padded(W, nm) if of_plant or (key == "R_du" and len(W) + nm == full[1]) else W
-            for key in ("Q", "R", "P_N", "R_du")
-            if (W := getattr(self, key)) is not None
-        }
+        nm, weights = policy.controller.memories, {}
+        for key, full in zip(("Q", "R", "P_N", "R_du"), (policy.plant.nx, policy.plant.nu) * 2, strict=True):
+            W = getattr(self, key)
+            if W is None:
+                continue
+            if len(W) not in (full - nm, full):
+                or_full = f", or {full} with what the controller remembers" if nm else ""
+                raise DimensionError(f"objective {key} has {len(W)} entries, expected {full - nm}{or_full}")
+            weights[key] = padded(W, full - len(W))
         return Quadratic(**weights)
 
     def check_fit(self, plant: Plant) -> None:
@@ -223,7 +229,7 @@ class UserObjective:
         -------
         UserObjective
         """
-        expression = as_expression("expression", expression, as_symbols("theta", theta), 1)
+        expression = as_expression("expression", expression, as_symbols("theta", theta), 1, compiled=False)
         oracle = ca.Function("objective", [theta], [expression, ca.gradient(expression, theta)])
 
         def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:

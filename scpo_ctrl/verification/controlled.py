@@ -97,7 +97,7 @@ class ControllerLaw:
     def parameter_faults(self, stated: Any, thetas: np.ndarray) -> list[str]:
         """Name the first parameter of result.json that is not what θ says; see `Law`."""
         of, rows = self._controller, []
-        before, after = (self._parameters(theta) for theta in thetas)
+        before, after = (self._parameters(theta).tolist() for theta in thetas)
         if not isinstance(stated, list) or len(stated) != of.theta_dim:
             return [f"result.json says parameters = {stated!r:.200}, expected {of.theta_dim} of them"]
         for i, row in enumerate(stated):
@@ -168,7 +168,7 @@ class ControllerLaw:
             A[:nx, :nx] += f_x
             moved = np.append(x_next[:, 0], following) - s
             size = float(np.abs(moved / unit).max())
-            if not size < least:
+            if not (size < least and np.isfinite(A).all()):
                 break
             best, least = (s, command), size
             s = s + np.linalg.lstsq(np.eye(s.size) - A, moved, rcond=None)[0]

@@ -8,12 +8,13 @@ import sys
 import casadi as ca
 import numpy as np
 import pytest
-from controller_exports import POLICIES, result_of
+from controller_exports import NEAR_REST, POLICIES, result_of
 from exports import STRICT, contents, need, run
 from test_codegen_build import COMMANDS, LANGUAGES, SANITIZE
 
 import scpo_ctrl as sc
 from scpo_ctrl.codegen import export, replay
+from scpo_ctrl.codegen.sequences import Step, sequences
 from scpo_ctrl.controllers import pid
 from scpo_ctrl.errors import CompilerError, DomainError
 from scpo_ctrl.loop.controlled import controlled
@@ -38,6 +39,18 @@ def test_strict_and_sanitized(name, compiler, language, real, tmp_path):
     for file in (tmp_path / "c").rglob("*.[ch]"):
         if file.name not in ("vectors.c", "scpo_dual.c", "scpo_project.c"):
             assert max(map(len, file.read_text().splitlines())) <= 120, file
+
+
+@pytest.mark.parametrize("real", ["float", "double"])
+@pytest.mark.parametrize("name", NEAR_REST)
+def test_a_law_that_is_not_defined_everywhere_is_replayed_where_it_is(name, real, tmp_path):
+    need("gcc", "make")
+    export(result_of(name), tmp_path / "c", real=real, measured=False)
+    output = run("make", "-C", tmp_path / "c", "test", "CC=gcc", f"CFLAGS=-std=c99 {STRICT} {SANITIZE}")
+    assert "200 control vectors" in output and " 0 failures" in output
+    step = Step.of(result_of(name).problem.policy)
+    signals = sequences(step.policy, step.policy.controller.theta_initial, real).signals
+    assert np.ptp(signals.y) > 0.3 and len(np.unique(signals.y)) > 150  # still far from rest, and not one value
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])

@@ -80,6 +80,27 @@ def test_values_are_those_of_a_loop_in_numpy(engine, command, monkeypatch):
         np.testing.assert_allclose(found, by_hand(given, theta, given.scenarios), atol=1e-11)
 
 
+@pytest.mark.parametrize("horizon", [1, 2, 9])
+@pytest.mark.parametrize("limited", [False, True])
+def test_constraints_of_the_input_alone_hold_on_every_engine(limited, horizon, monkeypatch):
+    plant = double_integrator()
+    power = sc.Constraint(name="power", expression=plant.u * plant.x[1] * plant.p[0], bound=0.8)
+    one = {"constraints": power, "du_max": [0.3] if limited and horizon > 1 else None}
+    lanes = problem(plant, horizon=horizon, **one)
+    box = sc.ControlProblem(
+        lanes.policy, lanes.scenarios, lanes.objective_data, lanes.scenario_metrics.options, simulator=cart
+    )
+    monkeypatch.setattr(rollout, "find_compiler", lambda: None)
+    plain = problem(plant, horizon=horizon, **one)
+    theta = lanes.theta_initial + 0.3 * np.random.default_rng(4).normal(size=lanes.theta_dim)
+    X, _, U = rolled(lanes, theta, lanes.scenarios, cart)
+    expected = U[:, :, 0] * X[:, :-1, 1] * lanes.scenarios.p - 0.8
+    at = [i for i, row in enumerate(lanes.scenario_metrics.rows) if row.kind == "power"]
+    for given in (lanes, plain, box):
+        found = given.metrics(theta)[given.of_scenarios].reshape(given.scenarios.count, -1)[:, at]
+        np.testing.assert_allclose(found, expected, atol=1e-11)
+
+
 def test_rows_are_named_in_order_and_what_the_initial_state_decides_is_fixed():
     given = problem(horizon=3)
     rows = [row for row in given.scenario_metrics.rows if row.kind not in ("state", "command")]
@@ -298,8 +319,10 @@ def test_an_unsafe_start_and_attacks_name_the_constraint():
         (lambda p: {"bound": "1"}, DomainError, "bound"),
         (lambda p: {"scale": 0.0}, DomainError, "scale is 0.*above 0"),
         (lambda p: {"scale": np.nan}, DomainError, "scale"),
+        (lambda p: {"scale": 1e-320}, DomainError, "scale is .*above 0"),
+        (lambda p: {"name": "  "}, DomainError, "reports call it by that"),
         (lambda p: {"name": "command"}, DomainError, "means something else"),
-        (lambda p: {"name": ""}, DomainError, "means something else"),
+        (lambda p: {"name": ""}, DomainError, "reports call it by that"),
         (lambda p: {"name": ()}, DomainError, "needs a name"),
         (lambda p: {"name": ("a", "b")}, DimensionError, "a name for each entry"),
         (lambda p: {"name": 3}, DomainError, "name is 3"),
@@ -318,8 +341,10 @@ def test_constraints_that_are_refused(make, error, says):
     ("metrics", "error", "says"),
     [
         ({"du_max": [0.1, 0.1]}, DimensionError, "du_max has 2 entries, expected 1"),
-        ({"du_max": [0.0]}, DomainError, "numbers above 0"),
-        ({"du_max": [np.nan]}, DomainError, "numbers above 0"),
+        ({"du_max": [0.0]}, DomainError, "above 0 for each"),
+        ({"du_max": [np.nan]}, DomainError, "above 0 for each"),
+        ({"du_max": [1e-320]}, DomainError, "above 0 for each"),
+        ({"du_max": []}, DomainError, "above 0 for each"),
         ({"du_max": "fast"}, DomainError, "du_max"),
         ({"constraints": "power"}, ClassError, "constraints"),
         ({"constraints": [3]}, ClassError, "constraints"),

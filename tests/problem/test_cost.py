@@ -232,6 +232,16 @@ def test_a_cost_with_memory_and_several_inputs():
     weights = sc.Quadratic(np.eye(2) + 0.1, np.eye(2) + 0.1, P_N=np.eye(2), R_du=[1.0, 2.0])
     full = sc.ControlProblem(policy, batch, weights)
     np.testing.assert_allclose(full.gradient(point), central(full.objective, point), rtol=1e-6)
+    of_loop = sc.Quadratic(np.eye(2) + 0.1, np.eye(2) + 0.1, P_N=policy.backup.P)  # V of states and memories
+    X, U = sc.ControlProblem(policy, batch, of_loop).trajectories(point)
+    U = np.clip(U[:, :, :2], -5, 5)
+    total = sum(np.einsum("sti,ij,stj->s", z, np.eye(2) + 0.1, z) for z in (X[:, :-1, :2], U))
+    total += np.einsum("si,ij,sj->s", X[:, -1], policy.backup.P, X[:, -1])
+    assert sc.ControlProblem(policy, batch, of_loop).objective(point) == pytest.approx(total.mean() / 6, rel=1e-12)
+    for key, W, says in (("Q", [1.0], "Q has 1 entries, expected 2, or 4"), ("R_du", [1.0] * 3, "R_du has 3 entries")):
+        given = {"Q": np.ones(2), "R": np.ones(2)} | {key: W}
+        with pytest.raises(DimensionError, match=says):
+            sc.ControlProblem(policy, batch, sc.Quadratic(**given))
 
 
 def test_what_cannot_hold_such_a_cost_yet_says_so(tmp_path, run):

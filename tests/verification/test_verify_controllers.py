@@ -149,7 +149,7 @@ def test_parameters_of_the_result_are_those_of_theta(forged):
     whole = json.dumps(rows)
     for key, value in (("after", rows[0]["after"] * (1 + 1e-6)), ("before", 0.3 + 1e-8), ("label", "ki"), ("unit", "")):
         edit_summary(run, parameters=[rows[0] | {key: value}, *rows[1:]])
-        assert "result.json says parameters[0] = " in faults(run), key
+        assert "result.json says parameters[0] = " in faults(run) and "np." not in faults(run), key
     for wrong in (rows[:2], None, {}, [*rows, rows[0]], [1, 2, 3], [rows[0] | {"more": 1}, *rows[1:]]):
         edit_summary(run, parameters=wrong)
         assert "result.json says parameters" in faults(run)
