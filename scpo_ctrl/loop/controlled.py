@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError, UnsafeStartError
 from scpo_ctrl.loop.backup import Backup, largest_held
-from scpo_ctrl.loop.constraint import check_at_rest
+from scpo_ctrl.loop.controlled_rest import SATURATED, SMOOTH, at_rest
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.level import Ranges
 from scpo_ctrl.loop.policy import Policy
@@ -23,9 +23,7 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_stack
 
-_NEWTON, _RESTS = 50, 1e-10  # steps to where the loop is at rest, and what it may still move by, in units of its bounds
 _POINTS = 64  # of the level set, at which it is seen what a parameter does to the command
-_SATURATED, _SMOOTH = 0, 1  # results of the law
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
         casadi.SX, shape (nu + nm, 1)
         """
         at = ca.DM(self.plant.p_nominal) if p is None else p
-        return self.law(x, at, theta)[_SATURATED if saturated else _SMOOTH]
+        return self.law(x, at, theta)[SATURATED if saturated else SMOOTH]
 
     def saturate(self, command: ca.SX) -> ca.SX:
         """Return the command, and the memory, cut to their bounds.
@@ -117,7 +115,7 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     def at_start(self) -> ca.Function:
         """The CasADi function ``(s, p) -> (v, m)`` of the backup, nothing cut."""
         s, p = ca.SX.sym("s", self.plant.nx), ca.SX.sym("p", self.plant.npar)
-        return ca.Function("at_start", [s, p], [self.law(s, p, ca.DM.zeros(self.theta_dim))[_SMOOTH]])
+        return ca.Function("at_start", [s, p], [self.law(s, p, ca.DM.zeros(self.theta_dim))[SMOOTH]])
 
     def in_units(self, units: Units) -> "ControllerPolicy":
         """Return the policy of the same θ for the plant in other units.
@@ -160,7 +158,7 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
         if not x.size:
             return np.zeros((*x.shape[:-1], self.plant.nu))
         states = x.reshape(-1, self.plant.nx).T
-        found = np.array(self.law(states, np.tile(self.plant.p_nominal[:, None], states.shape[1]), theta)[_SATURATED])
+        found = np.array(self.law(states, np.tile(self.plant.p_nominal[:, None], states.shape[1]), theta)[SATURATED])
         cut = np.clip(found, self.plant.u_min[:, None], self.plant.u_max[:, None])
         return np.asarray(cut.T.reshape(*x.shape[:-1], self.plant.nu))
 
@@ -239,8 +237,7 @@ def controlled(
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     r = _reference(plant, controller, reference)
     joined, law = _joined(plant, controller, r)
-    _check_law(joined, law, controller)
-    joined = _at_rest(joined, law, controller)
+    joined = at_rest(joined, law, controller)
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
     with np.errstate(over="ignore"):
@@ -306,62 +303,10 @@ def _joined(plant: Plant, controller: Controller, r: np.ndarray) -> tuple[Plant,
     return both, ca.Function("law", [s, plant.p, theta], laws)
 
 
-def _check_law(joined: Plant, law: ca.Function, controller: Controller) -> None:
-    """Refuse a law without finite value and derivative at the plant's equilibrium, where the search for rest begins."""
-    s, p = ca.SX.sym("s", joined.nx), ca.DM(joined.p_nominal)
-    command = law(s, p, ca.DM.zeros(controller.theta_dim))[_SMOOTH]
-    both = ca.Function("both", [s], [command, ca.densify(ca.jacobian(command, s))])
-    values, slopes = (np.array(part) for part in both(joined.x_eq))
-    for label, value, slope in zip(joined.u_labels, values[:, 0], slopes, strict=True):
-        check_at_rest(f"controller {controller.name!r}: the command of {label}", value, slope)
-
-
-def _at_rest(joined: Plant, law: ca.Function, controller: Controller) -> Plant:
-    """Return the loop's plant with the equilibrium that the controller brings it to, by Newton steps from its own."""
-    s, p = ca.SX.sym("s", joined.nx), ca.DM(joined.p_nominal)
-    command = law(s, p, ca.DM.zeros(controller.theta_dim))[_SMOOTH]
-    moved = joined.function(s, command, p) - s
-    step = ca.Function("step", [s], [moved, ca.jacobian(moved, s), command])
-    slopes = joined.derivatives(joined.x_eq, joined.u_eq, p)[1:]
-    unit = Units.around(joined, *(np.array(slope) for slope in slopes)).x
-    at, best, least = joined.x_eq, None, np.inf
-    for _ in range(_NEWTON):
-        off, slope, u = (np.array(part) for part in step(at))
-        size = float(np.abs(off[:, 0] / unit).max())
-        if not (size < least and np.isfinite(slope).all()):  # or not a number
-            break
-        best, least = (at, u[:, 0]), size
-        at = at - unit * np.linalg.lstsq(slope * unit / unit[:, None], off[:, 0] / unit, rcond=None)[0]
-    if best is None or least > _RESTS:
-        raise UnsafeStartError(
-            f"the loop of {joined.name!r} does not come to rest; check the reference, and that the controller's memory "
-            "can hold what it needs"
-        )
-    return _resting(joined, *best)
-
-
-def _resting(joined: Plant, x: np.ndarray, u: np.ndarray) -> Plant:
-    """Return the plant with this equilibrium, if it is inside all bounds by more than it may be wrong."""
-    unit = Units.of_bounds(joined), (joined.u_max - joined.u_min) / 2
-    for values, low, high, labels, one in (
-        (x, joined.x_min, joined.x_max, joined.x_labels, unit[0]),
-        (u, joined.u_min, joined.u_max, joined.u_labels, unit[1]),
-    ):
-        error = np.where(np.isfinite(one), _RESTS * one, 0.0)
-        out = np.flatnonzero(~((values - low > error) & (high - values > error)))
-        if out.size:
-            i = out[0]
-            raise UnsafeStartError(
-                f"the loop of {joined.name!r} comes to rest with {labels[i]} = {values[i]:.4g}, outside ({low[i]:g}, "
-                f"{high[i]:g}); choose another reference, or wider bounds"
-            )
-    return joined.replace(x_eq=x, u_eq=u)
-
-
 def _jacobian(joined: Plant, law: ca.Function) -> ca.Function:
     """(s, p) -> derivative of the command of the backup by the state."""
     s, p = ca.SX.sym("s", joined.nx), ca.SX.sym("p", joined.npar)
-    command = law(s, p, ca.DM.zeros(law.numel_in(2)))[_SMOOTH]
+    command = law(s, p, ca.DM.zeros(law.numel_in(2)))[SMOOTH]
     return ca.Function("gain", [s, p], [ca.densify(ca.jacobian(command, s))])
 
 
@@ -399,7 +344,7 @@ def _scale(policy: ControllerPolicy) -> np.ndarray:
     """Return how far each parameter must change to move the command by half its bounds on the level set, at most."""
     plant, (unit, root) = policy.plant, policy.backup.shape
     s, p, theta = (ca.SX.sym(n, k) for n, k in (("s", plant.nx), ("p", plant.npar), ("t", policy.theta_dim)))
-    slope = ca.Function("slope", [s, p, theta], [ca.densify(ca.jacobian(policy.law(s, p, theta)[_SMOOTH], theta))])
+    slope = ca.Function("slope", [s, p, theta], [ca.densify(ca.jacobian(policy.law(s, p, theta)[SMOOTH], theta))])
     directions = np.random.default_rng(0).normal(size=(_POINTS, plant.nx))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     half = (plant.u_max - plant.u_min) / 2

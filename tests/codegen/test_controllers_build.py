@@ -104,7 +104,7 @@ def test_names_units_and_numbers_are_in_header_and_data(tmp_path):
     for size in ("NY 1", "NR 1", "NU 1", "NMEMORY 2", "NTHETA 3", "DT 0.001"):
         assert f"#define SCPO_{size}" in config
     kp = result.problem.policy.parameters(result.theta)["kp"]
-    assert f"{kp:.17g}, /* kp [V/(rad)]; before adaptation 1.0 */" in data
+    assert f"{kp:.17g}, /* kp [V/rad]; before adaptation 1.0 */" in data
     assert texts["README.md"].count("after adaptation |") == 3 and "no rollout verifies it" in texts["README.md"]
     assert done.margin == pytest.approx(-result.problem.metrics(result.theta).max(), abs=1e-9)
 
