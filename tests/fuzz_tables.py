@@ -255,13 +255,39 @@ def of_plants() -> dict[str, Call]:
         "dt": 0.1,
         "x_labels": ["a", "b"],
     } | bounds
-    state_space = control.StateSpace([[0.0, 1.0], [0.0, 0.5]], [[0.0], [1.0]], np.eye(2), np.zeros((2, 1)), 0.1)
     return {
         "Plant": (models.Plant, plant),
         "Plant.replace": (it.plant.replace, {"x_min": [-1.0, -1.0], "dt": 0.2, "x_labels": ("a", "b")}),
         "actuator_lag": (models.actuator_lag, {"plant": it.plant, "time_constant": 0.2}),
         "computation_delay": (models.computation_delay, {"plant": it.plant}),
         "discretise": (models.discretise, {"plant": it.ode, "dt": 0.1, "substeps": 1, "tolerance": 1e-3}),
+        "from_function": (
+            models.from_function,
+            {"function": it.plant.function, "dt": 0.1, "x_min": [-1, -1], "x_max": [1, 1], "u_min": -1, "u_max": 1}
+            | {"p_nominal": [1.0]},
+        ),
+        "input_delay": (models.input_delay, {"plant": it.plant, "steps": 2}),
+        "rate_limit": (models.rate_limit, {"plant": it.plant, "per_step": 0.2}),
+        "linear": (
+            models.linear,
+            {
+                "A": np.eye(2),
+                "B": [[0.0], [1.0]],
+                "dt": 0.1,
+                "bounds": tuple(bounds.values()),
+                "name": "l",
+                "u_units": ["N"],
+            },
+        ),
+        "make_plant": (models.make_plant, {"kind": "double_integrator", "dt": 0.1}),
+    }
+
+
+def of_other_systems() -> dict[str, Call]:
+    """Return plants from texts and from python-control, likewise."""
+    bounds = {"x_min": [-1.0, -1.0], "x_max": [1.0, 1.0], "u_min": [-1.0], "u_max": [1.0]}
+    state_space = control.StateSpace([[0.0, 1.0], [0.0, 0.5]], [[0.0], [1.0]], np.eye(2), np.zeros((2, 1)), 0.1)
+    return {
         "equations": (
             models.equations,
             {
@@ -274,11 +300,6 @@ def of_plants() -> dict[str, Call]:
                 "substeps": 2,
                 "source": "",
             },
-        ),
-        "from_function": (
-            models.from_function,
-            {"function": it.plant.function, "dt": 0.1, "x_min": [-1, -1], "x_max": [1, 1], "u_min": -1, "u_max": 1}
-            | {"p_nominal": [1.0]},
         ),
         "from_nonlinear": (
             models.from_nonlinear,
@@ -295,25 +316,11 @@ def of_plants() -> dict[str, Call]:
                 "u_units": ["N"],
             },
         ),
-        "input_delay": (models.input_delay, {"plant": it.plant, "steps": 2}),
-        "rate_limit": (models.rate_limit, {"plant": it.plant, "per_step": 0.2}),
         "from_statespace": (
             models.from_statespace,
             {"system": state_space, "name": "s", "x_units": ["m", "m"]} | bounds,
         ),
-        "linear": (
-            models.linear,
-            {
-                "A": np.eye(2),
-                "B": [[0.0], [1.0]],
-                "dt": 0.1,
-                "bounds": tuple(bounds.values()),
-                "name": "l",
-                "u_units": ["N"],
-            },
-        ),
-        "make_plant": (models.make_plant, {"kind": "double_integrator", "dt": 0.1}),
-        "to_statespace": (models.to_statespace, {"plant": it.plant}),
+        "to_statespace": (models.to_statespace, {"plant": here().plant}),
     }
 
 
@@ -363,5 +370,15 @@ def of_files(place: Path) -> dict[str, Call]:
 
 def calls(place: Path) -> dict[str, Call]:
     """Return everything public with arguments that are right."""
-    kinds = (of_runs, of_assurance, of_problems, of_loops, of_scenarios, of_controllers, of_plants, of_zoo)
+    kinds = (
+        of_runs,
+        of_assurance,
+        of_problems,
+        of_loops,
+        of_scenarios,
+        of_controllers,
+        of_plants,
+        of_other_systems,
+        of_zoo,
+    )
     return {name: call for of_kind in kinds for name, call in of_kind().items()} | of_files(place)
