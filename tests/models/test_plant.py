@@ -38,7 +38,7 @@ def test_linear_plant_steps_as_its_matrices_say(numbers):
 @pytest.mark.filterwarnings("ignore::scpo_ctrl.errors.ScpoWarning")  # coarse on purpose
 def test_runge_kutta_has_order_four():
     x0, u, horizon = np.array([1.0, 0.5]), np.array([0.3]), 0.4
-    exact = np.array(discretise(pendulum(), horizon, substeps=4096).function(x0, u, []))
+    exact = np.array(discretise(pendulum(), horizon, substeps=1024).function(x0, u, []))
     errors = [
         np.linalg.norm(np.array(discretise(pendulum(), horizon, substeps=n).function(x0, u, [])) - exact)
         for n in (2, 4, 8, 16)
