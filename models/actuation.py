@@ -135,7 +135,8 @@ def actuator_lag(plant: Plant, time_constant: ArrayLike) -> Plant:
     labels, note = [f"actual {label}" for label in plant.u_labels], f"inputs lag with time constants {tau.tolist()} s"
     if plant.dt is None:
         return _with_states(plant, actual, actual, (plant.u - actual) / ca.DM(tau), labels, note)
-    gone = -np.expm1(-plant.dt / tau)  # part of the way that a sample brings a closer to u
+    with np.errstate(over="ignore"):
+        gone = -np.expm1(-plant.dt / tau)  # part of the way that a sample brings a closer to u
     behind = actual - plant.u
     mean, after = plant.u + ca.DM(gone * tau / plant.dt) * behind, plant.u + ca.DM(1 - gone) * behind
     return _with_states(plant, actual, mean, after, labels, note)

@@ -25,9 +25,10 @@ from scpo_ctrl import (
     verify,
 )
 from scpo_ctrl.adaptation.state import start
+from scpo_ctrl.controllers import pid
 from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError, ScpoError, UnsafeStartError
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models import cart_pole, linear
+from scpo_ctrl.models import actuator_lag, cart_pole, dc_motor, double_integrator, linear
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.validate import as_array, as_count, as_path, as_scalar
@@ -306,3 +307,13 @@ def test_what_a_monitor_raises_is_passed_on(tmp_path):
 
     with pytest.raises(LookupError, match="mine"):
         adapt(load_problem(write(tmp_path / "problem.toml")), AdaptOptions(steps=2), monitor=stop)
+
+
+def test_what_the_fuzzer_of_calls_found():
+    plant = dc_motor()
+    with pytest.raises(ScpoError, match="ki is None"):
+        pid(plant, 1.0, None, 0.1, filter_time=1e-3)
+    backup = lqr(double_integrator(), [0.1, 0.1], [10.0])
+    assert np.isnan(backup.level([0.1, np.inf], [0.0, np.inf]))
+    at_once = actuator_lag(double_integrator(), 5e-324)
+    np.testing.assert_allclose(np.array(at_once.function([0.0, 0.0, 0.0], [1.0], [1.0]))[:, 0], [0.005, 0.1, 1.0])

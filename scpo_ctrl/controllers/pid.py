@@ -96,7 +96,8 @@ def pid(
     _check_used(kd, anti_windup, filter_time=filter_time, filtered=filtered, tracking_time=tracking_time)
     weight = as_scalar("setpoint_weight", setpoint_weight, at_least=0.0, at_most=1.0)
     names = ("kp", "ki", "kd") if form == "parallel" else ("K", "Ti", "Td")
-    values = [as_scalar(name, value) for name, value in zip(names, (kp, ki, kd), strict=True) if value is not None]
+    given = (kp, ki) if kd is None else (kp, ki, kd)
+    values = [as_scalar(name, value) for name, value in zip(names, given, strict=False)]
     which = as_count("measurement", measurement, at_most=plant.measured.numel() - 1)
     theta, shown, r, u = (
         ca.SX.sym(*of) for of in (("theta", len(values)), ("y", plant.measured.numel()), ("r",), ("u",))

@@ -73,7 +73,8 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
         rest = as_stack("x_eq", x_eq)
         if z.shape[-1:] != (len(self.P),) or rest.shape not in ((), (len(self.P),)):
             raise DimensionError(f"x has shape {z.shape} and x_eq {rest.shape}, expected (..., {len(self.P)})")
-        z -= rest
+        with np.errstate(invalid="ignore"):  # what is infinite less what is: no number, and no level
+            z -= rest
         return np.asarray(np.einsum("...i,ij,...j->...", z, self.P, z))
 
     @property
