@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import casadi as ca
 
-from scpo_ctrl.codegen.literals import rounded, short_literal
+from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models.instructions import instructions
 
@@ -289,7 +289,7 @@ class Writer:
 
     def _constant(self, value: float) -> str:
         try:
-            text = short_literal(value, self.real)
+            text = literal(value, self.real, short=True)
         except DomainError as error:
             raise DomainError(f"{self.owner} has a constant that cannot be exported: {error}") from error
         if value and not rounded(value, self.real):

@@ -37,7 +37,7 @@ def rounded(value: float, real: str, towards: float | None = None) -> float:
     return float(number)
 
 
-def literal(value: float, real: str) -> str:
+def literal(value: float, real: str, *, short: bool = False) -> str:
     """Return a C floating literal that reads back as `value` rounded to `real`.
 
     Parameters
@@ -45,11 +45,13 @@ def literal(value: float, real: str) -> str:
     value : float
     real : str
         "float" or "double".
+    short : bool
+        Whether it is the shortest one, for code that is read.
 
     Returns
     -------
     str
-        Such as ``0.10000000000000001`` or ``1.0f``.
+        Such as ``0.10000000000000001`` or ``1.0f``; ``0.1`` if short.
 
     Raises
     ------
@@ -57,30 +59,9 @@ def literal(value: float, real: str) -> str:
         If the value is NaN, infinite, or overflows `real`.
     """
     number = _finite(value, real)
+    if short:
+        return _suffixed(str(np.float32(number) if real == "float" else number), real)
     return _suffixed(f"{number:.9g}" if real == "float" else f"{number:.17g}", real)
-
-
-def short_literal(value: float, real: str) -> str:
-    """Return the shortest C floating literal that reads back as `value` rounded to `real`, for code that is read.
-
-    Parameters
-    ----------
-    value : float
-    real : str
-        "float" or "double".
-
-    Returns
-    -------
-    str
-        Such as ``0.1`` or ``0.1f``.
-
-    Raises
-    ------
-    DomainError
-        If the value is NaN, infinite, or overflows `real`.
-    """
-    number = _finite(value, real)
-    return _suffixed(str(np.float32(number) if real == "float" else number), real)
 
 
 def _finite(value: float, real: str) -> float:

@@ -94,17 +94,16 @@ def pid(
     as_choice("form", form, FORMS)
     as_choice("anti_windup", anti_windup, ANTI_WINDUP)
     _check_used(kd, anti_windup, filter_time=filter_time, filtered=filtered, tracking_time=tracking_time)
-    weight = as_scalar("setpoint_weight", setpoint_weight, at_least=0.0, at_most=1.0)
+    b = as_scalar("setpoint_weight", setpoint_weight, at_least=0.0, at_most=1.0)
     names = ("kp", "ki", "kd") if form == "parallel" else ("K", "Ti", "Td")
     given = (kp, ki) if kd is None else (kp, ki, kd)
     values = [as_scalar(name, value) for name, value in zip(names, given, strict=False)]
     which = as_count("measurement", measurement, at_most=plant.measured.numel() - 1)
-    theta, shown, r, u = (
-        ca.SX.sym(*of) for of in (("theta", len(values)), ("y", plant.measured.numel()), ("r",), ("u",))
-    )
-    y, integral = shown[which], ca.SX.sym("I")
+    theta, shown = ca.SX.sym("theta", len(values)), ca.SX.sym("y", plant.measured.numel())
+    r, u, integral = (ca.SX.sym(name) for name in ("r", "u", "I"))
+    y = shown[which]
     per_second = theta[1] if form == "parallel" else theta[0] / theta[1]
-    command, memories = theta[0] * (weight * r - y) + integral, []
+    command, memories = theta[0] * (b * r - y) + integral, []
     if kd is not None:
         slow = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0)
         last = _filter(plant, which, y, dt / (slow + dt), filtered)

@@ -70,7 +70,9 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
                     f"du_max is {shown(self.du_max)}, how much each input may change in a step; expected a number "
                     "above 0 for each"
                 )
-            object.__setattr__(self, "du_max", du_max if np.isfinite(du_max).any() else None)
+            if not np.isfinite(du_max).any():
+                raise DomainError("du_max is infinite for each input, which limits nothing; leave it out")
+            object.__setattr__(self, "du_max", du_max)
 
     def resolved(self, plant: Plant, inputs: int) -> "MetricOptions":
         """Check that constraints and limits fit a plant, and return the options with their scales.
@@ -361,4 +363,6 @@ def _over_time(steps: StepMetrics, X: ca.MX, U: ca.MX, p: ca.MX) -> ca.MX:
     values = steps.function.map(N)(X[:, :N], U, before, ca.repmat(p, 1, N))
     first = len(steps.rows) - steps.changes
     end = steps.at_end(X[:, N], p) if steps.states else ca.MX(0, 1)
-    return ca.vertcat(values[:first, 0], ca.vec(values[:, 1:]), end)
+    of_all = ca.vertcat(values[:first, 0], ca.vec(values[:, 1:]), end)
+    known = ca.sum1(ca.vec(X)) + ca.sum1(ca.vec(U)) <= ca.inf
+    return of_all + ca.if_else(known, 0, np.nan)  # a maximum of CasADi's has a number where one of two is none

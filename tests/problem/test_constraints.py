@@ -378,7 +378,8 @@ def test_a_name_is_given_once_and_a_limit_may_be_infinite():
     one, other = (constraints(double_integrator())[0] for _ in range(2))
     with pytest.raises(DomainError, match="'power' is given twice"):
         sc.MetricOptions(constraints=[one, other])
-    assert sc.MetricOptions(du_max=[np.inf]).du_max is None
+    with pytest.raises(DomainError, match="limits nothing"):
+        sc.MetricOptions(du_max=[np.inf, np.inf])
     assert sc.MetricOptions(path=False, constraints=[one]).constraints == (one,)
     assert sc.MetricOptions(constraints=[]).constraints is None
 
@@ -393,3 +394,23 @@ def test_what_cannot_hold_constraints_yet_says_so(tmp_path):
     with pytest.raises(RecordError, match="it has constraints or du_max"):
         sc.save_result(result, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("compiler", [True, False])
+def test_a_lost_rollout_breaks_a_constraint_that_has_a_maximum(monkeypatch, compiler):
+    """CasADi's fmax takes the number where one of two is none, and no bound of the state is a metric here."""
+    if not compiler:
+        monkeypatch.setattr(rollout, "find_compiler", lambda: None)
+    x, u = ca.SX.sym("x", 2), ca.SX.sym("u")
+    box = {"x_min": [-2.0, -2.0], "x_max": [2.0, 2.0], "u_min": [-1.0], "u_max": [1.0]}
+    f = ca.vertcat(0.9 * x[0] + 0.1 * u, 0.5 * x[1] + 0.01 * (ca.log(x[0] + 1.5) - np.log(1.5)))
+    plant = Plant(name="log", x=x, u=u, f=f, dt=0.1, **box)
+    kept = sc.Constraint(name="kept", expression=ca.fmax(x[1], x[0] - 10.0), bound=2.0)
+    backup = sc.lqr(plant, [0.1, 0.1], [10.0])
+    batch = sc.scenarios(plant, backup, horizon=3, count=2, level=0.2)
+    options = sc.MetricOptions(constraints=[kept], path=False, stability=False)
+    given = sc.ControlProblem(sc.Policy(plant, backup, (2,)), batch, sc.Quadratic([1.0, 0.1], [0.05]), options)
+    far = sc.scenarios(given.plant, given.backup, horizon=3, initial_states=[[-1.8, 0.1]], neighbourhood=0.0)
+    with np.errstate(invalid="ignore"):
+        _, rows = given.evaluate_scenarios(given.theta_initial, far)
+    assert not (rows.max() <= 0)
