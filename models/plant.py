@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import casadi as ca
 import numpy as np
@@ -14,6 +14,9 @@ from scpo_ctrl.models.symbols import expressions, outputs
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimensions
+
+if TYPE_CHECKING:
+    from scpo_ctrl.models.signals import Signal
 
 _LONGEST_SOURCE = 10_000  # characters
 
@@ -52,6 +55,7 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
     y: ca.SX = field(default_factory=lambda: ca.SX(0, 1))  # (ny, 1) expression; empty for the state itself
     y_labels: tuple[str, ...] = ()
     y_units: tuple[str, ...] = ()
+    signals: tuple["Signal", ...] = ()  # of the last parameters but one, the last is the time; see `with_signals`
     source: str = ""
 
     def __post_init__(self) -> None:

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
         lqr,
         scenarios,
     )
-    from scpo_ctrl.problem import ControlProblem, Cost, FunctionProblem, Imitation, Problem, Quadratic, UserObjective
+    from scpo_ctrl.problem import (
+        ControlProblem,
+        Cost,
+        FunctionProblem,
+        Imitation,
+        Problem,
+        Quadratic,
+        UserObjective,
+        tracking,
+    )
     from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
     from scpo_ctrl.record import load_problem, load_result, save_result
     from scpo_ctrl.verification.verify import verify
@@ -68,6 +77,7 @@ __all__ = [
     "project_reference",
     "save_result",
     "scenarios",
+    "tracking",
     "verify",
 ]
 
@@ -83,4 +93,6 @@ def __getattr__(name: str) -> object:
                 return globals().setdefault(name, getattr(module, name))
     if name in ("controllers", "models"):
         return import_module(f"{__name__}.{name}")
+    if name == "signals":
+        return import_module(f"{__name__}.models.signals")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,8 @@ from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios, scenarios
-from scpo_ctrl.models import Plant, double_integrator, linear
+from scpo_ctrl.models import Plant, double_integrator, linear, signals
+from scpo_ctrl.models.varying import drawn_ranges, settled, with_signals
 from scpo_ctrl.problem.cost import Cost
 
 EVERYTHING = MetricOptions(terminal=True, contraction=0.95)
@@ -75,6 +76,19 @@ def loaded_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTHIN
     return Case(Loop(policy, Metrics(plant, backup, horizon, options), Stage(np.ones(2), np.ones(1))), batch)
 
 
+def varying_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTHING, *, count=13, horizon=9) -> Case:
+    """Return the arm under a load that ramps, and a gain that swings."""
+    still = loaded_case(hidden, options, count=count, horizon=horizon)
+    load = signals.ramp((-0.6, 0.6), (-0.5, 0.5), (0.1, 0.3), over=(0.2, 0.5))
+    plant = with_signals(loaded_arm(), {"load": load, "gain": signals.sine((0.9, 1.1), (0.1, 0.3), (0.5, 1.0), 0.3)})
+    low, high = np.array(list(drawn_ranges(plant).values())).T
+    numbers = np.random.default_rng(6).uniform(low, high, (count, low.size))
+    p = settled(plant, np.hstack([numbers, np.zeros((count, 3))]))
+    policy = replace(still.loop.policy, plant=plant)
+    loop = Loop(policy, Metrics(plant, policy.backup, horizon, options), still.loop.stage)
+    return Case(loop, replace(still.batch, p=p))
+
+
 def linear_case(hidden: tuple[int, ...] = (), options: MetricOptions = EVERYTHING, *, count=16, horizon=17) -> Case:
     """Return the double integrator as an LQR keeps it, no disturbance."""
     plant = double_integrator()
@@ -131,10 +145,12 @@ EXPRESSIONS = {
     "expressions, saturated": with_expressions(pendulum_case((4,)), command=False),
     "expressions, one input": with_expressions(loaded_case((3,)), least_squares=True),
     "expressions, two inputs": with_expressions(pendulum_case(), path=False, contraction=None, least_squares=True),
+    "expressions, signals": with_expressions(varying_case((3,)), command=False),
     "expressions, one step": with_expressions(linear_case((4,), horizon=1), least_squares=True),
     "expressions, no parameter": with_expressions(linear_case((5, 3), MetricOptions())),
 }
 LOADED = {
     "loaded": loaded_case((3,)),
+    "signals": varying_case((3,)),
     "loaded, a floor between": loaded_case((), MetricOptions(path=False, contraction=0.6, contraction_floor=0.3)),
 }

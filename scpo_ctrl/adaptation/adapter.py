@@ -98,6 +98,8 @@ class Adapter:
         if not isinstance(problem, ControlProblem):
             raise DomainError(f"Adapter needs a ControlProblem, whose policy it runs; {shown(problem)} has none")
         self._policy = residual_policy(problem.policy, "Adapter")
+        if problem.plant.signals:
+            raise DomainError("Adapter measures a plant whose signals it does not know; give a problem without signals")
         if options.mode != "verified":
             raise DomainError(f"mode is {options.mode!r}; a policy at work needs verified steps, use mode 'verified'")
         self.every = None if every is None else as_count("every", every, at_least=1)

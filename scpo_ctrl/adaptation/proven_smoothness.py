@@ -82,6 +82,8 @@ def certifiable(problem: Problem) -> ControlProblem:
     if not isinstance(problem, ControlProblem) or problem.has_simulator:
         raise DomainError(f"mode 'certified' can bound smoothness for the model of a plant only; {remedy}")
     residual_policy(problem.policy, "certified mode")
+    if problem.policy.plant.signals:
+        raise DomainError(f"mode 'certified' has no smoothness bound for signals that vary over time; {remedy}")
     plant = problem.plant
     z = ca.vertcat(plant.x, plant.u)
     if ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z):

@@ -9,6 +9,7 @@ from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.engine.loop import CostTerms, Engine, Loop
 from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.models.varying import over_time, pulled_back, settled, signal_count
 
 _AT_ONCE = 64  # scenarios whose residuals are differentiated together
 
@@ -54,18 +55,17 @@ class CasadiEngine(Engine):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return gradients of weighted metrics with respect to each scenario by CasADi's adjoint."""
         rows = np.concatenate([theta, multipliers.ravel()])[None]
-        gx0, gp, gw, moved = self._call("scenarios_true" if saturated else "scenarios_smooth", batch, rows)
-        rests = self.rests(batch)
+        found = self._call("scenarios_true" if saturated else "scenarios_smooth", batch, rows)
+        gx0, gp, by_signals, gw, moved = (part.reshape(batch.count, -1) for part in found)
+        plant, rests = self._loop.metrics.plant, self.rests(batch)
         if self._rest and rests is not None:
-            gp = (
-                gp.ravel()
-                + np.einsum("sij,si->sj", self._rest.slopes(rests, batch.p), moved.reshape(rests.shape)).ravel()
-            )
-        return gx0.reshape(batch.x0.shape), gp.reshape(batch.p.shape), gw.reshape(batch.w.shape)
+            gp = gp + np.einsum("sij,si->sj", self._rest.slopes(rests, settled(plant, batch.p)), moved)
+        each = by_signals.reshape(batch.count, batch.horizon + 1, -1)
+        return gx0, pulled_back(plant, batch.p, gp, each), gw.reshape(batch.w.shape)
 
     def rests(self, batch: Scenarios) -> np.ndarray | None:
         """Return where contraction is about, None for the nominal equilibrium."""
-        return self._rest.places(batch.p) if self._rest else None
+        return self._rest.places(settled(self._loop.metrics.plant, batch.p)) if self._rest else None
 
     def gauss_newton(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
         """Return mean cost, gradient and Gauss-Newton matrix by CasADi's forward mode."""
@@ -90,7 +90,10 @@ class CasadiEngine(Engine):
                 self._functions[name, batch.count] = compile_functions([self._build(name, batch)])[0]
             w = batch.w.reshape(batch.count * batch.horizon, batch.w.shape[2])
             rests = self.rests(batch)
-            data = [batch.x0.T, batch.p.T, w.T, np.zeros((0, batch.count)) if rests is None else rests.T]
+            signals = over_time(self._loop.metrics.plant, batch.p, batch.horizon)
+            varying = signals.reshape(batch.count * (batch.horizon + 1), signals.shape[2])
+            about = np.zeros((0, batch.count)) if rests is None else rests.T
+            data = [batch.x0.T, batch.p.T, varying.T, w.T, about]
             stack = StackFunction(self._functions[name, batch.count], data)
             self._bound[name] = batch, stack
         return self._bound[name][1](thetas)
@@ -105,6 +108,7 @@ class CasadiEngine(Engine):
         data = [
             ca.MX.sym("x0", nx, batch.count),
             ca.MX.sym("p", np_, batch.count),
+            ca.MX.sym("signals", signal_count(self._loop.metrics.plant), batch.count * (batch.horizon + 1)),
             ca.MX.sym("w", nw, batch.count * batch.horizon),
             ca.MX.sym("rest", nx if self._rest and self._rest.moves else 0, batch.count),
         ]
@@ -161,30 +165,32 @@ class CasadiEngine(Engine):
         return ca.Function("step", [x, theta, p, w], [following, command, u, cost, residuals])
 
     def _scenarios(self, batch: Scenarios, *, saturated: bool) -> ca.Function:
-        """All scenarios: (x0, p, w, rest, θ) -> (metrics, mean cost over time, residuals, X, U) side by side."""
+        """All scenarios: (x0, p, signals, w, rest, θ) -> (metrics, mean cost, residuals, X, U) side by side."""
         N, policy = batch.horizon, self._loop.policy
         plant = policy.plant
         x0, p, theta = ca.MX.sym("x0", plant.nx), ca.MX.sym("p", plant.npar), ca.MX.sym("theta", policy.theta_dim)
+        signals = ca.MX.sym("signals", signal_count(plant), N + 1)
+        P = ca.vertcat(ca.repmat(p[: plant.npar - signals.shape[0]], 1, N + 1), signals)  # parameters over time
         w = ca.MX.sym("w", batch.w.shape[2], N)
         rest = ca.MX.sym("rest", plant.nx if self._rest and self._rest.moves else 0)
         roll = self._step(batch, saturated=saturated).mapaccum("roll", N)
-        X, U, applied, cost, residuals = roll(x0, ca.repmat(theta, 1, N), ca.repmat(p, 1, N), w)
+        X, U, applied, cost, residuals = roll(x0, ca.repmat(theta, 1, N), P[:, :N], w)
         whole = ca.horzcat(x0, X)
         if self._loop.stage.terms is not None:
-            cost, residuals = _cost(self._loop.stage.terms, whole, applied, p)
-        metrics = self._loop.metrics.expression(whole, U, rest if rest.numel() else None, applied, p)
-        one = ca.Function("scenario", [x0, p, w, rest, theta], [metrics, ca.sum2(cost) / N, residuals, X, U])
-        return one.map("scenarios", "serial", batch.count, [4], [])
+            cost, residuals = _cost(self._loop.stage.terms, whole, applied, P)
+        metrics = self._loop.metrics.expression(whole, U, rest if rest.numel() else None, applied, P)
+        one = ca.Function("scenario", [x0, p, signals, w, rest, theta], [metrics, ca.sum2(cost) / N, residuals, X, U])
+        return one.map("scenarios", "serial", batch.count, [5], [])
 
 
-def _cost(terms: CostTerms, X: ca.MX, U: ca.MX, p: ca.MX) -> tuple[ca.MX, ca.MX]:
+def _cost(terms: CostTerms, X: ca.MX, U: ca.MX, P: ca.MX) -> tuple[ca.MX, ca.MX]:
     """Return the terms of the cost of a trajectory (1, N + 1), and residuals, none where it is no sum of squares."""
     N = U.shape[1]
-    arguments = X[:, :N], U, ca.horzcat(U[:, 0], U[:, : N - 1]), ca.repmat(p, 1, N)
-    cost = ca.horzcat(terms.stage.map(N)(*arguments), terms.terminal(X[:, N], p))
+    arguments = X[:, :N], U, ca.horzcat(U[:, 0], U[:, : N - 1]), P[:, :N]
+    cost = ca.horzcat(terms.stage.map(N)(*arguments), terms.terminal(X[:, N], P[:, N]))
     if terms.residuals is None or terms.terminal_residuals is None:
         return cost, ca.MX(0, 1)
-    at_end = terms.terminal_residuals(X[:, N], p)
+    at_end = terms.terminal_residuals(X[:, N], P[:, N])
     return cost, ca.vertcat(ca.vec(terms.residuals.map(N)(*arguments)), at_end)
 
 

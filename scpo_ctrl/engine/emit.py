@@ -14,6 +14,7 @@ from scpo_ctrl.engine.linear import linear_part, without
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.models.varying import signal_count
 
 # CasADi's operations in C, arguments in braces; those that are missing are left to CasADi's own rollouts.
 _C = {
@@ -145,6 +146,7 @@ def model_header(
         nu=plant.nu,
         np=plant.npar,
         theta_dim=policy.theta_dim,
+        signals=signal_count(policy.plant),
         **(_shape(policy) if isinstance(policy, Policy) else {"layers": [], "law": _law(policy)}),
         high=np.flatnonzero(np.isfinite(plant.x_max)).tolist(),
         low=np.flatnonzero(np.isfinite(plant.x_min)).tolist(),

@@ -16,6 +16,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.models.varying import over_time, pulled_back, settled
 
 WIDTH = 8  # scenarios in a block
 _HEADERS = ("lanes.h", "engine.h", "stage.h", "network.h", "law.h", "backward.h", "adjoint.h", "sensitivity.h")
@@ -37,7 +38,10 @@ class _Batch(ctypes.Structure):
         ("rho", _double),
         ("gamma", _double),
         ("floor", _double),
-        *((name, _address) for name in ("x0", "p", "w", "x_rest", "x_eq", "u_eq", "x_min", "x_max", "u_min", "u_max")),
+        *(
+            (name, _address)
+            for name in ("x0", "p", "signals", "w", "x_rest", "x_eq", "u_eq", "x_min", "x_max", "u_min", "u_max")
+        ),
         *((name, _address) for name in ("factor", "K", "P", "Q", "R")),
     )
 
@@ -47,7 +51,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "engine_differences": [_address, _long, _address, _long, _address, _double, *[_address] * 3, _long, _address],
     "engine_trajectories": [_address, _address, _address, _address, _long, _address],
     "engine_gradient": [_address, _long, *[_address] * 4, _long, _long, _address, _address, _long, _address],
-    "engine_scenario_gradients": [*[_address] * 3, _long, *[_address] * 4, _long, _address],
+    "engine_scenario_gradients": [*[_address] * 3, _long, *[_address] * 5, _long, _address],
     "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
     "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
     "engine_functions": [_address, _long, _address, _address, _address],
@@ -160,7 +164,7 @@ class LaneEngine:
     def __init__(self, loop: Loop) -> None:
         policy, metrics = loop.policy, loop.metrics
         plant, options = policy.plant, metrics.options
-        self._library = load(loop)
+        self._library, self._plant = load(loop), plant
         self._rows, self._nx, self._nu = len(metrics.rows), plant.nx, plant.nu
         hidden = policy.hidden if isinstance(policy, Policy) else ()
         self._step_cost = 4 * policy.theta_dim + 40 * sum(hidden) + 50 * plant.nx
@@ -269,17 +273,18 @@ class LaneEngine:
         theta = theta * self._weights
         bound = self._bind(batch)
         rests = bound.arrays["x_rest"]
-        gradients = np.empty(batch.x0.shape), np.empty(batch.p.shape), np.empty(batch.w.shape), np.empty(rests.shape)
+        arrays = batch.x0, batch.p, bound.arrays["signals"], batch.w, rests
+        gradients = [np.empty(array.shape) for array in arrays]
         threads = threads_for(_blocks(batch), 4 * self._operations(batch, 1))
         work = aligned(threads * self._library.engine_scenario_gradients_size(byref(bound)))
         self._library.engine_scenario_gradients(
             byref(bound), _data(theta), _data(multipliers), saturated,
             *(_data(gradient) if gradient.size else None for gradient in gradients), threads, _data(work),
         )  # fmt: skip
-        gx0, gp, gw, moved = gradients
+        gx0, gp, by_signals, gw, moved = gradients
         if self._rest and rests.size:
-            gp += np.einsum("sij,si->sj", self._rest.slopes(rests, batch.p), moved)
-        return gx0, gp, gw
+            gp += np.einsum("sij,si->sj", self._rest.slopes(rests, settled(self._plant, batch.p)), moved)
+        return gx0, pulled_back(self._plant, batch.p, gp, by_signals), gw
 
     def rests(self, batch: Scenarios) -> np.ndarray | None:
         """Return where contraction is about, None for the nominal equilibrium."""
@@ -331,7 +336,8 @@ class LaneEngine:
         bound = self._bound  # another thread may put its own there meanwhile
         if bound is None or bound.batch is not batch:
             arrays = {key: np.ascontiguousarray(getattr(batch, key), dtype=float) for key in ("x0", "p", "w")}
-            rests = self._rest.places(batch.p) if self._rest else None
+            rests = self._rest.places(settled(self._plant, batch.p)) if self._rest else None
+            arrays["signals"] = np.ascontiguousarray(over_time(self._plant, batch.p, batch.horizon))
             arrays |= {"x_rest": np.zeros((0, self._nx)) if rests is None else rests, **self._constants}
             addresses = {key: _data(array) if array.size else None for key, array in arrays.items()}
             bound = _Batch(scenarios=batch.count, horizon=batch.horizon, **self._flags, **addresses)

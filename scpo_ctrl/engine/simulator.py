@@ -15,6 +15,7 @@ from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.models.varying import gathered, parameters_over_time, settled
 
 _NUMBERS = 1 << 22  # at most so many at once in an array: chunks of parameters and scenarios
 _STEP = np.finfo(float).eps ** (1 / 3)  # of central differences, relative to the size of what is moved, θ's at least 1
@@ -84,21 +85,22 @@ class SimulatorEngine(Engine):
             with np.errstate(invalid="ignore", over="ignore"):
                 places = None if rests is None else rests[here]
                 dX, dU, moved = _slopes(self._loop.metrics, multipliers[here], X, places)
+                p, dp = parameters_over_time(plant, part.p, part.horizon), np.zeros(part.p.shape)
                 applied = np.clip(commands, plant.u_min, plant.u_max) if saturated else commands
-                by_input, by_p = self._steps.add_slopes(part, multipliers[here], X, applied, dX)
+                by_input, by_p = self._steps.add_slopes(p, multipliers[here], X, applied, dX)
                 dU += np.where(applied == commands, by_input, 0.0)
                 if places is not None and plant.npar:
-                    gp[here] = np.einsum("sij,si->sj", self._rest.slopes(places, part.p), moved)
-                gp[here] += by_p
+                    dp = np.einsum("sij,si->sj", self._rest.slopes(places, settled(plant, part.p)), moved)
                 adjoint = dX[:, -1]
                 for t in range(batch.horizon - 1, -1, -1):
                     if gw.size:
                         gw[here, t] = adjoint
-                    J, C = self._step_jacobians(X[:, t], part.p, theta, saturated=saturated)
+                    J, C = self._step_jacobians(X[:, t], p[:, t], theta, saturated=saturated)
                     back = np.einsum("jsi,si->sj", J, adjoint) + np.einsum("jsi,si->sj", C, dU[:, t])
                     adjoint = dX[:, t] + back[:, : plant.nx]
-                    gp[here] += back[:, plant.nx :]
+                    by_p[:, t] += back[:, plant.nx :]
                 gx0[here] = adjoint
+                gp[here] = gathered(plant, part.p, dp, by_p)
         return gx0, gp, gw
 
     def rests(self, batch: Scenarios) -> np.ndarray | None:
@@ -107,7 +109,7 @@ class SimulatorEngine(Engine):
             return None
         found = self._rests  # another thread may put its own there meanwhile
         if found is None or found[0] is not batch:
-            found = self._rests = batch, self._rest.places(batch.p)
+            found = self._rests = batch, self._rest.places(settled(self._loop.policy.plant, batch.p))
         return found[1]
 
     def _step_jacobians(
@@ -153,10 +155,13 @@ class SimulatorEngine(Engine):
     def _residuals(self, batch: Scenarios, thetas: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield weights (k,), values (K, S, k) and what these are at rest (k,): weighted squares add up to the cost."""
         stage, plant, before = self._loop.stage, self._loop.policy.plant, None
-        p = np.broadcast_to(batch.p, (len(thetas), *batch.p.shape))
-        for _, x, _, u in self._roll(batch, thetas, saturated=True):
+        over_time = parameters_over_time(plant, batch.p, batch.horizon)
+        for t, x, _, u in self._roll(batch, thetas, saturated=True):
             if self._steps.has_cost:
-                before = u if before is None else before
+                before, p = (
+                    u if before is None else before,
+                    np.broadcast_to(over_time[:, t], (len(thetas), *batch.p.shape)),
+                )
                 point = (x, p) if u is None or before is None else (x, u, before, p)
                 values, before = self._steps.residuals(*point), u
                 yield np.ones(values.shape[2]), values, np.zeros(values.shape[2])
@@ -206,7 +211,7 @@ class SimulatorEngine(Engine):
         stage, metrics = self._loop.stage, self._loop.metrics
         plant, options, backup = metrics.plant, metrics.options, metrics.backup
         cost, before = np.zeros(len(thetas)), None
-        p = np.broadcast_to(batch.p, (len(thetas), *batch.p.shape))
+        over_time = parameters_over_time(plant, batch.p, batch.horizon)
         states = _finite_rows(plant.x_min, plant.x_max)
         commands = _finite_rows(plant.u_min, plant.u_max)
         first_command = (batch.horizon + 1) * states[0].size
@@ -221,6 +226,7 @@ class SimulatorEngine(Engine):
                     cost += (z**2 @ stage.Q + v**2 @ stage.R).sum(axis=1)
                 applied = u if saturated else command
                 before = applied if before is None else before
+                p = np.broadcast_to(over_time[:, t], (len(thetas), *batch.p.shape))
                 point = (x, p) if applied is None or before is None else (x, applied, before, p)
                 before = applied
                 if out is not None:
@@ -243,8 +249,9 @@ class SimulatorEngine(Engine):
         policy = self._policy
         plant, K, S = policy.plant, len(thetas), batch.count
         x = np.broadcast_to(batch.x0, (K, S, plant.nx))
-        p = np.broadcast_to(batch.p, (K, S, plant.npar)).reshape(K * S, -1)
+        over_time = parameters_over_time(plant, batch.p, batch.horizon)
         for t in range(batch.horizon):
+            p = np.broadcast_to(over_time[:, t], (K, S, plant.npar)).reshape(K * S, -1)
             with np.errstate(invalid="ignore", over="ignore"):
                 command = policy.commands(x, thetas)
                 applied = np.clip(command, plant.u_min, plant.u_max)

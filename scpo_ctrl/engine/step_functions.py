@@ -4,7 +4,6 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Loop
-from scpo_ctrl.loop.scenario import Scenarios
 
 
 class StackedFunction:
@@ -91,7 +90,7 @@ class StepFunctions:
 
     def add_slopes(
         self,
-        batch: Scenarios,
+        p: np.ndarray,
         multipliers: np.ndarray,
         X: np.ndarray,
         U: np.ndarray,
@@ -101,7 +100,8 @@ class StepFunctions:
 
         Parameters
         ----------
-        batch : Scenarios
+        p : numpy.ndarray, shape (S, N + 1, np)
+            Plant parameters over time.
         multipliers : numpy.ndarray, shape (S, rows)
         X : numpy.ndarray, shape (S, N + 1, nx)
         U : numpy.ndarray, shape (S, N, nu)
@@ -111,26 +111,25 @@ class StepFunctions:
         Returns
         -------
         dU : numpy.ndarray, shape (S, N, nu)
-        dp : numpy.ndarray, shape (S, np)
+        dp : numpy.ndarray, shape (S, N + 1, np)
         """
-        dU, dp = np.zeros(U.shape), np.zeros(batch.p.shape)
+        dU, dp = np.zeros(U.shape), np.zeros(p.shape)
         if self._steps is None:
             return dU, dp
         N, all_rows = U.shape[1], len(self._steps.rows)
         before = np.concatenate([U[:, :1], U[:, :-1]], axis=1)
-        p = np.repeat(batch.p[:, None], N, axis=1)
         weights = np.zeros((len(X), N, all_rows))
         for t in range(N):
             rows = self._rows(t, N)
             weights[:, t, : rows.stop - rows.start] = multipliers[:, rows]
-        by_x, by_u, by_v, by_p = self._adjoints[0](X[:, :-1], U, before, p, weights)
+        by_x, by_u, by_v, by_p = self._adjoints[0](X[:, :-1], U, before, p[:, :-1], weights)
         dX[:, :-1] += by_x
         dU += by_u
         dU[:, :-1] += by_v[:, 1:]
         dU[:, 0] += by_v[:, 0]
-        by_end, by_p_end = self._adjoints[1](X[:, -1], batch.p, multipliers[:, self._rows(N, N)])
+        by_end, by_p_end = self._adjoints[1](X[:, -1], p[:, -1], multipliers[:, self._rows(N, N)])
         dX[:, -1] += by_end
-        return dU, by_p.sum(axis=1) + by_p_end
+        return dU, np.concatenate([by_p, by_p_end[:, None]], axis=1)
 
     def cost(self, *point: np.ndarray) -> np.ndarray:
         """Return the summed cost of a time step, or of the last state (K,).

@@ -5,7 +5,8 @@ static law s -> (v, η(ξ, y, r, sat(v); θ)): rollouts, metrics, (E11), levels 
 """
 
 import warnings
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import casadi as ca
@@ -18,8 +19,11 @@ from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.joined_rest import SMOOTH, at_rest
 from scpo_ctrl.loop.level import Ranges
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.references import checked_references, references, with_references
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.signals import Signal
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_stack
 
@@ -38,10 +42,11 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     plant: Plant  # of the loop: states (x, ξ), inputs (u, m)
     backup: Backup  # the controller at θ = 0: its gain at rest, and the level set that the loop holds
     controller: Controller
-    reference: tuple[float, ...]  # (nr,) [r_units] constant over the run
+    reference: tuple[float, ...]  # (nr,) [r_units]; of those that vary what they are at first
     scale: tuple[float, ...]  # (d,) [theta_units] of one of each parameter
     law: ca.Function  # (s, p, θ) -> (v, m) as the loop applies it, and with m as if nothing were cut
-    controlled_plant: Plant  # without what the controller remembers
+    controlled_plant: Plant  # without what the controller remembers, and without references among its parameters
+    signals: Mapping[str, Signal] = field(default_factory=dict)  # references that vary over time, by label
 
     @property
     def theta_dim(self) -> int:
@@ -61,6 +66,11 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
         numpy.ndarray, shape (d,)
         """
         return np.zeros(self.theta_dim)
+
+    @property
+    def references(self) -> ca.SX:
+        """The references as expressions of the parameters of `plant`, shape (nr, 1)."""
+        return references(self.plant, self.controller, np.array(self.reference), self.signals)
 
     def parameters(self, theta: ArrayLike) -> dict[str, float]:
         """Return the controller's own parameters.
@@ -197,7 +207,7 @@ def controlled(
     plant: Plant,
     controller: Controller,
     *,
-    reference: ArrayLike | None = None,
+    reference: ArrayLike | Mapping[str, Signal | float] | None = None,
     parameters: Ranges | None = None,
     rho: float | None = None,
 ) -> ControllerPolicy:
@@ -210,8 +220,10 @@ def controlled(
     plant : Plant
         Discrete.
     controller : Controller
-    reference : array_like, shape (nr,), optional
-        Constant references r [units of what they are for]; the controller's nominal ones by default.
+    reference : array_like, shape (nr,), or mapping of str to Signal or float, optional
+        Constant references r [units of what they are for]; the controller's nominal ones by default. By label they may
+        be signals: then `plant` has them among its parameters, the loop's equilibrium and level set are about what they
+        are at first, and contraction is about where they end.
     parameters : mapping of str to (low, high), optional
         Ranges of plant parameters by label [p_units] over which the loop is simulated where it is nonlinear.
     rho : float, optional
@@ -236,15 +248,16 @@ def controlled(
     as_instance("controller", controller, Controller)
     if plant.dt is None:
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
-    r = _reference(plant, controller, reference)
-    joined, law = _joined(plant, controller, r)
+    r, signals = checked_references(plant, controller, reference)
+    alone, plant = plant, with_references(plant, controller, r, signals)
+    joined, law = _joined(plant, controller, references(plant, controller, r, signals))
     joined = at_rest(joined, law, controller)
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))
     units = Units.of(joined)
     with np.errstate(over="ignore"):
         inner, K = units.plant(joined), gain * units.x / units.u[:, None]
     unknown, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
-    policy = ControllerPolicy(joined, unknown, controller, tuple(r.tolist()), ones, law, plant)
+    policy = ControllerPolicy(joined, unknown, controller, tuple(r.tolist()), ones, law, alone, signals)
     start = None if _is_affine(policy) else policy.in_units(units).at_start
     backup = largest_held(inner, K, _lyapunov(inner, K), parameters, rho=rho, law=start)
     policy = replace(policy, backup=backup.in_units(Units(1 / units.x, 1 / units.u)))
@@ -255,28 +268,13 @@ def controlled(
     )
 
 
-def _reference(plant: Plant, controller: Controller, reference: ArrayLike | None) -> np.ndarray:
-    """Check that plant, controller and reference fit, and return the reference."""
-    for what, has, needs in (
-        ("measures", plant.measured.numel(), controller.y.numel()),
-        ("takes", plant.nu, controller.command.numel()),
-    ):
-        if has != needs:
-            kind = "signals" if what == "measures" else "commands"
-            raise DimensionError(
-                f"plant {plant.name!r} {what} {has} {kind}, controller {controller.name!r} has {needs}; "
-                + ("give the plant its outputs y" if what == "measures" else "give the controller one for each input")
-            )
-    return as_array("reference", controller.r_nominal if reference is None else reference, (controller.r.numel(),))
-
-
-def _joined(plant: Plant, controller: Controller, r: np.ndarray) -> tuple[Plant, ca.Function]:
+def _joined(plant: Plant, controller: Controller, r: ca.SX) -> tuple[Plant, ca.Function]:
     """Return the loop's plant, at rest where the plant is, and its law (s, p, Δθ) -> (v, m), twice: see `law`."""
     nm = controller.memories
     xi, m = ca.SX.sym("xi", nm), ca.SX.sym("m", nm)
     s, theta = ca.vertcat(plant.x, xi), ca.SX.sym("theta", controller.theta_dim)
     given = [controller.xi, controller.y, controller.r, controller.theta]
-    values = [xi, plant.measured, ca.DM(r), ca.DM(controller.theta_initial) + theta]
+    values = [xi, plant.measured, r, ca.DM(controller.theta_initial) + theta]
     kappa = ca.Function("kappa", given, [controller.command])(*values)
     eta = ca.Function("eta", [*given, controller.u], [controller.memory])
     cut = ca.fmin(ca.fmax(kappa, ca.DM(plant.u_min)), ca.DM(plant.u_max))
@@ -314,8 +312,10 @@ def _jacobian(joined: Plant, law: ca.Function) -> ca.Function:
 def _is_affine(policy: ControllerPolicy) -> bool:
     """Whether the backup commands u_eq - K (s - s_eq), whatever p is, as long as nothing is cut."""
     s, p = ca.SX.sym("s", policy.plant.nx), ca.SX.sym("p", policy.plant.npar)
-    slope = ca.simplify(ca.jacobian(policy.at_start(s, p), ca.vertcat(s, p)))
-    return not ca.depends_on(slope, ca.vertcat(s, p)) and not ca.depends_on(policy.at_start(s, p), p)
+    first = p.numel() - signal_count(policy.plant)  # what varies is at first what the level set is about
+    command = policy.at_start(s, ca.vertcat(p[:first], ca.DM(policy.plant.p_nominal[first:])))
+    slope = ca.simplify(ca.jacobian(command, ca.vertcat(s, p)))
+    return not ca.depends_on(slope, ca.vertcat(s, p)) and not ca.depends_on(command, p)
 
 
 def _lyapunov(inner: Plant, K: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from scipy.special import ndtri
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.varying import settled
 
 _WORDS = 4  # numbers that a step of Philox's counter makes
 _LARGEST_CORNERS = 10  # parameters with a range up to which corners are taken in turn; at random beyond
@@ -57,6 +58,7 @@ class DeclaredSet:
         nx, npar = self.plant.nx, self.plant.npar
         x, p, w = np.split(numbers, [2 + nx, 2 + nx + npar], axis=1)
         parameters = self.ranges[:, 0] + p * (self.ranges[:, 1] - self.ranges[:, 0])
+        parameters = settled(self.plant, parameters)
         return Scenarios(self._initial(x), parameters, self._disturbances(2 * w - 1), self.horizon)
 
     def random(self, first: int, count: int, seed: int) -> Scenarios:
@@ -166,7 +168,7 @@ class DeclaredSet:
             inside = offset * (self.size / np.maximum(length, np.finfo(float).tiny))
             moved = self.centres[which] + unit * (inside @ root.T)
             x0 = np.clip(np.where(length > self.size, moved, x0), plant.x_min, plant.x_max)
-        p = np.clip(points.p, self.ranges[:, 0], self.ranges[:, 1])
+        p = settled(self.plant, np.clip(points.p, self.ranges[:, 0], self.ranges[:, 1]))
         w = points.w
         if self.half.size:
             middle = (w.max(axis=1, keepdims=True) + w.min(axis=1, keepdims=True)) / 2

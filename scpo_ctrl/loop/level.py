@@ -10,6 +10,7 @@ from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.varying import drawn_ranges, signal_count
 from scpo_ctrl.validate import as_array
 
 Ranges = Mapping[str, Sequence[float]]
@@ -47,9 +48,13 @@ def parameter_ranges(plant: Plant, parameters: Ranges | None) -> np.ndarray:
     ranges = np.repeat(plant.p_nominal[:, None], 2, axis=1)
     if not isinstance(parameters, (Mapping, type(None))):
         raise DomainError(f"parameters is {shown(parameters)}, expected ranges by label such as {{'mass': [0.5, 1.5]}}")
+    numbers, first = drawn_ranges(plant), plant.npar - signal_count(plant)
+    fixed = [plant.p_labels[i] for i in range(first) if i not in numbers]
     for name, limits in (parameters or {}).items():
-        if name not in plant.p_labels:
-            known = ", ".join(plant.p_labels) or "none"
+        if name not in fixed:
+            if name in plant.p_labels:
+                raise DomainError(f"parameters.{name}: a signal says what it is; give the range to the signal")
+            known = ", ".join(fixed) or "none"
             raise DomainError(f"unknown plant parameter {shown(name)}; plant {plant.name!r} has: {known}")
         low, high = as_array(f"parameters.{name}", limits, (2,)) + 0.0  # no -0.0, which numpy takes for swapped limits
         i = plant.p_labels.index(name)

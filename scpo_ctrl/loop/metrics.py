@@ -261,8 +261,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             Where the loop under the backup is at rest; the nominal equilibrium if None.
         applied : casadi.MX, shape (nu, N), optional
             The inputs that constraints are of; the commands if None.
-        p : casadi.MX, shape (np, 1), optional
-            Plant parameters; nominal if None.
+        p : casadi.MX, shape (np, N + 1), optional
+            Plant parameters over time; nominal if None.
 
         Returns
         -------
@@ -275,8 +275,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
             if self.options.command:
                 parts.append(self._box(U, self.plant.u_min, self.plant.u_max))
         if self.steps is not None:
-            inputs, parameters = U if applied is None else applied, ca.DM(self.plant.p_nominal) if p is None else p
-            parts.append(_over_time(self.steps, X, inputs, parameters))
+            nominal = ca.repmat(ca.DM(self.plant.p_nominal), 1, X.shape[1])
+            parts.append(_over_time(self.steps, X, U if applied is None else applied, nominal if p is None else p))
         if self.options.terminal:
             parts.append(self._level(X[:, -1]) / self.backup.rho - 1)  # (E7)
         if self.options.contraction is not None:
@@ -360,9 +360,9 @@ def _over_time(steps: StepMetrics, X: ca.MX, U: ca.MX, p: ca.MX) -> ca.MX:
     """Return the metrics of all time steps, one behind the other."""
     N = U.shape[1]
     before = ca.horzcat(U[:, 0], U[:, : N - 1])  # at t = 0 there is no change
-    values = steps.function.map(N)(X[:, :N], U, before, ca.repmat(p, 1, N))
+    values = steps.function.map(N)(X[:, :N], U, before, p[:, :N])
     first = len(steps.rows) - steps.changes
-    end = steps.at_end(X[:, N], p) if steps.states else ca.MX(0, 1)
+    end = steps.at_end(X[:, N], p[:, N]) if steps.states else ca.MX(0, 1)
     of_all = ca.vertcat(values[:first, 0], ca.vec(values[:, 1:]), end)
     known = ca.sum1(ca.vec(X)) + ca.sum1(ca.vec(U)) <= ca.inf
     return of_all + ca.if_else(known, 0, np.nan)  # a maximum of CasADi's has a number where one of two is none

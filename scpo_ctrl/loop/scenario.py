@@ -15,6 +15,7 @@ from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.varying import drawn_ranges, settled
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
 
@@ -92,6 +93,8 @@ def scenarios(
     half, fixed = _half_widths(plant, disturbance, disturbance_fixed)
     region = _region(plant, states, level, neighbourhood, box)
     ranges = parameter_ranges(plant, parameters)
+    for i, limits in drawn_ranges(plant).items():
+        ranges[i] = limits
     declared = DeclaredSet(
         plant=plant, backup=backup, horizon=N, ranges=ranges, half=half, fixed=fixed, seed=seed, **region
     )
@@ -158,11 +161,10 @@ def _at_random(
         states = rng.uniform(declared.box[0], declared.box[1], (size, plant.nx))
     x0 = plant.x_eq + draw_level_set(rng, declared.backup, declared.size**2, size) if states is None else states
     p = np.tile(plant.p_nominal, (size, 1))
-    for name in parameters or {}:
-        i = plant.p_labels.index(name)
+    for i in [*map(plant.p_labels.index, parameters or {}), *drawn_ranges(plant)]:
         low, high = declared.ranges[i]
         p[:, i] = rng.uniform(low, high, size)
-    return Scenarios(x0, p, _disturbances(rng, declared, size), declared.horizon, declared)
+    return Scenarios(x0, settled(plant, p), _disturbances(rng, declared, size), declared.horizon, declared)
 
 
 def draw_level_set(rng: np.random.Generator, backup: Backup, level: float, count: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.dense_stability import DenseMetric, chained_loop
 from scpo_ctrl.loop.rest import AT_REST, settle
 from scpo_ctrl.loop.sizes import check_stability
+from scpo_ctrl.models.varying import settled, settling
 
 GAMMA = 0.5  # γ of (E11)
 FLOOR = 1e-6  # δ: what is below decays fast enough
@@ -68,7 +69,13 @@ class LocalStability:
         """The plant parameters of each metric: corners of the ranges, and nominal ones within them, shape (k, np)."""
         nominal = self.policy.plant.p_nominal
         inside = (nominal >= self.ranges[:, 0]) & (nominal <= self.ranges[:, 1])
-        return np.unique(np.vstack([nominal[None][: int(inside.all())], vertices(self.ranges)]), axis=0)
+        return np.unique(np.vstack([nominal[None][: int(inside.all())], self._corners]), axis=0)
+
+    @property
+    def _corners(self) -> np.ndarray:
+        """Corners of the ranges, what varies over time where it ends."""
+        plant = self.policy.plant
+        return settled(plant, vertices(settling(plant, self.ranges)))
 
     @cached_property
     def _at_backup(self) -> np.ndarray:

@@ -5,5 +5,15 @@ from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.function_problem import FunctionProblem
 from scpo_ctrl.problem.objective import Imitation, Quadratic, UserObjective
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.problem.tracking import tracking
 
-__all__ = ["ControlProblem", "Cost", "FunctionProblem", "Imitation", "Problem", "Quadratic", "UserObjective"]
+__all__ = [
+    "ControlProblem",
+    "Cost",
+    "FunctionProblem",
+    "Imitation",
+    "Problem",
+    "Quadratic",
+    "UserObjective",
+    "tracking",
+]

@@ -116,6 +116,8 @@ class OneStep:
         if options.one_step is None or options.cloud is None:
             return None
         declared, plant = scenarios.declared, policy.plant
+        if plant.signals:
+            raise DomainError("one_step is about a loop at rest, and signals move it; leave one_step out")
         if declared is None or not declared.has_states:
             raise DomainError(
                 "one_step is a condition on a cloud of states, and the scenarios declare none beside their own initial "

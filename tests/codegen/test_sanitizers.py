@@ -51,7 +51,7 @@ def test_the_kernels_of_a_step(tmp_path):
     )
 
 
-_SOME = ("expressions, saturated", "expressions, two inputs")
+_SOME = ("expressions, signals", "expressions, two inputs")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ static void try(long scenarios, long horizon, long kinds, long disturbed, long s
                           .terminal = kinds >> 2 & 1, .contraction = kinds >> 3 & 1, .rho = 2.0, .gamma = 0.5,
                           .floor = disturbed ? 1.0 : 0.0};
     const long threads = 1 + saturated, groups = 1, count = 2, w = disturbed ? scenarios * horizon * NX : 0;
-    const long rests = disturbed ? scenarios * NX : 0;
+    const long rests = disturbed ? scenarios * NX : 0, signals = scenarios * (horizon + 1) * SIGNALS;
     double *theta = numbers(count * NTHETA), *multipliers, *curvatures;
     double *cost = numbers(count * scenarios), *gradient = numbers(count * groups * NTHETA);
     lane *terms;
@@ -233,7 +233,7 @@ static void try(long scenarios, long horizon, long kinds, long disturbed, long s
     batch.rows += step_start(&batch, horizon) - step_start(&batch, 0) + END_ROWS;
 #endif
     batch.x0 = numbers(scenarios * NX), batch.p = numbers(scenarios * NP), batch.w = numbers(w);
-    batch.x_rest = numbers(rests);
+    batch.signals = numbers(signals), batch.x_rest = numbers(rests);
     batch.x_eq = numbers(NX), batch.u_eq = numbers(NU), batch.factor = numbers(NX);
     batch.x_min = numbers(NX), batch.x_max = numbers(NX), batch.u_min = numbers(NU), batch.u_max = numbers(NU);
     batch.K = numbers(NU * NX), batch.P = numbers(NX * NX), batch.Q = numbers(NX), batch.R = numbers(NU);
@@ -242,7 +242,7 @@ static void try(long scenarios, long horizon, long kinds, long disturbed, long s
     engine_gradient(&batch, count, theta, multipliers, curvatures, terms, saturated, groups, cost, gradient, threads,
                     lanes(threads * engine_gradient_size(&batch)));
     engine_scenario_gradients(&batch, theta, multipliers, saturated, numbers(scenarios * NX), numbers(scenarios * NP),
-                              numbers(w), numbers(rests), threads,
+                              numbers(signals), numbers(w), numbers(rests), threads,
                               lanes(threads * engine_scenario_gradients_size(&batch)));
     engine_evaluate(&batch, count, theta, saturated, numbers(count * scenarios * batch.rows), cost, threads,
                     lanes(threads * engine_evaluate_size()));

@@ -3,7 +3,7 @@
 import casadi as ca
 import numpy as np
 import pytest
-from loops import EXPRESSIONS, linear_case, loaded_case, pendulum_case, scalar_case
+from loops import EXPRESSIONS, linear_case, loaded_case, pendulum_case, scalar_case, varying_case
 from problems import double_integrator_problem
 
 from scpo_ctrl import AdaptOptions, adapt
@@ -24,6 +24,7 @@ CASES = {
     "pendulum": pendulum_case((3, 4)),
     "pendulum, a floor": pendulum_case((3,), MetricOptions(contraction=0.6, contraction_floor=0.05)),
     "no parameters": scalar_case(),
+    "signals": varying_case((3,)),
     **{name: case for name, case in EXPRESSIONS.items() if case.loop.stage.terms.residuals},
 }
 

@@ -36,7 +36,7 @@ static inline void apply(const adjoint *job, const lane *command, lane *u)
     }
 }
 
-static void go_forward(const adjoint *job, long first, const lane *p, const adjoint_work *parts)
+static void go_forward(const adjoint *job, long first, lane *p, const adjoint_work *parts)
 {
     const engine_batch *batch = job->batch;
     const long N = batch->horizon;
@@ -49,6 +49,7 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     for (t = 0; t < N; t++) {
         lane *command = parts->u + t * NU;
         lane u[NU], next[NX];
+        vary(batch, first, used, t, p);
         forward(batch, parts->theta, x, p, job->saturated, parts->net, command);
         apply(job, command, u);
         first_input(t, u, v);
@@ -69,6 +70,7 @@ static void go_forward(const adjoint *job, long first, const lane *p, const adjo
     for (i = 0; i < NX; i++) {
         parts->x[N * NX + i] = x[i];
     }
+    vary(batch, first, used, N, p);
     if (parts->cost) {
         add_end_cost(x, p, &sum);
     }
@@ -177,6 +179,24 @@ static inline void step_of_scenarios(const adjoint *job, long first, long t, con
     }
 }
 
+/* Of the entries of p that vary, each time has its own adjoint. */
+static inline void step_of_signals(const adjoint *job, long first, long t, lane *p_delta)
+{
+#if SIGNALS
+    if (job->signals_gradient) {
+        lane *last = p_delta + NP - SIGNALS;
+        unload(last, first, lanes_used(job->batch, first), (job->batch->horizon + 1) * SIGNALS, SIGNALS,
+               job->signals_gradient + t * SIGNALS);
+        zeros(last, SIGNALS);
+    }
+#else
+    (void)job;
+    (void)first;
+    (void)t;
+    (void)p_delta;
+#endif
+}
+
 /* In (E8) the initial state, above the floor, and where the loop is at rest count by themselves too. */
 static inline void end_of_scenarios(const adjoint *job, long first, const lane *terms, const lane *x, lane *lambda,
                                     const lane *p_delta)
@@ -205,7 +225,7 @@ static inline void end_of_scenarios(const adjoint *job, long first, const lane *
 }
 
 /* A constant `of_scenarios` makes two functions of it: gradients of scenarios are without cost and parameters of the policy. */
-static inline void go_backward(const adjoint *job, long first, const lane *p, const lane *terms, const adjoint_work *parts,
+static inline void go_backward(const adjoint *job, long first, lane *p, const lane *terms, const adjoint_work *parts,
                                int of_scenarios)
 {
     const engine_batch *batch = job->batch;
@@ -217,6 +237,7 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
     zeros(p_delta, NP);
     zeros(later, NU);
     add_step_rows(batch, terms, batch->horizon, end, NULL, NULL, p, lambda, NULL, NULL, p_delta);
+    step_of_signals(job, first, batch->horizon, p_delta);
     if (!of_scenarios) {
         add_end_slopes(end, p, lambda);
         zeros(parts->zero_deltas, ACTIVATIONS);
@@ -227,6 +248,7 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
         lane u[NU], v[NU], u_delta[NU], v_delta[NU], x_delta[NX], A[AT_LEAST_ONE(A_COUNT)], B[AT_LEAST_ONE(B_COUNT)];
         apply(job, command, u);
         apply(job, t ? command - NU : command, v);
+        vary(batch, first, lanes_used(batch, first), t, p);
         plant_jacobians(x, u, p, A, B);
         if (of_scenarios) {
             step_of_scenarios(job, first, t, x, u, p, lambda, p_delta);
@@ -251,6 +273,7 @@ static inline void go_backward(const adjoint *job, long first, const lane *p, co
         add_state_rows(batch, terms, t, x, x_delta);
         add_command_rows(batch, terms, t, command, u_delta);
         backward_policy(job, parts, t, p, u_delta, x_delta, of_scenarios, p_delta);
+        step_of_signals(job, first, t, p_delta);
         for (i = 0; i < NX; i++) {
             lambda[i] = x_delta[i];
         }
@@ -323,11 +346,12 @@ long engine_scenario_gradients_size(const engine_batch *batch)
 }
 
 void engine_scenario_gradients(const engine_batch *batch, const double *theta, const double *multipliers, long saturated,
-                               double *x0_gradient, double *p_gradient, double *w_gradient, double *rest_gradient,
-                               long threads, lane *work)
+                               double *x0_gradient, double *p_gradient, double *signals_gradient, double *w_gradient,
+                               double *rest_gradient, long threads, lane *work)
 {
     const adjoint job = {.batch = batch, .theta = theta, .saturated = (int)saturated, .multipliers = multipliers,
-                         .x0_gradient = x0_gradient, .p_gradient = p_gradient, .w_gradient = w_gradient,
+                         .x0_gradient = x0_gradient, .p_gradient = p_gradient,
+                         .signals_gradient = signals_gradient, .w_gradient = w_gradient,
                          .rest_gradient = rest_gradient};
     engine_run(gradient_of_scenarios, &job, block_count(batch), threads, work, engine_scenario_gradients_size(batch));
 }

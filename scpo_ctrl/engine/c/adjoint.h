@@ -15,6 +15,7 @@ typedef struct {
     const double *multipliers; /* [scenarios][rows] of the metrics, for the gradients of scenarios: */
     double *x0_gradient;       /* [scenarios][NX] */
     double *p_gradient;        /* [scenarios][NP] */
+    double *signals_gradient;  /* [scenarios][horizon + 1][SIGNALS] */
     double *w_gradient;        /* [scenarios][horizon][NX], or NULL */
     double *rest_gradient;     /* [scenarios][NX] by where contraction is about, or NULL */
 } adjoint;

@@ -28,6 +28,7 @@ typedef struct {
     double floor;
     const double *x0;     /* [scenarios][NX] */
     const double *p;      /* [scenarios][NP] */
+    const double *signals; /* [scenarios][horizon + 1][SIGNALS] the last entries of p over time */
     const double *w;      /* [scenarios][horizon][NX], or NULL without disturbances */
     const double *x_rest; /* [scenarios][NX] where contraction is about, or NULL: x_eq of all */
     const double *x_eq;   /* [NX] */
@@ -87,6 +88,20 @@ static inline void load(const double *rows, long first, int used, long stride, i
 
 /* Puts rows of up to two matrices of [scenarios][rows] side by side into lanes: packed [blocks][rows][count]. */
 void engine_pack(const engine_batch *batch, const double *const *matrices, int count, lane *packed, long threads);
+
+/* Puts the entries of p that vary over time to their values at time t. */
+static inline void vary(const engine_batch *batch, long first, int used, long t, lane *p)
+{
+#if SIGNALS
+    load(batch->signals + t * SIGNALS, first, used, (batch->horizon + 1) * SIGNALS, SIGNALS, p + NP - SIGNALS);
+#else
+    (void)batch;
+    (void)first;
+    (void)used;
+    (void)t;
+    (void)p;
+#endif
+}
 
 static inline void disturb(const engine_batch *batch, long first, int used, long t, lane *x)
 {

@@ -105,6 +105,7 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
     for (t = 0; t < N; t++) {
         const long waiting = t % STEPS_AT_ONCE;
         lane command[NU], u[NU], next[NX];
+        vary(batch, first, used, t, p);
         forward(batch, theta, x, p, saturated, net, command);
         if (path) {
             state_rows(batch, x, states + waiting * STATE_ROWS);
@@ -133,6 +134,7 @@ static inline void roll(const engine_batch *batch, const double *theta, long fir
         state_rows(batch, x, states);
         store(to, N * STATE_ROWS, STATE_ROWS, states);
     }
+    vary(batch, first, used, N, p);
     store_step(batch, to, N, x, v, v, p);
     if (to->metrics && (batch->terminal || batch->contraction)) {
         store_levels(batch, first, to, x0, x);
@@ -250,6 +252,7 @@ static void trajectory(const void *argument, long block, lane *work)
         if (t == N) {
             break;
         }
+        vary(batch, first, used, t, p);
         forward(batch, job->theta, x, p, 1, (network *)work, command);
         for (l = 0; l < used; l++) {
             for (i = 0; i < NU; i++) {

@@ -188,6 +188,7 @@ static void gauss_newton_of_block(const gauss_newton_job *job, long block, const
         for (i = 0; i < NX; i++) {
             last[i] = x[i];
         }
+        vary(batch, first, used, t, p);
         step(batch, job->theta, first, t, 1, p, &parts->loop, x, command, u, &loop);
         cost += stage_cost(batch, last, u, t ? v : u, p);
         collect(batch, t, last, command, u, t ? v : u, p, &loop, parts, parts->rows + count * PADDED);
@@ -198,6 +199,7 @@ static void gauss_newton_of_block(const gauss_newton_job *job, long block, const
             count = 0;
         }
     }
+    vary(batch, first, used, N, p);
     add_end_cost(x, p, &cost);
     if (HAS_END) {
         collect_end(x, p, parts, parts->rows);

@@ -150,6 +150,7 @@ static void jacobian_of_block(const void *argument, long block, lane *work)
         for (i = 0; i < NX; i++) {
             last[i] = x[i];
         }
+        vary(batch, first, used, t, p);
         step(batch, job->theta, first, t, job->saturated, p, &parts, x, command, u, &loop);
         slopes_of_step(batch, t, last, u, t ? v : u, p, &slopes);
         keep_input(u, v);
@@ -168,6 +169,7 @@ static void jacobian_of_block(const void *argument, long block, lane *work)
             advance(&loop, du, dx);
         }
     }
+    vary(batch, first, used, N, p);
     slopes_of_step(batch, N, x, NULL, NULL, p, &slopes);
     load_rest(batch, first, used, rest);
     level(batch, x, rest, own_gradient);

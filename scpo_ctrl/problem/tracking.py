@@ -1,0 +1,111 @@
+"""Costs of how well a loop follows its references."""
+
+from collections.abc import Sequence
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.messages import shown
+from scpo_ctrl.models.varying import TIME
+from scpo_ctrl.problem.cost import Cost, diagonal_of, fitted
+from scpo_ctrl.problem.cost import weight as weight_of
+from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_choice, as_texts
+
+_ROUNDED = 1e-3  # part of the largest reference, of which the corner of |e| at zero is rounded
+
+
+def tracking(
+    policy: ControllerPolicy,
+    Q: ArrayLike,
+    R: ArrayLike | None = None,
+    *,
+    R_du: ArrayLike | None = None,
+    outputs: Sequence[str] | None = None,
+    kind: str = "squares",
+) -> Cost:
+    """Return the cost of the tracking error e = r - y of a loop.
+
+    Parameters
+    ----------
+    policy : ControllerPolicy
+        Of `controlled`.
+    Q : array_like, shape (nr,)
+        Weight of each error.
+    R : array_like, shape (nu,), optional
+        Weight of the squared deviation of each input from what it is at rest at first.
+    R_du : array_like, shape (nu,) or (nu, nu), optional
+        Weight of changes of the input.
+    outputs : sequence of str, optional
+        Which measured signal each reference is for, by its label; by default they go in pairs.
+    kind : {"squares", "itae"}
+        Σ Q e², or Σ Q t |e|, the integral of time-weighted absolute error, whose corner at e = 0 is rounded.
+
+    Returns
+    -------
+    Cost
+        With "squares" one of least squares.
+
+    Raises
+    ------
+    DomainError
+        If the loop has no reference, an output is unknown, or "itae" finds no time, as no reference varies.
+    DimensionError
+        If weights or outputs do not fit.
+
+    References
+    ----------
+    D. Graham, R. C. Lathrop, "The synthesis of 'optimum' transient response: criteria and standard forms",
+    Trans. AIEE 72(9), 1953 (ITAE).
+    """
+    as_instance("policy", policy, ControllerPolicy)
+    as_choice("kind", kind, ("squares", "itae"))
+    plant, r, inputs = policy.plant, policy.references, policy.controlled_plant.nu
+    if not r.numel():
+        raise DomainError(f"controller {policy.controller.name!r} has no reference; give a Quadratic or a Cost")
+    e = r - _outputs(policy, outputs)
+    weight = fitted("Q", diagonal_of("Q", Q), r.numel())
+    effort = np.zeros(inputs) if R is None else fitted("R", diagonal_of("R", R), inputs)
+    changes = None if R_du is None else weight_of("R_du", R_du)
+    moved = plant.u[:inputs] - ca.DM(plant.u_eq[:inputs])
+    if kind == "squares":
+        parts = [np.sqrt(effort[i]) * moved[i] for i in np.flatnonzero(effort).tolist()]
+        return Cost(ca.vertcat(ca.DM(np.sqrt(weight)) * e, *parts), least_squares=True, R_du=changes)
+    if not policy.signals and not plant.signals:
+        raise DomainError("kind is 'itae', which weighs by time, and no reference varies; give one as a signal")
+    size = ca.DM(_sizes(policy))
+    late = plant.p[plant.p_labels.index(TIME)] * (ca.sqrt(e**2 + size**2) - size)
+    return Cost(ca.dot(ca.DM(weight), late) + ca.dot(ca.DM(effort), moved**2), R_du=changes)
+
+
+def _outputs(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:
+    """Return what the references are for."""
+    plant, count = policy.controlled_plant, policy.controller.r.numel()
+    labels, y = plant.measured_labels, plant.measured
+    if outputs is None:
+        if y.numel() != count:
+            raise DimensionError(
+                f"the loop has {count} references and measures {y.numel()} signals; say by outputs which of "
+                f"{', '.join(labels)} each is for"
+            )
+        return y
+    names = as_texts("outputs", outputs)
+    if len(names) != count:
+        raise DimensionError(f"outputs has {len(names)} entries, expected {count}: one for each reference")
+    unknown = next((name for name in names if name not in labels), None)
+    if unknown is not None:
+        raise DomainError(f"outputs names {shown(unknown)}; plant {plant.name!r} measures {', '.join(labels)}")
+    return y[[labels.index(name) for name in names]]
+
+
+def _sizes(policy: ControllerPolicy) -> np.ndarray:
+    """Return how near to zero an error is none, (nr,)."""
+    reaches = [
+        np.abs(policy.signals[label].reach).max() if label in policy.signals else abs(value)
+        for label, value in zip(policy.controller.r_labels, policy.reference, strict=True)
+    ]
+    largest = np.array(reaches)
+    return _ROUNDED * np.where(largest > 0, largest, 1.0)

@@ -1,0 +1,141 @@
+"""Loops under references that vary: against a plain simulation, whole runs, costs of tracking, and what is refused."""
+
+import casadi as ca
+import numpy as np
+import pytest
+
+import scpo_ctrl as sc
+from scpo_ctrl import signals
+from scpo_ctrl.controllers import pid
+from scpo_ctrl.errors import DimensionError, DomainError, ScpoError, UnsafeStartError
+from scpo_ctrl.models import dc_motor
+
+GAINS = {"kp": 1.0, "ki": 2.0, "kd": 0.02, "filter_time": 2e-3}
+MOVES = signals.step(0.0, (-0.5, 0.5), at=(0.01, 0.03))
+
+
+def servo(reference=None, **options):
+    motor = dc_motor()
+    controller = sc.controllers.pid(motor, **GAINS)
+    label = controller.r_labels[0]
+    return sc.controlled(motor, controller, reference={label: MOVES if reference is None else reference}, **options)
+
+
+def problem(loop, cost=None, **options):
+    given = {"horizon": 150, "count": 8, "level": 0.02, "parameters": {"inertia": (3e-6, 3.5e-6)}} | options
+    batch = sc.scenarios(loop.plant, loop.backup, **given)
+    metrics = sc.MetricOptions(contraction=0.9, contraction_floor=0.02)
+    return sc.ControlProblem(loop, batch, cost or sc.tracking(loop, [1.0], [1e-4]), metrics)
+
+
+@pytest.fixture(scope="module")
+def moved():
+    return problem(servo())
+
+
+def simulated(loop, theta, x0, p, r):
+    """Return states and commands of one scenario from κ, η and f, given the reference at each step."""
+    of, plant = loop.controller, loop.controlled_plant
+    own = of.theta_initial + np.array(loop.scale) * theta
+    kappa = ca.Function("kappa", [of.xi, of.y, of.r, of.theta], [of.command])
+    eta = ca.Function("eta", [of.xi, of.y, of.r, of.u, of.theta], [of.memory])
+    h = ca.Function("h", [plant.x, plant.p], [plant.measured])
+    x, xi, X, U = x0[: plant.nx], x0[plant.nx :], [x0], []
+    for value in r:
+        y = h(x, p)
+        v = np.array(kappa(xi, y, value, own))[:, 0]
+        u = np.clip(v, plant.u_min, plant.u_max)
+        xi = np.array(eta(xi, y, value, u if of.u.numel() else [], own))[:, 0]
+        U.append(np.append(v, xi))
+        xi = np.clip(xi, of.memory_min, of.memory_max)
+        x = np.array(plant.function(x, u, p))[:, 0]
+        X.append(np.append(x, xi))
+    return np.array(X), np.array(U)
+
+
+def test_rollouts_are_those_of_a_plain_simulation(moved):
+    loop, batch = moved.policy, moved.scenarios
+    theta = 0.1 * np.random.default_rng(0).normal(size=loop.theta_dim)
+    X, U = moved.trajectories(theta)
+    fixed = loop.controlled_plant.npar
+    t = loop.plant.dt * np.arange(batch.horizon)
+    for s in range(batch.count):
+        after, at = batch.p[s, fixed : fixed + 2]
+        r = np.where(t >= at, after, 0.0)
+        x, u = simulated(loop, theta, batch.x0[s], batch.p[s, :fixed], r)
+        np.testing.assert_allclose(X[s], x, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(U[s], u, rtol=1e-8, atol=1e-8)
+
+
+def test_what_is_tracked_costs_the_error(moved):
+    loop, batch, theta = moved.policy, moved.scenarios, np.zeros(moved.theta_dim)
+    X, U = moved.trajectories(theta)
+    fixed = loop.controlled_plant.npar
+    t = loop.plant.dt * np.arange(batch.horizon)
+    r = np.where(t >= batch.p[:, fixed + 1, None], batch.p[:, fixed, None], 0.0)
+    u = np.clip(U[:, :, 0], loop.plant.u_min[0], loop.plant.u_max[0])
+    cost = ((X[:, :-1, 0] - r) ** 2 + 1e-4 * u**2).sum(axis=1).mean() / batch.horizon
+    assert moved.objective(theta) == pytest.approx(cost, rel=1e-9)
+
+
+def test_itae_is_time_times_error():
+    loop = servo(signals.step(0.0, 0.4))
+    itae = problem(loop, sc.tracking(loop, [2.0], kind="itae"))
+    X, _ = itae.trajectories(np.zeros(3))
+    t = loop.plant.dt * np.arange(150)
+    expected = (2.0 * t * np.abs(X[:, :-1, 0] - 0.4)).sum(axis=1).mean() / 150
+    rounded = 2.0 * t.mean() * 1e-3 * 0.4  # at most: by how much the corner at zero error is
+    assert expected - rounded <= itae.objective(np.zeros(3)) <= expected
+
+
+def test_a_constant_as_a_signal_is_that_constant():
+    one, other = servo(0.3), servo(signals.constant(0.3))
+    assert one.plant.npar + 2 == other.plant.npar  # the reference and the time
+    np.testing.assert_array_equal(one.plant.x_eq, other.plant.x_eq)
+    assert (one.backup.rho, one.backup.evidence) == (other.backup.rho, other.backup.evidence)
+    np.testing.assert_array_equal(one.scale, other.scale)
+    mine = problem(one, sc.Cost((one.plant.x[0] - 0.3) ** 2))
+    theirs = problem(other, sc.tracking(other, [1.0]))
+    np.testing.assert_array_equal(mine.scenarios.x0, theirs.scenarios.x0)
+    theta = np.full(one.theta_dim, 0.05)
+    np.testing.assert_allclose(mine.metrics(theta), theirs.metrics(theta), rtol=1e-9, atol=1e-12)
+    assert mine.objective(theta) == pytest.approx(theirs.objective(theta), rel=1e-9)
+
+
+def test_contraction_is_about_where_the_reference_ends(moved):
+    rests = moved.rests(moved.scenarios)
+    fixed = moved.policy.controlled_plant.npar
+    np.testing.assert_allclose(rests[:, 0], moved.scenarios.p[:, fixed], atol=1e-9)
+    assert moved.spectral_radius(np.zeros(moved.theta_dim)) < 1
+
+
+def test_adapts_and_stays_safe_on_scenarios_it_never_saw(moved):
+    result = sc.adapt(moved, sc.AdaptOptions(steps=15, audit_rollouts=3000))
+    assert result.objective_final < 0.5 * moved.objective(np.zeros(moved.theta_dim))
+    fresh = moved.scenarios.declared.random(10_000_000, 2000, 7)
+    there = moved.with_scenarios(fresh, result.theta)
+    assert there.metrics(result.theta).max() <= 0
+    assert np.ptp(fresh.p[:, moved.policy.controlled_plant.npar]) > 0.9
+
+
+def test_a_search_moves_the_numbers_of_the_signal(moved):
+    found = sc.falsify(moved, np.array([1.5, 0.0, 0.0]), budget=4000)
+    assert found.worst > moved.metrics(np.zeros(3)).max()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: sc.controlled(dc_motor(), pid(dc_motor(), **GAINS), reference={"x": 1.0}), DomainError, "reference 'x'"),
+        (lambda: servo(signals.step(50.0, 0.0)), ScpoError, "comes to rest with"),
+        (lambda: problem(servo(), sc.Quadratic([1.0, 0.0], [1e-4])), DomainError, "tracking"),
+        (lambda: sc.tracking(servo(), [1.0, 2.0]), DimensionError, "Q has 2"),
+        (lambda: sc.tracking(servo(), [1.0], outputs=["nothing"]), DomainError, "measures"),
+        (lambda: sc.tracking(servo(0.1), [1.0], kind="itae"), DomainError, "no reference varies"),
+        (lambda: sc.adapt(problem(servo(signals.step(0.0, 9.0)))), UnsafeStartError, "position"),
+        (lambda: problem(servo(), parameters={"position reference after": (0, 1)}), DomainError, "signal"),
+    ],
+)  # fmt: skip
+def test_bad_input(make, error, says):
+    with pytest.raises(error, match=says):
+        make()
