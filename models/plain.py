@@ -6,14 +6,12 @@ import casadi as ca
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models import signals
 from scpo_ctrl.models.operations import check_keys, from_operations, from_table, to_operations, to_table
 from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.sealed import as_instance
 
-_WITHOUT_OUTPUTS, _WITH_OUTPUTS = FORMATS = (
-    1,
-    2,
-)  # of the data: of a plant without outputs of its own, and with them
+FORMATS = 1, 2, 3  # of the data: of a plant without outputs of its own, with them, and with signals
 _FIELDS = {
     "x": {"labels": "x_labels", "units": "x_units", "min": "x_min", "max": "x_max", "equilibrium": "x_eq"},
     "u": {"labels": "u_labels", "units": "u_units", "min": "u_min", "max": "u_max", "equilibrium": "u_eq"},
@@ -43,10 +41,16 @@ def to_plain(plant: Plant) -> dict[str, Any]:
     """
     as_instance("plant", plant, Plant)
     shows = bool(plant.y.numel())
-    data: dict[str, Any] = {"format": FORMATS[shows], "name": plant.name, "source": plant.source, "dt": plant.dt}
+    data: dict[str, Any] = {
+        "format": FORMATS[2 if plant.signals else shows],
+        "name": plant.name,
+        "source": plant.source,
+        "dt": plant.dt,
+    }
     data |= {stem: to_table(plant, fields) for stem, fields in _FIELDS.items()}
     outputs = {"f": plant.f} | ({"h": plant.y} if shows else {})
     data |= {"y": to_table(plant, _OUTPUTS)} if shows else {}
+    data |= {"signals": [signals.to_table(signal) for signal in plant.signals]} if plant.signals else {}
     return data | to_operations(f"plant {plant.name!r}", {"x": plant.x, "u": plant.u, "p": plant.p}, outputs)
 
 
@@ -69,13 +73,12 @@ def from_plain(data: Any) -> Plant:
     DimensionError, BoundsError
         As of `Plant`.
     """
-    shows = isinstance(data, dict) and "y" in data
-    check_keys("the plant", data, (*_KEYS, "y", "h") if shows else _KEYS)
-    if data["format"] != FORMATS[shows]:
-        known = " and ".join(map(str, FORMATS))
+    shows, varies = (isinstance(data, dict) and key in data for key in ("y", "signals"))
+    check_keys("the plant", data, (*_KEYS, *(("y", "h") if shows else ()), *(("signals",) if varies else ())))
+    if data["format"] != FORMATS[2 if varies else shows]:
         raise DomainError(
-            f"format is {shown(data['format'])}, this version reads {known}, with y in {FORMATS[True]} alone; use the "
-            "one that wrote it"
+            f"format is {shown(data['format'])}, this version reads {', '.join(map(str, FORMATS))}, with y from "
+            f"{FORMATS[1]} on and signals in {FORMATS[2]}; use the one that wrote it"
         )
     fields: dict[str, Any] = {}
     for stem, names in _FIELDS.items():
@@ -83,4 +86,12 @@ def from_plain(data: Any) -> Plant:
     fields |= from_table("y", data["y"], _OUTPUTS) if shows else {}
     symbols = {stem: ca.SX.sym(stem, len(data[stem]["labels"])) for stem in _FIELDS}
     found = dict(zip(("f", "y"), from_operations(data, symbols, ("f", "h") if shows else ("f",)), strict=False))
+    if varies:
+        fields["signals"] = tuple(signals.from_table(table) for table in _listed(data["signals"]))
     return Plant(name=data["name"], source=data["source"], dt=data["dt"], **found, **symbols, **fields)
+
+
+def _listed(tables: Any) -> list[Any]:
+    if not isinstance(tables, list) or not tables:
+        raise DomainError(f"signals is {shown(tables)}, expected a list of tables")
+    return tables

@@ -3,20 +3,18 @@
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.signals import KINDS, TIME, Signal
 from scpo_ctrl.models.symbols import expressions, outputs
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimensions
-
-if TYPE_CHECKING:
-    from scpo_ctrl.models.signals import Signal
 
 _LONGEST_SOURCE = 10_000  # characters
 
@@ -55,7 +53,7 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
     y: ca.SX = field(default_factory=lambda: ca.SX(0, 1))  # (ny, 1) expression; empty for the state itself
     y_labels: tuple[str, ...] = ()
     y_units: tuple[str, ...] = ()
-    signals: tuple["Signal", ...] = ()  # of the last parameters but one, the last is the time; see `with_signals`
+    signals: tuple[Signal, ...] = ()  # of the last parameters but one, the last is the time; see `with_signals`
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -88,7 +86,23 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
                 put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
         if self.dt is not None:
             put(self, "dt", as_scalar("dt", self.dt, above=0.0))
+        self._check_signals()
         self._check_bounds()
+
+    def _check_signals(self) -> None:
+        """Refuse parameters that are not those of the signals: `with_signals` puts them in order."""
+        for signal in self.signals:
+            as_instance("signals", signal, Signal)
+        count = len(self.signals)
+        slots = self.p_labels[-count - 1 : -1]
+        pairs = zip(slots, self.signals, strict=False)
+        numbers = [f"{label} {KINDS[signal.kind].names[i]}" for label, signal in pairs for i in signal.drawn]
+        tail = (*numbers, *slots, TIME)
+        if count and (len(slots) < count or self.p_labels[-len(tail) :] != tail or self.dt is None):
+            raise DomainError(
+                f"plant {self.name!r}: its last parameters are not those of its signals, {', '.join(tail)}, or it has "
+                "no dt; let `with_signals` make it"
+            )
 
     def _check_bounds(self) -> None:
         for stem in ("x", "u"):

@@ -1,5 +1,6 @@
 """Signals: what varies over time in a way that is known, as references do and loads, in numbers fixed or drawn."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_array, as_scalar, dimensions
 
+TIME = "time"  # label of the last parameter of a plant with signals
 _MOST_VALUES = 1_000_000  # of a sequence
 _SAMPLE = 1e-9  # of a sampling time, by which an instant may miss a sample and still be it
 
@@ -230,6 +232,63 @@ def sequence(values: ArrayLike, *, offset: Any = 0.0, scale: Any = 1.0) -> Signa
         raise DomainError(f"a sequence has {len(samples)} values, expected 1 to {_MOST_VALUES}")
     made = _made("sequence", offset, scale)
     return Signal(made.kind, made.numbers, samples)
+
+
+def to_table(signal: Signal) -> dict[str, Any]:
+    """Return a signal as a table of plain data.
+
+    Parameters
+    ----------
+    signal : Signal
+
+    Returns
+    -------
+    dict
+        Its kind, its numbers by name, a range as [low, high], and the values of a sequence.
+    """
+    numbers = [list(number) if isinstance(number, tuple) else number for number in signal.numbers]
+    table = {"kind": signal.kind, **dict(zip(KINDS[signal.kind].names, numbers, strict=True))}
+    return table | ({"values": signal.samples.tolist()} if signal.samples.size else {})
+
+
+def from_table(table: Any) -> Signal:
+    """Return the signal of a table of plain data.
+
+    Parameters
+    ----------
+    table : dict
+        As `to_table` returns; numbers with a default may be left out.
+
+    Returns
+    -------
+    Signal
+
+    Raises
+    ------
+    DomainError
+        If something is unknown, missing or wrong.
+    """
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if not isinstance(kind, str) or kind not in _MAKERS:
+        raise DomainError(f"a signal is {shown(table)}, expected a table with kind one of: {', '.join(_MAKERS)}")
+    parameters = inspect.signature(_MAKERS[kind]).parameters
+    given = {key: value for key, value in table.items() if key != "kind"}
+    unknown = next((key for key in given if key not in parameters), None)
+    if unknown is not None:
+        raise DomainError(f"unknown key {shown(unknown)} of a {kind}; known: {', '.join(parameters)}")
+    missing = next((key for key, of in parameters.items() if of.default is of.empty and key not in given), None)
+    if missing is not None:
+        raise DomainError(f"key {missing!r} of a {kind} is missing")
+    return _MAKERS[kind](**given)
+
+
+_MAKERS: dict[str, Callable[..., Signal]] = {
+    "constant": constant,
+    "step": step,
+    "ramp": ramp,
+    "sine": sine,
+    "sequence": sequence,
+}
 
 
 def _made(kind: str, *numbers: Any) -> Signal:

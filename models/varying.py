@@ -14,10 +14,8 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.plant import Plant
-from scpo_ctrl.models.signals import KINDS, Signal, middle
+from scpo_ctrl.models.signals import KINDS, TIME, Signal, middle
 from scpo_ctrl.sealed import as_instance
-
-TIME = "time"  # label of the last parameter of a plant with signals
 
 
 def with_signals(plant: Plant, signals: Mapping[str, Signal]) -> Plant:

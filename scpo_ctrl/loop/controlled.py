@@ -72,6 +72,11 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
         """The references as expressions of the parameters of `plant`, shape (nr, 1)."""
         return references(self.plant, self.controller, np.array(self.reference), self.signals)
 
+    @property
+    def reference_by_label(self) -> Mapping[str, Signal | float]:
+        """Each reference: its value, or the signal that it is."""
+        return dict(zip(self.controller.r_labels, self.reference, strict=True)) | dict(self.signals)
+
     def parameters(self, theta: ArrayLike) -> dict[str, float]:
         """Return the controller's own parameters.
 

@@ -156,19 +156,7 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
             as_path("path", path),
             (as_count(key, n, at_least=1, at_most=MOST_COLUMNS) for key, n in (("nx", nx), ("nu", nu))),
         )
-        names = [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)]
-        try:
-            with opened(path, LARGEST_DATA) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
-                _check_length(path, file)
-                reader = csv.DictReader(text, strict=True, skipinitialspace=True)
-                _check_header(path, list(reader.fieldnames or []), names)
-                rows = [_row(path, reader.line_num, names, row) for row in reader]
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise ProblemFileError(f"{path}: cannot be read as CSV: {reason}") from error
-        if not rows:
-            raise ProblemFileError(f"{path}: no data below the header; give at least one row")
-        data = np.array(rows)
+        data = read_csv(path, [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)])
         return cls(data[:, :nx], data[:, nx:])
 
     def compiled(self, policy: LoopPolicy) -> tuple[StackFunction, StackFunction]:
@@ -278,6 +266,38 @@ def _check_length(path: Path, file: BinaryIO) -> None:
     lines = max(data.count(end) for end in (b"\n", b"\r"))
     if lines > MOST_ROWS + 1:
         raise ProblemFileError(f"{path}: has {lines} lines, more than {MOST_ROWS} rows; keep every k-th of them")
+
+
+def read_csv(path: Path, names: list[str]) -> np.ndarray:
+    """Read columns of a CSV file with a header.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    names : list of str
+        Of the columns.
+
+    Returns
+    -------
+    numpy.ndarray, shape (k, len(names))
+
+    Raises
+    ------
+    ProblemFileError
+        If the file is missing, a column is, or an entry is not a finite number.
+    """
+    try:
+        with opened(path, LARGEST_DATA) as file, io.TextIOWrapper(file, encoding="utf-8-sig", newline="") as text:
+            _check_length(path, file)
+            reader = csv.DictReader(text, strict=True, skipinitialspace=True)
+            _check_header(path, list(reader.fieldnames or []), names)
+            rows = [_row(path, reader.line_num, names, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ProblemFileError(f"{path}: cannot be read as CSV: {reason}") from error
+    if not rows:
+        raise ProblemFileError(f"{path}: no data below the header; give at least one row")
+    return np.array(rows)
 
 
 def _check_header(path: Path, found: list[str], names: list[str]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models.varying import TIME
+from scpo_ctrl.models.signals import TIME
 from scpo_ctrl.problem.cost import Cost, diagonal_of, fitted
 from scpo_ctrl.problem.cost import weight as weight_of
 from scpo_ctrl.sealed import as_instance

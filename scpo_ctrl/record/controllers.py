@@ -16,6 +16,7 @@ from scpo_ctrl.loop.level import Ranges
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.record.recorded import RecordedController, run_python
+from scpo_ctrl.record.signals import signals_of, tables_of
 from scpo_ctrl.record.tables import Table, beside, check_keys, python_of, spell_out
 from scpo_ctrl.validate import as_array, as_scalar, as_text
 
@@ -66,8 +67,11 @@ def build_loop(
     of_loop = {key: table.pop(key) for key in LOOP_KEYS if key in table}
     rho = as_scalar("rho", of_loop["rho"], above=0.0) if "rho" in of_loop else None
     controller, recorded = build_controller(table, plant, folder, trust=trust)
-    policy = controlled(plant, controller, reference=of_loop.get("reference"), parameters=ranges, rho=rho)
-    table |= ({"reference": list(policy.reference)} if policy.reference else {}) | {"rho": policy.backup.rho}
+    reference = of_loop.get("reference")
+    if isinstance(reference, dict):
+        reference = signals_of(reference, folder, "reference")
+    policy = controlled(plant, controller, reference=reference, parameters=ranges, rho=rho)
+    table |= _reference_table(policy) | {"rho": policy.backup.rho}
     return policy, recorded
 
 
@@ -82,8 +86,14 @@ def loop_table(policy: ControllerPolicy) -> Table:
     -------
     dict
     """
-    reference = {"reference": list(policy.reference)} if policy.reference else {}
-    return RecordedController.of(policy.controller).table | reference | {"rho": policy.backup.rho}
+    return RecordedController.of(policy.controller).table | _reference_table(policy) | {"rho": policy.backup.rho}
+
+
+def _reference_table(policy: ControllerPolicy) -> Table:
+    """Return key reference: one number for each, or by label where some vary."""
+    if policy.signals:
+        return {"reference": tables_of(dict(policy.reference_by_label))}
+    return {"reference": list(policy.reference)} if policy.reference else {}
 
 
 def build_controller(

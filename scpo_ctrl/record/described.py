@@ -86,8 +86,9 @@ def recorded_plant(problem: ControlProblem) -> RecordedPlant:
 def _controlled(policy: ControllerPolicy, ranges: Any) -> dict[str, Table]:
     """Return the section of a controller, from which the same loop follows on the ranges of the scenarios."""
     plant, level = policy.controlled_plant, policy.backup.rho
+    reference = policy.reference_by_label if policy.signals else policy.reference
     try:
-        again = controlled(plant, policy.controller, reference=policy.reference, parameters=ranges, rho=level)
+        again = controlled(plant, policy.controller, reference=reference, parameters=ranges, rho=level)
     except ScpoError as error:
         raise _indescribable(
             f"its loop does not hold for its scenarios ({error})", "give controlled their parameters"

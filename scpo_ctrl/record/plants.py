@@ -7,7 +7,9 @@ import numpy as np
 
 from scpo_ctrl.models import ZOO, Plant, equations, linear, make_plant
 from scpo_ctrl.models.integrator import substeps_needed
+from scpo_ctrl.models.varying import with_signals
 from scpo_ctrl.record.recorded import RecordedPlant, run_python
+from scpo_ctrl.record.signals import signals_of, tables_of
 from scpo_ctrl.record.tables import Table, beside, check_keys, kind_of, python_of, spell_out
 from scpo_ctrl.validate import dimensions
 
@@ -41,6 +43,22 @@ def build_plant(table: Table, folder: Path, *, trust: bool = False) -> tuple[Pla
     ScpoError
         If a value is wrong.
     """
+    varying = table.pop("signals", None)
+    plant, recorded = _still(table, folder, trust=trust)
+    if varying is None:
+        return plant, recorded
+    signals = signals_of(varying, folder, "signals")
+    plant = with_signals(plant, signals)
+    if recorded is None:
+        table["signals"] = tables_of(signals)
+        return plant, None
+    recorded = RecordedPlant.of(plant)
+    table |= recorded.table
+    return plant, recorded
+
+
+def _still(table: Table, folder: Path, *, trust: bool) -> tuple[Plant, RecordedPlant | None]:
+    """Make the plant without signals that the section names beside its kind."""
     kind = kind_of(table, ("linear", "equations", "python", "recorded", *sorted(ZOO)))
     if kind in ("python", "recorded"):
         recorded = _by_python(table, folder, trust=trust) if kind == "python" else _recorded(table, folder)

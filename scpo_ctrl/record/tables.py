@@ -90,7 +90,7 @@ def is_file_name(value: object) -> bool:
     return isinstance(value, str) and bool(value) and "\0" not in value
 
 
-def beside(folder: Path, name: object) -> Path:
+def beside(folder: Path, name: object, key: str = "file") -> Path:
     """Return the path of a file that a section names.
 
     Parameters
@@ -98,7 +98,9 @@ def beside(folder: Path, name: object) -> Path:
     folder : pathlib.Path
         Of the problem file.
     name : object
-        What key "file" says.
+        What the key says.
+    key : str
+        Which one.
 
     Returns
     -------
@@ -110,7 +112,7 @@ def beside(folder: Path, name: object) -> Path:
         If it cannot name a file.
     """
     if not is_file_name(name):
-        raise ProblemFileError(f"file is {shown(name)}, expected the name of a file")
+        raise ProblemFileError(f"{key} is {shown(name)}, expected the name of a file")
     return folder / str(name)
 
 

@@ -126,7 +126,7 @@ def test_a_search_moves_the_numbers_of_the_signal(moved):
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [
-        (lambda: sc.controlled(dc_motor(), pid(dc_motor(), **GAINS), reference={"x": 1.0}), DomainError, "reference 'x'"),
+        (lambda: sc.controlled(dc_motor(), pid(dc_motor(), **GAINS), reference={"x": 1.0}), DomainError, "'x'"),
         (lambda: servo(signals.step(50.0, 0.0)), ScpoError, "comes to rest with"),
         (lambda: problem(servo(), sc.Quadratic([1.0, 0.0], [1e-4])), DomainError, "tracking"),
         (lambda: sc.tracking(servo(), [1.0, 2.0]), DimensionError, "Q has 2"),
