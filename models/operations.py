@@ -26,6 +26,7 @@ _BINARY = (
 )  # fmt: skip
 CODES = {name: getattr(ca, f"OP_{name.upper()}") for name in (*_UNARY, *_BINARY)}  # CasADi's numbers may change
 _NAMES = {code: name for name, code in CODES.items()}
+_TEXTS = ("labels", "names", "units")  # keys of tables
 
 Fields = Mapping[str, str]  # by key of a table the field of an object that it holds
 
@@ -150,7 +151,7 @@ def from_table(stem: str, table: Any, fields: Fields) -> dict[str, list[Any]]:
         value = table[key]
         if not isinstance(value, list):
             raise DomainError(f"{stem}.{key} is {shown(value)}, expected a list")
-        found[field] = value if key in ("labels", "units") else [number(f"{stem}.{key}", v) for v in value]
+        found[field] = value if key in _TEXTS else [number(f"{stem}.{key}", v) for v in value]
     return found
 
 

@@ -95,6 +95,27 @@ TWO_INPUTS = {
     "backup": {"kind": "lqr", "Q": [0.1] * 3, "R": [10.0, 5.0]},
     "objective": {"kind": "quadratic", "Q": [1.0, 0.5, 0.1], "R": [0.05, 0.1]},
 }
+# Constraints, limits of change and costs as expressions of position, velocity, force and mass.
+POWER = {"name": "power", "expression": "force*velocity", "bound": 0.05, "unit": "W"}
+PAIR = {
+    "name": ["ellipse", "braking"],
+    "expression": ["(position/5)**2 + velocity**2", "-mass*force*velocity"],
+    "bound": [2.0, 0.3],
+    "scale": [1.0, 0.3],
+}
+ENERGY = {
+    "kind": "expression",
+    "stage": "0.5*force**2 + position**2 + force*velocity",
+    "terminal": "position**2 + velocity**2",
+    "R_du": [0.1],
+}
+RESIDUALS = {
+    "kind": "expression",
+    "least_squares": True,
+    "stage": ["position + 0.1*position**2", "0.3*sin(force)"],
+    "terminal": ["velocity"],
+}
+LIMITS = {"du_max": [0.15], "constraints": [POWER, PAIR]}
 # Loops under controllers, which are their own backup: one with memory and audits, saturated, with several memories, and
 # one whose plant shows less than its state.
 CONTROLLERS: dict[str, dict[str, Any]] = {
@@ -104,6 +125,26 @@ CONTROLLERS: dict[str, dict[str, Any]] = {
         "scenarios": {"count": 4, "horizon": 20, "level": 0.5, "parameters": {"mass": [0.9, 1.1]}},
         "metrics": {"contraction": 0.99},
         "adapt": {"steps": 12, "audit_rollouts": 500, "guards": 8},
+    },
+    "pid, expressions": {
+        "backup": REMOVE,
+        "policy": {"kind": "pid", "kp": 0.3, "ki": 0.01, "kd": 0.8, "filter_time": 0.1},
+        "objective": {
+            "kind": "quadratic",
+            "Q": [[1.0, 0.2], [0.2, 0.1]],
+            "R": [0.05],
+            "P_N": [[2.0, 0.1, 0.0, 0.0], [0.1, 1.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.5], [0.0, 0.0, 0.5, 1.0]],
+            "R_du": [0.3],
+        },
+        "scenarios": {"count": 4, "horizon": 20, "level": 0.3, "parameters": {"mass": [0.9, 1.1]}},
+        "metrics": {
+            "du_max": [0.5],
+            "constraints": [
+                {"name": "drift", "expression": "(filtered_position - position)**2", "bound": 0.9, "unit": "m^2"},
+                {"name": "power", "expression": "force*velocity*mass", "bound": 0.3, "unit": "W"},
+            ],
+        },
+        "adapt": {"steps": 8, "audit_rollouts": 500, "guards": 8},
     },
     "gains over a state, saturated": {
         "backup": REMOVE,
@@ -149,6 +190,17 @@ KINDS: dict[str, dict[str, Any]] = {
     "mlp": {"metrics.contraction": 0.95},
     "linear policy, terminal": {"policy": {"kind": "linear"}, "metrics": {"terminal": True}},
     "contraction to a floor": {"metrics": {"path": False, "contraction": 0.8, "contraction_floor": 0.3}},
+    "expressions, audited": {
+        "objective": ENERGY,
+        "scenarios": {"count": 4, "horizon": 12, "level": 0.35, "parameters": {"mass": [0.9, 1.1]}},
+        "metrics": LIMITS,
+        "adapt": {"steps": 12, "audit_rollouts": 500, "guards": 8},
+    },
+    "expressions, one step, saturated": {
+        "objective": RESIDUALS,
+        "scenarios.level": 0.35,
+        "metrics": LIMITS | {"command": False, "one_step": 0.001, "cloud": 11, "contraction_floor": 0.1},
+    },
     "two layers, saturated": {"policy.hidden": [3, 2], "policy.scale": [2.0, 0.5], "metrics.command": False},
     "one step from a cloud": {
         "plant": {"kind": "cart_pole"},

@@ -181,42 +181,14 @@ def weight(key: str, value: ArrayLike) -> np.ndarray:
             raise DomainError(f"{key} is {shown(value)}, not symmetric; give (W + W.T) / 2, which weighs the same")
         diagonal = np.diag(W)
     else:
-        W = diagonal_of(key, W)
+        is_square = W.ndim == 2 and W.shape[0] == W.shape[1]
+        W = as_array(key, np.diag(W) if is_square else W.reshape(1) if W.ndim == 0 else W, (None,))
         diagonal = W
     for i, entry in enumerate(diagonal):
         as_scalar(f"{key}[{i}]" if W.ndim == 1 else f"{key}[{i}, {i}]", float(entry), at_least=0.0)
     if W.ndim == 2 and not _normalised(W)[1].min() >= -_ROUNDING * len(W):
         raise DomainError(f"{key} is {shown(value)}, not positive semidefinite; a cost with it has no lower end")
     return W
-
-
-def diagonal_of(key: str, value: ArrayLike) -> np.ndarray:
-    """Return the diagonal of a weight given as one, as a matrix or as a number.
-
-    Parameters
-    ----------
-    key : str
-        What it is called in messages.
-    value : array_like
-
-    Returns
-    -------
-    numpy.ndarray, shape (n,)
-
-    Raises
-    ------
-    DomainError
-        If it is a matrix with more than a diagonal.
-    """
-    W = as_stack(key, value)
-    if W.ndim != 2 or W.shape[0] != W.shape[1]:
-        return as_array(key, W.reshape(1) if W.ndim == 0 else W, (None,))
-    if np.any(W[~np.eye(len(W), dtype=bool)]):
-        raise DomainError(
-            f"{key} is {shown(W)}, not diagonal; a problem file weighs each state and input by itself: give its "
-            "diagonal, or the matrix to Quadratic in Python"
-        )
-    return as_array(key, np.diag(W), (None,))
 
 
 def fitted(key: str, W: Any, size: int) -> np.ndarray:

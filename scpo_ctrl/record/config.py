@@ -17,22 +17,22 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
-from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy, layer_widths
 from scpo_ctrl.loop.scenario import NEIGHBOURHOOD, Scenarios, scenarios
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.cost import diagonal_of
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learned
-from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
+from scpo_ctrl.problem.objective import Imitation
 from scpo_ctrl.projection import native
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.controllers import CONTROLLERS, build_loop
+from scpo_ctrl.record.metrics import build_metrics
+from scpo_ctrl.record.objectives import build_objective
 from scpo_ctrl.record.plants import build_plant
-from scpo_ctrl.record.recorded import RecordedController, RecordedPlant
+from scpo_ctrl.record.recorded import RecordedConstraints, RecordedController, RecordedCost, RecordedPlant
 from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, spell_out
 from scpo_ctrl.validate import as_array, as_path
 
@@ -40,7 +40,6 @@ REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
 IMITATION_FILE = "imitation.csv"  # its name in a RUN folder
 SECTIONS = (*REQUIRED, "metrics", "adapt")
 RESIDUALS = ("linear", "mlp")  # kinds of policies; the others are controllers, which are their own backup
-_NO_DATA = ("constraints", "du_max")  # options that no file has
 DRAWN_KEYS = ("count", "level", "seed", "initial_states", "parameters", "disturbance", "disturbance_fixed")
 DECLARED_KEYS = ("neighbourhood", "box", "draw")
 LEARNED_KEYS = ("learned", "learned_sha256")
@@ -57,6 +56,18 @@ class ProblemFile:
     learned: LearnedScenarios | None = None  # the file behind [scenarios] learned
     plant: RecordedPlant | None = None  # the file behind [plant] file
     controller: RecordedController | None = None  # the file behind [policy] file
+    constraints: RecordedConstraints | None = None  # the file behind [metrics] constraints
+    cost: RecordedCost | None = None  # the file behind [objective] file
+
+    def recorded(self) -> dict[str, bytes]:
+        """Return what lies beside the problem as data in place of Python or objects, by the name of the file.
+
+        Returns
+        -------
+        dict of str to bytes
+        """
+        files = (self.plant, self.controller, self.constraints, self.cost)
+        return {file.FILE: file.data for file in files if file is not None}
 
     def text(self) -> str:
         """Return the problem as TOML, every default filled in; data goes beside it, as imitation.csv and so on.
@@ -126,10 +137,10 @@ def read_problem_file(
     batch, learned = _within(path, "scenarios", lambda: _scenarios(path.parent, policy, tables["scenarios"]))
     if tables["adapt"].get("mode") == "certified":  # which has no bound for it
         tables["metrics"].setdefault("stability", False)
-    metrics = _within(path, "metrics", lambda: _options(MetricOptions, tables["metrics"]))
-    objective = _within(path, "objective", lambda: _objective(path.parent, policy, tables["objective"]))
+    metrics, constraints = _within(path, "metrics", lambda: build_metrics(tables["metrics"], policy, path.parent))
+    objective, cost = _within(path, "objective", lambda: build_objective(tables["objective"], policy, path.parent))
     overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    options = _within(path, "adapt", lambda: _options(AdaptOptions, {**tables["adapt"], **overrides}))
+    options = _within(path, "adapt", lambda: _options({**tables["adapt"], **overrides}))
     if options.solver == "DUAL" and not native.available():  # the record names what runs
         options = dataclasses.replace(options, solver="CLARABEL")
     if options.solver != "DUAL":  # now, not at the first step that is held back
@@ -144,9 +155,9 @@ def read_problem_file(
     options = _within(path, "adapt", lambda: resolved(problem, options))
     if options.preconditioner is not None:
         _within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
-    tables["metrics"], tables["adapt"] = filled(metrics), filled(options)
+    tables["adapt"] = filled(options)
     problem.tables = tables
-    return ProblemFile(problem, options, tables, problem.imitation, learned, recorded, controller)
+    return ProblemFile(problem, options, tables, problem.imitation, learned, recorded, controller, constraints, cost)
 
 
 def fill_in_scenarios(table: Table) -> None:
@@ -336,33 +347,17 @@ def _disturb_plant_alone(policy: ControllerPolicy, table: Table) -> None:
         table["disturbance"] = half + [0.0] * (policy.plant.nx - alone)
 
 
-def _objective(folder: Path, policy: LoopPolicy, table: Table) -> Objective:
-    plant = policy.plant
-    if kind_of(table, ("quadratic", "imitation")) == "quadratic":
-        check_keys(table, ("kind", "Q", "R"))
-        objective = Quadratic(*(diagonal_of(key, table[key]) for key in ("Q", "R")))
-        if isinstance(policy, ControllerPolicy) and (len(objective.Q), len(objective.R)) != (plant.nx, plant.nu):
-            plant = policy.controlled_plant
-        for key, size in (("Q", plant.nx), ("R", plant.nu)):
-            table[key] = as_array(key, getattr(objective, key), (size,)).tolist()
-        return objective
-    check_keys(table, ("kind", "csv"))
-    if not is_file_name(table["csv"]):
-        raise ProblemFileError(f"csv is {shown(table['csv'])}, expected the name of a file")
-    return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu)
+def _options(table: Table) -> AdaptOptions:
+    check_keys(table, (), tuple(field.name for field in dataclasses.fields(AdaptOptions)))
+    return AdaptOptions(**table)
 
 
-def _options(kind: type, table: Table) -> Any:
-    check_keys(table, (), tuple(field.name for field in dataclasses.fields(kind) if field.name not in _NO_DATA))
-    return kind(**table)
-
-
-def filled(options: Any) -> Table:
+def filled(options: AdaptOptions) -> Table:
     """Return all options that have a value; TOML has no null.
 
     Parameters
     ----------
-    options : AdaptOptions or MetricOptions
+    options : AdaptOptions
 
     Returns
     -------

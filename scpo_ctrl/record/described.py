@@ -1,5 +1,6 @@
 """The problem file of a problem that was made in Python: its plant as data, and sections that make the rest anew."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.cost import Cost
-from scpo_ctrl.problem.objective import Quadratic
-from scpo_ctrl.record.config import IMITATION_FILE, fill_in_scenarios, filled
+from scpo_ctrl.problem.in_units import inputs_of
+from scpo_ctrl.problem.objective import Quadratic, UserObjective
+from scpo_ctrl.record.config import IMITATION_FILE, fill_in_scenarios
 from scpo_ctrl.record.controllers import loop_table
-from scpo_ctrl.record.recorded import RecordedPlant
+from scpo_ctrl.record.metrics import limits_of_inputs, metrics_table
+from scpo_ctrl.record.objectives import quadratic_table
+from scpo_ctrl.record.recorded import RecordedConstraints, RecordedCost, RecordedPlant
 from scpo_ctrl.record.tables import Table, spell_out
 
 
@@ -38,15 +42,9 @@ def described(problem: ControlProblem) -> dict[str, Table]:
     batch, policy = problem.scenarios, problem.policy
     if problem.has_simulator:
         raise _indescribable("its plant is a simulator", "give the plant with CasADi")
-    cost = problem.closed_loop_cost
-    if problem.scenario_metrics.steps is not None:
-        raise _indescribable("it has constraints or du_max", "keep result.theta and the script that made it")
-    if isinstance(cost, Cost) or (cost is not None and not cost.is_diagonal):
-        raise _indescribable(
-            "its cost is more than diagonal weights Q and R", "keep result.theta and the script that made it"
-        )
-    if not isinstance(problem.objective_data, Quadratic) and problem.imitation is None:
-        raise _indescribable("its objective is the user's own", "give a Quadratic or an Imitation")
+    objective = problem.objective_data
+    if isinstance(objective, UserObjective):
+        raise _indescribable("its objective is the user's own", "give a Quadratic, a Cost or an Imitation")
     if batch.described is None:
         raise _indescribable("its scenarios are arrays", "draw them with scpo_ctrl.scenarios")
     given = {key: _plain(value) for key, value in batch.described.items() if value is not None}
@@ -55,17 +53,17 @@ def described(problem: ControlProblem) -> dict[str, Table]:
     of_policy = (
         _controlled(policy, ranges) if isinstance(policy, ControllerPolicy) else _residual(problem, policy, ranges)
     )
-    tables: dict[str, Table] = {
+    cost, constraints = recorded_cost(problem), recorded_constraints(problem)
+    own = {"kind": "imitation", "csv": IMITATION_FILE} if cost is None else cost.table
+    options = problem.scenario_metrics.options
+    options = replace(options, du_max=limits_of_inputs(options, inputs_of(policy)))
+    return {
         "plant": recorded_plant(problem).table,
         **of_policy,
-        "objective": {"kind": "imitation", "csv": IMITATION_FILE},
+        "objective": quadratic_table(objective) if isinstance(objective, Quadratic) else own,
         "scenarios": given,
-        "metrics": filled(problem.scenario_metrics.options),
+        "metrics": metrics_table(options, None if constraints is None else constraints.table),
     }
-    if isinstance(problem.objective_data, Quadratic):
-        weights = problem.objective_data
-        tables["objective"] = {"kind": "quadratic", "Q": weights.Q.tolist(), "R": weights.R.tolist()}
-    return tables
 
 
 def recorded_plant(problem: ControlProblem) -> RecordedPlant:
@@ -81,6 +79,38 @@ def recorded_plant(problem: ControlProblem) -> RecordedPlant:
     """
     policy = problem.policy
     return RecordedPlant.of(policy.controlled_plant if isinstance(policy, ControllerPolicy) else problem.plant)
+
+
+def recorded_constraints(problem: ControlProblem) -> RecordedConstraints | None:
+    """Return the constraints of a problem as data.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    RecordedConstraints or None
+        None where it has none.
+    """
+    constraints = problem.scenario_metrics.options.constraints
+    return None if constraints is None else RecordedConstraints.of(constraints, problem.plant)
+
+
+def recorded_cost(problem: ControlProblem) -> RecordedCost | None:
+    """Return the cost of a problem as data.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    RecordedCost or None
+        None where its objective is no `Cost`.
+    """
+    cost = problem.objective_data
+    return RecordedCost.of(cost, problem.plant) if isinstance(cost, Cost) else None
 
 
 def _controlled(policy: ControllerPolicy, ranges: Any) -> dict[str, Table]:

@@ -22,7 +22,7 @@ from scpo_ctrl.problem.learned import LEARNED_FILE
 from scpo_ctrl.record.atomic import is_staged, unwritable, write_together
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
 from scpo_ctrl.record.files import digest, history_arrays, load_state
-from scpo_ctrl.record.recorded import CONTROLLER_FILE, PLANT_FILE
+from scpo_ctrl.record.recorded import CONSTRAINTS_FILE, CONTROLLER_FILE, COST_FILE, PLANT_FILE
 
 # In the order in which a save puts them in place: a folder with a history has all of a run.
 FILES = (
@@ -32,6 +32,8 @@ FILES = (
     LEARNED_FILE,
     PLANT_FILE,
     CONTROLLER_FILE,
+    CONSTRAINTS_FILE,
+    COST_FILE,
     "problem.toml",
     "history.npz",
     "report.html",
@@ -134,8 +136,7 @@ class RunFolder:
             "result.json": (json.dumps(summary, indent=2) + "\n").encode(),
             IMITATION_FILE: csv_data,
             LEARNED_FILE: self.file.learned.data if self.file.learned else b"",
-            PLANT_FILE: self.file.plant.data if self.file.plant else b"",
-            CONTROLLER_FILE: self.file.controller.data if self.file.controller else b"",
+            **self.file.recorded(),
             "problem.toml": self._text.encode(),
             "history.npz": _npz_bytes(arrays | {"digest": np.array(total)}),
         }

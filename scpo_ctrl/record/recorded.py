@@ -1,23 +1,34 @@
-"""What a RUN folder holds as data in place of the Python or the objects that made it: plant.json, controller.json."""
+"""What a RUN folder holds as data in place of the Python or the objects that made it, such as plant.json."""
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
 from scpo_ctrl.errors import ClassError, ProblemFileError, ScpoError, cause
+from scpo_ctrl.loop.constraint import Constraint
 from scpo_ctrl.loop.controller import Controller
-from scpo_ctrl.loop.plain import controller_from_plain, controller_to_plain
+from scpo_ctrl.loop.plain import (
+    constraints_from_plain,
+    constraints_to_plain,
+    controller_from_plain,
+    controller_to_plain,
+)
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.plain import from_plain, to_plain
+from scpo_ctrl.problem.cost import Cost
+from scpo_ctrl.problem.plain import cost_from_plain, cost_to_plain
 from scpo_ctrl.reading import LARGEST_TEXT, read_bytes
 from scpo_ctrl.record.tables import Table
 
-_Made = TypeVar("_Made", Plant, Controller)
+_Made = TypeVar("_Made")
 
-PLANT_FILE, CONTROLLER_FILE = "plant.json", "controller.json"  # their names in a RUN folder
+# Their names in a RUN folder.
+PLANT_FILE, CONTROLLER_FILE, CONSTRAINTS_FILE, COST_FILE = (
+    f"{name}.json" for name in ("plant", "controller", "constraints", "cost")
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,7 @@ class Recorded:
     """Something as data."""
 
     data: bytes  # content of the file
+    path: Path | None = field(default=None, compare=False)  # where it was read
 
     FILE: ClassVar[str]
     SECTION: ClassVar[str]  # of the problem file that names it
@@ -49,7 +61,7 @@ class Recorded:
             If it cannot be read, or is another file than the one that was named.
         """
         try:
-            recorded = cls(read_bytes(path, LARGEST_TEXT))
+            recorded = cls(read_bytes(path, LARGEST_TEXT), path)
         except OSError as error:
             raise ProblemFileError(f"{path}: cannot be read: {error.strerror}; restore it or run again") from error
         found = recorded.table["sha256"]
@@ -64,6 +76,15 @@ class Recorded:
     def table(self) -> Table:
         """The keys of the section that name it."""
         return {"kind": "recorded", "file": self.FILE, "sha256": hashlib.sha256(self.data).hexdigest()}
+
+    def _whole(self, build: Callable[[Any], _Made]) -> _Made:
+        """Return what the data stand for, unless they are damaged."""
+        try:
+            return build(json.loads(self.data))
+        except (ValueError, RecursionError) as error:  # of which the errors of a plant are some
+            raise ProblemFileError(
+                f"{self.path or self.FILE}: it is damaged: {error}; restore it or run again"
+            ) from error
 
 
 class RecordedPlant(Recorded):
@@ -102,7 +123,7 @@ class RecordedPlant(Recorded):
         ProblemFileError
             If the data are damaged.
         """
-        return _whole(lambda: from_plain(json.loads(self.data)))
+        return self._whole(from_plain)
 
 
 class RecordedController(Recorded):
@@ -141,7 +162,100 @@ class RecordedController(Recorded):
         ProblemFileError
             If the data are damaged.
         """
-        return _whole(lambda: controller_from_plain(json.loads(self.data)))
+        return self._whole(controller_from_plain)
+
+
+class RecordedConstraints(Recorded):
+    """Constraints as data."""
+
+    FILE, SECTION = CONSTRAINTS_FILE, "metrics"
+
+    @classmethod
+    def of(cls, constraints: Sequence[Constraint], plant: Plant) -> Self:
+        """Return constraints with the content of the file to write.
+
+        Parameters
+        ----------
+        constraints : sequence of Constraint
+            With their scales.
+        plant : Plant
+            Whose symbols they have.
+
+        Returns
+        -------
+        RecordedConstraints
+
+        Raises
+        ------
+        DomainError
+            If one has an operation that cannot be saved.
+        """
+        return cls(_text(constraints_to_plain(constraints, plant)))
+
+    def constraints(self, plant: Plant) -> tuple[Constraint, ...]:
+        """Return the constraints.
+
+        Parameters
+        ----------
+        plant : Plant
+            Whose symbols they get.
+
+        Returns
+        -------
+        tuple of Constraint
+
+        Raises
+        ------
+        ProblemFileError
+            If the data are damaged, or of another loop.
+        """
+        return self._whole(lambda data: constraints_from_plain(data, plant))
+
+
+class RecordedCost(Recorded):
+    """A cost as data."""
+
+    FILE, SECTION = COST_FILE, "objective"
+
+    @classmethod
+    def of(cls, cost: Cost, plant: Plant) -> Self:
+        """Return a cost with the content of the file to write.
+
+        Parameters
+        ----------
+        cost : Cost
+        plant : Plant
+            Whose symbols it has.
+
+        Returns
+        -------
+        RecordedCost
+
+        Raises
+        ------
+        DomainError
+            If it has an operation that cannot be saved.
+        """
+        return cls(_text(cost_to_plain(cost, plant)))
+
+    def cost(self, plant: Plant) -> Cost:
+        """Return the cost.
+
+        Parameters
+        ----------
+        plant : Plant
+            Whose symbols it gets.
+
+        Returns
+        -------
+        Cost
+
+        Raises
+        ------
+        ProblemFileError
+            If the data are damaged, or of another loop.
+        """
+        return self._whole(lambda data: cost_from_plain(data, plant))
 
 
 def run_python(path: Path, function: str, call: Callable[[Callable[..., Any]], Any], kind: type) -> Any:
@@ -192,11 +306,3 @@ def run_python(path: Path, function: str, call: Callable[[Callable[..., Any]], A
 
 def _text(data: dict[str, Any]) -> bytes:
     return (json.dumps(data, allow_nan=False) + "\n").encode()
-
-
-def _whole(build: Callable[[], _Made]) -> _Made:
-    """Return what data stand for, unless they are damaged."""
-    try:
-        return build()
-    except (ValueError, RecursionError) as error:  # of which the errors of a plant are some
-        raise ProblemFileError(f"it is damaged: {error}; restore it or run again") from error

@@ -12,7 +12,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.config import ProblemFile, described_scenarios, filled
-from scpo_ctrl.record.described import described, recorded_plant
+from scpo_ctrl.record.described import described, recorded_constraints, recorded_cost, recorded_plant
 from scpo_ctrl.record.files import load_arrays, read_problem
 from scpo_ctrl.record.folder import RunFolder
 from scpo_ctrl.record.recorded import RecordedController
@@ -30,9 +30,9 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
     ----------
     result : Result
         Of a problem that `load_problem` made, or a `ControlProblem` made in Python whose backup is of `lqr` or whose
-        policy is of `controlled`, whose scenarios are of `scenarios` and whose objective is Quadratic or Imitation; of
-        what `Adapter.learn_scenarios` made of them, too. A plant made in Python goes into plant.json, a controller into
-        controller.json.
+        policy is of `controlled`, whose scenarios are of `scenarios` and whose objective is Quadratic, Cost or
+        Imitation; of what `Adapter.learn_scenarios` made of them, too. A plant made in Python goes into plant.json, a
+        controller into controller.json, constraints into constraints.json, and a Cost into cost.json.
     path : str or pathlib.Path
         The RUN folder.
     overwrite : bool
@@ -72,6 +72,8 @@ def _problem_file(result: Result) -> ProblemFile:
     controller = None
     if isinstance(problem.policy, ControllerPolicy) and tables["policy"]["kind"] == "recorded":
         controller = RecordedController.of(problem.policy.controller)
+    constraints = recorded_constraints(problem) if isinstance(tables["metrics"].get("constraints"), dict) else None
+    cost = recorded_cost(problem) if tables["objective"]["kind"] == "recorded" else None
     tables["adapt"] = filled(result.options)
     table = tables["scenarios"]
     for key in ("learned", "learned_sha256"):
@@ -87,7 +89,8 @@ def _problem_file(result: Result) -> ProblemFile:
     if batch.count > drawn.count or not np.array_equal(problem.theta_initial, start):
         learned = LearnedScenarios.of(batch.part(slice(drawn.count, None)), problem.theta_initial)
         table |= {"learned": LEARNED_FILE, "learned_sha256": learned.sha256}
-    return ProblemFile(problem, result.options, tables, problem.imitation, learned, plant, controller)
+    recorded = (plant, controller, constraints, cost)
+    return ProblemFile(problem, result.options, tables, problem.imitation, learned, *recorded)
 
 
 def _is_later(result: Result, file: ProblemFile, path: Path) -> bool:

@@ -33,6 +33,7 @@ class Bound:
     error: float  # of a margin
     unit: float  # in which the loop counts it when it compares metrics of different bounds
     of: str = "scenario"  # what S counts, by its name in the record
+    fixed: bool = False  # whether the initial state alone decides it
 
     def binds(self, error: float) -> np.ndarray:
         """Whether they bind, their margins being larger by an error; what is not a number binds, (S, T)."""
@@ -213,7 +214,9 @@ def bounds_of(loop: ClosedLoop) -> Iterator[Bound]:
                 fixed = 1 if kind == "state" else 0  # steps at the start that no policy can change
                 for start, stop, varies in ((0, fixed, moving & False), (fixed, values.shape[1], moving)):
                     if start < stop:
-                        yield Bound(kind, label, start, margin[:, start:stop], room, varies, error, float(unit[i]))
+                        there, parts = margin[:, start:stop], float(unit[i])
+                        yield Bound(kind, label, start, there, room, varies, error, parts, fixed=stop == fixed)
+    yield from _limits_of(loop, moving)
     final = loop.level(loop.x[:, -1] - plant.x_eq)[:, None]
     if options.get("terminal", False):
         one = np.ones_like(final)
@@ -225,6 +228,28 @@ def bounds_of(loop: ClosedLoop) -> Iterator[Bound]:
         word = f"V(x_N) <= {f'max({limit}, {floor:g} rho)' if floor else limit}"
         final = loop.level(loop.x[:, -1] - loop.settled)[:, None]
         yield Bound("contraction", word, loop.horizon, room - final, room, moving, level_error, loop.rho)
+
+
+def _limits_of(loop: ClosedLoop, moving: np.ndarray) -> Iterator[Bound]:
+    """Constraints and limits of the inputs' change along the trajectories, bound by bound."""
+    written, N, plant = loop.law.written, loop.horizon, loop.plant
+    if not written.limits:
+        return
+    applied = np.clip(loop.u, plant.u_min, plant.u_max)
+    margins = np.full((len(loop.x), N + 1, len(written.limits)), np.inf)
+    errors = np.zeros(len(written.limits))
+    for t in range(N + 1):
+        now, last = applied[:, min(t, N - 1)], applied[:, max(0, min(t, N - 1) - 1)]
+        which = written.at(t, N)
+        over, sizes = (part[:, which] for part in written.excess(loop.x[:, t], now, last, loop.p))
+        margins[:, t, which] = -over
+        errors[which] = np.maximum(errors[which], AGREEMENT * np.where(np.isfinite(sizes), sizes, 0.0).max(axis=0))
+    for i, one in enumerate(written.limits):
+        room, stop, fixed = np.full((len(loop.x), 1), one.room), N + (not one.of_input), 0 if one.of_input else 1
+        for start, end, varies in ((0, fixed, moving & False), (max(fixed, one.first), stop, moving)):
+            if start < end:
+                margin, error = margins[:, start:end, i], float(errors[i])
+                yield Bound(one.kind, one.label, start, margin, room, varies, error, one.scale, fixed=end == fixed)
 
 
 def _runs(flags: np.ndarray) -> list[list[int]]:

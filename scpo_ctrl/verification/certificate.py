@@ -202,7 +202,7 @@ def fresh_metrics(
     arrays = drawn(ClosedLoop(law, tables, empty), tables["scenarios"], numbers, key)
     loop = ClosedLoop(law, tables, arrays)
     loop.margins(theta[None])
-    every = [bound for bound in bounds_of(loop) if not (bound.kind == "state" and bound.start == 0)]
+    every = [bound for bound in bounds_of(loop) if not bound.fixed]
     if "one_step" in tables["metrics"]:
         step = single_steps(law, tables, *(arrays[f"scenario_{key}"] for key in ("x0", "p", "w")))
         step.margins(theta[None])

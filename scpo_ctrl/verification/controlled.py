@@ -6,6 +6,7 @@ its linearisation, V, the level and the units of θ are computed here, from the 
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import casadi as ca
@@ -16,6 +17,7 @@ from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.verification.law import largest_level, outside_faults
+from scpo_ctrl.verification.written import Written
 
 _STEPS, _RESTS = 50, 1e-9  # to the equilibrium, and what the loop may still move by there, in parts of its bounds
 _DOUBLINGS, _VANISHED = 64, 1e-170  # of a power of the loop's matrix, and when it adds nothing any more
@@ -34,11 +36,13 @@ class ControllerLaw:
     controller : Controller
     tables : dict
         The problem file.
+    folder : pathlib.Path
+        Where the files are that it names.
     """
 
     rests_whatever_theta = False  # the command at rest may depend on θ
 
-    def __init__(self, plant: Plant, controller: Controller, tables: dict[str, Any]) -> None:
+    def __init__(self, plant: Plant, controller: Controller, tables: dict[str, Any], folder: Path = Path()) -> None:
         self._alone, self._controller, self._table = plant, controller, tables["policy"]
         self._r = np.array(self._table.get("reference", []), dtype=float)
         if self._r.shape != (controller.r.numel(),):
@@ -53,6 +57,7 @@ class ControllerLaw:
         self.P, self.largest_rho = P / units.x / units.x[:, None], largest_level(self.plant, P, K, units.x, units.u)
         self.rho = float(self._table.get("rho", self.largest_rho))
         self._scale = self._units_of_theta()
+        self.written = Written(self.plant, plant.nu, tables, folder)
 
     def _parameters(self, theta: np.ndarray | None) -> np.ndarray:
         """Return the controller's own parameters, those of today without θ, (..., d)."""
@@ -74,13 +79,6 @@ class ControllerLaw:
     def near(self, theta: np.ndarray | None, z: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return command and next memory as if nothing were saturated, and their derivative; see `Law`."""
         return self._derivative(z + self.plant.x_eq, p, self._parameters(theta))[:2]
-
-    def weights(self, objective: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the diagonals of a quadratic objective, none on memories that it does not name."""
-        sizes = self.plant.nx, self.plant.nu
-        found = [np.array(objective[key], dtype=float) for key in "QR"]
-        Q, R = (np.append(w, np.zeros(size - len(w))) for w, size in zip(found, sizes, strict=True))
-        return Q, R
 
     def level_faults(self) -> list[str]:
         """List what does not hold of the level; see `Law`."""

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from scpo_ctrl.models import Plant
+from scpo_ctrl.verification.written import Written
 
 
 class Law(Protocol):
@@ -16,6 +17,7 @@ class Law(Protocol):
     rho: float  # level of V
     largest_rho: float  # inside all bounds
     rests_whatever_theta: bool  # whether no policy moves a loop that is at its equilibrium
+    written: Written  # constraints and cost of the loop
 
     def command(self, thetas: np.ndarray, z: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Return commands before saturation.
@@ -48,20 +50,6 @@ class Law(Protocol):
         -------
         command : numpy.ndarray, shape (nu,)
         gain : numpy.ndarray, shape (nu, nx)
-        """
-        ...
-
-    def weights(self, objective: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the diagonals of a quadratic objective.
-
-        Parameters
-        ----------
-        objective : dict
-            Section [objective].
-
-        Returns
-        -------
-        Q, R : numpy.ndarray, shapes (nx,) and (nu,)
         """
         ...
 

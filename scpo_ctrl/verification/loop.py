@@ -33,9 +33,9 @@ class ClosedLoop:
         self.z0 = arrays["scenario_x0"] - plant.x_eq
         self.p, self.w = arrays["scenario_p"], arrays["scenario_w"]
         self.horizon = int(tables["scenarios"]["horizon"])
-        self.objective = tables["objective"]
         self.rest = Rest(law, tables)
         self.metrics = 0
+        self.cost_sizes = np.zeros(0)  # of the numbers behind the costs of the policies stepped last (C,)
         self.x = np.zeros((len(self.z0), self.horizon + 1, plant.nx))  # trajectories of the last policy stepped
         self.u = np.zeros((len(self.z0), self.horizon, plant.nu))  # its commands before saturation
         if self.w.shape[:2] != (len(self.z0), self.horizon) or self.p.shape != (len(self.z0), plant.npar):
@@ -77,7 +77,7 @@ class ClosedLoop:
         """Margins and mean costs of policies (C, d)."""
         chunk = max(1, _CHUNK // len(self.z0))
         parts = [self._step_all(thetas[i : i + chunk]) for i in range(0, len(thetas), chunk)]
-        worst, cost = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
+        worst, cost, self.cost_sizes = (np.concatenate(part, axis=-1) for part in zip(*parts, strict=True))
         if self.rest.is_metric:
             at_rest = self.rest.metrics(thetas)
             worst, self.metrics = (
@@ -94,13 +94,14 @@ class ClosedLoop:
         z, p = (x - self.plant.x_eq)[None], np.tile(self.plant.p_nominal, (len(x), 1))
         return np.array([((self.law.command(theta[None], z, p)[0] - u) ** 2).sum(axis=1).mean() for theta in thetas])
 
-    def _step_all(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Largest metrics (E6)-(E8), each with `SHIFTS`, and mean cost of policies, by stepping all scenarios."""
-        C, S, plant = len(thetas), len(self.z0), self.plant
+    def _step_all(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Largest metrics (E6)-(E8), each with `SHIFTS`, mean costs of policies and their sizes, by stepping them."""
+        C, S, plant, written = len(thetas), len(self.z0), self.plant, self.law.written
         path, command = self.options.get("path", True), self.options.get("command", True)
         step = plant.function.map(C * S)
-        x, p = np.tile(self.z0 + plant.x_eq, (C, 1)), np.tile(self.p, (C, 1)).T  # policies slowest
-        worst, cost = np.full((len(SHIFTS), C, S), -np.inf), np.zeros(C * S)
+        x, p = np.tile(self.z0 + plant.x_eq, (C, 1)), np.tile(self.p, (C, 1))  # policies slowest
+        worst, cost, size = np.full((len(SHIFTS), C, S), -np.inf), np.zeros(C * S), np.zeros(C * S)
+        before = np.tile(plant.u_eq, (C * S, 1))
         self.metrics = 0
         for t in range(self.horizon + 1):
             self.x[:, t] = x[-S:]
@@ -113,18 +114,25 @@ class ClosedLoop:
             if path and command:
                 worst = self._above(worst, u, plant.u_min, plant.u_max, self.sizes("command"))
             u = np.clip(u, plant.u_min, plant.u_max)
-            cost += self._stage(x, u)
-            x = np.array(step(x.T, u.T, p)).T
+            before = u if t == 0 else before
+            worst = self._limited(worst, t, (x, u, before, p))
+            stage = written.stage(x, u, before, p)
+            cost, size, before = cost + stage, size + np.abs(stage), u
+            x = np.array(step(x.T, u.T, p.T)).T
             if self.w.shape[2]:
                 x = x + np.tile(self.w[:, t], (C, 1))
-        return self._final(worst, x), cost.reshape(C, S).mean(axis=1) / self.horizon
+        worst, end = self._limited(worst, self.horizon, (x, before, before, p)), written.end(x, p)
+        means = ((of.reshape(C, S).mean(axis=1) / self.horizon) for of in (cost + end, size + np.abs(end)))
+        return self._final(worst, x), *means
 
-    def _stage(self, x: np.ndarray, u: np.ndarray) -> np.ndarray | float:
-        """Cost of a time step of each closed loop."""
-        if self.objective["kind"] != "quadratic":
-            return 0.0
-        Q, R = self.law.weights(self.objective)
-        return np.asarray((x - self.plant.x_eq) ** 2 @ Q + (u - self.plant.u_eq) ** 2 @ R)
+    def _limited(self, worst: np.ndarray, t: int, at: tuple[np.ndarray, ...]) -> np.ndarray:
+        """Take constraints and limits of the inputs' change at a time into the worst metrics (shifts, C, S)."""
+        which = self.law.written.at(t, self.horizon)
+        if not which.size:
+            return worst
+        self.metrics += which.size * worst.shape[2]
+        over, sizes = (part[:, which] for part in self.law.written.excess(*at))
+        return np.maximum(worst, np.max(over + SHIFTS * sizes, axis=2).reshape(worst.shape))
 
     def _final(self, worst: np.ndarray, x: np.ndarray) -> np.ndarray:
         """Take the metrics of the last state into the worst ones; the largest of each policy."""

@@ -1,11 +1,13 @@
 """A residual policy on an LQR backup once more, in numpy, for the verification of its record."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scpo_ctrl.models import Plant
 from scpo_ctrl.verification.law import largest_level, outside_faults
+from scpo_ctrl.verification.written import Written
 
 
 class ResidualLaw:
@@ -16,14 +18,17 @@ class ResidualLaw:
     plant : Plant
     tables : dict
         The problem file.
+    folder : pathlib.Path
+        Where the files are that it names.
     """
 
     rests_whatever_theta = True
 
-    def __init__(self, plant: Plant, tables: dict[str, Any]) -> None:
+    def __init__(self, plant: Plant, tables: dict[str, Any], folder: Path = Path()) -> None:
         self.plant, self._policy, self._backup = plant, tables["policy"], tables["backup"]
         self.P, self.K, self.largest_rho = _lqr(plant, tables["backup"])
         self.rho = float(tables["backup"].get("rho", self.largest_rho))
+        self.written = Written(plant, plant.nu, tables, folder)
 
     def residual(self, theta: np.ndarray, z: np.ndarray) -> np.ndarray:
         """Residual of one policy at deviations (k, nx)."""
@@ -53,10 +58,6 @@ class ResidualLaw:
             slope = (1 - a**2)[:, None] * (W @ slope)
         W = rest.reshape(self.plant.nu, -1) * inputs[:, None]
         return command + W @ (a - zero), gain + W @ slope
-
-    def weights(self, objective: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the diagonals of a quadratic objective."""
-        return np.array(objective["Q"]), np.array(objective["R"])
 
     def level_faults(self) -> list[str]:
         """List what does not hold of the level; see `Law`."""

@@ -182,13 +182,14 @@ def _verify(files: _Files) -> Verification:
     cloud = cloud_loop(law, tables, arrays)
     if cloud is not None:
         margins = margins.and_of(cloud.margins(np.vstack([rejected, thetas]))[0])
+    weight = loop.cost_sizes
     metrics = loop.metrics + (0 if cloud is None else cloud.metrics)
     guards, on_all = _guards(law, tables, arrays), margins
     for rolled in guards:
         on_all = on_all.and_of(rolled.margins(np.vstack([rejected, thetas]))[0])
     if tables["objective"]["kind"] == "imitation":
-        costs = loop.imitation_errors(np.vstack([rejected, thetas]), files.csv_data)
-    weight = np.abs(costs[len(rejected)])  # of the objective: that of the safe start
+        weight = costs = loop.imitation_errors(np.vstack([rejected, thetas]), files.csv_data)
+    weight = weight[len(rejected)]  # of the objective: that of the safe start
     least = np.full_like(margins.exact, -np.inf) if dropped_guards(arrays) else on_all.exact
     of_rejected = {"margin": (least, margins.exact, margins.size), "objective": (costs, costs, weight)}
     faults = _rejected_faults(arrays, of_rejected)
@@ -281,9 +282,9 @@ def law_of(tables: dict[str, Any], folder: Path) -> Law:
     """
     plant = build_plant(tables["plant"], folder)[0]
     if not is_controller(tables):
-        return ResidualLaw(plant, tables)
+        return ResidualLaw(plant, tables, folder)
     own = {key: value for key, value in tables["policy"].items() if key not in LOOP_KEYS}
-    return ControllerLaw(plant, build_controller(own, plant, folder)[0], tables)
+    return ControllerLaw(plant, build_controller(own, plant, folder)[0], tables, folder)
 
 
 def _check_form(files: _Files) -> None:

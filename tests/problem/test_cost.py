@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import casadi as ca
 import numpy as np
 import pytest
 from plain_loop import cart, rolled
-from problem_files import write
 
 import scpo_ctrl as sc
-from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, ScpoError
+from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, ScpoError
 from scpo_ctrl.models import Plant, double_integrator
 from scpo_ctrl.problem.cost import root
 
@@ -242,16 +239,3 @@ def test_a_cost_with_memory_and_several_inputs():
         given = {"Q": np.ones(2), "R": np.ones(2)} | {key: W}
         with pytest.raises(DimensionError, match=says):
             sc.ControlProblem(policy, batch, sc.Quadratic(**given))
-
-
-def test_what_cannot_hold_such_a_cost_yet_says_so(tmp_path, run):
-    given = problem(sc.Quadratic(Q, R))
-    result = sc.adapt(given, sc.AdaptOptions(steps=1, audit=False))
-    with pytest.raises(RecordError, match="more than diagonal weights"):
-        sc.save_result(result, tmp_path / "run")
-    for key, value in (("objective.P_N", [1.0, 1.0]), ("metrics.du_max", [0.1]), ("metrics.constraints", [])):
-        outcome = run("adapt", write(tmp_path / "problem.toml", {key: value}), "--out", tmp_path / "run")
-        section, _, name = key.partition(".")
-        assert outcome.status == 2 and f"[{section}] unknown key '{name}'" in outcome.line
-    assert not (tmp_path / "run").exists()
-    assert dataclasses.is_dataclass(sc.Cost)
