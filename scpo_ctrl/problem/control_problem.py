@@ -18,6 +18,7 @@ from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios, check_scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.bounds import BoundsPart
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.in_units import inputs_of, local_stability, rollouts_in_units
@@ -198,14 +199,15 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     @cached_property
     def parts(self) -> Parts:
-        """The metric vector: metrics of the scenarios, then of local stability, then of a cloud of states."""
+        """The metric vector: of the scenarios, of local stability, bounds of parameters, of a cloud of states."""
         rows = self.scenario_metrics
         varies = np.logical_and.outer(~self.at_rest, rows.varies).ravel()
         units = np.tile(rows.in_bounds(self._units), self.scenarios.count)
         of_scenarios = RolloutPart(self.rollouts, varies, units, "scenario", rows.rows, partial(remedy, self))
         at_rest = [] if self.stability is None else [StabilityPart(self.stability)]
+        bounds = BoundsPart.of(self.policy)
         cloud = [] if self.one_step is None else [self.one_step.part(self.theta_initial)]
-        return Parts([of_scenarios, *at_rest, *cloud])
+        return Parts([of_scenarios, *at_rest, *bounds, *cloud])
 
     @property
     def varies(self) -> np.ndarray:

@@ -21,7 +21,7 @@ _STEPS, _RESTS = 50, 1e-9  # to the equilibrium, and what the loop may still mov
 _DOUBLINGS, _VANISHED = 64, 1e-170  # of a power of the loop's matrix, and when it adds nothing any more
 _POINTS = 64  # on the boundary of the level set, at which the units of θ are taken
 _AGREEMENT = 1e-9  # of parameters, relative to their size
-_KEYS = {"label", "unit", "before", "after"}
+_NUMBERS = ("before", "after")  # of a parameter, which depend on θ
 
 
 class ControllerLaw:
@@ -82,6 +82,19 @@ class ControllerLaw:
         Q, R = (np.append(w, np.zeros(size - len(w))) for w, size in zip(found, sizes, strict=True))
         return Q, R
 
+    @property
+    def bounds(self) -> int:
+        """How many bounds parameters have; see `Law`."""
+        return int(np.isfinite([self._controller.theta_min, self._controller.theta_max]).sum())
+
+    def beyond(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far parameters are beyond each of their bounds; see `Law`."""
+        of, own = self._controller, self._parameters(thetas)
+        ends = np.hstack([of.theta_max, of.theta_min])
+        over, sizes = np.hstack([own - of.theta_max, of.theta_min - own]), np.abs(own) + np.abs(of.theta_initial)
+        kept = np.isfinite(ends)
+        return over[:, kept], np.hstack([sizes, sizes])[:, kept] + np.abs(ends[kept])
+
     def level_faults(self) -> list[str]:
         """List what does not hold of the level; see `Law`."""
         if "rho" not in self._table:
@@ -102,14 +115,17 @@ class ControllerLaw:
             return [f"result.json says parameters = {stated!r:.200}, expected {of.theta_dim} of them"]
         for i, row in enumerate(stated):
             right = {"label": of.theta_labels[i], "unit": of.theta_units[i], "before": before[i], "after": after[i]}
+            if of.bounded[i]:
+                ends = of.theta_min[i], of.theta_max[i]
+                right["bounds"] = [float(end) if np.isfinite(end) else None for end in ends]
             size = {"before": abs(of.theta_initial[i]) + abs(before[i])}
             size["after"] = size["before"] + abs(after[i])
             if (
                 not isinstance(row, dict)
-                or set(row) != _KEYS
-                or any(row[key] != right[key] for key in ("label", "unit"))
-                or not all(type(row[key]) is float for key in ("before", "after"))
-                or not all(abs(row[key] - right[key]) <= _AGREEMENT * size[key] for key in ("before", "after"))
+                or set(row) != set(right)
+                or any(row[key] != right[key] for key in right if key not in _NUMBERS)
+                or not all(type(row[key]) is float for key in _NUMBERS)
+                or not all(abs(row[key] - right[key]) <= _AGREEMENT * size[key] for key in _NUMBERS)
             ):
                 rows.append(f"result.json says parameters[{i}] = {row!r:.200}, the controller and theta say {right!r}")
         return rows[:1]

@@ -17,6 +17,11 @@ class Law(Protocol):
     largest_rho: float  # inside all bounds
     rests_whatever_theta: bool  # whether no policy moves a loop that is at its equilibrium
 
+    @property
+    def bounds(self) -> int:
+        """How many bounds parameters have."""
+        ...
+
     def command(self, thetas: np.ndarray, z: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Return commands before saturation.
 
@@ -62,6 +67,19 @@ class Law(Protocol):
         Returns
         -------
         Q, R : numpy.ndarray, shapes (nx,) and (nu,)
+        """
+        ...
+
+    def beyond(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far parameters are beyond each of their bounds, and the sizes of the numbers behind that.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (C, d)
+
+        Returns
+        -------
+        beyond, sizes : numpy.ndarray, shape (C, bounds)
         """
         ...
 

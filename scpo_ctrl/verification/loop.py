@@ -84,6 +84,9 @@ class ClosedLoop:
                 np.maximum(worst, at_rest.max(axis=1) + _AT_REST * SHIFTS[:, 0]),
                 self.metrics + at_rest.shape[1],
             )
+        if self.law.bounds:
+            over, sizes = self.law.beyond(thetas)
+            worst = np.maximum(worst, (over + SHIFTS * sizes).max(axis=2))
         return Margins.below(worst), cost
 
     def imitation_errors(self, thetas: np.ndarray, csv_data: bytes) -> np.ndarray:

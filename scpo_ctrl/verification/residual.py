@@ -19,6 +19,7 @@ class ResidualLaw:
     """
 
     rests_whatever_theta = True
+    bounds = 0
 
     def __init__(self, plant: Plant, tables: dict[str, Any]) -> None:
         self.plant, self._policy, self._backup = plant, tables["policy"], tables["backup"]
@@ -57,6 +58,10 @@ class ResidualLaw:
     def weights(self, objective: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Return the diagonals of a quadratic objective."""
         return np.array(objective["Q"]), np.array(objective["R"])
+
+    def beyond(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return nothing: weights of a residual have no bounds; see `Law`."""
+        return np.zeros((len(thetas), 0)), np.zeros((len(thetas), 0))
 
     def level_faults(self) -> list[str]:
         """List what does not hold of the level; see `Law`."""
