@@ -5,7 +5,6 @@ import dataclasses
 from collections import deque
 from dataclasses import dataclass
 
-import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -292,8 +291,7 @@ class _Measured:
     def __init__(self, problem: ControlProblem) -> None:
         plant, batch = problem.plant, problem.scenarios
         simulator = plant.function if problem.simulator is None else problem.simulator
-        is_casadi = isinstance(simulator, ca.Function)
-        self._model: Step = stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator
+        self._model: Step = stepping(simulator, plant)
         self._plant, self._units = plant, Units.of(plant).x
         seen = np.unique(batch.p, axis=0) if plant.npar else batch.p[:1]
         self._parameters = np.vstack([plant.p_nominal, seen])  # nominal first, then those of the scenarios

@@ -33,11 +33,12 @@ class Region:
     largest_error: float  # ε of all metrics, the largest
     radius: float  # no step is longer
     slopes: np.ndarray  # (m,) norms of the gradients of all metrics, kept or not
+    linear: np.ndarray  # (k,) bool, metrics linear in θ: L = 0, and their gradients are exact
 
     @cached_property
     def noise(self) -> np.ndarray:
         """The part of e (E3) that the metrics' errors make, shape (k,)."""
-        return _error_factors(self.sampling_radius, len(self.D))[1] * self.error
+        return np.where(self.linear, 0.0, _error_factors(self.sampling_radius, len(self.D))[1] * self.error)
 
     def cone(self, z: np.ndarray, L: np.ndarray, kept: float = 0.0) -> Cone:
         """Return the projection problem (E5) of a step.
@@ -55,6 +56,7 @@ class Region:
         -------
         Cone
         """
+        L = np.where(self.linear, 0.0, L)
         e = _error_factors(self.sampling_radius, len(self.D))[0] * L + self.noise
         return Cone(z, (1 - kept) * self.c, self.G, e, L, self.radius)
 
@@ -205,7 +207,7 @@ def sample_region(
     largest = largest_error(g, options)
     of_smoothness, of_error = _error_factors(sigma, len(D))
     bend, noise = (of_smoothness + reach / 2) * reach, (1 + of_error * reach) * largest  # what L and ε add to a metric
-    rows, gradients, norms = [], [], []
+    rows, gradients, norms, linear = [], [], [], []
     slopes = np.empty(g.size)
     for block in problem.blocks(len(D)):
         part = block.metrics
@@ -219,17 +221,19 @@ def sample_region(
         rows.append(part.start + kept)
         gradients.append(np.ascontiguousarray(samples[:, kept].T))
         norms.append(slopes[part][kept])
-    lists = (rows, gradients, norms)
-    which, G, lengths = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in lists)
+        linear.append(np.full(kept.size, block.linear))
+    lists = (rows, gradients, norms, linear)
+    which, G, lengths, is_linear = (parts[0] if len(parts) == 1 else np.concatenate(parts) for parts in lists)
     error = metric_error(g[which], options)
-    return Region(D, which, np.minimum(g[which] + error, 0.0), G, lengths, sigma, error, largest, reach, slopes)
+    c = np.minimum(g[which] + error, 0.0)
+    return Region(D, which, c, G, lengths, sigma, error, largest, reach, slopes, is_linear)
 
 
 def _sampled(
     problem: Problem, theta: np.ndarray, g: np.ndarray, D: np.ndarray, sigma: float, block: Block
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return gradients of a part of the metrics (p, block), exact ones for σ = 0, and their squared norms."""
-    if sigma > 0:
+    if sigma > 0 and not block.linear:
         return problem.differences(theta + sigma * D, g, sigma, block)
     gradients = problem.jacobian(theta, D, block)
     return gradients, np.einsum("ki,ki->i", gradients, gradients)

@@ -160,14 +160,19 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
         Returns
         -------
         list of dict
-            Each with label, unit, before and after [unit]; empty where the policy is not a controller's.
+            Each with label, unit, before and after [unit], and where it has bounds these, least and largest, None for
+            none; empty where the policy is not a controller's.
         """
         policy = self.problem.policy if isinstance(self.problem, ControlProblem) else None
         if not isinstance(policy, ControllerPolicy):
             return []
         before, after = (policy.parameters(theta) for theta in (self.theta_initial, self.theta))
-        units = zip(policy.controller.theta_labels, policy.controller.theta_units, strict=True)
-        return [{"label": of, "unit": unit, "before": before[of], "after": after[of]} for of, unit in units]
+        of, rows = policy.controller, []
+        for label, unit, low, high in zip(of.theta_labels, of.theta_units, of.theta_min, of.theta_max, strict=True):
+            row: dict[str, Any] = {"label": label, "unit": unit, "before": before[label], "after": after[label]}
+            ends = [_number_or_none(float(low)), _number_or_none(float(high))]
+            rows.append(row | ({"bounds": ends} if any(end is not None for end in ends) else {}))
+        return rows
 
 
 def margin_of(metrics: np.ndarray) -> float:

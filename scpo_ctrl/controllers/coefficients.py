@@ -1,14 +1,26 @@
 """Entries of matrices as parameters of a controller, with names."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.validate import as_array
 
+Bounds = Mapping[str, Sequence[float]]  # by parameter its least and its largest value, infinite for none
 _COMPOUND = frozenset(" /*·")  # what a unit of several has in it
+_MOST_NAMED = 12  # parameters in a message
+
+
+class _ThetaBounds(TypedDict):
+    """Fields of a controller."""
+
+    theta_min: np.ndarray
+    theta_max: np.ndarray
 
 
 class Coefficients:
@@ -46,6 +58,40 @@ class Coefficients:
     def __getitem__(self, name: str) -> ca.SX:
         """Return a matrix as an expression of θ."""
         return self._matrices[name]
+
+
+def theta_bounds(labels: Sequence[str], bounds: Bounds | None) -> _ThetaBounds:
+    """Return bounds of some parameters as those of all.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Of all parameters.
+    bounds : mapping of str to (low, high), optional
+        [theta_units]
+
+    Returns
+    -------
+    dict
+        ``theta_min`` and ``theta_max`` of a `Controller`, shape (d,); infinite where there is no bound.
+
+    Raises
+    ------
+    DomainError
+        If it is no mapping, or names an unknown parameter.
+    DimensionError
+        If a parameter has not two numbers.
+    """
+    low, high = np.full(len(labels), -np.inf), np.full(len(labels), np.inf)
+    if bounds is not None and not isinstance(bounds, Mapping):
+        raise DomainError(f'bounds is {shown(bounds)}, expected (low, high) by parameter, such as {{"kp": (0.0, 5.0)}}')
+    for label, ends in (bounds or {}).items():
+        if label not in labels:
+            known = ", ".join(labels[:_MOST_NAMED]) + (", …" if len(labels) > _MOST_NAMED else "")
+            raise DomainError(f"bounds names the unknown parameter {shown(label)}; known: {known}")
+        at = list(labels).index(label)
+        low[at], high[at] = as_array(f"bounds of {label}", ends, (2,), finite=False)
+    return {"theta_min": low, "theta_max": high}
 
 
 def sampling_time(plant: Plant, what: str) -> float:

@@ -7,7 +7,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.controllers.coefficients import Coefficients, sees_state
+from scpo_ctrl.controllers.coefficients import Bounds, Coefficients, sees_state, theta_bounds
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.messages import shown
@@ -16,7 +16,9 @@ from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count
 
 
-def gain_schedule(plant: Plant, points: ArrayLike, gains: ArrayLike, *, signal: int) -> Controller:
+def gain_schedule(
+    plant: Plant, points: ArrayLike, gains: ArrayLike, *, signal: int, bounds: Bounds | None = None
+) -> Controller:
     """Make the controller v = u_eq - K(σ) (x - x_eq), K(σ) between the entries of a table and constant beyond its ends.
 
     Parameters
@@ -29,6 +31,9 @@ def gain_schedule(plant: Plant, points: ArrayLike, gains: ArrayLike, *, signal: 
         K at each of them.
     signal : int
         The state that is σ.
+    bounds : mapping of str to (low, high), optional
+        Of parameters by label, such as {"K0_00": (0.0, 5.0)} [theta_units]; infinite for none. Every policy that is
+        committed keeps them exactly.
 
     Returns
     -------
@@ -39,6 +44,8 @@ def gain_schedule(plant: Plant, points: ArrayLike, gains: ArrayLike, *, signal: 
     ------
     DimensionError, DomainError
         If a shape is wrong, or the points do not ascend.
+    BoundsError
+        If a parameter is outside its bounds.
     """
     as_instance("plant", plant, Plant)
     sees_state(plant, "gain_schedule")
@@ -61,6 +68,7 @@ def gain_schedule(plant: Plant, points: ArrayLike, gains: ArrayLike, *, signal: 
         theta=found.theta,
         theta_initial=found.values,
         theta_labels=tuple(found.labels),
+        **theta_bounds(found.labels, bounds),
         y=y,
         command=ca.DM(plant.u_eq) - K @ (y - ca.DM(plant.x_eq)),
         source="Rugh and Shamma, Automatica 36 (2000)",

@@ -6,7 +6,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.controllers.coefficients import Coefficients, sampling_time, shown_at_rest
+from scpo_ctrl.controllers.coefficients import Bounds, Coefficients, sampling_time, shown_at_rest, theta_bounds
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.messages import shown
@@ -15,7 +15,7 @@ from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_stack
 
 
-def linear_controller(plant: Plant, system: Any, *, memory: ArrayLike) -> Controller:
+def linear_controller(plant: Plant, system: Any, *, memory: ArrayLike, bounds: Bounds | None = None) -> Controller:
     """Make the controller ξ⁺ = A ξ + B (r - y), v = u_eq + C ξ + D (r - y), its coefficients as parameters.
 
     Parameters
@@ -27,6 +27,9 @@ def linear_controller(plant: Plant, system: Any, *, memory: ArrayLike) -> Contro
         one take control.sample_system first.
     memory : array_like, shape (nm,) or a number
         How far from zero each of its states may be, in either direction.
+    bounds : mapping of str to (low, high), optional
+        Of parameters by label, such as {"A00": (0.0, 5.0)} [theta_units]; infinite for none. Every policy that is
+        committed keeps them exactly.
 
     Returns
     -------
@@ -39,6 +42,8 @@ def linear_controller(plant: Plant, system: Any, *, memory: ArrayLike) -> Contro
         If it is no such system, continuous, of another sampling time, or of more zeros than poles.
     DimensionError
         If it does not fit the plant.
+    BoundsError
+        If a parameter is outside its bounds.
     """
     import control
 
@@ -76,6 +81,7 @@ def linear_controller(plant: Plant, system: Any, *, memory: ArrayLike) -> Contro
         theta=found.theta,
         theta_initial=found.values,
         theta_labels=tuple(found.labels),
+        **theta_bounds(found.labels, bounds),
         y=y,
         r=r,
         r_nominal=shown_at_rest(plant),

@@ -7,7 +7,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.controllers.coefficients import Coefficients, sampling_time, shown_at_rest
+from scpo_ctrl.controllers.coefficients import Bounds, Coefficients, sampling_time, shown_at_rest, theta_bounds
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.design import gain_of_lqr
@@ -26,6 +26,7 @@ def lqg(
     sensor_noise: ArrayLike,
     *,
     estimate: ArrayLike | None = None,
+    bounds: Bounds | None = None,
 ) -> Controller:
     """Design an observer and state feedback on its estimate, by python-control's LQR and its dual.
 
@@ -43,6 +44,9 @@ def lqg(
         Variances of what disturbs each measurement [y_units²].
     estimate : array_like, shape (2, nx), optional
         Least and largest value of each estimate [x_units]; twice as far from the equilibrium as the state's bounds are.
+    bounds : mapping of str to (low, high), optional
+        Of parameters by label, such as {"K00": (0.0, 5.0)} [theta_units]; infinite for none. Every policy that is
+        committed keeps them exactly.
 
     Returns
     -------
@@ -55,6 +59,8 @@ def lqg(
         If a Riccati equation has no stabilising solution: the plant is not stabilisable, or not detectable.
     DimensionError, DomainError
         If a shape or a number is wrong, or an estimate has no bounds.
+    BoundsError
+        If a parameter is outside its bounds.
     """
     as_instance("plant", plant, Plant)
     sampling_time(plant, "lqg")
@@ -72,6 +78,7 @@ def lqg(
         theta=gains.theta,
         theta_initial=gains.values,
         theta_labels=tuple(gains.labels),
+        **theta_bounds(gains.labels, bounds),
         y=y,
         u=u,
         xi=x_hat,

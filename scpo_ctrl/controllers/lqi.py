@@ -4,7 +4,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.controllers.coefficients import Coefficients, headroom, sampling_time, sees_state
+from scpo_ctrl.controllers.coefficients import Bounds, Coefficients, headroom, sampling_time, sees_state, theta_bounds
 from scpo_ctrl.errors import DimensionError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.design import gain_of_lqr
@@ -14,7 +14,9 @@ from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_count, as_lists
 
 
-def lqi(plant: Plant, Q: ArrayLike, R: ArrayLike, *, tracked: ArrayLike = (0,)) -> Controller:
+def lqi(
+    plant: Plant, Q: ArrayLike, R: ArrayLike, *, tracked: ArrayLike = (0,), bounds: Bounds | None = None
+) -> Controller:
     """Design state feedback with integral action on some states, by python-control's LQR.
 
     v = u_eq - K (x - x_eq) + I, I⁺ = I + dt Ki (r - x_tracked) + (u - v): the integral is a part of each command, so
@@ -30,6 +32,9 @@ def lqi(plant: Plant, Q: ArrayLike, R: ArrayLike, *, tracked: ArrayLike = (0,)) 
         Weights of the inputs.
     tracked : sequence of int
         The k states that follow references, as many as there are inputs.
+    bounds : mapping of str to (low, high), optional
+        Of parameters by label, such as {"K00": (0.0, 5.0)} [theta_units]; infinite for none. Every policy that is
+        committed keeps them exactly.
 
     Returns
     -------
@@ -42,6 +47,8 @@ def lqi(plant: Plant, Q: ArrayLike, R: ArrayLike, *, tracked: ArrayLike = (0,)) 
         If the Riccati equation has no stabilising solution.
     DimensionError, DomainError
         If a shape or a number is wrong, or the plant shows something else than its state.
+    BoundsError
+        If a parameter is outside its bounds.
     """
     as_instance("plant", plant, Plant)
     dt, nx, nu = sampling_time(plant, "lqi"), plant.nx, plant.nu
@@ -64,6 +71,7 @@ def lqi(plant: Plant, Q: ArrayLike, R: ArrayLike, *, tracked: ArrayLike = (0,)) 
         theta=gains.theta,
         theta_initial=gains.values,
         theta_labels=tuple(gains.labels),
+        **theta_bounds(gains.labels, bounds),
         y=y,
         r=r,
         r_nominal=plant.x_eq[places],

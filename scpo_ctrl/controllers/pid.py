@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.controllers.coefficients import headroom, sampling_time, shown_at_rest, unit_of_gain
+from scpo_ctrl.controllers.coefficients import (
+    Bounds,
+    headroom,
+    sampling_time,
+    shown_at_rest,
+    theta_bounds,
+    unit_of_gain,
+)
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.models import Plant
@@ -45,6 +52,7 @@ def pid(
     form: str = "parallel",
     anti_windup: str = "back_calculation",
     tracking_time: float | None = None,
+    bounds: Bounds | None = None,
 ) -> Controller:
     """Make a PID controller of one measurement for a plant with one input.
 
@@ -76,6 +84,9 @@ def pid(
         beyond a bound and the error would drive it farther.
     tracking_time : float, optional
         Of back-calculation [s]; ten samples by default.
+    bounds : mapping of str to (low, high), optional
+        Of parameters by label, such as {"kp": (0.0, 5.0)} [theta_units]; infinite for none. Every policy that is
+        committed keeps them exactly.
 
     Returns
     -------
@@ -86,6 +97,8 @@ def pid(
     ------
     DomainError
         If a number or a choice is wrong or without effect, or the plant is continuous or has several inputs.
+    BoundsError
+        If a parameter is outside its bounds.
     """
     as_instance("plant", plant, Plant)
     dt = sampling_time(plant, "pid")
@@ -129,6 +142,7 @@ def pid(
         memory_min=np.array([memory.low for memory in memories]),
         memory_max=np.array([memory.high for memory in memories]),
         theta_labels=names[: len(values)],
+        **theta_bounds(names[: len(values)], bounds),
         theta_units=_theta_units(plant, which, form)[: len(values)],
         memory_labels=tuple(memory.label for memory in memories),
         memory_units=tuple(memory.unit for memory in memories),

@@ -8,10 +8,9 @@ import numpy as np
 from scpo_ctrl.engine.loop import Engine, Loop
 from scpo_ctrl.engine.step_functions import StepFunctions
 from scpo_ctrl.errors import DimensionError, DomainError
-from scpo_ctrl.loop.black_box import BlackBox, BoxRest, Step
-from scpo_ctrl.loop.controlled import residual_policy
+from scpo_ctrl.loop.black_box import BoxRest, Step
 from scpo_ctrl.loop.metrics import Metrics
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.numeric import NumericLaw, box_in_loop, plant_alone
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
@@ -26,11 +25,9 @@ class SimulatorEngine(Engine):
 
     def __init__(self, loop: Loop, simulator: Step | ca.Function) -> None:
         self._loop = loop
-        self._policy = residual_policy(loop.policy, "a black box in the plant's place")
-        plant = loop.policy.plant
-        is_casadi = isinstance(simulator, ca.Function)
-        self._box = BlackBox(stepping(simulator, (plant.nx, plant.nu, plant.npar)) if is_casadi else simulator)
-        self._rest = BoxRest(loop.metrics.plant, loop.metrics.backup, self._box)
+        self._law = NumericLaw(loop.policy)
+        self._box = box_in_loop(stepping(simulator, plant_alone(loop.policy)), loop.policy)
+        self._rest = BoxRest(loop.metrics.plant, loop.metrics.backup, self._box, loop.policy.at_start)
         self._steps = StepFunctions(loop)
         self._rests: tuple[Scenarios, np.ndarray] | None = None  # of the last batch
 
@@ -116,7 +113,7 @@ class SimulatorEngine(Engine):
         self, x: np.ndarray, p: np.ndarray, theta: np.ndarray, *, saturated: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return derivatives of next states (nx + np, S, nx) and commands (nx + np, S, nu) along x and p."""
-        policy, (S, nx) = self._policy, x.shape
+        policy, (S, nx) = self._loop.policy, x.shape
         plant = policy.plant
         h_x = _STEP * np.maximum(
             policy.backup.extent, _STEP * np.abs(x)
@@ -126,7 +123,8 @@ class SimulatorEngine(Engine):
         moves = np.eye(nx + plant.npar)[:, None] * np.hstack([h_x, h_p])
         point = np.hstack([x, p])
         ends = np.concatenate([point + moves, point - moves])
-        command = policy.commands(ends[..., :nx], np.broadcast_to(theta, (len(ends), theta.size)))
+        rows = np.broadcast_to(theta, (len(ends), theta.size))
+        command = self._law.commands(ends[..., :nx], rows, ends[..., nx:], saturated=saturated)
         u = np.clip(command, plant.u_min, plant.u_max) if saturated else command
         x_next = self._box(*(a.reshape(len(ends) * S, -1) for a in (ends[..., :nx], u, ends[..., nx:])))
         widths = np.einsum("jsj->js", ends[: len(moves)] - ends[len(moves) :])[..., None]
@@ -187,8 +185,8 @@ class SimulatorEngine(Engine):
         """Roll out chunk by chunk; fill in the metrics and return the mean costs."""
         rows, cost = len(self._loop.metrics.rows), np.zeros(len(thetas))
         rests = None if out is None else self.rests(batch)
-        for begin in range(0, len(thetas), _thetas_at_once(self._policy, batch)):
-            some = slice(begin, begin + _thetas_at_once(self._policy, batch))
+        for begin in range(0, len(thetas), self._thetas_at_once(batch)):
+            some = slice(begin, begin + self._thetas_at_once(batch))
             done = 0
             for part in self._parts(batch, len(thetas[some])):
                 end = done + part.count
@@ -246,14 +244,13 @@ class SimulatorEngine(Engine):
         self, batch: Scenarios, thetas: np.ndarray, *, saturated: bool
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray | None, np.ndarray | None]]:
         """Yield t, state (K, S, nx), command and applied input (K, S, nu) of each step; None for both at t = N."""
-        policy = self._policy
-        plant, K, S = policy.plant, len(thetas), batch.count
+        plant, K, S = self._loop.policy.plant, len(thetas), batch.count
         x = np.broadcast_to(batch.x0, (K, S, plant.nx))
         over_time = parameters_over_time(plant, batch.p, batch.horizon)
         for t in range(batch.horizon):
             p = np.broadcast_to(over_time[:, t], (K, S, plant.npar)).reshape(K * S, -1)
             with np.errstate(invalid="ignore", over="ignore"):
-                command = policy.commands(x, thetas)
+                command = self._law.commands(x, thetas, batch.p, saturated=saturated)
                 applied = np.clip(command, plant.u_min, plant.u_max)
             yield t, x, command, applied
             u = applied if saturated else command
@@ -263,13 +260,12 @@ class SimulatorEngine(Engine):
 
     def _parts(self, batch: Scenarios, thetas: int) -> Iterator[Scenarios]:
         """Split a batch so that `thetas` times a part fits."""
-        count = max(1, _NUMBERS // (thetas * max(self._policy.widths)))
+        count = max(1, _NUMBERS // (thetas * self._law.width))
         for start in range(0, batch.count, count):
             yield batch.part(slice(start, start + count))
 
-
-def _thetas_at_once(policy: Policy, batch: Scenarios) -> int:
-    return max(1, _NUMBERS // (min(batch.count, 64) * max(policy.widths)))
+    def _thetas_at_once(self, batch: Scenarios) -> int:
+        return max(1, _NUMBERS // (min(batch.count, 64) * self._law.width))
 
 
 def _ends(theta: np.ndarray, D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -321,15 +317,15 @@ def _put_rows(out: np.ndarray, start: int, values: np.ndarray, rows: tuple[np.nd
     out[:, :, start : start + which.size] = sign * (values[:, :, which] - bound)
 
 
-def stepping(simulator: ca.Function, sizes: tuple[int, int, int]) -> Step:
-    """Return a CasADi function of columns as a function of stacks.
+def stepping(simulator: Step | ca.Function, plant: Plant) -> Step:
+    """Return a simulator as a function of stacks, where it is a CasADi function of columns.
 
     Parameters
     ----------
-    simulator : casadi.Function
+    simulator : callable or casadi.Function
         ``(x, u, p) -> x_next``; p may be left out where there are no parameters.
-    sizes : tuple of int
-        (nx, nu, np)
+    plant : Plant
+        In whose place it is.
 
     Returns
     -------
@@ -341,6 +337,9 @@ def stepping(simulator: ca.Function, sizes: tuple[int, int, int]) -> Step:
     DimensionError
         If an argument or the result has another shape.
     """
+    if not isinstance(simulator, ca.Function):
+        return simulator
+    sizes = plant.nx, plant.nu, plant.npar
     found = tuple(simulator.size_in(i) for i in range(simulator.n_in()))
     expected = tuple((size, 1) for size in sizes)
     if found != expected and not (sizes[2] == 0 and found in (expected[:2], (*expected[:2], (0, 0)))):
@@ -369,15 +368,16 @@ def in_units(simulator: Step | ca.Function, plant: Plant, units: Units) -> Step:
     plant : Plant
         In whose place it is.
     units : Units
+        Of a loop, whose first states and inputs are the plant's.
 
     Returns
     -------
     callable
     """
-    inner = stepping(simulator, (plant.nx, plant.nu, plant.npar)) if isinstance(simulator, ca.Function) else simulator
+    inner, x_units, u_units = stepping(simulator, plant), units.x[: plant.nx], units.u[: plant.nu]
 
     def step(x: np.ndarray, u: np.ndarray, p: np.ndarray) -> np.ndarray:
-        x_next = np.array(inner(x * units.x, u * units.u, p), dtype=float)
-        return x_next / units.x if x_next.shape == x.shape else x_next  # another shape is refused by who called
+        x_next = np.array(inner(x * x_units, u * u_units, p), dtype=float)
+        return x_next / x_units if x_next.shape == x.shape else x_next  # another shape is refused by who called
 
     return step

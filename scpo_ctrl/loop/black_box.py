@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
+import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DimensionError, EvaluationError, cause
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.rest import LinearisedLoop, moved_by, once, settle
+from scpo_ctrl.loop.stacked import StackedFunction
 from scpo_ctrl.models import Plant
 
 _PART = 1e-3  # of the level set's extent, and of a parameter, that differences reach: they err by rounding only
@@ -18,16 +20,22 @@ Commands = Callable[[np.ndarray, np.ndarray], np.ndarray]  # states (r, k, nx), 
 
 
 class BlackBox:
-    """A simulator, ``(x, u, p) -> x_next`` on stacks.
+    """A simulator, ``(x, u, p) -> x_next`` on stacks, and memories behind its states that are none of its business.
 
     Parameters
     ----------
     step : callable
         The user's.
+    following : callable, optional
+        Memories that follow, of the inputs (n, nu), the last of which say them.
+    memories : int
+        How many there are.
     """
 
-    def __init__(self, step: Step) -> None:
-        self._step = step
+    def __init__(
+        self, step: Step, following: Callable[[np.ndarray], np.ndarray] | None = None, memories: int = 0
+    ) -> None:
+        self._step, self._following, self._memories = step, following, memories
 
     def __call__(self, x: np.ndarray, u: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Return the next states.
@@ -47,15 +55,17 @@ class BlackBox:
         DimensionError
             If it returns another shape.
         """
+        own, inputs = (array[:, : array.shape[1] - self._memories].copy() for array in (x, u))
+        shape = own.shape
         try:
-            x_next = np.array(self._step(x.copy(), u.copy(), p.copy()), dtype=float)
+            x_next = np.array(self._step(own, inputs, p.copy()), dtype=float)
         except Exception as error:
             raise EvaluationError(f"the simulator raised {cause(error)}") from error
-        if x_next.shape != x.shape:
+        if x_next.shape != shape:
             raise DimensionError(
-                f"the simulator returned shape {x_next.shape} for {len(x)} states, expected {x.shape}: a row for each"
+                f"the simulator returned shape {x_next.shape} for {len(x)} states, expected {shape}: a row for each"
             )
-        return x_next
+        return x_next if self._following is None else np.hstack([x_next, self._following(u)])
 
     def loop(self, commands: Commands, p: np.ndarray, reach: np.ndarray) -> LinearisedLoop:
         """Return the closed loop without saturation, linearised by central differences of fourth order.
@@ -83,12 +93,16 @@ class BlackBox:
 
         return loop
 
-    def by_parameters(self, x: np.ndarray, u: np.ndarray, p: np.ndarray, plant: Plant) -> np.ndarray:
+    def by_parameters(
+        self, x: np.ndarray, commands: Callable[[np.ndarray, np.ndarray], np.ndarray], p: np.ndarray, plant: Plant
+    ) -> np.ndarray:
         """Return derivatives of the next states by the plant parameters, by the same differences.
 
         Parameters
         ----------
-        x, u, p : numpy.ndarray, shape (n, nx), (n, nu) and (n, np)
+        x, p : numpy.ndarray, shape (n, nx) and (n, np)
+        commands : callable
+            States (n, k, nx) and parameters (n, k, np) -> (n, k, nu).
         plant : Plant
             In whose place the box is.
 
@@ -100,8 +114,8 @@ class BlackBox:
         h = np.minimum(_PART * np.where(size > 0, size, 1.0), (p - plant.p_above) / 4)
         parts = np.vstack([part * np.eye(plant.npar) for part in (1, -1, 2, -2)])
         points = p[:, None] + h[:, None] * parts
-        states, inputs = (np.repeat(array[:, None], len(parts), axis=1) for array in (x, u))
-        return _differences(self._stepped(states, inputs, points), h)
+        states = np.repeat(x[:, None], len(parts), axis=1)
+        return _differences(self._stepped(states, commands(states, points), points), h)
 
     def _stepped(self, x: np.ndarray, u: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Step arrays of shapes (n, points, …)."""
@@ -118,12 +132,15 @@ class BoxRest:
         In whose place the box is.
     backup : Backup
     box : BlackBox
+    law : casadi.Function, optional
+        The backup's ``(x, p) -> u`` where it is not u_eq - K (x - x_eq).
     """
 
     moves = True  # which nobody can tell before it is asked
 
-    def __init__(self, plant: Plant, backup: Backup, box: BlackBox) -> None:
+    def __init__(self, plant: Plant, backup: Backup, box: BlackBox, law: ca.Function | None = None) -> None:
         self._plant, self._backup, self._box = plant, backup, box
+        self._law = None if law is None else StackedFunction(law)
 
     def places(self, p: np.ndarray) -> np.ndarray:
         """Return the places of rest; see `BackupRest.places`."""
@@ -133,7 +150,7 @@ class BoxRest:
         """Return how they move with the parameters; see `BackupRest.slopes`."""
         with np.errstate(all="ignore"):
             A = self._loop(p)(x, np.arange(len(p)))[1]
-            return moved_by(A, self._box.by_parameters(x, self._commands(x), p, self._plant))
+            return moved_by(A, self._box.by_parameters(x, self._commands, p, self._plant))
 
     def _places(self, p: np.ndarray) -> np.ndarray:
         nx = self._plant.nx
@@ -143,9 +160,12 @@ class BoxRest:
         return np.vstack([settle(self._loop(q), x, self._backup) for q, x in zip(parts, starts, strict=True)])
 
     def _loop(self, p: np.ndarray) -> LinearisedLoop:
-        return self._box.loop(lambda x, _: self._commands(x), p, self._backup.extent)
+        return self._box.loop(lambda x, rows: self._commands(x, p[rows, None]), p, self._backup.extent)
 
-    def _commands(self, x: np.ndarray) -> np.ndarray:
+    def _commands(self, x: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Return commands at states (n, k, nx) for parameters (n, k, np) or (n, 1, np)."""
+        if self._law is not None:
+            return self._law(x, np.broadcast_to(p, (*x.shape[:2], p.shape[2])))[0]
         return np.asarray(self._plant.u_eq - (x - self._plant.x_eq) @ self._backup.K.T)
 
 

@@ -1,11 +1,12 @@
 """Local stability of a black box at rest (E11): the same metrics, from differences of the box."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from scpo_ctrl.loop.black_box import BlackBox
-from scpo_ctrl.loop.controlled import residual_policy
+from scpo_ctrl.loop.numeric import NumericLaw
 from scpo_ctrl.loop.rest import LinearisedLoop, settle
 from scpo_ctrl.loop.stability import FLOOR, GAMMA, LocalStability
 
@@ -39,6 +40,10 @@ class BoxStability(LocalStability):
             ahead, behind = np.split(self.metrics(np.vstack([theta + moves, theta - moves])), 2)
             return np.asarray((ahead - behind) / (2 * _STEP))
 
+    @cached_property
+    def _law(self) -> NumericLaw:
+        return NumericLaw(self.policy)
+
     def _rest(self, theta: np.ndarray) -> np.ndarray:
         starts = np.tile(self.policy.plant.x_eq, (self.count, 1))
         return settle(self._around(theta[None]), starts, self.policy.backup)
@@ -56,12 +61,11 @@ class BoxStability(LocalStability):
 
     def _around(self, thetas: np.ndarray) -> LinearisedLoop:
         """Return the loops of parameters (K, d) at each vertex, row by row, vertices fastest."""
-        policy = residual_policy(self.policy, "a black box in the plant's place")
+        parameters = np.tile(self.parameters, (len(thetas), 1))
 
         def commands(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-            return policy.commands(x, thetas[rows // self.count])
+            return self._law.commands(x, thetas[rows // self.count], parameters[rows, None], saturated=False)
 
-        parameters = np.tile(self.parameters, (len(thetas), 1))
         return self.box.loop(commands, parameters, self.policy.backup.extent)
 
     def _remedy(self) -> str:

@@ -29,6 +29,7 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     It measures y, is given references r, remembers ξ, and commands v. The input applied, u = sat(v), is known to its
     memory, so anti-windup can be expressed. What it remembers stays within `memory_min` and `memory_max`: memory is cut
     there as the command is, on the device too, and staying inside is a safety metric like the bounds of the command.
+    Its parameters stay within `theta_min` and `theta_max`, in every policy that a run commits.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     memory_initial: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]; zeros if empty
     memory_min: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
     memory_max: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
+    theta_min: np.ndarray = field(default_factory=_no_numbers)  # (d,) [theta_units], may be infinite; none if empty
+    theta_max: np.ndarray = field(default_factory=_no_numbers)  # (d,) [theta_units], likewise
     r_labels: tuple[str, ...] = ()
     r_units: tuple[str, ...] = ()
     theta_labels: tuple[str, ...] = ()
@@ -113,11 +116,35 @@ class Controller(Sealed, instead="write its law as the expressions command and m
                 put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
         if len(set(self.theta_labels)) < d:
             raise DomainError(f"controller {self.name!r}: two parameters have the same name in theta_labels")
+        self._put_bounds()
+
+    def _put_bounds(self) -> None:
+        put, d, start = object.__setattr__, self.theta.numel(), self.theta_initial
+        for key, none in (("theta_min", -np.inf), ("theta_max", np.inf)):
+            value = getattr(self, key)
+            put(self, key, as_array(key, value if np.size(value) else np.full(d, none), (d,), finite=False))
+        for i, label in enumerate(self.theta_labels):
+            low, high = self.theta_min[i], self.theta_max[i]
+            if not low < high:
+                raise BoundsError(
+                    f"controller {self.name!r}: the bounds of {label}, [{low:g}, {high:g}], hold no interval; a "
+                    "parameter that stays as it is is a number of the law and none of theta"
+                )
+            if not low <= start[i] <= high:
+                raise BoundsError(
+                    f"controller {self.name!r}: {label} = {start[i]:g} is outside its bounds [{low:g}, {high:g}]; the "
+                    "controller that runs today must keep them, widen them or start from another one"
+                )
 
     @property
     def theta_dim(self) -> int:
         """Number of parameters d."""
         return int(self.theta.numel())
+
+    @property
+    def bounded(self) -> np.ndarray:
+        """Which parameters have a bound, shape (d,), bool."""
+        return np.isfinite(self.theta_min) | np.isfinite(self.theta_max)
 
     @property
     def memories(self) -> int:

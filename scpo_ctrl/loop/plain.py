@@ -27,6 +27,7 @@ _FIELDS = {
     },
     "r": {"labels": "r_labels", "units": "r_units", "nominal": "r_nominal"},
 }
+_BOUNDS = {"min": "theta_min", "max": "theta_max"}  # of theta, only where there are any
 _COUNTED = ("y", "u")  # of which the data have no more than how many there are
 _LAW = ("command", "memory")
 _KEYS = ("format", "name", "source", *_FIELDS, *_COUNTED, "operations", *_LAW)
@@ -54,6 +55,8 @@ def controller_to_plain(controller: Controller) -> dict[str, Any]:
     as_instance("controller", controller, Controller)
     data: dict[str, Any] = {"format": FORMAT, "name": controller.name, "source": controller.source}
     data |= {stem: to_table(controller, fields) for stem, fields in _FIELDS.items()}
+    if controller.bounded.any():
+        data["theta"] |= to_table(controller, _BOUNDS)
     data |= {stem: getattr(controller, stem).numel() for stem in _COUNTED}
     inputs, law = ({name: getattr(controller, name) for name in names} for names in ((*_FIELDS, *_COUNTED), _LAW))
     return data | to_operations(f"controller {controller.name!r}", inputs, law)
@@ -83,7 +86,8 @@ def controller_from_plain(data: Any) -> Controller:
     fields: dict[str, Any] = {}
     sizes = {stem: as_count(stem, data[stem], at_most=_MOST) for stem in _COUNTED}
     for stem, names in _FIELDS.items():
-        found = from_table(stem, data[stem], names)
+        more = _BOUNDS if stem == "theta" and isinstance(data[stem], dict) and set(_BOUNDS) & set(data[stem]) else {}
+        found = from_table(stem, data[stem], names | more)
         fields, sizes[stem] = fields | found, len(found[next(reversed(names.values()))])
     symbols = {stem: ca.SX.sym(stem, sizes[stem]) for stem in (*_FIELDS, *_COUNTED)}
     law = dict(zip(_LAW, from_operations(data, symbols, _LAW), strict=True))

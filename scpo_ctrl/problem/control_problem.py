@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.engine.rollout import Rollouts, Step
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup
-from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.scenario import Scenarios, check_scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.bounds import BoundsPart
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.in_units import inputs_of, local_stability, rollouts_in_units
@@ -46,7 +47,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         Of the initial parameters.
     simulator : callable or casadi.Function, optional
         A black box in the plant's place, ``(x, u, p) -> x_next``: a Python function of stacks of shapes (n, nx),
-        (n, nu) and (n, np), or a CasADi function of columns. Bounds, equilibrium and backup stay the plant's.
+        (n, nu) and (n, np), or a CasADi function of columns. Bounds, equilibrium, sensors and backup stay the plant's.
     """
 
     def __init__(
@@ -66,7 +67,6 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         as_instance("metrics", metrics, MetricOptions)
         if simulator is not None:
             as_function("simulator", simulator)
-            residual_policy(policy, "a black box in the plant's place")
         check_scenarios(policy, scenarios)
         metrics = metrics.resolved(policy.plant, inputs_of(policy))
         super().__init__(policy.theta_initial(seed))
@@ -203,14 +203,14 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     @cached_property
     def parts(self) -> Parts:
-        """The metric vector: metrics of the scenarios, then of local stability, then of a cloud of states."""
+        """The metric vector: of the scenarios, of local stability, bounds of parameters, of a cloud of states."""
         rows = self.scenario_metrics
         varies = np.logical_and.outer(~self.at_rest, rows.varies).ravel()
         units = np.tile(rows.in_bounds(self._units), self.scenarios.count)
         of_scenarios = RolloutPart(self.rollouts, varies, units, "scenario", rows.rows, partial(remedy, self))
         at_rest = [] if self.stability is None else [StabilityPart(self.stability)]
         cloud = [] if self.one_step is None else [self.one_step.part(self.theta_initial)]
-        return Parts([of_scenarios, *at_rest, *cloud])
+        return Parts([of_scenarios, *at_rest, *BoundsPart.of(self.policy), *cloud])
 
     @property
     def varies(self) -> np.ndarray:

@@ -9,10 +9,10 @@ from scpo_ctrl.engine.loop import Stage
 from scpo_ctrl.engine.rollout import Rollouts, Step
 from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.black_box import BlackBox
 from scpo_ctrl.loop.box_stability import BoxStability
-from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
+from scpo_ctrl.loop.numeric import box_in_loop, plant_alone
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.loop.sizes import check_metrics
 from scpo_ctrl.loop.stability import LocalStability
@@ -74,8 +74,8 @@ def local_stability(
     ranges = ranges if scenarios.declared is None else scenarios.declared.ranges
     if simulator is None:
         return LocalStability(policy_in_units(policy, units), ranges)
-    scaled = residual_policy(policy_in_units(policy, units), "a black box in the plant's place")
-    return BoxStability(scaled, ranges, BlackBox(in_units(simulator, plant, units)))
+    scaled = policy_in_units(policy, units)
+    return BoxStability(scaled, ranges, box_in_loop(in_units(simulator, plant_alone(policy), units), scaled))
 
 
 def rollouts_in_units(
@@ -116,5 +116,5 @@ def rollouts_in_units(
         objective = objective.with_memory(policy) if isinstance(policy, ControllerPolicy) else objective
         objective.check_fit(plant)
         stage = objective.stage(plant, units)
-    box = None if simulator is None else in_units(simulator, policy.plant, units)
+    box = None if simulator is None else in_units(simulator, plant_alone(policy), units)
     return Rollouts(scaled, scenarios.in_units(units), metrics, stage, simulator=box)

@@ -266,7 +266,7 @@ class Parts:
     def blocks(self, columns: int) -> list[Block]:
         """Return parts of the metric vector that fit into memory; see `Problem.blocks`."""
         return [
-            Block(slice(start + block.metrics.start, start + block.metrics.stop), block.scenarios)
+            replace(block, metrics=slice(start + block.metrics.start, start + block.metrics.stop))
             for part, start in zip(self.parts, self.ends.tolist(), strict=False)
             for block in part.blocks(columns)
         ]

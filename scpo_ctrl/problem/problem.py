@@ -24,6 +24,7 @@ class Block:
 
     metrics: slice
     scenarios: slice | None  # the same part of the scenarios; None for metrics of none
+    linear: bool = False  # whether the metrics are linear in θ: sampled they have exact gradients, and L = 0
 
 
 class Problem(ABC):

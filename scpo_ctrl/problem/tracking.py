@@ -10,8 +10,7 @@ from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.signals import TIME
-from scpo_ctrl.problem.cost import Cost, diagonal_of, fitted
-from scpo_ctrl.problem.cost import weight as weight_of
+from scpo_ctrl.problem.cost import Cost, fitted, quadratic, root, weight
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_choice, as_texts
 
@@ -33,9 +32,9 @@ def tracking(
     ----------
     policy : ControllerPolicy
         Of `controlled`.
-    Q : array_like, shape (nr,)
-        Weight of each error.
-    R : array_like, shape (nu,), optional
+    Q : array_like, shape (nr,) or (nr, nr)
+        Weight of each error; with "itae" a diagonal.
+    R : array_like, shape (nu,) or (nu, nu), optional
         Weight of the squared deviation of each input from what it is at rest at first.
     R_du : array_like, shape (nu,) or (nu, nu), optional
         Weight of changes of the input.
@@ -67,18 +66,19 @@ def tracking(
     if not r.numel():
         raise DomainError(f"controller {policy.controller.name!r} has no reference; give a Quadratic or a Cost")
     e = r - _outputs(policy, outputs)
-    weight = fitted("Q", diagonal_of("Q", Q), r.numel())
-    effort = np.zeros(inputs) if R is None else fitted("R", diagonal_of("R", R), inputs)
-    changes = None if R_du is None else weight_of("R_du", R_du)
+    errors = fitted("Q", weight("Q", Q), r.numel())
+    effort = np.zeros(inputs) if R is None else fitted("R", weight("R", R), inputs)
+    changes = None if R_du is None else weight("R_du", R_du)
     moved = plant.u[:inputs] - ca.DM(plant.u_eq[:inputs])
     if kind == "squares":
-        parts = [np.sqrt(effort[i]) * moved[i] for i in np.flatnonzero(effort).tolist()]
-        return Cost(ca.vertcat(ca.DM(np.sqrt(weight)) * e, *parts), least_squares=True, R_du=changes)
+        return Cost(ca.vertcat(root(errors) @ e, root(effort) @ moved), least_squares=True, R_du=changes)
     if not policy.signals and not plant.signals:
         raise DomainError("kind is 'itae', which weighs by time, and no reference varies; give one as a signal")
     size = ca.DM(_sizes(policy))
     late = plant.p[plant.p_labels.index(TIME)] * (ca.sqrt(e**2 + size**2) - size)
-    return Cost(ca.dot(ca.DM(weight), late) + ca.dot(ca.DM(effort), moved**2), R_du=changes)
+    if errors.ndim == 2:
+        raise DimensionError("Q is a matrix, and kind 'itae' weighs each error by itself; give a diagonal")
+    return Cost(ca.dot(ca.DM(errors), late) + quadratic(effort, moved), R_du=changes)
 
 
 def _outputs(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:

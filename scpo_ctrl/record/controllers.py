@@ -177,7 +177,7 @@ def _linear(table: Table, plant: Plant) -> Controller:
     import control  # takes a second, and most problems do without
 
     is_transfer = bool(set(_TRANSFER) & set(table))
-    check_keys(table, ("kind", *(_TRANSFER if is_transfer else _SYSTEM[:3]), "memory"), ("name", *_SYSTEM))
+    check_keys(table, ("kind", *(_TRANSFER if is_transfer else _SYSTEM[:3]), "memory"), ("name", "bounds", *_SYSTEM))
     name = as_text("name", table.get("name", "linear controller"))
     if is_transfer:
         if set(_SYSTEM) & set(table):
@@ -197,7 +197,8 @@ def _linear(table: Table, plant: Plant) -> Controller:
     (nm, _), (_, inputs), (outputs, _), _ = shapes
     if shapes != [(nm, nm), (nm, inputs), (outputs, nm), (outputs, inputs)]:
         raise DomainError(f"A, B, C and D have the shapes {', '.join(map(str, shapes))}, which do not fit each other")
-    made = linear_controller(plant, control.StateSpace(*matrices, plant.dt), memory=table["memory"])
+    system = control.StateSpace(*matrices, plant.dt)
+    made = linear_controller(plant, system, memory=table["memory"], bounds=table.get("bounds"))
     controller = dataclasses.replace(made, name=name)  # python-control numbers what has none
     memory = controller.memory_max.tolist()
     table |= {"name": name, "memory": memory} | dict(

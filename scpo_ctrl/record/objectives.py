@@ -13,11 +13,12 @@ from scpo_ctrl.models.names import plant_expression
 from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.in_units import inputs_of
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic
+from scpo_ctrl.problem.tracking import tracking
 from scpo_ctrl.record.recorded import RecordedCost
 from scpo_ctrl.record.tables import Table, beside, check_keys, is_file_name, kind_of
 from scpo_ctrl.validate import as_array, as_flag
 
-KINDS = ("quadratic", "expression", "imitation", "recorded")
+KINDS = ("quadratic", "tracking", "expression", "imitation", "recorded")
 _MOST = 1000  # residuals
 _WEIGHTS = {"Q": "nx", "R": "nu", "P_N": "nx", "R_du": "nu"}
 
@@ -55,9 +56,9 @@ def build_objective(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Obj
         if not is_file_name(table["csv"]):
             raise ProblemFileError(f"csv is {shown(table['csv'])}, expected the name of a file")
         return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu), None
-    cost = read_cost(table, plant, folder)
+    cost = _tracking(table, policy) if kind == "tracking" else read_cost(table, plant, folder)
     cost.terms(plant, inputs_of(policy))  # whether it fits
-    if kind == "recorded":
+    if kind in ("recorded", "tracking"):
         recorded = RecordedCost.of(cost, plant)
         table.clear()
         table |= recorded.table
@@ -125,6 +126,15 @@ def _quadratic(table: Table, policy: LoopPolicy) -> Quadratic:
             as_array(key, W, (getattr(alone, size),) * W.ndim)
     table |= quadratic_table(weights)
     return weights
+
+
+def _tracking(table: Table, policy: LoopPolicy) -> Cost:
+    """Return the cost of tracking errors, which a record has as expressions."""
+    if not isinstance(policy, ControllerPolicy):
+        raise DomainError("kind is 'tracking', and a residual policy has no references; give a controller in [policy]")
+    check_keys(table, ("kind", "Q"), ("R", "R_du", "outputs", "error"))
+    given = {key: table[key] for key in ("R", "R_du", "outputs") if key in table}
+    return tracking(policy, table["Q"], kind=table.get("error", "squares"), **given)
 
 
 def _column(key: str, given: Any, plant: Plant, least_squares: bool) -> ca.SX:

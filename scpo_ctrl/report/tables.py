@@ -19,7 +19,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import number, plural, short, with_unit
 from scpo_ctrl.report.reach import Reach, reach
 from scpo_ctrl.report.trajectories import memories, shown_plant
-from scpo_ctrl.report.wording import percent, stability
+from scpo_ctrl.report.wording import met_bound, percent, stability
 
 _MOST_RUNS = 24  # of scenario numbers in one cell
 _KINDS = {
@@ -232,7 +232,13 @@ def gain_rows(result: Result) -> list[dict[str, Any]]:
     list of dict
         Of `Result.parameters`, and change in words; empty where the policy is not a controller's.
     """
-    return [row | {"change": percent(row["before"], row["after"])} for row in result.parameters()]
+    rows = result.parameters()
+    for row in rows:
+        met = met_bound(row)
+        ends = ["none" if end is None else short(end) for end in row.get("bounds", ())]
+        row["change"] = percent(row["before"], row["after"])
+        row["kept"] = "" if not ends else f"{' … '.join(ends)}{'' if met is None else ', met'}"
+    return rows
 
 
 def bound_rows(result: Result) -> list[tuple[str, float, float, str, Reach]]:

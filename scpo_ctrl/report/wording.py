@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.adaptation.binding import TIGHT
 from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
@@ -318,6 +319,22 @@ def backup_name(problem: ControlProblem) -> str:
     return f"{policy.controller.name} as it ran before" if isinstance(policy, ControllerPolicy) else "backup"
 
 
+def met_bound(row: dict[str, Any]) -> float | None:
+    """Return the bound that a parameter of a controller has come to, within 1 % of its way there; None if it has not.
+
+    Parameters
+    ----------
+    row : dict
+        Of `Result.parameters`.
+
+    Returns
+    -------
+    float or None
+    """
+    ends = (end for end in row.get("bounds", ()) if end is not None)
+    return next((end for end in ends if abs(row["after"] - end) <= TIGHT * abs(row["before"] - end)), None)
+
+
 def gains(result: Result) -> list[str]:
     """Return the parameters of a controller before and after, each in a line for a terminal.
 
@@ -332,9 +349,10 @@ def gains(result: Result) -> list[str]:
     """
     rows = result.parameters()
     width = max((len(row["label"]) for row in rows[:_MOST_GAINS]), default=0)
-    lines = [
-        f"parameter  {row['label']:<{width}} {row['before']:.4g} -> {row['after']:.4g} {row['unit']}".rstrip()
-        for row in rows[:_MOST_GAINS]
-    ]
+    lines = []
+    for row in rows[:_MOST_GAINS]:
+        line = f"parameter  {row['label']:<{width}} {row['before']:.4g} -> {row['after']:.4g} {row['unit']}".rstrip()
+        met = met_bound(row)
+        lines.append(line if met is None else f"{line}, at its bound {met:.4g}")
     more = len(rows) - _MOST_GAINS
     return lines + ([f"parameter  and {plural(more, 'more parameter')}, in result.json"] if more > 0 else [])

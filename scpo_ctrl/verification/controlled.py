@@ -14,8 +14,11 @@ import numpy as np
 
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.loop.controller import Controller
+from scpo_ctrl.loop.references import with_references
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.signals import Signal
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.record.signals import signals_of as signals_of_table
 from scpo_ctrl.verification.law import largest_level, outside_faults
 from scpo_ctrl.verification.written import Written
 
@@ -23,7 +26,7 @@ _STEPS, _RESTS = 50, 1e-9  # to the equilibrium, and what the loop may still mov
 _DOUBLINGS, _VANISHED = 64, 1e-170  # of a power of the loop's matrix, and when it adds nothing any more
 _POINTS = 64  # on the boundary of the level set, at which the units of θ are taken
 _AGREEMENT = 1e-9  # of parameters, relative to their size
-_KEYS = {"label", "unit", "before", "after"}
+_NUMBERS = ("before", "after")  # of a parameter, which depend on θ
 
 
 class ControllerLaw:
@@ -43,10 +46,8 @@ class ControllerLaw:
     rests_whatever_theta = False  # the command at rest may depend on θ
 
     def __init__(self, plant: Plant, controller: Controller, tables: dict[str, Any], folder: Path = Path()) -> None:
-        self._alone, self._controller, self._table = plant, controller, tables["policy"]
-        self._r = np.array(self._table.get("reference", []), dtype=float)
-        if self._r.shape != (controller.r.numel(),):
-            raise RecordError(f"[policy] reference has shape {self._r.shape}, the controller {controller.r.numel()}")
+        self._controller, self._table = controller, tables["policy"]
+        plant = self._alone = self._put_reference(plant, folder)
         self._scale = np.ones(controller.theta_dim)
         self.plant = self._joined(*self._at_rest())
         self.K = -self.near(None, np.zeros(self.plant.nx), plant.p_nominal)[1]
@@ -59,6 +60,30 @@ class ControllerLaw:
         self._scale = self._units_of_theta()
         self.written = Written(self.plant, plant.nu, tables, folder)
 
+    def _put_reference(self, plant: Plant, folder: Path) -> Plant:
+        """Take references as they are at first, and return the plant with those that vary among its parameters."""
+        of, given = self._controller, self._table.get("reference", [])
+        varying = {}
+        if isinstance(given, dict):
+            found = signals_of_table(given, folder, "reference")
+            varying = {label: value for label, value in found.items() if isinstance(value, Signal)}
+            own = dict(zip(of.r_labels, of.r_nominal, strict=True))
+            given = [found.get(label, own[label]) for label in of.r_labels]
+            given = [float(one.at_first if isinstance(one, Signal) else one) for one in given]
+        self._r = np.array(given, dtype=float)
+        if self._r.shape != (of.r.numel(),):
+            raise RecordError(f"[policy] reference has shape {self._r.shape}, the controller {of.r.numel()}")
+        plant = with_references(plant, of, self._r, varying)
+        self._moved = {of.r_labels.index(label): plant.p_labels.index(label) for label in varying}
+        return plant
+
+    def _references(self, p: np.ndarray) -> np.ndarray:
+        """Return the references under plant parameters (n, np), (n, nr)."""
+        r = np.tile(self._r, (len(p), 1))
+        for i, place in self._moved.items():
+            r[:, i] = p[:, place]
+        return r
+
     def _parameters(self, theta: np.ndarray | None) -> np.ndarray:
         """Return the controller's own parameters, those of today without θ, (..., d)."""
         initial = self._controller.theta_initial
@@ -70,7 +95,7 @@ class ControllerLaw:
         s = (z + self.plant.x_eq).reshape(C * k, -1)
         x, xi = s[:, : self._alone.nx], s[:, self._alone.nx :]
         own, at = np.repeat(self._parameters(thetas), k, axis=0), np.tile(p, (C, 1))
-        y, r = self._mapped("h", x, at), np.tile(self._r, (C * k, 1))
+        y, r = self._mapped("h", x, at), self._references(at)
         v = self._mapped("kappa", xi, y, r, own)
         u = np.clip(v, self._alone.u_min, self._alone.u_max)
         following = self._mapped("eta", xi, y, r, u[:, : self._controller.u.numel()], own)
@@ -79,6 +104,19 @@ class ControllerLaw:
     def near(self, theta: np.ndarray | None, z: np.ndarray, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return command and next memory as if nothing were saturated, and their derivative; see `Law`."""
         return self._derivative(z + self.plant.x_eq, p, self._parameters(theta))[:2]
+
+    @property
+    def bounds(self) -> int:
+        """How many bounds parameters have; see `Law`."""
+        return int(np.isfinite([self._controller.theta_min, self._controller.theta_max]).sum())
+
+    def beyond(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far parameters are beyond each of their bounds; see `Law`."""
+        of, own = self._controller, self._parameters(thetas)
+        ends = np.hstack([of.theta_max, of.theta_min])
+        over, sizes = np.hstack([own - of.theta_max, of.theta_min - own]), np.abs(own) + np.abs(of.theta_initial)
+        kept = np.isfinite(ends)
+        return over[:, kept], np.hstack([sizes, sizes])[:, kept] + np.abs(ends[kept])
 
     def level_faults(self) -> list[str]:
         """List what does not hold of the level; see `Law`."""
@@ -100,14 +138,17 @@ class ControllerLaw:
             return [f"result.json says parameters = {stated!r:.200}, expected {of.theta_dim} of them"]
         for i, row in enumerate(stated):
             right = {"label": of.theta_labels[i], "unit": of.theta_units[i], "before": before[i], "after": after[i]}
+            if of.bounded[i]:
+                ends = of.theta_min[i], of.theta_max[i]
+                right["bounds"] = [float(end) if np.isfinite(end) else None for end in ends]
             size = {"before": abs(of.theta_initial[i]) + abs(before[i])}
             size["after"] = size["before"] + abs(after[i])
             if (
                 not isinstance(row, dict)
-                or set(row) != _KEYS
-                or any(row[key] != right[key] for key in ("label", "unit"))
-                or not all(type(row[key]) is float for key in ("before", "after"))
-                or not all(abs(row[key] - right[key]) <= _AGREEMENT * size[key] for key in ("before", "after"))
+                or set(row) != set(right)
+                or any(row[key] != right[key] for key in right if key not in _NUMBERS)
+                or not all(type(row[key]) is float for key in _NUMBERS)
+                or not all(abs(row[key] - right[key]) <= _AGREEMENT * size[key] for key in _NUMBERS)
             ):
                 rows.append(f"result.json says parameters[{i}] = {row!r:.200}, the controller and theta say {right!r}")
         return rows[:1]
@@ -140,11 +181,12 @@ class ControllerLaw:
         of, f = self._controller, self._functions
         x, xi = s[: self._alone.nx], s[self._alone.nx :]
         y, h_x = np.array(f["h"](x, p))[:, 0], np.array(f["h_slopes"](x, p))
-        v = np.array(f["kappa"](xi, y, self._r, own))[:, 0]
+        r = self._references(p[None])[0]
+        v = np.array(f["kappa"](xi, y, r, own))[:, 0]
         seen = v[: of.u.numel()]
-        following = np.array(f["eta"](xi, y, self._r, seen, own)).reshape(-1)
-        k_xi, k_y, k_own = _arrays(f["kappa_slopes"](xi, y, self._r, own))
-        e_xi, e_y, e_u, e_own = _arrays(f["eta_slopes"](xi, y, self._r, seen, own))
+        following = np.array(f["eta"](xi, y, r, seen, own)).reshape(-1)
+        k_xi, k_y, k_own = _arrays(f["kappa_slopes"](xi, y, r, own))
+        e_xi, e_y, e_u, e_own = _arrays(f["eta_slopes"](xi, y, r, seen, own))
         by_s = np.hstack([k_y @ h_x, k_xi])
         through, through_own = (part[: of.u.numel()] for part in (by_s, k_own))
         memory_by_s = np.hstack([e_y @ h_x, e_xi]) + e_u @ through

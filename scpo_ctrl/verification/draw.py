@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.over_time import ended, ranges
 
 _MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 _WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
@@ -120,7 +121,7 @@ def _placed(loop: ClosedLoop, table: dict[str, Any], uniform: np.ndarray) -> dic
     constant, varying = w[:, None, : half.size], w[:, half.size :].reshape(len(numbers), N, half.size)
     return {
         "scenario_x0": initial(loop, table, x),
-        "scenario_p": low + p * (high - low),
+        "scenario_p": ended(plant, low + p * (high - low)),
         "scenario_w": (fixed * constant + (1 - fixed) * varying) * half,
     }
 
@@ -218,7 +219,7 @@ def ranges_of(loop: ClosedLoop, table: dict[str, Any]) -> tuple[np.ndarray, np.n
     -------
     low, high : numpy.ndarray, shape (np,)
     """
-    nominal, given = loop.plant.p_nominal, table.get("parameters", {})
+    nominal, given = loop.plant.p_nominal, ranges(loop.plant, table.get("parameters", {}))
     pairs = [given.get(label, (nominal[i], nominal[i])) for i, label in enumerate(loop.plant.p_labels)]
     low, high = np.array(pairs, dtype=float).reshape(-1, 2).T
     return low, high

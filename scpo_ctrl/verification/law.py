@@ -19,6 +19,11 @@ class Law(Protocol):
     rests_whatever_theta: bool  # whether no policy moves a loop that is at its equilibrium
     written: Written  # constraints and cost of the loop
 
+    @property
+    def bounds(self) -> int:
+        """How many bounds parameters have."""
+        ...
+
     def command(self, thetas: np.ndarray, z: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Return commands before saturation.
 
@@ -50,6 +55,19 @@ class Law(Protocol):
         -------
         command : numpy.ndarray, shape (nu,)
         gain : numpy.ndarray, shape (nu, nx)
+        """
+        ...
+
+    def beyond(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far parameters are beyond each of their bounds, and the sizes of the numbers behind that.
+
+        Parameters
+        ----------
+        thetas : numpy.ndarray, shape (C, d)
+
+        Returns
+        -------
+        beyond, sizes : numpy.ndarray, shape (C, bounds)
         """
         ...
 

@@ -8,6 +8,7 @@ import numpy as np
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.margins import SHIFTS, Margins
+from scpo_ctrl.verification.over_time import ended, over_time
 from scpo_ctrl.verification.stability import Rest
 
 _AT_REST = 1e3  # size of the numbers behind local stability, which the place of the equilibrium moves
@@ -66,7 +67,7 @@ class ClosedLoop:
     @cached_property
     def settled(self) -> np.ndarray:
         """Where each scenario's loop is at rest under the backup, which contraction is about (S, nx)."""
-        return self.rest.places(self.p)
+        return self.rest.places(ended(self.plant, self.p))
 
     def contraction_limits(self) -> np.ndarray:
         """Return what V of the last state must not exceed (E8), of each scenario (S,)."""
@@ -84,6 +85,9 @@ class ClosedLoop:
                 np.maximum(worst, at_rest.max(axis=1) + _AT_REST * SHIFTS[:, 0]),
                 self.metrics + at_rest.shape[1],
             )
+        if self.law.bounds:
+            over, sizes = self.law.beyond(thetas)
+            worst = np.maximum(worst, (over + SHIFTS * sizes).max(axis=2))
         return Margins.below(worst), cost
 
     def imitation_errors(self, thetas: np.ndarray, csv_data: bytes) -> np.ndarray:
@@ -99,17 +103,17 @@ class ClosedLoop:
         C, S, plant, written = len(thetas), len(self.z0), self.plant, self.law.written
         path, command = self.options.get("path", True), self.options.get("command", True)
         step = plant.function.map(C * S)
-        x, p = np.tile(self.z0 + plant.x_eq, (C, 1)), np.tile(self.p, (C, 1))  # policies slowest
+        x, over_all = np.tile(self.z0 + plant.x_eq, (C, 1)), over_time(plant, self.p, self.horizon)  # policies slowest
         worst, cost, size = np.full((len(SHIFTS), C, S), -np.inf), np.zeros(C * S), np.zeros(C * S)
         before = np.tile(plant.u_eq, (C * S, 1))
         self.metrics = 0
         for t in range(self.horizon + 1):
-            self.x[:, t] = x[-S:]
+            self.x[:, t], p = x[-S:], np.tile(over_all[t], (C, 1))
             if path:
                 worst = self._above(worst, x, plant.x_min, plant.x_max, self.sizes("state"))
             if t == self.horizon:
                 break
-            u = self.law.command(thetas, (x - plant.x_eq).reshape(C, S, -1), self.p).reshape(C * S, -1)
+            u = self.law.command(thetas, (x - plant.x_eq).reshape(C, S, -1), over_all[t]).reshape(C * S, -1)
             self.u[:, t] = u[-S:]
             if path and command:
                 worst = self._above(worst, u, plant.u_min, plant.u_max, self.sizes("command"))

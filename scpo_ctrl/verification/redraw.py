@@ -6,6 +6,7 @@ import numpy as np
 
 from scpo_ctrl.verification.draw import spread
 from scpo_ctrl.verification.loop import ClosedLoop
+from scpo_ctrl.verification.over_time import ended, ranges, signals_of
 
 _ROUNDING = 1e-8  # of an initial state, relative to the extent of the level set: P and ρ are computed anew
 
@@ -58,9 +59,12 @@ def _spread(loop: ClosedLoop, table: dict[str, Any], count: int) -> tuple[np.nda
 def _learned_faults(loop: ClosedLoop, table: dict[str, Any], count: int) -> list[str]:
     """List what of the learned scenarios, which come last, is outside the ranges of the section."""
     faults, p, w = [], loop.p[count:], loop.w[count:]
+    given, varying = ranges(loop.plant, table.get("parameters", {})), signals_of(loop.plant)
     for i, label in enumerate(loop.plant.p_labels):
         nominal = loop.plant.p_nominal[i]
-        low, high = table.get("parameters", {}).get(label, (nominal, nominal))
+        low, high = given.get(label, (nominal, nominal))
+        if label in varying:
+            low = high = ended(loop.plant, p)[:, i]
         if not ((p[:, i] >= low) & (p[:, i] <= high)).all():
             faults.append(f"a learned plant parameter {label} is outside its range")
     half, varying = np.array(table.get("disturbance", ())), 1 - table.get("disturbance_fixed", 0.0)
@@ -100,9 +104,9 @@ def _initial_deviations(
 def _parameters(loop: ClosedLoop, table: dict[str, Any], count: int, rng: np.random.Generator) -> np.ndarray:
     """Return plant parameters, uniform in their ranges in the order of the table, nominal where there is none."""
     p = np.repeat(loop.plant.p_nominal[None], count, axis=0)
-    for label, (low, high) in table.get("parameters", {}).items():
+    for label, (low, high) in ranges(loop.plant, table.get("parameters", {})).items():
         p[:, list(loop.plant.p_labels).index(label)] = rng.uniform(low, high, count)
-    return p
+    return ended(loop.plant, p)
 
 
 def _disturbances(loop: ClosedLoop, table: dict[str, Any], count: int, rng: np.random.Generator) -> np.ndarray:

@@ -23,6 +23,7 @@ class ResidualLaw:
     """
 
     rests_whatever_theta = True
+    bounds = 0
 
     def __init__(self, plant: Plant, tables: dict[str, Any], folder: Path = Path()) -> None:
         self.plant, self._policy, self._backup = plant, tables["policy"], tables["backup"]
@@ -58,6 +59,10 @@ class ResidualLaw:
             slope = (1 - a**2)[:, None] * (W @ slope)
         W = rest.reshape(self.plant.nu, -1) * inputs[:, None]
         return command + W @ (a - zero), gain + W @ slope
+
+    def beyond(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return nothing: weights of a residual have no bounds; see `Law`."""
+        return np.zeros((len(thetas), 0)), np.zeros((len(thetas), 0))
 
     def level_faults(self) -> list[str]:
         """List what does not hold of the level; see `Law`."""

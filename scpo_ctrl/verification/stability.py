@@ -9,6 +9,7 @@ import numpy as np
 
 from scpo_ctrl.models import Plant
 from scpo_ctrl.verification.law import Law
+from scpo_ctrl.verification.over_time import ended, moves_the_end, ranges
 
 _GAMMA, _ROOM = 0.5, 0.25  # γ of (E11), and the part of it that the backup reaches, which sets M
 _FLOOR = 1e-6  # δ of (E11)
@@ -31,7 +32,7 @@ class Rest:
     def __init__(self, law: Law, tables: dict[str, Any]) -> None:
         self.law, P = law, law.P
         plant = self.plant = law.plant
-        self.parameters = _corners(plant, tables["scenarios"].get("parameters", {}))
+        self.parameters = _corners(plant, ranges(plant, tables["scenarios"].get("parameters", {})))
         self.is_metric = bool(tables["metrics"].get("stability", True))
         unit = 1 / np.sqrt(np.diag(P))
         self.root = np.linalg.cholesky(P * unit[:, None] * unit).T / unit  # V(z) = |root z|²
@@ -121,18 +122,19 @@ class Rest:
         return ca.Function("model", [plant.x, plant.u, plant.p], parts)
 
 
-def _corners(plant: Plant, ranges: dict[str, Any]) -> np.ndarray:
+def _corners(plant: Plant, given: dict[str, tuple[float, float]]) -> np.ndarray:
     """Return nominal plant parameters and the corners of their ranges, each once, (k, np)."""
-    names = [name for name in plant.p_labels if name in ranges and ranges[name][0] < ranges[name][1]]
+    moved = {name: ends for name, ends in given.items() if moves_the_end(plant, name)}
+    names = [name for name in plant.p_labels if name in moved and moved[name][0] < moved[name][1]]
     if len(names) <= _CORNERS:
         sides = np.array(list(itertools.product((0, 1), repeat=len(names))), dtype=int)
     else:
         sides = np.random.default_rng(0).integers(0, 2, (2**_CORNERS, len(names)))
     base = plant.p_nominal.copy()
-    for name, (low, _) in ranges.items():
+    for name, (low, _) in moved.items():
         base[plant.p_labels.index(name)] = low
     corners = np.tile(base, (len(sides), 1))
     for side, name in zip(sides.T, names, strict=True):
-        corners[:, plant.p_labels.index(name)] = np.array(ranges[name], dtype=float)[side]
-    inside = all(low <= plant.p_nominal[plant.p_labels.index(name)] <= high for name, (low, high) in ranges.items())
-    return np.unique(np.vstack([*([plant.p_nominal] if inside else []), corners]), axis=0)
+        corners[:, plant.p_labels.index(name)] = np.array(moved[name], dtype=float)[side]
+    inside = all(low <= plant.p_nominal[plant.p_labels.index(name)] <= high for name, (low, high) in given.items())
+    return np.unique(np.vstack([*([plant.p_nominal] if inside else []), ended(plant, corners)]), axis=0)

@@ -183,7 +183,7 @@ def _verify(files: _Files) -> Verification:
     if cloud is not None:
         margins = margins.and_of(cloud.margins(np.vstack([rejected, thetas]))[0])
     weight = loop.cost_sizes
-    metrics = loop.metrics + (0 if cloud is None else cloud.metrics)
+    metrics = loop.metrics + law.bounds + (0 if cloud is None else cloud.metrics)
     guards, on_all = _guards(law, tables, arrays), margins
     for rolled in guards:
         on_all = on_all.and_of(rolled.margins(np.vstack([rejected, thetas]))[0])

@@ -196,8 +196,6 @@ def test_what_a_law_cannot_yet_do_is_refused_in_words(tmp_path):
         sc.Adapter(given)
     with pytest.raises(DomainError, match="certified mode"):
         sc.adapt(given, sc.AdaptOptions(mode="certified"))
-    with pytest.raises(DomainError, match="black box"):
-        sc.ControlProblem(given.policy, given.scenarios, sc.Quadratic([1.0, 0.0], [0.1]), simulator=lambda x, u, p: x)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_chunks_change_nothing(monkeypatch):
     box, thetas = around_a_box(known), known.theta_initial + 0.02 * np.arange(6)[:, None]
     whole, rests = (
         box.stability.metrics(thetas),
-        BoxRest(known.plant, known.backup, BlackBox(stepping(known.plant.function, (2, 1, 2)))),
+        BoxRest(known.plant, known.backup, BlackBox(stepping(known.plant.function, known.plant))),
     )
     p = np.random.default_rng(0).uniform([-0.5, 0.8], [0.5, 1.2], (9, 2))
     places = rests.places(p)

@@ -22,7 +22,7 @@ PARAMETERS = loaded_case(count=200).batch.p
 
 
 def box_of(plant: Plant) -> BlackBox:
-    return BlackBox(stepping(plant.function, (plant.nx, plant.nu, plant.npar)))
+    return BlackBox(stepping(plant.function, plant))
 
 
 @pytest.mark.parametrize("black_box", [False, True])
