@@ -19,7 +19,9 @@ from scpo_ctrl.models.nonlinear import from_nonlinear
 from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.models.quadrotor import planar_quadrotor, planar_quadrotor_ode
 from scpo_ctrl.models.quadrupletank import quadruple_tank, quadruple_tank_ode
+from scpo_ctrl.models.sensing import quantise, sensor_noise
 from scpo_ctrl.models.statespace import from_statespace, to_statespace
+from scpo_ctrl.models.varying import with_signals
 
 ZOO: dict[str, Callable[..., Plant]] = {
     "buck_converter": buck_converter,
@@ -87,6 +89,9 @@ __all__ = [
     "planar_quadrotor_ode",
     "quadruple_tank",
     "quadruple_tank_ode",
+    "quantise",
     "rate_limit",
+    "sensor_noise",
     "to_statespace",
+    "with_signals",
 ]

@@ -58,11 +58,30 @@ def _sine(
     return mean + amplitude * sine, (1.0, sine, 2 * np.pi * t * cosine, cosine)
 
 
+def _noise(t: np.ndarray, dt: float, half_width: Any, seed: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return half_width times numbers in (-1, 1), the k-th from the bits of seed and k by SplitMix64."""
+    with np.errstate(over="ignore"):
+        word = np.asarray(seed, dtype=float).view(np.uint64) + np.arange(1, len(t) + 1, dtype=np.uint64) * _GOLDEN
+        for shift, factor in _MIXED:
+            word = (word ^ (word >> shift)) * factor
+        word = word ^ (word >> np.uint64(31))
+    unit = ((word >> np.uint64(11)).astype(float) + 0.5) * 2.0**-52 - 1
+    return half_width * unit, (unit, 0.0)
+
+
+# Of SplitMix64: G. L. Steele, D. Lea, C. H. Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIXED = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
+
 KINDS: dict[str, Kind] = {
     "constant": Kind(("value",), (None,), _constant, (1.0,)),
     "step": Kind(("before", "after", "at"), (None, None, "s"), _step, (0.0, 1.0, 0.0)),
     "ramp": Kind(("before", "after", "at", "over"), (None, None, "s", "s"), _ramp, (0.0, 1.0, 0.0, 0.0)),
     "sine": Kind(("mean", "amplitude", "frequency", "phase"), (None, None, "Hz", "rad"), _sine, (1.0, 0.0, 0.0, 0.0)),
+    "noise": Kind(("half_width", "seed"), (None, ""), _noise, (0.0, 0.0)),
     "sequence": Kind(("offset", "scale"), (None, ""), lambda t, dt, offset, scale: (offset, (1.0, 0.0)), (1.0, 0.0)),
 }
 
@@ -83,6 +102,8 @@ class Signal(Sealed, instead="give signals.sequence its values"):
     @property
     def at_first(self) -> float:
         """What it is before anything happens, in the middle of its ranges."""
+        if self.kind == "noise":
+            return 0.0
         first = middle(self.numbers[0])
         return first + middle(self.numbers[1]) * float(self.samples[0]) if self.samples.size else first
 
@@ -92,6 +113,8 @@ class Signal(Sealed, instead="give signals.sequence its values"):
         first = np.ravel(self.numbers[0])
         if self.kind == "constant":
             return float(first.min()), float(first.max())
+        if self.kind == "noise":
+            return -float(first.max()), float(first.max())
         second = np.ravel(self.numbers[1])
         if self.kind in ("step", "ramp"):
             both = np.append(first, second)
@@ -214,6 +237,26 @@ def sine(mean: Any, amplitude: Any, frequency: Any, phase: Any = 0.0) -> Signal:
     return _made("sine", mean, amplitude, frequency, phase)
 
 
+def noise(half_width: Any, seed: Any = (0.0, 1.0)) -> Signal:
+    """Return noise: at each sample anew a number uniform within a half width around zero.
+
+    Parameters
+    ----------
+    half_width : float or (low, high)
+        Not negative.
+    seed : float or (low, high)
+        From which all samples follow; each scenario draws its own.
+
+    Returns
+    -------
+    Signal
+    """
+    made = _made("noise", half_width, seed)
+    if np.min(made.numbers[0]) < 0:
+        raise DomainError(f"noise: half_width is {shown(half_width)}, expected a number >= 0")
+    return made
+
+
 def sequence(values: ArrayLike, *, offset: Any = 0.0, scale: Any = 1.0) -> Signal:
     """Return offset + scale · values, one for each sampling time, the last one for ever.
 
@@ -287,6 +330,7 @@ _MAKERS: dict[str, Callable[..., Signal]] = {
     "step": step,
     "ramp": ramp,
     "sine": sine,
+    "noise": noise,
     "sequence": sequence,
 }
 

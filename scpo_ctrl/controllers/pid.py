@@ -19,6 +19,7 @@ from scpo_ctrl.controllers.coefficients import (
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
 
@@ -184,8 +185,15 @@ def _filter_bounds(plant: Plant, which: int, given: tuple[float, float] | None) 
     if given is not None:
         low, high = as_array("filtered", given, (2,))
         return float(low), float(high)
-    shows = [i for i in range(plant.nx) if ca.is_equal(plant.measured[which], plant.x[i])]
+    first = plant.npar - signal_count(plant)  # of what varies, as noise does
+    still = plant.measured[which]
+    if plant.signals:
+        still = ca.substitute(still, plant.p[first:], ca.DM(plant.p_nominal[first:]))
+    shows = [i for i in range(plant.nx) if ca.is_equal(still, plant.x[i])]
     low, high = (float(ends[shows[0]]) if shows else np.inf for ends in (plant.x_min, plant.x_max))
+    for k, signal in enumerate(plant.signals):
+        if ca.depends_on(plant.measured[which], plant.p[first + k]):
+            low, high = low + signal.reach[0], high + signal.reach[1]
     if not np.isfinite(high - low):
         raise DomainError(
             f"the filtered {plant.measured_labels[which]} has no bounds; give the least and the largest value that "

@@ -1,13 +1,25 @@
 """Section [plant] of a problem file: a plant by matrices, by equations, of the zoo, by Python, or as data."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from scpo_ctrl.models import ZOO, Plant, equations, linear, make_plant
+from scpo_ctrl.models import (
+    ZOO,
+    Plant,
+    actuator_lag,
+    equations,
+    input_delay,
+    linear,
+    make_plant,
+    quantise,
+    rate_limit,
+    sensor_noise,
+    with_signals,
+)
 from scpo_ctrl.models.integrator import substeps_needed
-from scpo_ctrl.models.varying import with_signals
 from scpo_ctrl.record.recorded import RecordedPlant, run_python
 from scpo_ctrl.record.signals import signals_of, tables_of
 from scpo_ctrl.record.tables import Table, beside, check_keys, kind_of, python_of, spell_out
@@ -15,6 +27,14 @@ from scpo_ctrl.validate import dimensions
 
 _BOUNDS = ("x_min", "x_max", "u_min", "u_max")
 _NAMES = ("name", "source")
+# What is put around a plant, in this order: what is last meets the command first.
+_AROUND: dict[str, Callable[..., Plant]] = {
+    "actuator_lag": actuator_lag,
+    "rate_limit": rate_limit,
+    "input_delay": input_delay,
+    "sensor_noise": sensor_noise,
+    "quantise": quantise,
+}
 _LINEAR_LABELS = ("x_labels", "x_units", "u_labels", "u_units")
 
 
@@ -43,14 +63,20 @@ def build_plant(table: Table, folder: Path, *, trust: bool = False) -> tuple[Pla
     ScpoError
         If a value is wrong.
     """
-    varying = table.pop("signals", None)
+    around = {key: table.pop(key) for key in (*_AROUND, "signals") if key in table}
     plant, recorded = _still(table, folder, trust=trust)
-    if varying is None:
+    if not around:
         return plant, recorded
-    signals = signals_of(varying, folder, "signals")
-    plant = with_signals(plant, signals)
+    for key, function in _AROUND.items():
+        if key in around:
+            plant = function(plant, around[key])
+            around[key] = around[key] if isinstance(around[key], int) else np.array(around[key], dtype=float).tolist()
+    if "signals" in around:
+        signals = signals_of(around["signals"], folder, "signals")
+        plant = with_signals(plant, signals)
+        around["signals"] = tables_of(signals)
     if recorded is None:
-        table["signals"] = tables_of(signals)
+        table |= around
         return plant, None
     recorded = RecordedPlant.of(plant)
     table |= recorded.table

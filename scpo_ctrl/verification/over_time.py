@@ -1,5 +1,6 @@
 """What varies over time once more: signals by their names and numbers, from the definitions in docs/problem-file.md."""
 
+import struct
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,17 @@ _NUMBERS = {
     "step": ("before", "after", "at"),
     "ramp": ("before", "after", "at", "over"),
     "sine": ("mean", "amplitude", "frequency", "phase"),
+    "noise": ("half_width", "seed"),
     "sequence": ("offset", "scale"),
 }
 _SAMPLE = 1e-9  # of a sampling time, by which a step may come after its sample
-_ENDS = {"constant": "value", "step": "after", "ramp": "after", "sine": "mean"}  # the number that each ends at
+_ENDS = {
+    "constant": "value",
+    "step": "after",
+    "ramp": "after",
+    "sine": "mean",
+}  # at which number, else 0
+_ALL = (1 << 64) - 1
 
 
 def signals_of(plant: Plant) -> dict[str, Signal]:
@@ -62,7 +70,7 @@ def moves_the_end(plant: Plant, label: str) -> bool:
             if label == f"{of} {name}":
                 if signal.kind == "sequence":
                     return name == "offset" or signal.samples[-1] != 0
-                return name == _ENDS[signal.kind]
+                return name == _ENDS.get(signal.kind)
     return True
 
 
@@ -84,7 +92,7 @@ def ended(plant: Plant, p: np.ndarray) -> np.ndarray:
         if signal.kind == "sequence":
             value = number["offset"] + number["scale"] * signal.samples[-1]
         else:
-            value = number[_ENDS[signal.kind]]
+            value = number[_ENDS[signal.kind]] if signal.kind in _ENDS else 0.0
         p[:, plant.p_labels.index(label)] = value
     if plant.signals:
         p[:, -1] = 0.0
@@ -128,9 +136,20 @@ def _value(signal: Signal, of: dict[str, Any], k: int, dt: float) -> Any:
         return of["value"]
     if signal.kind == "sequence":
         return of["offset"] + of["scale"] * signal.samples[min(k, signal.samples.size - 1)]
+    if signal.kind == "noise":
+        return of["half_width"] * np.array([_uniform(seed, k) for seed in np.ravel(of["seed"])])
     if signal.kind == "sine":
         return of["mean"] + of["amplitude"] * np.sin(2 * np.pi * of["frequency"] * t + of["phase"])
     if signal.kind == "step":
         return np.where(t >= of["at"] - _SAMPLE * dt, of["after"], of["before"])
     part = np.minimum(np.maximum((t - of["at"]) / of["over"], 0.0), 1.0)
     return of["before"] + (of["after"] - of["before"]) * part
+
+
+def _uniform(seed: float, k: int) -> float:
+    """Return number k in (-1, 1) of a seed, by SplitMix64 in whole numbers."""
+    word = (int.from_bytes(struct.pack("<d", seed), "little") + (k + 1) * 0x9E3779B97F4A7C15) & _ALL
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 & _ALL
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB & _ALL
+    word ^= word >> 31
+    return ((word >> 11) + 0.5) * 2.0**-52 - 1

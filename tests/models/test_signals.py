@@ -5,7 +5,7 @@ import pytest
 from loops import loaded_arm
 
 from scpo_ctrl.errors import DomainError, ScpoError
-from scpo_ctrl.models import cart_pole_ode, double_integrator, signals
+from scpo_ctrl.models import cart_pole_ode, double_integrator, sensor_noise, signals
 from scpo_ctrl.models.varying import (
     drawn_ranges,
     over_time,
@@ -15,6 +15,7 @@ from scpo_ctrl.models.varying import (
     settling,
     with_signals,
 )
+from scpo_ctrl.verification import over_time as verified
 
 NONE = np.zeros((1, 0))
 
@@ -140,3 +141,33 @@ def test_values_for_which_the_plant_means_nothing():
     for signal in (signals.step(1.0, 0.0), signals.sine(1.0, 1.5, 1.0), signals.sequence([1.0], scale=(-1.0, 1.0))):
         with pytest.raises(DomainError, match="only above 0"):
             with_signals(plant, {"gain": signal})
+
+
+def test_noise_is_uniform_white_and_anew_for_each_seed():
+    seeds = np.random.default_rng(0).uniform(size=(400, 1))
+    found = signals.noise(2.0).over_time(499, 0.1, seeds)[0]
+    assert -2 < found.min() < -1.999 and 1.999 < found.max() < 2
+    count = np.histogram(found, 20, (-2, 2))[0]
+    assert ((count - count.mean()) ** 2 / count.mean()).sum() < 43.8  # chi squared of 19, one in a thousand
+    for lag in (1, 2, 7):
+        assert abs((found[:, lag:] * found[:, :-lag]).mean()) < 4 * (4 / 3) / np.sqrt(found[:, lag:].size)
+    assert abs(np.corrcoef(found[:200].ravel(), found[200:].ravel())[0, 1]) < 4 / np.sqrt(found.size / 2)
+    np.testing.assert_array_equal(found[7], signals.noise(2.0, float(seeds[7, 0])).over_time(499, 0.1, NONE)[0][0])
+    assert signals.noise((0.0, 1.0)).reach == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("steps", [1, 12])
+def test_verification_computes_the_same_over_again(steps):
+    rng, plant = np.random.default_rng(8), sensor_noise(loaded_arm(), [0.1, 0.0])
+    for label, (load, gain) in {"a": (KINDS[1], KINDS[2]), "b": (KINDS[3], KINDS[4])}.items():
+        varied = with_signals(plant, {"load": load, "gain": gain})
+        p = np.tile(varied.p_nominal, (9, 1))
+        for i, (low, high) in drawn_ranges(varied).items():
+            p[:, i] = rng.uniform(low, high, 9)
+        again = verified.over_time(varied, p, steps)
+        np.testing.assert_allclose(again.swapaxes(0, 1), parameters_over_time(varied, p, steps), rtol=1e-13, atol=1e-15)
+        np.testing.assert_allclose(verified.ended(varied, p), settled(varied, p), rtol=1e-15)
+        found = {varied.p_labels[i]: ends for i, ends in drawn_ranges(varied).items()}
+        assert verified.ranges(varied, {}) == found, label
+        moved = settling(varied, np.tile([0.0, 9.0], (varied.npar, 1)))[:, 1] == 9.0
+        assert [verified.moves_the_end(varied, name) for name in found] == moved[list(drawn_ranges(varied))].tolist()
