@@ -33,7 +33,7 @@ def names_of(plant: Plant) -> dict[str, ca.SX]:
         for i, entry in enumerate(ca.vertsplit(getattr(plant, stem)) if getattr(plant, stem).numel() else []):
             word = words[stem][i]
             if stem == "y":
-                if word is not None:
+                if word is not None and not _is_shared(word, words):
                     found.setdefault(word, entry)
             else:
                 found[f"{stem}{i}" if word is None or _is_shared(word, words) else word] = entry

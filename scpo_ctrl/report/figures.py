@@ -36,6 +36,7 @@ from scpo_ctrl.report.wording import start_name
 from scpo_ctrl.text import visible
 
 BEFORE, AFTER, LIMIT, LEVEL, INK = "#8a8a8a", "#0072b2", "#d55e00", "#009e73", "#222222"
+REST = "#bbbbbb"
 FORBIDDEN = {"facecolor": "#fdf0e6", "edgecolor": "#eba878", "hatch": "////", "linewidth": 0.0, "zorder": 0.5}
 NOTE = {"loc": "right", "fontsize": 7.5, "fontweight": "normal", "color": "#666666"}
 PHASE_TRAJECTORIES = 12  # shown in a phase portrait
@@ -146,7 +147,7 @@ def signals_figure(result: Result) -> Figure:
             for ax, side, colour in zip(row, values, (BEFORE, AFTER), strict=True):
                 ax.set(xlim=(0, problem.scenarios.horizon * (plant.dt or 1.0)), ylim=view)
                 _forbid_rows(ax, view, low, high)
-                ax.axhline(rest, color="#bbbbbb", linewidth=0.8, zorder=1)
+                ax.axhline(rest, color=REST, linewidth=0.8, zorder=1)
                 _lines(ax, _over_time(plant, side, hold=stem == "u"), colour, 0.8, 0.7)
             remembered = stem == "x" and i >= plant.nx - memories(problem)
             row[0].set_ylabel(("memory\n" if remembered else "") + axis_label(problem.plant, stem, i))
@@ -247,9 +248,9 @@ def _arrows(ax: Axes, lines: np.ndarray, span: np.ndarray) -> None:
         ax.annotate("", xy=tuple(line[k + 1]), xytext=tuple(line[k]), arrowprops=arrow)
 
 
-def _over_time(plant: Plant, values: np.ndarray, *, hold: bool = False) -> np.ndarray:
-    """Points (k, T, 2) of signals (k, T) over time; an input is held over its sample."""
-    time = np.arange(values.shape[1] + hold) * (plant.dt or 1.0)
+def _over_time(plant: Plant, values: np.ndarray, *, hold: bool = False, first: int = 0) -> np.ndarray:
+    """Points (k, T, 2) of signals (k, T) over time, from a step on; an input is held over its sample."""
+    time = (first + np.arange(values.shape[1] + hold)) * (plant.dt or 1.0)
     if hold:
         time, values = np.repeat(time, 2)[1:-1], np.repeat(values, 2, axis=1)
     return np.stack([np.broadcast_to(time, values.shape), values], axis=2)
@@ -269,11 +270,11 @@ def _view(values: np.ndarray, low: float, high: float) -> tuple[tuple[float, flo
     return (least - pad, most + pad), [bound for bound in bounds if bound not in shown]
 
 
-def _forbid_rows(ax: Axes, view: tuple[float, float], low: float, high: float) -> None:
+def _forbid_rows(ax: Axes, view: tuple[float, float], low: float, high: float, line: str = "-") -> None:
     for bound, edge in ((low, view[0]), (high, view[1])):
         if view[0] < bound < view[1]:
             ax.axhspan(min(bound, edge), max(bound, edge), **FORBIDDEN)  # type: ignore[arg-type]
-            ax.axhline(bound, color=LIMIT, linewidth=1.2, zorder=1.5)
+            ax.axhline(bound, color=LIMIT, linewidth=1.2, linestyle=line, zorder=1.5)
 
 
 def _forbid_outside(
@@ -296,7 +297,9 @@ def _out_of_view(bounds: list[float]) -> str:
     return f"bound{'s' * (len(bounds) > 1)} {values} out of view".replace("-", "−")
 
 
-def draw_signal(ax: Axes, plant: Plant, values: np.ndarray, colour: str, name: str, *, hold: bool) -> None:
+def draw_signal(
+    ax: Axes, plant: Plant, values: np.ndarray, colour: str, name: str, *, hold: bool = False, first: int = 0
+) -> None:
     """Draw signals over time.
 
     Parameters
@@ -308,12 +311,15 @@ def draw_signal(ax: Axes, plant: Plant, values: np.ndarray, colour: str, name: s
         Name for the legend.
     hold : bool
         Whether a value holds over its sample, as an input does.
+    first : int
+        Time step of the first value.
     """
-    _lines(ax, _over_time(plant, values, hold=hold), colour, 1.4, 1.0)
+    width, alpha = (1.4, 1.0) if len(values) == 1 else (0.8, 0.7)
+    _lines(ax, _over_time(plant, values, hold=hold, first=first), colour, width, alpha)
     ax.plot([], [], color=colour, label=name)
 
 
-def draw_bounds(ax: Axes, values: np.ndarray, low: float, high: float) -> None:
+def draw_bounds(ax: Axes, values: np.ndarray, low: float, high: float, *, line: str = "-") -> None:
     """Set the axis range to what is drawn and the bounds near it, and hatch what they exclude.
 
     Parameters
@@ -322,10 +328,12 @@ def draw_bounds(ax: Axes, values: np.ndarray, low: float, high: float) -> None:
     values : numpy.ndarray
         What is drawn.
     low, high : float
+    line : str
+        Style of the line at a bound, as of matplotlib.
     """
     view, hidden = _view(values, low, high)
     ax.set_ylim(view)
-    _forbid_rows(ax, view, low, high)
+    _forbid_rows(ax, view, low, high, line)
     if hidden:
         ax.set_title(_out_of_view(hidden), **NOTE)  # type: ignore[arg-type]
 

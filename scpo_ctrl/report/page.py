@@ -21,6 +21,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
+from scpo_ctrl.report.limits_figure import MOST_LIMITS, limits_figure
 from scpo_ctrl.report.numbers import NARROW_SPACE, margin, number, plural, short, with_unit
 from scpo_ctrl.report.tables import (
     bound_rows,
@@ -28,6 +29,7 @@ from scpo_ctrl.report.tables import (
     decrease,
     details,
     gain_rows,
+    limit_rows,
     metric_rows,
     option_rows,
     what_binds,
@@ -90,6 +92,7 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
         summary={key: value for key, value in result.summary().items() if key not in ("audit", "parameters")},
         gains=gain_rows(result),
         bounds=bound_rows(result),
+        limits=limit_rows(result),
         change=change(result),
         margin_now=margin_of(after),
         certified=result.options.mode == "certified",
@@ -195,6 +198,13 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
         if plant.nx > MOST_STATES:
             caption += f" The {MOST_STATES} of {plant.nx} states that come closest to their bounds are shown."
         panels.append(Panel(title, drawn(signals_figure, "signals", title), caption))
+        steps = problem.scenario_metrics.steps
+        if steps is not None:
+            title = "Constraints over time"
+            caption = _selection(count, SIGNAL_TRAJECTORIES) + " Of the input that is applied, after saturation."
+            if len(steps.rows) - steps.changes // 2 > MOST_LIMITS:
+                caption += f" The {MOST_LIMITS} that come closest to their bounds are shown."
+            panels.append(Panel(title, drawn(limits_figure, "limits", title), caption))
     if len(result.history):
         title = "What held the steps back"
         caption = (

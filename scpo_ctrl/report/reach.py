@@ -6,7 +6,7 @@ import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.report.trajectories import bound_use, memories
+from scpo_ctrl.report.trajectories import Limited, bound_use, limited, memories
 
 _SLIVER = 0.05  # of a bound: less is pointed out
 _MOST = 6  # names in a line for a terminal
@@ -28,7 +28,7 @@ class Reach:
 
 
 def reach(result: Result) -> list[Reach]:
-    """Return how much of each bound the trajectories of a run's own scenarios use: states, inputs, memories.
+    """Return how much of each bound a run's own scenarios use: states, inputs, memories, then constraints.
 
     Parameters
     ----------
@@ -46,7 +46,28 @@ def reach(result: Result) -> list[Reach]:
     plant, nm = problem.plant, memories(problem)
     names = [*plant.x_labels[: plant.nx - nm], *plant.u_labels[: plant.nu - nm], *plant.x_labels[plant.nx - nm :]]
     states = [True] * (plant.nx - nm) + [False] * plant.nu
-    return [Reach(*row) for row in zip(names, states, *parts, strict=True)]
+    of_bounds = [Reach(*row) for row in zip(names, states, *parts, strict=True)]
+    return of_bounds + [used for _, used in limits_reached(result)]
+
+
+def limits_reached(result: Result) -> list[tuple[Limited, Reach]]:
+    """Return how much of each constraint, and of each limit of an input's change, a run's own scenarios use.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of tuple
+        What it is along the trajectories of the final policy, and how much they use; empty where there is none.
+    """
+    problem = result.problem
+    if not isinstance(problem, ControlProblem) or problem.scenario_metrics.steps is None:
+        return []
+    p = problem.scenarios.p
+    before, after = (limited(problem, p, *problem.trajectories(at)) for at in (result.theta_initial, result.theta))
+    return [(b, Reach(b.name, False, a.used, b.used)) for a, b in zip(before, after, strict=True)]
 
 
 def reach_lines(result: Result) -> list[str]:

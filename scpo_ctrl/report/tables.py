@@ -17,7 +17,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import number, plural, short, with_unit
-from scpo_ctrl.report.reach import Reach, reach
+from scpo_ctrl.report.reach import Reach, limits_reached, reach
 from scpo_ctrl.report.trajectories import memories, shown_plant
 from scpo_ctrl.report.wording import met_bound, percent, stability
 
@@ -264,7 +264,25 @@ def bound_rows(result: Result) -> list[tuple[str, float, float, str, Reach]]:
     names, first = plant.x_labels[plant.nx - nm :], plant.nu - nm
     ends = zip(names, plant.u_min[first:], plant.u_max[first:], plant.u_units[first:], strict=True)
     rows += [(f"memory {label}", low, high, unit) for label, low, high, unit in ends]
-    return [(*row, used) for row, used in zip(rows, reach(result), strict=True)]
+    return [(*row, used) for row, used in zip(rows, reach(result)[: len(rows)], strict=True)]
+
+
+def limit_rows(result: Result) -> list[tuple[str, str, Reach]]:
+    """Return the constraints and limited changes of inputs.
+
+    Parameters
+    ----------
+    result : Result
+
+    Returns
+    -------
+    list of tuple
+        Name, bounds in words, and how much of them the scenarios use; empty where the problem has none.
+    """
+    return [
+        (one.name if one.first else f"constraint {one.name}", one.in_words, used)
+        for one, used in limits_reached(result)
+    ]
 
 
 def option_rows(result: Result) -> list[tuple[str, Any, bool]]:

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import dataclass
 
+import casadi as ca
 import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
@@ -11,6 +12,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.report.numbers import short
 
 MOST_STATES = 8  # shown over time
 
@@ -24,6 +26,32 @@ class Rolled:
     U_before: np.ndarray  # (k, N, nu)
     X_after: np.ndarray  # (k, N + 1, nx)
     U_after: np.ndarray  # (k, N, nu)
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A constraint, or the change of an input, along trajectories."""
+
+    name: str
+    unit: str
+    low: float  # [unit]
+    high: float
+    rest: float  # at the equilibrium
+    first: int  # time step of the first value
+    values: np.ndarray  # (k, T)
+
+    @property
+    def used(self) -> float:
+        """How much of the way from rest to its bound it goes, at most."""
+        return float(
+            bound_use(self.values[:, :, None], *(np.array([end]) for end in (self.low, self.high, self.rest)))[0]
+        )
+
+    @property
+    def in_words(self) -> str:
+        """Its bounds."""
+        unit = f" {self.unit}" if self.unit else ""
+        return f"≤ {short(self.high)}{unit}" if np.isinf(self.low) else f"{short(self.low)} … {short(self.high)}{unit}"
 
 
 def plant_problem(result: Result) -> ControlProblem:
@@ -84,6 +112,45 @@ def memories(problem: ControlProblem) -> int:
     """
     policy = problem.policy
     return policy.controller.memories if isinstance(policy, ControllerPolicy) else 0
+
+
+def limited(problem: ControlProblem, p: np.ndarray, X: np.ndarray, U: np.ndarray) -> list[Limited]:
+    """Return constraints and limited changes of inputs along trajectories.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    p : numpy.ndarray, shape (k, np)
+        Plant parameters.
+    X : numpy.ndarray, shape (k, N + 1, nx)
+        States.
+    U : numpy.ndarray, shape (k, N, nu)
+        Commands before saturation.
+
+    Returns
+    -------
+    list of Limited
+    """
+    plant, options = problem.plant, problem.scenario_metrics.options
+    applied, (count, N, _) = np.clip(U, plant.u_min, plant.u_max), U.shape
+    found = []
+    for one in options.constraints or ():
+        h = ca.Function("h", [plant.x, plant.u, plant.p], [one.expression])
+        rest = np.array(h(plant.x_eq, plant.u_eq, plant.p_nominal))[:, 0]
+        inputs = np.concatenate(
+            [applied, applied[:, -1:]], axis=1
+        )  # of the last state, those without input count alone
+        rows = X.reshape(-1, plant.nx), inputs.reshape(-1, plant.nu), np.repeat(p, N + 1, axis=0)
+        values = np.array(h.map(count * (N + 1))(*(part.T for part in rows))).reshape(len(one.name), count, N + 1)
+        of_input = ca.which_depends(one.expression, plant.u, 1, True)
+        for i, name in enumerate(one.name):
+            there = values[i, :, :N] if of_input[i] else values[i]
+            found.append(Limited(name, one.unit[i], -np.inf, float(one.bound[i]), float(rest[i]), 0, there))
+    du_max = np.full(plant.nu, np.inf) if options.du_max is None else options.du_max
+    for k in np.flatnonzero(np.isfinite(du_max)):
+        name, most = f"change of {plant.u_labels[k]}", float(du_max[k])
+        found.append(Limited(name, plant.u_units[k], -most, most, 0.0, 1, np.diff(applied[:, :, k], axis=1)))
+    return found
 
 
 def roll(result: Result, most: int) -> Rolled:

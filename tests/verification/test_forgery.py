@@ -106,6 +106,7 @@ FORGED = {  # sections by kind of problem: those of the first have their keys in
     "mlp": ("policy",),
     "matrix weights": ("backup", "objective"),
     "imitation": ("objective",),
+    "expressions, audited": ("objective", "metrics"),
 }
 
 
