@@ -152,6 +152,25 @@ def settled(plant: Plant, p: np.ndarray) -> np.ndarray:
     return p
 
 
+def without_signals(plant: Plant, expression: ca.SX) -> ca.SX:
+    """Return an expression with what varies at its nominal value.
+
+    Parameters
+    ----------
+    plant : Plant
+    expression : casadi.SX
+        Of its symbols.
+
+    Returns
+    -------
+    casadi.SX
+    """
+    first = _first_slot(plant)
+    if not plant.signals:
+        return expression
+    return ca.substitute(expression, plant.p[first:], ca.DM(plant.p_nominal[first:]))
+
+
 def settling(plant: Plant, ranges: np.ndarray) -> np.ndarray:
     """Return ranges of parameters without those of numbers on which no end of a signal depends.
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         Problem,
         Quadratic,
         UserObjective,
+        overshoot,
+        settling,
         tracking,
     )
     from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
@@ -73,10 +75,12 @@ __all__ = [
     "load_problem",
     "load_result",
     "lqr",
+    "overshoot",
     "project",
     "project_reference",
     "save_result",
     "scenarios",
+    "settling",
     "tracking",
     "verify",
 ]

@@ -5,6 +5,7 @@ from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.function_problem import FunctionProblem
 from scpo_ctrl.problem.objective import Imitation, Quadratic, UserObjective
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.problem.step_response import overshoot, settling
 from scpo_ctrl.problem.tracking import tracking
 
 __all__ = [
@@ -15,5 +16,7 @@ __all__ = [
     "Problem",
     "Quadratic",
     "UserObjective",
+    "overshoot",
+    "settling",
     "tracking",
 ]

@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models import Plant
 from scpo_ctrl.models.signals import TIME
+from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.problem.cost import Cost, fitted, quadratic, root, weight
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_choice, as_texts
@@ -65,7 +67,7 @@ def tracking(
     plant, r, inputs = policy.plant, policy.references, policy.controlled_plant.nu
     if not r.numel():
         raise DomainError(f"controller {policy.controller.name!r} has no reference; give a Quadratic or a Cost")
-    e = r - _outputs(policy, outputs)
+    e = r - followed(policy, outputs)
     errors = fitted("Q", weight("Q", Q), r.numel())
     effort = np.zeros(inputs) if R is None else fitted("R", weight("R", R), inputs)
     changes = None if R_du is None else weight("R_du", R_du)
@@ -81,10 +83,26 @@ def tracking(
     return Cost(ca.dot(ca.DM(errors), late) + quadratic(effort, moved), R_du=changes)
 
 
-def _outputs(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:
-    """Return what the references are for."""
+def followed(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:
+    """Return what the references are for, without noise.
+
+    Parameters
+    ----------
+    policy : ControllerPolicy
+    outputs : sequence of str, optional
+        Labels of measured signals.
+
+    Returns
+    -------
+    casadi.SX, shape (nr, 1)
+
+    Raises
+    ------
+    DomainError, DimensionError
+        As of `tracking`.
+    """
     plant, count = policy.controlled_plant, policy.controller.r.numel()
-    labels, y = plant.measured_labels, plant.measured
+    labels, y = plant.measured_labels, _quiet(policy.controlled_plant)
     if outputs is None:
         if y.numel() != count:
             raise DimensionError(
@@ -99,6 +117,15 @@ def _outputs(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:
     if unknown is not None:
         raise DomainError(f"outputs names {shown(unknown)}; plant {plant.name!r} measures {', '.join(labels)}")
     return y[[labels.index(name) for name in names]]
+
+
+def _quiet(plant: Plant) -> ca.SX:
+    """Return what is measured, with noise at zero."""
+    y, first = plant.measured, plant.npar - signal_count(plant)
+    for k, signal in enumerate(plant.signals):
+        if signal.kind == "noise":
+            y = ca.substitute(y, plant.p[first + k], ca.SX(0))
+    return y
 
 
 def _sizes(policy: ControllerPolicy) -> np.ndarray:

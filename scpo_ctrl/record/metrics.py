@@ -1,6 +1,7 @@
 """Section [metrics] of a problem file, constraints among it: as text, or as data."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,21 @@ import numpy as np
 
 from scpo_ctrl.errors import DimensionError, DomainError, ProblemFileError
 from scpo_ctrl.loop.constraint import Constraint
-from scpo_ctrl.loop.controlled import LoopPolicy
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.names import plant_expression
 from scpo_ctrl.problem.in_units import inputs_of
+from scpo_ctrl.problem.step_response import overshoot, settling
 from scpo_ctrl.record.recorded import RecordedConstraints
 from scpo_ctrl.record.tables import Table, beside, check_keys, kind_of
 
 _MOST = 1000  # constraints
+_RESPONSES: dict[str, tuple[tuple[str, ...], Callable[..., Constraint]]] = {
+    "overshoot": (("reference", "most"), overshoot),
+    "settling": (("reference", "band", "after"), settling),
+}
 _NEEDED, _MORE = ("name", "expression", "bound"), ("unit", "scale")
 
 
@@ -49,10 +55,11 @@ def build_metrics(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Metri
     """
     check_keys(table, (), tuple(field.name for field in dataclasses.fields(MetricOptions)))
     plant, given = policy.plant, table.get("constraints")
-    constraints = None if given is None else read_constraints(given, plant, folder)
+    by_kind = _by_kind(given, policy)
+    constraints = read_constraints(given, plant, folder) if given is not None and by_kind is None else by_kind
     options = MetricOptions(**table | {"constraints": constraints})
     resolved = options.resolved(plant, inputs_of(policy)).constraints or ()
-    recorded = RecordedConstraints.of(resolved, plant) if isinstance(given, dict) else None
+    recorded = RecordedConstraints.of(resolved, plant) if by_kind or isinstance(given, dict) else None
     said = recorded.table if recorded else [_spelled(*pair) for pair in zip(resolved, given or (), strict=True)]
     table.clear()
     table |= metrics_table(options, said)
@@ -129,6 +136,27 @@ def limits_of_inputs(options: MetricOptions, inputs: int) -> np.ndarray | None:
     """
     du_max = options.du_max
     return du_max if du_max is None or np.isfinite(du_max[inputs:]).any() else du_max[:inputs]
+
+
+def _by_kind(given: Any, policy: LoopPolicy) -> tuple[Constraint, ...] | None:
+    """Return constraints of which some are of a step response, which a record has as data; None if none is."""
+    tables = given if isinstance(given, list) else []
+    if not any(isinstance(one, dict) and "kind" in one for one in tables):
+        return None
+    if not isinstance(policy, ControllerPolicy):
+        raise DomainError("constraints of a step response need a reference; give a controller in [policy]")
+    found: list[Constraint] = []
+    for i, one in enumerate(tables):
+        if not (isinstance(one, dict) and "kind" in one):
+            found.append(_constraint(i, one, policy.plant))
+            continue
+        needed, function = _RESPONSES[kind_of(one, tuple(_RESPONSES))]
+        try:
+            check_keys(one, needed, ("kind", "outputs"))
+        except ProblemFileError as error:
+            raise ProblemFileError(f"constraints[{i}]: {error}") from error
+        found.append(function(policy, **{key: value for key, value in one.items() if key != "kind"}))
+    return tuple(found)
 
 
 def _constraint(index: int, table: Table, plant: Plant) -> Constraint:

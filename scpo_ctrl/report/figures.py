@@ -23,6 +23,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.trajectories import (
     Rolled,
+    followed_references,
     level_set,
     memories,
     plant_problem,
@@ -134,6 +135,7 @@ def signals_figure(result: Result) -> Figure:
     states = shown_states(plant, np.concatenate([rolled.X_before, rolled.X_after]))
     inputs = [(rolled.U_before, i, "u") for i in range(plant.nu - memories(problem))]
     signals = inputs + [(rolled.X_before, i, "x") for i in states]
+    followed = followed_references(problem, rolled.scenarios)
     with style():
         figure = Figure(figsize=(10.0, 0.7 + 1.45 * len(signals)), layout="constrained")
         axes = figure.subplots(len(signals), 2, sharex=True, sharey="row", squeeze=False)
@@ -147,7 +149,10 @@ def signals_figure(result: Result) -> Figure:
             for ax, side, colour in zip(row, values, (BEFORE, AFTER), strict=True):
                 ax.set(xlim=(0, problem.scenarios.horizon * (plant.dt or 1.0)), ylim=view)
                 _forbid_rows(ax, view, low, high)
-                ax.axhline(rest, color=REST, linewidth=0.8, zorder=1)
+                if stem == "x" and i in followed:
+                    _lines(ax, _over_time(plant, followed[i], hold=True), INK, 0.8, 0.8, dashed=True)
+                else:
+                    ax.axhline(rest, color=REST, linewidth=0.8, zorder=1)
                 _lines(ax, _over_time(plant, side, hold=stem == "u"), colour, 0.8, 0.7)
             remembered = stem == "x" and i >= plant.nx - memories(problem)
             row[0].set_ylabel(("memory\n" if remembered else "") + axis_label(problem.plant, stem, i))

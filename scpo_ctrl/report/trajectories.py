@@ -11,6 +11,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.varying import over_time, signal_count, without_signals
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import short
 
@@ -150,6 +151,34 @@ def limited(problem: ControlProblem, p: np.ndarray, X: np.ndarray, U: np.ndarray
     for k in np.flatnonzero(np.isfinite(du_max)):
         name, most = f"change of {plant.u_labels[k]}", float(du_max[k])
         found.append(Limited(name, plant.u_units[k], -most, most, 0.0, 1, np.diff(applied[:, :, k], axis=1)))
+    return found
+
+
+def followed_references(problem: ControlProblem, chosen: np.ndarray) -> dict[int, np.ndarray]:
+    """Return references that vary, by the state that each is for.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    chosen : numpy.ndarray of int, shape (k,)
+        Scenarios.
+
+    Returns
+    -------
+    dict of int to numpy.ndarray, shape (k, N)
+        Of those that go in pairs with measured signals, where these are states.
+    """
+    policy, plant = problem.policy, problem.plant
+    if not isinstance(policy, ControllerPolicy) or policy.references.numel() != plant.measured.numel():
+        return {}
+    batch, first = problem.scenarios, plant.npar - signal_count(plant)
+    values = over_time(plant, batch.p[chosen], batch.horizon)[:, :-1]
+    still, found = without_signals(plant, plant.measured), dict[int, np.ndarray]()
+    for label in policy.signals:
+        of = still[policy.controller.r_labels.index(label)]
+        found |= {
+            i: values[:, :, plant.p_labels.index(label) - first] for i in range(plant.nx) if ca.is_equal(of, plant.x[i])
+        }
     return found
 
 

@@ -1,0 +1,127 @@
+"""Limits of a step response as constraints: how far it may overshoot, and when it must have settled."""
+
+from collections.abc import Sequence
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.constraint import Constraint
+from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.messages import shown
+from scpo_ctrl.models.signals import KINDS, TIME, Signal
+from scpo_ctrl.problem.tracking import followed
+from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_scalar
+
+_SMALL = 0.1  # ε, in parts of the largest step
+
+
+def overshoot(
+    policy: ControllerPolicy, reference: str, most: float, *, outputs: Sequence[str] | None = None
+) -> Constraint:
+    """Return the constraint that a response to a step or a ramp overshoots by no more than a part of it.
+
+    With Δ from before to after and ε a tenth of the largest Δ, it says (y - after) Δ / (Δ² + ε²) ≤ most at every
+    time: smooth, the same for steps up and down, gentle with steps so small that the initial state matters.
+
+    Parameters
+    ----------
+    policy : ControllerPolicy
+        Of `controlled`, with the reference a step or a ramp.
+    reference : str
+        Its label.
+    most : float
+        Part of the step, above 0, such as 0.05.
+    outputs : sequence of str, optional
+        As of `tracking`.
+
+    Returns
+    -------
+    Constraint
+
+    Raises
+    ------
+    DomainError
+        If the reference is unknown, or is no step or ramp.
+    """
+    y, signal = _followed(policy, reference, outputs)
+    most = as_scalar("most", most, above=0.0)
+    before, after = (_number(policy, reference, signal, name) for name in ("before", "after"))
+    largest = max(abs(b - a) for a in _ends(signal, 0) for b in _ends(signal, 1))
+    if not largest:
+        raise DomainError(f"reference {reference!r} does not move, so nothing overshoots; give it a step")
+    change = (after - before) / largest
+    above = ((y - after) / largest) * change / (change**2 + _SMALL**2)
+    return Constraint(
+        name=f"overshoot of {reference}", expression=above, bound=np.array([most]), scale=np.array([most])
+    )
+
+
+def settling(
+    policy: ControllerPolicy, reference: str, band: float, after: float, *, outputs: Sequence[str] | None = None
+) -> Constraint:
+    """Return the constraint that a response stays within a band around where its reference ends, from a time on.
+
+    Parameters
+    ----------
+    policy : ControllerPolicy
+        Of `controlled`, with the reference a signal.
+    reference : str
+        Its label.
+    band : float
+        Half width, above 0 [unit of the reference].
+    after : float
+        From when on [s].
+    outputs : sequence of str, optional
+        As of `tracking`.
+
+    Returns
+    -------
+    Constraint
+
+    Raises
+    ------
+    DomainError
+        If the reference is unknown, or is a sine or noise, which does not settle.
+    """
+    y, signal = _followed(policy, reference, outputs)
+    band, after = as_scalar("band", band, above=0.0), as_scalar("after", after, at_least=0.0)
+    ends = {"constant": ("value",), "step": ("after",), "ramp": ("after",)}.get(signal.kind)
+    if ends is None:
+        raise DomainError(
+            f"reference {reference!r} is a {signal.kind}, which does not settle; give it a step or a ramp"
+        )
+    plant = policy.plant
+    late = plant.p[plant.p_labels.index(TIME)] >= after
+    off = ca.if_else(late, y - _number(policy, reference, signal, ends[0]), 0)
+    unit = policy.controller.r_units[policy.controller.r_labels.index(reference)]
+    bands = np.array([band, band])
+    names = tuple(f"{reference} settled from {after:g} s on, {side}" for side in ("above", "below"))
+    return Constraint(name=names, expression=ca.vertcat(off, -off), bound=bands, unit=unit, scale=bands)
+
+
+def _followed(policy: ControllerPolicy, reference: str, outputs: Sequence[str] | None) -> tuple[ca.SX, Signal]:
+    """Return the measured signal that follows a reference, without its noise, and that reference."""
+    as_instance("policy", policy, ControllerPolicy)
+    if reference not in policy.signals:
+        known = ", ".join(policy.signals) or "none"
+        raise DomainError(f"{shown(reference)} is no reference that varies; of this loop do: {known}")
+    y = followed(policy, outputs)
+    return y[policy.controller.r_labels.index(reference)], policy.signals[reference]
+
+
+def _ends(signal: Signal, which: int) -> tuple[float, ...]:
+    number = signal.numbers[which]
+    return number if isinstance(number, tuple) else (number,)
+
+
+def _number(policy: ControllerPolicy, reference: str, signal: Signal, name: str) -> ca.SX:
+    """Return a number of a signal: a constant, or the parameter that is drawn."""
+    names = KINDS[signal.kind].names
+    if name not in names:
+        raise DomainError(f"reference {reference!r} is a {signal.kind}; overshoot is one of a step or a ramp")
+    number, plant = signal.numbers[names.index(name)], policy.plant
+    if isinstance(number, tuple):
+        return plant.p[plant.p_labels.index(f"{reference} {name}")]
+    return ca.SX(number)
