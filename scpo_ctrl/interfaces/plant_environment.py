@@ -37,6 +37,7 @@ class PlantEnvironment(gymnasium.Env):
         self._sensors = ca.Function("h", [plant.x, plant.p], [plant.measured])
         ny = plant.y.numel()
         low, high = (np.full(ny, -np.inf), np.full(ny, np.inf)) if ny else (plant.x_min, plant.x_max)
+        self._low, self._high = low, high
         self.observation_space = gymnasium.spaces.Box(low, high, dtype=np.float64)
         self.action_space = gymnasium.spaces.Box(plant.u_min, plant.u_max, dtype=np.float64)
         self._scenario, self._t, self._x = 0, scenarios.horizon, scenarios.x0[0]  # at the end: reset comes first
@@ -109,7 +110,7 @@ class PlantEnvironment(gymnasium.Env):
     def _observed(self) -> np.ndarray:
         shown_by_sensors = np.array(self._sensors(self._x, self.scenarios.p[self._scenario]))[:, 0]
         known = np.nan_to_num(shown_by_sensors, nan=np.inf, posinf=np.inf, neginf=-np.inf)
-        return np.clip(known, self.observation_space.low, self.observation_space.high)
+        return np.clip(known, self._low, self._high)
 
     def _info(self, *, saturated: bool) -> dict[str, Any]:
         return {
