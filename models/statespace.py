@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -73,7 +74,7 @@ def from_statespace(
 
 
 def to_statespace(plant: Plant) -> "control.StateSpace":
-    """Return the plant's linearisation at its equilibrium as python-control's ``StateSpace`` with output y = x.
+    """Return the plant's linearisation at its equilibrium as python-control's ``StateSpace``, outputs as sensors show.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def to_statespace(plant: Plant) -> "control.StateSpace":
     Returns
     -------
     control.StateSpace
-        In deviations from (x_eq, u_eq).
+        In deviations from (x_eq, u_eq). Outputs are the whole state, or what the plant's own y says.
 
     Raises
     ------
@@ -94,17 +95,36 @@ def to_statespace(plant: Plant) -> "control.StateSpace":
 
     as_instance("plant", plant, Plant)
     A, B = plant.linearise()
-    nx, nu = B.shape
+    C = np.eye(plant.nx)
+    if plant.y.numel():
+        slope = ca.Function("h", [plant.x, plant.p], [ca.densify(ca.jacobian(plant.y, plant.x))])
+        C = np.array(slope(plant.x_eq, plant.p_nominal))
+        if not np.isfinite(C).all():
+            raise DomainError(f"plant {plant.name!r}: a derivative of its output is not finite at x_eq")
     return control.StateSpace(
         A,
         B,
-        np.eye(nx),
-        np.zeros((nx, nu)),
+        C,
+        np.zeros((len(C), plant.nu)),
         0 if plant.dt is None else plant.dt,
         states=list(plant.x_labels),
         inputs=list(plant.u_labels),
-        outputs=[f"y_{label}" for label in plant.x_labels],
+        outputs=output_names(plant),
     )
+
+
+def output_names(plant: Plant) -> list[str]:
+    """Return names of what sensors show: y_labels, or y_ and the state where they show the state.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    list of str
+    """
+    return list(plant.y_labels) if plant.y.numel() else [f"y_{label}" for label in plant.x_labels]
 
 
 def _matrices(system: Any) -> tuple[np.ndarray, np.ndarray, float | None]:

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
     from scpo_ctrl.assurance import Audit, Certificate, Falsification, audit, certify, falsify
     from scpo_ctrl.errors import ScpoError
+    from scpo_ctrl.interfaces import closed_loop, controller_system
     from scpo_ctrl.loop import (
         Backup,
         Constraint,
@@ -70,7 +71,9 @@ __all__ = [
     "audit",
     "certify",
     "check_backup",
+    "closed_loop",
     "controlled",
+    "controller_system",
     "falsify",
     "load_problem",
     "load_result",
@@ -85,7 +88,18 @@ __all__ = [
     "verify",
 ]
 
-_WINGS = ("adaptation", "assurance", "errors", "loop", "problem", "projection", "record", "verification", "version")
+_WINGS = (
+    "adaptation",
+    "assurance",
+    "errors",
+    "loop",
+    "problem",
+    "projection",
+    "record",
+    "verification",
+    "version",
+    "interfaces",
+)
 
 
 def __getattr__(name: str) -> object:
@@ -95,7 +109,7 @@ def __getattr__(name: str) -> object:
             module = import_module(f"{__name__}.{wing}")
             if hasattr(module, name):
                 return globals().setdefault(name, getattr(module, name))
-    if name in ("controllers", "models"):
+    if name in ("controllers", "interfaces", "models"):
         return import_module(f"{__name__}.{name}")
     if name == "signals":
         return import_module(f"{__name__}.models.signals")

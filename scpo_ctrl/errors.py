@@ -57,6 +57,10 @@ class RecordError(ScpoError, ValueError):
     """A RUN folder is missing, incomplete, or does not belong together."""
 
 
+class MissingPackageError(ScpoError, ImportError):
+    """An optional package is not installed."""
+
+
 class OutputError(ScpoError, OSError):
     """A file or a folder cannot be written."""
 

@@ -3,6 +3,7 @@
 import casadi as ca
 import numpy as np
 import pytest
+from motors import RANGES, loaded_motor
 
 import scpo_ctrl as sc
 from scpo_ctrl.assurance import Fresh
@@ -13,25 +14,11 @@ from scpo_ctrl.engine.lanes import LaneEngine
 from scpo_ctrl.errors import DimensionError, DomainError, UnsafeStartError
 from scpo_ctrl.loop.controlled import ControllerPolicy, controlled
 from scpo_ctrl.loop.controller import Controller
-from scpo_ctrl.models import Plant, discretise, linear
+from scpo_ctrl.models import Plant, linear
 
 needs_compiler = pytest.mark.skipif(rollout.find_compiler() is None, reason="no C compiler")
 
 
-def loaded_motor():
-    """Return a motor at speed whose sensor's gain and friction are parameters."""
-    x, u, p = ca.SX.sym("x", 2), ca.SX.sym("u"), ca.SX.sym("p", 2)
-    friction, gain = p[0], p[1]
-    f = ca.vertcat(x[1] - friction * ca.tanh(2 * x[0]), 5 * (u - x[1]) - 0.2 * x[0])
-    rest = float(np.tanh(1.0)) * 0.8
-    plant = Plant(
-        name="motor", x=x, u=u, p=p, p_nominal=[0.8, 1.0], p_labels=("friction", "gain"), f=f, y=gain * x[0],
-        x_min=[-1, -4], x_max=[2, 4], u_min=[-3], u_max=[3], x_eq=[0.5, rest], u_eq=[rest + 0.02],
-    )  # fmt: skip
-    return discretise(plant, 0.1)
-
-
-RANGES = {"friction": (0.75, 0.85), "gain": (0.98, 1.02)}
 ONE = ([[0.9]], [[0.1]], 0.1, ([-1.0], [1.0], [-5.0], [5.0]))
 TWO = (np.eye(2), np.eye(2), 0.1, ([-1.0] * 2, [1.0] * 2, [-5.0] * 2, [5.0] * 2))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_laws import RANGES, TWO, loaded_motor
+from motors import RANGES, loaded_motor
 
 import scpo_ctrl as sc
 from scpo_ctrl.controllers import pid, state_feedback
@@ -132,7 +132,7 @@ def test_a_box_that_differs_from_the_model_is_what_counts(policy):
 
 
 def test_a_law_without_memory_and_two_inputs():
-    plant = linear(*TWO)
+    plant = linear(np.eye(2), np.eye(2), 0.1, ([-1.0] * 2, [1.0] * 2, [-5.0] * 2, [5.0] * 2))
     policy = controlled(plant, state_feedback(plant, [[0.5, 0.1], [0.0, 0.6]]))
     batch = sc.scenarios(plant, policy.backup, horizon=6, count=3, level=0.5)
     known, box = (
