@@ -146,6 +146,28 @@ CONTROLLERS: dict[str, dict[str, Any]] = {
         },
         "adapt": {"steps": 8, "audit_rollouts": 500, "guards": 8},
     },
+    "pid, signals": {
+        "plant": {
+            **ZOO_PLANT,
+            "sensor_noise": [0.001, 0.0],
+            "signals": {"mass": {"kind": "ramp", "before": 1.0, "after": [0.95, 1.05], "over": 1.0}},
+        },
+        "backup": REMOVE,
+        "policy": {
+            "kind": "pid",
+            "kp": 0.3,
+            "ki": 0.01,
+            "kd": 0.8,
+            "filter_time": 0.1,
+            "reference": {
+                "position reference": {"kind": "step", "before": 0.0, "after": [-0.5, 0.5], "at": [0.2, 0.5]}
+            },
+        },
+        "objective": {"kind": "tracking", "Q": [1.0], "R": [0.05]},
+        "scenarios": {"count": 4, "horizon": 20, "level": 0.1},
+        "metrics": {"constraints": [{"kind": "overshoot", "reference": "position reference", "most": 9.0}]},
+        "adapt": {"steps": 8, "audit_rollouts": 500, "guards": 8},
+    },
     "gains over a state, saturated": {
         "backup": REMOVE,
         "policy": {

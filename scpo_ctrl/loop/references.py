@@ -121,3 +121,23 @@ def references(plant: Plant, controller: Controller, r: np.ndarray, signals: Map
         for label, value in zip(controller.r_labels, r.tolist(), strict=True)
     ]
     return ca.vertcat(*parts) if parts else ca.SX(0, 1)
+
+
+def outputs_of_references(plant: Plant, controller: Controller) -> list[int] | None:
+    """Return which measured signal each reference is for.
+
+    Parameters
+    ----------
+    plant : Plant
+    controller : Controller
+
+    Returns
+    -------
+    list of int or None
+        By the names that PIDs give their references, else one after the other where there are as many; None otherwise.
+    """
+    measured = plant.measured_labels
+    names = [label.removesuffix(" reference") for label in controller.r_labels]
+    if all(name in measured for name in names):
+        return [measured.index(name) for name in names]
+    return list(range(len(names))) if len(names) == len(measured) else None

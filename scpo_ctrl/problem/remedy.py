@@ -6,6 +6,7 @@ import numpy as np
 
 from scpo_ctrl.loop.constraint import BUILT_IN
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
+from scpo_ctrl.models.varying import drawn_ranges, signal_count
 
 if TYPE_CHECKING:
     from scpo_ctrl.problem.control_problem import ControlProblem
@@ -33,10 +34,12 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
             f"scenario {scenario} starts at the equilibrium, V(x_0) = 0, so V cannot contract; leave that start "
             "out, or set contraction_floor, how near to rest is near enough"
         )
-    milder = []
+    plant = problem.plant
+    milder, still = ["make the signals milder"] if plant.signals else [], plant.npar - signal_count(plant)
+    drawn = [i for i in range(still) if i not in drawn_ranges(plant)]
     if batch.w.size:
         milder.append("make disturbance smaller")
-    if np.ptp(batch.p, axis=0).any():
+    if np.ptp(batch.p[:, drawn], axis=0).any():
         milder.append("narrow the ranges of the plant parameters")
     if meaning.kind == "contraction":
         return _listed([*milder, *_contraction_advice(problem)])

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.loop.references import outputs_of_references
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.signals import TIME
@@ -41,7 +42,8 @@ def tracking(
     R_du : array_like, shape (nu,) or (nu, nu), optional
         Weight of changes of the input.
     outputs : sequence of str, optional
-        Which measured signal each reference is for, by its label; by default they go in pairs.
+        Which measured signal each reference is for, by its label; by default that of its name ("speed reference" is for
+        "speed"), else they go in pairs.
     kind : {"squares", "itae"}
         Σ Q e², or Σ Q t |e|, the integral of time-weighted absolute error, whose corner at e = 0 is rounded.
 
@@ -104,12 +106,13 @@ def followed(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:
     plant, count = policy.controlled_plant, policy.controller.r.numel()
     labels, y = plant.measured_labels, _quiet(policy.controlled_plant)
     if outputs is None:
-        if y.numel() != count:
+        which = outputs_of_references(plant, policy.controller)
+        if which is None:
             raise DimensionError(
                 f"the loop has {count} references and measures {y.numel()} signals; say by outputs which of "
                 f"{', '.join(labels)} each is for"
             )
-        return y
+        return y[which]
     names = as_texts("outputs", outputs)
     if len(names) != count:
         raise DimensionError(f"outputs has {len(names)} entries, expected {count}: one for each reference")

@@ -9,6 +9,7 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.loop.references import outputs_of_references
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.varying import over_time, signal_count, without_signals
@@ -166,16 +167,17 @@ def followed_references(problem: ControlProblem, chosen: np.ndarray) -> dict[int
     Returns
     -------
     dict of int to numpy.ndarray, shape (k, N)
-        Of those that go in pairs with measured signals, where these are states.
+        Of those that are for a measured signal which is a state.
     """
     policy, plant = problem.policy, problem.plant
-    if not isinstance(policy, ControllerPolicy) or policy.references.numel() != plant.measured.numel():
+    which = outputs_of_references(plant, policy.controller) if isinstance(policy, ControllerPolicy) else None
+    if which is None or not isinstance(policy, ControllerPolicy):
         return {}
     batch, first = problem.scenarios, plant.npar - signal_count(plant)
     values = over_time(plant, batch.p[chosen], batch.horizon)[:, :-1]
     still, found = without_signals(plant, plant.measured), dict[int, np.ndarray]()
     for label in policy.signals:
-        of = still[policy.controller.r_labels.index(label)]
+        of = still[which[policy.controller.r_labels.index(label)]]
         found |= {
             i: values[:, :, plant.p_labels.index(label) - first] for i in range(plant.nx) if ca.is_equal(of, plant.x[i])
         }

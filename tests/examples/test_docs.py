@@ -47,3 +47,10 @@ def test_your_constraint_and_your_cost(monkeypatch, tmp_path):
     assert 0.8 * 0.3 < power.max() <= 0.3 and np.abs(np.diff(U[:, :, 0], axis=1)).max() <= 0.15
     for name in ("result", "economic", "quadratic"):
         assert found[name].is_safe() and found[name].objective_final < found[name].objective_initial
+    quick, servo = found["quick"], found["servo"]
+    assert quick.is_safe() and quick.final_audit.passed and quick.objective_final < 0.5 * quick.objective_initial
+    X, U = quick.problem.trajectories(quick.theta)
+    after = quick.problem.scenarios.p[:, servo.plant.p_labels.index("position reference after")]
+    assert ((X[:, :, 0] - after[:, None]) * after[:, None] <= 0.1 * (after[:, None] ** 2 + 0.05**2)).all()
+    assert np.abs(np.diff(U[:, :, 0], axis=1)).max() <= 6.0
+    assert np.abs(X[:, 120:, 0] - after[:, None]).max() <= 0.25
