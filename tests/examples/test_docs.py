@@ -1,9 +1,12 @@
 """The code in docs/ runs as it stands."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
+import tomli_w
+from problem_files import tables
 
 from scpo_ctrl import load_problem
 
@@ -47,3 +50,13 @@ def test_your_constraint_and_your_cost(monkeypatch, tmp_path):
     assert 0.8 * 0.3 < power.max() <= 0.3 and np.abs(np.diff(U[:, :, 0], axis=1)).max() <= 0.15
     for name in ("result", "economic", "quadratic"):
         assert found[name].is_safe() and found[name].objective_final < found[name].objective_initial
+
+
+def test_the_expressions_of_a_problem_file_are_those_of_your_plant(monkeypatch, tmp_path):
+    text = (DOCS / "problem-file.md").read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "metrics.constraints" in block)
+    given = tables({"policy.hidden": [6], "scenarios": {"horizon": 30, "count": 16, "level": 0.35}})
+    (tmp_path / "p.toml").write_text(tomli_w.dumps(given | tomllib.loads(block)), encoding="utf-8")
+    read, made = load_problem(tmp_path / "p.toml"), run_code_of("your-plant.md", monkeypatch, tmp_path)["economic"]
+    assert sorted(read.metrics(made.theta)) == sorted(made.problem.metrics(made.theta))  # in another order
+    assert read.objective(made.theta) == made.objective_final
