@@ -1,9 +1,13 @@
 """The code in docs/ runs as it stands."""
 
 import re
+import tomllib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import tomli_w
+from problem_files import tables
 
 from scpo_ctrl import load_problem
 
@@ -11,9 +15,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 DATA = Path(__file__).parents[2] / "scpo_ctrl" / "data"
 
 
-def run_code_of(name, monkeypatch, tmp_path):
+@cache
+def made_by(name):
     """Return what the code of a page has made, run as a reader would."""
-    monkeypatch.chdir(tmp_path)
     found: dict[str, object] = {}
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL)
     assert blocks
@@ -23,8 +27,8 @@ def run_code_of(name, monkeypatch, tmp_path):
     return found
 
 
-def test_the_controller_that_runs_today(monkeypatch, tmp_path):
-    found = run_code_of("controllers.md", monkeypatch, tmp_path)
+def test_the_controller_that_runs_today():
+    found = made_by("controllers.md")
     result, numbers = found["result"], found["numbers"]
     assert result.is_safe() and result.final_audit.passed
     assert list(numbers) == ["kp", "ki", "kd"] and numbers["kp"] != 20.0
@@ -38,8 +42,8 @@ def test_the_problem_file_in_the_docs_is_one(tmp_path):
     assert read.metrics([0.1, 0.0, 0.1]).tobytes() == shipped.metrics([0.1, 0.0, 0.1]).tobytes()
 
 
-def test_your_constraint_and_your_cost(monkeypatch, tmp_path):
-    found = run_code_of("your-plant.md", monkeypatch, tmp_path)
+def test_your_constraint_and_your_cost():
+    found = made_by("your-plant.md")
     result = found["result"]
     assert result.is_safe() and result.final_audit.passed
     X, U = result.problem.trajectories(result.theta)
@@ -54,3 +58,13 @@ def test_your_constraint_and_your_cost(monkeypatch, tmp_path):
     assert ((X[:, :, 0] - after[:, None]) * after[:, None] <= 0.1 * (after[:, None] ** 2 + 0.05**2)).all()
     assert np.abs(np.diff(U[:, :, 0], axis=1)).max() <= 6.0
     assert np.abs(X[:, 120:, 0] - after[:, None]).max() <= 0.25
+
+
+def test_the_expressions_of_a_problem_file_are_those_of_your_plant(tmp_path):
+    text = (DOCS / "problem-file.md").read_text(encoding="utf-8")
+    (block,) = (block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "metrics.constraints" in block)
+    given = tables({"policy.hidden": [6], "scenarios": {"horizon": 30, "count": 16, "level": 0.35}})
+    (tmp_path / "p.toml").write_text(tomli_w.dumps(given | tomllib.loads(block)), encoding="utf-8")
+    read, made = load_problem(tmp_path / "p.toml"), made_by("your-plant.md")["economic"]
+    assert sorted(read.metrics(made.theta)) == sorted(made.problem.metrics(made.theta))  # in another order
+    assert read.objective(made.theta) == made.objective_final

@@ -1,0 +1,381 @@
+/* The dual of the projection (E5) on a working set of constraints: Newton's method with bounds.
+ *
+ * The dual function is concave and once differentiable, in as many variables as there are constraints in the set. Each
+ * step maximises its quadratic model over lambda >= 0 exactly: constraints enter and leave a basis (Lawson and Hanson's
+ * order, so finitely many), and dependent constraints, which make the model flat, move until one of them meets its
+ * bound. A search along the step makes the function rise. Where the answer is so short that the model fits nowhere,
+ * a homotopy leads there.
+ * SPDX-License-Identifier: MIT
+ */
+#include "scpo_internal.h"
+
+#define SCPO_MAX_STEPS 16  /* Newton steps in a row */
+#define SCPO_MAX_SEARCH 40 /* trials along one step */
+
+scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y)
+{
+    scpo_real sum = 0;
+#ifndef __OPTIMIZE_SIZE__ /* four terms at once, where speed matters more */
+    scpo_real odd = 0;
+    for (; dim > 3; dim -= 4, x += 4, y += 4) {
+        sum += x[0] * y[0] + x[2] * y[2];
+        odd += x[1] * y[1] + x[3] * y[3];
+    }
+    sum += odd;
+    while (dim-- > 0) {
+        sum += *x++ * *y++;
+    }
+#else /* in fours, which rounds less */
+    while (dim > 0) {
+        scpo_real part = 0;
+        do {
+            part += *x++ * *y++;
+        } while (--dim & 3);
+        sum += part;
+    }
+#endif
+    return sum;
+}
+
+void scpo_subtract(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
+{
+#ifndef __OPTIMIZE_SIZE__
+    for (; dim > 3; dim -= 4, x += 4, y += 4) {
+        y[0] -= weight * x[0];
+        y[1] -= weight * x[1];
+        y[2] -= weight * x[2];
+        y[3] -= weight * x[3];
+    }
+#endif
+    while (dim-- > 0) {
+        *y++ -= weight * *x++;
+    }
+}
+
+void scpo_multiply(int dim, scpo_real weight, const scpo_real *x, scpo_real *y)
+{
+    while (dim-- > 0) {
+        *y++ = weight * *x++;
+    }
+}
+
+static scpo_bits scpo_larger(const scpo_real *x, scpo_bits largest)
+{
+    const scpo_bits bits = scpo_raw(x) & ~SCPO_SIGN;
+    return bits > largest ? bits : largest;
+}
+
+scpo_bits scpo_largest(long count, const scpo_real *x, scpo_bits largest)
+{
+#ifndef __OPTIMIZE_SIZE__
+    for (; count > 3; count -= 4, x += 4) {
+        largest = scpo_larger(x + 3, scpo_larger(x + 2, scpo_larger(x + 1, scpo_larger(x, largest))));
+    }
+#endif
+    while (count-- > 0) {
+        largest = scpo_larger(x++, largest);
+    }
+    return largest;
+}
+
+void scpo_dual_add(scpo_workspace *work, int slot, int index)
+{
+    const scpo_projection *problem = work->problem;
+    const int dim = problem->dim;
+    const scpo_real *G = problem->G + (long)index * dim;
+    const scpo_real *error = problem->e + index;
+    scpo_real curved = problem->L[index] * work->length;
+    scpo_real scale = 1 / scpo_max(scpo_value(scpo_largest(dim, G, scpo_raw(error) & ~SCPO_SIGN)), curved);
+    scpo_real *entry;
+    int j;
+
+    work->row[slot] = G;
+    work->scale[slot] = scale;
+    work->c[slot] = problem->c[index] * scale / work->length;
+    work->e[slot] = *error * scale;
+    work->L[slot] = curved * scale;
+    work->lambda[slot] = 0;
+    work->step[slot] = 0;
+    if (slot == work->size) {
+        work->size++;
+    }
+    entry = SCPO_GRAM(work, 0) + slot;
+    for (j = 0; j < work->size; j++) {
+        *entry = scpo_dot(dim, G, work->row[j]) * scale * work->scale[j];
+        entry += j < slot ? SCPO_STRIDE : 1;
+    }
+}
+
+/* The constraints' derivatives along the direction of the answer at `near`, and from there their values at t. */
+static void scpo_linearise(scpo_workspace *work, scpo_real near)
+{
+    int j;
+    for (j = 0; j < work->size; j++) {
+        scpo_real bend = work->L[j] * near;
+        work->q[j] = work->p[j] + work->e[j] + bend;
+        work->slope[j] = work->c[j] + work->t * work->q[j] - near * bend / 2;
+    }
+}
+
+/* The same where the first constraint is met on the way from 0 to the present point: a better guess of the answer. */
+static void scpo_look_nearer(scpo_workspace *work)
+{
+    scpo_real near = work->t;
+    int j;
+    for (j = 0; j < work->size; j++) {
+        scpo_real twice = -2 * work->c[j];
+        scpo_real straight = work->p[j] + work->e[j];
+        scpo_real root = straight + SCPO_SQRT(straight * straight + work->L[j] * twice);
+        if (near * root > twice) {
+            near = twice / root;
+        }
+    }
+    scpo_linearise(work, scpo_max(near, work->t / 1024));
+}
+
+/* Moves by tau along the step, and evaluates the dual function and its derivatives there. */
+static void scpo_move(scpo_workspace *work, scpo_real tau)
+{
+    const int dim = work->problem->dim;
+    scpo_real error = 0;
+    scpo_real curvature = 2 * work->inertia;
+    scpo_real value = 0;
+    scpo_real sum = 1;
+    scpo_real n;
+    scpo_real inverse;
+    int j;
+
+    memcpy(work->delta, work->pull, (size_t)dim * sizeof *work->delta);
+    for (j = 0; j < work->size; j++) {
+        const scpo_real lambda = scpo_max(work->lambda[j] + tau * work->step[j], 0);
+        work->lambda[j] = lambda;
+        if (lambda > 0) {
+            sum += lambda;
+            error += lambda * work->e[j];
+            curvature += lambda * work->L[j];
+            value += lambda * work->c[j];
+            scpo_subtract(dim, lambda * work->scale[j], work->row[j], work->delta);
+        }
+    }
+    n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta) + SCPO_LEAST); /* not less, even where squares underflow */
+    inverse = 1 / n;
+        work->along = 1 / curvature;
+    sum *= 16 * SCPO_EPS;
+    work->noise = sum * sum * work->along;
+    work->t = scpo_max((n - error) * work->along, 0);
+    work->value = value - work->t * (n - error) / 2;
+    work->across = work->t * inverse;
+    for (j = 0; j < work->size; j++) {
+        work->p[j] = scpo_dot(dim, work->row[j], work->delta) * work->scale[j] * inverse;
+    }
+    scpo_linearise(work, work->t);
+}
+
+static void scpo_swap(int *x, int *y)
+{
+    const int z = *x;
+    *x = *y;
+    *y = z;
+}
+
+static scpo_real scpo_gram(const scpo_workspace *work, int i, int j)
+{
+    const int k = i < j ? i : j;
+    return SCPO_GRAM(work, k)[i + j - k];
+}
+
+/* row = forward substitution, by the first k rows of H_BB's Cholesky factor, of column i of H_BB; of gain_B if i < 0. */
+static void scpo_substitute(scpo_workspace *work, scpo_real *row, int k, int i)
+{
+    int j;
+    for (j = 0; j < k; j++) {
+        const scpo_real *above = SCPO_FACTOR(work, j);
+        const int b = work->basis[j];
+        scpo_real entry = work->gain[b];
+        if (i >= 0) { /* H = across (K - p p') + along q q' */
+            entry = work->across * (scpo_gram(work, i, b) - work->p[i] * work->p[b]) +
+                    work->along * work->q[i] * work->q[b];
+        }
+        row[j] = (entry - scpo_dot(j, row, above)) * above[j];
+    }
+}
+
+/* move = inv(H_BB) gain_B, in the order of the basis, of which `factored` rows are known. The factor's diagonal is stored
+ * inverted. A pivot near 0 means that a constraint depends on those before it; the least pivot lets it move far, until
+ * some multiplier meets its bound. */
+static void scpo_direction(scpo_workspace *work, int count, int factored)
+{
+    scpo_real *move = work->move;
+    for (; factored < count; factored++) {
+        const int i = work->basis[factored];
+        scpo_real *row = SCPO_FACTOR(work, factored);
+        scpo_real size = work->across * SCPO_GRAM(work, i)[i] + work->along * (work->q[i] * work->q[i] + 4 * SCPO_EPS);
+        scpo_real pivot = size - work->across * work->p[i] * work->p[i];
+        scpo_substitute(work, row, factored, i);
+        row[factored] = 1 / SCPO_SQRT(scpo_max(pivot - scpo_dot(factored, row, row), 64 * SCPO_EPS * size));
+    }
+    scpo_substitute(work, move, count, -1);
+    while (count-- > 0) {
+        const scpo_real *row = SCPO_FACTOR(work, count);
+        move[count] *= row[count];
+        scpo_subtract(count, move[count], row, move);
+    }
+}
+
+/* step_B += tau move with the largest tau <= 1 that keeps the multipliers >= 0; gain follows. Returns the place in the
+ * basis of the one that tau is due to, or -1. */
+static int scpo_advance(scpo_workspace *work, int count)
+{
+    scpo_real tau = 1;
+    scpo_real p_move = 0;
+    scpo_real q_move = 0;
+    int last = -1;
+    int k;
+    for (k = 0; k < count; k++) {
+        const int i = work->basis[k];
+        scpo_real room = work->lambda[i] + work->step[i];
+        p_move += work->p[i] * work->move[k];
+        q_move += work->q[i] * work->move[k];
+        if (room < -tau * work->move[k]) {
+            tau = -room / work->move[k];
+            last = k;
+        }
+    }
+    for (k = 0; k < work->size; k++) {
+        const int i = work->basis[k];
+        if (k < count) {
+            work->step[i] += tau * work->move[k];
+            work->gain[i] *= 1 - tau;
+        } else {
+            scpo_real sum = -p_move * work->p[i];
+            int j;
+            for (j = 0; j < count; j++) {
+                sum += scpo_gram(work, i, work->basis[j]) * work->move[j];
+            }
+            work->gain[i] -= tau * (work->across * sum + work->along * q_move * work->q[i]);
+        }
+    }
+    return last;
+}
+
+/* The place behind the basis of the constraint from whose multiplier the model gains most, or -1. */
+static int scpo_entering(const scpo_workspace *work, int count)
+{
+    scpo_real most = 4 * SCPO_EPS * work->t;
+    int entering = -1;
+    for (; count < work->size; count++) {
+        if (work->gain[work->basis[count]] > most) {
+            most = work->gain[work->basis[count]];
+            entering = count;
+        }
+    }
+    return entering;
+}
+
+/* step = argmax slope's - s'Hs/2 subject to lambda + s >= 0, by Lawson and Hanson's method, starting from the basis of
+ * all present multipliers. Returns the slope along it. */
+static scpo_real scpo_newton_step(scpo_workspace *work)
+{
+    int changes = 6 * SCPO_SLOTS; /* of the basis; a cap that only rounding errors could need */
+    int count = 0;
+    int factored = 0;
+    int i;
+    for (i = 0; i < work->size; i++) {
+        work->step[i] = 0;
+        work->gain[i] = work->slope[i];
+        work->basis[i] = i;
+        if (work->lambda[i] > 0) {
+            scpo_swap(&work->basis[i], &work->basis[count++]);
+        }
+    }
+    while (changes-- > 0) {
+        int place;
+        scpo_direction(work, count, factored);
+        factored = count;
+        place = scpo_advance(work, count);
+        if (place >= 0) {
+            i = work->basis[place];
+            work->step[i] = -work->lambda[i];
+            factored = place;
+            scpo_swap(&work->basis[place], &work->basis[--count]);
+            continue;
+        }
+        place = scpo_entering(work, count);
+        if (place < 0) {
+            break;
+        }
+        scpo_swap(&work->basis[place], &work->basis[count++]);
+    }
+    return scpo_dot(work->size, work->slope, work->step);
+}
+
+/* Goes back along the step, half way by half way, until the dual function falls no more, or hardly. `rise` is its
+ * derivative at the step's start. */
+static void scpo_search(scpo_workspace *work, scpo_real rise)
+{
+    scpo_real tau = SCPO_R(0.5);
+    int trials = SCPO_MAX_SEARCH;
+    while (trials-- > 0 && scpo_dot(work->size, work->slope, work->step) < (work->t > 0 ? -rise / 8 : 0)) {
+        scpo_move(work, -tau);
+        tau /= 2;
+    }
+}
+
+/* Newton's method. Returns whether it converged. */
+static int scpo_ascend(scpo_workspace *work)
+{
+    int steps;
+    scpo_move(work, 0);
+    for (steps = 0; steps < SCPO_MAX_STEPS && work->budget-- > 0; steps++) {
+        /* how well the dual function is known where t is small */
+        const scpo_real floor = work->noise;
+        scpo_real rise = -work->value;
+        int converged = 0;
+        if (rise <= floor + SCPO_GAIN_TOLERANCE) {
+            work->t = 0; /* nothing to be gained by leaving 0 */
+            return 1;
+        }
+        if (work->t > 0) {
+            if (steps == 0) {
+                scpo_look_nearer(work);
+            }
+            rise = scpo_newton_step(work);
+            converged = steps > 0 && rise <= floor - SCPO_GAP_TOLERANCE * work->value;
+        } else {
+            scpo_multiply(work->size, -1, work->lambda, work->step); /* back to where the function is curved */
+        }
+        scpo_move(work, 1);
+        if (converged) {
+            return 1;
+        }
+        scpo_search(work, rise);
+    }
+    return 0;
+}
+
+/* Where Newton's method fails, a homotopy: more inertia asks for a shorter step, in the beginning so short that all is
+ * well-conditioned. Then it is taken away by and by, in smaller portions after each failure. */
+scpo_status scpo_dual_maximise(scpo_workspace *work)
+{
+    const scpo_real inertia = work->inertia;
+    scpo_real more = 0;
+    scpo_real ratio = 4096;
+    scpo_status status = SCPO_CAPPED;
+    while (status == SCPO_CAPPED && work->budget > 0) {
+        work->inertia = inertia + more;
+        if (!scpo_ascend(work)) {
+            more = SCPO_MORE;
+            ratio = SCPO_SQRT(ratio);
+        } else if (more > 0) {
+            more = scpo_max(more / ratio - inertia / 64, 0);
+        } else {
+            status = SCPO_OK;
+        }
+    }
+    work->inertia = inertia;
+    if (!(work->t >= SCPO_EPS)) {
+        work->t = 0; /* so short that it does not matter, and what is longer has normal squares */
+    }
+    scpo_multiply(work->problem->dim, work->across * work->length, work->delta, work->delta);
+    return status;
+}
