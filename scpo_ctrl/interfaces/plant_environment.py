@@ -10,6 +10,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.varying import parameters_over_time
 from scpo_ctrl.problem.cost import Cost, quadratic_terms
 from scpo_ctrl.problem.objective import Quadratic
 from scpo_ctrl.validate import as_array, as_count
@@ -67,6 +68,8 @@ class PlantEnvironment(gymnasium.Env):
         if given:
             raise DomainError(f"options has the unknown key {shown(next(iter(given)))}; known: scenario")
         self._t, self._x, self._before = 0, self.scenarios.x0[self._scenario], None
+        p = self.scenarios.p[self._scenario : self._scenario + 1]
+        self._p = parameters_over_time(self.plant, p, self.scenarios.horizon)[0]
         return self._observed(), self._info(saturated=False)
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -92,7 +95,7 @@ class PlantEnvironment(gymnasium.Env):
         if self._t >= self.scenarios.horizon:
             raise DomainError("the episode is over; call reset before step")
         plant, command = self.plant, as_array("action", action, (self.plant.nu,))
-        u, p = np.clip(command, plant.u_min, plant.u_max), self.scenarios.p[self._scenario]
+        u, p = np.clip(command, plant.u_min, plant.u_max), self._p[self._t]
         before = u if self._before is None else self._before
         cost = float(self._cost.stage(self._x, u, before, p))
         x = np.array(plant.function(self._x, u, p))[:, 0]
@@ -102,13 +105,14 @@ class PlantEnvironment(gymnasium.Env):
         info = self._info(saturated=bool((u != command).any()))
         terminated, truncated = bool(info["broken"]), self._t == self.scenarios.horizon
         if truncated:
-            cost += float(self._cost.terminal(x, p))
+            cost += float(self._cost.terminal(x, self._p[self._t]))
+        seen = self._observed()
         if terminated:
             self._t = self.scenarios.horizon
-        return self._observed(), -cost, terminated, truncated, info
+        return seen, -cost, terminated, truncated, info
 
     def _observed(self) -> np.ndarray:
-        shown_by_sensors = np.array(self._sensors(self._x, self.scenarios.p[self._scenario]))[:, 0]
+        shown_by_sensors = np.array(self._sensors(self._x, self._p[self._t]))[:, 0]
         known = np.nan_to_num(shown_by_sensors, nan=np.inf, posinf=np.inf, neginf=-np.inf)
         return np.clip(known, self._low, self._high)
 

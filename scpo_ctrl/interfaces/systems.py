@@ -12,8 +12,8 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.numeric import plant_alone
 from scpo_ctrl.loop.policy import Policy
-from scpo_ctrl.models import Plant
 from scpo_ctrl.models.statespace import output_names
+from scpo_ctrl.models.varying import parameters_over_time, signal_count
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_flag
 
@@ -29,16 +29,37 @@ class _Law:
     measured: tuple[str, ...]  # names
     memories: tuple[str, ...]
     references: tuple[str, ...]  # that are inputs
-    r: np.ndarray  # (nr,) the constant ones
 
     @property
     def inputs(self) -> list[str]:
         """Names of measured signals, then of references that are inputs."""
         return [*self.measured, *self.references]
 
-    def split(self, given: np.ndarray) -> np.ndarray:
-        """Return r of references that are inputs, or the constant one where there are none."""
-        return given if self.references else self.r
+
+class _Parameters:
+    """Plant parameters and references of a loop at a time."""
+
+    def __init__(self, policy: LoopPolicy) -> None:
+        self._plant = policy.plant
+        alone = plant_alone(policy).p_labels
+        self._which = [self._plant.p_labels.index(label) for label in alone]
+        r = policy.references if isinstance(policy, ControllerPolicy) else ca.SX(0, 1)
+        self._r = ca.Function("r", [self._plant.p], [r])
+        still = self._plant.npar - signal_count(self._plant)  # what varies is not given
+        labels, values = self._plant.p_labels[:still], self._plant.p_nominal[:still].tolist()
+        self.nominal = dict(zip(labels, values, strict=True))
+
+    def __call__(self, t: float, params: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        """Return plant parameters (np,) and references (nr,); python-control's own parameters are by name."""
+        unknown, plant = sorted(set(params) - set(self.nominal)), self._plant
+        if unknown:
+            known = ", ".join(self.nominal)
+            raise DomainError(f"params has {unknown[0]!r}, and plant {plant.name!r} the parameters {known}")
+        p = plant.p_nominal.copy()
+        p[: len(self.nominal)] = as_array("params", [*(self.nominal | params).values()], (len(self.nominal),))
+        k = round(t / (plant.dt or 1.0))
+        now = parameters_over_time(plant, p[None], k)[0, k]
+        return now[self._which], np.array(self._r(now)).reshape(-1)
 
 
 def closed_loop(
@@ -47,7 +68,8 @@ def closed_loop(
     """Return the loop of a plant and an adapted policy as a system of python-control.
 
     Simulated by ``control.input_output_response`` it takes the steps that rollouts take: command and memory are cut to
-    their bounds. Plant parameters are the parameters of the system, by label, nominal by default.
+    their bounds. Plant parameters are the parameters of the system, by label, nominal by default; so are the numbers of
+    signals that are drawn, and what varies does so from t = 0 on.
 
     Parameters
     ----------
@@ -75,24 +97,27 @@ def closed_loop(
     plant, with_w = plant_alone(policy), as_flag("disturbance", disturbance)
     nx, nr = plant.nx, len(law.references)
     x, xi, p = plant.x, ca.SX.sym("xi", len(law.memories)), plant.p
-    r, w = ca.SX.sym("r", len(law.r)), ca.SX.sym("w", nx if with_w else 0)
+    r, w = ca.SX.sym("r", law.function.numel_in(2)), ca.SX.sym("w", nx if with_w else 0)
     u, following = law.function(xi, plant.measured if isinstance(policy, ControllerPolicy) else x, r)
     x_next = ca.substitute(plant.f, plant.u, u) + (w if with_w else 0)
     step = ca.Function("step", [x, xi, p, r, w], [ca.vertcat(x_next, following), ca.vertcat(plant.measured, u)])
 
-    def evaluate(state: np.ndarray, given: np.ndarray, params: dict[str, Any], which: int) -> np.ndarray:
-        at, own = _parameters(plant, params), law.split(given[:nr])
+    now = _Parameters(policy)
+
+    def evaluate(t: float, state: np.ndarray, given: np.ndarray, params: dict[str, Any], which: int) -> np.ndarray:
+        at, own = now(t, params)
+        own = given[:nr] if law.references else own
         return np.array(step(state[:nx], state[nx:], at, own, given[nr:])[which])[:, 0]
 
     return _system(
         f"{plant.name} under {_name(policy)}",
-        lambda t, state, given, params: evaluate(state, given, params, 0),
-        lambda t, state, given, params: evaluate(state, given, params, 1),
+        lambda t, state, given, params: evaluate(t, state, given, params, 0),
+        lambda t, state, given, params: evaluate(t, state, given, params, 1),
         dt=plant.dt,
         inputs=[*law.references, *(f"w_{label}" for label in plant.x_labels if with_w)],
         outputs=[*output_names(plant), *plant.u_labels],
         states=[*plant.x_labels, *law.memories],
-        params=dict(zip(plant.p_labels, plant.p_nominal.tolist(), strict=True)),
+        params=now.nominal,
     )
 
 
@@ -123,13 +148,16 @@ def controller_system(policy: LoopPolicy, theta: ArrayLike, *, reference: bool =
     law = _law(policy, theta, reference=reference)
     plant, ny = plant_alone(policy), len(law.measured)
 
-    def evaluate(state: np.ndarray, given: np.ndarray, which: int) -> np.ndarray:
-        return np.array(law.function(state, given[:ny], law.split(given[ny:]))[which])[:, 0]
+    now = _Parameters(policy)
+
+    def evaluate(t: float, state: np.ndarray, given: np.ndarray, which: int) -> np.ndarray:
+        r = given[ny:] if law.references else now(t, {})[1]
+        return np.array(law.function(state, given[:ny], r)[which])[:, 0]
 
     return _system(
         _name(policy),
-        lambda t, state, given, params: evaluate(state, given, 1),
-        lambda t, state, given, params: evaluate(state, given, 0),
+        lambda t, state, given, params: evaluate(t, state, given, 1),
+        lambda t, state, given, params: evaluate(t, state, given, 0),
         dt=plant.dt,
         inputs=law.inputs,
         outputs=list(plant.u_labels),
@@ -149,7 +177,7 @@ def _law(policy: LoopPolicy, theta: ArrayLike, *, reference: bool) -> _Law:
         x, none = ca.SX.sym("x", plant.nx), ca.SX.sym("none", 0)
         u = policy.saturate(policy.command(x, ca.DM(values)))
         states = tuple(f"y_{label}" for label in plant.x_labels)  # which it sees, whatever sensors show
-        return _Law(ca.Function("law", [none, x, none], [u, none]), states, (), (), np.zeros(0))
+        return _Law(ca.Function("law", [none, x, none], [u, none]), states, (), ())
     of = policy.controller
     if with_r and not of.r.numel():
         raise DomainError(f"reference is True, and controller {of.name!r} has no references; leave it out")
@@ -159,22 +187,11 @@ def _law(policy: LoopPolicy, theta: ArrayLike, *, reference: bool) -> _Law:
     if of.u.numel():
         memory = ca.substitute(memory, of.u, u)
     law = ca.Function("law", [of.xi, of.y, of.r], [u, _cut(memory, of.memory_min, of.memory_max)])
-    return _Law(
-        law, tuple(output_names(plant)), of.memory_labels, of.r_labels if with_r else (), np.array(policy.reference)
-    )
+    return _Law(law, tuple(output_names(plant)), of.memory_labels, of.r_labels if with_r else ())
 
 
 def _cut(values: ca.SX, low: np.ndarray, high: np.ndarray) -> ca.SX:
     return ca.fmin(ca.fmax(values, ca.DM(low)), ca.DM(high))
-
-
-def _parameters(plant: Plant, params: dict[str, Any]) -> np.ndarray:
-    """Return the plant parameters of a call; python-control's own are by name."""
-    nominal = dict(zip(plant.p_labels, plant.p_nominal.tolist(), strict=True))
-    unknown = sorted(set(params) - set(nominal))
-    if unknown:
-        raise DomainError(f"params has {unknown[0]!r}, and plant {plant.name!r} the parameters {', '.join(nominal)}")
-    return as_array("params", [*(nominal | params).values()], (plant.npar,))
 
 
 def _name(policy: LoopPolicy) -> str:

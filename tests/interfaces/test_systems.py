@@ -12,7 +12,7 @@ from problems import double_integrator_problem
 import scpo_ctrl as sc
 from scpo_ctrl.controllers import pid
 from scpo_ctrl.errors import ClassError, DimensionError, DomainError
-from scpo_ctrl.models import dc_motor, double_integrator, to_statespace
+from scpo_ctrl.models import dc_motor, double_integrator, quantise, signals, to_statespace
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +126,20 @@ def test_what_does_not_fit(motor):
     twice = plant.replace(x_labels=("position", "position"))
     with pytest.raises(DomainError, match=r"two inputs of .* are called 'w_position'"):
         sc.closed_loop(sc.Policy(twice, sc.lqr(twice, [0.1, 0.1], [10.0])), np.zeros(2))
+
+
+def test_signals_run_as_they_do_in_rollouts():
+    motor = quantise(dc_motor(), 0.01)
+    moves = {"position reference": signals.step(0.0, (-0.5, 0.5), (0.01, 0.03))}
+    policy = sc.controlled(motor, pid(motor, 1.0, 2.0, 0.02, filter_time=2e-3), reference=moves)
+    batch = sc.scenarios(policy.plant, policy.backup, horizon=60, count=3, level=0.01)
+    problem = sc.ControlProblem(policy, batch, sc.tracking(policy, [1.0]))
+    theta = np.array([0.3, 0.0, 0.1])
+    loop, t = sc.closed_loop(policy, theta, disturbance=False), policy.plant.dt * np.arange(61)
+    X, _ = problem.trajectories(theta)
+    assert "position reference" not in loop.params and "time" not in loop.params
+    for s in range(3):
+        params = dict(zip(policy.plant.p_labels, batch.p[s].tolist(), strict=True))
+        params = {label: params[label] for label in loop.params}
+        found = control.input_output_response(loop, t, 0, batch.x0[s], params=params)
+        np.testing.assert_allclose(found.states.T, X[s], rtol=1e-9, atol=1e-9)
