@@ -14,6 +14,7 @@ from scpo_ctrl.codegen.sequences import Sequences, sequences
 from scpo_ctrl.codegen.targets import Target
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.loop.controller import Controller
 
 _FORGETS = 1e-3  # a memory that keeps its value for ever counts as one that loses this part of it in a step
 
@@ -73,14 +74,14 @@ def make_controller_context(
     controller, plant = policy.controller, policy.plant
     nu = controller.command.numel()
     exact = np.array(list(policy.parameters(result.theta).values()))
-    theta, backup = (np.array([rounded(value, real) for value in of]) for of in (exact, controller.theta_initial))
+    theta, backup = (_within_bounds(controller, of, real) for of in (exact, controller.theta_initial))
     for label, value in zip(
         controller.theta_labels, np.maximum(np.abs(exact), np.abs(controller.theta_initial)), strict=True
     ):
         _check(f"parameter {label}", float(value), real)
     u_min, u_max = _inwards("u", plant.u_labels, plant.u_min[:nu], plant.u_max[:nu], real)
     low, high = _inwards("memory", controller.memory_labels, controller.memory_min, controller.memory_max, real)
-    as_run = (theta - controller.theta_initial) / np.array(policy.scale)  # θ as the run counts it
+    as_run = _as_run(policy, theta)
     values: dict[str, Any] = {
         "theta": theta,
         "theta_backup": backup,
@@ -102,6 +103,27 @@ def make_controller_context(
         result, target, real, prefix, margin_of(result.everywhere.metrics(as_run)), values | {"dt": plant.dt}
     )
     return ControllerContext(**shared, **values, sequences=sequences(policy, theta, real))
+
+
+def _within_bounds(controller: Controller, exact: np.ndarray, real: str) -> np.ndarray:
+    """Return parameters as a target stores them: the nearest numbers, those next to them where these leave a bound."""
+    found = []
+    for value, low, high in zip(exact, controller.theta_min, controller.theta_max, strict=True):
+        nearest = rounded(value, real)
+        towards = -np.inf if nearest > high else np.inf if nearest < low else None
+        found.append(nearest if towards is None else rounded(value, real, towards))
+    return np.array(found)
+
+
+def _as_run(policy: ControllerPolicy, theta: np.ndarray) -> np.ndarray:
+    """Return a controller's parameters as θ of the run, rounded so that they leave no bound which they keep."""
+    of, scale = policy.controller, np.array(policy.scale)
+    found = (theta - of.theta_initial) / scale
+    for _ in range(2):  # of roundings
+        own = of.theta_initial + scale * found
+        out = (own > of.theta_max) & (theta <= of.theta_max), (own < of.theta_min) & (theta >= of.theta_min)
+        found = found - (out[0].astype(float) - out[1]) * np.spacing(np.abs(own)) / scale
+    return np.asarray(found)
 
 
 def _check(what: str, value: float, real: str) -> None:

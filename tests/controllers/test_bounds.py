@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 
 import casadi as ca
 import numpy as np
@@ -12,6 +14,7 @@ from run_folders import faults, make_run
 
 import scpo_ctrl as sc
 from scpo_ctrl.adaptation.region import sample_region
+from scpo_ctrl.codegen import export
 from scpo_ctrl.controllers import gain_schedule, linear_controller, lqg, lqi, pid, state_feedback
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError, ProblemFileError, ScpoError
 from scpo_ctrl.loop.plain import controller_from_plain, controller_to_plain
@@ -213,3 +216,21 @@ def test_bad_bounds_of_a_problem_file_are_one_line(tmp_path, run):
         assert done.status == 2 and said in done.err and len(done.err.splitlines()) == 1
         with pytest.raises((ProblemFileError, ScpoError)):
             sc.load_problem(file)
+
+
+@pytest.mark.parametrize("real", ["float", "double"])
+def test_exported_parameters_keep_the_bounds_in_the_type_of_the_target(real, tmp_path):
+    """The nearest float to 0.02 is below it, that to 5.1 below, and a run comes to 1e-12 of a bound."""
+    result = sc.adapt(
+        motor_problem({"kp": (0.0, 5.1), "kd": (0.02, np.inf), "ki": (0.7, 2.0)}),
+        sc.AdaptOptions(steps=8, audit=False, method="gradient", smoothness=50.0),
+    )
+    of, policy = result.problem.policy.controller, result.problem.policy
+    pushed = dataclasses.replace(result, theta=(np.array([5.1, 0.7, 0.02]) - of.theta_initial) / np.array(policy.scale))
+    for one in (result, pushed):
+        text = (export(one, tmp_path / f"{real}{one is pushed}", real=real).path / "src" / "scpo_data.c").read_text()
+        for name in ("theta", "theta_backup"):
+            (row,) = re.findall(rf"scpo_{name}\[SCPO_NTHETA\] = \{{(.*?)\}}", text, re.DOTALL)
+            values = [float(v) for v in re.findall(r"-?\d[\d.eE+-]*", re.sub(r"/\*.*?\*/", "", row))]
+            stored = np.array(values, dtype=np.float32 if real == "float" else float).astype(float)
+            assert (stored >= of.theta_min).all() and (stored <= of.theta_max).all()
