@@ -1,7 +1,7 @@
 """The law of a user's expressions against the network stage that is written by hand: the same policy both ways.
 
 A residual network is given once as what it is, and once as a controller whose law is CasADi's expressions of it. Both run
-on the same lanes, on one thread, to nearly the same numbers; ratios are of computing time in one run.
+on the same lanes to nearly the same numbers; ratios are of computing time in one run.
 
     python examples/benchmarks/laws_against_network.py [--repeat N]
 """
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import casadi as ca
@@ -79,7 +80,7 @@ def compare(loop: tuple[Plant, list[float], list[float], tuple[int, ...]], repea
         lambda engine: engine.jacobian(batch, theta, None, saturated=False),
         lambda engine: engine.gauss_newton(batch, theta),
     ):
-        by_hand, by_law = (seconds(lambda engine=engine: call(engine), repeat) for engine in engines)
+        by_hand, by_law = (seconds(partial(call, engine), repeat) for engine in engines)
         row.append(f"{by_law / by_hand:.2f}")
     return row
 
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeat", type=int, default=6, help="rounds, of which the fastest counts")
     repeat = parser.parse_args(argv).repeat
     head = [
-        "law / network, computing time",
+        "law / network, CPU time",
         "hidden",
         "metrics apart",
         "rollouts",
