@@ -11,6 +11,7 @@ from typing import Any
 import casadi as ca
 import control
 import numpy as np
+from fuzz_interfaces import of_interfaces
 
 import scpo_ctrl as sc
 from scpo_ctrl import codegen, controllers, models
@@ -220,12 +221,16 @@ def of_controllers() -> dict[str, Call]:
     shows = it.plant.replace(y=it.plant.x[0])
     system = control.StateSpace([[0.5]], [[1.0]], [[-1.0]], [[3.0]], it.plant.dt)
     pid = {"kp": 2.0, "ki": 0.1, "kd": 3.0, "filter_time": 0.1, "filtered": (-2.0, 2.0), "tracking_time": 1.0}
+    pid |= {"bounds": {"kp": (0.0, 3.0), "kd": [-np.inf, 4.0]}}
     return {
         "gain_schedule": (
             controllers.gain_schedule,
             {"plant": it.plant, "points": [-1.0, 1.0], "gains": [it.backup.K, it.backup.K], "signal": 0},
         ),
-        "linear_controller": (controllers.linear_controller, {"plant": shows, "system": system, "memory": 5.0}),
+        "linear_controller": (
+            controllers.linear_controller,
+            {"plant": shows, "system": system, "memory": 5.0, "bounds": {"A": (0.0, 1.0)}},
+        ),
         "lqg": (
             controllers.lqg,
             {
@@ -377,6 +382,7 @@ def calls(place: Path) -> dict[str, Call]:
         of_loops,
         of_scenarios,
         of_controllers,
+        lambda: of_interfaces(here()),
         of_plants,
         of_other_systems,
         of_zoo,

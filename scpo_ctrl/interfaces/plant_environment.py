@@ -1,5 +1,6 @@
 """A plant as an environment of Gymnasium; `environment` makes it, where the package gymnasium is installed."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import casadi as ca
@@ -62,7 +63,9 @@ class PlantEnvironment(gymnasium.Env):
         info : dict
         """
         super().reset(seed=seed)
-        given = dict(options or {})
+        if options is not None and not isinstance(options, Mapping):
+            raise DomainError(f'options is {shown(options)}, expected a table such as {{"scenario": 3}}')
+        given = {} if options is None else dict(options)
         drawn = int(self.np_random.integers(self.scenarios.count))
         self._scenario = as_count("scenario", given.pop("scenario", drawn), at_most=self.scenarios.count - 1)
         if given:

@@ -124,7 +124,11 @@ def test_what_an_environment_of_a_plant_refuses(integrator, monkeypatch):
     env = environment(policy.plant, cost, batch)
     with pytest.raises(DomainError, match="call reset before step"):
         env.step([0.0])
-    for options, says in (({"scenario": 9}, "scenario is 9"), ({"scene": 1}, "unknown key 'scene'")):
+    for options, says in (
+        ({"scenario": 9}, "scenario is 9"),
+        ({"scene": 1}, "unknown key 'scene'"),
+        (3, "options is 3"),
+    ):
         with pytest.raises(DomainError, match=says):
             env.reset(options=options)
     env.reset()
