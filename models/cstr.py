@@ -18,7 +18,7 @@ REST = 350.0  # K, of the unstable steady state; the source rounds it and the co
 
 
 def cstr(
-    *, dt: float = 3.0, temperature_margin: float = 10.0, coolant_min: float = 280.0, coolant_max: float = 320.0
+    *, dt: float = 1.0, temperature_margin: float = 10.0, coolant_min: float = 280.0, coolant_max: float = 320.0
 ) -> Plant:
     """Make the discrete reactor: `cstr_ode` sampled with the coolant's temperature held.
 
