@@ -38,6 +38,8 @@ figures: $(VENV)/.test
 	$(BIN)/python examples/r2_malicious_expert.py --figure docs/figures/r2_malicious_expert.png
 	$(BIN)/python examples/r3_double_integrator.py --figure docs/figures/phase_portrait.png
 	$(BIN)/python examples/online.py --figure docs/figures/online.png
+	$(BIN)/python examples/gallery.py
+	for loop in heater afti_16; do cp runs/gallery/$$loop.png docs/figures/gallery_$$loop.png; done
 	$(BIN)/python examples/benchmarks/adaptation.py --seeds 4 --figure docs/figures/adaptation.png
 	$(BIN)/python examples/benchmarks/scaling.py --figure docs/figures/scaling.png
 	$(BIN)/python examples/benchmarks/paper_experiments.py

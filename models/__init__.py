@@ -7,11 +7,16 @@ from typing import Any
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.actuation import actuator_lag, computation_delay, input_delay, rate_limit
+from scpo_ctrl.models.aircraft import afti_16, afti_16_ode
+from scpo_ctrl.models.balancingrobot import balancing_robot, balancing_robot_ode
+from scpo_ctrl.models.ballandbeam import ball_and_beam, ball_and_beam_ode
 from scpo_ctrl.models.buck import buck_converter, buck_converter_ode
 from scpo_ctrl.models.cartpole import cart_pole, cart_pole_ode
+from scpo_ctrl.models.cstr import cstr, cstr_ode
 from scpo_ctrl.models.dcmotor import dc_motor, dc_motor_ode
 from scpo_ctrl.models.equations import equations
 from scpo_ctrl.models.function import from_function
+from scpo_ctrl.models.heater import heater, heater_ode
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.lanekeeping import lane_keeping, lane_keeping_ode
 from scpo_ctrl.models.linear import double_integrator, linear
@@ -24,10 +29,15 @@ from scpo_ctrl.models.statespace import from_statespace, to_statespace
 from scpo_ctrl.models.varying import with_signals
 
 ZOO: dict[str, Callable[..., Plant]] = {
+    "afti_16": afti_16,
+    "balancing_robot": balancing_robot,
+    "ball_and_beam": ball_and_beam,
     "buck_converter": buck_converter,
     "cart_pole": cart_pole,
+    "cstr": cstr,
     "dc_motor": dc_motor,
     "double_integrator": double_integrator,
+    "heater": heater,
     "lane_keeping": lane_keeping,
     "planar_quadrotor": planar_quadrotor,
     "quadruple_tank": quadruple_tank,
@@ -67,11 +77,19 @@ __all__ = [
     "ZOO",
     "Plant",
     "actuator_lag",
+    "afti_16",
+    "afti_16_ode",
+    "balancing_robot",
+    "balancing_robot_ode",
+    "ball_and_beam",
+    "ball_and_beam_ode",
     "buck_converter",
     "buck_converter_ode",
     "cart_pole",
     "cart_pole_ode",
     "computation_delay",
+    "cstr",
+    "cstr_ode",
     "dc_motor",
     "dc_motor_ode",
     "discretise",
@@ -80,6 +98,8 @@ __all__ = [
     "from_function",
     "from_nonlinear",
     "from_statespace",
+    "heater",
+    "heater_ode",
     "input_delay",
     "lane_keeping",
     "lane_keeping_ode",

@@ -1,7 +1,7 @@
 """The law of a user's expressions against the network stage that is written by hand: the same policy both ways.
 
-A residual network is given once as what it is, and once as a controller whose law is CasADi's expressions of it. Both run on
-the same lanes to nearly the same numbers; ratios are of computing time in one run.
+A residual network is given once as what it is, and once as a controller whose law is its expressions. Both run on the
+same lanes to nearly the same numbers; ratios are of computing time in one run.
 
     python examples/benchmarks/laws_against_network.py [--repeat N]
 """

@@ -30,7 +30,7 @@ from projection_cases import REGIMES, cases
 COUNT = 20
 EACH = 4  # instances of every regime
 SOURCES = [RUNTIME / "src" / name for name in ("scpo_project.c", "scpo_dual.c")]
-EMULATOR = ROOT / "tests" / "emulator"
+EMULATOR = ROOT / "tests" / "codegen" / "emulator"
 RUNS = (
     ("cortex-m3", "float"),
     ("cortex-m4f", "float"),

@@ -78,7 +78,7 @@ def pid(
     filtered : tuple of float, optional
         Least and largest value of the filtered y [y_unit]; the bounds of the state where it is one with finite bounds.
     setpoint_weight : float
-        b, in [0, 1].
+        b, in [0, 1]; other than 1 it weights the distance of r from where the plant is at rest.
     form : {"parallel", "standard"}
     anti_windup : {"back_calculation", "conditional", "none"}
         Back-calculation: I follows u - v within `tracking_time`. Conditional: I stands still while the command is
@@ -117,7 +117,10 @@ def pid(
     r, u, integral = (ca.SX.sym(name) for name in ("r", "u", "I"))
     y = shown[which]
     per_second = theta[1] if form == "parallel" else theta[0] / theta[1]
-    command, memories = theta[0] * (b * r - y) + integral, []
+    weighted = b * r - y
+    if b != 1.0 and (rest := float(shown_at_rest(plant)[which])):
+        weighted = b * (r - rest) - (y - rest)  # or the integral would have to hold kp (1 - b) rest
+    command, memories = theta[0] * weighted + integral, []
     if kd is not None:
         slow = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0)
         last = _filter(plant, which, y, dt / (slow + dt), filtered)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.resources
 import shutil
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from run_folders import same_arrays
 
-from scpo_ctrl import load_result
+from scpo_ctrl import AdaptOptions, adapt, load_problem, load_result
 
+GALLERY = Path(__file__).parents[2] / "examples" / "gallery"
 DATA = importlib.resources.files("scpo_ctrl") / "data"
 
 
@@ -45,3 +47,13 @@ def test_the_zoo_is_listed(run):
     out = run("plants").out
     for words in ("cart_pole: states position [m]", "planar_quadrotor: states position [m]", "thrust 1 [N]", "Barto"):
         assert words in out
+
+
+def test_a_first_step_that_diverges_does_not_stall_a_run():
+    """The speed at which a ball leaves a turning beam grows without end: a metric at 1e16 says nothing of curvature."""
+    problem = load_problem(GALLERY / "ball_and_beam.toml")
+    result = adapt(problem, AdaptOptions(steps=8, audit=False))
+    first = result.history.columns()
+    assert first["margin"][0] < -1e6 and not first["committed"][0]  # the first try did diverge
+    assert first["committed"][1:].all() and result.objective_final < 0.9 * result.objective_initial
+    assert first["smoothness_max"][2:].max() < 1e6  # what it left behind is forgotten after a step

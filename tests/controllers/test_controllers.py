@@ -9,7 +9,7 @@ import scpo_ctrl as sc
 from scpo_ctrl.controllers import gain_schedule, linear_controller, lqg, lqi, pid, state_feedback
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controlled import controlled
-from scpo_ctrl.models import Plant, linear
+from scpo_ctrl.models import Plant, heater, linear
 
 A, B, C, DT = np.array([[1.0, 0.1], [-0.2, 0.85]]), np.array([[0.0], [0.1]]), np.array([[1.0, 0.0]]), 0.1
 BOUNDS = ([-2.0, -5.0], [2.0, 5.0], [-8.0], [8.0])
@@ -125,6 +125,18 @@ def test_setpoint_weight_and_reference():
         u_eq = 0.2 * 0.5 / 0.1  # what holds the position
         np.testing.assert_allclose(policy.plant.x_eq, [0.5, 0.0, u_eq - 6.0 * (weight - 1) * 0.5], atol=1e-9)
         assert policy.plant.u_eq[0] == pytest.approx(u_eq)
+
+
+def test_setpoint_weight_counts_from_where_the_plant_is_at_rest():
+    plant = heater()  # at 60 degC, under 41 %
+    for weight, reference in ((0.0, 60.0), (0.0, 62.0), (0.6, 62.0)):
+        policy = controlled(plant, pid(plant, 3.0, 0.02, setpoint_weight=weight), reference=[reference])
+        u_eq = (reference - 23) / 0.9
+        assert policy.plant.u_eq[0] == pytest.approx(u_eq)
+        assert policy.plant.x_eq[0] == pytest.approx(reference)
+        assert policy.plant.x_eq[-1] == pytest.approx(u_eq + 3.0 * (1 - weight) * (reference - 60))
+        warmer = policy(policy.plant.x_eq + np.eye(policy.plant.nx)[0], np.zeros(2))
+        assert warmer[0] == pytest.approx(u_eq - 3.0)
 
 
 def test_a_linear_controller_is_its_transfer_function():

@@ -17,6 +17,8 @@ TABLES = {  # figures whose table stands below them, or above, in full
     "baselines_r1": "results.md",
     "baselines_r2": "results.md",
     "online": "online.md",
+    "gallery_heater": "gallery.md",
+    "gallery_afti_16": "gallery.md",
 }
 COLUMNS = {"r1_regression": 1, "r2_malicious_expert": 2, "phase_portrait": 3}  # of the README's table
 
