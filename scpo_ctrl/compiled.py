@@ -22,8 +22,9 @@ from scpo_ctrl.errors import CompilerError, OutputError
 
 # No -ffast-math and no contraction: the same numbers on every machine of an architecture. What is left out is the
 # C library's errno and traps, which nobody reads.
-FLAGS = ("-O2", "-fPIC", "-shared", "-ffp-contract=off")
-NATIVE = ("-std=gnu99", "-march=native", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
+FLAGS = ("-fPIC", "-shared", "-ffp-contract=off")
+PORTABLE = ("-O1",)  # of CasADi's functions, straight-line code that -O2 makes no faster and compiles twice as long
+NATIVE = ("-O2", "-std=gnu99", "-march=native", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
 _PATIENCE = 3.0  # seconds of compiling before that is said
 _log = logging.getLogger("scpo_ctrl")
 _noticed = False
@@ -103,7 +104,7 @@ def compile_library(sources: Mapping[str, str], *, native: bool = False) -> Path
     compiler = find_compiler()
     if compiler is None:
         raise CompilerError("no C compiler found (looked for $CC, cc, gcc, clang); install one or set CC")
-    flags = (*FLAGS, *NATIVE) if native else FLAGS
+    flags = (*FLAGS, *(NATIVE if native else PORTABLE))
     parts = [*sources, *sources.values(), *compiler, *flags, version("casadi"), _processor() if native else ""]
     library = cache_folder() / f"{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:32]}.so"
     if _is_whole(library):

@@ -75,7 +75,7 @@ def casadi_engine(problem: ControlProblem) -> CasadiEngine:
     """Return CasADi's own rollouts, compiled with the engine's flags."""
     objective = problem.objective_data
     stage = Stage(objective.Q, objective.R)
-    compiled.FLAGS = (*compiled.FLAGS, *compiled.NATIVE)
+    compiled.PORTABLE = compiled.NATIVE
     return CasadiEngine(Loop(problem.policy, problem.scenario_metrics, stage))
 
 
