@@ -87,6 +87,34 @@ def answered(stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
+def patient() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C wait, where nobody but Python answers it; the second one raises KeyboardInterrupt.
+
+    Yields
+    ------
+    callable
+        Says whether it came.
+    """
+    is_main = threading.current_thread() is threading.main_thread()  # which alone answers signals
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield lambda: False
+        return
+    came: list[int] = []
+
+    def answer(number: int, _frame: FrameType | None) -> None:
+        if came:
+            raise KeyboardInterrupt
+        came.append(number)
+        say("stopping after this step; once more to stop at once")
+
+    signal.signal(signal.SIGINT, answer)
+    try:
+        yield lambda: bool(came)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let signals that end the process wait until something is written as a whole."""
     if threading.current_thread() is not threading.main_thread():  # which alone answers signals

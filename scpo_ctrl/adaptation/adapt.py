@@ -22,6 +22,7 @@ from scpo_ctrl.adaptation.watch import watch
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.projection.cone import Projection
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.stop import patient
 from scpo_ctrl.validate import as_function
 
 Monitor = Callable[[State], bool]
@@ -36,6 +37,9 @@ def adapt(
     audit_monitor: AuditMonitor | None = None,
 ) -> Result:
     """Improve a policy while every committed one stays safe.
+
+    Ctrl-C ends the run after its step, or in its audit, and returns what there is so far, to be saved or resumed; the
+    second one raises KeyboardInterrupt.
 
     Parameters
     ----------
@@ -77,22 +81,38 @@ def adapt(
         if function is not None:
             as_function(name, function)
     state = resume(resume_from, options) if resume_from is not None else start(problem, options)  # θ₀ is safe: (E1)
-    with one_thread():
-        try:
-            if resume_from is not None:
-                repeat_audit(state, resume_from, audit_monitor)
-            while state.status is RunStatus.RUNNING and state.step < options.steps:
-                advance(state)
-                if is_due(state):
-                    audit_commits(state, audit_monitor)  # on scenarios that it never saw: (E12)
-                if monitor and monitor(state) and state.status is RunStatus.RUNNING:
-                    state.status = RunStatus.INTERRUPTED
-            if state.status is RunStatus.RUNNING:
-                state.status = RunStatus.FINISHED
-            return conclude(state, audit_monitor)
-        except AuditStopped:
-            state.status = RunStatus.INTERRUPTED
-            return state.result()
+    with one_thread(), patient() as interrupted:
+        return _run(state, resume_from, monitor, audit_monitor, interrupted)
+
+
+def _run(
+    state: State,
+    resume_from: Result | None,
+    monitor: Monitor | None,
+    audit_monitor: AuditMonitor | None,
+    interrupted: Callable[[], bool],
+) -> Result:
+    """Do the steps and audits of a run until its end, or until it is to stop."""
+
+    def audited(done: int, every: int) -> bool:
+        return bool(audit_monitor and audit_monitor(done, every)) or interrupted()
+
+    try:
+        if resume_from is not None:
+            repeat_audit(state, resume_from, audited)
+        while state.status is RunStatus.RUNNING and state.step < state.options.steps:
+            advance(state)
+            if is_due(state):
+                audit_commits(state, audited)  # on scenarios that it never saw: (E12)
+            is_asked = bool(monitor and monitor(state)) or interrupted()
+            if is_asked and state.status is RunStatus.RUNNING:
+                state.status = RunStatus.INTERRUPTED
+        if state.status is RunStatus.RUNNING:
+            state.status = RunStatus.FINISHED
+        return conclude(state, audited)
+    except AuditStopped:
+        state.status = RunStatus.INTERRUPTED
+        return state.result()
 
 
 def advance(state: State) -> None:
