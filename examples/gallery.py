@@ -8,11 +8,11 @@ a step before and after, and prints what came out.
 
 The cost is that of 100 000 fresh scenarios of the declared set, which no run has seen, and "violate" how many of them
 break a metric after adaptation. A step is the largest along the output whose start is in the declared set; plant and
-controller are at rest there, as they are where it ends. The AFTI-16 begins with an error of pitch instead: it is at
-rest at no other pitch within its bounds of speed. Rise time is from 10 to 90 %, settling time to 2 %, on the nominal
-plant. Margins are of the loop opened at the plant's input, linearised at rest; a gain margin below zero is how far the
-gain may fall. Instructions are those of a step at -O2, bytes what a program that calls a step links at -Os, both in
-float.
+controller are at rest there, as they are where it ends. The AFTI-16 begins with an error of pitch instead: its bounds
+let it be at rest within about a degree of level only. Rise time is from 10 to 90 %, settling time to 2 %, on the
+nominal plant. Margins are of the loop opened at the plant's input, linearised at rest; a gain margin below zero is how
+far the gain may fall. Instructions are those of a step at -O2, bytes what a program that calls a step links at -Os,
+both in float.
 """
 
 import argparse

@@ -11,6 +11,7 @@ from scpo_ctrl.assurance.fresh import Fresh, declared_set, rows_of
 from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
+from scpo_ctrl.loop.sizes import most_rollouts
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
 from scpo_ctrl.problem.problem import NUMBERS
@@ -153,9 +154,11 @@ class _Attack:
 
     def explore(self) -> None:
         """Roll out points spread over the set, at random, and on its edges, in turn."""
+        plant = self.problem.plant
         draws = (self.declared.spread, self.declared.edge, self._random, self.declared.edge)
         names = ("among points spread over the set", "on an edge of the set", "at random", "on an edge of the set")
-        size = max(1, min(_AT_ONCE, NUMBERS // len(self.problem.fresh.rows), NUMBERS // self.declared.columns))
+        fits = most_rollouts(self.declared.horizon, plant.nx, plant.nu, self.problem.theta_dim)
+        size = max(1, min(_AT_ONCE, fits, NUMBERS // len(self.problem.fresh.rows), NUMBERS // self.declared.columns))
         k, end = 0, max(1, int(_EXPLORING * self.budget))
         while self.rollouts < end and not self.found:
             count = min(size, max(end // len(draws), 1), end - self.rollouts)

@@ -46,6 +46,24 @@ def check_rollouts(count: int, horizon: int, nx: int, nu: int, theta_dim: int = 
         )
 
 
+def most_rollouts(horizon: int, nx: int, nu: int, theta_dim: int) -> int:
+    """Return how many scenarios `check_rollouts` lets pass at once, one at least.
+
+    Parameters
+    ----------
+    horizon, nx, nu, theta_dim : int
+        As of `check_rollouts`.
+
+    Returns
+    -------
+    int
+    """
+    numbers = max(1, (horizon + 1) * (nx + nu))
+    work = horizon * (theta_dim + 1) * (4 * theta_dim + 2 * nx * (nx + nu))
+    by_work = int(MOST_OPERATIONS / work) if theta_dim and work else MOST_NUMBERS
+    return max(1, min(MOST_NUMBERS // numbers, MOST_METRICS // (2 * numbers), by_work))
+
+
 def check_metrics(count: int, rows: int) -> None:
     """Refuse more metrics than a run can bear.
 

@@ -12,6 +12,7 @@ from run_folders import make_run
 
 from scpo_ctrl import verify
 from scpo_ctrl.assurance import Fresh, falsify
+from scpo_ctrl.loop import sizes
 from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.scenario_file import with_learned
 
@@ -40,6 +41,14 @@ def test_a_clean_policy_is_not_accused(kind, seed):
     assert found.rollouts <= 20_000
     assert found.sentence().startswith("no violation found in")
     assert "that is no proof" in found.sentence()
+
+
+def test_long_rollouts_are_explored_in_parts_that_fit(monkeypatch):
+    case = planted(KINDS[0], 0, clean=True)
+    plant, horizon = case.problem.plant, case.problem.scenarios.horizon
+    monkeypatch.setattr(sizes, "MOST_NUMBERS", 300 * (horizon + 1) * (plant.nx + plant.nu))
+    found = falsify(case.problem, case.theta, budget=20_000)  # explores in quarters, of more than 300
+    assert not found.found and 10_000 < found.rollouts <= 20_000
 
 
 @pytest.mark.parametrize("budget", [1, 7, 300, 3000])

@@ -8,7 +8,7 @@ import pytest
 
 from scpo_ctrl import ControlProblem, Policy, Quadratic, Scenarios, lqr, scenarios
 from scpo_ctrl.errors import DomainError, ProblemFileError
-from scpo_ctrl.loop.sizes import check_policy, check_rollouts, check_stability
+from scpo_ctrl.loop.sizes import check_policy, check_rollouts, check_stability, most_rollouts
 from scpo_ctrl.models import double_integrator
 from scpo_ctrl.problem import objective
 from scpo_ctrl.problem.objective import Imitation
@@ -27,6 +27,16 @@ from scpo_ctrl.record import toml
 def test_rollouts(count: int, horizon: int, d: int, number: str) -> None:
     with pytest.raises(DomainError, match=number):
         check_rollouts(count, horizon, 2, 1, d)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "nx", "nu", "d"), [(200, 3, 2, 2), (1, 2, 1, 0), (160, 5, 2, 5000), (50, 4, 3, 48)]
+)
+def test_the_most_rollouts_pass_and_one_more_does_not(horizon: int, nx: int, nu: int, d: int) -> None:
+    most = most_rollouts(horizon, nx, nu, d)
+    check_rollouts(most, horizon, nx, nu, d)
+    with pytest.raises(DomainError):
+        check_rollouts(most + 1, horizon, nx, nu, d)
 
 
 def test_local_stability() -> None:
