@@ -1,0 +1,246 @@
+"""Enclosures of SX functions: intervals with outward rounding, for many boxes at once.
+
+Sums, products, quotients and roots are IEEE operations, so that one unit in the last place outwards encloses them.
+Other functions of numpy are within a few units; eight are taken.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.models.instructions import instructions
+
+_UNITS = 8  # in the last place, of functions that are no IEEE operations
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Low and high ends, arrays of one shape; whole lines where nothing is known."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+
+class NoEnclosureError(DomainError):
+    """An expression has an operation that intervals do not know."""
+
+
+def enclosure(function: ca.Function, boxes: Interval) -> list[Interval]:
+    """Return enclosures of what an SX function is on boxes of its only argument.
+
+    Parameters
+    ----------
+    function : casadi.Function
+        Of one column.
+    boxes : Interval, shape (n, k)
+
+    Returns
+    -------
+    list of Interval, shape (n, rows, columns)
+        For each result, dense.
+
+    Raises
+    ------
+    NoEnclosureError
+        If an operation has no enclosure here; it is named.
+    """
+    count = len(boxes.low)
+    memory: dict[int, Interval] = {}
+    sizes = [function.size_out(i) for i in range(function.n_out())]
+    results = [Interval(np.zeros((count, *size)), np.zeros((count, *size))) for size in sizes]
+    places = [_places(function.sparsity_out(i)) for i in range(function.n_out())]
+    with np.errstate(all="ignore"):
+        for done in instructions(function):
+            which, entry = done.entry
+            if done.operation == ca.OP_OUTPUT:
+                value, (row, column) = memory[done.takes[0]], places[which][entry]
+                results[which].low[:, row, column], results[which].high[:, row, column] = value.low, value.high
+            elif done.operation == ca.OP_CONST:
+                constant = np.full(count, done.value)
+                memory[done.place] = Interval(constant, constant)
+            elif done.operation == ca.OP_INPUT:
+                memory[done.place] = Interval(boxes.low[:, entry], boxes.high[:, entry])
+            else:
+                memory[done.place] = _applied(done.operation, [memory[place] for place in done.takes])
+    return results
+
+
+def magnitude(value: Interval) -> np.ndarray:
+    """Return the largest absolute value of each entry.
+
+    Parameters
+    ----------
+    value : Interval
+
+    Returns
+    -------
+    numpy.ndarray
+        Infinite where nothing is known.
+    """
+    size = np.maximum(np.abs(value.low), np.abs(value.high))
+    return np.where(np.isnan(size), np.inf, size)
+
+
+def _places(sparsity: ca.Sparsity) -> list[tuple[int, int]]:
+    return list(zip(*sparsity.get_triplet(), strict=True))
+
+
+def _applied(operation: int, takes: list[Interval]) -> Interval:
+    known = _OPERATIONS.get(operation)
+    if known is None:
+        name = next((key for key in vars(ca) if key.startswith("OP_") and getattr(ca, key) == operation), "?")
+        raise NoEnclosureError(f"the operation {name[3:].lower()} has no enclosure by intervals")
+    return known(*takes[: known.__code__.co_argcount])
+
+
+def _out(low: np.ndarray, high: np.ndarray, units: int = 1) -> Interval:
+    """Return an interval with its ends moved outwards; the whole line where an end is not a number."""
+    lost = np.isnan(low) | np.isnan(high)
+    for _ in range(units):
+        low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    return Interval(np.where(lost, -np.inf, low), np.where(lost, np.inf, high))
+
+
+def _add(a: Interval, b: Interval) -> Interval:
+    return _out(a.low + b.low, a.high + b.high)
+
+
+def _sub(a: Interval, b: Interval) -> Interval:
+    return _out(a.low - b.high, a.high - b.low)
+
+
+def _mul(a: Interval, b: Interval) -> Interval:
+    ends = np.array([a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high])
+    finite = np.isfinite(a.low) & np.isfinite(a.high) & np.isfinite(b.low) & np.isfinite(b.high)
+    ends = np.where(np.isnan(ends) & ~finite, 0.0, ends)  # zero times a line
+    low, high = ends.min(axis=0), ends.max(axis=0)
+    line = ~finite & ~(((a.low == 0) & (a.high == 0)) | ((b.low == 0) & (b.high == 0)))
+    return _out(np.where(line, -np.inf, low), np.where(line, np.inf, high))
+
+
+def _inv(a: Interval) -> Interval:
+    apart = (a.low > 0) | (a.high < 0)
+    return _out(np.where(apart, 1 / a.high, -np.inf), np.where(apart, 1 / a.low, np.inf))
+
+
+def _div(a: Interval, b: Interval) -> Interval:
+    apart = (b.low > 0) | (b.high < 0)
+    ends = np.array([a.low / b.low, a.low / b.high, a.high / b.low, a.high / b.high])
+    return _out(np.where(apart, ends.min(axis=0), -np.inf), np.where(apart, ends.max(axis=0), np.inf))
+
+
+def _sq(a: Interval) -> Interval:
+    ends = np.array([a.low * a.low, a.high * a.high])
+    inside = (a.low <= 0) & (a.high >= 0)
+    found = _out(np.where(inside, 0.0, ends.min(axis=0)), ends.max(axis=0))
+    return Interval(np.maximum(found.low, 0.0), found.high)
+
+
+def _neg(a: Interval) -> Interval:
+    return Interval(-a.high, -a.low)
+
+
+def _sqrt(a: Interval) -> Interval:
+    found = _out(np.sqrt(a.low), np.sqrt(a.high))  # of a negative end nothing is known
+    return Interval(np.where(a.low >= 0, np.maximum(found.low, 0.0), -np.inf), found.high)
+
+
+def _rising(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Interval], Interval]:
+    def applied(a: Interval) -> Interval:
+        return _out(function(a.low), function(a.high), _UNITS)
+
+    return applied
+
+
+def _sine(a: Interval, shift: float) -> Interval:
+    """Enclose sin(x + shift), shift a multiple of π/2: its ends, and ±1 where a peak may be between them."""
+    quarter = round(shift / (np.pi / 2))
+    function = np.sin if quarter == 0 else np.cos
+    ends = np.array([function(a.low), function(a.high)])
+    turns = [(end + shift) / (2 * np.pi) for end in (a.low, a.high)]
+    room = 1e-9 * (1 + np.abs(turns[0]) + np.abs(turns[1]))  # far more than a quotient's rounding
+    far = ~(np.maximum(np.abs(a.low), np.abs(a.high)) < 1e6)
+
+    def has(peak: float) -> np.ndarray:
+        return (np.floor(turns[1] - peak + room) >= np.ceil(turns[0] - peak - room)) | far
+
+    found = _out(np.where(has(0.75), -1.0, ends.min(axis=0)), np.where(has(0.25), 1.0, ends.max(axis=0)), _UNITS)
+    return Interval(np.maximum(found.low, -1.0), np.minimum(found.high, 1.0))
+
+
+def _sin(a: Interval) -> Interval:
+    return _sine(a, 0.0)
+
+
+def _cos(a: Interval) -> Interval:
+    return _sine(a, np.pi / 2)
+
+
+def _tan(a: Interval) -> Interval:
+    return _div(_sin(a), _cos(a))
+
+
+def _cosh(a: Interval) -> Interval:
+    ends = np.array([np.cosh(a.low), np.cosh(a.high)])
+    inside = (a.low <= 0) & (a.high >= 0)
+    return _out(np.where(inside, 1.0, ends.min(axis=0)), ends.max(axis=0), _UNITS)
+
+
+def _log(a: Interval) -> Interval:
+    found = _out(np.log(a.low), np.log(a.high), _UNITS)
+    return Interval(np.where(a.low > 0, found.low, -np.inf), found.high)
+
+
+def _constant_power(a: Interval, b: Interval) -> Interval:
+    """Enclose a**b for one exponent: of a base above zero, or a whole exponent."""
+    exponent = float(b.low.ravel()[0]) if b.low.size else 1.0
+    if not (b.low == b.high).all() or not (b.low == exponent).all():
+        return Interval(np.full_like(a.low, -np.inf), np.full_like(a.high, np.inf))
+    ends = np.array([np.power(a.low, exponent), np.power(a.high, exponent)])
+    whole, positive = exponent == round(exponent), a.low > 0
+    even = whole and exponent > 0 and round(exponent) % 2 == 0
+    low = np.where(even & (a.low <= 0) & (a.high >= 0), 0.0, ends.min(axis=0))
+    known = positive | (whole and exponent > 0) | (whole & (a.high < 0))
+    return _out(np.where(known, low, -np.inf), np.where(known, ends.max(axis=0), np.inf), _UNITS)
+
+
+def _assign(a: Interval) -> Interval:
+    return a
+
+
+def _twice(a: Interval) -> Interval:
+    return Interval(2 * a.low, 2 * a.high)
+
+
+_OPERATIONS: dict[int, Callable[..., Interval]] = {
+    ca.OP_ASSIGN: _assign,
+    ca.OP_ADD: _add,
+    ca.OP_SUB: _sub,
+    ca.OP_MUL: _mul,
+    ca.OP_DIV: _div,
+    ca.OP_INV: _inv,
+    ca.OP_NEG: _neg,
+    ca.OP_SQ: _sq,
+    ca.OP_TWICE: _twice,
+    ca.OP_SQRT: _sqrt,
+    ca.OP_SIN: _sin,
+    ca.OP_COS: _cos,
+    ca.OP_TAN: _tan,
+    ca.OP_COSH: _cosh,
+    ca.OP_LOG: _log,
+    ca.OP_CONSTPOW: _constant_power,
+    ca.OP_POW: _constant_power,
+} | {
+    operation: _rising(function)
+    for operation, function in (
+        (ca.OP_EXP, np.exp),
+        (ca.OP_TANH, np.tanh),
+        (ca.OP_ATAN, np.arctan),
+        (ca.OP_SINH, np.sinh),
+        (ca.OP_ASINH, np.arcsinh),
+        (ca.OP_EXPM1, np.expm1),
+    )
+}
