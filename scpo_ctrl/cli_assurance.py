@@ -1,18 +1,22 @@
-"""Commands that say how far beyond its scenarios a policy can be trusted: certify and falsify."""
+"""Commands that say how far beyond its scenarios, or its model, a policy can be trusted."""
 
+import shutil
 from pathlib import Path
 
 import click
 
 from scpo_ctrl.assurance.certificate import BETA, EPSILON, MOST_SEED, certify, rollouts_needed
 from scpo_ctrl.assurance.falsify import BUDGET, falsify
-from scpo_ctrl.record.assurance import save_certificate, save_falsified
+from scpo_ctrl.assurance.simulate import EPISODES, MOST_EPISODES, simulate
+from scpo_ctrl.record.assurance import save_certificate, save_falsified, save_simulation
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE
+from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE, SIMULATION_FILE
+from scpo_ctrl.record.plant_file import read_plant
 from scpo_ctrl.report.display import Rollouts
+from scpo_ctrl.report.simulated import simulation_lines
 from scpo_ctrl.report.trajectories import plant_problem
 from scpo_ctrl.rounding import up
-from scpo_ctrl.terminal import as_json_option, failed, print_json, run_argument, say
+from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say
 
 
 @click.command("certify")
@@ -69,3 +73,53 @@ def falsify_command(run: Path, budget: int, seed: int, as_json: bool) -> int:
     elif not attack.found:
         say(f"{run}: {attack.sentence()}")
     return failed(f"{run / FALSIFIED_FILE}: {attack.sentence()}", 1) if attack.found else 0
+
+
+@click.command("simulate")
+@run_argument
+@click.option("--set", "given", metavar="LABEL=VALUE", multiple=True, help="A parameter of the true plant.")
+@click.option("--plant", type=PATH, help="File whose section [plant] is the true plant; the model by default.")
+@click.option("--trust", is_flag=True, help="Run the Python that that file names.")
+@click.option(
+    "--episodes", type=click.IntRange(1, MOST_EPISODES), default=EPISODES, show_default=True, help="Of each policy."
+)
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the episodes.")
+@as_json_option
+def simulate_command(
+    run: Path, given: tuple[str, ...], plant: Path | None, trust: bool, episodes: int, seed: int, as_json: bool
+) -> int:
+    """Simulate the policies of RUN on a plant that differs from its model; write RUN/simulation.json."""
+    if trust and plant is None:
+        raise click.UsageError("--trust goes with --plant", click.get_current_context())
+    values = _values(given)
+    true = None if plant is None else read_plant(plant, trust=trust)
+    result = load_result(run)
+    with Rollouts("simulate", quiet=as_json) as line:
+        simulation = simulate(result, true, values, episodes, seed, monitor=line.show)
+    save_simulation(run, simulation, result)
+    if as_json:
+        print_json(simulation.summary())
+    else:
+        for text in simulation_lines(simulation, shutil.get_terminal_size((120, 24)).columns):
+            say(text)
+    return 0 if simulation.passed else failed(f"{run / SIMULATION_FILE}: {simulation.sentence()}", 1)
+
+
+def _values(given: tuple[str, ...]) -> dict[str, float]:
+    """Return the parameters that --set gives, by label."""
+    values: dict[str, float] = {}
+    for text in given:
+        label, equals, value = text.rpartition("=")
+        label = label.strip()
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+        if not equals or not label or number is None:
+            raise click.UsageError(
+                f"--set {text}: expected LABEL=NUMBER, such as mass=1.25", click.get_current_context()
+            )
+        if label in values:
+            raise click.UsageError(f"--set gives {label} twice", click.get_current_context())
+        values[label] = number
+    return values

@@ -1,4 +1,4 @@
-"""What is written into a RUN folder about its final policy after the run: its certificate, and what breaks it."""
+"""What is written into a RUN folder about its policies after the run: certificates, what breaks them, simulations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,11 @@ import tomli_w
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.assurance.certificate import Certificate, theta_digest
 from scpo_ctrl.assurance.falsify import Falsification
+from scpo_ctrl.assurance.simulation import Simulation
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.record.atomic import write_together
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE
+from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE, SIMULATION_FILE
 
 
 def save_certificate(run: Path, certificate: Certificate, result: Result) -> None:
@@ -69,6 +70,28 @@ def save_falsified(run: Path, attack: Falsification, result: Result, labels: Seq
     violation["theta_digest"] = theta_digest(result.theta)
     text = tomli_w.dumps({"scenario": scenario, "violation": violation})
     write_together({run / FALSIFIED_PICTURE: picture, run / FALSIFIED_FILE: text.encode()})
+
+
+def save_simulation(run: Path, simulation: Simulation, result: Result) -> None:
+    """Write simulation.json.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    simulation : Simulation
+    result : Result
+        As it was read from there before.
+
+    Raises
+    ------
+    RecordError
+        If another process has saved another policy there meanwhile.
+    OutputError
+        If it cannot be written.
+    """
+    _check_same(run, result)
+    write_together({run / SIMULATION_FILE: simulation.text().encode()})
 
 
 def _check_same(run: Path, result: Result) -> None:

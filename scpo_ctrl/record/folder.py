@@ -41,7 +41,9 @@ FILES = (
 
 
 CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE = "certificate.json", "falsified.toml", "falsified.png"
-OF_FINAL = (CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE)  # are of the final policy; another save removes them
+SIMULATION_FILE = "simulation.json"
+# Are of one state of the run; another save removes them.
+OF_FINAL = (CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE, SIMULATION_FILE)
 
 
 class RunFolder:
