@@ -8,7 +8,9 @@ import click
 from scpo_ctrl.assurance.certificate import BETA, EPSILON, MOST_SEED, certify, rollouts_needed
 from scpo_ctrl.assurance.falsify import BUDGET, falsify
 from scpo_ctrl.assurance.simulate import EPISODES, MOST_EPISODES, simulate
+from scpo_ctrl.assurance.true_plant import check_fit
 from scpo_ctrl.record.assurance import save_certificate, save_falsified, save_simulation
+from scpo_ctrl.record.config import located
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE, SIMULATION_FILE
 from scpo_ctrl.record.plant_file import read_plant
@@ -94,6 +96,9 @@ def simulate_command(
     values = _values(given)
     true = None if plant is None else read_plant(plant, trust=trust)
     result = load_result(run)
+    if plant is not None and true is not None:
+        with located(f"{plant}: [plant] "):
+            check_fit(plant_problem(result), true)
     with Rollouts("simulate", quiet=as_json) as line:
         simulation = simulate(result, true, values, episodes, seed, monitor=line.show)
     save_simulation(run, simulation, result)

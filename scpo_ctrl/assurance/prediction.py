@@ -61,6 +61,8 @@ class Prediction:
         with np.errstate(invalid="ignore"):
             counts = ((own >= self.plant.x_min) & (own <= self.plant.x_max)).all(axis=2)
         counts &= np.isfinite(x_next).all(axis=2) & np.isfinite(x).all(axis=2) & np.isfinite(U).all(axis=2)
+        if not counts.any():
+            return
         u = np.clip(U[counts], loop.u_min, loop.u_max)
         x, x_next = x[counts], x_next[counts]
         p = parameters_over_time(loop, drawn.p, drawn.horizon)[:, :-1][counts]

@@ -94,7 +94,8 @@ def true_plant(problem: ControlProblem, plant: Any, parameters: Any) -> TruePlan
     else:
         check_fit(problem, other)
         step, words = _step(problem.plant, other, values), f"plant {other.name!r} in place of plant {name!r}"
-    return TruePlant(on_another_plant(problem, step), values, other, words + _with(problem, values, of))
+    words += _with(problem, values, of) + ("" if other is None else _following(problem.plant, other, values))
+    return TruePlant(on_another_plant(problem, step), values, other, words)
 
 
 def check_fit(problem: ControlProblem, plant: Plant) -> None:
@@ -185,7 +186,7 @@ def _values(parameters: Any) -> dict[str, float]:
 
 
 def _varying(plant: Plant) -> tuple[str, ...]:
-    """Labels of the parameters that vary over time."""
+    """Labels of the parameters that vary over time, one for each signal."""
     return plant.p_labels[-len(plant.signals) - 1 : -1] if plant.signals else ()
 
 
@@ -198,7 +199,7 @@ def _check_labels(values: Mapping[str, float], plants: list[Plant]) -> None:
     """Refuse parameters that no plant has, that vary over time, or for whose value a plant means nothing."""
     known = list(dict.fromkeys(label for plant in plants for label in _constant(plant)))
     for label, value in values.items():
-        if any(label in _varying(plant) for plant in plants):
+        if any(label in plant.p_labels and label not in _constant(plant) for plant in plants):
             numbers = [shown(name) for name in known if name.startswith(f"{label} ")]
             remedy = f"set {' or '.join(numbers)}" if numbers else "adapt on another signal"
             raise DomainError(f"parameter {shown(label)} varies over time; {remedy} instead")
@@ -250,3 +251,12 @@ def _with(problem: ControlProblem, values: Mapping[str, float], plants: list[Pla
             text += f" ({'declared' if low <= value <= high else 'outside the declared'} {ends})"
         said.append(text)
     return f" with {', '.join(said)}" if said else ""
+
+
+def _following(model: Plant, plant: Plant, values: Mapping[str, float]) -> str:
+    """Say which parameters have the values of the scenarios where the true plant's nominal ones are others."""
+    said = []
+    for label, value, unit in zip(plant.p_labels, plant.p_nominal.tolist(), plant.p_units, strict=True):
+        if label in _constant(model) and label not in values and value != model.p_nominal[model.p_labels.index(label)]:
+            said.append(f"{label} as the scenarios draw it, not its nominal {value:g} {unit}".rstrip())
+    return f"; {', '.join(said)}" if said else ""

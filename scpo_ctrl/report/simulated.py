@@ -11,7 +11,7 @@ from scpo_ctrl.assurance.simulation import SimulatedPolicy, Simulation
 from scpo_ctrl.rounding import up
 
 MOST_ROWS = 16  # of the table; the others are in simulation.json
-_NARROWEST = 80  # characters of a line
+_NARROWEST = 110  # characters of a line
 
 
 def simulation_lines(simulation: Simulation, width: int) -> list[str]:
