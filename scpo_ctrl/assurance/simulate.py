@@ -18,6 +18,7 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_count, as_function
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class _Tally:
     """Running numbers of one policy on one plant."""
 
     def __init__(self) -> None:
-        self.episodes = self.violations = self.row = 0
+        self.episodes = self.violations = self.command_alone = self.row = 0
         self.worst, self._closest, self._total = -np.inf, -np.inf, 0.0
 
     def add(self, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> None:
@@ -152,7 +153,10 @@ class _Tally:
         if not self.episodes or close[which, row] > self._closest:
             self._closest, self.worst, self.row = float(close[which, row]), float(values[which, row]), int(row)
         self.episodes += batch.count
-        self.violations += int((values > ROUNDING).any(axis=1).sum())
+        broken = values > ROUNDING
+        others = broken[:, [row.kind != "command" for row in problem.fresh.rows]].any(axis=1)
+        self.violations += int(broken.any(axis=1).sum())
+        self.command_alone += int((broken.any(axis=1) & ~others).sum())
         self._total += objective * batch.count
 
     @property
@@ -173,6 +177,7 @@ def _row(
         withdrawn=trial is not None and not trial.is_committed,
         episodes=true.episodes,
         violations=true.violations,
+        command_alone=true.command_alone,
         violations_on_model=model.violations,
         worst=true.worst,
         metric=kind.in_words,
@@ -186,8 +191,7 @@ def _row(
 
 
 def _problem(result: "Result") -> ControlProblem:
-    missing = [key for key in ("problem", "history", "audits", "guards") if not hasattr(result, key)]
-    if missing:
+    if not isinstance(result, Sealed) or not hasattr(result, "history"):
         raise ClassError(f"result is {shown(result)}, expected a Result, as `adapt` returns it")
     problem = result.problem
     if not isinstance(problem, ControlProblem):

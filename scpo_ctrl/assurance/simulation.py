@@ -20,7 +20,8 @@ class SimulatedPolicy:
     withdrawn: bool  # whether a later audit took it back
     episodes: int  # on the true plant, and as many on the model
     violations: int  # episodes on the true plant that break a metric
-    violations_on_model: int  # the same on the model
+    command_alone: int  # those of them that break no metric but bounds of the command, before saturation
+    violations_on_model: int  # episodes on the model that break a metric
     worst: float  # largest metric on the true plant, in `Problem.metric_units`; infinite where a rollout is lost
     metric: str  # which one, in words
     kind: str  # of the metric, see `Row`; "command" is the one before saturation

@@ -11,7 +11,7 @@ from scpo_ctrl.assurance.simulation import SimulatedPolicy, Simulation
 from scpo_ctrl.rounding import up
 
 MOST_ROWS = 16  # of the table; the others are in simulation.json
-_NARROWEST = 110  # characters of a line
+_NARROWEST = 120  # characters of a line
 
 
 def simulation_lines(simulation: Simulation, width: int) -> list[str]:
@@ -56,19 +56,18 @@ def shown_policies(policies: tuple[SimulatedPolicy, ...]) -> list[SimulatedPolic
     count = len(policies)
     if count <= MOST_ROWS:
         return list(policies)
-    ends = {0, count - 1, *(i for i, policy in enumerate(policies) if policy.is_final)}
     worst = sorted(range(count), key=lambda i: (-policies[i].violations, -policies[i].worst))
-    chosen = set(list(ends)[: MOST_ROWS // 2]) | {0, count - 1} | set(worst[: MOST_ROWS // 4])
-    for k in range(MOST_ROWS):  # evenly spread over the run
-        if len(chosen) < MOST_ROWS:
-            chosen.add(k * (count - 1) // (MOST_ROWS - 1))
+    final = [i for i, policy in enumerate(policies) if policy.is_final]
+    chosen = {0, count - 1, *final[:1], *worst[: MOST_ROWS // 4]}
+    between = MOST_ROWS - len(chosen)
+    chosen |= {(k + 1) * (count - 1) // (between + 1) for k in range(between)}  # evenly spread over the run
     return [policies[i] for i in sorted(chosen)]
 
 
 def _table(policies: list[SimulatedPolicy], width: int) -> list[str]:
     table = Table(box=None, pad_edge=False, header_style="")
     table.add_column("policy", no_wrap=True)
-    for name in ("episodes", "violate", "on model"):
+    for name in ("episodes", "violate", "command alone", "on model"):
         table.add_column(name, justify="right")
     table.add_column("closest metric", overflow="fold")
     table.add_column("kept or broken", overflow="fold")
@@ -79,6 +78,7 @@ def _table(policies: list[SimulatedPolicy], width: int) -> list[str]:
             _name(policy),
             str(policy.episodes),
             str(policy.violations),
+            str(policy.command_alone),
             str(policy.violations_on_model),
             policy.closest,
             policy.room,

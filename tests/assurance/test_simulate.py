@@ -58,8 +58,8 @@ def rubbing(drag: float = 0.05, **changes) -> models.Plant:
     )  # fmt: skip
 
 
-def by_hand(problem: sc.ControlProblem, theta, drawn, step) -> tuple[np.ndarray, float]:
-    """Return which episodes violate a bound or contraction, and the mean cost, from a plain loop."""
+def by_hand(problem: sc.ControlProblem, theta, drawn, step) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return which episodes violate metrics of states, and which any metric, and the mean cost, from a plain loop."""
     X, V, U = rolled(problem, theta, drawn, step)
     plant, P = problem.plant, problem.backup.P
     pairs = ((X[:, 1:], plant.x_min, plant.x_max), (V, plant.u_min, plant.u_max))
@@ -67,7 +67,8 @@ def by_hand(problem: sc.ControlProblem, theta, drawn, step) -> tuple[np.ndarray,
     broken = np.any([part.any(axis=(1, 2)) for part in outside], axis=0)
     level = [np.einsum("si,ij,sj->s", x, P, x) for x in (X[:, 0], X[:, -1])]
     cost = (X[:, :-1] ** 2 @ [1.0, 0.1] + U[:, :, 0] ** 2 * 0.05).mean()
-    return broken | (level[1] > 0.7 * level[0]), float(cost)
+    slower = level[1] > 0.7 * level[0]
+    return outside[0].any(axis=(1, 2)) | slower, broken | slower, float(cost)
 
 
 def drawn(problem: sc.ControlProblem, count: int, seed: int):
@@ -82,9 +83,10 @@ def test_numbers_are_those_of_a_plain_simulation(unaudited, mass):
     true = replace(batch, p=np.full((70, 1), mass))
     assert len(found.policies) == len(unaudited.committed)
     for policy, theta in zip(found.policies, unaudited.committed, strict=True):
-        violate, cost = by_hand(problem, theta, true, cart)
-        on_model, cost_on_model = by_hand(problem, theta, batch, cart)
+        by_state, violate, cost = by_hand(problem, theta, true, cart)
+        _, on_model, cost_on_model = by_hand(problem, theta, batch, cart)
         assert (policy.violations, policy.violations_on_model) == (violate.sum(), on_model.sum())
+        assert policy.command_alone == (violate & ~by_state).sum()
         assert policy.objective == pytest.approx(cost, rel=1e-12)
         assert policy.objective_on_model == pytest.approx(cost_on_model, rel=1e-12)
         assert policy.theta_digest == theta_digest(theta)
@@ -111,7 +113,7 @@ def test_another_plant_is_simulated_with_the_masses_of_the_scenarios(unaudited):
     found = sc.simulate(unaudited, rubbing(), {"drag": 0.3}, episodes=40)
     black_box = sc.simulate(unaudited, step, episodes=40)
     for policy, boxed, theta in zip(found.policies, black_box.policies, unaudited.committed, strict=True):
-        violate, cost = by_hand(problem, theta, batch, step)
+        _, violate, cost = by_hand(problem, theta, batch, step)
         assert policy.violations == boxed.violations == violate.sum()
         assert policy.objective == pytest.approx(cost, rel=1e-10)
         assert boxed.objective == pytest.approx(cost, rel=1e-10)
