@@ -105,7 +105,7 @@ def simulate_command(
     if as_json:
         print_json(simulation.summary())
     else:
-        for text in simulation_lines(simulation, shutil.get_terminal_size((120, 24)).columns):
+        for text in simulation_lines(simulation, shutil.get_terminal_size((160, 24)).columns):
             say(text)
     return 0 if simulation.passed else failed(f"{run / SIMULATION_FILE}: {simulation.sentence()}", 1)
 

@@ -141,7 +141,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.episodes = self.violations = self.command_alone = self.row = 0
-        self.worst, self._closest, self._total = -np.inf, -np.inf, 0.0
+        self.worst, self.value, self._total = -np.inf, -np.inf, 0.0
 
     def add(self, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> None:
         """Roll out the policy over scenarios, and count."""
@@ -150,8 +150,8 @@ class _Tally:
         with np.errstate(invalid="ignore"):
             close = np.nan_to_num(closeness(problem, batch, values), nan=np.inf, posinf=np.inf, neginf=-np.inf)
         which, row = np.unravel_index(close.argmax(), close.shape)
-        if not self.episodes or close[which, row] > self._closest:
-            self._closest, self.worst, self.row = float(close[which, row]), float(values[which, row]), int(row)
+        if not self.episodes or close[which, row] > self.worst:
+            self.worst, self.value, self.row = float(close[which, row]), float(values[which, row]), int(row)
         self.episodes += batch.count
         broken = values > ROUNDING
         others = broken[:, [row.kind != "command" for row in problem.fresh.rows]].any(axis=1)
@@ -170,7 +170,10 @@ def _row(
 ) -> SimulatedPolicy:
     """Return what was found of a policy, on the true plant and on the model."""
     (true, model), digest = tallies, theta_digest(theta)
-    kind = problem.fresh.rows[true.row]
+    kind, gamma = problem.fresh.rows[true.row], problem.scenario_metrics.options.contraction
+    excess, unit = true.value * float(problem.fresh.units[true.row]), kind.unit
+    if kind.kind == "contraction" and gamma:  # V itself tells nobody much
+        excess, unit = true.worst / gamma, "of its limit"
     return SimulatedPolicy(
         step=0 if trial is None else trial.step + 1,
         is_final=digest == final,
@@ -182,8 +185,8 @@ def _row(
         worst=true.worst,
         metric=kind.in_words,
         kind=kind.kind,
-        excess=true.worst * float(problem.fresh.units[true.row]),
-        unit=kind.unit,
+        excess=excess,
+        unit=unit,
         objective=true.objective,
         objective_on_model=model.objective,
         theta_digest=digest,

@@ -22,10 +22,10 @@ class SimulatedPolicy:
     violations: int  # episodes on the true plant that break a metric
     command_alone: int  # those of them that break no metric but bounds of the command, before saturation
     violations_on_model: int  # episodes on the model that break a metric
-    worst: float  # largest metric on the true plant, in `Problem.metric_units`; infinite where a rollout is lost
+    worst: float  # largest metric on the true plant, in `Problem.metric_units`, contraction in parts of V(x_0)
     metric: str  # which one, in words
     kind: str  # of the metric, see `Row`; "command" is the one before saturation
-    excess: float  # the same in the unit of its bound: above zero where it is broken, below what is left
+    excess: float  # the same in the unit of its bound: above zero where it is broken; infinite where a rollout is lost
     unit: str  # that `excess` counts in
     objective: float  # mean over the episodes on the true plant
     objective_on_model: float  # the same on the model
@@ -41,10 +41,9 @@ class SimulatedPolicy:
         """How far beyond its bound, or how much was left."""
         if not math.isfinite(self.excess):
             return "lost: not a finite number"
-        unit = "in V" if self.kind in ("contraction", "one step") else self.unit
         if self.worst > ROUNDING:
-            return f"broken by {up(self.excess)} {unit}".rstrip()
-        return f"{down(max(0.0, -self.excess))} {unit}".rstrip() + " to spare"
+            return f"broken by {up(self.excess)} {self.unit}".rstrip()
+        return f"{down(max(0.0, -self.excess))} {self.unit}".rstrip() + " to spare"
 
 
 @dataclass(frozen=True)

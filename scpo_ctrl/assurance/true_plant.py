@@ -247,8 +247,8 @@ def _with(problem: ControlProblem, values: Mapping[str, float], plants: list[Pla
         text = f"{label} = {value:g} {of.p_units[i]}".rstrip()
         if of is problem.plant:
             low, high = declared.ranges[i]
-            ends = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-            text += f" ({'declared' if low <= value <= high else 'outside the declared'} {ends})"
+            inside = "" if low <= value <= high else "outside the "
+            text += f" ({inside}declared {low:g} to {high:g})" if low < high else f" (the model has {low:g})"
         said.append(text)
     return f" with {', '.join(said)}" if said else ""
 

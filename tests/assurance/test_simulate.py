@@ -132,6 +132,16 @@ def test_the_closest_metric_is_the_one_that_a_plain_simulation_breaks_most(unaud
     assert float(found.room.split()[2]) >= found.excess
 
 
+def test_contraction_that_is_broken_most_counts_in_parts_of_its_limit(unaudited):
+    found = sc.simulate(unaudited, parameters={"mass": 3.0}, episodes=50).policies[0]
+    true = replace(drawn(unaudited.problem, 50, 0), p=np.full((50, 1), 3.0))
+    X, _, _ = rolled(unaudited.problem, unaudited.theta_initial, true, cart)
+    V = [np.einsum("si,ij,sj->s", x, unaudited.problem.backup.P, x) for x in (X[:, 0], X[:, -1])]
+    assert found.kind == "contraction"
+    assert found.excess == pytest.approx((V[1] / (0.7 * V[0]) - 1).max(), rel=1e-9)
+    assert found.room.endswith("of its limit") and found.room.startswith("broken by ")
+
+
 def test_mismatch_is_that_of_the_plain_transitions(unaudited):
     found = sc.simulate(unaudited, rubbing(), {"drag": 0.3, "mass": 1.05}, episodes=30).mismatch
     errors, uncovered, count = [], 0, 0
