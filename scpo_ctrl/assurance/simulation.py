@@ -40,7 +40,7 @@ class SimulatedPolicy:
     def room(self) -> str:
         """How far beyond its bound, or how much was left."""
         if not math.isfinite(self.excess):
-            return "lost: not a finite number"
+            return "no finite number"
         if self.worst > ROUNDING:
             return f"broken by {up(self.excess)} {self.unit}".rstrip()
         return f"{down(max(0.0, -self.excess))} {self.unit}".rstrip() + " to spare"
