@@ -90,7 +90,7 @@ def falsify_command(run: Path, budget: int, seed: int, as_json: bool) -> int:
 def simulate_command(
     run: Path, given: tuple[str, ...], plant: Path | None, trust: bool, episodes: int, seed: int, as_json: bool
 ) -> int:
-    """Simulate the policies of RUN on a plant that differs from its model; write RUN/simulation.json."""
+    """Simulate the policies of RUN on a plant that differs from its model; write RUN/simulation.json and .png."""
     if trust and plant is None:
         raise click.UsageError("--trust goes with --plant", click.get_current_context())
     values = _values(given)
@@ -101,7 +101,9 @@ def simulate_command(
             check_fit(plant_problem(result), true)
     with Rollouts("simulate", quiet=as_json) as line:
         simulation = simulate(result, true, values, episodes, seed, monitor=line.show)
-    save_simulation(run, simulation, result)
+    from scpo_ctrl.report.simulated_figure import simulation_png  # matplotlib takes long to import
+
+    save_simulation(run, simulation, result, simulation_png(result, simulation, true))
     if as_json:
         print_json(simulation.summary())
     else:

@@ -1,6 +1,6 @@
 """An adaptation that goes on on a plant that differs from its model: what would be measured there."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,6 +116,38 @@ def simulate(
     )
 
 
+def episodes_again(
+    result: "Result",
+    plant: Plant | Step | None,
+    parameters: Mapping[str, float] | None,
+    seed: int,
+    numbers: Sequence[int],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return trajectories of the first and the last policy of a simulation, in some of its episodes.
+
+    Parameters
+    ----------
+    result : Result
+    plant, parameters, seed
+        As of `simulate`.
+    numbers : sequence of int
+        Of the episodes.
+
+    Returns
+    -------
+    list of tuple
+        X, shape (k, N + 1, nx), and commands before saturation U, shape (k, N, nu), of either.
+    """
+    problem = _problem(result)
+    declared, truth = declared_set(problem), true_plant(problem, plant, parameters)
+    batch = declared.random(numbers[0], 1, _STREAM + seed)
+    for number in numbers[1:]:
+        batch = batch.and_then(declared.random(number, 1, _STREAM + seed))
+    last = policies_at_work(result)[-1]
+    thetas = result.theta_initial, result.theta_initial if last is None else last.theta
+    return [truth.problem.trajectories(theta, truth.scenarios(batch)) for theta in thetas]
+
+
 def policies_at_work(result: "Result") -> "list[Trial | None]":
     """Return the policies that would be at work one after the other, as `Adapter` has them at work.
 
@@ -141,7 +173,7 @@ class _Tally:
 
     def __init__(self) -> None:
         self.episodes = self.violations = self.command_alone = self.row = 0
-        self.worst, self.value, self._total = -np.inf, -np.inf, 0.0
+        self.worst, self.value, self.episode, self._total = -np.inf, -np.inf, 0, 0.0
 
     def add(self, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> None:
         """Roll out the policy over scenarios, and count."""
@@ -151,7 +183,8 @@ class _Tally:
             close = np.nan_to_num(closeness(problem, batch, values), nan=np.inf, posinf=np.inf, neginf=-np.inf)
         which, row = np.unravel_index(close.argmax(), close.shape)
         if not self.episodes or close[which, row] > self.worst:
-            self.worst, self.value, self.row = float(close[which, row]), float(values[which, row]), int(row)
+            self.worst, self.value = float(close[which, row]), float(values[which, row])
+            self.episode, self.row = self.episodes + int(which), int(row)
         self.episodes += batch.count
         broken = values > ROUNDING
         others = broken[:, [row.kind != "command" for row in problem.fresh.rows]].any(axis=1)
@@ -189,6 +222,7 @@ def _row(
         unit=unit,
         objective=true.objective,
         objective_on_model=model.objective,
+        worst_episode=true.episode,
         theta_digest=digest,
     )
 

@@ -29,6 +29,7 @@ class SimulatedPolicy:
     unit: str  # that `excess` counts in
     objective: float  # mean over the episodes on the true plant
     objective_on_model: float  # the same on the model
+    worst_episode: int  # number of the episode that this was met in
     theta_digest: str  # SHA-256 of θ
 
     @property

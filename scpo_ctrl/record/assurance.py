@@ -13,7 +13,13 @@ from scpo_ctrl.assurance.simulation import Simulation
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.record.atomic import write_together
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE, SIMULATION_FILE
+from scpo_ctrl.record.folder import (
+    CERTIFICATE_FILE,
+    FALSIFIED_FILE,
+    FALSIFIED_PICTURE,
+    SIMULATION_FILE,
+    SIMULATION_PICTURE,
+)
 
 
 def save_certificate(run: Path, certificate: Certificate, result: Result) -> None:
@@ -72,8 +78,8 @@ def save_falsified(run: Path, attack: Falsification, result: Result, labels: Seq
     write_together({run / FALSIFIED_PICTURE: picture, run / FALSIFIED_FILE: text.encode()})
 
 
-def save_simulation(run: Path, simulation: Simulation, result: Result) -> None:
-    """Write simulation.json.
+def save_simulation(run: Path, simulation: Simulation, result: Result, picture: bytes) -> None:
+    """Write simulation.json and simulation.png.
 
     Parameters
     ----------
@@ -82,16 +88,17 @@ def save_simulation(run: Path, simulation: Simulation, result: Result) -> None:
     simulation : Simulation
     result : Result
         As it was read from there before.
+    picture : bytes
 
     Raises
     ------
     RecordError
         If another process has saved another policy there meanwhile.
     OutputError
-        If it cannot be written.
+        If they cannot be written.
     """
     _check_same(run, result)
-    write_together({run / SIMULATION_FILE: simulation.text().encode()})
+    write_together({run / SIMULATION_PICTURE: picture, run / SIMULATION_FILE: simulation.text().encode()})
 
 
 def _check_same(run: Path, result: Result) -> None:

@@ -41,9 +41,9 @@ FILES = (
 
 
 CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE = "certificate.json", "falsified.toml", "falsified.png"
-SIMULATION_FILE = "simulation.json"
+SIMULATION_FILE, SIMULATION_PICTURE = "simulation.json", "simulation.png"
 # Are of one state of the run; another save removes them.
-OF_FINAL = (CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE, SIMULATION_FILE)
+OF_FINAL = (CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE, SIMULATION_FILE, SIMULATION_PICTURE)
 
 
 class RunFolder:

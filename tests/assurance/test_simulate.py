@@ -14,10 +14,11 @@ from plain_loop import cart, rolled
 import scpo_ctrl as sc
 from scpo_ctrl import models, signals
 from scpo_ctrl.assurance.certificate import theta_digest
-from scpo_ctrl.assurance.simulate import policies_at_work
+from scpo_ctrl.assurance.simulate import episodes_again, policies_at_work
 from scpo_ctrl.controllers import pid
 from scpo_ctrl.errors import ClassError, DimensionError, DomainError, EvaluationError
 from scpo_ctrl.models import double_integrator
+from scpo_ctrl.report.simulated_figure import simulation_figure, simulation_png
 
 _STREAM = 1 << 65  # of simulations, which no audit and no certificate draws from
 RANGE = (0.9, 1.1)  # kg
@@ -142,6 +143,30 @@ def test_contraction_that_is_broken_most_counts_in_parts_of_its_limit(unaudited)
     assert found.room.endswith("of its limit") and found.room.startswith("broken by ")
 
 
+def test_the_episode_that_is_worst_is_named_and_drawn(unaudited):
+    found = sc.simulate(unaudited, parameters={"mass": 0.2}, episodes=50, seed=2)
+    policy = found.policies[-1]
+    once_more = sc.simulate(unaudited, parameters={"mass": 0.2}, episodes=policy.worst_episode + 1, seed=2).policies[-1]
+    assert (once_more.worst_episode, once_more.excess) == (policy.worst_episode, policy.excess)
+    ends = [found.policies[0].worst_episode, policy.worst_episode]
+    true = replace(drawn(unaudited.problem, 50, 2), p=np.full((50, 1), 0.2)).part(np.array(ends))
+    sides = episodes_again(unaudited, None, found.parameters, 2, ends)
+    for (X, U), theta in zip(sides, (unaudited.theta_initial, unaudited.theta), strict=True):
+        expected = rolled(unaudited.problem, theta, true, cart)
+        np.testing.assert_allclose(X, expected[0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(U, expected[1], rtol=1e-9, atol=1e-12)
+    figure = simulation_figure(unaudited, found, None)
+    assert "simulated on the model" in figure.get_suptitle()
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["safe start", "final policy"]
+    assert len(figure.axes) == 3  # force, position, velocity
+    worst = sides[1][0][1]
+    lines = [
+        line for ax in figure.axes[1:2] for part in ax.collections for line in getattr(part, "get_segments", list)()
+    ]
+    assert any(len(line) == 31 and np.allclose(np.asarray(line)[:, 1], worst[:, 0]) for line in lines)
+
+
 def test_mismatch_is_that_of_the_plain_transitions(unaudited):
     found = sc.simulate(unaudited, rubbing(), {"drag": 0.3, "mass": 1.05}, episodes=30).mismatch
     errors, uncovered, count = [], 0, 0
@@ -232,6 +257,7 @@ def test_a_plant_that_runs_away_is_lost_in_words_and_null_in_json(result):
     assert summary["policies"][0]["excess"] is None
     assert summary["policies"][0]["objective"] is None
     assert found.mismatch.count <= 10 * 30 * len(found.policies)
+    assert simulation_png(result, found, away).startswith(b"\x89PNG")
 
 
 def test_one_step_conditions_are_checked_on_the_true_plant():

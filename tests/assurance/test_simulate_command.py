@@ -160,12 +160,12 @@ def test_a_file_that_is_no_plant_is_refused(done, run, tmp_path):
 def test_another_save_removes_it_and_other_commands_take_the_folder(tmp_path, run):
     folder = make_run(tmp_path, RANGED)
     assert run("simulate", folder, "--episodes", 5).status == 0
-    assert (folder / "simulation.json").exists()
+    assert (folder / "simulation.json").exists() and (folder / "simulation.png").read_bytes().startswith(b"\x89PNG")
     assert run("verify", folder).status == 0
     assert run("report", folder).status == 0
     assert (folder / "simulation.json").exists()
     assert run("adapt", folder / "problem.toml", "--out", folder, "--resume", "--steps", 6).status == 0
-    assert not (folder / "simulation.json").exists()
+    assert not (folder / "simulation.json").exists() and not (folder / "simulation.png").exists()
 
 
 def test_a_tampered_run_is_refused(tmp_path, run):
