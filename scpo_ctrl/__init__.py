@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
-    from scpo_ctrl.assurance import Audit, Certificate, Falsification, audit, certify, falsify
+    from scpo_ctrl.assurance import Audit, Certificate, Falsification, Simulation, audit, certify, falsify, simulate
     from scpo_ctrl.errors import ScpoError
     from scpo_ctrl.interfaces import closed_loop, controller_system
     from scpo_ctrl.loop import (
@@ -64,6 +64,7 @@ __all__ = [
     "RunStatus",
     "Scenarios",
     "ScpoError",
+    "Simulation",
     "UserObjective",
     "Verdict",
     "__version__",
@@ -84,6 +85,7 @@ __all__ = [
     "save_result",
     "scenarios",
     "settling",
+    "simulate",
     "tracking",
     "verify",
 ]

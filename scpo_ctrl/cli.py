@@ -23,7 +23,7 @@ from scpo_ctrl.adaptation.adapt import adapt
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
-from scpo_ctrl.cli_assurance import certify_command, falsify_command
+from scpo_ctrl.cli_assurance import certify_command, falsify_command, simulate_command
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, ScpoWarning, cause
 from scpo_ctrl.models import ZOO, make_plant
@@ -307,7 +307,7 @@ def plants(as_json: bool) -> int:
     return 0
 
 
-for command in (certify_command, falsify_command):
+for command in (certify_command, falsify_command, simulate_command):
     cli.add_command(command)
 
 

@@ -1,29 +1,44 @@
-"""Commands that say how far beyond its scenarios a policy can be trusted: certify and falsify."""
+"""Commands that say how far beyond its scenarios, or its model, a policy can be trusted."""
 
+import shutil
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from scpo_ctrl.assurance.certificate import BETA, EPSILON, MOST_SEED, certify, rollouts_needed
 from scpo_ctrl.assurance.falsify import BUDGET, falsify
-from scpo_ctrl.record.assurance import save_certificate, save_falsified
+from scpo_ctrl.assurance.simulate import EPISODES, MOST_EPISODES, simulate
+from scpo_ctrl.assurance.true_plant import check_fit
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.proof.backup_set import declared_ranges, prove_backup_set
+from scpo_ctrl.record.assurance import save_backup_proof, save_certificate, save_falsified, save_simulation
+from scpo_ctrl.record.config import located
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE
+from scpo_ctrl.record.folder import BACKUP_PROOF_FILE, CERTIFICATE_FILE, FALSIFIED_FILE, SIMULATION_FILE
+from scpo_ctrl.record.plant_file import read_plant
 from scpo_ctrl.report.display import Rollouts
+from scpo_ctrl.report.simulated import simulation_lines
 from scpo_ctrl.report.trajectories import plant_problem
 from scpo_ctrl.rounding import up
-from scpo_ctrl.terminal import as_json_option, failed, print_json, run_argument, say
+from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say
 
 
 @click.command("certify")
 @run_argument
-@click.option("--kind", type=click.Choice(["scenario"]), required=True, help="What to certify by: fresh scenarios.")
+@click.option("--kind", type=click.Choice(["scenario", "backup"]), required=True, help="What to certify by or of.")
 @click.option("--epsilon", type=float, default=EPSILON, show_default=True, help="Part of scenarios that may violate.")
 @click.option("--beta", type=float, default=BETA, show_default=True, help="1 - confidence.")
 @click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Of the scenarios; by default from policy and problem.")
 @as_json_option
 def certify_command(run: Path, kind: str, epsilon: float, beta: float, seed: int | None, as_json: bool) -> int:
-    """Roll the final policy of RUN out over fresh scenarios, as many as ε and β need; write RUN/certificate.json."""
+    """Certify RUN's final policy by fresh scenarios, or prove its backup's level set.
+
+    "scenario" rolls the final policy out, as often as ε and β need, and writes RUN/certificate.json. "backup" proves
+    that the backup keeps its level set, for all parameters and disturbances in range: RUN/backup_proof.json.
+    """
+    if kind == "backup":
+        return _certify_backup(run, as_json=as_json)
     rollouts_needed(epsilon, beta)  # before the run is loaded, which takes seconds
     result = load_result(run)
     problem = plant_problem(result)
@@ -43,6 +58,24 @@ def certify_command(run: Path, kind: str, epsilon: float, beta: float, seed: int
         "falsify` writes such a scenario for `adapt --learn`",
         1,
     )
+
+
+def _certify_backup(run: Path, *, as_json: bool) -> int:
+    """Prove the backup's level set."""
+    context = click.get_current_context()
+    for name in ("epsilon", "beta", "seed"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise DomainError(f"--{name} is of --kind scenario, and a proof has none; leave it out")
+    result = load_result(run)
+    problem = plant_problem(result)
+    ranges, half = declared_ranges(problem)
+    proof = prove_backup_set(problem.policy, ranges, half)
+    save_backup_proof(run, proof, problem, result)
+    if as_json:
+        print_json(proof.summary(problem.plant, ranges, half))
+    elif proof.proved:
+        say(f"{run / BACKUP_PROOF_FILE} (backup): {proof.sentence()}")
+    return 0 if proof.proved else failed(f"{run}: {proof.sentence()}", 1)
 
 
 @click.command("falsify")
@@ -69,3 +102,58 @@ def falsify_command(run: Path, budget: int, seed: int, as_json: bool) -> int:
     elif not attack.found:
         say(f"{run}: {attack.sentence()}")
     return failed(f"{run / FALSIFIED_FILE}: {attack.sentence()}", 1) if attack.found else 0
+
+
+@click.command("simulate")
+@run_argument
+@click.option("--set", "given", metavar="LABEL=VALUE", multiple=True, help="A parameter of the true plant.")
+@click.option("--plant", type=PATH, help="File whose section [plant] is the true plant; the model by default.")
+@click.option("--trust", is_flag=True, help="Run the Python that that file names.")
+@click.option(
+    "--episodes", type=click.IntRange(1, MOST_EPISODES), default=EPISODES, show_default=True, help="Of each policy."
+)
+@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the episodes.")
+@as_json_option
+def simulate_command(
+    run: Path, given: tuple[str, ...], plant: Path | None, trust: bool, episodes: int, seed: int, as_json: bool
+) -> int:
+    """Simulate the policies of RUN on a plant that differs from its model; write RUN/simulation.json and .png."""
+    if trust and plant is None:
+        raise click.UsageError("--trust goes with --plant", click.get_current_context())
+    values = _values(given)
+    true = None if plant is None else read_plant(plant, trust=trust)
+    result = load_result(run)
+    if plant is not None and true is not None:
+        with located(f"{plant}: [plant] "):
+            check_fit(plant_problem(result), true)
+    with Rollouts("simulate", quiet=as_json) as line:
+        simulation = simulate(result, true, values, episodes, seed, monitor=line.show)
+    from scpo_ctrl.report.simulated_figure import simulation_png  # matplotlib takes long to import
+
+    save_simulation(run, simulation, result, simulation_png(result, simulation, true))
+    if as_json:
+        print_json(simulation.summary())
+    else:
+        for text in simulation_lines(simulation, shutil.get_terminal_size((160, 24)).columns):
+            say(text)
+    return 0 if simulation.passed else failed(f"{run / SIMULATION_FILE}: {simulation.sentence()}", 1)
+
+
+def _values(given: tuple[str, ...]) -> dict[str, float]:
+    """Return the parameters that --set gives, by label."""
+    values: dict[str, float] = {}
+    for text in given:
+        label, equals, value = text.rpartition("=")
+        label = label.strip()
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+        if not equals or not label or number is None:
+            raise click.UsageError(
+                f"--set {text}: expected LABEL=NUMBER, such as mass=1.25", click.get_current_context()
+            )
+        if label in values:
+            raise click.UsageError(f"--set gives {label} twice", click.get_current_context())
+        values[label] = number
+    return values

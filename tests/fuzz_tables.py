@@ -67,6 +67,7 @@ def of_assurance() -> dict[str, Call]:
         "audit": (partial(sc.audit, rollouts=20), policy),
         "certify": (sc.certify, policy | {"epsilon": 0.5, "beta": 0.5}),
         "falsify": (partial(sc.falsify, budget=40), policy),
+        "simulate": (sc.simulate, {"result": it.result, "plant": it.plant, "parameters": {"mass": 1.1}, "episodes": 2}),
     }
 
 

@@ -60,7 +60,12 @@ def test_progress_on_a_terminal(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["certify", "--kind", "scenario", "--epsilon", "0.001"], ["falsify", "--budget", 3000]]
+    "words",
+    [
+        ["certify", "--kind", "scenario", "--epsilon", "0.001"],
+        ["falsify", "--budget", 3000],
+        ["simulate", "--episodes", 3000],
+    ],
 )
 def test_progress_of_rollouts_on_a_terminal(copy_of, words):
     run = copy_of()

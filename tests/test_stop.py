@@ -120,6 +120,7 @@ def test_a_signal_in_an_audit_ends_it_and_resumes_to_the_same_numbers(tmp_path, 
             ("scpo_ctrl.assurance.certificate", "violation_bound:3"),
         ),
         (["falsify", "--budget", "2000"], ("scpo_ctrl.assurance.falsify", "climb")),
+        (["simulate", "--episodes", "50"], ("scpo_ctrl.assurance.simulate", "rows_of")),
         (["verify"], ("scpo_ctrl.verification.verify", "history_faults")),
     ],
 )

@@ -16,6 +16,7 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.assurance.mismatch import Errors, Mismatch
 from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
 from scpo_ctrl.loop.controlled import residual_policy
@@ -29,22 +30,7 @@ from scpo_ctrl.validate import as_array, as_choice, as_count
 
 CHOICES = ("farthest", "latest")
 _MEMORY = 1000  # measured states kept, the latest ones
-_ROUNDING = 1e-9  # of a prediction, relative to |x_next| or the width of the bounds: below it the model is not wrong
 _AGREEMENT = 1e-9  # of the margins of a record and of the problem it is resumed with, likewise
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """What the measured transitions say of the model: errors are x_next - f(x, u, p_nominal), per state [x_units]."""
-
-    count: int  # transitions measured
-    largest: np.ndarray  # (nx,) largest absolute error
-    rms: np.ndarray  # (nx,) root mean square error
-    half_widths: np.ndarray  # (nx,) largest disturbance in the scenarios; 0 where they have none
-    exceeds: np.ndarray  # (nx,) bool, whether the largest error is beyond the half width
-    uncovered: int  # transitions outside all that the scenarios' parameters and half widths predict for one step
-    violations: int  # transitions whose u or x_next is outside the plant's bounds
-    margin: float  # least distance of an x_next to a bound of the state, negative outside; inf before the first one
 
 
 @dataclass(frozen=True)
@@ -286,49 +272,31 @@ class Adapter:
 
 
 class _Measured:
-    """Running numbers of `Mismatch`."""
+    """Measured transitions beside what the model predicts for them."""
 
     def __init__(self, problem: ControlProblem) -> None:
         plant, batch = problem.plant, problem.scenarios
         simulator = plant.function if problem.simulator is None else problem.simulator
         self._model: Step = stepping(simulator, plant)
-        self._plant, self._units = plant, Units.of(plant).x
         seen = np.unique(batch.p, axis=0) if plant.npar else batch.p[:1]
         self._parameters = np.vstack([plant.p_nominal, seen])  # nominal first, then those of the scenarios
-        self._half_widths = np.abs(batch.w).max(axis=(0, 1)) if batch.w.shape[2] else np.zeros(plant.nx)
-        self.count = self._uncovered = self._violations = 0
-        self._largest, self._squares, self._rounding = np.zeros(plant.nx), np.zeros(plant.nx), np.zeros(plant.nx)
-        self._margin = np.inf
+        half_widths = np.abs(batch.w).max(axis=(0, 1)) if batch.w.shape[2] else np.zeros(plant.nx)
+        self._errors = Errors(plant, Units.of(plant).x, half_widths)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._errors.count
 
     def add(self, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> None:
         """Count a transition; nothing has changed where the model fails."""
         predicted = self._predict(x, u)
-        plant, rounding = self._plant, _ROUNDING * np.maximum(self._units, np.abs(x_next))
-        error = np.abs(x_next - predicted[0])
         low, high = predicted[1:].min(axis=0), predicted[1:].max(axis=0)
-        beyond = np.maximum(low - x_next, x_next - high)
-        margin = float(np.minimum(x_next - plant.x_min, plant.x_max - x_next).min())
-        self.count += 1
-        self._largest = np.maximum(self._largest, error)
-        with np.errstate(over="ignore"):
-            self._squares = self._squares + error**2
-        self._rounding = np.maximum(self._rounding, rounding)
-        self._uncovered += bool((beyond > self._half_widths + rounding).any())
-        self._violations += bool(margin < 0 or (u < plant.u_min).any() or (u > plant.u_max).any())
-        self._margin = min(self._margin, margin)
+        self._errors.add(u[None], x_next[None], predicted[:1], (low[None], high[None]))
 
     def summary(self) -> Mismatch:
         """Return the numbers so far."""
-        return Mismatch(
-            count=self.count,
-            largest=self._largest.copy(),
-            rms=np.sqrt(self._squares / max(1, self.count)),
-            half_widths=self._half_widths.copy(),
-            exceeds=self._largest > self._half_widths + self._rounding,
-            uncovered=self._uncovered,
-            violations=self._violations,
-            margin=self._margin,
-        )
+        return self._errors.summary()
 
     def _predict(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
         """Next states of the model, a row for each of the parameters."""

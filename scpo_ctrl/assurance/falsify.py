@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.assurance.evolution import POPULATION, evolve
-from scpo_ctrl.assurance.fresh import Fresh, declared_set, rows_of
+from scpo_ctrl.assurance.fresh import Fresh, closeness, declared_set, rows_of
 from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
@@ -167,7 +167,7 @@ class _Attack:
             varying = np.flatnonzero(self.problem.fresh.varies)
             row = varying[values[:, varying].argmax(axis=1)]
             self._take(batch, Fresh(values[np.arange(count), row], row, 0.0), names[k % len(draws)], count)
-            scores = self._scores(batch, values)
+            scores = closeness(self.problem, batch, values)
             self._keep_worst(batch, scores[:, varying].max(axis=1))
             self._keep_rows(batch, scores)
             k += 1
@@ -226,17 +226,6 @@ class _Attack:
             self.scenario = replace(batch.part(slice(first, first + 1)), declared=self.declared)
         if self.monitor is not None:
             self.monitor(self.rollouts, self.budget)
-
-    def _scores(self, batch: Scenarios, values: np.ndarray) -> np.ndarray:
-        """Return metrics to rank starts by: contraction per V(x_0), as it vanishes towards rest whatever θ is."""
-        problem, plant, metrics = self.problem, self.problem.plant, self.problem.scenario_metrics
-        falls = np.array([row.kind in ("contraction", "one step") for row in problem.fresh.rows])
-        if not falls.any():
-            return values
-        gamma, limit = metrics.options.contraction, problem.contraction_limits(batch)
-        level = limit / gamma if gamma else np.maximum(problem.backup.level(batch.x0, plant.x_eq), metrics.floor)
-        parts = np.maximum(level / problem.backup.rho, np.finfo(float).tiny)[:, None]
-        return np.where(falls, values / parts, values)
 
     def _keep_worst(self, batch: Scenarios, scores: np.ndarray) -> None:
         """Keep the points with the largest scores."""

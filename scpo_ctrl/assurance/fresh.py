@@ -163,6 +163,32 @@ def rows_of(problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> tup
     return objective, np.nan_to_num(rows, nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 
+def closeness(problem: ControlProblem, batch: Scenarios, values: np.ndarray) -> np.ndarray:
+    """Return metrics to rank by: contraction per V(x_0), as it vanishes towards rest whatever θ is.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    batch : Scenarios
+        S of them.
+    values : numpy.ndarray, shape (S, rows)
+        Of `rows_of`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (S, rows)
+        Of the same signs.
+    """
+    plant, metrics = problem.plant, problem.scenario_metrics
+    falls = np.array([row.kind in ("contraction", "one step") for row in problem.fresh.rows])
+    if not falls.any():
+        return values
+    gamma, limit = metrics.options.contraction, problem.contraction_limits(batch)
+    level = limit / gamma if gamma else np.maximum(problem.backup.level(batch.x0, plant.x_eq), metrics.floor)
+    parts = np.maximum(level / problem.backup.rho, np.finfo(float).tiny)[:, None]
+    return np.where(falls, values / parts, values)
+
+
 def declared_set(problem: ControlProblem) -> DeclaredSet:
     """Return the declared set of a problem.
 

@@ -250,7 +250,7 @@ class SimulatorEngine(Engine):
         for t in range(batch.horizon):
             p = np.broadcast_to(over_time[:, t], (K, S, plant.npar)).reshape(K * S, -1)
             with np.errstate(invalid="ignore", over="ignore"):
-                command = self._law.commands(x, thetas, batch.p, saturated=saturated)
+                command = self._law.commands(x, thetas, over_time[:, t], saturated=saturated)
                 applied = np.clip(command, plant.u_min, plant.u_max)
             yield t, x, command, applied
             u = applied if saturated else command

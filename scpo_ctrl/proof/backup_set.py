@@ -9,9 +9,11 @@ convex. Corners are evaluated, second derivatives enclosed, boxes halved where t
 A parameter may change from step to step: the proof is of one step, for any value in range.
 """
 
+import dataclasses
 import itertools
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -21,6 +23,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.level import linear_law
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.varying import drawn_ranges, signal_count
+from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.intervals import Interval, NoEnclosureError, enclosure, magnitude
 
 SLACK = 1e-9  # relative, of norms: more than what rounding does to them, or the set is not tried
@@ -47,6 +50,38 @@ class SetProof:
     variables: tuple[str, ...]  # that the Jacobian or the drift depends on
     blocks: str  # what is in the way of the whole level; empty where it is proved
 
+    def sentence(self) -> str:
+        """Return what is proved, in words."""
+        how = f"{self.boxes} box{'es' * (self.boxes != 1)}, {self.seconds:.2g} s"
+        says = "no state of it leaves it, or a bound, in any step under the backup"
+        if self.proved:
+            return f"proved of {{V <= rho}}: {says} ({how})"
+        part = f"; of {{V <= {self.level:.3g} rho}} it is proved ({how})" if self.level else ""
+        return f"not proved of {{V <= rho}}: {self.blocks}{part}"
+
+    def summary(self, plant: Plant, ranges: np.ndarray, half: np.ndarray) -> dict[str, Any]:
+        """Return what is written of it.
+
+        Parameters
+        ----------
+        plant : Plant
+        ranges : numpy.ndarray, shape (np, 2)
+        half : numpy.ndarray, shape (nx,) or (0,)
+            As it was proved for.
+
+        Returns
+        -------
+        dict
+        """
+        still, drawn = plant.npar - signal_count(plant), drawn_ranges(plant)
+        numbers = dataclasses.asdict(self)
+        numbers["contraction"] = self.contraction if np.isfinite(self.contraction) else None
+        parameters = {plant.p_labels[i]: ranges[i].tolist() for i in range(still) if i not in drawn}
+        reached = plant.p_labels[still : still + len(plant.signals)]
+        signals = {label: list(of.reach) for label, of in zip(reached, plant.signals, strict=True)}
+        own = {"parameters": parameters, "signals": signals, "disturbance_half": half.tolist()}
+        return {"kind": "backup", **numbers, **own}
+
 
 @dataclass(frozen=True)
 class _Loop:
@@ -61,6 +96,30 @@ class _Loop:
     reach: np.ndarray  # (k,) at level one; of parameters half their range
     scales: np.ndarray  # (k,) bool: whether the reach grows with √level
     rounding: float
+
+
+def declared_ranges(problem: ControlProblem) -> tuple[np.ndarray, np.ndarray]:
+    """Return ranges of parameters (np, 2) and half widths of the disturbance of the set that a problem declares.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    ranges, half : numpy.ndarray
+
+    Raises
+    ------
+    DomainError
+        If its scenarios declare none, or a black box is in the plant's place.
+    """
+    declared = problem.scenarios.declared
+    if problem.has_simulator:
+        raise DomainError("a black box has no Jacobian to enclose; only of a plant's model can something be proved")
+    if declared is None:
+        raise DomainError("the scenarios declare no set; draw them with scpo_ctrl.scenarios")
+    return declared.ranges, declared.half
 
 
 def prove_backup_set(
@@ -96,13 +155,14 @@ def prove_backup_set(
         If the Jacobian depends on too many variables.
     """
     began, plant, backup = time.perf_counter(), policy.plant, policy.backup
-    loop = _loop(policy, _reach(plant, np.asarray(ranges, dtype=float)))
+    ranges = _reach(plant, np.asarray(ranges, dtype=float))
+    loop = _loop(policy, ranges)
     unit, root = backup.shape
     T = np.linalg.inv(root) / unit  # √V = √ρ |T z|
     pushed = 0.0 if half is None or not half.size else _largest_push(T, half)
-    outside = _outside(policy, WHOLE)
+    outside = _outside(policy, ranges, WHOLE)
     found = _held(loop, WHOLE, pushed, most_boxes) if not outside else _Held(False, 0, np.inf, np.inf, outside)
-    level, at = (WHOLE, found) if found.holds else _largest(policy, loop, pushed, most_boxes, found)
+    level, at = (WHOLE, found) if found.holds else _largest(policy, ranges, loop, pushed, most_boxes, found)
     spent = time.perf_counter() - began
     return SetProof(
         found.holds, level, backup.rho, at.boxes, spent, at.norm, at.drift, pushed, loop.labels, found.blocks
@@ -196,7 +256,7 @@ def _law(policy: LoopPolicy) -> tuple[ca.Function, np.ndarray | None]:
     return law, policy.backup.K if is_affine else None
 
 
-def _outside(policy: LoopPolicy, level: float) -> str:
+def _outside(policy: LoopPolicy, ranges: np.ndarray, level: float) -> str:
     """Name the first bound that a part of the level set is beyond, or the command on it; empty if none is."""
     plant, backup = policy.plant, policy.backup
     unit, root = backup.shape
@@ -206,6 +266,12 @@ def _outside(policy: LoopPolicy, level: float) -> str:
     if gain is not None:
         commanded = size * grown * np.linalg.norm(gain * unit @ root, axis=1)
         spans.append(("u", plant.u_eq - commanded, plant.u_eq + commanded))
+    else:
+        both = ca.SX.sym("both", plant.nx + plant.npar)
+        command = ca.Function("command", [both], [law(both[: plant.nx], both[plant.nx :])])
+        ends = (np.append(spans[0][1], ranges[:, 0])[None], np.append(spans[0][2], ranges[:, 1])[None])
+        (found,) = enclosure(command, Interval(*ends))
+        spans.append(("u", found.low[0, :, 0], found.high[0, :, 0]))
     for stem, low, high in spans:
         least, most = getattr(plant, f"{stem}_min"), getattr(plant, f"{stem}_max")
         beyond = np.flatnonzero((low < least) | (high > most))
@@ -227,7 +293,10 @@ def _held(loop: _Loop, level: float, pushed: float, most_boxes: int) -> _Held:
     """Return whether {V ≤ level · ρ} is kept, by boxes."""
     size = np.sqrt(level)
     reach = loop.reach * np.where(loop.scales, size, 1.0) * (1 + SLACK)
-    low, high = (loop.middle - reach)[None], (loop.middle + reach)[None]
+    low, high = loop.middle - reach, loop.middle + reach
+    for _ in range(2):  # what the sums have rounded
+        low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    low, high = low[None], high[None]
     seen, norm, drift, chunk = 0, 0.0, 0.0, max(1, _AT_ONCE >> loop.middle.size)
     if loop.rounding > SLACK:
         return _Held(False, 0, np.inf, np.inf, "its shape is so thin that rounding decides; count in other units")
@@ -248,6 +317,7 @@ def _held(loop: _Loop, level: float, pushed: float, most_boxes: int) -> _Held:
             if lost.any() or seen > most_boxes:
                 worst = int(np.argmax(corners[0] + corners[1] / size))
                 blocks = _blocking(loop, low[some][worst], high[some][worst], corners, worst)
+                blocks = blocks if lost.any() else f"not decided after {seen} boxes: {blocks}"
                 return _Held(False, seen, norm, drift, blocks)
             if not closed.all():
                 children.append(_halved(low[some][~closed], high[some][~closed], bends[~closed]))
@@ -258,7 +328,7 @@ def _held(loop: _Loop, level: float, pushed: float, most_boxes: int) -> _Held:
 def _bounds(
     loop: _Loop, low: np.ndarray, high: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the largest ‖T J T⁻¹‖ and |T d| of the corners of boxes (n, k), what is added between them, and by what."""
+    """Return the largest ‖T J T⁻¹‖ and |T d| of corners of boxes (n, k), what is added between them, and by what."""
     n, k = low.shape
     corners = np.array(list(itertools.product((0.0, 1.0), repeat=k))).reshape(2**k, k)
     points = np.where(corners[None] > 0, high[:, None], low[:, None]).reshape(n * 2**k, k)
@@ -296,13 +366,17 @@ def _halved(low: np.ndarray, high: np.ndarray, effect: np.ndarray) -> tuple[np.n
 
 
 def _largest(
-    policy: LoopPolicy, loop: _Loop, pushed: float, most_boxes: int, whole: _Held
+    policy: LoopPolicy, ranges: np.ndarray, loop: _Loop, pushed: float, most_boxes: int, whole: _Held
 ) -> tuple[float, _Held]:
     """Return the largest part of ρ that is found to hold, by halving; zero where none is."""
     low, high, best = 0.0, WHOLE, whole
     for _ in range(_LEVELS):
         middle = (low + high) / 2
-        found = _Held(False, 0, np.inf, np.inf, "") if _outside(policy, middle) else _held(loop, middle, pushed, most_boxes)
+        found = (
+            _Held(False, 0, np.inf, np.inf, "")
+            if _outside(policy, ranges, middle)
+            else _held(loop, middle, pushed, most_boxes)
+        )
         if found.holds:
             low, best = middle, found
         else:

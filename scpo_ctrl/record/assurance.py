@@ -1,5 +1,6 @@
-"""What is written into a RUN folder about its final policy after the run: its certificate, and what breaks it."""
+"""What is written into a RUN folder about its policies after the run: certificates, what breaks them, simulations."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +10,20 @@ import tomli_w
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.assurance.certificate import Certificate, theta_digest
 from scpo_ctrl.assurance.falsify import Falsification
+from scpo_ctrl.assurance.simulation import Simulation
 from scpo_ctrl.errors import RecordError
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.backup_set import SetProof, declared_ranges
 from scpo_ctrl.record.atomic import write_together
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE
+from scpo_ctrl.record.folder import (
+    BACKUP_PROOF_FILE,
+    CERTIFICATE_FILE,
+    FALSIFIED_FILE,
+    FALSIFIED_PICTURE,
+    SIMULATION_FILE,
+    SIMULATION_PICTURE,
+)
 
 
 def save_certificate(run: Path, certificate: Certificate, result: Result) -> None:
@@ -35,6 +46,31 @@ def save_certificate(run: Path, certificate: Certificate, result: Result) -> Non
     """
     _check_same(run, result)
     write_together({run / CERTIFICATE_FILE: certificate.text().encode()})
+
+
+def save_backup_proof(run: Path, proof: SetProof, problem: ControlProblem, result: Result) -> None:
+    """Write backup_proof.json: what is proved of the backup's level set, for what, and how.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    proof : SetProof
+    problem : ControlProblem
+        Whose backup and declared set it is of.
+    result : Result
+        As it was read from there before.
+
+    Raises
+    ------
+    RecordError
+        If another process has saved another policy there meanwhile.
+    OutputError
+        If it cannot be written.
+    """
+    _check_same(run, result)
+    text = json.dumps(proof.summary(problem.plant, *declared_ranges(problem)), indent=2, allow_nan=False)
+    write_together({run / BACKUP_PROOF_FILE: (text + "\n").encode()})
 
 
 def save_falsified(run: Path, attack: Falsification, result: Result, labels: Sequence[str], picture: bytes) -> None:
@@ -69,6 +105,29 @@ def save_falsified(run: Path, attack: Falsification, result: Result, labels: Seq
     violation["theta_digest"] = theta_digest(result.theta)
     text = tomli_w.dumps({"scenario": scenario, "violation": violation})
     write_together({run / FALSIFIED_PICTURE: picture, run / FALSIFIED_FILE: text.encode()})
+
+
+def save_simulation(run: Path, simulation: Simulation, result: Result, picture: bytes) -> None:
+    """Write simulation.json and simulation.png.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    simulation : Simulation
+    result : Result
+        As it was read from there before.
+    picture : bytes
+
+    Raises
+    ------
+    RecordError
+        If another process has saved another policy there meanwhile.
+    OutputError
+        If they cannot be written.
+    """
+    _check_same(run, result)
+    write_together({run / SIMULATION_PICTURE: picture, run / SIMULATION_FILE: simulation.text().encode()})
 
 
 def _check_same(run: Path, result: Result) -> None:

@@ -131,16 +131,16 @@ def read_problem_file(
     """
     path = as_path("path", path)
     tables = _sections(path)
-    plant, recorded = _within(path, "plant", lambda: build_plant(tables["plant"], path.parent, trust=trust))
-    ranges = _within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
+    plant, recorded = within(path, "plant", lambda: build_plant(tables["plant"], path.parent, trust=trust))
+    ranges = within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
     policy, controller = _loop(path, plant, tables, ranges, trust=trust)
-    batch, learned = _within(path, "scenarios", lambda: _scenarios(path.parent, policy, tables["scenarios"]))
+    batch, learned = within(path, "scenarios", lambda: _scenarios(path.parent, policy, tables["scenarios"]))
     if tables["adapt"].get("mode") == "certified":  # which has no bound for it
         tables["metrics"].setdefault("stability", False)
-    metrics, constraints = _within(path, "metrics", lambda: build_metrics(tables["metrics"], policy, path.parent))
-    objective, cost = _within(path, "objective", lambda: build_objective(tables["objective"], policy, path.parent))
+    metrics, constraints = within(path, "metrics", lambda: build_metrics(tables["metrics"], policy, path.parent))
+    objective, cost = within(path, "objective", lambda: build_objective(tables["objective"], policy, path.parent))
     overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
-    options = _within(path, "adapt", lambda: _options({**tables["adapt"], **overrides}))
+    options = within(path, "adapt", lambda: _options({**tables["adapt"], **overrides}))
     if options.solver == "DUAL" and not native.available():  # the record names what runs
         options = dataclasses.replace(options, solver="CLARABEL")
     if options.solver != "DUAL":  # now, not at the first step that is held back
@@ -152,9 +152,9 @@ def read_problem_file(
         problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
     if learned:
         problem.theta_initial = learned.theta_initial
-    options = _within(path, "adapt", lambda: resolved(problem, options))
+    options = within(path, "adapt", lambda: resolved(problem, options))
     if options.preconditioner is not None:
-        _within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
+        within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
     tables["adapt"] = filled(options)
     problem.tables = tables
     return ProblemFile(problem, options, tables, problem.imitation, learned, recorded, controller, constraints, cost)
@@ -213,7 +213,26 @@ def located(where: str) -> Iterator[None]:
         raise type(error)(f"{where}{error}") from error
 
 
-def _within(path: Path, section: str, build: Callable[[], Any]) -> Any:
+def within(path: Path, section: str, build: Callable[[], Any]) -> Any:
+    """Return what a section makes; every error says where it happened.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        Of the file.
+    section : str
+    build : callable
+        Makes it.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ScpoError
+        If it cannot be made.
+    """
     with located(f"{path}: [{section}] "):
         try:
             return build()
@@ -223,14 +242,33 @@ def _within(path: Path, section: str, build: Callable[[], Any]) -> Any:
             raise ProblemFileError(f"has a value of the wrong kind: {error}") from error
 
 
-def _sections(path: Path) -> dict[str, Table]:
+def read_tables(path: Path) -> dict[str, Any]:
+    """Read a file of problems or plants as it is, nothing checked but that it is TOML.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ProblemFileError
+        If it cannot be read.
+    """
     try:
-        tables = toml.loads(read_text(path, encoding="utf-8-sig"))  # some editors put a byte order mark first
+        return toml.loads(read_text(path, encoding="utf-8-sig"))  # some editors put a byte order mark first
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ProblemFileError(f"{path}: cannot be read: {reason}; give a problem file in TOML") from error
     except (ValueError, RecursionError) as error:
         raise ProblemFileError(f"{path}: is not valid TOML: {error}") from error
+
+
+def _sections(path: Path) -> dict[str, Table]:
+    tables = read_tables(path)
     unknown = sorted(set(tables) - set(SECTIONS))
     if unknown:
         raise ProblemFileError(f"{path}: unknown section or key {shown(unknown[0])}; known: {', '.join(SECTIONS)}")
@@ -273,9 +311,9 @@ def _loop(
     """Make the policy, and the backup where it is a residual on one; defaults are filled in."""
     table = tables["policy"]
     if is_controller(tables):
-        return _within(path, "policy", lambda: build_loop(table, plant, path.parent, ranges, trust=trust))
-    backup = _within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
-    policy: Policy = _within(path, "policy", lambda: _policy(plant, backup, table))
+        return within(path, "policy", lambda: build_loop(table, plant, path.parent, ranges, trust=trust))
+    backup = within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
+    policy: Policy = within(path, "policy", lambda: _policy(plant, backup, table))
     tables["backup"].setdefault("allow_uncontrollable", False)
     table |= {"scale": list(policy.scale), "input_scale": list(policy.input_scale)}
     if policy.hidden:

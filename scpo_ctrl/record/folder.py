@@ -41,7 +41,17 @@ FILES = (
 
 
 CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE = "certificate.json", "falsified.toml", "falsified.png"
-OF_FINAL = (CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE)  # are of the final policy; another save removes them
+SIMULATION_FILE, SIMULATION_PICTURE = "simulation.json", "simulation.png"
+# Are of one state of the run; another save removes them.
+BACKUP_PROOF_FILE = "backup_proof.json"
+OF_FINAL = (
+    CERTIFICATE_FILE,
+    BACKUP_PROOF_FILE,
+    FALSIFIED_FILE,
+    FALSIFIED_PICTURE,
+    SIMULATION_FILE,
+    SIMULATION_PICTURE,
+)
 
 
 class RunFolder:

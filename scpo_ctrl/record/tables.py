@@ -151,6 +151,6 @@ def python_of(
     if not trust:
         raise ProblemFileError(
             f"kind is 'python', which runs {path}: that is for `adapt` and load_problem, and for `verify --problem` "
-            f"with --trust; a RUN folder holds its {made} as data"
+            f"and `simulate --plant` with --trust; a RUN folder holds its {made} as data"
         )
     return path, name

@@ -13,7 +13,7 @@ from scpo_ctrl.loop.black_box import BoxRest
 from scpo_ctrl.loop.controlled import controlled
 from scpo_ctrl.loop.numeric import box_in_loop
 from scpo_ctrl.loop.rest import BackupRest
-from scpo_ctrl.models import linear
+from scpo_ctrl.models import linear, signals
 
 
 def step_of(plant):
@@ -67,6 +67,22 @@ def test_metrics_costs_and_trajectories_are_those_of_the_plant(pair):
             close(value, expected, 1e-10)
     stack = np.random.default_rng(0).normal(size=(3, 3))
     close(box.sample(stack), known.sample(stack), 1e-7)
+
+
+def test_a_reference_that_varies_is_the_same_around_a_box():
+    motor = loaded_motor()
+    alone = step_of(motor)
+    law = pid(motor, 0.8, 0.6, 0.1, filter_time=0.2, filtered=(-2.0, 3.0))
+    moved = controlled(motor, law, reference={law.r_labels[0]: signals.step(float(law.r_nominal[0]), (0.1, 0.3), 0.5)})
+    batch = sc.scenarios(moved.plant, moved.backup, horizon=20, count=5, level=0.1)
+    tracking, metrics = sc.tracking(moved, [1.0], [0.1]), sc.MetricOptions(stability=False)
+    known = sc.ControlProblem(moved, batch, tracking, metrics)
+    box = sc.ControlProblem(moved, batch, tracking, metrics, simulator=lambda x, u, p: alone(x, u, p[:, : motor.npar]))
+    theta = np.array([0.2, -0.1, 0.1])
+    close(box.objective(theta), known.objective(theta), 1e-10)
+    close(box.metrics(theta), known.metrics(theta), 1e-8)
+    for value, expected in zip(box.trajectories(theta), known.trajectories(theta), strict=True):
+        close(value, expected, 1e-10)
 
 
 def test_differences_approach_the_derivatives(pair):

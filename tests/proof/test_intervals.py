@@ -56,9 +56,10 @@ def test_every_operation_holds_its_values_in_fifty_digits(name):
         for i, part in enumerate(rng.uniform(size=(400, 2))):
             for inside in (0.0, 1.0, part):  # ends and a point between them
                 a, b = (mpmath.mpf(v) for v in box.low[i] + inside * (box.high[i] - box.low[i]))
-                if not (box.low[i] <= np.array([float(a), float(b)])).all() or not (
-                    np.array([float(a), float(b)]) <= box.high[i]
-                ).all():
+                if (
+                    not (box.low[i] <= np.array([float(a), float(b)])).all()
+                    or not (np.array([float(a), float(b)]) <= box.high[i]).all()
+                ):
                     continue  # the sum rounded out of the box
                 if name in ("div", "inverse") and (b if name == "div" else a) == 0:
                     continue

@@ -1,0 +1,142 @@
+"""What a simulation on a true plant has shown, policy by policy, and its record."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from scpo_ctrl.assurance.mismatch import Mismatch
+from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.rounding import down, up
+from scpo_ctrl.version import __version__
+
+
+@dataclass(frozen=True)
+class SimulatedPolicy:
+    """What episodes of one policy have shown; the same episodes for all."""
+
+    step: int  # steps of the run that were done when it was committed; 0 for the safe start
+    is_final: bool  # whether the run ended with it
+    withdrawn: bool  # whether a later audit took it back
+    episodes: int  # on the true plant, and as many on the model
+    violations: int  # episodes on the true plant that break a metric
+    command_alone: int  # those of them that break no metric but bounds of the command, before saturation
+    violations_on_model: int  # episodes on the model that break a metric
+    worst: float  # largest metric on the true plant, in `Problem.metric_units`, contraction in parts of V(x_0)
+    metric: str  # which one, in words
+    kind: str  # of the metric, see `Row`; "command" is the one before saturation
+    excess: float  # the same in the unit of its bound: above zero where it is broken; infinite where a rollout is lost
+    unit: str  # that `excess` counts in
+    objective: float  # mean over the episodes on the true plant
+    objective_on_model: float  # the same on the model
+    worst_episode: int  # number of the episode that this was met in
+    theta_digest: str  # SHA-256 of θ
+
+    @property
+    def closest(self) -> str:
+        """The metric that was closest to its bound, or furthest beyond it, in words."""
+        return self.metric + (", before saturation" if self.kind == "command" else "")
+
+    @property
+    def room(self) -> str:
+        """How far beyond its bound, or how much was left."""
+        if not math.isfinite(self.excess):
+            return "no finite number"
+        if self.worst > ROUNDING:
+            return f"broken by {up(self.excess)} {self.unit}".rstrip()
+        return f"{down(max(0.0, -self.excess))} {self.unit}".rstrip() + " to spare"
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """An adaptation that goes on on a true plant: every policy that would be at work, in their order."""
+
+    true_plant: str  # what was simulated, in words
+    policies: tuple[SimulatedPolicy, ...]  # the safe start first
+    mismatch: Mismatch  # of the model: of transitions that begin within the state bounds
+    x_labels: tuple[str, ...]  # of `mismatch`
+    x_units: tuple[str, ...]
+    parameters: dict[str, float]  # that were set, by label
+    audited: bool  # whether the policies are those that passed an audit; else every committed one
+    distribution: str  # that the episodes were drawn from, but for the parameters that were set
+    episodes: int  # of each policy
+    seed: int
+    theta_digest: str  # SHA-256 of the run's final θ
+    problem_digest: str | None  # SHA-256 of the problem file's sections; None for a problem made in Python
+    version: str = __version__
+
+    @property
+    def violations(self) -> int:
+        """Episodes that break a metric on the true plant, of all policies."""
+        return sum(policy.violations for policy in self.policies)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no episode breaks a metric; of these episodes, and nothing more."""
+        return self.violations == 0
+
+    def sentence(self) -> str:
+        """Return in words what was found, and no more.
+
+        Returns
+        -------
+        str
+        """
+        total, where = self.episodes * len(self.policies), f"simulated on {self.true_plant}"
+        if self.passed:
+            return f"{where}: no violation in {total} episodes; that is no proof"
+        worst = max(self.policies, key=lambda policy: policy.worst)
+        return f"{where}: {self.violations} of {total} episodes violate; worst {worst.closest}, {worst.room}"
+
+    def summary(self) -> dict[str, Any]:
+        """Return the content of simulation.json.
+
+        Returns
+        -------
+        dict
+        """
+        of = self.mismatch
+        columns = (self.x_labels, self.x_units, of.largest, of.rms, of.half_widths, of.exceeds.tolist())
+        states = [
+            {"label": label, "unit": unit, "largest": _finite(a), "rms": _finite(b), "half_width": c, "exceeds": d}
+            for label, unit, a, b, c, d in zip(*columns, strict=True)
+        ]
+        return {
+            "true_plant": self.true_plant,
+            "passed": self.passed,
+            "episodes": self.episodes,
+            "violations": self.violations,
+            "policies": [_row(policy) for policy in self.policies],
+            "audited": self.audited,
+            "parameters": self.parameters,
+            "mismatch": {
+                "transitions": of.count,
+                "uncovered": of.uncovered,
+                "violations": of.violations,
+                "margin": _finite(of.margin),
+                "states": states,
+            },
+            "distribution": self.distribution,
+            "seed": self.seed,
+            "theta_digest": self.theta_digest,
+            "problem_digest": self.problem_digest,
+            "version": self.version,
+        }
+
+    def text(self) -> str:
+        """Return simulation.json; equal for the same run, true plant, episodes and seed.
+
+        Returns
+        -------
+        str
+        """
+        return json.dumps(self.summary(), indent=2, allow_nan=False) + "\n"
+
+
+def _row(policy: SimulatedPolicy) -> dict[str, Any]:
+    """Return a policy as plain data, None for what JSON has no number for."""
+    return {name: _finite(value) if isinstance(value, float) else value for name, value in vars(policy).items()}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
