@@ -68,7 +68,10 @@ def test_no_random_state_escapes_what_is_proved(name):
     policy = make()
     ranges, half = parameter_ranges(policy.plant, given), None if half is None else np.array(half)
     proof = prove_backup_set(policy, ranges, half)
-    assert proof.proved and proof.level == WHOLE and not proof.blocks
+    if name == "curved":  # of which V holds near the middle alone
+        assert not proof.proved and 0.1 < proof.level < 1
+    else:
+        assert proof.proved and proof.level == WHOLE and not proof.blocks
     assert escapes(policy, proof, ranges, half) == 0
 
 
