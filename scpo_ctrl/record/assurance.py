@@ -10,6 +10,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.assurance.certificate import Certificate, theta_digest
 from scpo_ctrl.assurance.falsify import Falsification
 from scpo_ctrl.errors import RecordError
+from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.record.atomic import write_together
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE
@@ -62,7 +63,8 @@ def save_falsified(run: Path, attack: Falsification, result: Result, labels: Seq
     _check_same(run, result)
     one = attack.scenario
     scenario = {"horizon": one.horizon, "initial_state": one.x0[0].tolist()}
-    scenario["parameters"] = dict(zip(labels, one.p[0].tolist(), strict=True))
+    drawn = len(labels) - (signal_count(one.declared.plant) if one.declared else 0)  # what varies follows from them
+    scenario["parameters"] = dict(zip(labels[:drawn], one.p[0, :drawn].tolist(), strict=True))
     if one.w.size:
         scenario["disturbance"] = one.w[0].tolist()
     violation = {"metric": attack.metric, "by": attack.excess, "unit": attack.unit, "found": attack.means}
