@@ -46,8 +46,7 @@ def with_signals(plant: Plant, signals: Mapping[str, Signal]) -> Plant:
         raise DomainError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     if not isinstance(signals, Mapping) or not signals:
         raise DomainError(f"signals is {shown(signals)}, expected signals by label of the parameter that varies")
-    first, numbers = _first_slot(plant), drawn_ranges(plant)
-    fixed = [plant.p_labels[i] for i in range(first) if i not in numbers]
+    first, fixed = _first_slot(plant), [plant.p_labels[i] for i in still(plant)]
     for label, signal in signals.items():
         as_instance(f"signals[{shown(label)}]", signal, Signal)
         if label not in fixed:
@@ -105,6 +104,21 @@ def drawn_ranges(plant: Plant) -> dict[int, tuple[float, float]]:
     for signal, where in zip(plant.signals, _places(plant), strict=True):
         ranges |= {place: signal.numbers[i] for place, i in zip(where, signal.drawn, strict=True)}  # type: ignore[misc]
     return ranges
+
+
+def still(plant: Plant) -> list[int]:
+    """Return where the parameters are in p that no signal has anything to do with.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    list of int
+    """
+    numbers = drawn_ranges(plant)
+    return [i for i in range(_first_slot(plant)) if i not in numbers]
 
 
 def seeds(plant: Plant) -> list[int]:

@@ -12,7 +12,8 @@ from motors import RANGES, loaded_motor
 import scpo_ctrl as sc
 from scpo_ctrl import signals
 from scpo_ctrl.controllers import pid
-from scpo_ctrl.errors import DimensionError, DomainError, ScpoError, UnsafeStartError
+from scpo_ctrl.errors import BackupError, DimensionError, DomainError, ScpoError, UnsafeStartError
+from scpo_ctrl.loop.backup import check_backup
 from scpo_ctrl.models import dc_motor, quantise, sensor_noise, with_signals
 from scpo_ctrl.models.varying import signal_count
 
@@ -190,3 +191,21 @@ def test_points_are_told_apart_by_what_is_drawn():
     moved[:, -signal_count(loop.plant) :] += 1e6
     places = [batch.declared.coordinates(points) for points in (batch, replace(batch, p=moved))]
     np.testing.assert_array_equal(*places)
+
+
+def test_what_is_told_of_a_scenario_is_what_was_drawn_and_means_something():
+    arm = loaded_arm()
+    x, u, p = arm.x, arm.u, arm.p
+    arm = arm.replace(f=ca.vertcat(x[0] + 0.1 * x[1], 0.95 * x[1] + 0.1 * (p[1] * u - p[0])))
+    plant = with_signals(arm, {"load": signals.step(0.0, (-0.1, 0.1), 0.5)})
+    backup = sc.lqr(plant, [1.0, 1.0], [1.0])
+    with pytest.raises(BackupError, match=r"at gain = -3: V/rho"):
+        check_backup(plant, backup, parameters={"gain": (-3.0, 1.0)})
+    loop, _ = noisy()
+    one = sc.scenarios(loop.plant, loop.backup, horizon=20, count=1, level=1e-4)
+    _, U = sc.ControlProblem(loop, one, sc.tracking(loop, [1.0])).trajectories(np.zeros(3))
+    most = np.abs(np.diff(U[0, :, 0])).max()
+    tight = sc.ControlProblem(loop, one, sc.tracking(loop, [1.0]), sc.MetricOptions(du_max=[1.01 * most]))
+    with pytest.raises(UnsafeStartError, match="declared set is larger") as caught:
+        sc.adapt(tight, sc.AdaptOptions(steps=2, audit_rollouts=500))
+    assert "y0 reference at" in str(caught.value) and "seed" not in str(caught.value)
