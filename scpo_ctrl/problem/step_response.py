@@ -104,7 +104,7 @@ def settling(
 def _followed(policy: ControllerPolicy, reference: str, outputs: Sequence[str] | None) -> tuple[ca.SX, Signal]:
     """Return the measured signal that follows a reference, without its noise, and that reference."""
     as_instance("policy", policy, ControllerPolicy)
-    if reference not in policy.signals:
+    if not isinstance(reference, str) or reference not in policy.signals:
         known = ", ".join(policy.signals) or "none"
         raise DomainError(f"{shown(reference)} is no reference that varies; of this loop do: {known}")
     y = followed(policy, outputs)

@@ -81,6 +81,7 @@ STEP, FREE = signals.step(0.0, 0.5), signals.sine(0.0, 0.1, 1.0)
     ("make", "says"),
     [
         (lambda: sc.overshoot(servo(STEP), "x", 0.1), f"of this loop do: {LABEL}"),
+        (lambda: sc.overshoot(servo(STEP), [LABEL], 0.1), "is no reference that varies"),
         (lambda: sc.overshoot(servo(0.5), LABEL, 0.1), "of this loop do: none"),
         (lambda: sc.overshoot(servo(FREE), LABEL, 0.1), "step or a ramp"),
         (lambda: sc.settling(servo(FREE), LABEL, 0.1, 0.1), "does not settle"),
