@@ -15,7 +15,7 @@ from scpo_ctrl.validate import as_array, as_scalar, dimensions
 
 TIME = "time"  # label of the last parameter of a plant with signals
 _MOST_VALUES = 1_000_000  # of a sequence
-_SAMPLE = 1e-9  # of a sampling time, by which an instant may miss a sample and still be it
+SAMPLE = 1e-9  # of a sampling time, by which an instant may miss a sample and still be it
 
 Number = float | tuple[float, float]  # fixed, or low and high of what is drawn
 
@@ -40,7 +40,7 @@ def _constant(t: np.ndarray, dt: float, value: Any) -> tuple[Any, tuple[Any, ...
 
 
 def _step(t: np.ndarray, dt: float, before: Any, after: Any, at: Any) -> tuple[Any, tuple[Any, ...]]:
-    done = (t >= at - _SAMPLE * dt).astype(float)
+    done = (t >= at - SAMPLE * dt).astype(float)
     return before + (after - before) * done, (1 - done, done, 0.0)
 
 

@@ -17,6 +17,8 @@ from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.models.signals import KINDS, TIME, Signal, middle
 from scpo_ctrl.sealed import as_instance
 
+_SEED = KINDS["noise"].names.index("seed")
+
 
 def with_signals(plant: Plant, signals: Mapping[str, Signal]) -> Plant:
     """Let parameters of a plant vary over time.
@@ -44,8 +46,7 @@ def with_signals(plant: Plant, signals: Mapping[str, Signal]) -> Plant:
         raise DomainError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     if not isinstance(signals, Mapping) or not signals:
         raise DomainError(f"signals is {shown(signals)}, expected signals by label of the parameter that varies")
-    first, numbers = _first_slot(plant), drawn_ranges(plant)
-    fixed = [plant.p_labels[i] for i in range(first) if i not in numbers]
+    first, fixed = _first_slot(plant), [plant.p_labels[i] for i in still(plant)]
     for label, signal in signals.items():
         as_instance(f"signals[{shown(label)}]", signal, Signal)
         if label not in fixed:
@@ -103,6 +104,37 @@ def drawn_ranges(plant: Plant) -> dict[int, tuple[float, float]]:
     for signal, where in zip(plant.signals, _places(plant), strict=True):
         ranges |= {place: signal.numbers[i] for place, i in zip(where, signal.drawn, strict=True)}  # type: ignore[misc]
     return ranges
+
+
+def still(plant: Plant) -> list[int]:
+    """Return where the parameters are in p that no signal has anything to do with.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    list of int
+    """
+    numbers = drawn_ranges(plant)
+    return [i for i in range(_first_slot(plant)) if i not in numbers]
+
+
+def seeds(plant: Plant) -> list[int]:
+    """Return where the seeds of noise are in p, numbers that stand for sequences and have no order.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    list of int
+    """
+    pairs = zip(plant.signals, _places(plant), strict=True)
+    of_noise = [(signal, where) for signal, where in pairs if signal.kind == "noise"]
+    return [p for signal, where in of_noise for p, i in zip(where, signal.drawn, strict=True) if i == _SEED]
 
 
 def over_time(plant: Plant, p: np.ndarray, steps: int) -> np.ndarray:
@@ -172,7 +204,7 @@ def without_signals(plant: Plant, expression: ca.SX) -> ca.SX:
 
 
 def settling(plant: Plant, ranges: np.ndarray) -> np.ndarray:
-    """Return ranges of parameters without those of numbers on which no end of a signal depends.
+    """Return ranges of parameters without those on which no end of a signal depends, and without what varies.
 
     Parameters
     ----------
@@ -185,6 +217,7 @@ def settling(plant: Plant, ranges: np.ndarray) -> np.ndarray:
         Those are at their nominal value instead.
     """
     ranges = ranges.copy()
+    ranges[_first_slot(plant) :] = plant.p_nominal[_first_slot(plant) :, None]
     for signal, where in zip(plant.signals, _places(plant), strict=True):
         slopes = signal.settled(np.zeros((1, len(where))))[1]
         for place, slope in zip(where, slopes, strict=True):

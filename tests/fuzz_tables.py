@@ -12,6 +12,8 @@ import casadi as ca
 import control
 import numpy as np
 from fuzz_interfaces import of_interfaces
+from fuzz_signals import of_signals
+from fuzz_zoo import of_zoo
 
 import scpo_ctrl as sc
 from scpo_ctrl import codegen, controllers, models
@@ -330,25 +332,6 @@ def of_other_systems() -> dict[str, Call]:
     }
 
 
-def of_zoo() -> dict[str, Call]:
-    """Return plants of the zoo, likewise."""
-    return {
-        "buck_converter": (models.buck_converter, {"dt": 1e-5, "output": 12.0}),
-        "buck_converter_ode": (models.buck_converter_ode, {"current_max": 9.0}),
-        "cart_pole": (models.cart_pole, {"dt": 0.1, "angle_max": 0.2}),
-        "cart_pole_ode": (models.cart_pole_ode, {"force_max": 1.0}),
-        "dc_motor": (models.dc_motor, {"dt": 1e-3, "speed_max": 100.0}),
-        "dc_motor_ode": (models.dc_motor_ode, {"voltage_max": 24.0}),
-        "double_integrator": (models.double_integrator, {"dt": 0.1, "velocity_max": 1.0}),
-        "lane_keeping": (models.lane_keeping, {"dt": 0.05, "heading_max": 0.3}),
-        "lane_keeping_ode": (models.lane_keeping_ode, {"offset_max": 0.5}),
-        "planar_quadrotor": (models.planar_quadrotor, {"thrust_min": 0.05}),
-        "planar_quadrotor_ode": (models.planar_quadrotor_ode, {"thrust_max": 0.3}),
-        "quadruple_tank": (models.quadruple_tank, {"dt": 1.0, "phase": "nonminimum"}),
-        "quadruple_tank_ode": (models.quadruple_tank_ode, {"level_max": 25.0, "voltage_max": 12.0}),
-    }
-
-
 def of_files(place: Path) -> dict[str, Call]:
     """Return what reads and writes files, likewise."""
     it = here()
@@ -384,6 +367,7 @@ def calls(place: Path) -> dict[str, Call]:
         of_scenarios,
         of_controllers,
         lambda: of_interfaces(here()),
+        lambda: of_signals(here()),
         of_plants,
         of_other_systems,
         of_zoo,

@@ -10,7 +10,7 @@ from scpo_ctrl.assurance.audit import Audit, audit
 from scpo_ctrl.assurance.fresh import Fresh, declared_set
 from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.loop.declared import DeclaredSet
-from scpo_ctrl.models.varying import signal_count
+from scpo_ctrl.models.varying import seeds, signal_count
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
@@ -159,14 +159,15 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     batch, row = batch.part(slice(first, first + 1)), int(at_start.row[first])
     there = problem.with_scenarios(batch, theta)
     excess = at_start.worst[first] * there.fresh.units[row]
-    metric, still = there.fresh.rows[row].label, problem.plant.npar - signal_count(problem.plant)
+    metric, plant = there.fresh.rows[row].label, problem.plant
+    told = np.setdiff1d(np.arange(plant.npar - signal_count(plant)), seeds(plant))
     point = ", ".join(
-        f"{label} {value:.4g} {unit}".rstrip()
-        for labels, values, units in (
-            (problem.plant.x_labels, batch.x0[0], problem.plant.x_units),
-            (problem.plant.p_labels[:still], batch.p[0], problem.plant.p_units),
+        f"{labels[i]} {values[i]:.4g} {units[i]}".rstrip()
+        for labels, values, units, which in (
+            (plant.x_labels, batch.x0[0], plant.x_units, range(plant.nx)),
+            (plant.p_labels, batch.p[0], plant.p_units, told),
         )
-        for label, value, unit in zip(labels, values, units, strict=False)
+        for i in which
     )
     raise UnsafeStartError(
         f"the declared set is larger than the backup holds: from {point} the safe start violates {metric}, by "

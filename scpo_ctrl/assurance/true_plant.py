@@ -93,7 +93,8 @@ def true_plant(problem: ControlProblem, plant: Any, parameters: Any) -> TruePlan
         step, words = plant, f"a simulator in place of plant {name!r}"
     else:
         check_fit(problem, other)
-        step, words = _step(problem.plant, other, values), f"plant {other.name!r} in place of plant {name!r}"
+        step = _step(plant_alone(problem.policy), other, values)
+        words = f"plant {other.name!r} in place of plant {name!r}"
     words += _with(problem, values, of) + ("" if other is None else _following(problem.plant, other, values))
     return TruePlant(on_another_plant(problem, step), values, other, words)
 

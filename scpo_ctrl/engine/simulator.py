@@ -248,13 +248,13 @@ class SimulatorEngine(Engine):
         x = np.broadcast_to(batch.x0, (K, S, plant.nx))
         over_time = parameters_over_time(plant, batch.p, batch.horizon)
         for t in range(batch.horizon):
-            p = np.broadcast_to(over_time[:, t], (K, S, plant.npar)).reshape(K * S, -1)
+            p = np.broadcast_to(over_time[:, t], (K, S, plant.npar))
             with np.errstate(invalid="ignore", over="ignore"):
-                command = self._law.commands(x, thetas, over_time[:, t], saturated=saturated)
+                command = self._law.commands(x, thetas, p, saturated=saturated)
                 applied = np.clip(command, plant.u_min, plant.u_max)
             yield t, x, command, applied
             u = applied if saturated else command
-            x = self._box(x.reshape(K * S, -1), u.reshape(K * S, -1), p).reshape(K, S, -1)
+            x = self._box(*(a.reshape(K * S, -1) for a in (x, u, p))).reshape(K, S, -1)
             x = x + batch.w[:, t] if batch.w.size else x
         yield batch.horizon, x, None, None
 

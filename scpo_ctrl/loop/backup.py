@@ -18,6 +18,7 @@ from scpo_ctrl.loop.level import (
 )
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
+from scpo_ctrl.models.varying import still
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.validate import as_array, as_scalar, as_stack
 
@@ -258,7 +259,7 @@ def check_backup(plant: Plant, backup: Backup, parameters: Ranges | None = None)
     reaches = np.array([_reach(plant, backup, p) for p in points])
     worst = int(np.argmax(np.nan_to_num(reaches, nan=np.inf)))
     if not reaches[worst] <= 1:
-        at = ", ".join(f"{name} = {value:g}" for name, value in zip(plant.p_labels, points[worst], strict=True))
+        at = ", ".join(f"{plant.p_labels[i]} = {points[worst, i]:g}" for i in still(plant))
         raise BackupError(
             f"the backup of plant {plant.name!r} leaves its level set at {at}: V/rho may reach "
             f"{reaches[worst] ** 2:.6g}; narrow the ranges of the plant parameters, or change K, P and rho"

@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.varying import settled
+from scpo_ctrl.models.varying import seeds, settled, signal_count
 
 _WORDS = 4  # numbers that a step of Philox's counter makes
 _LARGEST_CORNERS = 10  # parameters with a range up to which corners are taken in turn; at random beyond
@@ -117,7 +117,7 @@ class DeclaredSet:
             numbers[~small] = self._on_faces(numbers[~small])
         corner = index % 2 == 0
         if npar:
-            numbers[corner, 2 + nx : 2 + nx + npar] = self._corners(int(corner.sum()), seed)
+            numbers[corner, 2 + nx : 2 + nx + npar] = self._corners(numbers[corner, 2 + nx : 2 + nx + npar], seed)
         numbers[:, 2 + nx + npar :] = self._extreme(numbers[:, 2 + nx + npar :], index)
         return self.place(numbers)
 
@@ -137,13 +137,13 @@ class DeclaredSet:
             Of one step.
         """
         step, inner = replace(self, horizon=1), count // 2
-        seeds = np.random.SeedSequence([self.seed, _CLOUD]).generate_state(2).tolist()
-        numbers, corner = step._spread_numbers(inner, seeds[0]), np.arange(inner) % 2 == 0
+        streams = np.random.SeedSequence([self.seed, _CLOUD]).generate_state(2).tolist()
+        numbers, corner = step._spread_numbers(inner, streams[0]), np.arange(inner) % 2 == 0
         first, end = 2 + self.plant.nx, 2 + self.plant.nx + self.plant.npar
         if self.plant.npar:
-            numbers[corner, first:end] = self._corners(int(corner.sum()), seeds[0])
+            numbers[corner, first:end] = self._corners(numbers[corner, first:end], streams[0])
         numbers[:, end:] = np.where(numbers[:, end:] < 0.5, 0.0, 1.0)
-        return step.edge(count - inner, seeds[1]).and_then(step.place(numbers))
+        return step.edge(count - inner, streams[1]).and_then(step.place(numbers))
 
     def nearest(self, points: Scenarios) -> Scenarios:
         """Return points moved into the set, each to a point of it that is near.
@@ -209,9 +209,11 @@ class DeclaredSet:
         numpy.ndarray, shape (S, nx + np + N · nx)
             The disturbances' last, where there are any.
         """
+        p = points.p.copy()
+        p[:, self.plant.npar - signal_count(self.plant) :] = 0.0  # what follows from other parameters
         widths = [
             (points.x0, 2 * self.reach),
-            (points.p, self.ranges[:, 1] - self.ranges[:, 0]),
+            (p, self.ranges[:, 1] - self.ranges[:, 0]),
             (points.w.reshape(points.count, -1), np.tile(2 * self.half, self.horizon)),
         ]
         return np.hstack([part / np.where(width > 0, width, 1.0) for part, width in widths])
@@ -303,10 +305,12 @@ class DeclaredSet:
         numbers[index, 1 + index % nx] = index // nx % 2
         return numbers
 
-    def _corners(self, count: int, seed: int) -> np.ndarray:
-        """Return corners of the ranges of the parameters, (count, np)."""
-        varied = np.flatnonzero(self.ranges[:, 0] < self.ranges[:, 1])
-        corners = np.zeros((count, self.plant.npar))
+    def _corners(self, numbers: np.ndarray, seed: int) -> np.ndarray:
+        """Return numbers of parameters (count, np) in corners of their ranges, seeds of noise as they are."""
+        drawn, wide = seeds(self.plant), self.ranges[:, 0] < self.ranges[:, 1]
+        wide[drawn] = False  # in corners the noise of all sensors would be the same one
+        varied, count, corners = np.flatnonzero(wide), len(numbers), np.zeros(numbers.shape)
+        corners[:, drawn] = numbers[:, drawn]
         if varied.size <= _LARGEST_CORNERS:
             every = np.array(list(itertools.product((0.0, 1.0), repeat=varied.size)))
             corners[:, varied] = every[np.arange(count) % len(every)]

@@ -10,7 +10,7 @@ from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.varying import drawn_ranges, signal_count
+from scpo_ctrl.models.varying import still
 from scpo_ctrl.validate import as_array
 
 Ranges = Mapping[str, Sequence[float]]
@@ -48,8 +48,7 @@ def parameter_ranges(plant: Plant, parameters: Ranges | None) -> np.ndarray:
     ranges = np.repeat(plant.p_nominal[:, None], 2, axis=1)
     if not isinstance(parameters, (Mapping, type(None))):
         raise DomainError(f"parameters is {shown(parameters)}, expected ranges by label such as {{'mass': [0.5, 1.5]}}")
-    numbers, first = drawn_ranges(plant), plant.npar - signal_count(plant)
-    fixed = [plant.p_labels[i] for i in range(first) if i not in numbers]
+    fixed = [plant.p_labels[i] for i in still(plant)]
     for name, limits in (parameters or {}).items():
         if name not in fixed:
             if name in plant.p_labels:

@@ -72,6 +72,8 @@ def plant_alone(policy: LoopPolicy) -> Plant:
 def box_in_loop(step: Step, policy: LoopPolicy) -> BlackBox:
     """Return a black box in the place of a loop's plant, with memories that follow exactly, as the loop says.
 
+    It is given the parameters of the plant alone; references that vary are parameters of the loop.
+
     Parameters
     ----------
     step : callable
@@ -82,8 +84,15 @@ def box_in_loop(step: Step, policy: LoopPolicy) -> BlackBox:
     -------
     BlackBox
     """
-    plant, memories = policy.plant, policy.plant.nx - plant_alone(policy).nx
+    plant, alone = policy.plant, plant_alone(policy)
+    memories = plant.nx - alone.nx
+    if plant.p_labels != alone.p_labels:
+        step = _of_some_parameters(step, [plant.p_labels.index(label) for label in alone.p_labels])
     if not memories:
         return BlackBox(step)
     following = StackedFunction(ca.Function("following", [plant.u], [plant.f[plant.nx - memories :]]))
     return BlackBox(step, lambda u: following(u)[0], memories)
+
+
+def _of_some_parameters(step: Step, which: list[int]) -> Step:
+    return lambda x, u, p: step(x, u, p[:, which])

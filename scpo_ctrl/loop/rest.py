@@ -8,8 +8,10 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.level import linear_law
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.varying import parameters_over_time
 
 _MOST_COMPILED = 24  # states up to which C pays: compiling takes long for dense derivatives
 _MOST_STEPS, _SHORTEST = 60, 1e-6  # of the damped search for where a loop is at rest
@@ -18,6 +20,27 @@ _STILL = 1e-12  # what a loop at rest moves by, in the norm of P relative to √
 AT_REST = 1e-6  # what a loop may still move by, likewise, where no step makes it move less
 
 LinearisedLoop = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def stays_at_rest(plant: Plant, batch: Scenarios) -> np.ndarray:
+    """Return which scenarios begin at the nominal equilibrium and stay there under the equilibrium input.
+
+    Parameters
+    ----------
+    plant : Plant
+    batch : Scenarios
+
+    Returns
+    -------
+    numpy.ndarray, shape (S,), bool
+    """
+    rest = (batch.x0 == plant.x_eq).all(axis=1) & ~batch.w.any(axis=(1, 2))
+    over_time = parameters_over_time(plant, batch.p, batch.horizon)
+    for s in np.flatnonzero(rest):
+        met = np.unique(over_time[s], axis=0)  # a signal may move it at any time
+        following = [np.array(plant.function(plant.x_eq, plant.u_eq, p))[:, 0] for p in met]
+        rest[s] = all(np.array_equal(x, plant.x_eq) for x in following)
+    return rest
 
 
 def settle(loop: LinearisedLoop, starts: np.ndarray, backup: Backup) -> np.ndarray:

@@ -112,7 +112,7 @@ class LocalStability:
         str
         """
         plant = self.policy.plant
-        varied = np.flatnonzero((self.ranges != plant.p_nominal[:, None]).any(axis=1))
+        varied = np.flatnonzero((settling(plant, self.ranges) != plant.p_nominal[:, None]).any(axis=1))
         values = (f"{plant.p_labels[i]} = {self.parameters[index, i]:g} {plant.p_units[i]}".rstrip() for i in varied)
         return " for " + ", ".join(values) if varied.size else ""
 

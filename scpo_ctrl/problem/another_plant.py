@@ -20,7 +20,7 @@ def on_another_plant(problem: ControlProblem, step: Step) -> ControlProblem:
     problem : ControlProblem
         Bounds, sensors, backup, metrics and objective stay its own.
     step : callable
-        ``(x, u, p) -> x_next`` of stacks; see `ControlProblem`. p are the parameters of `ControlProblem.plant`.
+        ``(x, u, p) -> x_next`` of stacks; see `ControlProblem`. p are the parameters of the plant alone.
 
     Returns
     -------

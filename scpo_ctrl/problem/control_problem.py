@@ -15,6 +15,7 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.rest import stays_at_rest
 from scpo_ctrl.loop.scenario import Scenarios, check_scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
@@ -237,13 +238,9 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     @cached_property
     def at_rest(self) -> np.ndarray:
         """Which scenarios stay at the equilibrium whatever θ is, as φ(0) = 0, shape (S,), bool."""
-        batch, plant = self.scenarios, self.plant
-        rest = (batch.x0 == plant.x_eq).all(axis=1) & ~batch.w.any(axis=(1, 2))
         if self.has_simulator or isinstance(self.policy, ControllerPolicy):  # its command at rest may depend on θ
-            return np.zeros_like(rest)
-        for s in np.flatnonzero(rest):
-            rest[s] = np.array_equal(np.array(plant.function(plant.x_eq, plant.u_eq, batch.p[s]))[:, 0], plant.x_eq)
-        return rest
+            return np.zeros(self.scenarios.count, dtype=bool)
+        return stays_at_rest(self.plant, self.scenarios)
 
     def remedy(self, index: int) -> str:
         """Return what to do about a metric that is positive at the safe start; see `Problem.remedy`."""

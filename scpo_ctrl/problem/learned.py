@@ -11,6 +11,7 @@ import numpy as np
 from scpo_ctrl.errors import DomainError, ProblemFileError
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.varying import drawn_ranges, settled, signal_count
 from scpo_ctrl.reading import LARGEST_LEARNED, read_bytes, unpacked
 from scpo_ctrl.validate import as_array
 
@@ -136,9 +137,13 @@ def join_learned(
     S, N = len(arrays["x0"]) if arrays["x0"].ndim else 0, described.horizon
     shapes = {"x0": (S, plant.nx), "p": (S, plant.npar), "w": (S, N, described.w.shape[2]), "theta_initial": (size,)}
     x0, p, w, theta = (as_array(f"learned {name}", arrays[name], shapes[name]) for name in ARRAYS)
+    ends, numbers = settled(plant, p), drawn_ranges(plant)
     for i, label in enumerate(plant.p_labels):
-        low, high = table.get("parameters", {}).get(label, [plant.p_nominal[i]] * 2)
-        if not ((p[:, i] >= low) & (p[:, i] <= high)).all():
+        low, high = table.get("parameters", {}).get(label, numbers.get(i, [plant.p_nominal[i]] * 2))
+        if i >= plant.npar - signal_count(plant):
+            if not np.array_equal(p[:, i], ends[:, i]):
+                raise DomainError(f"learned p has a {label} that is not where its signal ends; learn again")
+        elif not ((p[:, i] >= low) & (p[:, i] <= high)).all():
             raise DomainError(f"learned p has a {label} outside [{low:g}, {high:g}], its range in parameters; widen it")
     if w.size:
         half, varying = np.array(table["disturbance"]), 1 - table.get("disturbance_fixed", 0.0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from scpo_ctrl.loop.constraint import BUILT_IN
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
-from scpo_ctrl.models.varying import drawn_ranges, signal_count
+from scpo_ctrl.models.varying import still
 
 if TYPE_CHECKING:
     from scpo_ctrl.problem.control_problem import ControlProblem
@@ -35,11 +35,10 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
             "out, or set contraction_floor, how near to rest is near enough"
         )
     plant = problem.plant
-    milder, still = ["make the signals milder"] if plant.signals else [], plant.npar - signal_count(plant)
-    drawn = [i for i in range(still) if i not in drawn_ranges(plant)]
+    milder = ["make the signals milder"] if plant.signals else []
     if batch.w.size:
         milder.append("make disturbance smaller")
-    if np.ptp(batch.p[:, drawn], axis=0).any():
+    if np.ptp(batch.p[:, still(plant)], axis=0).any():
         milder.append("narrow the ranges of the plant parameters")
     if meaning.kind == "contraction":
         return _listed([*milder, *_contraction_advice(problem)])

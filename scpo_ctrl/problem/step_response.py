@@ -9,7 +9,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.constraint import Constraint
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models.signals import KINDS, TIME, Signal
+from scpo_ctrl.models.signals import KINDS, SAMPLE, TIME, Signal
 from scpo_ctrl.problem.tracking import followed
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_scalar
@@ -72,7 +72,7 @@ def settling(
     band : float
         Half width, above 0 [unit of the reference].
     after : float
-        From when on [s].
+        From when on [s], the sample at that instant included. Beyond the horizon it says nothing.
     outputs : sequence of str, optional
         As of `tracking`.
 
@@ -93,7 +93,7 @@ def settling(
             f"reference {reference!r} is a {signal.kind}, which does not settle; give it a step or a ramp"
         )
     plant = policy.plant
-    late = plant.p[plant.p_labels.index(TIME)] >= after
+    late = plant.p[plant.p_labels.index(TIME)] >= after - SAMPLE * (plant.dt or 0.0)
     off = ca.if_else(late, y - _number(policy, reference, signal, ends[0]), 0)
     unit = policy.controller.r_units[policy.controller.r_labels.index(reference)]
     bands = np.array([band, band])
@@ -104,7 +104,7 @@ def settling(
 def _followed(policy: ControllerPolicy, reference: str, outputs: Sequence[str] | None) -> tuple[ca.SX, Signal]:
     """Return the measured signal that follows a reference, without its noise, and that reference."""
     as_instance("policy", policy, ControllerPolicy)
-    if reference not in policy.signals:
+    if not isinstance(reference, str) or reference not in policy.signals:
         known = ", ".join(policy.signals) or "none"
         raise DomainError(f"{shown(reference)} is no reference that varies; of this loop do: {known}")
     y = followed(policy, outputs)

@@ -12,6 +12,7 @@ from scpo_ctrl.assurance.certificate import Certificate, theta_digest
 from scpo_ctrl.assurance.falsify import Falsification
 from scpo_ctrl.assurance.simulation import Simulation
 from scpo_ctrl.errors import RecordError
+from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.backup_set import SetProof, declared_ranges
 from scpo_ctrl.record.atomic import write_together
@@ -98,7 +99,8 @@ def save_falsified(run: Path, attack: Falsification, result: Result, labels: Seq
     _check_same(run, result)
     one = attack.scenario
     scenario = {"horizon": one.horizon, "initial_state": one.x0[0].tolist()}
-    scenario["parameters"] = dict(zip(labels, one.p[0].tolist(), strict=True))
+    drawn = len(labels) - (signal_count(one.declared.plant) if one.declared else 0)  # what varies follows from them
+    scenario["parameters"] = dict(zip(labels[:drawn], one.p[0, :drawn].tolist(), strict=True))
     if one.w.size:
         scenario["disturbance"] = one.w[0].tolist()
     violation = {"metric": attack.metric, "by": attack.excess, "unit": attack.unit, "found": attack.means}

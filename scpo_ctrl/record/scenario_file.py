@@ -10,6 +10,7 @@ import numpy as np
 from scpo_ctrl.errors import DomainError, ProblemFileError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.varying import settled, signal_count
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
 from scpo_ctrl.reading import read_text
@@ -86,17 +87,20 @@ def _scenario(table: dict[str, Any], problem: ControlProblem) -> Scenarios:
     outside = np.flatnonzero((x0 < plant.x_min) | (x0 > plant.x_max))
     if outside.size:
         raise DomainError(f"initial_state is outside the bounds of {plant.x_labels[outside[0]]}; no policy can keep it")
-    given = table.get("parameters", {})
-    if not isinstance(given, dict) or set(given) - set(plant.p_labels):
-        raise DomainError(f"parameters is {shown(given)}, expected some of: {', '.join(plant.p_labels) or 'none'}")
+    given, known = table.get("parameters", {}), plant.p_labels[: plant.npar - signal_count(plant)]
+    if not isinstance(given, dict) or set(given) - set(known):
+        raise DomainError(f"parameters is {shown(given)}, expected some of: {', '.join(known) or 'none'}")
     p = np.array([as_array(k, [given.get(k, nominal)], (1,))[0] for k, nominal in _nominal(problem)])
+    p = settled(plant, p[None])[0]
     w = as_array("disturbance", table.get("disturbance", np.zeros(batch.w.shape[1:])), batch.w.shape[1:])
     one = Scenarios(x0[None], p.reshape(1, -1), w[None], batch.horizon, batch.declared)
     if batch.declared is not None:
         near = batch.declared.nearest(one)
         wide = 1e-9 * np.maximum(1.0, np.abs(w))
         if not np.array_equal(near.p, one.p) or (w.size and (np.abs(near.w[0] - w) > wide).any()):
-            raise DomainError("parameters or disturbance are outside the ranges of [scenarios]; widen these there")
+            raise DomainError(
+                "parameters or disturbance are outside the ranges of [scenarios], or of signals; widen these there"
+            )
     return one
 
 

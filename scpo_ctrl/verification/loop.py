@@ -51,10 +51,10 @@ class ClosedLoop:
         rest, count = self.plant, len(self.z0)
         if not self.law.rests_whatever_theta:
             return np.zeros(count, dtype=bool)
-        moved = np.array(
-            rest.function.map(count)(np.tile(rest.x_eq, (count, 1)).T, np.tile(rest.u_eq, (count, 1)).T, self.p.T)
-        ).T
-        still = (moved == rest.x_eq).all(axis=1) & (self.z0 == 0).all(axis=1)
+        still, step = (self.z0 == 0).all(axis=1), rest.function.map(count)
+        x, u = (np.tile(at, (count, 1)).T for at in (rest.x_eq, rest.u_eq))
+        for p in over_time(rest, self.p, self.horizon)[: None if rest.signals else 1]:
+            still &= (rest.x_eq == np.array(step(x, u, p.T)).T).all(axis=1)
         return np.asarray(still & ~self.w.any(axis=(1, 2)))
 
     def sizes(self, kind: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from scpo_ctrl.loop.black_box import BoxRest
 from scpo_ctrl.loop.controlled import controlled
 from scpo_ctrl.loop.numeric import box_in_loop
 from scpo_ctrl.loop.rest import BackupRest
-from scpo_ctrl.models import linear, signals
+from scpo_ctrl.models import linear, sensor_noise, signals, with_signals
 
 
 def step_of(plant):
@@ -175,3 +175,27 @@ def test_what_is_wrong_with_a_box_is_said_of_the_plant(policy):
         simulator=lambda x, u, p: np.full_like(x, np.nan),
     )  # fmt: skip
     assert np.isnan(lost.metrics(np.zeros(3))).any()
+
+
+def varied(policy, *, plain):
+    """Return a loop whose reference, a parameter and its sensor's noise vary, around the plant or a box."""
+    plant = with_signals(sensor_noise(loaded_motor(), 0.01), {"friction": signals.ramp(0.8, (0.75, 0.85), 0.3, over=1)})
+    law, label = policy.controller, policy.controller.r_labels[0]
+    loop = controlled(plant, law, reference={label: signals.step(0.5, (0.3, 0.7), at=(0.2, 0.9))})
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=20, count=6, level=0.1, parameters={"gain": (0.98, 1.02)})
+    options = sc.MetricOptions(contraction=0.9, contraction_floor=0.7)
+    box = None if plain else step_of(loop.controlled_plant)
+    return sc.ControlProblem(loop, batch, sc.tracking(loop, [1.0], [0.1]), options, simulator=box)
+
+
+def test_what_varies_is_what_it_is_at_each_step(policy):
+    plant, box = varied(policy, plain=True), varied(policy, plain=False)
+    theta = 0.1 * np.random.default_rng(2).normal(size=plant.theta_dim)
+    close(box.metrics(theta), plant.metrics(theta), 1e-7)
+    close(box.objective(theta), plant.objective(theta), 1e-10)
+    for found, expected in zip(box.trajectories(theta), plant.trajectories(theta), strict=True):
+        close(found, expected, 1e-10)
+    weights = np.random.default_rng(5).uniform(0, 1, (box.scenarios.count, box.rows_per_scenario))
+    of_box, of_plant = (each.scenario_gradients(theta, each.scenarios, weights) for each in (box, plant))
+    for found, expected in zip(of_box[:2], of_plant[:2], strict=True):  # there is no disturbance
+        close(found, expected, 1e-5)

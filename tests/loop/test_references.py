@@ -1,14 +1,21 @@
 """Loops under references that vary: against a plain simulation, whole runs, costs of tracking, and what is refused."""
 
+import re
+from dataclasses import replace
+
 import casadi as ca
 import numpy as np
 import pytest
+from loops import loaded_arm
+from motors import RANGES, loaded_motor
 
 import scpo_ctrl as sc
 from scpo_ctrl import signals
 from scpo_ctrl.controllers import pid
-from scpo_ctrl.errors import DimensionError, DomainError, ScpoError, UnsafeStartError
-from scpo_ctrl.models import dc_motor
+from scpo_ctrl.errors import BackupError, DimensionError, DomainError, ScpoError, UnsafeStartError
+from scpo_ctrl.loop.backup import check_backup
+from scpo_ctrl.models import dc_motor, quantise, sensor_noise, with_signals
+from scpo_ctrl.models.varying import signal_count
 
 GAINS = {"kp": 1.0, "ki": 2.0, "kd": 0.02, "filter_time": 2e-3}
 MOVES = signals.step(0.0, (-0.5, 0.5), at=(0.01, 0.03))
@@ -139,3 +146,66 @@ def test_a_search_moves_the_numbers_of_the_signal(moved):
 def test_bad_input(make, error, says):
     with pytest.raises(error, match=says):
         make()
+
+
+def test_a_load_that_swings_about_its_mean_is_not_rest():
+    plant = with_signals(loaded_arm(), {"load": signals.sine(0.0, 0.3, 0.5)})
+    backup = sc.lqr(plant, [1.0, 1.0], [1.0])
+    batch = sc.scenarios(plant, backup, horizon=20, initial_states=[[0.0, 0.0], [0.1, 0.0]])
+    swung = sc.ControlProblem(sc.Policy(plant, backup), batch, sc.Quadratic([1.0, 1.0], [0.1]))
+    assert np.ptp(swung.trajectories(swung.theta_initial)[0][0]) > 0.05
+    assert not swung.at_rest.any() and not swung.notes()
+    late = with_signals(loaded_arm(), {"load": signals.step(0.0, 0.3, at=5.0)})  # after the last of 20 steps
+    still = replace(swung.policy, plant=late), sc.scenarios(late, backup, horizon=20, initial_states=[[0.0, 0.0]])
+    assert sc.ControlProblem(*still, sc.Quadratic([1.0, 1.0], [0.1])).at_rest.all()
+
+
+def noisy():
+    motor = sensor_noise(loaded_motor(), 0.01)
+    law = pid(motor, 0.8, 0.6, 0.1, filter_time=0.2, filtered=(-2.0, 3.0))
+    moves = {law.r_labels[0]: signals.step(0.5, (0.3, 0.7), at=(0.2, 0.5))}
+    loop = sc.controlled(quantise(motor, 0.02), law, reference=moves)
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=20, count=6, level=0.1, parameters=RANGES)
+    return loop, batch
+
+
+def test_local_stability_is_said_of_what_moves_the_place_of_rest():
+    loop, batch = noisy()
+    told = sc.ControlProblem(loop, batch, sc.tracking(loop, [1.0])).stability
+    for i in range(told.count):
+        assert re.findall(r"(?:for |, )([^=]*) =", told.label(i)) == ["friction", "gain", "y0 reference after"]
+
+
+def test_corners_have_noise_and_rounding_of_their_own():
+    loop, batch = noisy()
+    labels, drawn = loop.plant.p_labels, batch.declared.edge(64, 3).p
+    seeds = drawn[:, [i for i, label in enumerate(labels) if label.endswith("seed")]]
+    assert seeds.shape == (64, 2) and np.unique(seeds).size == 128
+    after = drawn[::2, labels.index("y0 reference after")]
+    assert set(after) == {0.3, 0.7}  # while numbers that have an order are in corners
+
+
+def test_points_are_told_apart_by_what_is_drawn():
+    loop, batch = noisy()
+    moved = batch.p.copy()
+    moved[:, -signal_count(loop.plant) :] += 1e6
+    places = [batch.declared.coordinates(points) for points in (batch, replace(batch, p=moved))]
+    np.testing.assert_array_equal(*places)
+
+
+def test_what_is_told_of_a_scenario_is_what_was_drawn_and_means_something():
+    arm = loaded_arm()
+    x, u, p = arm.x, arm.u, arm.p
+    arm = arm.replace(f=ca.vertcat(x[0] + 0.1 * x[1], 0.95 * x[1] + 0.1 * (p[1] * u - p[0])))
+    plant = with_signals(arm, {"load": signals.step(0.0, (-0.1, 0.1), 0.5)})
+    backup = sc.lqr(plant, [1.0, 1.0], [1.0])
+    with pytest.raises(BackupError, match=r"at gain = -3: V/rho"):
+        check_backup(plant, backup, parameters={"gain": (-3.0, 1.0)})
+    loop, _ = noisy()
+    one = sc.scenarios(loop.plant, loop.backup, horizon=20, count=1, level=1e-4)
+    _, U = sc.ControlProblem(loop, one, sc.tracking(loop, [1.0])).trajectories(np.zeros(3))
+    most = np.abs(np.diff(U[0, :, 0])).max()
+    tight = sc.ControlProblem(loop, one, sc.tracking(loop, [1.0]), sc.MetricOptions(du_max=[1.01 * most]))
+    with pytest.raises(UnsafeStartError, match="declared set is larger") as caught:
+        sc.adapt(tight, sc.AdaptOptions(steps=2, audit_rollouts=500))
+    assert "y0 reference at" in str(caught.value) and "seed" not in str(caught.value)

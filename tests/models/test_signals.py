@@ -97,6 +97,7 @@ def test_parameters_are_those_that_stay_then_numbers_then_those_that_vary_then_t
     np.testing.assert_array_equal(whole[0, :, :3], p[[0] * 4, :3])
     np.testing.assert_array_equal(settling(plant, np.array([[0.0, 2], [-1, 1], [0, 3], [0, 0], [0, 0]])),
                                   [[0, 2], [-1, 1], [0.2, 0.2], [0, 0], [0, 0]])  # fmt: skip
+    np.testing.assert_array_equal(settling(plant, np.tile([-9.0, 9], (5, 1)))[3:], 0)  # which follow from the others
 
 
 def test_dynamics_are_those_of_the_plant():

@@ -1,5 +1,6 @@
 """Limits of step responses: what they say of a trajectory, runs that keep them, and what is refused."""
 
+import casadi as ca
 import numpy as np
 import pytest
 
@@ -7,7 +8,7 @@ import scpo_ctrl as sc
 from scpo_ctrl import signals
 from scpo_ctrl.controllers import pid
 from scpo_ctrl.errors import ScpoError, UnsafeStartError
-from scpo_ctrl.models import dc_motor
+from scpo_ctrl.models import dc_motor, linear
 
 LABEL = "position reference"
 
@@ -56,6 +57,16 @@ def test_settling_counts_from_its_time_on(limited):
     np.testing.assert_allclose(found.max(axis=1), np.abs(off).max(axis=1) - 0.25, rtol=1e-6, atol=1e-8)
 
 
+def test_settling_counts_the_sample_that_is_its_instant():
+    plant = linear([[0.9]], [[0.1]], 0.03, ([-2.0], [2.0], [-1.0], [1.0]))
+    law = pid(plant, 0.5, 0.5)
+    loop = sc.controlled(plant, law, reference={law.r_labels[0]: signals.step(0.0, 0.3)})
+    late = sc.settling(loop, law.r_labels[0], 0.1, after=0.33)  # 11 samples, and 11 times 0.03 is less than 0.33
+    off = ca.Function("off", [loop.plant.x, loop.plant.p], [late.expression])
+    found = [float(off([0.5, 0.0], [0.3, 0.03 * k])[0]) for k in range(13)]
+    assert np.flatnonzero(found).tolist() == [11, 12]
+
+
 def test_a_run_keeps_both_on_scenarios_it_never_saw(limited):
     result = sc.adapt(limited, sc.AdaptOptions(steps=12, audit_rollouts=2000))
     assert result.objective_final < 0.4 * result.objective_initial
@@ -70,6 +81,7 @@ STEP, FREE = signals.step(0.0, 0.5), signals.sine(0.0, 0.1, 1.0)
     ("make", "says"),
     [
         (lambda: sc.overshoot(servo(STEP), "x", 0.1), f"of this loop do: {LABEL}"),
+        (lambda: sc.overshoot(servo(STEP), [LABEL], 0.1), "is no reference that varies"),
         (lambda: sc.overshoot(servo(0.5), LABEL, 0.1), "of this loop do: none"),
         (lambda: sc.overshoot(servo(FREE), LABEL, 0.1), "step or a ramp"),
         (lambda: sc.settling(servo(FREE), LABEL, 0.1, 0.1), "does not settle"),

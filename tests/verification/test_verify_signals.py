@@ -13,6 +13,7 @@ from problem_files import CONTROLLERS, write
 from run_folders import faults, make_run, rewrite, same_arrays
 
 import scpo_ctrl as sc
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.record.files import load_arrays
 
 SIGNALS = CONTROLLERS["pid, signals"]
@@ -130,3 +131,53 @@ def test_bad_signals_are_one_line(where, value, says, tmp_path, run):
     assert re.search(says, outcome.line), outcome.line
     assert "wrong kind" not in outcome.line
     assert list(tmp_path.iterdir()) == [path]
+
+
+SCENARIO = '[scenario]\ninitial_state = [0.0, 0.0, 0.0, 0.0]\nparameters = {"position reference after" = 0.5}\n'
+
+
+def test_learned_scenarios_hold_what_is_drawn_of_signals(tmp_path, run):
+    problem, one = write(tmp_path / "problem.toml", SIGNALS), tmp_path / "one.toml"
+    one.write_text(SCENARIO)
+    assert run("adapt", problem, "--out", tmp_path / "run", "--learn", one).status == 0
+    learned = sc.load_result(tmp_path / "run").problem.scenarios
+    labels = sc.load_result(tmp_path / "run").problem.plant.p_labels
+    assert (learned.count, labels[-2:], learned.p[-1, -2]) == (5, ("position reference", "time"), 0.5)
+    assert sc.verify(tmp_path / "run").faults == ()
+    with np.load(tmp_path / "run/learned.npz") as archive:
+        arrays = dict(archive)
+    np.savez(tmp_path / "run/learned.npz", **arrays | {"p": arrays["p"] + np.eye(1, len(labels), len(labels) - 2)})
+    text = re.sub('learned_sha256 = "[0-9a-f]+"\n', "", (tmp_path / "run/problem.toml").read_text())
+    (tmp_path / "run/problem.toml").write_text(text)
+    with pytest.raises(DomainError, match="position reference that is not where its signal ends"):
+        sc.load_problem(tmp_path / "run/problem.toml")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "says"),
+    [
+        ('"position reference after" = 0.6', "outside the ranges"),
+        ('"position reference" = 0.3', "expected some of: noise of position seed, mass after, position reference af"),
+        ("time = 0.0", "expected some of"),
+    ],
+)
+def test_a_scenario_of_what_is_not_drawn_is_refused(parameters, says, tmp_path, run):
+    problem, one = write(tmp_path / "problem.toml", SIGNALS), tmp_path / "one.toml"
+    one.write_text(SCENARIO.replace('"position reference after" = 0.5', parameters))
+    outcome = run("adapt", problem, "--out", tmp_path / "run", "--learn", one)
+    assert outcome.status == 2 and says in outcome.line
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_falsify_writes_is_what_is_drawn(tmp_path, run):
+    wild = SIGNALS["policy"]["reference"]["position reference"] | {"after": [-1.5, 1.5]}
+    changes = {"policy.reference": {"position reference": wild}, "metrics": {}, "adapt": {"steps": 8, "audit": False}}
+    make_run(tmp_path, SIGNALS | {"scenarios": {"count": 2, "horizon": 20, "level": 0.1}} | changes)
+    assert run("falsify", tmp_path / "run", "--budget", 2000).status == 1
+    found = tomllib.loads((tmp_path / "run/falsified.toml").read_text())["scenario"]["parameters"]
+    assert [*found] == ["noise of position seed", "mass after", "position reference after", "position reference at"]
+    again = run(
+        "adapt", tmp_path / "problem.toml", "--out", tmp_path / "again", "--learn", tmp_path / "run/falsified.toml"
+    )
+    assert again.status == 0
+    assert sc.verify(tmp_path / "again").faults == ()
