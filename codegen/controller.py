@@ -15,6 +15,7 @@ from scpo_ctrl.codegen.targets import Target
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.controller import Controller
+from scpo_ctrl.models.signals import Signal
 
 _FORGETS = 1e-3  # a memory that keeps its value for ever counts as one that loses this part of it in a step
 
@@ -26,7 +27,8 @@ class ControllerContext(Common):
     law: Law
     theta: np.ndarray  # (d,) [theta_units] after adaptation
     theta_backup: np.ndarray  # (d,) [theta_units] before it
-    reference: np.ndarray  # (nr,) [r_units] that the run was made for
+    reference: np.ndarray  # (nr,) [r_units] that the run was made for, at first
+    moves: tuple[tuple[str, float, float] | None, ...]  # (nr,) of those that varied the kind, and between what
     u_min: np.ndarray  # (nu,) rounded inwards
     u_max: np.ndarray  # (nu,) rounded inwards
     u_min_exact: np.ndarray  # (nu,)
@@ -86,6 +88,9 @@ def make_controller_context(
         "theta": theta,
         "theta_backup": backup,
         "reference": np.array([rounded(value, real) for value in policy.reference]),
+        "moves": tuple(
+            (of.kind, *of.reach) if isinstance(of, Signal) else None for of in policy.reference_by_label.values()
+        ),
         "u_min": u_min,
         "u_max": u_max,
         "u_min_exact": plant.u_min[:nu],
