@@ -84,13 +84,11 @@ def make_controller_context(
     u_min, u_max = _inwards("u", plant.u_labels, plant.u_min[:nu], plant.u_max[:nu], real)
     low, high = _inwards("memory", controller.memory_labels, controller.memory_min, controller.memory_max, real)
     as_run = _as_run(policy, theta)
+    moves = tuple((of.kind, *of.reach) if isinstance(of, Signal) else None for of in policy.reference_by_label.values())
     values: dict[str, Any] = {
         "theta": theta,
         "theta_backup": backup,
         "reference": np.array([rounded(value, real) for value in policy.reference]),
-        "moves": tuple(
-            (of.kind, *of.reach) if isinstance(of, Signal) else None for of in policy.reference_by_label.values()
-        ),
         "u_min": u_min,
         "u_max": u_max,
         "u_min_exact": plant.u_min[:nu],
@@ -104,10 +102,9 @@ def make_controller_context(
         "memory_weight": _weight(policy, result.theta),
         "law": law_of(policy, real, prefix),
     }
-    shared = common(
-        result, target, real, prefix, margin_of(result.everywhere.metrics(as_run)), values | {"dt": plant.dt}
-    )
-    return ControllerContext(**shared, **values, sequences=sequences(policy, theta, real))
+    margin, hashed = margin_of(result.everywhere.metrics(as_run)), values | {"dt": plant.dt}
+    shared = common(result, target, real, prefix, margin, hashed | ({"moves": moves} if any(moves) else {}))
+    return ControllerContext(**shared, **values, moves=moves, sequences=sequences(policy, theta, real))
 
 
 def _within_bounds(controller: Controller, exact: np.ndarray, real: str) -> np.ndarray:
