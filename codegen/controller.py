@@ -15,6 +15,7 @@ from scpo_ctrl.codegen.targets import Target
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.controller import Controller
+from scpo_ctrl.models.signals import Signal
 
 _FORGETS = 1e-3  # a memory that keeps its value for ever counts as one that loses this part of it in a step
 
@@ -26,7 +27,8 @@ class ControllerContext(Common):
     law: Law
     theta: np.ndarray  # (d,) [theta_units] after adaptation
     theta_backup: np.ndarray  # (d,) [theta_units] before it
-    reference: np.ndarray  # (nr,) [r_units] that the run was made for
+    reference: np.ndarray  # (nr,) [r_units] that the run was made for, at first
+    moves: tuple[tuple[str, float, float] | None, ...]  # (nr,) of those that varied the kind, and between what
     u_min: np.ndarray  # (nu,) rounded inwards
     u_max: np.ndarray  # (nu,) rounded inwards
     u_min_exact: np.ndarray  # (nu,)
@@ -82,6 +84,7 @@ def make_controller_context(
     u_min, u_max = _inwards("u", plant.u_labels, plant.u_min[:nu], plant.u_max[:nu], real)
     low, high = _inwards("memory", controller.memory_labels, controller.memory_min, controller.memory_max, real)
     as_run = _as_run(policy, theta)
+    moves = tuple((of.kind, *of.reach) if isinstance(of, Signal) else None for of in policy.reference_by_label.values())
     values: dict[str, Any] = {
         "theta": theta,
         "theta_backup": backup,
@@ -99,10 +102,9 @@ def make_controller_context(
         "memory_weight": _weight(policy, result.theta),
         "law": law_of(policy, real, prefix),
     }
-    shared = common(
-        result, target, real, prefix, margin_of(result.everywhere.metrics(as_run)), values | {"dt": plant.dt}
-    )
-    return ControllerContext(**shared, **values, sequences=sequences(policy, theta, real))
+    margin, hashed = margin_of(result.everywhere.metrics(as_run)), values | {"dt": plant.dt}
+    shared = common(result, target, real, prefix, margin, hashed | ({"moves": moves} if any(moves) else {}))
+    return ControllerContext(**shared, **values, moves=moves, sequences=sequences(policy, theta, real))
 
 
 def _within_bounds(controller: Controller, exact: np.ndarray, real: str) -> np.ndarray:

@@ -92,14 +92,7 @@ def read_constraints(given: Any, plant: Plant, folder: Path) -> tuple[Constraint
         kind_of(given, ("recorded",))
         check_keys(given, ("file",), ("kind", "sha256"))
         return RecordedConstraints.read(beside(folder, given["file"]), given.get("sha256")).constraints(plant)
-    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
-        raise ProblemFileError(
-            f"constraints is {shown(given)}, expected tables [[metrics.constraints]] with the keys "
-            f"{', '.join((*_NEEDED, *_MORE))}"
-        )
-    if len(given) > _MOST:
-        raise DimensionError(f"constraints has {len(given)} entries, expected at most {_MOST}")
-    return tuple(_constraint(i, one, plant) for i, one in enumerate(given))
+    return tuple(_constraint(i, one, plant) for i, one in enumerate(_tables(given)))
 
 
 def metrics_table(options: MetricOptions, constraints: Any) -> Table:
@@ -138,20 +131,31 @@ def limits_of_inputs(options: MetricOptions, inputs: int) -> np.ndarray | None:
     return du_max if du_max is None or np.isfinite(du_max[inputs:]).any() else du_max[:inputs]
 
 
+def _tables(given: Any) -> list[Table]:
+    """Return constraints as the tables that they must be."""
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
+        raise ProblemFileError(
+            f"constraints is {shown(given)}, expected tables [[metrics.constraints]] with the keys "
+            f"{', '.join((*_NEEDED, *_MORE))}"
+        )
+    if len(given) > _MOST:
+        raise DimensionError(f"constraints has {len(given)} entries, expected at most {_MOST}")
+    return given
+
+
 def _by_kind(given: Any, policy: LoopPolicy) -> tuple[Constraint, ...] | None:
     """Return constraints of which some are of a step response, which a record has as data; None if none is."""
-    tables = given if isinstance(given, list) else []
-    if not any(isinstance(one, dict) and "kind" in one for one in tables):
+    if not isinstance(given, list) or not any(isinstance(one, dict) and "kind" in one for one in given):
         return None
     if not isinstance(policy, ControllerPolicy):
         raise DomainError("constraints of a step response need a reference; give a controller in [policy]")
     found: list[Constraint] = []
-    for i, one in enumerate(tables):
-        if not (isinstance(one, dict) and "kind" in one):
+    for i, one in enumerate(_tables(given)):
+        if "kind" not in one:
             found.append(_constraint(i, one, policy.plant))
             continue
-        needed, function = _RESPONSES[kind_of(one, tuple(_RESPONSES))]
         try:
+            needed, function = _RESPONSES[kind_of(one, tuple(_RESPONSES))]
             check_keys(one, needed, ("kind", "outputs"))
         except ProblemFileError as error:
             raise ProblemFileError(f"constraints[{i}]: {error}") from error

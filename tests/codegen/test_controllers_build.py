@@ -53,6 +53,21 @@ def test_a_law_that_is_not_defined_everywhere_is_replayed_where_it_is(name, real
     assert np.ptp(signals.y) > 0.3 and len(np.unique(signals.y)) > 150  # still far from rest, and not one value
 
 
+def test_a_reference_that_varied_is_said_to_have_varied(tmp_path):
+    motor = dc_motor()
+    law = pid(motor, 1.0, 2.0, 0.02, filter_time=2e-3)
+    moves = {"position reference": sc.signals.step(0.125, (-0.2, 0.2), at=0.01)}
+    loop = controlled(motor, law, reference=moves)
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=20, count=2, level=1e-4)
+    problem = sc.ControlProblem(loop, batch, sc.tracking(loop, [1.0]))
+    export(sc.adapt(problem, sc.AdaptOptions(steps=1, audit=False)), tmp_path / "c", measured=False)
+    assert "0.125 at first, in the run a `step` between -0.2 and 0.2 |" in (tmp_path / "c/README.md").read_text()
+    assert "made for, at first: in the run they varied. */" in (tmp_path / "c/include/scpo.h").read_text()
+    assert "    0.125, /* position reference [rad] */" in (tmp_path / "c/src/scpo_data.c").read_text()
+    export(result_of("pid"), tmp_path / "still", measured=False)
+    assert "varied" not in (tmp_path / "still/include/scpo.h").read_text()
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_fast_math(compiler, tmp_path):
     need(compiler, "make")
