@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from support.before_after import Signal, draw
-from support.common import FRESH, FRESH_SEED, print_table, save
+from support.common import FRESH, FRESH_SEED, number, numbers, print_table, save
 from support.device import OnDevice, missing, run_on_device
 from support.step_response import Response, largest_error, largest_step, margins, opened, step
 
@@ -168,11 +168,6 @@ COSTS = ["plant", "controller", "numbers", "cost", "less", "violate", "run [s]",
 STEPS = ["plant", "rise [s]", "overshoot [%]", "settling [s]", "peak of", "value", "gain [dB]", "phase [deg]"]
 
 
-def number(value: float) -> str:
-    """Return a number in a few digits."""
-    return "never" if np.isinf(value) else f"{value:.3g}"
-
-
 def watched(outcome: Outcome) -> Signal:
     """Return the signal beside the output."""
     policy = outcome.policy
@@ -218,14 +213,6 @@ def of_step(outcome: Outcome) -> list[str]:
     ]
 
 
-def numbers(outcome: Outcome) -> str:
-    """Return the controller's numbers before and after."""
-    law = outcome.policy.controller
-    before, after = (outcome.policy.parameters(theta) for theta in (outcome.result.theta_initial, outcome.result.theta))
-    parts = zip(law.theta_labels, law.theta_units, strict=True)
-    return ", ".join(f"{key} {before[key]:.4g} -> {after[key]:.4g} {unit}".rstrip() for key, unit in parts)
-
-
 def picture(outcome: Outcome, path: Path, table: Sequence[Sequence[str]]) -> None:
     """Draw a loop's step before and after."""
     plant, responses, index = outcome.policy.controlled_plant, outcome.responses, LOOPS[outcome.name].held[0]
@@ -246,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"without emulation: {', '.join(missing())} not found; apt-get install gcc-arm-none-eabi qemu-system-arm")
     outcomes = [run(name, given.out) for name in LOOPS if given.only in (None, name)]
     for outcome in outcomes:
-        print(f"{outcome.name}: {numbers(outcome)}")
+        print(f"{outcome.name}: {numbers(outcome.result)}")
     print()
     table = print_table(COSTS, [of_cost(outcome) for outcome in outcomes])
     print()

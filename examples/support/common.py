@@ -51,6 +51,20 @@ def margins(problem: Problem, thetas: np.ndarray) -> np.ndarray:
     return -problem.metrics(thetas).max(axis=1)
 
 
+def number(value: float) -> str:
+    """Return a number in a few digits, or that a time never comes."""
+    return "never" if np.isinf(value) else f"{value:.3g}"
+
+
+def numbers(result: Result, digits: int = 4, *, units: bool = True) -> str:
+    """Return the numbers of a controller before and after."""
+    parts = []
+    for row in result.parameters():
+        before, after = (f"{row[end]:.{digits}g}" for end in ("before", "after"))
+        parts.append(f"{row['label']} {before} -> {after} {row['unit'] if units else ''}".rstrip())
+    return ", ".join(parts)
+
+
 def violations(margin: np.ndarray) -> str:
     """Return how many of the policies with these margins are unsafe, in words."""
     return f"{np.count_nonzero(~(margin >= 0))} of {margin.size}"

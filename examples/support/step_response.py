@@ -14,6 +14,7 @@ from scipy.optimize import least_squares
 
 from scpo_ctrl import ControllerPolicy, ControlProblem
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.report.response import step_info
 
 _AT_REST = 1e-7  # what a loop at rest may move by in a sample, in units of its bounds
 _HALVINGS = 40  # of an interval in which the largest step is
@@ -34,12 +35,7 @@ class Response:
     @property
     def info(self) -> tuple[float, float, float]:
         """Rise time from 10 to 90 % [s], overshoot [%], settling time to 2 % [s]; infinite if it does not settle."""
-        y, end = self.y - self.y[0], self.end - self.y[0]
-        if (y / end).max() < 0.9:  # for which step_info has no answer
-            return np.inf, 0.0, np.inf
-        found = control.step_info(y, self.t, final_output=end)
-        rise, overshoot, settling = (float(found[key]) for key in ("RiseTime", "Overshoot", "SettlingTime"))
-        return rise, overshoot, settling if abs(y[-1] - end) <= 0.02 * abs(end) else np.inf
+        return step_info(self.t, self.y, self.end)
 
 
 def step(policy: ControllerPolicy, theta: np.ndarray, start: np.ndarray, samples: int, signal: int) -> Response:

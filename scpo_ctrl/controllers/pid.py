@@ -24,6 +24,7 @@ from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
 
 FORMS = ("parallel", "standard")
+_NAMES = {"parallel": ("kp", "ki", "kd"), "standard": ("K", "Ti", "Td")}
 ANTI_WINDUP = ("back_calculation", "conditional", "none")
 
 
@@ -43,7 +44,7 @@ class _Memory:
 def pid(
     plant: Plant,
     kp: float,
-    ki: float,
+    ki: float | None = None,
     kd: float | None = None,
     *,
     measurement: int = 0,
@@ -55,11 +56,12 @@ def pid(
     tracking_time: float | None = None,
     bounds: Bounds | None = None,
 ) -> Controller:
-    """Make a PID controller of one measurement for a plant with one input.
+    """Make a P, PI, PD or PID controller of one measurement for a plant with one input.
 
     v = kp (b r - y) + I - kd dy_f/dt in the parallel form; in the standard one the three numbers are K, Ti [s] and
     Td [s], with kp = K, ki = K / Ti, kd = K Td. I is a part of the command, so that changing ki moves nothing at rest.
-    The derivative is of y behind a filter of first order; a step of r does not go through it.
+    The derivative is of y behind a filter of first order; a step of r does not go through it. Without ki, the input at
+    the plant's equilibrium stands in the place of I.
 
     Parameters
     ----------
@@ -67,10 +69,10 @@ def pid(
         Discrete, with one input.
     kp : float
         [u_unit / y_unit]; K in the standard form.
-    ki : float
-        [u_unit / (y_unit s)]; Ti [s] in the standard form.
+    ki : float, optional
+        [u_unit / (y_unit s)], not 0; Ti [s] in the standard form. P or PD control without.
     kd : float, optional
-        [u_unit s / y_unit]; Td [s] in the standard form. PI control without.
+        [u_unit s / y_unit]; Td [s] in the standard form. P or PI control without.
     measurement : int
         Which of the plant's measured signals is y.
     filter_time : float, optional
@@ -92,7 +94,7 @@ def pid(
     Returns
     -------
     Controller
-        θ is (kp, ki, kd) as given.
+        θ is (kp, ki, kd), those of them that are given.
 
     Raises
     ------
@@ -107,59 +109,71 @@ def pid(
         raise DomainError(f"pid has one command and plant {plant.name!r} {plant.nu} inputs; write a Controller for all")
     as_choice("form", form, FORMS)
     as_choice("anti_windup", anti_windup, ANTI_WINDUP)
-    _check_used(kd, anti_windup, filter_time=filter_time, filtered=filtered, tracking_time=tracking_time)
+    _check_used(ki, kd, anti_windup, filter_time=filter_time, filtered=filtered, tracking_time=tracking_time)
     b = as_scalar("setpoint_weight", setpoint_weight, at_least=0.0, at_most=1.0)
-    names = ("kp", "ki", "kd") if form == "parallel" else ("K", "Ti", "Td")
-    given = (kp, ki) if kd is None else (kp, ki, kd)
-    values = [as_scalar(name, value) for name, value in zip(names, given, strict=False)]
+    numbers = _numbers(form, kp, ki, kd)
     which = as_count("measurement", measurement, at_most=plant.measured.numel() - 1)
-    theta, shown = ca.SX.sym("theta", len(values)), ca.SX.sym("y", plant.measured.numel())
-    r, u, integral = (ca.SX.sym(name) for name in ("r", "u", "I"))
-    y = shown[which]
-    per_second = theta[1] if form == "parallel" else theta[0] / theta[1]
+    theta, shown = ca.SX.sym("theta", len(numbers)), ca.SX.sym("y", plant.measured.numel())
+    gains = dict(zip(numbers, ca.vertsplit(theta), strict=True))
+    r, u, integral, y = ca.SX.sym("r"), ca.SX.sym("u"), ca.SX.sym("I"), shown[which]
     weighted = b * r - y
     if b != 1.0 and (rest := float(shown_at_rest(plant)[which])):
         weighted = b * (r - rest) - (y - rest)  # or the integral would have to hold kp (1 - b) rest
-    command, memories = theta[0] * weighted + integral, []
+    command = theta[0] * weighted + (ca.DM(plant.u_eq) if ki is None else integral)
+    memories = []
     if kd is not None:
         slow = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0)
         last = _filter(plant, which, y, dt / (slow + dt), filtered)
-        gain = theta[2] if form == "parallel" else theta[0] * theta[2]
+        gain = gains["kd"] if form == "parallel" else theta[0] * gains["Td"]
         command, memories = command - gain * (y - last.symbol) / (slow + dt), [last]
-    following = _integral(per_second * dt * (r - y), integral, command, u, dt, anti_windup, tracking_time)
-    ends = (float(end[0]) for end in headroom(plant))
-    memories.insert(0, _Memory("integral", plant.u_units[0], integral, following, float(plant.u_eq[0]), *ends))
+    if ki is not None:
+        per_second = gains["ki"] if form == "parallel" else theta[0] / gains["Ti"]
+        following = _integral(per_second * dt * (r - y), integral, command, u, dt, anti_windup, tracking_time)
+        ends = (float(end[0]) for end in headroom(plant))
+        memories.insert(0, _Memory("integral", plant.u_units[0], integral, following, float(plant.u_eq[0]), *ends))
     return Controller(
-        name="PID" if kd is not None else "PI",
+        name=f"P{'I' * (ki is not None)}{'D' * (kd is not None)}",
         theta=theta,
-        theta_initial=np.array(values),
+        theta_initial=np.array(list(numbers.values())),
         y=shown,
         r=r,
-        u=u,
+        u=ca.SX(0, 1) if ki is None else u,
         r_nominal=shown_at_rest(plant)[[which]],
         r_labels=(f"{plant.measured_labels[which]} reference",),
         r_units=(_unit(plant, which),),
-        xi=ca.vertcat(*(memory.symbol for memory in memories)),
+        xi=ca.vertcat(ca.SX(0, 1), *(memory.symbol for memory in memories)),
         command=command,
-        memory=ca.vertcat(*(memory.following for memory in memories)),
+        memory=ca.vertcat(ca.SX(0, 1), *(memory.following for memory in memories)),
         memory_initial=np.array([memory.start for memory in memories]),
         memory_min=np.array([memory.low for memory in memories]),
         memory_max=np.array([memory.high for memory in memories]),
-        theta_labels=names[: len(values)],
-        **theta_bounds(names[: len(values)], bounds),
-        theta_units=_theta_units(plant, which, form)[: len(values)],
+        theta_labels=tuple(numbers),
+        **theta_bounds(tuple(numbers), bounds),
+        theta_units=tuple(unit for name, unit in _theta_units(plant, which, form).items() if name in numbers),
         memory_labels=tuple(memory.label for memory in memories),
         memory_units=tuple(memory.unit for memory in memories),
         source="Åström and Hägglund, Advanced PID Control, ISA 2006",
     )
 
 
-def _check_used(kd: float | None, anti_windup: str, **given: object) -> None:
+def _numbers(form: str, kp: object, ki: object, kd: object) -> dict[str, float]:
+    """Return the numbers that are given, by name."""
+    given = zip(_NAMES[form], (kp, ki, kd), strict=True)
+    numbers = {name: as_scalar(name, value) for name, value in given if value is not None or name == _NAMES[form][0]}
+    if numbers.get("ki") == 0.0:
+        raise DomainError("ki is 0, an integral that keeps what it began with; leave ki out for P or PD control")
+    return numbers
+
+
+def _check_used(ki: float | None, kd: float | None, anti_windup: str, **given: object) -> None:
     """Refuse what would be without effect."""
+    if ki is None and anti_windup != ANTI_WINDUP[0]:
+        raise DomainError("anti_windup is without effect here: it goes with ki; leave it out")
     for key, value in given.items():
         of_derivative = key != "tracking_time"
-        if value is not None and (kd is None if of_derivative else anti_windup != "back_calculation"):
-            needs = "kd" if of_derivative else 'anti_windup = "back_calculation"'
+        missing = kd is None if of_derivative else ki is None or anti_windup != "back_calculation"
+        if value is not None and missing:
+            needs = "kd" if of_derivative else "ki" if ki is None else 'anti_windup = "back_calculation"'
             raise DomainError(f"{key} is without effect here: it goes with {needs}; leave it out")
 
 
@@ -207,9 +221,10 @@ def _unit(plant: Plant, which: int) -> str:
     return plant.measured_units[which]
 
 
-def _theta_units(plant: Plant, which: int, form: str) -> tuple[str, str, str]:
+def _theta_units(plant: Plant, which: int, form: str) -> dict[str, str]:
     u, y = plant.u_units[0], _unit(plant, which)
     gain = unit_of_gain(u, y)
-    return (
+    units = (
         (gain, unit_of_gain(u, y, "s"), unit_of_gain(f"{u} s".strip(), y)) if form == "parallel" else (gain, "s", "s")
     )
+    return dict(zip(_NAMES[form], units, strict=True))

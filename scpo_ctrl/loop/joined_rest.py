@@ -79,8 +79,9 @@ def _resting(joined: Plant, x: np.ndarray, u: np.ndarray) -> Plant:
         out = np.flatnonzero(~((values - low > error) & (high - values > error)))
         if out.size:
             i = out[0]
+            value = 0.0 if abs(values[i]) <= error[i] else values[i]
             raise UnsafeStartError(
-                f"the loop of {joined.name!r} comes to rest with {labels[i]} = {values[i]:.4g}, outside ({low[i]:g}, "
-                f"{high[i]:g}); choose another reference, or wider bounds"
+                f"the loop of {joined.name!r} comes to rest with {labels[i]} = {value:.4g}, which needs room within "
+                f"({low[i]:g}, {high[i]:g}); choose another reference (of a signal, where it begins), or wider bounds"
             )
     return joined.replace(x_eq=x, u_eq=u)

@@ -54,7 +54,8 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
 def _contraction_advice(problem: "ControlProblem") -> list[str]:
     """Say what lets V fall to a given part of V(x_0); on a linear plant the part is the same at every level."""
     ways = ["raise contraction", "lengthen the horizon"]
-    if problem.scenario_metrics.options.contraction_floor or problem.scenarios.w.size:  # which keep V from vanishing
+    moved = problem.scenarios.w.size or problem.plant.signals  # which keep V from vanishing
+    if problem.scenario_metrics.options.contraction_floor or moved:
         ways[0] += " or contraction_floor"
     if not problem.plant.is_linear or not problem.scenario_metrics.bounds_command:  # saturation bends the loop too
         ways.append("lower the level of the scenarios")

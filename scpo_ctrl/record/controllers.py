@@ -167,9 +167,9 @@ def _found(table: Table, plant: Plant, controller: Controller) -> dict[str, Any]
         return {"estimate": [end.tolist() for end in memory]}
     if table["kind"] != "pid" or plant.dt is None:
         return {}
-    follows = table.get("anti_windup", "back_calculation") == "back_calculation"
+    follows = "ki" in table and table.get("anti_windup", "back_calculation") == "back_calculation"
     found: dict[str, Any] = {"tracking_time": 10 * plant.dt} if follows else {}
-    return found | ({"filtered": [float(end[1]) for end in memory]} if "kd" in table else {})
+    return found | ({"filtered": [float(end[-1]) for end in memory]} if "kd" in table else {})
 
 
 def _linear(table: Table, plant: Plant) -> Controller:

@@ -25,6 +25,7 @@ from scpo_ctrl.report.trajectories import (
     Rolled,
     followed_references,
     level_set,
+    loads,
     memories,
     plant_problem,
     projections,
@@ -44,6 +45,7 @@ PHASE_TRAJECTORIES = 12  # shown in a phase portrait
 PHASE_DOTS = 150  # initial states shown
 SIGNAL_TRAJECTORIES = 64  # shown over time
 VECTOR_POINTS = 20_000  # beyond this many points of a kind, lines become an image inside the figure
+_DASHES = (0, (4, 2))
 _FAR = 3.0  # a bound this many times the span of the values away is not drawn, but named
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -135,11 +137,12 @@ def signals_figure(result: Result) -> Figure:
     states = shown_states(plant, np.concatenate([rolled.X_before, rolled.X_after]))
     inputs = [(rolled.U_before, i, "u") for i in range(plant.nu - memories(problem))]
     signals = inputs + [(rolled.X_before, i, "x") for i in states]
-    followed = followed_references(problem, rolled.scenarios)
+    followed, varying = followed_references(problem, rolled.scenarios), loads(problem, rolled.scenarios)
+    count = len(signals) + len(varying)
     with style():
-        figure = Figure(figsize=(10.0, 0.7 + 1.45 * len(signals)), layout="constrained")
-        axes = figure.subplots(len(signals), 2, sharex=True, sharey="row", squeeze=False)
-        for row, (_, i, stem) in zip(axes, signals, strict=True):
+        figure = Figure(figsize=(10.0, 0.7 + 1.45 * count), layout="constrained")
+        axes = figure.subplots(count, 2, sharex=True, sharey="row", squeeze=False)
+        for row, (_, i, stem) in zip(axes, signals, strict=False):
             low, high, rest = (getattr(plant, f"{stem}_{end}")[i] for end in ("min", "max", "eq"))
             pair = (rolled.U_before, rolled.U_after) if stem == "u" else (rolled.X_before, rolled.X_after)
             values = [side[:, :, i] for side in pair]
@@ -158,10 +161,18 @@ def signals_figure(result: Result) -> Figure:
             row[0].set_ylabel(("memory\n" if remembered else "") + axis_label(problem.plant, stem, i))
             if hidden:
                 row[1].set_title(_out_of_view(hidden), **NOTE)
+        for row, (label, unit, given) in zip(axes[len(signals) :], varying, strict=True):
+            for ax in row:
+                ax.set_ylim(_view(given, -np.inf, np.inf)[0])
+                _lines(ax, _over_time(plant, given, hold=True), INK, 0.8, 0.8, dashed=True)
+            row[0].set_ylabel(_with_unit(label, unit, "\n"))
         axes[0, 0].set_title(f"before: {start_name(result)}")
         axes[0, 1].set_title("after: adapted policy")
         for ax in axes[-1]:
             ax.set_xlabel(time_label(plant))
+        if followed or varying:
+            line = Line2D([], [], color=INK, linewidth=0.8, linestyle=_DASHES, label="given: reference or load")
+            figure.legend(handles=[line], loc="outside lower center", handlelength=2.4)
         figure.align_ylabels()
     return figure
 
@@ -219,7 +230,7 @@ def _phase_legend(problem: ControlProblem, start: str) -> list[Artist]:
     if plant.nx == 1:
         rest = {"linewidth": 0.8, "linestyle": ":"}
     handles: list[Artist] = [
-        Line2D([], [], color=BEFORE, linewidth=1.1, linestyle=(0, (4, 2)), label=f"before: {start}"),
+        Line2D([], [], color=BEFORE, linewidth=1.1, linestyle=_DASHES, label=f"before: {start}"),
         Line2D([], [], color=AFTER, linewidth=1.5, label="after: adapted policy"),
         Line2D([], [], color="white", marker="o", markeredgecolor=INK, markersize=5, label="initial state"),
         Line2D([], [], color=INK, label="equilibrium", **rest),  # type: ignore[arg-type]
@@ -236,7 +247,7 @@ def _lines(ax: Axes, points: np.ndarray, colour: str, width: float, alpha: float
     low, high = np.stack([ax.get_xlim(), ax.get_ylim()], axis=1)
     near = np.clip(points, low - 20 * (high - low), high + 20 * (high - low))  # a diverged one leaves the picture
     finite = [line[np.isfinite(line).all(axis=1)] for line in near]
-    dashes = (0, (4, 2)) if dashed else "solid"
+    dashes = _DASHES if dashed else "solid"
     lines = LineCollection(finite, colors=colour, linewidths=width, alpha=alpha, linestyles=dashes, zorder=2)
     lines.set_rasterized(points.shape[0] * points.shape[1] > VECTOR_POINTS)
     ax.add_collection(lines, autolim=False)
@@ -358,8 +369,11 @@ def axis_label(plant: Plant, stem: str, index: int, gap: str = "\n") -> str:
     -------
     str
     """
-    unit = getattr(plant, f"{stem}_units")[index]
-    return visible(getattr(plant, f"{stem}_labels")[index]) + (f"{gap}[{visible(unit)}]" if unit else "")
+    return _with_unit(getattr(plant, f"{stem}_labels")[index], getattr(plant, f"{stem}_units")[index], gap)
+
+
+def _with_unit(label: str, unit: str, gap: str) -> str:
+    return visible(label) + (f"{gap}[{visible(unit)}]" if unit else "")
 
 
 def time_label(plant: Plant) -> str:

@@ -1,5 +1,6 @@
 """The picture of constraints and limited changes of inputs over time, before and after, against their bounds."""
 
+import textwrap
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from scpo_ctrl.report.wording import start_name
 from scpo_ctrl.text import visible
 
 MOST_LIMITS = 12  # shown
+_WIDTH = 20  # characters of a line beside an axis
 _DASHED: Literal["--"] = "--"
 
 
@@ -106,7 +108,8 @@ def limit_label(one: Limited) -> str:
     -------
     str
     """
-    return visible(one.name) + (f"\n[{visible(one.unit)}]" if one.unit else "")
+    lines = textwrap.wrap(visible(one.name), _WIDTH) or [""]
+    return "\n".join(lines) + (f"\n[{visible(one.unit)}]" if one.unit else "")
 
 
 def limit_handles() -> list[Line2D]:

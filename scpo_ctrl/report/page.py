@@ -23,6 +23,7 @@ from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, ph
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
 from scpo_ctrl.report.limits_figure import MOST_LIMITS, limits_figure
 from scpo_ctrl.report.numbers import NARROW_SPACE, margin, number, plural, short, with_unit
+from scpo_ctrl.report.response import responses
 from scpo_ctrl.report.tables import (
     bound_rows,
     constraints_in_words,
@@ -34,7 +35,7 @@ from scpo_ctrl.report.tables import (
     option_rows,
     what_binds,
 )
-from scpo_ctrl.report.trajectories import MOST_STATES, memories
+from scpo_ctrl.report.trajectories import MOST_STATES, loads, memories
 from scpo_ctrl.report.wording import backup_name, change, headline, start_name
 from scpo_ctrl.text import visible
 
@@ -91,6 +92,7 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
         headline=headline(result, margin_of(after)),
         summary={key: value for key, value in result.summary().items() if key not in ("audit", "parameters")},
         gains=gain_rows(result),
+        responses=responses(result),
         bounds=bound_rows(result),
         limits=limit_rows(result),
         change=change(result),
@@ -177,6 +179,8 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
         )
         if plant.nx > 1 and count > PHASE_TRAJECTORIES:
             caption += " Dots: other initial states."
+        if plant.signals:
+            caption += " Equilibrium and level set are about where references and loads begin."
         if plant.nx > 2:
             caption += " Projections: a coordinate against its rate first, then the states closest to their bounds."
         panels.append(Panel(title, drawn(phase_figure, "phase", title), caption))
@@ -190,14 +194,10 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
         panels.append(Panel(title, drawn(convergence_figure, "convergence", title), caption))
     if isinstance(problem, ControlProblem):
         title = "Inputs and states over time"
-        caption = _selection(count, SIGNAL_TRAJECTORIES)
-        if problem.scenario_metrics.options.command:
-            caption += " Inputs are commands before saturation, held over a sample."
-        if memories(problem):
-            caption += " Memory is what the controller remembers, cut to its own bounds."
-        if plant.nx > MOST_STATES:
-            caption += f" The {MOST_STATES} of {plant.nx} states that come closest to their bounds are shown."
+        caption = _over_time_caption(problem)
         panels.append(Panel(title, drawn(signals_figure, "signals", title), caption))
+        if loads(problem, np.arange(1)):
+            caption += " Below them what varies by itself."
         steps = problem.scenario_metrics.steps
         if steps is not None:
             title = "Constraints over time"
@@ -220,6 +220,20 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
         )
         panels.append(Panel(title, drawn(smoothness_figure, "smoothness", title), caption))
     return panels
+
+
+def _over_time_caption(problem: ControlProblem) -> str:
+    """Return what the figure of inputs and states shows."""
+    caption = _selection(problem.scenarios.count, SIGNAL_TRAJECTORIES)
+    if problem.scenario_metrics.options.command:
+        caption += " Inputs are commands before saturation, held over a sample."
+    if memories(problem):
+        caption += " Memory is what the controller remembers, cut to its own bounds."
+    if problem.plant.nx > MOST_STATES:
+        caption += f" The {MOST_STATES} of {problem.plant.nx} states that come closest to their bounds are shown."
+    if loads(problem, np.arange(1)):
+        caption += " Below them stands what varies by itself."
+    return caption
 
 
 def _selection(count: int, most: int) -> str:

@@ -18,6 +18,7 @@ from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import number, plural, short, with_unit
 from scpo_ctrl.report.reach import Reach, limits_reached, reach
+from scpo_ctrl.report.signal_words import references_in_words, telling, varying_in_words
 from scpo_ctrl.report.trajectories import memories, shown_plant
 from scpo_ctrl.report.wording import met_bound, percent, stability
 
@@ -140,7 +141,7 @@ def conditions(plant: Plant, batch: Scenarios, scenario: int) -> str:
         Parameters and disturbances only where they differ between scenarios or from zero.
     """
     parts = ["from " + ", ".join(_named(plant.x_labels, batch.x0[scenario], plant.x_units))]
-    varied = np.flatnonzero(np.ptp(batch.p, axis=0) > 0)
+    varied = telling(plant, batch.p)
     parts += _named([plant.p_labels[i] for i in varied], batch.p[scenario, varied], [plant.p_units[i] for i in varied])
     w = batch.w[scenario]
     for i in np.flatnonzero(np.abs(w).max(axis=0)):
@@ -184,6 +185,7 @@ def details(result: Result) -> list[tuple[str, Any]]:
         *_policy_rows(problem.policy),
         ("scenarios", problem.scenarios.count),
         ("horizon", horizon),
+        *(("varies", said) for said in varying_in_words(problem)),
         ("metrics of", ", ".join(kinds)),
         (f"{_level(problem.policy)}, {problem.backup.evidence}", float(problem.backup.rho)),
         *(("stability", found) for found in [stability(result, number)] if found),
@@ -312,9 +314,7 @@ def _spreads(problem: ControlProblem, found: Binding) -> list[Spread]:
     """List initial states, parameters and disturbances: over all scenarios, and over those that bind."""
     plant, batch = shown_plant(problem), problem.scenarios
     columns = [(f"initial {plant.x_labels[i]}", plant.x_units[i], batch.x0[:, i]) for i in range(plant.nx)]
-    columns += [
-        (plant.p_labels[i], plant.p_units[i], batch.p[:, i]) for i in np.flatnonzero(np.ptp(batch.p, axis=0) > 0)
-    ]
+    columns += [(plant.p_labels[i], plant.p_units[i], batch.p[:, i]) for i in telling(plant, batch.p)]
     for i in np.flatnonzero(np.abs(batch.w).max(axis=(0, 1))):
         name, unit = f"disturbance of {plant.x_labels[i]}", plant.x_units[i]
         columns.append((f"{name}, mean over time", unit, batch.w[:, :, i].mean(axis=1)))
@@ -374,8 +374,7 @@ def _policy_rows(policy: LoopPolicy) -> list[tuple[str, Any]]:
         return [("policy", f"residual on the backup, {policy.kind} {widths}")]
     of = policy.controller
     rows = [("controller", f"{of.name}: {', '.join(of.theta_labels)}")]
-    if policy.reference:
-        rows.append(("reference", ", ".join(short(value) for value in policy.reference)))
+    rows += [("reference", said) for said in references_in_words(policy)]
     if of.memories:
         rows.append(("memory", ", ".join(of.memory_labels)))
     return rows + ([("source of the controller", of.source)] if of.source else [])

@@ -12,7 +12,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.references import outputs_of_references
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.varying import over_time, signal_count, without_signals
+from scpo_ctrl.models.varying import over_time, parameters_over_time, signal_count, without_signals
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import short
 
@@ -135,14 +135,14 @@ def limited(problem: ControlProblem, p: np.ndarray, X: np.ndarray, U: np.ndarray
     """
     plant, options = problem.plant, problem.scenario_metrics.options
     applied, (count, N, _) = np.clip(U, plant.u_min, plant.u_max), U.shape
-    found = []
+    every, found = parameters_over_time(plant, p, N), []
     for one in options.constraints or ():
         h = ca.Function("h", [plant.x, plant.u, plant.p], [one.expression])
         rest = np.array(h(plant.x_eq, plant.u_eq, plant.p_nominal))[:, 0]
         inputs = np.concatenate(
             [applied, applied[:, -1:]], axis=1
         )  # of the last state, those without input count alone
-        rows = X.reshape(-1, plant.nx), inputs.reshape(-1, plant.nu), np.repeat(p, N + 1, axis=0)
+        rows = X.reshape(-1, plant.nx), inputs.reshape(-1, plant.nu), every.reshape(-1, plant.npar)
         values = np.array(h.map(count * (N + 1))(*(part.T for part in rows))).reshape(len(one.name), count, N + 1)
         of_input = ca.which_depends(one.expression, plant.u, 1, True)
         for i, name in enumerate(one.name):
@@ -182,6 +182,31 @@ def followed_references(problem: ControlProblem, chosen: np.ndarray) -> dict[int
             i: values[:, :, plant.p_labels.index(label) - first] for i in range(plant.nx) if ca.is_equal(of, plant.x[i])
         }
     return found
+
+
+def loads(problem: ControlProblem, chosen: np.ndarray) -> list[tuple[str, str, np.ndarray]]:
+    """Return what varies over time besides references and noise.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    chosen : numpy.ndarray of int, shape (k,)
+        Scenarios.
+
+    Returns
+    -------
+    list of tuple
+        Label, unit, and values of shape (k, N).
+    """
+    plant, policy, batch = problem.plant, problem.policy, problem.scenarios
+    first, known = plant.npar - signal_count(plant), policy.signals if isinstance(policy, ControllerPolicy) else {}
+    values = over_time(plant, batch.p[chosen], batch.horizon)[:, :-1]
+    named = zip(plant.p_labels[first:], plant.p_units[first:], plant.signals, strict=False)
+    return [
+        (label, unit, values[:, :, k])
+        for k, (label, unit, signal) in enumerate(named)
+        if signal.kind != "noise" and label not in known
+    ]
 
 
 def roll(result: Result, most: int) -> Rolled:

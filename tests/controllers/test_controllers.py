@@ -103,6 +103,21 @@ def linearised(policy):
     return np.array(ca.Function("A", [s], [ca.jacobian(following, s)])(plant.x_eq))
 
 
+@pytest.mark.parametrize("form", ["parallel", "standard"])
+def test_pd_and_p_are_pid_without_what_is_left_out(form):
+    kp, kd, slow, plant = 6.0, 1.5, 0.05, servo()
+    rest = plant.replace(x_eq=[0.5, 0.0], u_eq=[1.0])  # A holds the position with a force of one
+    gains = (kp, None, kd) if form == "parallel" else (kp, None, kd / kp)
+    pd = controlled(rest, pid(rest, *gains, filter_time=slow, form=form), reference=[0.5])
+    assert pd.controller.name == "PD" and pd.plant.x_labels[2:] == ("filtered y0",)
+    state = np.array([0.3, 0.1, 0.4])
+    expected = 1.0 + kp * 0.2 - kd * (0.3 - 0.4) / (slow + DT)
+    np.testing.assert_allclose(pd(state, [0.0, 0.0]), [expected, 0.4 + DT / (slow + DT) * (0.3 - 0.4)], rtol=1e-12)
+    p = controlled(rest, pid(rest, kp, form=form), reference=[0.5])
+    assert p.controller.name == "P" and p.plant.nx == 2 and list(p.parameters([0.0])) == [*pd.parameters([0, 0])][:1]
+    assert p(np.array([0.3, 0.1]), [0.0]) == pytest.approx([1.0 + kp * 0.2])
+
+
 def test_anti_windup_by_hand():
     plant = servo()
     back = controlled(plant, pid(plant, 6.0, 4.0, tracking_time=0.5))
@@ -170,6 +185,9 @@ def test_a_gain_schedule_interpolates_its_table():
         (lambda plant: pid(plant.replace(y=2 * plant.x[0]), 1.0, 1.0, 1.0, filter_time=0.1), DomainError, "filtered ="),
         (lambda plant: pid(plant, 1.0, 1.0, 1.0), DomainError, "filter_time"),
         (lambda plant: pid(plant, 1.0, np.nan), DomainError, "ki"),
+        (lambda plant: pid(plant, 1.0, 0.0), DomainError, "leave ki out"),
+        (lambda plant: pid(plant, 1.0, tracking_time=1.0), DomainError, "tracking_time is without effect .* ki"),
+        (lambda plant: pid(plant, 1.0, anti_windup="none"), DomainError, "anti_windup is without effect .* ki"),
         (lambda plant: pid(plant, 1.0, 1.0, form="ideal"), DomainError, "form"),
         (lambda plant: pid(plant, 1.0, 1.0, measurement=1), DomainError, "measurement"),
         (lambda plant: lqi(plant, [1.0, 1.0, 1.0], [1.0]), DomainError, "whole state"),

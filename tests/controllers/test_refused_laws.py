@@ -89,7 +89,7 @@ def test_an_operation_that_no_c_library_has_is_refused_wherever_it_is_written():
 def test_rest_on_a_bound_is_refused_however_it_rounds(reference):
     shows = plant()
     shows = shows.replace(y=shows.x[0])
-    with pytest.raises(UnsafeStartError, match=r"comes to rest with x0 = .*2, outside"):
+    with pytest.raises(UnsafeStartError, match=r"comes to rest with x0 = .*2, which needs room within"):
         controlled(shows, pid(shows, 3.0, 1.0), reference=[reference])
 
 

@@ -67,7 +67,9 @@ def test_a_loop_gets_better_and_stays_safe(name, tmp_path, monkeypatch, capsys):
     assert outcome.device is None and "200 control vectors" in capsys.readouterr().out
     cost, stepped = gallery.of_cost(outcome), gallery.of_step(outcome)
     assert len(cost) == len(gallery.COSTS) and cost[-2:] == ["-", "-"] and cost[5] == "0 of 500"
-    assert len(stepped) == len(gallery.STEPS) and gallery.numbers(outcome).count("->") == outcome.result.theta.size
+    assert (
+        len(stepped) == len(gallery.STEPS) and gallery.numbers(outcome.result).count("->") == outcome.result.theta.size
+    )
     gallery.picture(outcome, tmp_path / "figure.png", [gallery.COSTS, cost])
     with Image.open(tmp_path / "figure.png") as image:
         assert image.width >= 1000 and len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) >= 20

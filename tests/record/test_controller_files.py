@@ -38,6 +38,11 @@ SAME = {
         dc_motor,
         lambda p: controllers.pid(p, 1.0, 0.5, form="standard", setpoint_weight=0.5, tracking_time=0.05),
     ),
+    "pd": (
+        {"kind": "pid", "kp": 1.0, "kd": 0.02, "filter_time": 2e-3},
+        dc_motor,
+        lambda p: controllers.pid(p, 1.0, kd=0.02, filter_time=2e-3),
+    ),
     "lqi": (
         {"kind": "lqi", "Q": [1.0, 1.0, 0.1], "R": 10.0},
         double,
@@ -189,7 +194,7 @@ WRONG = {
     "no kind": ({"policy.kind": REMOVE}, ProblemFileError, r"\[policy\] key 'kind' is missing"),
     "beyond doubles": ({"policy.kp": 1e308}, UnsafeStartError, "numbers beyond the range of a double"),
     "unknown key": ({"policy.gain": 1.0}, ProblemFileError, r"\[policy\] unknown key 'gain'; known: kind, kp, ki"),
-    "missing": ({"policy.ki": REMOVE}, ProblemFileError, r"\[policy\] key 'ki' is missing"),
+    "missing": ({"policy.kp": REMOVE}, ProblemFileError, r"\[policy\] key 'kp' is missing"),
     "a text": ({"policy.kp": "1"}, ScpoError, r"\[policy\] kp is '1'"),
     "nan": ({"policy.kp": float("nan")}, ScpoError, r"\[policy\] kp is nan"),
     "no filter": ({"policy.filter_time": REMOVE}, ScpoError, "filter_time"),
