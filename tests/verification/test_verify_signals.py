@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import shutil
 import tomllib
@@ -9,7 +10,7 @@ import tomllib
 import numpy as np
 import pytest
 import tomli_w
-from problem_files import CONTROLLERS, write
+from problem_files import CONTROLLERS, EQUATIONS_PLANT, write
 from run_folders import faults, make_run, rewrite, same_arrays
 
 import scpo_ctrl as sc
@@ -183,3 +184,18 @@ def test_what_falsify_writes_is_what_is_drawn(tmp_path, run):
     )
     assert again.status == 0
     assert sc.verify(tmp_path / "again").faults == ()
+
+
+def test_a_start_at_rest_that_a_load_moves_counts_in_run_and_verification(tmp_path):
+    pendulum = copy.deepcopy(EQUATIONS_PLANT)
+    pendulum["states"][1]["derivative"] = "(torque - load)/m - 9.81*sin(angle) - 0.3*rate"
+    pendulum["parameters"].append({"name": "load", "nominal": 0.0})
+    pendulum["signals"] = {"load": {"kind": "sine", "mean": 0.0, "amplitude": [0.1, 0.3], "frequency": 0.5}}
+    given = {
+        "plant": pendulum | {"constants": {}},
+        "backup": {"kind": "lqr", "Q": [1.0, 0.1], "R": [1.0]},
+        "scenarios": {"horizon": 20, "initial_states": [[0.0, 0.0], [0.2, 0.1]], "level": 0.3},
+    }
+    run = make_run(tmp_path, given)
+    assert not sc.load_result(run).problem.at_rest.any()
+    assert sc.verify(run).faults == ()
