@@ -311,8 +311,8 @@ def test_what_a_monitor_raises_is_passed_on(tmp_path):
 
 def test_what_the_fuzzer_of_calls_found():
     plant = dc_motor()
-    with pytest.raises(ScpoError, match="ki is None"):
-        pid(plant, 1.0, None, 0.1, filter_time=1e-3)
+    with pytest.raises(ScpoError, match="kp is None"):
+        pid(plant, None, 1.0, 0.1, filter_time=1e-3)
     backup = lqr(double_integrator(), [0.1, 0.1], [10.0])
     assert np.isnan(backup.level([0.1, np.inf], [0.0, np.inf]))
     at_once = actuator_lag(double_integrator(), 5e-324)

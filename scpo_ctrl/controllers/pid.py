@@ -162,6 +162,8 @@ def _numbers(form: str, kp: object, ki: object, kd: object) -> dict[str, float]:
     numbers = {name: as_scalar(name, value) for name, value in given if value is not None or name == _NAMES[form][0]}
     if numbers.get("ki") == 0.0:
         raise DomainError("ki is 0, an integral that keeps what it began with; leave ki out for P or PD control")
+    if numbers.get("Ti") == 0.0:
+        raise DomainError("Ti is 0 s, an integral without bounds; give a time, or leave ki out for P or PD control")
     return numbers
 
 

@@ -88,7 +88,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if isinstance(objective, Quadratic) and isinstance(policy, ControllerPolicy) and policy.signals:
             raise DomainError(
                 "a Quadratic objective holds the loop where its references are at first, and they vary: give "
-                "scpo_ctrl.tracking, or a Cost"
+                'scpo_ctrl.tracking (kind = "tracking" in a problem file), or a Cost'
             )
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 

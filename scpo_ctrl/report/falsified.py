@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.assurance.falsify import Falsification
 from scpo_ctrl.report import figures
+from scpo_ctrl.report.labels import axis_label, time_label
 from scpo_ctrl.report.limits_figure import closest, draw_limited, limit_label
 from scpo_ctrl.report.trajectories import limited, memories, plant_problem, shown_plant, shown_states
 from scpo_ctrl.rounding import up
@@ -45,11 +46,11 @@ def falsified_figure(result: Result, attack: Falsification) -> Figure:
             for values, (colour, name) in zip(drawn, styles, strict=True):
                 figures.draw_signal(ax, plant, values, colour, name, hold=stem == "u")
             remembered = stem == "x" and i >= plant.nx - memories(problem)
-            ax.set_ylabel(("memory\n" if remembered else "") + figures.axis_label(problem.plant, stem, i))
+            ax.set_ylabel(("memory\n" if remembered else "") + axis_label(problem.plant, stem, i))
         for ax, pair in zip(axes[len(signals) :], limits, strict=True):
             draw_limited(ax, plant, list(pair), pair, list(styles))
             ax.set_ylabel(limit_label(pair[0]))
-        axes[-1].set_xlabel(figures.time_label(plant))
+        axes[-1].set_xlabel(time_label(plant))
         axes[0].legend(loc="best")
         axes[0].set_title(visible(f"{attack.metric}, broken by {up(attack.excess)} {attack.unit}".rstrip()))
     return figure

@@ -21,6 +21,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.report.labels import axis_label, labelled, time_label
 from scpo_ctrl.report.trajectories import (
     Rolled,
     followed_references,
@@ -165,7 +166,7 @@ def signals_figure(result: Result) -> Figure:
             for ax in row:
                 ax.set_ylim(_view(given, -np.inf, np.inf)[0])
                 _lines(ax, _over_time(plant, given, hold=True), INK, 0.8, 0.8, dashed=True)
-            row[0].set_ylabel(_with_unit(label, unit, "\n"))
+            row[0].set_ylabel(labelled(label, unit))
         axes[0, 0].set_title(f"before: {start_name(result)}")
         axes[0, 1].set_title("after: adapted policy")
         for ax in axes[-1]:
@@ -352,39 +353,3 @@ def draw_bounds(ax: Axes, values: np.ndarray, low: float, high: float, *, line: 
     _forbid_rows(ax, view, low, high, line)
     if hidden:
         ax.set_title(_out_of_view(hidden), **NOTE)  # type: ignore[arg-type]
-
-
-def axis_label(plant: Plant, stem: str, index: int, gap: str = "\n") -> str:
-    """Return the label of a signal with its unit.
-
-    Parameters
-    ----------
-    plant : Plant
-    stem : {"x", "u"}
-    index : int
-    gap : str
-        Between both.
-
-    Returns
-    -------
-    str
-    """
-    return _with_unit(getattr(plant, f"{stem}_labels")[index], getattr(plant, f"{stem}_units")[index], gap)
-
-
-def _with_unit(label: str, unit: str, gap: str) -> str:
-    return visible(label) + (f"{gap}[{visible(unit)}]" if unit else "")
-
-
-def time_label(plant: Plant) -> str:
-    """Return the label of the time axis.
-
-    Parameters
-    ----------
-    plant : Plant
-
-    Returns
-    -------
-    str
-    """
-    return "time [s]" if plant.dt else "time step"

@@ -1,6 +1,5 @@
 """The picture of constraints and limited changes of inputs over time, before and after, against their bounds."""
 
-import textwrap
 from typing import Literal
 
 import numpy as np
@@ -11,12 +10,11 @@ from matplotlib.lines import Line2D
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.models import Plant
 from scpo_ctrl.report import figures
+from scpo_ctrl.report.labels import labelled, time_label
 from scpo_ctrl.report.trajectories import Limited, limited, plant_problem, roll
 from scpo_ctrl.report.wording import start_name
-from scpo_ctrl.text import visible
 
 MOST_LIMITS = 12  # shown
-_WIDTH = 20  # characters of a line beside an axis
 _DASHED: Literal["--"] = "--"
 
 
@@ -51,7 +49,7 @@ def limits_figure(result: Result) -> Figure:
         axes[0, 0].set_title(f"before: {start_name(result)}")
         axes[0, 1].set_title("after: adapted policy")
         for ax in axes[-1]:
-            ax.set_xlabel(figures.time_label(plant))
+            ax.set_xlabel(time_label(plant))
         figure.align_ylabels()
         figure.legend(handles=limit_handles(), loc="outside lower center", ncols=2, handlelength=2.4)
     return figure
@@ -108,8 +106,7 @@ def limit_label(one: Limited) -> str:
     -------
     str
     """
-    lines = textwrap.wrap(visible(one.name), _WIDTH) or [""]
-    return "\n".join(lines) + (f"\n[{visible(one.unit)}]" if one.unit else "")
+    return labelled(one.name, one.unit)
 
 
 def limit_handles() -> list[Line2D]:

@@ -186,6 +186,7 @@ def test_a_gain_schedule_interpolates_its_table():
         (lambda plant: pid(plant, 1.0, 1.0, 1.0), DomainError, "filter_time"),
         (lambda plant: pid(plant, 1.0, np.nan), DomainError, "ki"),
         (lambda plant: pid(plant, 1.0, 0.0), DomainError, "leave ki out"),
+        (lambda plant: pid(plant, 1.0, 0, form="standard"), DomainError, "Ti is 0 s, .* leave ki out"),
         (lambda plant: pid(plant, 1.0, tracking_time=1.0), DomainError, "tracking_time is without effect .* ki"),
         (lambda plant: pid(plant, 1.0, anti_windup="none"), DomainError, "anti_windup is without effect .* ki"),
         (lambda plant: pid(plant, 1.0, 1.0, form="ideal"), DomainError, "form"),

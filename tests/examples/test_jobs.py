@@ -79,6 +79,13 @@ def test_what_each_job_says_of_its_machine(result):
     assert np.abs(X[:, :, 1]).max() <= 100 and X.shape[2] == 4  # rad/s; both states and their estimates
 
 
+def test_another_cost_for_a_reference_that_varies_is_told_what_to_take(tmp_path):
+    text = FOUND["motor_servo"].text.replace('"tracking"', '"quadratic"').replace("Q = [1.0]", "Q = [1.0, 0.0]")
+    (tmp_path / "servo.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(sc.errors.ScpoError, match='kind = "tracking" in a problem file'):
+        sc.load_problem(tmp_path / "servo.toml")
+
+
 def test_the_script_verifies_exports_and_prints(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(jobs, "missing", lambda: ("qemu-system-arm",))
     monkeypatch.setattr(jobs, "run", functools.partial(jobs.run, fresh=500))

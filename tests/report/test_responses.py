@@ -2,14 +2,15 @@
 
 import re
 
+import casadi as ca
 import control
 import numpy as np
 import pytest
 
 import scpo_ctrl as sc
 from scpo_ctrl import AdaptOptions, signals
-from scpo_ctrl.controllers import pid, state_feedback
-from scpo_ctrl.models import double_integrator, heater, sensor_noise, with_signals
+from scpo_ctrl.controllers import lqi, pid, state_feedback
+from scpo_ctrl.models import dc_motor, double_integrator, heater, quadruple_tank, sensor_noise, with_signals
 from scpo_ctrl.report.figures import signals_figure
 from scpo_ctrl.report.limits_figure import limit_label
 from scpo_ctrl.report.page import render_report
@@ -18,6 +19,7 @@ from scpo_ctrl.report.signal_words import in_words, telling
 from scpo_ctrl.report.tables import conditions
 from scpo_ctrl.report.trajectories import limited
 
+NO_STEP = AdaptOptions(steps=0, audit=False)
 LATE = 300.0  # when the ambient moves [s]
 
 
@@ -112,6 +114,38 @@ def test_without_steps_there_is_no_response():
     result = sc.adapt(task, AdaptOptions(steps=1, audit=False))
     assert responses(result) == [] and 'class="response"' not in render_report(result, pictures=False)
     assert not signals_figure(result).legends
+
+
+def untried(plant, law, reference, horizon):
+    """Return a run of no step that tracks references."""
+    loop = sc.controlled(plant, law, reference=reference)
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=horizon, count=4, level=1e-6)
+    return sc.adapt(sc.ControlProblem(loop, batch, sc.tracking(loop, law.r.numel() * [1.0])), NO_STEP)
+
+
+@pytest.mark.parametrize(("after", "at", "count"), [(0.3, 0.0, 1), (0.3, 0.019, 1), (0.3, 0.02, 0), (0.0, 0.01, 0)])
+def test_a_step_that_is_not_there_or_comes_after_the_end_has_no_response(after, at, count):
+    motor = dc_motor()
+    reference = {"position reference": signals.step(0.0, after, at=at)}
+    result = untried(motor, pid(motor, 1.0, kd=0.02, filter_time=2e-3), reference, 20)
+    assert len(responses(result)) == count
+    assert render_report(result, pictures=False).count('class="response"') == count
+
+
+def test_each_reference_has_its_own_response_until_another_one_moves():
+    tank = quadruple_tank()
+    tank = tank.replace(y=ca.SX(0, 1), y_labels=(), y_units=())
+    law = lqi(tank, [1.0] * 4 + [0.1] * 2, [1.0, 1.0], tracked=[0, 1])
+    first, second = tank.x_eq[:2]
+    moves = signals.step(first, first + 0.2, at=20.0), signals.ramp(second, second - 0.1, at=60.0, over=8.0)
+    result = untried(tank, law, dict(zip(law.r_labels, moves, strict=True)), 200)
+    step, ramp = responses(result)
+    (X,), _ = (part[:1] for part in result.problem.trajectories(result.theta))
+    dt = tank.dt
+    k, m = round(20 / dt), round(60 / dt)
+    assert step.info[1] == step_info(dt * np.arange(m - k), X[k:m, 0], first + 0.2, first)
+    assert ramp.info[1] == step_info(dt * np.arange(201 - m), X[m:, 1], second - 0.1, second)
+    assert ramp.info[1][0] < np.inf and [name for name, *_ in ramp.peaks] == ["pump 1", "pump 2"]
 
 
 @pytest.mark.parametrize(
