@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.models.signals import noise
-from scpo_ctrl.models.varying import with_signals
+from scpo_ctrl.models.varying import with_more_signals
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_scalar, dimensions
 
@@ -76,22 +76,12 @@ def _noisy(plant: Plant, half: np.ndarray, what: str) -> Plant:
     which = np.flatnonzero(half)
     if not which.size:
         raise DomainError(f"no measured signal of plant {plant.name!r} is noisy: every number is 0; leave it out")
-    added = ca.SX.sym("n", which.size)
-    y = ca.SX(plant.measured)
-    for k, i in enumerate(which.tolist()):
-        y[i] += added[k]
-    labels = tuple(f"{what} {plant.measured_labels[i]}" for i in which)
-    noisy = plant.replace(
-        p=ca.vertcat(added, plant.p),
-        p_labels=(*labels, *plant.p_labels),
-        p_units=(*(plant.measured_units[i] for i in which), *plant.p_units),
-        p_nominal=np.append(np.zeros(which.size), plant.p_nominal),
-        p_above=np.append(np.full(which.size, -np.inf), plant.p_above),
-        y=y,
-        y_labels=plant.measured_labels,
-        y_units=plant.measured_units,
-    )
-    return with_signals(noisy, dict(zip(labels, (noise(half[i]) for i in which), strict=True)))
+    labels = [f"{what} {plant.measured_labels[i]}" for i in which]
+    noises = dict(zip(labels, (noise(half[i]) for i in which), strict=True))
+    noisy, y = with_more_signals(plant, noises, [plant.measured_units[i] for i in which]), ca.SX(plant.measured)
+    for label, i in zip(labels, which.tolist(), strict=True):
+        y[i] += noisy.p[noisy.p_labels.index(label)]
+    return noisy.replace(y=y, y_labels=plant.measured_labels, y_units=plant.measured_units)
 
 
 def _per_output(name: str, value: ArrayLike, plant: Plant) -> np.ndarray:

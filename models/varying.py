@@ -68,6 +68,43 @@ def with_signals(plant: Plant, signals: Mapping[str, Signal]) -> Plant:
     return plant.replace(p=symbols, signals=(*plant.signals, *signals.values()), **columns)
 
 
+def with_more_signals(plant: Plant, signals: Mapping[str, Signal], units: Sequence[str]) -> Plant:
+    """Give a plant parameters that vary and that its dynamics do not depend on, as references and noise.
+
+    Parameters
+    ----------
+    plant : Plant
+        Discrete.
+    signals : mapping of str to Signal
+        By label; nominal is what they are at first.
+    units : sequence of str
+        One for each.
+
+    Returns
+    -------
+    Plant
+        As of `with_signals`.
+
+    Raises
+    ------
+    DomainError
+        If the plant is continuous, or has a parameter of that name.
+    """
+    taken = next((label for label in signals if label in plant.p_labels), None)
+    if taken is not None:
+        raise DomainError(f"plant {plant.name!r} has a parameter {taken!r} already; rename one")
+    return with_signals(
+        plant.replace(
+            p=ca.vertcat(ca.SX.sym("more", len(signals)), plant.p),
+            p_labels=(*signals, *plant.p_labels),
+            p_units=(*units, *plant.p_units),
+            p_nominal=np.append([signal.at_first for signal in signals.values()], plant.p_nominal),
+            p_above=np.append(np.full(len(signals), -np.inf), plant.p_above),
+        ),
+        signals,
+    )
+
+
 def _check_reach(plant: Plant, label: str, signal: Signal) -> None:
     """Refuse values for which the plant means nothing."""
     above, lowest = plant.p_above[plant.p_labels.index(label)], signal.reach[0]

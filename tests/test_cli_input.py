@@ -44,7 +44,7 @@ WRONG = [
     ({"plant.kind": ["linear"]}, ["[plant]", "kind is ['linear']"]),
     ({"backup.kind": "mpc"}, ["[backup]", "'mpc'", "lqr"]),
     ({"policy.kind": 3}, ["[policy]", "kind is 3", "linear, mlp"]),
-    ({"objective.kind": "speed"}, ["[objective]", "'speed'", "quadratic, expression, imitation, recorded"]),
+    ({"objective.kind": "speed"}, ["[objective]", "'speed'", "quadratic, tracking, expression, imitation, recorded"]),
     ({"adapt.mode": "fast"}, ["[adapt]", "mode is 'fast'", "verified"]),
     ({"adapt.method": True}, ["[adapt]", "method is True", "adam"]),
     ({"adapt.solver": "QP"}, ["[adapt]", "solver is 'QP'", "CLARABEL"]),

@@ -254,7 +254,7 @@ def controlled(
     if plant.dt is None:
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     r, signals = checked_references(plant, controller, reference)
-    alone, plant = plant, with_references(plant, controller, r, signals)
+    alone, plant = plant, with_references(plant, controller, signals)
     joined, law = _joined(plant, controller, references(plant, controller, r, signals))
     joined = at_rest(joined, law, controller)
     gain = -np.array(_jacobian(joined, law)(joined.x_eq, joined.p_nominal))

@@ -11,7 +11,7 @@ from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.signals import Signal
-from scpo_ctrl.models.varying import with_signals
+from scpo_ctrl.models.varying import with_more_signals
 from scpo_ctrl.validate import as_array, as_scalar
 
 
@@ -61,15 +61,13 @@ def checked_references(plant: Plant, controller: Controller, reference: Any) -> 
     return r, {label: value for label, value in reference.items() if isinstance(value, Signal)}
 
 
-def with_references(plant: Plant, controller: Controller, r: np.ndarray, signals: Mapping[str, Signal]) -> Plant:
+def with_references(plant: Plant, controller: Controller, signals: Mapping[str, Signal]) -> Plant:
     """Return the plant with the references that vary among its parameters.
 
     Parameters
     ----------
     plant : Plant
     controller : Controller
-    r : numpy.ndarray, shape (nr,)
-        At first.
     signals : mapping of str to Signal
 
     Returns
@@ -83,20 +81,11 @@ def with_references(plant: Plant, controller: Controller, r: np.ndarray, signals
     """
     if not signals:
         return plant
-    which = [controller.r_labels.index(label) for label in signals]
     taken = next((label for label in signals if label in plant.p_labels), None)
     if taken is not None:
         raise DomainError(f"reference {taken!r} and a parameter of plant {plant.name!r} have the same name; rename one")
-    return with_signals(
-        plant.replace(
-            p=ca.vertcat(ca.SX.sym("r", len(which)), plant.p),
-            p_labels=(*signals, *plant.p_labels),
-            p_units=(*(controller.r_units[i] for i in which), *plant.p_units),
-            p_nominal=np.append(r[which], plant.p_nominal),
-            p_above=np.append(np.full(len(which), -np.inf), plant.p_above),
-        ),
-        signals,
-    )
+    units = [controller.r_units[controller.r_labels.index(label)] for label in signals]
+    return with_more_signals(plant, signals, units)
 
 
 def references(plant: Plant, controller: Controller, r: np.ndarray, signals: Mapping[str, Signal]) -> ca.SX:

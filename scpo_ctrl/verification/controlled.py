@@ -14,11 +14,10 @@ import numpy as np
 
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.loop.controller import Controller
-from scpo_ctrl.loop.references import with_references
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.signals import Signal
+from scpo_ctrl.models.signals import Signal, from_table
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.record.signals import signals_of as signals_of_table
+from scpo_ctrl.models.varying import with_more_signals
 from scpo_ctrl.verification.law import largest_level, outside_faults
 from scpo_ctrl.verification.written import Written
 
@@ -47,7 +46,7 @@ class ControllerLaw:
 
     def __init__(self, plant: Plant, controller: Controller, tables: dict[str, Any], folder: Path = Path()) -> None:
         self._controller, self._table = controller, tables["policy"]
-        plant = self._alone = self._put_reference(plant, folder)
+        plant = self._alone = self._put_reference(plant)
         self._scale = np.ones(controller.theta_dim)
         self.plant = self._joined(*self._at_rest())
         self.K = -self.near(None, np.zeros(self.plant.nx), plant.p_nominal)[1]
@@ -60,12 +59,12 @@ class ControllerLaw:
         self._scale = self._units_of_theta()
         self.written = Written(self.plant, plant.nu, tables, folder)
 
-    def _put_reference(self, plant: Plant, folder: Path) -> Plant:
+    def _put_reference(self, plant: Plant) -> Plant:
         """Take references as they are at first, and return the plant with those that vary among its parameters."""
         of, given = self._controller, self._table.get("reference", [])
         varying = {}
         if isinstance(given, dict):
-            found = signals_of_table(given, folder, "reference")
+            found = {key: from_table(one) if isinstance(one, dict) else one for key, one in given.items()}
             varying = {label: value for label, value in found.items() if isinstance(value, Signal)}
             own = dict(zip(of.r_labels, of.r_nominal, strict=True))
             given = [found.get(label, own[label]) for label in of.r_labels]
@@ -73,7 +72,8 @@ class ControllerLaw:
         self._r = np.array(given, dtype=float)
         if self._r.shape != (of.r.numel(),):
             raise RecordError(f"[policy] reference has shape {self._r.shape}, the controller {of.r.numel()}")
-        plant = with_references(plant, of, self._r, varying)
+        units = [of.r_units[of.r_labels.index(label)] for label in varying]
+        plant = with_more_signals(plant, varying, units) if varying else plant
         self._moved = {of.r_labels.index(label): plant.p_labels.index(label) for label in varying}
         return plant
 

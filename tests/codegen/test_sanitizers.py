@@ -185,8 +185,8 @@ void engine_gradient(const engine_batch *batch, long count, const double *theta,
                      double *gradient, long threads, lane *work);
 long engine_scenario_gradients_size(const engine_batch *batch);
 void engine_scenario_gradients(const engine_batch *batch, const double *theta, const double *multipliers,
-                               long saturated, double *x0_gradient, double *p_gradient, double *w_gradient,
-                               double *rest_gradient, long threads, lane *work);
+                               long saturated, double *x0_gradient, double *p_gradient, double *signals_gradient,
+                               double *w_gradient, double *rest_gradient, long threads, lane *work);
 
 long engine_evaluate_size(void);
 void engine_evaluate(const engine_batch *batch, long count, const double *theta, long saturated, double *metrics,

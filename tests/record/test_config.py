@@ -23,6 +23,9 @@ def test_written_problem_loads_to_the_same_problem(tmp_path, kind):
     first = read_problem_file(write(tmp_path / "problem.toml", KINDS[kind]))
     again_path = tmp_path / "again.toml"
     again_path.write_text(first.text(), encoding="utf-8")
+    for recorded in (first.constraints, first.cost):
+        if recorded:
+            (tmp_path / recorded.FILE).write_bytes(recorded.data)
     if first.imitation:
         (tmp_path / "expert.csv").rename(tmp_path / "imitation.csv")
     again = read_problem_file(again_path)
