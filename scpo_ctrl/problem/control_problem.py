@@ -87,7 +87,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         if isinstance(objective, Quadratic) and isinstance(policy, ControllerPolicy) and policy.signals:
             how = 'scpo_ctrl.tracking (kind = "tracking" in a problem file), or a Cost'
-            raise DomainError(f"a Quadratic holds the loop where its references are at first, and they vary: give {how}")
+            raise DomainError(f"a Quadratic holds the loop where references begin, and they vary: give {how}")
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
