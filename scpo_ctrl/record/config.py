@@ -26,14 +26,12 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learned
 from scpo_ctrl.problem.objective import Imitation
 from scpo_ctrl.projection import native
-from scpo_ctrl.reading import read_text
-from scpo_ctrl.record import toml
 from scpo_ctrl.record.controllers import CONTROLLERS, build_loop
 from scpo_ctrl.record.metrics import build_metrics
 from scpo_ctrl.record.objectives import build_objective
 from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.record.recorded import RecordedConstraints, RecordedController, RecordedCost, RecordedPlant
-from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, spell_out
+from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, read_tables, spell_out
 from scpo_ctrl.validate import as_array, as_path
 
 REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
@@ -240,31 +238,6 @@ def within(path: Path, section: str, build: Callable[[], Any]) -> Any:
             raise
         except (TypeError, ValueError, ArithmeticError) as error:
             raise ProblemFileError(f"has a value of the wrong kind: {error}") from error
-
-
-def read_tables(path: Path) -> dict[str, Any]:
-    """Read a file of problems or plants as it is, nothing checked but that it is TOML.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    ProblemFileError
-        If it cannot be read.
-    """
-    try:
-        return toml.loads(read_text(path, encoding="utf-8-sig"))  # some editors put a byte order mark first
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ProblemFileError(f"{path}: cannot be read: {reason}; give a problem file in TOML") from error
-    except (ValueError, RecursionError) as error:
-        raise ProblemFileError(f"{path}: is not valid TOML: {error}") from error
 
 
 def _sections(path: Path) -> dict[str, Table]:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from scpo_ctrl.errors import ProblemFileError
 from scpo_ctrl.models import Plant
-from scpo_ctrl.record.config import SECTIONS, read_tables, within
+from scpo_ctrl.record.config import SECTIONS, within
 from scpo_ctrl.record.plants import build_plant
+from scpo_ctrl.record.tables import read_tables
 
 
 def read_plant(path: Path, *, trust: bool = False) -> Plant:

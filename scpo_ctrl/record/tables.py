@@ -7,9 +7,36 @@ import numpy as np
 
 from scpo_ctrl.errors import ProblemFileError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.reading import read_text
+from scpo_ctrl.record import toml
 from scpo_ctrl.validate import as_text
 
 Table = dict[str, Any]
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """Read a file of problems or plants as it is, nothing checked but that it is TOML.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ProblemFileError
+        If it cannot be read.
+    """
+    try:
+        return toml.loads(read_text(path, encoding="utf-8-sig"))  # some editors put a byte order mark first
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ProblemFileError(f"{path}: cannot be read: {reason}; give a problem file in TOML") from error
+    except (ValueError, RecursionError) as error:
+        raise ProblemFileError(f"{path}: is not valid TOML: {error}") from error
 
 
 def check_keys(table: Table, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
