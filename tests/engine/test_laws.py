@@ -189,7 +189,7 @@ def test_what_a_law_cannot_yet_do_is_refused_in_words(tmp_path):
     ("plant", "reference", "error", "says"),
     [
         (ONE, [0.5, 0.5], DimensionError, "reference"),
-        (ONE, [2.0], UnsafeStartError, "outside"),
+        (ONE, [2.0], UnsafeStartError, "needs room within"),
         (TWO, None, DimensionError, "measures 2"),
     ],
 )
