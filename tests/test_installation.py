@@ -55,6 +55,16 @@ def test_type_checkers_find_the_package_from_any_folder(name, tmp_path):
     assert "no_such_attribute" in errors[0]
 
 
+def test_nothing_else_lies_at_the_top():
+    """What a test or an example writes into the folder that it runs in would be committed one day."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a checkout")
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout
+    folders = {line.split("/")[0] for line in listed.splitlines() if "/" in line}
+    assert folders == {".ci", "codegen", "docs", "examples", "models", "scpo_ctrl", "tests"}
+
+
 def test_a_wheel_holds_every_file_of_the_package(tmp_path):
     root = Path(__file__).parents[1]
     if not (root / "pyproject.toml").exists() or not shutil.which("git"):

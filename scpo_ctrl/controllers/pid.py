@@ -116,10 +116,10 @@ def pid(
     theta, shown = ca.SX.sym("theta", len(numbers)), ca.SX.sym("y", plant.measured.numel())
     gains = dict(zip(numbers, ca.vertsplit(theta), strict=True))
     r, u, integral, y = ca.SX.sym("r"), ca.SX.sym("u"), ca.SX.sym("I"), shown[which]
-    weighted = b * r - y
-    if b != 1.0 and (rest := float(shown_at_rest(plant)[which])):
-        weighted = b * (r - rest) - (y - rest)  # or the integral would have to hold kp (1 - b) rest
-    command = theta[0] * weighted + (ca.DM(plant.u_eq) if ki is None else integral)
+    held = ca.DM(plant.u_eq) if ki is None else integral
+    command = theta[0] * _weighted(b, r, y, float(shown_at_rest(plant)[which])) + held
+        ca.DM(plant.u_eq) if ki is None else integral
+    )
     memories = []
     if kd is not None:
         slow = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0)
@@ -190,6 +190,11 @@ def _integral(
         return integral + ca.if_else(beyond * change > 0, 0.0, change)
     time = as_scalar("tracking_time", 10 * dt if tracking_time is None else tracking_time, at_least=dt)
     return integral + change + dt / time * (u - command)
+
+
+def _weighted(b: float, r: ca.SX, y: ca.SX, rest: float) -> ca.SX:
+    """Return the error with a set-point weight, of distances from rest, or the integral would hold kp (1 - b) rest."""
+    return b * r - y if b == 1.0 or not rest else b * (r - rest) - (y - rest)
 
 
 def _filter(plant: Plant, which: int, y: ca.SX, part: float, given: tuple[float, float] | None) -> _Memory:

@@ -195,16 +195,12 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
     if isinstance(problem, ControlProblem):
         title = "Inputs and states over time"
         caption = _over_time_caption(problem)
-        panels.append(Panel(title, drawn(signals_figure, "signals", title), caption))
         if loads(problem, np.arange(1)):
             caption += " Below them what varies by itself."
-        steps = problem.scenario_metrics.steps
-        if steps is not None:
+        panels.append(Panel(title, drawn(signals_figure, "signals", title), caption))
+        if problem.scenario_metrics.steps is not None:
             title = "Constraints over time"
-            caption = _selection(count, SIGNAL_TRAJECTORIES) + " Of the input that is applied, after saturation."
-            if len(steps.rows) - steps.changes // 2 > MOST_LIMITS:
-                caption += f" The {MOST_LIMITS} that come closest to their bounds are shown."
-            panels.append(Panel(title, drawn(limits_figure, "limits", title), caption))
+            panels.append(Panel(title, drawn(limits_figure, "limits", title), _limits_caption(problem)))
     if len(result.history):
         title = "What held the steps back"
         caption = (
@@ -220,6 +216,16 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
         )
         panels.append(Panel(title, drawn(smoothness_figure, "smoothness", title), caption))
     return panels
+
+
+def _limits_caption(problem: ControlProblem) -> str:
+    """Return what the figure of constraints shows."""
+    steps = problem.scenario_metrics.steps
+    caption = _selection(problem.scenarios.count, SIGNAL_TRAJECTORIES)
+    caption += " Of the input that is applied, after saturation."
+    if steps is not None and len(steps.rows) - steps.changes // 2 > MOST_LIMITS:
+        caption += f" The {MOST_LIMITS} that come closest to their bounds are shown."
+    return caption
 
 
 def _over_time_caption(problem: ControlProblem) -> str:

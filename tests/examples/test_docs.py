@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import tomli_w
+from doc_code import made_by
 from problem_files import tables
 
 from scpo_ctrl import load_problem
@@ -16,19 +17,13 @@ DATA = Path(__file__).parents[2] / "scpo_ctrl" / "data"
 
 
 @cache
-def made_by(name):
-    """Return what the code of a page has made, run as a reader would."""
-    found: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        assert len(block.splitlines()) <= 25
-        exec(compile(block, name, "exec"), found)
-    return found
+def made(name):
+    """Return what the code of a page has made, once."""
+    return made_by((DOCS / name).read_text(encoding="utf-8"), name)
 
 
 def test_the_controller_that_runs_today():
-    found = made_by("controllers.md")
+    found = made("controllers.md")
     result, numbers = found["result"], found["numbers"]
     assert result.is_safe() and result.final_audit.passed
     assert list(numbers) == ["kp", "ki", "kd"] and numbers["kp"] != 20.0
@@ -43,7 +38,7 @@ def test_the_problem_file_in_the_docs_is_one(tmp_path):
 
 
 def test_your_constraint_and_your_cost():
-    found = made_by("your-plant.md")
+    found = made("your-plant.md")
     result = found["result"]
     assert result.is_safe() and result.final_audit.passed
     X, U = result.problem.trajectories(result.theta)
@@ -65,6 +60,6 @@ def test_the_expressions_of_a_problem_file_are_those_of_your_plant(tmp_path):
     (block,) = (block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "metrics.constraints" in block)
     given = tables({"policy.hidden": [6], "scenarios": {"horizon": 30, "count": 16, "level": 0.35}})
     (tmp_path / "p.toml").write_text(tomli_w.dumps(given | tomllib.loads(block)), encoding="utf-8")
-    read, made = load_problem(tmp_path / "p.toml"), made_by("your-plant.md")["economic"]
-    assert sorted(read.metrics(made.theta)) == sorted(made.problem.metrics(made.theta))  # in another order
-    assert read.objective(made.theta) == made.objective_final
+    read, economic = load_problem(tmp_path / "p.toml"), made("your-plant.md")["economic"]
+    assert sorted(read.metrics(economic.theta)) == sorted(economic.problem.metrics(economic.theta))  # in another order
+    assert read.objective(economic.theta) == economic.objective_final

@@ -8,26 +8,20 @@ import sys
 
 import numpy as np
 import pytest
+from doc_code import made_by
 from fmus import packed, unpacked_fmu
 from test_docs import DOCS
 
 
-def run_section(heading, monkeypatch, tmp_path):
+def run_section(heading, folder=None):
     """Return what the code under a heading has made."""
-    monkeypatch.chdir(tmp_path)
     text = (DOCS / "other-tools.md").read_text(encoding="utf-8")
     (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-    found: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        assert len(block.splitlines()) <= 25
-        exec(compile(block, "other-tools.md", "exec"), found)
-    return found
+    return made_by(section, "other-tools.md", folder)
 
 
-def test_python_control(monkeypatch, tmp_path):
-    found = run_section("python-control", monkeypatch, tmp_path)
+def test_python_control():
+    found = run_section("python-control")
     assert found["result"].is_safe() and found["policy"].parameters(found["result"].theta)["kp"] <= 5.0
     assert found["position"][-1] == pytest.approx(0.3, abs=0.1) and np.abs(found["voltage"]).max() <= 24
     problem, free = found["problem"], found["free"]
@@ -37,16 +31,16 @@ def test_python_control(monkeypatch, tmp_path):
     assert problem.plant.nx == loop.nstates == 4
 
 
-def test_gymnasium(monkeypatch, tmp_path):
+def test_gymnasium():
     pytest.importorskip("gymnasium")
-    found = run_section("Gymnasium", monkeypatch, tmp_path)
+    found = run_section("Gymnasium")
     assert found["info"]["broken"] == ("velocity <= 1.5 m/s",) and found["terminated"]
     assert found["adapted"].is_safe() and found["adapted"].objective_final < found["adapted"].objective_initial
 
 
-def test_fmus(monkeypatch, tmp_path):
+def test_fmus(tmp_path):
     packed(unpacked_fmu(tmp_path / "folder"), tmp_path / "pendulum.fmu")
-    found = run_section("FMUs", monkeypatch, tmp_path)
+    found = run_section("FMUs", tmp_path)
     assert found["better"].is_safe() and found["better"].objective_final < found["better"].objective_initial
 
 
