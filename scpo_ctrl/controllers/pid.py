@@ -118,8 +118,6 @@ def pid(
     r, u, integral, y = ca.SX.sym("r"), ca.SX.sym("u"), ca.SX.sym("I"), shown[which]
     held = ca.DM(plant.u_eq) if ki is None else integral
     command = theta[0] * _weighted(b, r, y, float(shown_at_rest(plant)[which])) + held
-        ca.DM(plant.u_eq) if ki is None else integral
-    )
     memories = []
     if kd is not None:
         slow = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0)
