@@ -46,7 +46,7 @@ def with_signals(plant: Plant, signals: Mapping[str, Signal]) -> Plant:
         raise DomainError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     if not isinstance(signals, Mapping) or not signals:
         raise DomainError(f"signals is {shown(signals)}, expected signals by label of the parameter that varies")
-    first, fixed = _first_slot(plant), [plant.p_labels[i] for i in still(plant)]
+    first, fixed = first_varying(plant), [plant.p_labels[i] for i in still(plant)]
     for label, signal in signals.items():
         as_instance(f"signals[{shown(label)}]", signal, Signal)
         if label not in fixed:
@@ -155,7 +155,7 @@ def still(plant: Plant) -> list[int]:
     list of int
     """
     numbers = drawn_ranges(plant)
-    return [i for i in range(_first_slot(plant)) if i not in numbers]
+    return [i for i in range(first_varying(plant)) if i not in numbers]
 
 
 def seeds(plant: Plant) -> list[int]:
@@ -216,7 +216,7 @@ def settled(plant: Plant, p: np.ndarray) -> np.ndarray:
         return p
     p = p.copy()
     for k, (signal, where) in enumerate(zip(plant.signals, _places(plant), strict=True)):
-        p[:, _first_slot(plant) + k] = signal.settled(p[:, where])[0]
+        p[:, first_varying(plant) + k] = signal.settled(p[:, where])[0]
     p[:, -1] = 0.0
     return p
 
@@ -234,7 +234,7 @@ def without_signals(plant: Plant, expression: ca.SX) -> ca.SX:
     -------
     casadi.SX
     """
-    first = _first_slot(plant)
+    first = first_varying(plant)
     if not plant.signals:
         return expression
     return ca.substitute(expression, plant.p[first:], ca.DM(plant.p_nominal[first:]))
@@ -254,7 +254,7 @@ def settling(plant: Plant, ranges: np.ndarray) -> np.ndarray:
         Those are at their nominal value instead.
     """
     ranges = ranges.copy()
-    ranges[_first_slot(plant) :] = plant.p_nominal[_first_slot(plant) :, None]
+    ranges[first_varying(plant) :] = plant.p_nominal[first_varying(plant) :, None]
     for signal, where in zip(plant.signals, _places(plant), strict=True):
         slopes = signal.settled(np.zeros((1, len(where))))[1]
         for place, slope in zip(where, slopes, strict=True):
@@ -281,7 +281,7 @@ def parameters_over_time(plant: Plant, p: np.ndarray, steps: int) -> np.ndarray:
     whole = np.broadcast_to(p[:, None], (len(p), steps + 1, p.shape[1]))
     if not plant.signals:
         return whole
-    return np.concatenate([whole[:, :, : _first_slot(plant)], over_time(plant, p, steps)], axis=2)
+    return np.concatenate([whole[:, :, : first_varying(plant)], over_time(plant, p, steps)], axis=2)
 
 
 def gathered(plant: Plant, p: np.ndarray, by_p: np.ndarray, by_all: np.ndarray) -> np.ndarray:
@@ -299,7 +299,7 @@ def gathered(plant: Plant, p: np.ndarray, by_p: np.ndarray, by_all: np.ndarray) 
     -------
     numpy.ndarray, shape (S, np)
     """
-    first = _first_slot(plant)
+    first = first_varying(plant)
     still = by_p.copy()
     still[:, :first] += by_all[:, :, :first].sum(axis=1)
     return pulled_back(plant, p, still, by_all[:, :, first:])
@@ -324,7 +324,7 @@ def pulled_back(plant: Plant, p: np.ndarray, by_p: np.ndarray, by_time: np.ndarr
     """
     if not plant.signals:
         return by_p
-    total, first, dt = by_p.copy(), _first_slot(plant), _dt(plant)
+    total, first, dt = by_p.copy(), first_varying(plant), _dt(plant)
     total[:, first:] = 0.0
     for k, (signal, where) in enumerate(zip(plant.signals, _places(plant), strict=True)):
         slopes = signal.over_time(by_time.shape[1] - 1, dt, p[:, where])[1]
@@ -348,18 +348,27 @@ def signal_count(plant: Plant) -> int:
     return len(plant.signals) + 1 if plant.signals else 0
 
 
+def first_varying(plant: Plant) -> int:
+    """Return where the parameters that vary over time begin in p; they are the last ones.
+
+    Parameters
+    ----------
+    plant : Plant
+
+    Returns
+    -------
+    int
+    """
+    return plant.npar - signal_count(plant)
+
+
 def _dt(plant: Plant) -> float:
     assert plant.dt is not None
     return plant.dt
 
 
-def _first_slot(plant: Plant) -> int:
-    """Where the parameters that vary begin in p."""
-    return plant.npar - signal_count(plant)
-
-
 def _places(plant: Plant) -> Sequence[list[int]]:
     """Return where the numbers of each signal are in p."""
-    end = _first_slot(plant)
+    end = first_varying(plant)
     starts = end - np.cumsum([len(signal.drawn) for signal in plant.signals][::-1])[::-1]
     return [list(range(start, start + len(s.drawn))) for start, s in zip(starts.tolist(), plant.signals, strict=True)]

@@ -10,7 +10,7 @@ from scpo_ctrl.assurance.audit import Audit, audit
 from scpo_ctrl.assurance.fresh import Fresh, declared_set
 from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.loop.declared import DeclaredSet
-from scpo_ctrl.models.varying import seeds, signal_count
+from scpo_ctrl.models.varying import first_varying, seeds
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
@@ -160,7 +160,7 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     there = problem.with_scenarios(batch, theta)
     excess = at_start.worst[first] * there.fresh.units[row]
     metric, plant = there.fresh.rows[row].label, problem.plant
-    told = np.setdiff1d(np.arange(plant.npar - signal_count(plant)), seeds(plant))
+    told = np.setdiff1d(np.arange(first_varying(plant)), seeds(plant))
     point = ", ".join(
         f"{labels[i]} {values[i]:.4g} {units[i]}".rstrip()
         for labels, values, units, which in (

@@ -12,7 +12,7 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.numeric import box_in_loop, plant_alone
 from scpo_ctrl.loop.stability import vertices
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.models.varying import drawn_ranges, parameters_over_time, signal_count
+from scpo_ctrl.models.varying import first_varying, parameters_over_time, still
 from scpo_ctrl.problem.control_problem import ControlProblem
 
 
@@ -74,8 +74,8 @@ class Prediction:
     def _parameters(self, p: np.ndarray) -> Iterator[np.ndarray]:
         """Yield parameters of transitions (n, np): nominal ones, their own, then corners of the ranges."""
         nominal, loop = p.copy(), self._loop
-        still = [i for i in range(loop.npar - signal_count(loop)) if i not in drawn_ranges(loop)]
-        nominal[:, still] = loop.p_nominal[still]
+        fixed = still(loop)
+        nominal[:, fixed] = loop.p_nominal[fixed]
         yield nominal
         yield p
         wide = self._ranges[:, 0] < self._ranges[:, 1]
@@ -88,7 +88,7 @@ class Prediction:
 def _reach(problem: ControlProblem, ranges: np.ndarray) -> np.ndarray:
     """Return ranges of all parameters at any time, (np, 2); that of the time itself is empty."""
     plant, reach = problem.plant, ranges.copy()
-    first = plant.npar - signal_count(plant)
+    first = first_varying(plant)
     for i, signal in enumerate(plant.signals):
         reach[first + i] = signal.reach
     if plant.signals:

@@ -17,7 +17,7 @@ from scpo_ctrl.loop.stacked import StackedFunction
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.signals import to_table
-from scpo_ctrl.models.varying import parameters_over_time, settled, signal_count
+from scpo_ctrl.models.varying import first_varying, parameters_over_time, settled
 from scpo_ctrl.problem.another_plant import on_another_plant
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.validate import as_function, as_scalar
@@ -193,7 +193,7 @@ def _varying(plant: Plant) -> tuple[str, ...]:
 
 def _constant(plant: Plant) -> tuple[str, ...]:
     """Labels of the parameters that do not, numbers of signals among them."""
-    return plant.p_labels[: plant.npar - signal_count(plant)]
+    return plant.p_labels[: first_varying(plant)]
 
 
 def _check_labels(values: Mapping[str, float], plants: list[Plant]) -> None:

@@ -19,7 +19,7 @@ from scpo_ctrl.controllers.coefficients import (
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.varying import signal_count, without_signals
+from scpo_ctrl.models.varying import first_varying, without_signals
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
 
@@ -207,7 +207,7 @@ def _filter_bounds(plant: Plant, which: int, given: tuple[float, float] | None) 
     if given is not None:
         low, high = as_array("filtered", given, (2,))
         return float(low), float(high)
-    first = plant.npar - signal_count(plant)  # of what varies, as noise does
+    first = first_varying(plant)  # of what varies, as noise does
     still = without_signals(plant, plant.measured[which])
     shows = [i for i in range(plant.nx) if ca.is_equal(still, plant.x[i])]
     low, high = (float(ends[shows[0]]) if shows else np.inf for ends in (plant.x_min, plant.x_max))

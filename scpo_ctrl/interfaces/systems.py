@@ -13,7 +13,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.numeric import plant_alone
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.models.statespace import output_names
-from scpo_ctrl.models.varying import parameters_over_time, signal_count
+from scpo_ctrl.models.varying import first_varying, parameters_over_time
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_flag
 
@@ -45,7 +45,7 @@ class _Parameters:
         self._which = [self._plant.p_labels.index(label) for label in alone]
         r = policy.references if isinstance(policy, ControllerPolicy) else ca.SX(0, 1)
         self._r = ca.Function("r", [self._plant.p], [r])
-        still = self._plant.npar - signal_count(self._plant)  # what varies is not given
+        still = first_varying(self._plant)  # what varies is not given
         labels, values = self._plant.p_labels[:still], self._plant.p_nominal[:still].tolist()
         self.nominal = dict(zip(labels, values, strict=True))
 

@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.varying import seeds, settled, signal_count
+from scpo_ctrl.models.varying import first_varying, seeds, settled
 
 _WORDS = 4  # numbers that a step of Philox's counter makes
 _LARGEST_CORNERS = 10  # parameters with a range up to which corners are taken in turn; at random beyond
@@ -210,7 +210,7 @@ class DeclaredSet:
             The disturbances' last, where there are any.
         """
         p = points.p.copy()
-        p[:, self.plant.npar - signal_count(self.plant) :] = 0.0  # what follows from other parameters
+        p[:, first_varying(self.plant) :] = 0.0  # what follows from other parameters
         widths = [
             (points.x0, 2 * self.reach),
             (p, self.ranges[:, 1] - self.ranges[:, 0]),

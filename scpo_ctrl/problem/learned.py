@@ -11,7 +11,7 @@ import numpy as np
 from scpo_ctrl.errors import DomainError, ProblemFileError
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.varying import drawn_ranges, settled, signal_count
+from scpo_ctrl.models.varying import drawn_ranges, first_varying, settled
 from scpo_ctrl.reading import LARGEST_LEARNED, read_bytes, unpacked
 from scpo_ctrl.validate import as_array
 
@@ -140,7 +140,7 @@ def join_learned(
     ends, numbers = settled(plant, p), drawn_ranges(plant)
     for i, label in enumerate(plant.p_labels):
         low, high = table.get("parameters", {}).get(label, numbers.get(i, [plant.p_nominal[i]] * 2))
-        if i >= plant.npar - signal_count(plant):
+        if i >= first_varying(plant):
             if not np.array_equal(p[:, i], ends[:, i]):
                 raise DomainError(f"learned p has a {label} that is not where its signal ends; learn again")
         elif not ((p[:, i] >= low) & (p[:, i] <= high)).all():

@@ -12,7 +12,7 @@ from scpo_ctrl.loop.references import outputs_of_references
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.signals import TIME
-from scpo_ctrl.models.varying import signal_count
+from scpo_ctrl.models.varying import first_varying
 from scpo_ctrl.problem.cost import Cost, fitted, quadratic, root, weight
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_choice, as_texts
@@ -124,7 +124,7 @@ def followed(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:
 
 def _quiet(plant: Plant) -> ca.SX:
     """Return what is measured, with noise at zero."""
-    y, first = plant.measured, plant.npar - signal_count(plant)
+    y, first = plant.measured, first_varying(plant)
     for k, signal in enumerate(plant.signals):
         if signal.kind == "noise":
             y = ca.substitute(y, plant.p[first + k], ca.SX(0))

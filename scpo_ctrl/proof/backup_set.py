@@ -22,7 +22,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.level import linear_law
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.varying import drawn_ranges, signal_count
+from scpo_ctrl.models.varying import drawn_ranges, first_varying, still
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.intervals import Interval, NoEnclosureError, enclosure, magnitude
 
@@ -73,11 +73,11 @@ class SetProof:
         -------
         dict
         """
-        still, drawn = plant.npar - signal_count(plant), drawn_ranges(plant)
+        first = first_varying(plant)
         numbers = dataclasses.asdict(self)
         numbers["contraction"] = self.contraction if np.isfinite(self.contraction) else None
-        parameters = {plant.p_labels[i]: ranges[i].tolist() for i in range(still) if i not in drawn}
-        reached = plant.p_labels[still : still + len(plant.signals)]
+        parameters = {plant.p_labels[i]: ranges[i].tolist() for i in still(plant)}
+        reached = plant.p_labels[first : first + len(plant.signals)]
         signals = {label: list(of.reach) for label, of in zip(reached, plant.signals, strict=True)}
         own = {"parameters": parameters, "signals": signals, "disturbance_half": half.tolist()}
         return {"kind": "backup", **numbers, **own}
@@ -182,7 +182,7 @@ class _Held:
 
 def _reach(plant: Plant, ranges: np.ndarray) -> np.ndarray:
     """Return ranges with those of what varies over time, and of the numbers of signals, which f does not depend on."""
-    ranges, first = ranges.copy(), plant.npar - signal_count(plant)
+    ranges, first = ranges.copy(), first_varying(plant)
     for i, ends in drawn_ranges(plant).items():
         ranges[i] = ends
     for k, signal in enumerate(plant.signals):

@@ -10,7 +10,7 @@ import numpy as np
 from scpo_ctrl.errors import DomainError, ProblemFileError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models.varying import settled, signal_count
+from scpo_ctrl.models.varying import first_varying, settled
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios
 from scpo_ctrl.reading import read_text
@@ -87,7 +87,7 @@ def _scenario(table: dict[str, Any], problem: ControlProblem) -> Scenarios:
     outside = np.flatnonzero((x0 < plant.x_min) | (x0 > plant.x_max))
     if outside.size:
         raise DomainError(f"initial_state is outside the bounds of {plant.x_labels[outside[0]]}; no policy can keep it")
-    given, known = table.get("parameters", {}), plant.p_labels[: plant.npar - signal_count(plant)]
+    given, known = table.get("parameters", {}), plant.p_labels[: first_varying(plant)]
     if not isinstance(given, dict) or set(given) - set(known):
         raise DomainError(f"parameters is {shown(given)}, expected some of: {', '.join(known) or 'none'}")
     p = np.array([as_array(k, [given.get(k, nominal)], (1,))[0] for k, nominal in _nominal(problem)])

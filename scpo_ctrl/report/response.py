@@ -12,7 +12,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.signals import KINDS, Signal
-from scpo_ctrl.models.varying import parameters_over_time, signal_count
+from scpo_ctrl.models.varying import first_varying, parameters_over_time
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.tracking import followed
 from scpo_ctrl.report.numbers import short, with_unit
@@ -146,7 +146,7 @@ def _numbers(plant: Plant, label: str, signal: Signal, p: np.ndarray) -> list[fl
 
 def _moments(plant: Plant, p: np.ndarray) -> list[float]:
     """Return when signals of a plant begin to move in a scenario [s]."""
-    first = plant.npar - signal_count(plant)
+    first = first_varying(plant)
     labels = zip(plant.p_labels[first:], plant.signals, strict=False)
     return [_numbers(plant, label, signal, p)[2] for label, signal in labels if signal.kind in _MOVES]
 

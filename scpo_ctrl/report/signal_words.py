@@ -5,7 +5,7 @@ import numpy as np
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.signals import Number, Signal
-from scpo_ctrl.models.varying import drawn_ranges, signal_count
+from scpo_ctrl.models.varying import drawn_ranges, first_varying
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import plural, short, with_unit
 
@@ -71,7 +71,7 @@ def varying_in_words(problem: ControlProblem) -> list[str]:
     list of str
     """
     plant, policy = problem.plant, problem.policy
-    first, known = plant.npar - signal_count(plant), policy.signals if isinstance(policy, ControllerPolicy) else {}
+    first, known = first_varying(plant), policy.signals if isinstance(policy, ControllerPolicy) else {}
     named = zip(plant.p_labels[first:], plant.signals, plant.p_units[first:], strict=False)
     return [in_words(label, signal, unit) for label, signal, unit in named if label not in known]
 
@@ -89,7 +89,7 @@ def telling(plant: Plant, p: np.ndarray) -> np.ndarray:
     numpy.ndarray of int
         Without the time, values over time that follow from numbers drawn, and seeds of noise.
     """
-    drawn, silent = iter(drawn_ranges(plant)), list(range(plant.npar - signal_count(plant), plant.npar))
+    drawn, silent = iter(drawn_ranges(plant)), list(range(first_varying(plant), plant.npar))
     for signal in plant.signals:
         places = [next(drawn) for _ in signal.drawn]
         if signal.kind == "noise":

@@ -12,7 +12,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.references import outputs_of_references
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
-from scpo_ctrl.models.varying import over_time, parameters_over_time, signal_count, without_signals
+from scpo_ctrl.models.varying import first_varying, over_time, parameters_over_time, without_signals
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import short
 
@@ -173,7 +173,7 @@ def followed_references(problem: ControlProblem, chosen: np.ndarray) -> dict[int
     which = outputs_of_references(plant, policy.controller) if isinstance(policy, ControllerPolicy) else None
     if which is None or not isinstance(policy, ControllerPolicy):
         return {}
-    batch, first = problem.scenarios, plant.npar - signal_count(plant)
+    batch, first = problem.scenarios, first_varying(plant)
     values = over_time(plant, batch.p[chosen], batch.horizon)[:, :-1]
     still, found = without_signals(plant, plant.measured), dict[int, np.ndarray]()
     for label in policy.signals:
@@ -199,7 +199,7 @@ def loads(problem: ControlProblem, chosen: np.ndarray) -> list[tuple[str, str, n
         Label, unit, and values of shape (k, N).
     """
     plant, policy, batch = problem.plant, problem.policy, problem.scenarios
-    first, known = plant.npar - signal_count(plant), policy.signals if isinstance(policy, ControllerPolicy) else {}
+    first, known = first_varying(plant), policy.signals if isinstance(policy, ControllerPolicy) else {}
     values = over_time(plant, batch.p[chosen], batch.horizon)[:, :-1]
     named = zip(plant.p_labels[first:], plant.p_units[first:], plant.signals, strict=False)
     return [
