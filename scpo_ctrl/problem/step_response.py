@@ -23,7 +23,8 @@ def overshoot(
     """Return the constraint that a response to a step or a ramp overshoots by no more than a part of it.
 
     With Δ from before to after and ε a tenth of the largest Δ, it says (y - after) Δ / (Δ² + ε²) ≤ most at every
-    time: smooth, the same for steps up and down, gentle with steps so small that the initial state matters.
+    time: smooth, and the same for steps up and down. So a step of Δ may overshoot by most (1 + (ε / Δ)²) of itself: by
+    a hundredth of `most` more for the largest, by twice `most` for a tenth of it, where the initial state matters.
 
     Parameters
     ----------

@@ -100,3 +100,15 @@ def test_a_start_that_overshoots_is_refused():
     loop = servo(STEP)
     with pytest.raises(UnsafeStartError, match="overshoot"):
         sc.adapt(problem(loop, sc.overshoot(loop, LABEL, 1e-9)))
+
+
+@pytest.mark.parametrize(("after", "part"), [(0.5, 1.01), (0.5 / 3, 1.09), (0.05, 2.0)])
+def test_how_much_more_small_steps_may_overshoot(after, part):
+    """What the docstring promises of them: most (1 + (ε / Δ)²), ε a tenth of the largest step."""
+    loop = servo(signals.step(0.0, (-0.5, 0.5)))
+    h, plant = sc.overshoot(loop, LABEL, 0.1).expression, loop.plant
+    p = plant.p_nominal.copy()
+    p[plant.p_labels.index(f"{LABEL} after")] = after
+    x = plant.x_eq.copy()
+    x[0] = after * (1 + 0.1 * part)
+    assert float(ca.Function("h", [plant.x, plant.u, plant.p], [h])(x, plant.u_eq, p)) == pytest.approx(0.1, rel=1e-9)
