@@ -72,7 +72,7 @@ def _certify_backup(run: Path, *, as_json: bool) -> int:
     proof = prove_backup_set(problem.policy, ranges, half)
     save_backup_proof(run, proof, problem, result)
     if as_json:
-        print_json(proof.summary(problem.plant, ranges, half))
+        print_json(proof.summary(problem.plant))
     elif proof.proved:
         say(f"{run / BACKUP_PROOF_FILE} (backup): {proof.sentence()}")
     return 0 if proof.proved else failed(f"{run}: {proof.sentence()}", 1)

@@ -12,9 +12,9 @@ from scpo_ctrl.assurance.certificate import Certificate, theta_digest
 from scpo_ctrl.assurance.falsify import Falsification
 from scpo_ctrl.assurance.simulation import Simulation
 from scpo_ctrl.errors import RecordError
+from scpo_ctrl.invariance.level_set import SetProof
 from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.proof.backup_set import SetProof, declared_ranges
 from scpo_ctrl.record.atomic import write_together
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import (
@@ -70,7 +70,7 @@ def save_backup_proof(run: Path, proof: SetProof, problem: ControlProblem, resul
         If it cannot be written.
     """
     _check_same(run, result)
-    text = json.dumps(proof.summary(problem.plant, *declared_ranges(problem)), indent=2, allow_nan=False)
+    text = json.dumps(proof.summary(problem.plant), indent=2, allow_nan=False)
     write_together({run / BACKUP_PROOF_FILE: (text + "\n").encode()})
 
 

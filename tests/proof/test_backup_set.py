@@ -9,10 +9,11 @@ import pytest
 import scpo_ctrl as sc
 from scpo_ctrl.controllers import pid
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.invariance.level_set import WHOLE
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.level import parameter_ranges
 from scpo_ctrl.models import cart_pole, dc_motor, double_integrator, quadruple_tank, signals, with_signals
-from scpo_ctrl.proof.backup_set import WHOLE, prove_backup_set
+from scpo_ctrl.proof.backup_set import prove_backup_set
 
 MASSES = {"pole_mass": (0.08, 0.12), "cart_mass": (0.8, 1.2)}
 

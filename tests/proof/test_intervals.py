@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.invariance.intervals import Interval, NoEnclosureError, enclosure, magnitude
 from scpo_ctrl.models.expression import expression
-from scpo_ctrl.proof.intervals import Interval, NoEnclosureError, enclosure, magnitude
 
 x = ca.SX.sym("x", 2)
 ONE = {

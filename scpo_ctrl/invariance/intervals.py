@@ -28,8 +28,57 @@ class NoEnclosureError(DomainError):
     """An expression has an operation that intervals do not know."""
 
 
+class Enclosure:
+    """Enclosures of what an SX function of one column is on boxes of its argument.
+
+    Parameters
+    ----------
+    function : casadi.Function
+    """
+
+    def __init__(self, function: ca.Function) -> None:
+        self._steps = tuple(instructions(function))
+        self._sizes = [function.size_out(i) for i in range(function.n_out())]
+        self._places = [_places(function.sparsity_out(i)) for i in range(function.n_out())]
+
+    def __call__(self, boxes: Interval) -> list[Interval]:
+        """Return enclosures on boxes.
+
+        Parameters
+        ----------
+        boxes : Interval, shape (n, k)
+
+        Returns
+        -------
+        list of Interval, shape (n, rows, columns)
+            For each result, dense.
+
+        Raises
+        ------
+        NoEnclosureError
+            If an operation has no enclosure here; it is named.
+        """
+        count = len(boxes.low)
+        memory: dict[int, Interval] = {}
+        results = [Interval(np.zeros((count, *size)), np.zeros((count, *size))) for size in self._sizes]
+        with np.errstate(all="ignore"):
+            for done in self._steps:
+                which, entry = done.entry
+                if done.operation == ca.OP_OUTPUT:
+                    value, (row, column) = memory[done.takes[0]], self._places[which][entry]
+                    results[which].low[:, row, column], results[which].high[:, row, column] = value.low, value.high
+                elif done.operation == ca.OP_CONST:
+                    constant = np.full(count, done.value)
+                    memory[done.place] = Interval(constant, constant)
+                elif done.operation == ca.OP_INPUT:
+                    memory[done.place] = Interval(boxes.low[:, entry], boxes.high[:, entry])
+                else:
+                    memory[done.place] = _applied(done.operation, [memory[place] for place in done.takes])
+        return results
+
+
 def enclosure(function: ca.Function, boxes: Interval) -> list[Interval]:
-    """Return enclosures of what an SX function is on boxes of its only argument.
+    """Return enclosures of what an SX function is on boxes of its only argument; see `Enclosure`.
 
     Parameters
     ----------
@@ -40,32 +89,8 @@ def enclosure(function: ca.Function, boxes: Interval) -> list[Interval]:
     Returns
     -------
     list of Interval, shape (n, rows, columns)
-        For each result, dense.
-
-    Raises
-    ------
-    NoEnclosureError
-        If an operation has no enclosure here; it is named.
     """
-    count = len(boxes.low)
-    memory: dict[int, Interval] = {}
-    sizes = [function.size_out(i) for i in range(function.n_out())]
-    results = [Interval(np.zeros((count, *size)), np.zeros((count, *size))) for size in sizes]
-    places = [_places(function.sparsity_out(i)) for i in range(function.n_out())]
-    with np.errstate(all="ignore"):
-        for done in instructions(function):
-            which, entry = done.entry
-            if done.operation == ca.OP_OUTPUT:
-                value, (row, column) = memory[done.takes[0]], places[which][entry]
-                results[which].low[:, row, column], results[which].high[:, row, column] = value.low, value.high
-            elif done.operation == ca.OP_CONST:
-                constant = np.full(count, done.value)
-                memory[done.place] = Interval(constant, constant)
-            elif done.operation == ca.OP_INPUT:
-                memory[done.place] = Interval(boxes.low[:, entry], boxes.high[:, entry])
-            else:
-                memory[done.place] = _applied(done.operation, [memory[place] for place in done.takes])
-    return results
+    return Enclosure(function)(boxes)
 
 
 def magnitude(value: Interval) -> np.ndarray:
@@ -98,9 +123,12 @@ def _applied(operation: int, takes: list[Interval]) -> Interval:
 
 def _out(low: np.ndarray, high: np.ndarray, units: int = 1) -> Interval:
     """Return an interval with its ends moved outwards; the whole line where an end is not a number."""
-    lost = np.isnan(low) | np.isnan(high)
+    known = np.isfinite(low.sum() + high.sum())  # a sum is quicker than a look at each
+    lost = None if known else np.isnan(low) | np.isnan(high)
     for _ in range(units):
         low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    if lost is None:
+        return Interval(low, high)
     return Interval(np.where(lost, -np.inf, low), np.where(lost, np.inf, high))
 
 
@@ -114,6 +142,8 @@ def _sub(a: Interval, b: Interval) -> Interval:
 
 def _mul(a: Interval, b: Interval) -> Interval:
     ends = np.array([a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high])
+    if np.isfinite(ends.sum()):
+        return _out(ends.min(axis=0), ends.max(axis=0))
     finite = np.isfinite(a.low) & np.isfinite(a.high) & np.isfinite(b.low) & np.isfinite(b.high)
     ends = np.where(np.isnan(ends) & ~finite, 0.0, ends)  # zero times a line
     low, high = ends.min(axis=0), ends.max(axis=0)
