@@ -263,25 +263,6 @@ def is_affine(plant: Plant) -> bool:
     return not ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z)
 
 
-def is_covered(plant: Plant, ranges: np.ndarray) -> bool:
-    """Whether the corners of the ranges stand for all between them: f affine in what varies, and every corner tried.
-
-    Parameters
-    ----------
-    plant : Plant
-    ranges : numpy.ndarray, shape (np, 2)
-
-    Returns
-    -------
-    bool
-    """
-    varied = np.flatnonzero(ranges[:, 0] < ranges[:, 1])
-    if not varied.size:
-        return True
-    p = plant.p[varied.tolist()]
-    return varied.size <= _CORNERS and not ca.depends_on(ca.simplify(ca.jacobian(plant.f, p)), p)
-
-
 def plant_at(plant: Plant) -> ca.Function:
     """Return the function p -> (A, B, f - x_eq) at the plant's nominal equilibrium.
 
@@ -296,3 +277,24 @@ def plant_at(plant: Plant) -> ca.Function:
     parts = [ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u), plant.f - ca.DM(plant.x_eq)]
     rest = [ca.DM(plant.x_eq), ca.DM(plant.u_eq)]
     return ca.Function("plant_at", [plant.p], ca.substitute(parts, [plant.x, plant.u], rest))
+
+
+def bounds_of(plant: Plant, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows H z ≤ h of all state and input bounds in deviations z, the input being -K z.
+
+    Parameters
+    ----------
+    plant : Plant
+    K : numpy.ndarray, shape (nu, nx)
+
+    Returns
+    -------
+    H : numpy.ndarray, shape (2 (nx + nu), nx)
+    h : numpy.ndarray
+    """
+    identity = np.eye(plant.nx)
+    H = np.vstack([identity, -identity, -K, K])
+    h = np.concatenate(
+        [plant.x_max - plant.x_eq, plant.x_eq - plant.x_min, plant.u_max - plant.u_eq, plant.u_eq - plant.u_min]
+    )
+    return H, h
