@@ -28,7 +28,7 @@ from scpo_ctrl.models import Plant
 CASES = {
     **LOADED,
     "linear": linear_case(),
-    "linear, one layer": linear_case((5,)),
+    "linear, one layer": linear_case((4,)),
     "linear, two layers": linear_case((5, 3), MetricOptions(contraction=0.5)),
     "linear, a floor between": linear_case((4,), MetricOptions(contraction=0.5, contraction_floor=0.2)),
     "linear, saturated": linear_case((4,), MetricOptions(command=False)),
@@ -36,8 +36,8 @@ CASES = {
     "pendulum": pendulum_case(),
     "pendulum, one layer": pendulum_case((6,)),
     "pendulum, two layers": pendulum_case((3, 7)),
-    "pendulum, a floor": pendulum_case((3,), MetricOptions(contraction=0.6, contraction_floor=0.05)),
-    "pendulum, saturated": pendulum_case((4,), MetricOptions(command=False, terminal=True)),
+    "pendulum, a floor": pendulum_case((6,), MetricOptions(contraction=0.6, contraction_floor=0.05)),
+    "pendulum, saturated": pendulum_case((6,), MetricOptions(command=False, terminal=True)),
     "scalar": scalar_case(),
     **EXPRESSIONS,
 }
