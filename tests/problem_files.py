@@ -301,7 +301,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "matrix weights": {"plant": LINEAR_PLANT, "backup.Q": [[0.1, 0.02], [0.02, 0.1]], "adapt.directions": 5},
     "equations": {
         "plant": EQUATIONS_PLANT,
-        "backup": {"kind": "lqr", "Q": [1.0, 0.1], "R": [1.0]},
+        "backup": {"kind": "lqr", "Q": [1.0, 0.1], "R": [0.1]},
         "scenarios.parameters": {"m": [0.9, 1.1]},
     },
     **CONTROLLERS,

@@ -22,6 +22,7 @@ _CORNERS = 6  # parameters with a range up to which all corners are tried
 _STEPS = (20, 500)  # least and most steps of a simulation
 _DECAY = 0.01  # of V, nominal and linearised, that the number of steps is meant for
 _LEFT = 0.5  # fraction of the level below which every simulation must end
+_AT_ONCE = 1024  # simulations, from far out inwards, before it is asked whether one has failed
 _ROUNDING = 1e-9  # of V, and of the command relative to its bounds
 _SHRINK, _SHRINKS, _HALVINGS = 0.7, 12, 6  # of the search
 
@@ -130,10 +131,13 @@ class LevelSearch:
         starts = np.sqrt(rho) * self.shells
         count = len(self.parameters)
         stacked = np.hstack([np.repeat(starts, count, axis=0), np.tile(self.parameters, (len(starts), 1))])
-        with np.errstate(all="ignore"):  # a simulation may diverge
-            highest, last, beyond = self._roll(stacked)
-        inside = (highest <= rho * (1 + _ROUNDING)).all() and (beyond <= _ROUNDING).all()
-        return bool(inside and (last <= _LEFT * rho).all())
+        for start in range(0, len(stacked), _AT_ONCE):
+            with np.errstate(all="ignore"):  # a simulation may diverge
+                highest, last, beyond = self._roll(stacked[start : start + _AT_ONCE])
+            inside = (highest <= rho * (1 + _ROUNDING)).all() and (beyond <= _ROUNDING).all()
+            if not (inside and (last <= _LEFT * rho).all()):
+                return False
+        return True
 
     def largest(self, rho: float) -> float:
         """Reduce a level until it passes: by three tenths at a time, then by bisection towards the last that failed.
