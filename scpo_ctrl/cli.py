@@ -234,6 +234,8 @@ def verify_command(run: Path, problem: Path | None, seed: int | None, trust: boo
     else:
         say(f"{run}: {checked.policies} committed policies, {checked.scenarios} scenarios, {checked.metrics} metrics")
         say(f"worst margin {down(checked.worst_margin)}, violations {checked.violations}: {_verdict(checked.passed)}")
+        if checked.backup:
+            say(f"backup: {checked.backup}")
     if not checked.passed:
         more = f"; and {len(checked.faults) - _SHOWN} more (see --json)" if len(checked.faults) > _SHOWN else ""
         return failed(f"{run}: {'; '.join(checked.faults[:_SHOWN])}{more}", 1)

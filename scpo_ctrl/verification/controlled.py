@@ -105,6 +105,15 @@ class ControllerLaw:
         """Return command and next memory as if nothing were saturated, and their derivative; see `Law`."""
         return self._derivative(z + self.plant.x_eq, p, self._parameters(theta))[:2]
 
+    def backup(self, x: ca.SX, p: ca.SX) -> ca.SX:
+        """Return the expression of the command, and of the memory that follows, of today; see `Law`."""
+        of, f, own = self._controller, self._functions, ca.DM(self._parameters(None))
+        state, xi = x[: self._alone.nx], x[self._alone.nx :]
+        r = ca.vertcat(ca.SX(0, 1), *(p[self._moved[i]] if i in self._moved else one for i, one in enumerate(self._r)))
+        y = f["h"](state, p)
+        v = f["kappa"](xi, y, r, own)
+        return ca.vertcat(v, f["eta"](xi, y, r, v[: of.u.numel()], own))
+
     @property
     def bounds(self) -> int:
         """How many bounds parameters have; see `Law`."""

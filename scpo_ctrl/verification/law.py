@@ -2,6 +2,7 @@
 
 from typing import Any, Protocol
 
+import casadi as ca
 import numpy as np
 
 from scpo_ctrl.models import Plant
@@ -55,6 +56,20 @@ class Law(Protocol):
         -------
         command : numpy.ndarray, shape (nu,)
         gain : numpy.ndarray, shape (nu, nx)
+        """
+        ...
+
+    def backup(self, x: ca.SX, p: ca.SX) -> ca.SX:
+        """Return the expression of the backup's command before saturation.
+
+        Parameters
+        ----------
+        x : casadi.SX, shape (nx, 1)
+        p : casadi.SX, shape (np, 1)
+
+        Returns
+        -------
+        casadi.SX, shape (nu, 1)
         """
         ...
 

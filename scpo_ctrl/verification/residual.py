@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import casadi as ca
 import numpy as np
 
 from scpo_ctrl.models import Plant
@@ -60,6 +61,10 @@ class ResidualLaw:
             slope = (1 - a**2)[:, None] * (W @ slope)
         W = rest.reshape(self.plant.nu, -1) * inputs[:, None]
         return command + W @ (a - zero), gain + W @ slope
+
+    def backup(self, x: ca.SX, p: ca.SX) -> ca.SX:
+        """Return the expression of the backup's command; see `Law`."""
+        return ca.DM(self.plant.u_eq) - ca.DM(self.K) @ (x - ca.DM(self.plant.x_eq))
 
     def beyond(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return nothing: weights of a residual have no bounds; see `Law`."""

@@ -36,6 +36,7 @@ from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.margins import AGREEMENT
 from scpo_ctrl.verification.one_step import cloud_bounds, cloud_faults, cloud_loop, single_steps
+from scpo_ctrl.verification.proof_file import proof_faults
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.residual import ResidualLaw
 from scpo_ctrl.verification.summary import summary_faults
@@ -53,6 +54,7 @@ class Verification:
     worst_margin: float  # least margin over all of them, recomputed
     violations: int  # policies with a margin below zero (beyond rounding)
     faults: tuple[str, ...]  # everything that does not hold, in words
+    backup: str = ""  # what is proved of the backup's level set and was re-checked, in words
 
     @property
     def passed(self) -> bool:
@@ -121,6 +123,7 @@ class _Files:
     learned: tuple[dict[str, np.ndarray], bytes] | None
     page: str | None  # report.html
     certificate: str | None  # certificate.json
+    backup_proof: str | None  # backup_proof.json
     read: tuple[ProblemFile, Result] | ScpoError  # as the other commands read it
 
 
@@ -133,6 +136,7 @@ def _read(path: Path) -> _Files:
         reason = getattr(error, "strerror", None) or error
         raise RecordError(f"{path / 'theta.npy'}: is missing or damaged ({reason}); restore it or run again") from error
     page, certificate = _text_if_there(path / "report.html"), _text_if_there(path / "certificate.json")
+    proof = _text_if_there(path / "backup_proof.json")
     tables = toml.loads(text)
     with located(f"{path}: "):
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
@@ -141,7 +145,7 @@ def _read(path: Path) -> _Files:
         read: tuple[ProblemFile, Result] | ScpoError = file, load_state(path, file)
     except ScpoError as error:
         read = error
-    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, page, certificate, read)
+    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, page, certificate, proof, read)
 
 
 def _text_if_there(path: Path) -> str | None:
@@ -198,8 +202,9 @@ def _verify(files: _Files) -> Verification:
     objectives = np.append(arrays["objective_initial"], arrays["objective"][committed])
     unsafe = np.flatnonzero(~(margins.rounded >= 0))
 
-    more = len(learned[0]["x0"]) if learned else 0
-    faults += law.level_faults() or redraw_faults(loop, tables["scenarios"], more)
+    faults += law.level_faults() or redraw_faults(
+        loop, tables["scenarios"], len(learned[0]["x0"]) if learned else 0
+    )  # fmt: skip
     faults += cloud_faults(cloud, tables, arrays) + _file_faults(files, loop)
     if learned:
         faults += _learned_faults(learned, tables["scenarios"], arrays)
@@ -225,8 +230,9 @@ def _verify(files: _Files) -> Verification:
         )
     if files.certificate is not None:
         faults += certificate_faults(files.certificate, law, tables, loop, files.theta)
+    more, proved = proof_faults(files.backup_proof, law, tables["scenarios"])
     worst = float(margins.exact.min())
-    return Verification(len(thetas), len(loop.z0), metrics, worst, int(unsafe.size), tuple(faults))
+    return Verification(len(thetas), len(loop.z0), metrics, worst, int(unsafe.size), (*faults, *more), proved)
 
 
 def _final_faults(
