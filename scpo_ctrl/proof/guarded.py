@@ -88,7 +88,8 @@ class GuardedRuns:
         kept = "" if self.kept is None else f"; {100 * self.kept:.4g} % of the improvement on the backup is left"
         return (
             f"under the guard: {self.escapes} of {self.samples} samples leave the set; it acts in "
-            f"{100 * self.acted / self.samples:.3g} % of them, in {self.episodes_acted} of {self.episodes} episodes{kept}"
+            f"{100 * self.acted / self.samples:.3g} % of them, in {self.episodes_acted} of {self.episodes} episodes"
+            f"{kept}"
         )
 
     def summary(self) -> dict[str, Any]:
