@@ -19,14 +19,16 @@ from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.assurance.mismatch import Errors, Mismatch
 from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
+from scpo_ctrl.invariance.guard import Liveness
 from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.guarded import guard
 from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_choice, as_count
+from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag
 
 CHOICES = ("farthest", "latest")
 _MEMORY = 1000  # measured states kept, the latest ones
@@ -59,11 +61,15 @@ class Adapter:
         `observe` triggers a step after every so many transitions; None leaves the steps to the caller.
     resume_from : Result, optional
         An earlier run of the same problem to go on from; of its options only `steps` may differ.
+    guarded : bool
+        Whether `command` gives the backup's input where that of the policy may leave the backup's proved set (E9).
+    liveness : int, optional
+        Under the guard, samples within which V is to halve, or else the backup takes over until it has.
 
     Raises
     ------
     DomainError
-        If the problem has no policy, or the options leave out the verification.
+        If the problem has no policy, the options leave out the verification, or the backup's set is not proved.
     RecordError
         If the earlier run is one of another problem.
     UnsafeStartError
@@ -77,6 +83,8 @@ class Adapter:
         *,
         every: int | None = None,
         resume_from: Result | None = None,
+        guarded: bool = False,
+        liveness: int | None = None,
     ) -> None:
         options = AdaptOptions() if options is None else options
         as_instance("options", options, AdaptOptions)
@@ -87,6 +95,11 @@ class Adapter:
             raise DomainError("Adapter measures a plant whose signals it does not know; give a problem without signals")
         if options.mode != "verified":
             raise DomainError(f"mode is {options.mode!r}; a policy at work needs verified steps, use mode 'verified'")
+        if liveness is not None and not as_flag("guarded", guarded):
+            raise DomainError("liveness is of the guard; give guarded=True too")
+        self.guard = guard(problem) if as_flag("guarded", guarded) else None
+        self.liveness = Liveness(self.guard, liveness) if self.guard and liveness is not None else None
+        self.interventions = 0  # samples at which the backup was applied in place of the policy
         self.every = None if every is None else as_count("every", every, at_least=1)
         self._take(start(problem, options) if resume_from is None else _resumed(problem, options, resume_from))
         self._measured = _Measured(problem)
@@ -135,7 +148,13 @@ class Adapter:
             u = self._policy.commands(x[None, None], self._at_work[None])[0, 0]
         if np.isnan(u).any():
             raise EvaluationError(f"the command at x = {shown(x)} is not a number; check the measurement")
-        return np.clip(u, plant.u_min, plant.u_max)
+        u = np.clip(u, plant.u_min, plant.u_max)
+        if self.guard is None:
+            return u
+        handed_over = self.liveness is not None and self.liveness.handed_over(x)
+        u, acted = self.guard.apply(x, np.full_like(u, np.nan) if handed_over else u)
+        self.interventions += int(acted)
+        return u
 
     def observe(self, x: ArrayLike, u: ArrayLike, x_next: ArrayLike) -> Trial | None:
         """Take in one transition that was measured on the plant.

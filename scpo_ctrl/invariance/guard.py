@@ -20,7 +20,7 @@ from scpo_ctrl.invariance.intervals import Enclosure, Interval
 from scpo_ctrl.invariance.jacobians import SLACK, Balls, LevelSet
 from scpo_ctrl.invariance.level_set import largest_push, reached_ranges
 from scpo_ctrl.models import Plant
-from scpo_ctrl.validate import as_stack
+from scpo_ctrl.validate import as_count, as_scalar, as_stack
 
 _MOST_POINTS = 64  # of parameters: each costs a next state at every sample
 _LITTLE = 0.03  # of √ρ that may be lost between points, before cells are made smaller
@@ -122,6 +122,43 @@ class Guard:
                 rows.append(total)
             found.append(ca.sumsqr(ca.vertcat(*rows)))
         return found
+
+
+class Liveness:
+    """A timer beside the guard: invariance is not convergence, so where V does not halve in time the backup takes over.
+
+    Parameters
+    ----------
+    guard : Guard
+    steps : int
+        Samples within which V is to halve.
+    floor : float
+        In parts of ρ: below it V need not fall any more.
+    """
+
+    def __init__(self, guard: Guard, steps: int, floor: float = 0.01) -> None:
+        self._guard, self._steps = guard, as_count("steps", steps, at_least=1)
+        self._floor = as_scalar("floor", floor, at_least=0.0)
+        self._from, self._waited = np.inf, 0
+
+    def handed_over(self, x: np.ndarray) -> bool:
+        """Take in the state of a sample, and return whether the backup is to be applied.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (nx,)
+
+        Returns
+        -------
+        bool
+        """
+        z = x - self._guard.plant.x_eq
+        level = float(z @ self._guard.P @ z) / self._guard.rho
+        if not level > max(self._from / 2, self._floor) or not np.isfinite(self._from):
+            self._from, self._waited = level, 0
+            return False
+        self._waited += 1
+        return self._waited > self._steps
 
 
 def guard_of(
