@@ -9,8 +9,9 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
 
+# Tests start many processes that import the package: it is compiled to bytecode once.
 test: $(VENV)/.test tools
-	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2
+	env -u PYTHONDONTWRITEBYTECODE OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Scenarios,
         check_backup,
         controlled,
+        lmi,
         lqr,
         scenarios,
     )
@@ -76,6 +77,7 @@ __all__ = [
     "controlled",
     "controller_system",
     "falsify",
+    "lmi",
     "load_problem",
     "load_result",
     "lqr",

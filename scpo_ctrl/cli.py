@@ -24,11 +24,13 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.cli_assurance import certify_command, falsify_command, simulate_command
+from scpo_ctrl.cli_guard import guard_command
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, ScpoWarning, cause
 from scpo_ctrl.models import ZOO, make_plant
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
+from scpo_ctrl.record.assurance import load_guarded
 from scpo_ctrl.record.atomic import stamps
 from scpo_ctrl.record.config import ProblemFile, read_problem_file
 from scpo_ctrl.record.files import load_result
@@ -40,7 +42,7 @@ from scpo_ctrl.report.wording import audited, beyond, gains, optimality, stabili
 from scpo_ctrl.rounding import down
 from scpo_ctrl.stop import Stop, Stopped, answered
 from scpo_ctrl.stop import say as say_at_once
-from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
+from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, verdict, warn
 from scpo_ctrl.verification.verify import verify as verify_record
 from scpo_ctrl.version import __version__
 
@@ -177,7 +179,7 @@ def demo(out: Path, as_json: bool) -> int:
     exported = export(result, out / "c", target="host", real="double")
     replayed = replay(exported.path) if find_compiler() else "not replayed: no C compiler found (set CC or install one)"
     if not as_json:
-        say(f"verified   {checked.policies} policies on {checked.scenarios} scenarios: {_verdict(checked.passed)}")
+        say(f"verified   {checked.policies} policies on {checked.scenarios} scenarios: {verdict(checked.passed)}")
         say(f"C          {exported.path}: {replayed.strip().splitlines()[-1]}")
     return _finish(result, out, as_json, extra={"verified": checked.passed, "replayed": replayed}, ok=checked.passed)
 
@@ -233,7 +235,7 @@ def verify_command(run: Path, problem: Path | None, seed: int | None, trust: boo
         print_json({"passed": checked.passed, **asdict(checked)})
     else:
         say(f"{run}: {checked.policies} committed policies, {checked.scenarios} scenarios, {checked.metrics} metrics")
-        say(f"worst margin {down(checked.worst_margin)}, violations {checked.violations}: {_verdict(checked.passed)}")
+        say(f"worst margin {down(checked.worst_margin)}, violations {checked.violations}: {verdict(checked.passed)}")
         if checked.backup:
             say(f"backup: {checked.backup}")
     if not checked.passed:
@@ -278,7 +280,7 @@ def report_command(run: Path, as_json: bool) -> int:
 
     for _ in range(_TRIES):  # of the last state, though another process may be saving later ones
         before = stamps(run)
-        write_report(load_result(run), run / "report.html")
+        write_report(result := load_result(run), run / "report.html", load_guarded(run, result))
         if before == stamps(run):
             break
     if as_json:
@@ -309,7 +311,7 @@ def plants(as_json: bool) -> int:
     return 0
 
 
-for command in (certify_command, falsify_command, simulate_command):
+for command in (certify_command, falsify_command, simulate_command, guard_command):
     cli.add_command(command)
 
 
@@ -390,10 +392,6 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
             say(f"beside     {look.sentence}; the run was not audited")
         say(f"results    {out}/ (report.html, result.json, history.npz)")
     return 1 if result.status in _FAILED or summary["violations"] or not ok else 0
-
-
-def _verdict(passed: bool) -> str:
-    return "passed" if passed else "FAILED"
 
 
 def _discard_stdout() -> None:

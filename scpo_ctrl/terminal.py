@@ -27,6 +27,20 @@ def say(line: str) -> None:
     click.echo(visible(line))
 
 
+def verdict(passed: bool) -> str:
+    """Return a word for whether a check passed.
+
+    Parameters
+    ----------
+    passed : bool
+
+    Returns
+    -------
+    str
+    """
+    return "passed" if passed else "FAILED"
+
+
 def warn(line: str) -> None:
     """Print one line on stderr.
 

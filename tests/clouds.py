@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.resources
 
 import casadi as ca
@@ -53,8 +54,9 @@ def box_of(plant: Plant):
     """Return a plant as a black box."""
 
     def step(x, u, p):
-        return np.array(plant.function.map(len(x))(x.T, u.T, p.T)).T
+        return np.array(mapped(len(x))(x.T, u.T, p.T)).T
 
+    mapped = functools.cache(plant.function.map)
     return step
 
 
@@ -63,13 +65,12 @@ def expected(problem: sc.ControlProblem, theta: np.ndarray) -> np.ndarray:
     plant, backup, options = problem.plant, problem.backup, problem.scenario_metrics.options
     a, c, cloud = options.one_step, options.contraction_floor, problem.one_step.cloud
     assert cloud.horizon == 1 and cloud.count == options.cloud
+    step, rests = box_of(plant), np.tile(plant.x_eq, (cloud.count, 1))
+    for _ in range(3000):  # until the loop under the backup is at rest
+        commands = np.clip(plant.u_eq - (rests - plant.x_eq) @ backup.K.T, plant.u_min, plant.u_max)
+        rests = step(rests, commands, cloud.p)
     rows = []
-    for k in range(cloud.count):
-        x, p = cloud.x0[k], cloud.p[k]
-        rest = plant.x_eq
-        for _ in range(3000):  # until the loop under the backup is at rest
-            command = np.clip(plant.u_eq - backup.K @ (rest - plant.x_eq), plant.u_min, plant.u_max)
-            rest = np.array(plant.function(rest, command, p))[:, 0]
+    for x, p, rest, k in zip(cloud.x0, cloud.p, rests, range(cloud.count), strict=True):
         u = problem.policy.commands(x[None, None], theta[None])[0, 0]
         after = np.array(plant.function(x, np.clip(u, plant.u_min, plant.u_max), p))[:, 0]
         after = after + cloud.w[k, 0] if cloud.w.size else after

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -11,9 +12,8 @@ from pathlib import Path
 
 import pytest
 import report_runs
-from problem_files import KINDS
 from problems import double_integrator_problem
-from run_folders import make_run
+from run_folders import Runs
 
 from scpo_ctrl.adaptation import guards
 from scpo_ctrl.adaptation.result import Result
@@ -78,14 +78,15 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """A run of each kind, by name; to be left as they are."""
-    root = tmp_path_factory.mktemp("runs")
-    return {kind: make_run(root / kind.replace(" ", "_"), changes) for kind, changes in KINDS.items()}
+    workers = "PYTEST_XDIST_WORKER" in os.environ  # then above the folder of each one is that of all
+    root = tmp_path_factory.getbasetemp().parent / "runs" if workers else tmp_path_factory.mktemp("runs")
+    return Runs(root)
 
 
 @pytest.fixture
-def copy_of(runs: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
+def copy_of(runs: Runs, tmp_path: Path) -> Callable[..., Path]:
     """Copy a run, to be tampered with."""
 
     def copy(kind: str = "mlp") -> Path:

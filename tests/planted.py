@@ -9,7 +9,7 @@ import numpy as np
 from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
-from scpo_ctrl.loop.scenario import scenarios
+from scpo_ctrl.loop.scenario import Scenarios, scenarios
 from scpo_ctrl.models import Plant, linear
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.objective import Quadratic
@@ -55,8 +55,7 @@ def planted(kind: str, seed: int, *, clean: bool) -> Planted:
     half = np.full(nx, 0.1) if kind == "disturbance" else np.zeros(0)
     while True:  # until a state comes farther than the box of initial states is wide
         A, B = _plant(rng, nx, kind)
-        problem = _linear_problem(A, B, np.full(nx, _FAR), horizon, half)
-        peaks, powers = _peaks(problem)
+        peaks, powers = _peaks(*_linear_loop(A, B, np.full(nx, _FAR), horizon, half))
         t, i = np.unravel_index(int(np.argmax(peaks)), peaks.shape)
         if peaks[t, i] > 1.1:
             break
@@ -68,7 +67,7 @@ def planted(kind: str, seed: int, *, clean: bool) -> Planted:
     limits = np.full(nx, _FAR)
     limits[i] = top * (1 + 1e-6) if clean else top * (1 - delta)
     share = 0.0 if clean else 2 * int((peaks[:, i] > limits[i]).sum()) * _corner(weights, delta)
-    return Planted(_linear_problem(A, B, limits, horizon, half), share)
+    return Planted(_problem(*_linear_loop(A, B, limits, horizon, half)), share)
 
 
 def _depth(weights: np.ndarray, share: float) -> float:
@@ -96,22 +95,25 @@ def _plant(rng: np.random.Generator, nx: int, kind: str) -> tuple[np.ndarray, np
     return A, (1e-3 if kind != "sliver" else 0.1) * rng.normal(size=(nx, 1))
 
 
-def _linear_problem(A, B, limits, horizon, half) -> ControlProblem:
-    """Return a linear loop, its initial states in a box; bounds do not change its gain."""
+def _linear_loop(A, B, limits, horizon, half) -> tuple[Policy, Scenarios]:
+    """Return a linear loop and initial states in a box; bounds do not change its gain."""
     plant = linear(A, B, 0.1, (-limits, limits, [-_FAR], [_FAR]))
     nx = len(A)
     wide = np.ones(nx)
     backup = lqr(plant, np.ones(nx), np.ones(1), allow_uncontrollable=True)
     disturbed = {"disturbance": half} if half.size else {}
-    batch = scenarios(plant, backup, horizon=horizon, count=4, box=[-wide, wide], **disturbed)
-    objective = Quadratic(np.ones(nx), np.ones(1))
-    return ControlProblem(Policy(plant, backup), batch, objective, MetricOptions(stability=False))
+    return Policy(plant, backup), scenarios(plant, backup, horizon=horizon, count=4, box=[-wide, wide], **disturbed)
 
 
-def _peaks(problem: ControlProblem) -> tuple[np.ndarray, np.ndarray]:
+def _problem(policy: Policy, batch: Scenarios) -> ControlProblem:
+    objective = Quadratic(np.ones(policy.plant.nx), np.ones(1))
+    return ControlProblem(policy, batch, objective, MetricOptions(stability=False))
+
+
+def _peaks(policy: Policy, batch: Scenarios) -> tuple[np.ndarray, np.ndarray]:
     """Return the largest |x_i| at every t over the declared set, (N + 1, nx), and powers of the closed loop."""
-    A, B = problem.plant.linearise()
-    loop, declared = A - B @ problem.backup.K, problem.scenarios.declared
+    A, B = policy.plant.linearise()
+    loop, declared = A - B @ policy.backup.K, batch.declared
     powers = np.stack([np.linalg.matrix_power(loop, t) for t in range(declared.horizon + 1)])
     peaks = np.abs(powers) @ declared.box[1]
     if declared.half.size:
@@ -128,7 +130,7 @@ def _with_parameters(rng: np.random.Generator, clean: bool) -> Planted:
     gain = float(rng.uniform(0.2, 0.5))
     f = ca.vertcat(0.9 * x[0] + 0.1 * x[1], (0.5 + p[0]) * x[1] + gain * p[1] * x[0] + 0.1 * u)
 
-    def problem(limit: float) -> ControlProblem:
+    def loop(limit: float) -> tuple[Policy, Scenarios]:
         plant = Plant(
             name="corner", x=x, u=u, p=p, p_nominal=np.array([0.2, 0.5]), p_labels=("a", "b"), p_units=("", ""), f=f,
             dt=0.1, x_min=np.array([-_FAR, -limit]), x_max=np.array([_FAR, limit]), u_min=np.full(1, -_FAR),
@@ -137,14 +139,12 @@ def _with_parameters(rng: np.random.Generator, clean: bool) -> Planted:
         backup = lqr(plant, np.full(2, 1e-3), np.full(1, 1e3), rho=1e-4)
         ranges = {"a": (0.1, 0.3), "b": (0.0, 1.0)}
         batch = scenarios(plant, backup, horizon=10, count=4, box=[[-1.0, -1.0], [1.0, 1.0]], parameters=ranges)
-        objective = Quadratic(np.ones(2), np.ones(1))
-        return ControlProblem(Policy(plant, backup), batch, objective, MetricOptions(stability=False))
+        return Policy(plant, backup), batch
 
-    free = problem(_FAR)
-    K, top = free.backup.K, 0.0
+    K, top = loop(_FAR)[0].backup.K, 0.0
     for a in (0.1, 0.3):  # |x_1| is convex in x_0, and at t = 1 linear in the parameters
         for b in (0.0, 1.0):
             M = np.array([[0.9, 0.1], [gain * b, 0.5 + a]]) - np.array([[0.0], [0.1]]) @ K
             top = max(top, *(float(np.abs(np.linalg.matrix_power(M, t)[1]).sum()) for t in range(1, 11)))
     limit = top * (1 + 1e-3) if clean else top * (1 - 1e-3)
-    return Planted(problem(limit), 0.0 if clean else np.nan)
+    return Planted(_problem(*loop(limit)), 0.0 if clean else np.nan)

@@ -262,6 +262,11 @@ KINDS: dict[str, dict[str, Any]] = {
         "scenarios": {"horizon": 10, "count": 4, "level": 0.9, "parameters": {"mass": [0.02565, 0.02835]}},
         "metrics": {"contraction": 0.99, "contraction_floor": 0.2},
     },
+    "a level set that is designed": {
+        "backup": {"kind": "lmi", "decay": 0.98},
+        "scenarios": {"count": 4, "horizon": 8, "parameters": {"mass": [0.9, 1.1]}, "disturbance": [0.0, 0.001]},
+        "metrics": {"terminal": True},
+    },
     "initial states": {"scenarios": {"horizon": 8, "initial_states": [[1.0, 0.2], [-2.0, 0.5], [0.0, 0.0]]}},
     "spread in a level": {
         "scenarios": {
@@ -296,7 +301,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "matrix weights": {"plant": LINEAR_PLANT, "backup.Q": [[0.1, 0.02], [0.02, 0.1]], "adapt.directions": 5},
     "equations": {
         "plant": EQUATIONS_PLANT,
-        "backup": {"kind": "lqr", "Q": [1.0, 0.1], "R": [1.0]},
+        "backup": {"kind": "lqr", "Q": [1.0, 0.1], "R": [0.1]},
         "scenarios.parameters": {"m": [0.9, 1.1]},
     },
     **CONTROLLERS,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
 import numpy as np
-from problem_files import write, write_expert
+from problem_files import KINDS, write, write_expert
 
 from scpo_ctrl import verify
 from scpo_ctrl.adaptation.adapt import adapt
@@ -23,6 +24,25 @@ def make_run(folder: Path, changes, *, trust: bool = False) -> Path:
     with RunFolder(folder / "run", file) as run:
         run.save(adapt(file.problem, file.options))
     return folder / "run"
+
+
+class Runs:
+    """A run of each of KINDS, made when it is first asked for, once for all processes that use the folder."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(exist_ok=True)
+        self.root = root
+
+    def __getitem__(self, kind: str) -> Path:
+        name = kind.replace(" ", "_")
+        folder, whole = self.root / name, self.root / f"{name}.whole"
+        if not whole.exists():
+            with (self.root / f"{name}.lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not whole.exists():  # nor made by another process meanwhile
+                    make_run(folder, KINDS[kind])
+                    whole.touch()
+        return folder / "run"
 
 
 def rewrite(run: Path, *, sign: bool = False, **changes) -> None:

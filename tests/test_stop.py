@@ -239,8 +239,8 @@ def test_nothing_that_takes_long_is_imported_before_the_command_answers():
 
 
 def test_what_few_commands_need_is_imported_by_them_alone():
-    """Half a second or more each: statistics, drawings, solvers of other makers."""
-    slow = ("scipy.stats", "matplotlib", "cvxpy", "cma")
+    """A fifth of a second or more each: statistics, drawings, solvers of other makers."""
+    slow = ("scipy.special", "scipy.stats", "matplotlib", "cvxpy", "cma")
     code = f"import sys, scpo_ctrl.cli; print([m for m in {slow} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 

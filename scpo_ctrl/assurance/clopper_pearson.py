@@ -1,7 +1,5 @@
 """How likely a violation is at most, from how many of some rollouts violate: exact (Clopper-Pearson)."""
 
-from scipy.special import betainccinv
-
 
 def violation_bound(violations: int, rollouts: int, beta: float) -> float:
     """Return an upper bound of the probability of a violation that holds with confidence 1 - β.
@@ -25,4 +23,6 @@ def violation_bound(violations: int, rollouts: int, beta: float) -> float:
     """
     if violations >= rollouts:
         return 1.0
+    from scipy.special import betainccinv
+
     return float(betainccinv(violations + 1, rollouts - violations, beta))

@@ -1,17 +1,13 @@
 """Rollouts by C on lanes of eight scenarios, compiled once for a plant and the shape of a policy."""
 
 import ctypes
-import importlib.resources
 import os
 from ctypes import byref
-from typing import Any
 
 import numpy as np
 
-from scpo_ctrl.compiled import compile_library
-from scpo_ctrl.engine.emit import model_header
+from scpo_ctrl.engine.library import Library
 from scpo_ctrl.engine.loop import Loop
-from scpo_ctrl.engine.stage import constraints_in_c, cost_in_c
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.rest import BackupRest
@@ -19,8 +15,6 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models.varying import over_time, pulled_back, settled
 
 WIDTH = 8  # scenarios in a block
-_HEADERS = ("lanes.h", "engine.h", "stage.h", "network.h", "law.h", "backward.h", "adjoint.h", "sensitivity.h")
-_FILES = ("threads.c", "pack.c", "evaluate.c", "adjoint.c", "jacobian.c", "gauss_newton.c")
 _MOST_GROUPS = 64  # of blocks whose sums are kept apart; a constant, so that threads do not change a sum
 _GROUP_BYTES = 1 << 27  # of all sums of groups together
 _THETAS_AT_ONCE = 8  # in an item of work, as in evaluate.c
@@ -43,80 +37,6 @@ class _Batch(ctypes.Structure):
             for name in ("x0", "p", "signals", "w", "x_rest", "x_eq", "u_eq", "x_min", "x_max", "u_min", "u_max")
         ),
         *((name, _address) for name in ("factor", "K", "P", "Q", "R")),
-    )
-
-
-_SIGNATURES: dict[str, list[Any]] = {
-    "engine_evaluate": [_address, _long, _address, _long, _address, _address, _long, _address],
-    "engine_differences": [_address, _long, _address, _long, _address, _double, *[_address] * 3, _long, _address],
-    "engine_trajectories": [_address, _address, _address, _address, _long, _address],
-    "engine_gradient": [_address, _long, *[_address] * 4, _long, _long, _address, _address, _long, _address],
-    "engine_scenario_gradients": [*[_address] * 3, _long, *[_address] * 5, _long, _address],
-    "engine_jacobian": [_address, _address, _long, _address, _long, _address, _long, _address],
-    "engine_gauss_newton": [_address, _address, _long, _address, _address, _address, _long, _address],
-    "engine_functions": [_address, _long, _address, _address, _address],
-}
-_SIZES: dict[str, list[Any]] = {
-    "engine_evaluate_size": [],
-    "engine_gradient_size": [_address],
-    "engine_scenario_gradients_size": [_address],
-    "engine_jacobian_size": [_long],
-    "engine_gauss_newton_size": [],
-}
-
-
-def load(loop: Loop) -> ctypes.CDLL:
-    """Return the compiled engine of a closed loop.
-
-    Parameters
-    ----------
-    loop : Loop
-
-    Returns
-    -------
-    ctypes.CDLL
-        Calls release the interpreter lock.
-
-    Raises
-    ------
-    UnknownOperationError
-        If the plant uses an operation that has no C.
-    CompilerError
-        If the compiler refuses it.
-    """
-    folder = importlib.resources.files("scpo_ctrl.engine").joinpath("c")
-    sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in (*_HEADERS, *_FILES)}
-    library = ctypes.CDLL(str(compile_library(sources | {"model.h": header_of(loop)}, native=True)))
-    for name, arguments in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
-    for name, arguments in _SIZES.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, _long
-    return library
-
-
-def header_of(loop: Loop) -> str:
-    """Return ``model.h`` of a closed loop.
-
-    Parameters
-    ----------
-    loop : Loop
-
-    Returns
-    -------
-    str
-
-    Raises
-    ------
-    UnknownOperationError
-        If an expression uses an operation that has no C.
-    """
-    steps, terms = loop.metrics.steps, loop.stage.terms
-    return model_header(
-        loop.policy,
-        None if steps is None else constraints_in_c(steps),
-        None if terms is None else cost_in_c(terms),
     )
 
 
@@ -164,7 +84,7 @@ class LaneEngine:
     def __init__(self, loop: Loop) -> None:
         policy, metrics = loop.policy, loop.metrics
         plant, options = policy.plant, metrics.options
-        self._library, self._plant = load(loop), plant
+        self._library, self._plant = Library(loop), plant
         self._rows, self._nx, self._nu = len(metrics.rows), plant.nx, plant.nu
         hidden = policy.hidden if isinstance(policy, Policy) else ()
         self._step_cost = 4 * policy.theta_dim + 40 * sum(hidden) + 50 * plant.nx

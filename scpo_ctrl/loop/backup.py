@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError, DimensionError
+from scpo_ctrl.invariance.jacobians import Law, shape_of
+from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.level import (
     LevelSearch,
     Ranges,
+    bounds_of,
     is_affine,
-    is_covered,
     parameter_points,
     parameter_ranges,
     plant_at,
@@ -39,16 +41,17 @@ class Design:
 class Backup(Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
     """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq).
 
-    That {V ≤ ρ} is invariant is a claim; `evidence` says what stands behind it: "proved" for a linear plant,
-    "simulated" where no simulation left the set, which is no proof, and "unchecked" for a backup given by hand, or made
-    from another by `dataclasses.replace`. Only `lqr` and `check_backup` set it.
+    That {V ≤ ρ} is invariant is a claim; `evidence` says what stands behind it for the ranges of plant parameters that
+    the backup was made for, without disturbances: "proved" (`scpo_ctrl.invariance`), "simulated" where no simulation
+    left the set, which is no proof, "refuted" where one did, and "unchecked" for a backup given by hand, or made from
+    another by `dataclasses.replace`. Only `lqr`, `lmi` and `check_backup` set it.
     """
 
     K: np.ndarray  # (nu, nx)
     P: np.ndarray  # (nx, nx), symmetric positive definite
     rho: float  # invariant level, > 0
-    evidence: str = field(default="unchecked", init=False)  # that the level is invariant, see above
-    design: Design | None = field(default=None, init=False, repr=False)  # of `lqr`; None where given by hand
+    claim: Claim | None = field(default=None, init=False, repr=False, compare=False)  # None where given by hand
+    design: Design | None = field(default=None, init=False, repr=False)  # of `lqr`; None otherwise
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -79,13 +82,17 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
         return np.asarray(np.einsum("...i,ij,...j->...", z, self.P, z))
 
     @property
+    def evidence(self) -> str:
+        """What stands behind the claim that {V ≤ ρ} is invariant; the first look tries a proof, which takes time."""
+        return "unchecked" if self.claim is None else self.claim.evidence
+
+    @property
     def shape(self) -> tuple[np.ndarray, np.ndarray]:
         """A root of the level set {V ≤ ρ} in units of its own: it holds z = unit · (root v) for ‖v‖ ≤ 1.
 
         The unit (nx,) is chosen so that a change of a state's unit changes nothing else.
         """
-        unit = np.sqrt(self.rho) / np.sqrt(np.diag(self.P))
-        return unit, np.linalg.cholesky(np.linalg.inv(self.P * unit[:, None] * unit / self.rho))
+        return shape_of(self.P, self.rho)
 
     @property
     def extent(self) -> np.ndarray:
@@ -105,7 +112,7 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
         Backup
         """
         K, P = self.K * units.x / units.u[:, None], self.P * units.x * units.x[:, None]
-        return _with_evidence(replace(self, K=K, P=P), self.evidence)
+        return claimed(replace(self, K=K, P=P), self.claim)
 
 
 def largest_held(
@@ -145,13 +152,13 @@ def _held(
     backup = Backup(K, P, _level_inside(plant, K, P) if rho is None else rho)
     _contraction(plant, backup)
     if plant.is_linear and law is None:
-        return _with_evidence(backup, "proved")
+        return claimed(backup, Claim(Law(plant, K), P, backup.rho, ranges, simulated=False))
     return _simulated(plant, backup, ranges, law, search=rho is None)
 
 
 def _level_inside(plant: Plant, K: np.ndarray, P: np.ndarray) -> float:
     """Return the largest level inside all bounds, if doubles can hold it."""
-    level = largest_level(P, *_bounds(plant, K))
+    level = largest_level(P, *bounds_of(plant, K))
     if not 0 < level < np.inf:
         raise out_of_range(close=level == 0)
     return level
@@ -180,7 +187,7 @@ def _simulated(
     plant: Plant, backup: Backup, ranges: np.ndarray, law: ca.Function | None = None, *, search: bool
 ) -> Backup:
     """Return the backup with a level that no simulation leaves."""
-    simulations = LevelSearch(plant, backup.K, backup.P, _bounds(plant, backup.K)[0], ranges, law)
+    simulations = LevelSearch(plant, backup.K, backup.P, bounds_of(plant, backup.K)[0], ranges, law)
     rho = simulations.largest(backup.rho) if search else backup.rho
     if rho <= 0 or not (search or simulations.passes(rho)):
         levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
@@ -188,7 +195,8 @@ def _simulated(
             f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; narrow the ranges of the "
             "plant parameters, or change its gains (Q and R of an LQR)"
         )
-    return _with_evidence(replace(backup, rho=rho), "simulated")
+    claim = Claim(Law(plant, backup.K, law), backup.P, rho, ranges, simulated=True)
+    return claimed(replace(backup, rho=rho), claim)
 
 
 def designed(backup: Backup, design: Design) -> Backup:
@@ -208,10 +216,20 @@ def designed(backup: Backup, design: Design) -> Backup:
     return backup
 
 
-def _with_evidence(backup: Backup, evidence: str) -> Backup:
-    """Return a copy of a backup that says what it was shown to hold by."""
+def claimed(backup: Backup, claim: Claim | None) -> Backup:
+    """Return a copy of a backup with what is claimed of it.
+
+    Parameters
+    ----------
+    backup : Backup
+    claim : Claim or None
+
+    Returns
+    -------
+    Backup
+    """
     backup = replace(backup)
-    object.__setattr__(backup, "evidence", evidence)
+    object.__setattr__(backup, "claim", claim)
     return backup
 
 
@@ -220,9 +238,8 @@ def check_backup(plant: Plant, backup: Backup, parameters: Ranges | None = None)
 
     Shapes, P, the level inside all bounds of state and input, and the decrease of V along the linearised loop are
     checked in closed form (`contraction`). A linear plant is then checked at the nominal parameters and every corner of
-    their ranges: {V ≤ ρ} maps into itself there, also where the parameters move the equilibrium. That is a proof where
-    the plant is affine in the parameters that vary, since the norm is convex. All else is checked by simulation
-    (`LevelSearch`) or at points of the ranges, and is "simulated".
+    their ranges: {V ≤ ρ} maps into itself there, also where the parameters move the equilibrium. All others are to
+    be proved, or else checked by simulation (`LevelSearch`).
 
     Parameters
     ----------
@@ -251,10 +268,12 @@ def check_backup(plant: Plant, backup: Backup, parameters: Ranges | None = None)
         raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
     ranges = parameter_ranges(plant, parameters)
     contraction(plant, backup)
-    units = Units.of(plant)
-    back, plant, backup = Units(1 / units.x, 1 / units.u), units.plant(plant), backup.in_units(units)
+    units, asked = Units.of(plant), backup
+    plant, backup = units.plant(plant), backup.in_units(units)
+    claim = Claim(Law(plant, backup.K), backup.P, backup.rho, ranges, simulated=is_affine(plant))
     if not is_affine(plant):
-        return _simulated(plant, backup, ranges, search=False).in_units(back)
+        proved = claim.proof is not None and claim.proof.proved
+        return claimed(asked, claim if proved else _simulated(plant, backup, ranges, search=False).claim)
     points = parameter_points(plant, ranges)
     reaches = np.array([_reach(plant, backup, p) for p in points])
     worst = int(np.argmax(np.nan_to_num(reaches, nan=np.inf)))
@@ -264,7 +283,7 @@ def check_backup(plant: Plant, backup: Backup, parameters: Ranges | None = None)
             f"the backup of plant {plant.name!r} leaves its level set at {at}: V/rho may reach "
             f"{reaches[worst] ** 2:.6g}; narrow the ranges of the plant parameters, or change K, P and rho"
         )
-    return _with_evidence(backup, "proved" if is_covered(plant, ranges) else "simulated").in_units(back)
+    return claimed(asked, claim)
 
 
 def _reach(plant: Plant, backup: Backup, p: np.ndarray) -> float:
@@ -344,7 +363,7 @@ def contraction(plant: Plant, backup: Backup) -> float:
 def _contraction(plant: Plant, backup: Backup) -> float:
     """Prove the same in units in which the plant's numbers are of size one."""
     A, B = plant.linearise()
-    level = largest_level(backup.P, *_bounds(plant, backup.K))
+    level = largest_level(backup.P, *bounds_of(plant, backup.K))
     if not 0 < backup.rho <= level * (1 + 1e-12):
         raise BackupError(f"the level rho = {backup.rho:g} leaves the bounds; the largest inside them is {level:g}")
     if not np.isfinite(backup.rho):
@@ -357,13 +376,3 @@ def _contraction(plant: Plant, backup: Backup) -> float:
             f"V = x'Px grows along the backup's closed loop (factor {factor:.6g}); P is no certificate for this K"
         )
     return factor
-
-
-def _bounds(plant: Plant, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows H z ≤ h of all state and input bounds in deviations z, the input being -K z."""
-    identity = np.eye(plant.nx)
-    H = np.vstack([identity, -identity, -K, K])
-    h = np.concatenate(
-        [plant.x_max - plant.x_eq, plant.x_eq - plant.x_min, plant.u_max - plant.u_eq, plant.u_eq - plant.u_min]
-    )
-    return H, h

@@ -4,7 +4,6 @@ The loop's state is s = (x, ξ). Its plant has the inputs (u, m) and says ξ⁺ 
 static law s -> (v, η(ξ, y, r, sat(v); θ)): rollouts, metrics, (E11), levels and audits are then those of any plant.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,9 +12,10 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.errors import BackupError, DimensionError, DomainError, UnsafeStartError
+from scpo_ctrl.errors import BackupError, DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup, largest_held
 from scpo_ctrl.loop.controller import Controller
+from scpo_ctrl.loop.given import lyapunov
 from scpo_ctrl.loop.joined_rest import SMOOTH, at_rest
 from scpo_ctrl.loop.level import Ranges
 from scpo_ctrl.loop.policy import Policy
@@ -264,7 +264,7 @@ def controlled(
     unknown, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
     policy = ControllerPolicy(joined, unknown, controller, tuple(r.tolist()), ones, law, alone, signals)
     start = None if _is_affine(policy) else policy.in_units(units).at_start
-    backup = largest_held(inner, K, _lyapunov(inner, K), parameters, rho=rho, law=start)
+    backup = largest_held(inner, K, lyapunov(inner, K), parameters, rho=rho, law=start)
     policy = replace(policy, backup=backup.in_units(Units(1 / units.x, 1 / units.u)))
     scale = _scale(policy)
     s, p, theta = (ca.SX.sym(name, size) for name, size in (("s", joined.nx), ("p", joined.npar), ("t", scale.size)))
@@ -321,29 +321,6 @@ def _is_affine(policy: ControllerPolicy) -> bool:
     command = policy.at_start(s, ca.vertcat(p[:first], ca.DM(policy.plant.p_nominal[first:])))
     slope = ca.simplify(ca.jacobian(command, ca.vertcat(s, p)))
     return not ca.depends_on(slope, ca.vertcat(s, p)) and not ca.depends_on(command, p)
-
-
-def _lyapunov(inner: Plant, K: np.ndarray) -> np.ndarray:
-    """Return P of AᵀPA - P = -I for the linearised loop A."""
-    import scipy.linalg
-
-    A, B = inner.linearise()
-    with np.errstate(over="ignore", invalid="ignore"):
-        loop = A - B @ K
-    if not np.isfinite(loop).all():
-        raise UnsafeStartError(
-            f"the loop of {inner.name!r} has numbers beyond the range of a double at rest; check its gains and their "
-            "units"
-        )
-    radius = float(np.abs(np.linalg.eigvals(loop)).max())
-    if not radius < 1:
-        raise UnsafeStartError(
-            f"the loop of {inner.name!r} is not stable at rest: its spectral radius is {radius:.6g}; start from a "
-            "controller that holds the plant"
-        )
-    with warnings.catch_warnings(action="ignore"):  # what is solved badly does not pass `largest_held`
-        P = scipy.linalg.solve_discrete_lyapunov(loop.T, np.eye(len(loop)))
-    return np.asarray((P + P.T) / 2)
 
 
 def _scale(policy: ControllerPolicy) -> np.ndarray:

@@ -4,7 +4,6 @@ import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri
 
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
@@ -268,6 +267,8 @@ class DeclaredSet:
         plant = self.plant
         if self.box is not None:
             return np.asarray(self.box[0] + numbers[:, 1:-1] * (self.box[1] - self.box[0]))
+        from scipy.special import ndtri
+
         which = np.minimum((numbers[:, 0] * len(self.centres)).astype(int), len(self.centres) - 1)
         direction = ndtri(numbers[:, 1:-1])
         direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), np.finfo(float).tiny)

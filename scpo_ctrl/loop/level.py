@@ -22,6 +22,7 @@ _CORNERS = 6  # parameters with a range up to which all corners are tried
 _STEPS = (20, 500)  # least and most steps of a simulation
 _DECAY = 0.01  # of V, nominal and linearised, that the number of steps is meant for
 _LEFT = 0.5  # fraction of the level below which every simulation must end
+_AT_ONCE = 1024  # simulations, from far out inwards, before it is asked whether one has failed
 _ROUNDING = 1e-9  # of V, and of the command relative to its bounds
 _SHRINK, _SHRINKS, _HALVINGS = 0.7, 12, 6  # of the search
 
@@ -130,10 +131,13 @@ class LevelSearch:
         starts = np.sqrt(rho) * self.shells
         count = len(self.parameters)
         stacked = np.hstack([np.repeat(starts, count, axis=0), np.tile(self.parameters, (len(starts), 1))])
-        with np.errstate(all="ignore"):  # a simulation may diverge
-            highest, last, beyond = self._roll(stacked)
-        inside = (highest <= rho * (1 + _ROUNDING)).all() and (beyond <= _ROUNDING).all()
-        return bool(inside and (last <= _LEFT * rho).all())
+        for start in range(0, len(stacked), _AT_ONCE):
+            with np.errstate(all="ignore"):  # a simulation may diverge
+                highest, last, beyond = self._roll(stacked[start : start + _AT_ONCE])
+            inside = (highest <= rho * (1 + _ROUNDING)).all() and (beyond <= _ROUNDING).all()
+            if not (inside and (last <= _LEFT * rho).all()):
+                return False
+        return True
 
     def largest(self, rho: float) -> float:
         """Reduce a level until it passes: by three tenths at a time, then by bisection towards the last that failed.
@@ -263,25 +267,6 @@ def is_affine(plant: Plant) -> bool:
     return not ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z)
 
 
-def is_covered(plant: Plant, ranges: np.ndarray) -> bool:
-    """Whether the corners of the ranges stand for all between them: f affine in what varies, and every corner tried.
-
-    Parameters
-    ----------
-    plant : Plant
-    ranges : numpy.ndarray, shape (np, 2)
-
-    Returns
-    -------
-    bool
-    """
-    varied = np.flatnonzero(ranges[:, 0] < ranges[:, 1])
-    if not varied.size:
-        return True
-    p = plant.p[varied.tolist()]
-    return varied.size <= _CORNERS and not ca.depends_on(ca.simplify(ca.jacobian(plant.f, p)), p)
-
-
 def plant_at(plant: Plant) -> ca.Function:
     """Return the function p -> (A, B, f - x_eq) at the plant's nominal equilibrium.
 
@@ -296,3 +281,24 @@ def plant_at(plant: Plant) -> ca.Function:
     parts = [ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u), plant.f - ca.DM(plant.x_eq)]
     rest = [ca.DM(plant.x_eq), ca.DM(plant.u_eq)]
     return ca.Function("plant_at", [plant.p], ca.substitute(parts, [plant.x, plant.u], rest))
+
+
+def bounds_of(plant: Plant, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows H z ≤ h of all state and input bounds in deviations z, the input being -K z.
+
+    Parameters
+    ----------
+    plant : Plant
+    K : numpy.ndarray, shape (nu, nx)
+
+    Returns
+    -------
+    H : numpy.ndarray, shape (2 (nx + nu), nx)
+    h : numpy.ndarray
+    """
+    identity = np.eye(plant.nx)
+    H = np.vstack([identity, -identity, -K, K])
+    h = np.concatenate(
+        [plant.x_max - plant.x_eq, plant.x_eq - plant.x_min, plant.u_max - plant.u_eq, plant.u_eq - plant.u_min]
+    )
+    return H, h

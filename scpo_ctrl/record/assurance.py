@@ -15,6 +15,8 @@ from scpo_ctrl.errors import RecordError
 from scpo_ctrl.invariance.level_set import SetProof
 from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.guarded import GuardedRuns
+from scpo_ctrl.reading import read_text
 from scpo_ctrl.record.atomic import write_together
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import (
@@ -22,6 +24,7 @@ from scpo_ctrl.record.folder import (
     CERTIFICATE_FILE,
     FALSIFIED_FILE,
     FALSIFIED_PICTURE,
+    GUARD_FILE,
     SIMULATION_FILE,
     SIMULATION_PICTURE,
 )
@@ -72,6 +75,63 @@ def save_backup_proof(run: Path, proof: SetProof, problem: ControlProblem, resul
     _check_same(run, result)
     text = json.dumps(proof.summary(problem.plant), indent=2, allow_nan=False)
     write_together({run / BACKUP_PROOF_FILE: (text + "\n").encode()})
+
+
+def save_guarded(run: Path, runs: GuardedRuns, result: Result) -> None:
+    """Write guard.json: how often the guard acts on the final policy, where, and what is left of its improvement.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    runs : GuardedRuns
+    result : Result
+        As it was read from there before.
+
+    Raises
+    ------
+    RecordError
+        If another process has saved another policy there meanwhile.
+    OutputError
+        If it cannot be written.
+    """
+    _check_same(run, result)
+    content = runs.summary() | {"theta_digest": theta_digest(result.theta)}
+    write_together({run / GUARD_FILE: (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()})
+
+
+def load_guarded(run: Path, result: Result) -> GuardedRuns | None:
+    """Return what guard.json holds, None where there is none of this policy.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    result : Result
+        As it was read from there.
+
+    Returns
+    -------
+    GuardedRuns or None
+
+    Raises
+    ------
+    RecordError
+        If it is damaged.
+    """
+    path = run / GUARD_FILE
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(read_text(path))
+        if content.pop("theta_digest") != theta_digest(result.theta):
+            return None
+        del content["kept"]
+        nx = result.problem.plant.nx if isinstance(result.problem, ControlProblem) else 0
+        where = np.array(content.pop("where"), dtype=float).reshape(-1, nx)
+        return GuardedRuns(**content, where=where)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path} is damaged ({error}); write it anew with `scpo-ctrl guard`") from error
 
 
 def save_falsified(run: Path, attack: Falsification, result: Result, labels: Sequence[str], picture: bytes) -> None:

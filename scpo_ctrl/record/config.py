@@ -15,7 +15,6 @@ from scpo_ctrl.adaptation.state import resolved
 from scpo_ctrl.errors import DomainError, ProblemFileError, ScpoError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
-from scpo_ctrl.loop.design import lqr
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.policy import Policy, layer_widths
 from scpo_ctrl.loop.scenario import NEIGHBOURHOOD, Scenarios, scenarios
@@ -26,12 +25,13 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.learned import LEARNED_FILE, LearnedScenarios, join_learned
 from scpo_ctrl.problem.objective import Imitation
 from scpo_ctrl.projection import native
+from scpo_ctrl.record.backups import build_backup
 from scpo_ctrl.record.controllers import CONTROLLERS, build_loop
 from scpo_ctrl.record.metrics import build_metrics
 from scpo_ctrl.record.objectives import build_objective
 from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.record.recorded import RecordedConstraints, RecordedController, RecordedCost, RecordedPlant
-from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, read_tables, spell_out
+from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, read_tables
 from scpo_ctrl.validate import as_array, as_path
 
 REQUIRED = ("plant", "backup", "policy", "objective", "scenarios")
@@ -285,9 +285,8 @@ def _loop(
     table = tables["policy"]
     if is_controller(tables):
         return within(path, "policy", lambda: build_loop(table, plant, path.parent, ranges, trust=trust))
-    backup = within(path, "backup", lambda: _backup(plant, tables["backup"], ranges))
+    backup = within(path, "backup", lambda: build_backup(plant, tables["backup"], tables["scenarios"], ranges))
     policy: Policy = within(path, "policy", lambda: _policy(plant, backup, table))
-    tables["backup"].setdefault("allow_uncontrollable", False)
     table |= {"scale": list(policy.scale), "input_scale": list(policy.input_scale)}
     if policy.hidden:
         table |= {"init": policy.init, "at_bounds": policy.at_bounds}
@@ -303,17 +302,6 @@ def _ranges(plant: Plant, table: Table) -> Ranges:
         )
     parameter_ranges(plant, ranges)
     return ranges
-
-
-def _backup(plant: Plant, table: Table, ranges: Ranges) -> Backup:
-    kind_of(table, ("lqr",))
-    check_keys(table, ("kind", "Q", "R"), ("allow_uncontrollable", "rho"))
-    allow, rho = table.get("allow_uncontrollable", False), table.get("rho")
-    backup = lqr(plant, table["Q"], table["R"], allow_uncontrollable=allow, parameters=ranges, rho=rho)
-    spell_out(table, {"Q": 1, "R": 1})
-    if backup.evidence == "simulated":  # the record names the level that was found
-        table.setdefault("rho", backup.rho)
-    return backup
 
 
 def _policy(plant: Plant, backup: Backup, table: Table) -> Policy:

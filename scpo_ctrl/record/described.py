@@ -9,6 +9,7 @@ from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.controlled import ControllerPolicy, controlled
 from scpo_ctrl.loop.design import lqr
+from scpo_ctrl.loop.given import given
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.cost import Cost
@@ -140,7 +141,7 @@ def _backup(problem: ControlProblem, ranges: Any) -> Table:
     """Return section [backup], from which the same backup follows on the ranges of the scenarios."""
     backup, design = problem.backup, problem.backup.design
     if design is None:
-        raise _indescribable("its backup was given by hand", "design it with lqr")
+        return _given(problem, ranges)
     allow, rho = design.allow_uncontrollable, design.rho
     try:
         again = lqr(problem.plant, design.Q, design.R, allow_uncontrollable=allow, parameters=ranges, rho=rho)
@@ -151,6 +152,16 @@ def _backup(problem: ControlProblem, ranges: Any) -> Table:
     table: Table = {"kind": "lqr", "Q": design.Q.tolist(), "R": design.R.tolist(), "allow_uncontrollable": allow}
     spell_out(table, {"Q": 1, "R": 1})
     return table if rho is None else table | {"rho": rho}
+
+
+def _given(problem: ControlProblem, ranges: Any) -> Table:
+    """Return section [backup] of one that is no LQR's: its numbers."""
+    backup = problem.backup
+    try:
+        again = given(problem.plant, backup.K, backup.P, backup.rho, ranges)
+    except ScpoError as error:
+        raise _indescribable(f"its backup does not hold for its scenarios ({error})", "design it for them") from error
+    return {"kind": "gain", "K": again.K.tolist(), "P": again.P.tolist(), "rho": again.rho}
 
 
 def _is_same(one: Backup, other: Backup) -> bool:

@@ -18,8 +18,10 @@ from scpo_ctrl.adaptation.binding import TIGHT
 from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
+from scpo_ctrl.report.guard_figure import guard_figure
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
 from scpo_ctrl.report.limits_figure import MOST_LIMITS, limits_figure
 from scpo_ctrl.report.numbers import NARROW_SPACE, margin, number, plural, short, with_unit
@@ -51,7 +53,7 @@ class Panel:
     caption: str
 
 
-def write_report(result: Result, path: Path) -> None:
+def write_report(result: Result, path: Path, guarded: GuardedRuns | None = None) -> None:
     """Write the report of a result as one self-contained HTML file; equal results give equal bytes.
 
     Parameters
@@ -60,16 +62,18 @@ def write_report(result: Result, path: Path) -> None:
         Of a problem with or without a plant.
     path : pathlib.Path
         The file. It is replaced at once or not at all.
+    guarded : GuardedRuns, optional
+        What became of the final policy under the guard.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    write_atomic(Path(path), render_report(result).encode())
+    write_atomic(Path(path), render_report(result, guarded=guarded).encode())
 
 
-def render_report(result: Result, *, pictures: bool = True) -> str:
+def render_report(result: Result, *, pictures: bool = True, guarded: GuardedRuns | None = None) -> str:
     """Return the report as HTML text.
 
     Parameters
@@ -77,6 +81,8 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
     result : Result
     pictures : bool
         Whether to draw the figures, which takes most of the time; their titles and captions are there without, too.
+    guarded : GuardedRuns, optional
+        What became of the final policy under the guard.
 
     Returns
     -------
@@ -102,7 +108,7 @@ def render_report(result: Result, *, pictures: bool = True) -> str:
         has_barrier=result.options.method in CURVED,
         details=details(result),
         options=option_rows(result),
-        panels=_panels(result, pictures),
+        panels=_panels(result, pictures) + _guard_panels(result, pictures, guarded),
         closest=metric_rows(result, before, after),
         binds=what_binds(result, after),
         tight=f"{100 * TIGHT:g}{NARROW_SPACE}%",
@@ -155,6 +161,20 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     width, height = (72 * float(inches) for inches in figure.get_size_inches())
     head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(visible(description))}">'
     return Markup(head + body)  # matplotlib escapes the labels in it
+
+
+def _guard_panels(result: Result, pictures: bool, guarded: GuardedRuns | None) -> list[Panel]:
+    """Make the figure of where the guard acts, where that was simulated."""
+    if guarded is None or not isinstance(result.problem, ControlProblem):
+        return []
+    title = "Where the guard acts"
+    said = guarded.sentence()
+    caption = (
+        f"{said[0].upper()}{said[1:]}. The set is proved to be kept under the guard from every state in it, whatever "
+        "the parameters of the policy, on the model within its ranges."
+    )
+    svg = to_svg(guard_figure(result.problem, guarded), "guard", title) if pictures else NO_PICTURE
+    return [Panel(title, svg, caption)]
 
 
 def _panels(result: Result, pictures: bool) -> list[Panel]:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import betainccinv
 
 from scpo_ctrl.rounding import up
 from scpo_ctrl.verification.certificate import fresh_metrics
@@ -60,6 +59,8 @@ def audit_faults(arrays: dict[str, np.ndarray], summary: dict[str, Any], law: La
         "fresh_objective_final": None,
     }
     if str(arrays["state_status"]) in _ENDED:
+        from scipy.special import betainccinv
+
         last, full = rows[-1], max(1, sum(row["full"] for row in rows[1:]))
         n, k, beta = last["rollouts"], last["violations"], _BETA / (full * (full + 1))
         epsilon = 1.0 if k >= n else float(betainccinv(k + 1, n - k, beta))  # Clopper-Pearson

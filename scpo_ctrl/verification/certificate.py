@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import numpy as np
-from scipy.special import betainccinv
 
 from scpo_ctrl.models import Plant
 from scpo_ctrl.rounding import up
@@ -101,6 +100,8 @@ def _form_faults(stated: dict[str, Any]) -> list[str]:
 
 def _count_faults(stated: dict[str, Any]) -> list[str]:
     """Name the numbers that do not follow from each other: the stopping rule, the bound, the verdict, the lists."""
+    from scipy.special import betainccinv
+
     n, k, epsilon, beta = (stated[key] for key in ("rollouts", "violations", "epsilon", "beta"))
     faults, least = [], math.log(beta) / math.log1p(-epsilon)
     if not 0 <= n - least < 1 + 1e-9 * least:

@@ -7,7 +7,6 @@ numbers: as easy as 1, 2, 3", SC 2011; 4 words of 64 bits, 10 rounds. numpy's ge
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.over_time import ended, ranges
@@ -196,6 +195,8 @@ def initial(loop: ClosedLoop, table: dict[str, Any], uniform: np.ndarray) -> np.
     if "box" in table:
         low, high = np.array(table["box"], dtype=float)
         return np.asarray(low + uniform[:, 1:-1] * (high - low))
+    from scipy.special import ndtri
+
     centres, size = _ellipsoids(loop, table)
     towards = ndtri(uniform[:, 1:-1])
     towards = towards / np.sqrt((towards**2).sum(axis=1, keepdims=True))

@@ -5,6 +5,7 @@ import re
 from xml.etree import ElementTree
 
 from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.report.numbers import margin, number
 from scpo_ctrl.report.page import NO_PICTURE, render_report
 
@@ -17,7 +18,7 @@ _ROUNDING, _SHOWN = 1e-9, 1e-3  # of numbers, relative to max(1, |number|), and 
 _REMEDY = "`scpo-ctrl report` writes it anew"
 
 
-def page_faults(page: str, result: Result) -> list[str]:
+def page_faults(page: str, result: Result, guarded: GuardedRuns | None = None) -> list[str]:
     """List what report.html says that the record does not.
 
     Parameters
@@ -26,6 +27,8 @@ def page_faults(page: str, result: Result) -> list[str]:
         Its content.
     result : Result
         The record, as the report command reads it.
+    guarded : GuardedRuns, optional
+        What became of the final policy under the guard, where the report shows that.
 
     Returns
     -------
@@ -34,7 +37,7 @@ def page_faults(page: str, result: Result) -> list[str]:
     """
     if any(not _is_drawing(picture) for picture in _PICTURE.findall(page)):
         return [f"report.html has a picture that no report draws; {_REMEDY}"]
-    found, expected = _plain(page), _plain(render_report(result, pictures=False))
+    found, expected = _plain(page), _plain(render_report(result, pictures=False, guarded=guarded))
     words, rightly = _DATA.split(found), _DATA.split(expected)  # text, value, title, shown, text, ...
     if len(words) != len(rightly):
         return [f"report.html does not have the text and the numbers of the record; {_REMEDY}"]

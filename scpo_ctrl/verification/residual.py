@@ -28,7 +28,8 @@ class ResidualLaw:
 
     def __init__(self, plant: Plant, tables: dict[str, Any], folder: Path = Path()) -> None:
         self.plant, self._policy, self._backup = plant, tables["policy"], tables["backup"]
-        self.P, self.K, self.largest_rho = _lqr(plant, tables["backup"])
+        of_kind = _lqr if tables["backup"]["kind"] == "lqr" else _given
+        self.P, self.K, self.largest_rho = of_kind(plant, tables["backup"])
         self.rho = float(tables["backup"].get("rho", self.largest_rho))
         self.written = Written(plant, plant.nu, tables, folder)
 
@@ -73,7 +74,19 @@ class ResidualLaw:
         """List what does not hold of the level; see `Law`."""
         if not self.plant.is_linear and "rho" not in self._backup:
             return ["problem.toml has no [backup] rho, the level that was found by simulation"]
-        return outside_faults(self.rho, self.largest_rho)
+        return [*outside_faults(self.rho, self.largest_rho), *self._shape_faults()]
+
+    def _shape_faults(self) -> list[str]:
+        """List what does not hold of V along the backup's linearised loop, whoever has designed it."""
+        A, B = self.plant.linearise()
+        units = np.sqrt(self.rho / np.diag(self.P))
+        P, loop = self.P * units * units[:, None] / self.rho, (A - B @ self.K) * units / units[:, None]
+        if not np.allclose(P, P.T, rtol=0, atol=1e-9) or np.linalg.eigvalsh(P)[0] <= 0:
+            return ["[backup] P is not symmetric positive definite"]
+        root = np.linalg.cholesky(P)
+        if not np.linalg.norm(np.linalg.solve(root, (root.T @ loop).T), 2) < 1:
+            return ["[backup] V grows along the backup's linearised loop: P is no certificate for this K"]
+        return []
 
     def start_faults(self, theta: np.ndarray, z: np.ndarray) -> list[str]:
         """List where initial parameters are not the backup; see `Law`."""
@@ -84,6 +97,13 @@ class ResidualLaw:
     def parameter_faults(self, stated: Any, thetas: np.ndarray) -> list[str]:
         """List that there are parameters with names, which no residual has."""
         return [] if stated is None else [f"result.json says parameters = {stated!r:.200}, which no save writes"]
+
+
+def _given(plant: Plant, table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:
+    """P, K and the largest level inside all bounds of a backup that is given as numbers, in units of its set."""
+    P, K = (np.array(table[key], dtype=float) for key in ("P", "K"))
+    s, v = 1 / np.sqrt(np.diag(P)), (plant.u_max - plant.u_min) / 2
+    return P, K, largest_level(plant, P * s * s[:, None], K * s / v[:, None], s, v)
 
 
 def _lqr(plant: Plant, table: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, float]:

@@ -17,8 +17,10 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.problem.learned import LEARNED_FILE, read_learned
+from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.reading import LARGEST_DATA, LARGEST_TEXT, read_bytes
 from scpo_ctrl.record import toml
+from scpo_ctrl.record.assurance import load_guarded
 from scpo_ctrl.record.atomic import steadily, was_cut_short
 from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, is_controller, located, read_problem_file
 from scpo_ctrl.record.controllers import LOOP_KEYS, build_controller
@@ -125,6 +127,7 @@ class _Files:
     certificate: str | None  # certificate.json
     backup_proof: str | None  # backup_proof.json
     read: tuple[ProblemFile, Result] | ScpoError  # as the other commands read it
+    guarded: GuardedRuns | None  # guard.json, which report.html may show
 
 
 def _read(path: Path) -> _Files:
@@ -142,10 +145,13 @@ def _read(path: Path) -> _Files:
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
     try:
         file = read_problem_file(path / "problem.toml")
-        read: tuple[ProblemFile, Result] | ScpoError = file, load_state(path, file)
+        result = load_state(path, file)
+        read: tuple[ProblemFile, Result] | ScpoError = file, result
+        guarded = load_guarded(path, result)
     except ScpoError as error:
-        read = error
-    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, page, certificate, proof, read)
+        read, guarded = error, None
+    written = page, certificate, proof
+    return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, *written, read, guarded)
 
 
 def _text_if_there(path: Path) -> str | None:
@@ -166,7 +172,8 @@ def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
     if files.page is not None:
         from scpo_ctrl.verification.page import page_faults  # matplotlib takes long to import
 
-        faults += page_faults(files.page, result)
+        wrong = page_faults(files.page, result, files.guarded)  # of before or after the simulation under the guard
+        faults += page_faults(files.page, result) if wrong and files.guarded else wrong
     if asked:
         faults += asked_faults(asked, file)
         if not np.array_equal(asked.problem.theta_initial, files.arrays["theta_initial"]):

@@ -121,44 +121,44 @@ def test_a_rollout_that_is_lost_is_a_violation():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def folder(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("run"), {"adapt.steps": 0})
 
 
-def test_the_command_writes_a_certificate_that_verifies(run, invoke):
-    done = invoke("certify", run, "--kind", "scenario", "--epsilon", "0.01")
-    stated = json.loads((run / "certificate.json").read_text())
-    assert done.exit_code == 0
+def test_the_command_writes_a_certificate_that_verifies(folder, run):
+    done = run("certify", folder, "--kind", "scenario", "--epsilon", "0.01")
+    stated = json.loads((folder / "certificate.json").read_text())
+    assert done.status == 0
     assert stated["passed"] is True
     assert stated["kind"] == "scenario"
     assert stated["violations"] == 0
-    assert "no violation in 1 375 fresh scenarios: at most 0.01 of them violate, at confidence 1 - 1e-06" in done.output
-    assert verify(run).passed
-    result = load_result(run)
-    assert certify(result.problem, result.theta, epsilon=0.01).text() == (run / "certificate.json").read_text()
+    assert "no violation in 1 375 fresh scenarios: at most 0.01 of them violate, at confidence 1 - 1e-06" in done.out
+    assert verify(folder).passed
+    result = load_result(folder)
+    assert certify(result.problem, result.theta, epsilon=0.01).text() == (folder / "certificate.json").read_text()
 
 
-def test_a_policy_that_violates_gets_exit_status_1(tmp_path, invoke):
-    run = make_run(tmp_path, {"adapt.steps": 5})
-    done = invoke("certify", run, "--kind", "scenario", "--epsilon", "0.01")
-    assert done.exit_code == 1
-    assert json.loads((run / "certificate.json").read_text())["passed"] is False
-    assert verify(run).passed  # the record is whole: it says that the policy did not pass
+def test_a_policy_that_violates_gets_exit_status_1(tmp_path, run):
+    folder = make_run(tmp_path, {"adapt.steps": 5})
+    done = run("certify", folder, "--kind", "scenario", "--epsilon", "0.01")
+    assert done.status == 1
+    assert json.loads((folder / "certificate.json").read_text())["passed"] is False
+    assert verify(folder).passed  # the record is whole: it says that the policy did not pass
 
 
 @pytest.mark.parametrize("options", [("--epsilon", "0"), ("--beta", "1"), ("--kind", "proof"), ("--seed", "-1")])
-def test_wrong_options_end_with_status_2_and_write_nothing(run, invoke, options):
-    before = content(run)
-    assert invoke("certify", run, *(() if "--kind" in options else ("--kind", "scenario")), *options).exit_code == 2
-    assert content(run) == before
+def test_wrong_options_end_with_status_2_and_write_nothing(folder, run, options):
+    before = content(folder)
+    assert run("certify", folder, *(() if "--kind" in options else ("--kind", "scenario")), *options).status == 2
+    assert content(folder) == before
 
 
-def test_another_save_removes_the_certificate(tmp_path, invoke):
-    run = make_run(tmp_path, {"adapt.steps": 1})
-    invoke("certify", run, "--kind", "scenario", "--epsilon", "0.1")
-    assert (run / "certificate.json").exists()
-    assert invoke("adapt", tmp_path / "problem.toml", "--out", run, "--resume", "--steps", "2").exit_code == 0
-    assert not (run / "certificate.json").exists()
+def test_another_save_removes_the_certificate(tmp_path, run):
+    folder = make_run(tmp_path, {"adapt.steps": 1})
+    run("certify", folder, "--kind", "scenario", "--epsilon", "0.1")
+    assert (folder / "certificate.json").exists()
+    assert run("adapt", tmp_path / "problem.toml", "--out", folder, "--resume", "--steps", "2").status == 0
+    assert not (folder / "certificate.json").exists()
 
 
 def test_the_commands_are_there():

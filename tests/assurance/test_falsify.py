@@ -72,18 +72,18 @@ def test_a_black_box_is_attacked_without_gradients():
     assert not falsify(clean, clean.theta_initial, budget=5000).found
 
 
-def test_what_is_found_is_written_drawn_and_learned(tmp_path, invoke):
-    run = make_run(tmp_path, {"adapt.steps": 5, "scenarios.count": 4})
-    done = invoke("falsify", run, "--budget", "20000")
-    assert done.exit_code == 1
-    scenario = tomllib.loads((run / "falsified.toml").read_text())
+def test_what_is_found_is_written_drawn_and_learned(tmp_path, run):
+    folder = make_run(tmp_path, {"adapt.steps": 5, "scenarios.count": 4})
+    done = run("falsify", folder, "--budget", "20000")
+    assert done.status == 1
+    scenario = tomllib.loads((folder / "falsified.toml").read_text())
     assert scenario["violation"]["by"] > 0
     assert scenario["violation"]["metric"].startswith("t = ")
-    assert (run / "falsified.png").read_bytes().startswith(b"\x89PNG")
-    assert verify(run).passed  # files of a user's beside it do not matter
+    assert (folder / "falsified.png").read_bytes().startswith(b"\x89PNG")
+    assert verify(folder).passed  # files of a user's beside it do not matter
     again = tmp_path / "again"
-    learned = invoke("adapt", tmp_path / "problem.toml", "--out", again, "--learn", run / "falsified.toml")
-    assert learned.exit_code == 0, learned.stderr
+    learned = run("adapt", tmp_path / "problem.toml", "--out", again, "--learn", folder / "falsified.toml")
+    assert learned.status == 0, learned.err
     file = read_problem_file(again / "problem.toml")
     assert file.problem.scenarios.count == 5
     assert file.problem.scenarios.x0[-1].tolist() == scenario["scenario"]["initial_state"]
@@ -92,12 +92,12 @@ def test_what_is_found_is_written_drawn_and_learned(tmp_path, invoke):
     assert (file.problem.metrics(theta) <= 0).all()  # the scenario that broke the first policy holds the second
 
 
-def test_nothing_is_written_where_nothing_is_found(tmp_path, invoke):
-    run = make_run(tmp_path, {"adapt.steps": 0, "scenarios.horizon": 30})
-    done = invoke("falsify", run, "--budget", "2000")
-    assert done.exit_code == 0
-    assert "that is no proof" in done.output
-    assert not (run / "falsified.toml").exists()
+def test_nothing_is_written_where_nothing_is_found(tmp_path, run):
+    folder = make_run(tmp_path, {"adapt.steps": 0, "scenarios.horizon": 30})
+    done = run("falsify", folder, "--budget", "2000")
+    assert done.status == 0
+    assert "that is no proof" in done.out
+    assert not (folder / "falsified.toml").exists()
 
 
 @pytest.mark.parametrize(
@@ -116,15 +116,15 @@ def test_nothing_is_written_where_nothing_is_found(tmp_path, invoke):
         ("[scenario]\ninitial_state = [1.0, 0.0]\ndisturbance = [[0.1, 0.1]]", "disturbance"),
     ],
 )
-def test_a_scenario_file_that_does_not_hold_is_refused_with_its_name(tmp_path, invoke, text, word):
+def test_a_scenario_file_that_does_not_hold_is_refused_with_its_name(tmp_path, run, text, word):
     from problem_files import write
 
     (tmp_path / "worst.toml").write_text(text)
     problem = write(tmp_path / "problem.toml", None, BASE)
-    done = invoke("adapt", problem, "--out", tmp_path / "run", "--learn", tmp_path / "worst.toml")
-    assert done.exit_code == 2
-    assert "worst.toml" in done.stderr
-    assert word in done.stderr
+    done = run("adapt", problem, "--out", tmp_path / "run", "--learn", tmp_path / "worst.toml")
+    assert done.status == 2
+    assert "worst.toml" in done.err
+    assert word in done.err
     assert not (tmp_path / "run").exists()
 
 

@@ -45,7 +45,7 @@ def test_fuzzer_finds_nothing(tmp_path: Path, real: type) -> None:
     sizes = ("-DSCPO_MAX_DIM=8", "-DSCPO_MAX_ACTIVE=6")  # fewer than the fuzzer's constraints: they have to take turns
     includes = (f"-I{tmp_path}", f"-I{RUNTIME / 'include'}")
     program = tmp_path / "fuzz"
-    command = ["clang", "-std=c99", "-g", "-O1", "-Wall", "-Wextra", "-Werror", *sizes, *SANITIZE, *includes]
+    command = ["clang", "-std=c99", "-g1", "-O1", "-Wall", "-Wextra", "-Werror", *sizes, *SANITIZE, *includes]
     subprocess.run([str(x) for x in [*command, *SOURCES, TARGET, "-o", program, "-lm"]], check=True)
     run = [str(program), f"-max_total_time={SECONDS}", "-max_len=1400", f"-artifact_prefix={tmp_path}/", "-seed=1"]
     done = subprocess.run(run, capture_output=True, text=True, timeout=SECONDS + 120, check=False)

@@ -349,7 +349,7 @@ def test_sanitizers_find_nothing(tmp_path: Path) -> None:
         (folder / "cases.bin").write_bytes(b"".join(data))
         (folder / "main.c").write_text(SANITIZED_MAIN)
         sanitize = ["-fsanitize=address,undefined,float-divide-by-zero", "-fno-sanitize-recover=all"]
-        command = [COMPILERS[0], "-std=c99", "-g", "-O1", *sanitize, f"-I{folder}", f"-I{RUNTIME / 'include'}"]
+        command = [COMPILERS[0], "-std=c99", "-g1", "-O1", *sanitize, f"-I{folder}", f"-I{RUNTIME / 'include'}"]
         command += [*SOURCES, folder / "main.c", "-o", folder / "main", "-lm"]
         subprocess.run([str(x) for x in command], check=True)
         subprocess.run([str(folder / "main"), str(folder / "cases.bin")], check=True)

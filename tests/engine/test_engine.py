@@ -14,7 +14,8 @@ from scpo_ctrl import compiled
 from scpo_ctrl.engine import lanes
 from scpo_ctrl.engine.casadi_engine import CasadiEngine
 from scpo_ctrl.engine.emit import emit
-from scpo_ctrl.engine.lanes import LaneEngine, aligned, load, threads_for
+from scpo_ctrl.engine.lanes import LaneEngine, aligned, threads_for
+from scpo_ctrl.engine.library import Library, header_of
 from scpo_ctrl.engine.loop import Loop, Stage
 from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.errors import DimensionError
@@ -27,7 +28,7 @@ from scpo_ctrl.models import Plant
 CASES = {
     **LOADED,
     "linear": linear_case(),
-    "linear, one layer": linear_case((5,)),
+    "linear, one layer": linear_case((4,)),
     "linear, two layers": linear_case((5, 3), MetricOptions(contraction=0.5)),
     "linear, a floor between": linear_case((4,), MetricOptions(contraction=0.5, contraction_floor=0.2)),
     "linear, saturated": linear_case((4,), MetricOptions(command=False)),
@@ -35,8 +36,8 @@ CASES = {
     "pendulum": pendulum_case(),
     "pendulum, one layer": pendulum_case((6,)),
     "pendulum, two layers": pendulum_case((3, 7)),
-    "pendulum, a floor": pendulum_case((3,), MetricOptions(contraction=0.6, contraction_floor=0.05)),
-    "pendulum, saturated": pendulum_case((4,), MetricOptions(command=False, terminal=True)),
+    "pendulum, a floor": pendulum_case((6,), MetricOptions(contraction=0.6, contraction_floor=0.05)),
+    "pendulum, saturated": pendulum_case((6,), MetricOptions(command=False, terminal=True)),
     "scalar": scalar_case(),
     **EXPRESSIONS,
 }
@@ -267,7 +268,7 @@ def test_rollouts_that_diverge_have_metrics_that_are_not_finite():
 
 def functions(x):
     """Return tanh, sin and cos as the engine computes them."""
-    library = load(CASES["linear"].loop)
+    library = Library(CASES["linear"].loop)
     count = -(-x.size // 8)
     arrays = [aligned(count) for _ in range(4)]
     arrays[0][:] = 0.0
@@ -366,8 +367,27 @@ def test_literals_are_exact_and_equal_structures_share_a_library():
         assert f"{value:.17g}" in text
     assert "INFINITY" in text
     first, second = linear_case((5,)), linear_case((5,), MetricOptions(), count=3)
-    assert load(first.loop)._name == load(second.loop)._name
-    assert load(first.loop)._name != load(linear_case((6,)).loop)._name
+    assert header_of(first.loop) == header_of(second.loop)
+    assert header_of(first.loop) != header_of(linear_case((6,)).loop)
+
+
+def test_derivatives_are_compiled_when_they_are_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rollouts = rollouts_of(linear_case((5,)))
+    theta = np.zeros(rollouts.policy.theta_dim)
+
+    def libraries():
+        return len(list(tmp_path.rglob("*.so")))
+
+    rollouts.evaluate(theta[None])
+    assert libraries() == 1
+    for _ in range(2):
+        rollouts.gradient(theta)
+        assert libraries() == 2
+    rollouts_of(linear_case((5,), MetricOptions(), count=3)).gradient(theta)
+    assert libraries() == 2
+    with pytest.raises(AttributeError, match="no function 'engine_hessian'"):
+        _ = rollouts._engine._library.engine_hessian
 
 
 def test_plants_with_operations_unknown_to_the_engine_are_left_to_casadi(oracle):

@@ -53,10 +53,10 @@ def test_r1_data():
 
 
 def test_r1_stays_in_bounds_and_learns_the_clean_half(tmp_path):
-    outcome = r1_regression.run(steps=60)
+    outcome = r1_regression.run(steps=20)
     committed, grid = outcome.result.committed, np.linspace(-3, 3, 61)
     f = np.array([numpy_network(theta, grid) for theta in committed])
-    assert len(f) > 50 and (f[0] == 0).all()
+    assert len(f) > 15 and (f[0] == 0).all()
     assert f.max() <= 1 + 1e-12 and f.min() >= -1.2 - 1e-12  # rounding of another order of summation
     assert (outcome.result.problem.metrics(committed) <= 0).all()
     target = np.clip(1.5 * np.sin(grid), -1.2, 1)

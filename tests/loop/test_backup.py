@@ -59,11 +59,13 @@ def test_level_is_invariant_to_the_units_of_the_states():
     assert np.isclose(largest_level(P, H, h), largest_level(T @ P @ T, H @ T, h), rtol=1e-12)
 
 
-def test_a_linear_plant_keeps_its_proof_whatever_the_ranges_and_takes_a_smaller_level():
+def test_a_linear_plant_takes_a_smaller_level_and_says_what_holds_in_its_ranges():
     plant = double_integrator()
     backup = lqr(plant, [0.1, 0.1], [10.0])
     ranged = lqr(plant, [0.1, 0.1], [10.0], parameters={"mass": [0.1, 5.0]})
-    assert (backup.evidence, ranged.evidence) == ("proved", "proved")
+    assert (backup.evidence, ranged.evidence) == ("proved", "refuted")  # V grows where the mass is far from one
+    near = lqr(plant, [0.1, 0.1], [10.0], parameters={"mass": [0.8, 1.3]})
+    assert near.evidence == "proved" and near.claim.proof.boxes == 1
     assert ranged.rho == backup.rho
     assert lqr(plant, [0.1, 0.1], [10.0], rho=3.0).rho == 3.0
     with pytest.raises(BackupError, match="leaves the bounds"):
@@ -159,7 +161,9 @@ def test_a_backup_given_by_hand_is_unchecked_until_it_is_checked():
     given = Backup(designed.K, designed.P, designed.rho)
     assert (designed.evidence, given.evidence) == ("proved", "unchecked")
     assert dataclasses.replace(designed, rho=1.0).evidence == "unchecked"  # nothing proved carries over to a change
-    with pytest.raises(ValueError, match="evidence"):
+    with pytest.raises(ValueError, match="claim"):
+        dataclasses.replace(given, claim=designed.claim)
+    with pytest.raises(TypeError, match="evidence"):
         dataclasses.replace(given, evidence="proved")
     with pytest.raises(ValueError, match="read-only"):
         designed.P[0, 0] = 1.0
@@ -172,14 +176,14 @@ def test_a_backup_given_by_hand_is_unchecked_until_it_is_checked():
         check_backup(plant, Backup(designed.K, np.triu(designed.P), 1.0))
 
 
-def test_corners_of_the_parameters_prove_where_the_plant_is_affine_in_them():
+def test_ranges_of_parameters_are_proved_whether_the_plant_is_affine_in_them_or_not():
     affine = with_mass(lambda x, u, p: ca.vertcat(x[0] + 0.1 * x[1], x[1] + 0.1 * p * u))
     curved = with_mass(lambda x, u, p: ca.vertcat(x[0] + 0.1 * x[1], x[1] + 0.1 * u / p))
-    for plant, evidence in ((affine, "proved"), (curved, "simulated")):
+    for plant in (affine, curved):
         backup = lqr(plant, [1.0, 1.0], [1.0])
         given = Backup(backup.K, backup.P, backup.rho)
         assert check_backup(plant, given).evidence == "proved"
-        assert check_backup(plant, given, {"mass": [0.8, 1.2]}).evidence == evidence
+        assert check_backup(plant, given, {"mass": [0.8, 1.2]}).evidence == "proved"
     with pytest.raises(BackupError, match=r"at mass = 30: V/rho may reach"):
         check_backup(affine, given, {"mass": [0.8, 30.0]})
 
@@ -192,11 +196,13 @@ def test_a_parameter_that_moves_the_equilibrium_counts():
         check_backup(plant, given, {"load": [1.0, 5.0]})  # by 0.4
 
 
-def test_a_backup_of_a_nonlinear_plant_is_checked_by_simulation():
+def test_a_backup_of_a_nonlinear_plant_is_checked_by_simulation_and_proved_where_that_can_be():
     plant = discretise(pendulum(), 0.05)
     backup = lqr(plant, [1.0, 1.0], [1.0])
     given = Backup(backup.K, backup.P, backup.rho)
-    assert (given.evidence, check_backup(plant, given).evidence) == ("unchecked", "simulated")
+    assert (given.evidence, check_backup(plant, given).evidence) == ("unchecked", "proved")
+    kink = with_mass(lambda x, u, p: ca.vertcat(0.5 * x[0] + 0.1 * ca.fabs(x[1]), 0.5 * x[1] + u))
+    assert check_backup(kink, Backup(np.zeros((1, 2)), np.eye(2), 0.9)).evidence == "simulated"  # |x| has no enclosure
     growing = with_mass(lambda x, u, p: ca.vertcat(0.9 * x[0] + 5 * x[0] ** 3, 0.9 * x[1] + u))
     with pytest.raises(BackupError, match="leaves its level set in simulation at the level"):
         check_backup(growing, Backup(np.zeros((1, 2)), np.eye(2), 0.9))

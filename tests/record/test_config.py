@@ -124,7 +124,7 @@ def test_the_file_given_is_left_alone(tmp_path):
 def test_a_simulated_level_is_written_and_taken_as_it_is(tmp_path):
     file = read_problem_file(write(tmp_path / "p.toml", KINDS["nonlinear, parameters"]))
     backup = file.problem.backup
-    assert backup.evidence == "simulated"
+    assert backup.claim.simulated
     assert file.tables["backup"]["rho"] == backup.rho
     smaller = write(tmp_path / "q.toml", KINDS["nonlinear, parameters"] | {"backup.rho": 0.5 * backup.rho})
     assert read_problem_file(smaller).problem.backup.rho == 0.5 * backup.rho

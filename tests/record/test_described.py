@@ -124,9 +124,9 @@ def elsewhere():
 
 
 def by_hand():
-    backup = sc.lqr(double_integrator(), [0.1, 0.1], 10.0)
-    given = Backup(backup.K, backup.P, backup.rho)
-    return mass_on_a_line(backup=check_backup(double_integrator(), given))
+    """Return a problem with a backup that holds nothing in its units: of a plant with other bounds."""
+    wide = sc.lqr(double_integrator(velocity_max=3.0), [0.1, 0.1], 10.0)
+    return mass_on_a_line(backup=Backup(wide.K, wide.P, wide.rho))
 
 
 def moved():
@@ -138,7 +138,7 @@ def moved():
     ("make", "words"),
     [
         (elsewhere, "its backup is of another plant; design it with lqr"),
-        (by_hand, "its backup was given by hand; design it with lqr"),
+        (by_hand, "its backup does not hold for its scenarios"),
         (moved, "do not begin with those of its problem file"),
         (lambda: mass_on_a_line(batch=sc.Scenarios(np.zeros((1, 2)) + 0.1, np.ones((1, 1)), np.zeros((1, 8, 0)), 8)),
          "its scenarios are arrays; draw them with scpo_ctrl.scenarios"),
@@ -160,3 +160,15 @@ def test_a_simulator_is_refused(tmp_path):
     box = sc.ControlProblem(problem.policy, problem.scenarios, sc.Quadratic([1, 1], 0.05), simulator=plant.function)
     with pytest.raises(RecordError, match="its plant is a simulator"):
         sc.save_result(sc.adapt(box, sc.AdaptOptions(steps=1, audit=False)), tmp_path / "run")
+
+
+@pytest.mark.parametrize("make", ["lmi", "by hand"])
+def test_a_backup_that_is_no_lqr_is_written_as_its_numbers(tmp_path, make):
+    plant = double_integrator()
+    lqr = sc.lqr(plant, [0.1, 0.1], 10.0)
+    backup = sc.lmi(plant) if make == "lmi" else check_backup(plant, Backup(lqr.K, lqr.P, lqr.rho / 2))
+    result = sc.adapt(mass_on_a_line(backup=backup), sc.AdaptOptions(steps=3, audit=False))
+    sc.save_result(result, tmp_path / "run")
+    again = sc.load_result(tmp_path / "run").problem.backup
+    assert all(np.array_equal(getattr(again, key), getattr(backup, key)) for key in ("K", "P", "rho"))
+    assert sc.verify(tmp_path / "run").passed

@@ -27,20 +27,16 @@ ACCOUNT = {
 }
 
 
-@pytest.fixture(scope="module")
-def loops(runs):
-    """The closed loops of the verification for each kind of run, over its scenarios and its cloud."""
-    found = {}
-    for kind, run in runs.items():
-        tables, arrays = tomllib.loads(read_problem(run)[0]), load_arrays(run)
-        law = law_of(tables, run)
-        found[kind] = ClosedLoop(law, tables, arrays), cloud_loop(law, tables, arrays)
-    return found
+def loops(run):
+    """Return the closed loops of the verification, over the scenarios of a run and its cloud."""
+    tables, arrays = tomllib.loads(read_problem(run)[0]), load_arrays(run)
+    law = law_of(tables, run)
+    return ClosedLoop(law, tables, arrays), cloud_loop(law, tables, arrays)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_agrees_with_the_record_at_any_policy(runs, loops, kind):
-    problem, (loop, cloud) = load_result(runs[kind]).problem, loops[kind]
+def test_agrees_with_the_record_at_any_policy(runs, kind):
+    problem, (loop, cloud) = load_result(runs[kind]).problem, loops(runs[kind])
     rng = np.random.default_rng(1)
     for spread in [0.0, *np.geomspace(1e-3, 1.0, 12)]:
         theta = problem.theta_initial + spread * rng.normal(size=problem.theta_dim)

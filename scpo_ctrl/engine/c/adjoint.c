@@ -2,6 +2,8 @@
  * and of each scenario's weighted metrics with respect to the scenario itself. Each block of scenarios forwards, then
  * backwards. SPDX-License-Identifier: MIT */
 #include "adjoint.h"
+#include "pack.h"
+#include "threads.h"
 
 long engine_gradient_size(const engine_batch *batch)
 {

@@ -50,11 +50,6 @@ typedef struct {
     lane zero[ACTIVATIONS]; /* the same at z = 0 */
 } network;
 
-typedef void engine_task(const void *job, long item, lane *work);
-
-/* Runs items 0 ... count - 1 on some threads, each with work_size lanes of `work`. */
-void engine_run(engine_task *task, const void *job, long count, long threads, lane *work, long work_size);
-
 static inline long block_count(const engine_batch *batch)
 {
     return (batch->scenarios + WIDTH - 1) / WIDTH;
@@ -85,9 +80,6 @@ static inline void load(const double *rows, long first, int used, long stride, i
         values[i] = value;
     }
 }
-
-/* Puts rows of up to two matrices of [scenarios][rows] side by side into lanes: packed [blocks][rows][count]. */
-void engine_pack(const engine_batch *batch, const double *const *matrices, int count, lane *packed, long threads);
 
 /* Puts the entries of p that vary over time to their values at time t. */
 static inline void vary(const engine_batch *batch, long first, int used, long t, lane *p)

@@ -1,5 +1,7 @@
 /* Rollouts of many theta: metrics, differences of metrics, costs; and the trajectories of one. SPDX-License-Identifier: MIT */
 #include "engine.h"
+#include "pack.h"
+#include "threads.h"
 
 #define STEPS_AT_ONCE 8 /* rows wait in lanes until so many steps are done, then go to their scenarios together */
 #define THETAS_AT_ONCE 8 /* rolled out by one thread after each other, their squares summed up in this order */

@@ -1,5 +1,6 @@
 /* The Gauss-Newton matrix of the summed cost, and its gradient. SPDX-License-Identifier: MIT */
 #include "sensitivity.h"
+#include "threads.h"
 
 #ifdef COST
 #define ROWS AT_LEAST_ONE(RESIDUALS > END_RESIDUALS ? RESIDUALS : END_RESIDUALS)

@@ -1,5 +1,6 @@
 /* Derivatives of the metrics along directions. SPDX-License-Identifier: MIT */
 #include "sensitivity.h"
+#include "threads.h"
 
 typedef struct {
     const engine_batch *batch;

@@ -1,9 +1,14 @@
 /* Items of work shared among threads that live for one call. SPDX-License-Identifier: MIT */
+#ifndef THREADS_H
+#define THREADS_H
+
 #include <pthread.h>
 
 #include "engine.h"
 
 #define MOST_THREADS 256
+
+typedef void engine_task(const void *job, long item, lane *work);
 
 typedef struct {
     engine_task *task;
@@ -24,7 +29,8 @@ static void *work_on(void *argument)
     return NULL;
 }
 
-void engine_run(engine_task *task, const void *job, long count, long threads, lane *work, long work_size)
+/* Runs items 0 ... count - 1 on some threads, each with work_size lanes of `work`. */
+static void engine_run(engine_task *task, const void *job, long count, long threads, lane *work, long work_size)
 {
     worker workers[MOST_THREADS];
     pthread_t started[MOST_THREADS];
@@ -41,3 +47,5 @@ void engine_run(engine_task *task, const void *job, long count, long threads, la
         pthread_join(started[k], NULL);
     }
 }
+
+#endif /* THREADS_H */

@@ -1,5 +1,9 @@
 /* Numbers of every scenario and metric, from the caller's order to that of the blocks. SPDX-License-Identifier: MIT */
+#ifndef PACK_H
+#define PACK_H
+
 #include "engine.h"
+#include "threads.h"
 
 typedef struct {
     const engine_batch *batch;
@@ -24,8 +28,11 @@ static void pack_block(const void *argument, long block, lane *work)
     }
 }
 
-void engine_pack(const engine_batch *batch, const double *const *matrices, int count, lane *packed, long threads)
+/* Puts rows of up to two matrices of [scenarios][rows] side by side into lanes: packed [blocks][rows][count]. */
+static void engine_pack(const engine_batch *batch, const double *const *matrices, int count, lane *packed, long threads)
 {
     const packing job = {.batch = batch, .matrices = matrices, .count = count, .packed = packed};
     engine_run(pack_block, &job, block_count(batch), threads, NULL, 0);
 }
+
+#endif /* PACK_H */

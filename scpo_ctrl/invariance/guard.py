@@ -1,0 +1,301 @@
+"""The predicate of the guard (E9): whether an input keeps the next state in a level set, for all that is in range.
+
+In coordinates T z in which {V ≤ ρ} is the unit ball, it asks |T (f(x, u, p_k) - x_eq)| ≤ 1 - m at points p_k: corners
+of the ranges of parameters, and corners of cells of them where f is not affine in p. With q_j = p_j or 1/p_j, whichever
+f bends less by, the next state is between the corners of a cell of widths w_j within Σ_j w_j²/8 sup |∂²f/∂q_j²| of what
+they span, and the norm is convex: m holds the length of that, its suprema enclosed on all of the set and all inputs
+within bounds, and that of the disturbance.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+
+import casadi as ca
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.invariance.intervals import Enclosure, Interval
+from scpo_ctrl.invariance.jacobians import SLACK, Balls, LevelSet
+from scpo_ctrl.invariance.level_set import largest_push, reached_ranges
+from scpo_ctrl.models import Plant
+from scpo_ctrl.validate import as_stack
+
+_MOST_POINTS = 64  # of parameters: each costs a next state at every sample
+_LITTLE = 0.03  # of √ρ that may be lost between points, before cells are made smaller
+_MOST_LOST = 0.3  # of √ρ, in all
+_BOXES = 3000  # on which second derivatives are enclosed
+_NEAR = 1.5  # times the largest one found: a bound below that is good enough
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Whether a next state stays in {V ≤ ρ}, for all parameters and disturbances in range."""
+
+    plant: Plant
+    K: np.ndarray  # (nu, nx) of the backup, that is applied where an input does not pass
+    P: np.ndarray  # (nx, nx)
+    rho: float  # of the set that is kept
+    ranges: np.ndarray  # (np, 2) of the plant parameters
+    half: np.ndarray  # (nx,) half widths of the disturbance, or (0,)
+    points: np.ndarray  # (k, np) parameters at which the next state is computed
+    between: float  # what is added between them, in parts of √ρ
+    pushed: float  # by disturbances, in parts of √ρ
+
+    @property
+    def room(self) -> float:
+        """What |T z⁺| must not exceed at the points."""
+        return (1 - self.between - self.pushed) * (1 - SLACK)
+
+    @cached_property
+    def function(self) -> ca.Function:
+        """The function ``(x, u) -> V`` of the next state at its worst point, in parts of what passes: at most 1."""
+        x, u = ca.SX.sym("x", self.plant.nx), ca.SX.sym("u", self.plant.nu)
+        worst = ca.mmax(ca.vertcat(*self.levels(x, u)))
+        return ca.Function("guard", [x, u], ca.cse([worst]))
+
+    def apply(self, x: ArrayLike, u: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Return the inputs that are applied: those given where they pass, the backup's elsewhere.
+
+        Parameters
+        ----------
+        x : array_like, shape (..., nx)
+            States [x_units].
+        u : array_like, shape (..., nu)
+            Inputs of a policy, within their bounds [u_units].
+
+        Returns
+        -------
+        u : numpy.ndarray, shape (..., nu)
+        acted : numpy.ndarray of bool, shape (...)
+            Whether it is the backup's. Also where a state or an input is not a number: then it is that at rest.
+
+        Raises
+        ------
+        DimensionError
+            If shapes do not fit.
+        """
+        plant = self.plant
+        x, u = as_stack("x", x), as_stack("u", u)
+        if x.shape[-1:] != (plant.nx,) or u.shape != (*x.shape[:-1], plant.nu):
+            raise DimensionError(
+                f"x has shape {x.shape} and u {u.shape}, expected (..., {plant.nx}) and (..., {plant.nu}) alike"
+            )
+        count = int(np.prod(x.shape[:-1]))
+        rows = (
+            np.array(self.function.map(max(count, 1))(x.reshape(count, -1).T, u.reshape(count, -1).T)) if count else u
+        )
+        with np.errstate(invalid="ignore", over="ignore"):
+            passes = rows.reshape(x.shape[:-1]) <= 1 if count else np.zeros(x.shape[:-1], dtype=bool)
+            backup = plant.u_eq - (x - plant.x_eq) @ self.K.T
+        passes &= np.isfinite(x).all(axis=-1) & np.isfinite(u).all(axis=-1)
+        backup = np.clip(np.where(np.isnan(backup), plant.u_eq, backup), plant.u_min, plant.u_max)
+        return np.where(passes[..., None], u, backup), ~passes
+
+    def levels(self, x: ca.SX, u: ca.SX) -> list[ca.SX]:
+        """Return V of the next state at each point, in parts of what passes.
+
+        Parameters
+        ----------
+        x : casadi.SX, shape (nx, 1)
+        u : casadi.SX, shape (nu, 1)
+
+        Returns
+        -------
+        list of casadi.SX
+        """
+        plant = self.plant
+        T = np.linalg.cholesky(self.P / self.rho).T / self.room
+        varied = np.ptp(self.points, axis=0) > 0
+        moves = np.array(ca.which_depends(plant.f, plant.p, 1, True), dtype=bool) if plant.npar else np.zeros(plant.nx)
+        moves = np.flatnonzero(moves if varied.any() else np.zeros(plant.nx, dtype=bool))
+        found = []
+        for p in self.points:
+            z = plant.function(x, u, ca.DM(p)) - ca.DM(plant.x_eq)
+            rows = []
+            for i in range(plant.nx):  # what no parameter moves comes first, and is summed once
+                order = sorted(range(i, plant.nx), key=lambda j: (j in moves, j))
+                total = T[i, order[0]] * z[order[0]]
+                for j in order[1:]:
+                    total += T[i, j] * z[j]
+                rows.append(total)
+            found.append(ca.sumsqr(ca.vertcat(*rows)))
+        return found
+
+
+def guard_of(
+    plant: Plant, K: np.ndarray, P: np.ndarray, rho: float, ranges: np.ndarray, half: np.ndarray
+) -> Guard:  # fmt: skip
+    """Return the guard of a set that a backup is proved to keep.
+
+    Parameters
+    ----------
+    plant : Plant
+        Discrete, without signals.
+    K : numpy.ndarray, shape (nu, nx)
+    P : numpy.ndarray, shape (nx, nx)
+    rho : float
+    ranges : numpy.ndarray, shape (np, 2)
+        Of the plant parameters.
+    half : numpy.ndarray, shape (nx,) or (0,)
+        Half widths of the disturbance.
+
+    Returns
+    -------
+    Guard
+
+    Raises
+    ------
+    DomainError
+        If more is lost between points, or by disturbances, than a guard can do with.
+    """
+    level_set = LevelSet.of(P, rho)
+    ranges = reached_ranges(plant, ranges)
+    pushed = largest_push(level_set.T, half) if half.size else 0.0
+    bends = _Bends(plant, level_set, ranges)
+    cells = np.ones(plant.npar, dtype=int)
+    while bends.largest(cells).sum() > _LITTLE and (more := bends.next(cells)) is not None:
+        cells = more
+    between, points = float(bends.largest(cells).sum()), bends.points(cells)
+    if not between + pushed <= _MOST_LOST:
+        names = ", ".join(plant.p_labels[i] for i in bends.curved) or "parameters"
+        raise DomainError(
+            f"a guard of plant {plant.name!r} would lose {between + pushed:.3g} of the radius of its set: "
+            f"{between:.3g} to values of {names} between the {len(points)} that it computes, {pushed:.3g} to "
+            "disturbances; narrow the ranges, or make the set larger"
+        )
+    return Guard(plant, K, P, rho, ranges, half, points, between, pushed)
+
+
+class _Bends:
+    """How far the next state bends with parameters, enclosed on a level set and all inputs within bounds."""
+
+    def __init__(self, plant: Plant, level_set: LevelSet, ranges: np.ndarray) -> None:
+        self._plant, self._T, self._ranges = plant, level_set.T, ranges
+        self._varied = np.isfinite(ranges).all(axis=1) & (ranges[:, 1] > ranges[:, 0])
+        count = int(self._varied.sum())
+        if 2**count > _MOST_POINTS:
+            raise DomainError(
+                f"a guard of plant {plant.name!r} would compute 2^{count} next states for as many parameters with a "
+                f"range, more than {_MOST_POINTS}; give fewer of them a range"
+            )
+        reach = level_set.extent * (1 + SLACK)
+        self._low = np.concatenate([plant.x_eq - reach, plant.u_min])
+        self._high = np.concatenate([plant.x_eq + reach, plant.u_max])
+        self._inverse = np.zeros(plant.npar, dtype=bool)  # whether q is 1/p
+        self._suprema, self.curved = np.zeros(plant.npar), list[int]()
+        for j in np.flatnonzero(self._varied):
+            self._choose(int(j))
+
+    def largest(self, cells: np.ndarray) -> np.ndarray:
+        """Return what is lost to each parameter between corners of cells, in parts of √ρ, shape (np,)."""
+        width = np.where(self._varied, np.ptp(self._ends(self._inverse), axis=1), 0.0)
+        return np.asarray(self._suprema * (width / cells) ** 2 / 8)
+
+    def next(self, cells: np.ndarray) -> np.ndarray | None:
+        """Return cells of which the worst parameter has one more, None where there are points enough."""
+        if not self.curved:
+            return None
+        more = cells.copy()
+        more[int(np.argmax(self.largest(cells)))] += 1
+        return more if np.prod((more + 1)[self._varied]) <= _MOST_POINTS else None
+
+    def points(self, cells: np.ndarray) -> np.ndarray:
+        """Return the corners of cells as parameters, shape (k, np)."""
+        axes = []
+        for j, (low, high) in enumerate(self._ends(self._inverse)):
+            q = np.linspace(low, high, cells[j] + 1) if self._varied[j] else np.array([low])
+            axes.append(1 / q if self._inverse[j] else q)
+        return np.array(list(itertools.product(*axes))).reshape(-1, self._plant.npar)
+
+    def _ends(self, inverse: np.ndarray) -> np.ndarray:
+        """Return the ranges of q, shape (np, 2)."""
+        ends = self._ranges.copy()
+        ends[inverse] = 1 / ends[inverse][:, ::-1]
+        return ends
+
+    def _choose(self, j: int) -> None:
+        """Take for q_j what f bends less by."""
+        found = {}
+        for inverse in (False, True):
+            if inverse and self._ranges[j, 0] <= 0 <= self._ranges[j, 1]:
+                continue
+            self._inverse[j] = inverse
+            width = float(np.ptp(self._ends(self._inverse)[j]))
+            sup = self._supremum(j)
+            found[inverse] = sup * width**2, sup
+        self._inverse[j] = min(found, key=lambda inverse: found[inverse][0])
+        self._suprema[j] = found[bool(self._inverse[j])][1]
+        if self._suprema[j] > 0:
+            self.curved.append(j)
+
+    def _supremum(self, j: int) -> float:
+        """Bound |T ∂²f/∂q_j²|."""
+        plant, q = self._plant, ca.SX.sym("q")
+        own = 1 / q if self._inverse[j] else q
+        f = ca.substitute(plant.f, plant.p[j], own)
+        second = ca.densify(ca.simplify(ca.jacobian(ca.jacobian(f, q), q)))
+        others = [i for i in range(plant.npar) if i != j]
+        symbols = ca.vertcat(plant.x, plant.u, *(plant.p[i] for i in others), q)
+        ends = self._ends(np.where(np.arange(plant.npar) == j, self._inverse, False))
+        low = np.concatenate([self._low, ends[others, 0], ends[j : j + 1, 0]])
+        high = np.concatenate([self._high, ends[others, 1], ends[j : j + 1, 1]])
+        depends = np.array(ca.which_depends(second, symbols, 1, False), dtype=bool)
+        which = np.flatnonzero(depends & (high > low)).tolist()
+        fixed = [i for i in range(symbols.numel()) if i not in which]
+        eta = ca.vertcat(*(symbols[i] for i in which)) if which else ca.SX.sym("none", 0)
+        if fixed:
+            middle = np.where(np.isfinite(low), low / 2 + high / 2, 0.0)[fixed]
+            second = ca.substitute(second, ca.vertcat(*(symbols[i] for i in fixed)), ca.DM(middle))
+        return _Largest(second, eta, self._T).over(low[which], high[which])
+
+
+class _Largest:
+    """The largest length of T v(η) over a box, from above: v in the middle, and its slopes on the box."""
+
+    def __init__(self, v: ca.SX, eta: ca.SX, T: np.ndarray) -> None:
+        slopes = ca.densify(ca.jacobian(v, eta)) if eta.numel() else ca.DM.zeros(v.numel(), 0)
+        self._values = Enclosure(ca.Function("value", [eta], ca.cse([v])))
+        self._slopes = Enclosure(ca.Function("slopes", [eta], ca.cse([slopes]))) if eta.numel() else None
+        self._T = T
+        second = [ca.simplify(ca.jacobian(ca.jacobian(v, eta[k]), eta[k])) for k in range(eta.numel())]
+        self._affine = [k for k, bend in enumerate(second) if not bend.nnz()]  # in which the length is convex
+
+    def over(self, low: np.ndarray, high: np.ndarray) -> float:
+        """Return a bound, lowered by halving boxes whose bound is far above what is found at middles."""
+        ends = np.array(list(itertools.product((False, True), repeat=len(self._affine))))
+        low, high = np.tile(low, (len(ends), 1)), np.tile(high, (len(ends), 1))
+        corner = np.where(ends, high[:, self._affine], low[:, self._affine])
+        low[:, self._affine] = high[:, self._affine] = corner
+        seen, largest = 0, 0.0
+        while True:
+            sizes, middles, effect = self._sizes(low, high)
+            seen, largest = seen + len(low), max(largest, float(middles.max()))
+            wide = sizes > _NEAR * largest
+            if not wide.any() or seen > _BOXES or not low.shape[1]:
+                return max(_NEAR * largest, float(sizes.max()))
+            low, high = low[wide], high[wide]
+            which, rows = effect[wide].argmax(axis=1), np.arange(len(low))
+            middle = (low[rows, which] + high[rows, which]) / 2
+            left, right = high.copy(), low.copy()
+            left[rows, which], right[rows, which] = middle, middle
+            low, high = np.vstack([low, right]), np.vstack([left, high])
+
+    def _sizes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return bounds on boxes, and on their middles, shapes (n,), and what each variable adds, shape (n, k)."""
+        middle = low / 2 + high / 2
+        (value,) = self._values(Interval(middle, middle))
+        at = Balls.of(value).seen(self._T, np.eye(1))
+        size = (np.abs(at.middle) + at.radius)[:, :, 0]
+        middles = np.linalg.norm(size, axis=1) * (1 + SLACK)
+        if self._slopes is None:
+            return middles, middles, np.zeros_like(low)
+        (slopes,) = self._slopes(Interval(low, high))
+        slope = Balls.of(slopes).seen(self._T, np.eye(low.shape[1]))
+        half = np.maximum(high - middle, middle - low)[:, None, :] * (1 + SLACK)
+        with np.errstate(invalid="ignore"):
+            added = (np.abs(slope.middle) + slope.radius) * half
+        added = np.where(np.isnan(added), np.inf, added)
+        sizes = np.linalg.norm(size + added.sum(axis=2), axis=1) * (1 + SLACK)
+        return sizes, middles, np.linalg.norm(added, axis=1)
