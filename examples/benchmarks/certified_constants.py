@@ -1,6 +1,7 @@
 """Certified smoothness constants on R3: how far above the true Hessians, and what adaptation reaches with them.
 
 python examples/benchmarks/certified_constants.py --policy mlp --radius 0.01 --method lbfgs
+python examples/benchmarks/certified_constants.py --nonlinear    how far above, on nonlinear plants
 """
 
 import argparse
@@ -17,9 +18,23 @@ from support.common import print_table
 
 from scpo_ctrl import AdaptOptions, ControlProblem, adapt
 from scpo_ctrl.adaptation.proven_smoothness import smoothness_bounds
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.design import lqr
+from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.scenario import scenarios
+from scpo_ctrl.models import ball_and_beam, cart_pole, cstr, planar_quadrotor, quadruple_tank
+from scpo_ctrl.problem.objective import Quadratic
 from scpo_ctrl.record.config import load_problem
 
+PLANTS = [
+    (cart_pole(), [1.0, 1.0, 10.0, 1.0], [1.0]),
+    (planar_quadrotor(), [1.0] * 6, [100.0] * 2),
+    (quadruple_tank(), [1.0] * 4, [1.0] * 2),
+    (ball_and_beam(), [1.0] * 4, [1.0]),
+    (cstr(), [1.0] * 2, [1.0]),
+]
+RADII = (1e-4, 1e-3, 1e-2, 1e-1)
 _DIFFERENCE = 1e-5  # between two Jacobians
 
 
@@ -54,6 +69,27 @@ def looseness(problem: ControlProblem, theta: np.ndarray, radius: float, name: s
     return rows
 
 
+def nonlinear() -> list[list[str]]:
+    """Return a row for each nonlinear plant and horizon: median factors by the radius, with a linear policy."""
+    rows = []
+    for plant, Q, R in PLANTS:
+        backup = lqr(plant, Q, R)
+        for horizon in (10, 50):
+            batch = scenarios(plant, backup, horizon=horizon, count=4, level=0.5)
+            options = MetricOptions(stability=False, contraction=0.95)
+            problem = ControlProblem(Policy(plant, backup), batch, Quadratic(Q, R), options)
+            norms, theta = hessian_norms(problem, problem.theta_initial), problem.theta_initial
+            which = norms > 1e-2 * norms.max()
+            factors = []
+            for radius in RADII:
+                try:
+                    factors.append(f"{np.median(smoothness_bounds(problem, theta, radius)[which] / norms[which]):.1f}")
+                except DomainError:
+                    factors.append("none")
+            rows.append([plant.name, str(horizon), *factors])
+    return rows
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Print both."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -61,7 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--radius", type=float, default=0.01, help="of the ball (default: %(default)s)")
     parser.add_argument("--method", default="gradient", help="of the steps (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=400, help="(default: %(default)s)")
+    parser.add_argument("--nonlinear", action="store_true", help="nonlinear plants instead of R3")
     given = parser.parse_args(argv)
+    if given.nonlinear:
+        print_table(["plant", "horizon", *(f"radius {radius:g}" for radius in RADII)], nonlinear())
+        return
     problem = r3(given.policy)
     options = AdaptOptions(steps=given.steps, mode="certified", method=given.method, radius=given.radius)
     result = adapt(problem, options)

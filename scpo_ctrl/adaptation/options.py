@@ -27,7 +27,7 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
     sampling_radius: float = 1e-5  # σ, 0 < σ <= radius
     directions: int = 0  # p, sampled directions per step; 0 for a full basis, else 1…d
     mode: str = "verified"  # "verified": rollouts check each commit; "certified": smoothness constants that hold do
-    smoothness: float | None = None  # L of every metric, > 0; None: bounded if "certified" (linear plants), else learnt
+    smoothness: float | None = None  # L of every metric, > 0; None: bounded if "certified", else learnt
     method: str = "auto"  # one of METHODS; "auto": "newton" for a closed-loop cost with d <= 300, else "gradient"
     gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
     preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis

@@ -1,4 +1,4 @@
-"""Smoothness constants that provably hold around θ, for linear plants: bounds of the second derivatives (E4).
+"""Smoothness constants that provably hold around θ, bounds of the second derivatives (E4).
 
 With z = x - x_eq and the command -K z + φ(z, θ), the loop is z⁺ = A z + B (-K z + φ(z, θ)) + w. Let F_t be its Jacobian
 along the trajectory of θ, G_tj = F_{t-1} … F_{j+1} B, and let e, s, h be how far a trajectory of the ball ‖Δ‖ ≤ r is
@@ -9,7 +9,9 @@ by what φ leaves over (docs/method.md, "Certified constants"):
     s⁺ = F s + B ((φ_z' - φ_z) s + φ_θ' δ)
     h⁺ = F h + B ((φ_z' - φ_z) h + φ_zz'[s, s] + 2 φ_zθ'[s, δ] + φ_θθ'[δ, δ])
 
-where a prime means anywhere in the ball. So a row c of h_t is at most Σ_j ‖cᵀG_tj‖ times a bound of what drives h_j.
+where a prime means anywhere in the ball. So a row c of h_t is at most Σ_j ‖cᵀG_tj‖ times a bound of what drives h_j. A
+plant that is not linear has F and B of each time, and drives all three by what its own second derivative, bounded by
+intervals (`PlantBounds`), leaves over, with the unit matrix in B's place.
 """
 
 from dataclasses import dataclass
@@ -17,9 +19,11 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.adaptation.plant_bounds import PlantBounds
 from scpo_ctrl.adaptation.policy_bounds import PolicyBounds, spectral_norm
 from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.invariance.intervals import NoEnclosureError
 from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import Problem
@@ -33,7 +37,6 @@ def smoothness_bounds(problem: Problem, theta: np.ndarray, radius: float) -> np.
     Parameters
     ----------
     problem : ControlProblem
-        With a plant that is linear for every value of its parameters.
     theta : numpy.ndarray, shape (d,)
     radius : float
         > 0.
@@ -76,7 +79,7 @@ def certifiable(problem: Problem) -> ControlProblem:
     Raises
     ------
     DomainError
-        If it has no linear plant, or saturation is part of its loop.
+        If its plant has no model whose second derivatives have enclosures, or saturation is part of its loop.
     """
     remedy = "give smoothness, or use mode 'verified'"
     if not isinstance(problem, ControlProblem) or problem.has_simulator:
@@ -84,12 +87,12 @@ def certifiable(problem: Problem) -> ControlProblem:
     residual_policy(problem.policy, "certified mode")
     if problem.policy.plant.signals:
         raise DomainError(f"mode 'certified' has no smoothness bound for signals that vary over time; {remedy}")
-    plant = problem.plant
-    z = ca.vertcat(plant.x, plant.u)
-    if ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z):
+    try:
+        _plant_bounds(problem.rollouts, problem.scenarios.x0[:1], problem.scenarios.p[:1])
+    except NoEnclosureError as error:
         raise DomainError(
-            f"mode 'certified' can bound smoothness for linear plants only, and {plant.name!r} is not linear; {remedy}"
-        )
+            f"mode 'certified' has no smoothness bound for plant {problem.plant.name!r}: {error}; {remedy}"
+        ) from error
     if problem.stability is not None:
         raise DomainError(
             "mode 'certified' has no smoothness bound for local stability at rest; set stability = false in the "
@@ -106,6 +109,18 @@ def certifiable(problem: Problem) -> ControlProblem:
             f"command = true and path = true in the metrics, or {remedy}"
         )
     return problem
+
+
+def _plant_bounds(loop: Rollouts, x: np.ndarray, p: np.ndarray) -> PlantBounds | None:
+    """Return what bounds a plant that is not linear for every value of its parameters, tried at points."""
+    plant, policy = loop.policy.plant, residual_policy(loop.policy, "certified mode")
+    z = ca.vertcat(plant.x, plant.u)
+    if not ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z):
+        return None
+    bounds = PlantBounds(plant, np.array(policy.scale), max(policy.input_scale))
+    zero = np.zeros(len(x))
+    bounds.curvature(x, np.tile(plant.u_eq, (len(x), 1)), p, zero, zero)
+    return bounds
 
 
 def _bounds(loop: Rollouts, theta: np.ndarray, radius: float) -> np.ndarray:
@@ -133,6 +148,9 @@ class _Tube:
     J: np.ndarray  # (S, nx, d) its derivative
     G: np.ndarray  # (S, t, nx, nu) what a push of the input at a past step does now
     pushes: np.ndarray  # (3, S, t) bounds of what drove e, s - Jδ and h at past steps
+    plant: PlantBounds | None  # of a plant that is not linear
+    G_state: np.ndarray  # (S, t, nx, nx) what a push of the state at a past step does now; empty for a linear plant
+    bends: np.ndarray  # (3, S, t) bounds of such pushes
 
     @classmethod
     def start(cls, loop: Rollouts, theta: np.ndarray, radius: float) -> "_Tube":
@@ -156,6 +174,9 @@ class _Tube:
             J=np.zeros((S, nx, theta.size)),
             G=np.zeros((S, 0, nx, nu)),
             pushes=np.zeros((3, S, 0)),
+            plant=_plant_bounds(loop, batch.x0, batch.p),
+            G_state=np.zeros((S, 0, nx, nx)),
+            bends=np.zeros((3, S, 0)),
         )
 
     def advance(self, t: int) -> np.ndarray:
@@ -176,15 +197,38 @@ class _Tube:
         )
         gain = phi_z - policy.backup.K
         commands = self._row_bounds(gain) + pushes[2][:, None]
-        v = policy.commands(policy.plant.x_eq + self.z[None], self.theta[None])[0]
+        x = policy.plant.x_eq + self.z
+        v = policy.commands(x[None], self.theta[None])[0]
         w = batch.w[:, t] if batch.w.shape[2] else 0.0
-        push = np.einsum("sij,sj->si", self.B, v - policy.plant.u_eq)
+        if self.plant is None:
+            push = np.einsum("sij,sj->si", self.B, v - policy.plant.u_eq)
+            self.z = np.einsum("sij,sj->si", self.A, self.z) + push + self.drift + w
+        else:
+            steep = spectral_norm(gain * scale)
+            off = steep * e + pushes[0]  # of the command, and its first and second derivatives
+            first = (steep + turn) * s + spectral_norm(phi_theta) + zt * e + tt * r
+            second = steep * h + pushes[2]
+            bends = self._bends(x, v, (e, s, h), (off, first, second))
+            following, self.A, self.B = self.plant.at(x, v, batch.p)
+            self.z = following - policy.plant.x_eq + w
         F = self.A + self.B @ gain
-        self.z = np.einsum("sij,sj->si", self.A, self.z) + push + self.drift + w
         self.J = F @ self.J + self.B @ phi_theta
         self.G = np.concatenate([F[:, None] @ self.G, self.B[:, None]], axis=1)
         self.pushes = np.concatenate([self.pushes, pushes[:, :, None]], axis=2)
+        if self.plant is not None:
+            fresh = np.broadcast_to(np.diag(scale), (len(F), 1, *F.shape[1:]))
+            self.G_state = np.concatenate([F[:, None] @ self.G_state, fresh], axis=1)
+            self.bends = np.concatenate([self.bends, bends[:, :, None]], axis=2)
         return commands
+
+    def _bends(
+        self, x: np.ndarray, v: np.ndarray, states: tuple[np.ndarray, ...], inputs: tuple[np.ndarray, ...]
+    ) -> np.ndarray:
+        """Bounds of what the plant's second derivative adds to e, s - Jδ and h, (3, S), from those of both (S,)."""
+        assert self.plant is not None
+        e, s, h = (np.hypot(state, given / self.plant.unit) for state, given in zip(states, inputs, strict=True))
+        M = self.plant.curvature(x, v, self.loop.batch.p, states[0], inputs[0])
+        return np.stack([M * e**2 / 2, M * e * s, M * (e * h + s**2)])
 
     def state_rows(self) -> np.ndarray:
         """Bounds of the states' second derivatives, (S, nx)."""
@@ -203,11 +247,18 @@ class _Tube:
     def _row_bounds(self, rows: np.ndarray) -> np.ndarray:
         """Bounds of rows · h, (S, k) for rows (S, k, nx)."""
         reach = np.linalg.norm(np.einsum("skx,stxu->stku", rows, self.G), axis=3)
-        return np.asarray(np.einsum("stk,st->sk", reach, self.pushes[2]))
+        bounds = np.asarray(np.einsum("stk,st->sk", reach, self.pushes[2]))
+        if self.plant is None:
+            return bounds
+        reach = np.linalg.norm(np.einsum("skx,stxu->stku", rows, self.G_state), axis=3)
+        return bounds + np.einsum("stk,st->sk", reach, self.bends[2])
 
     def _reached(self, W: np.ndarray) -> np.ndarray:
         """Bounds of ‖W e‖, ‖W (s - Jδ)‖ and ‖W h‖, (3, S)."""
-        return np.asarray(np.einsum("st,kst->ks", spectral_norm(W @ self.G), self.pushes))
+        bounds = np.asarray(np.einsum("st,kst->ks", spectral_norm(W @ self.G), self.pushes))
+        if self.plant is None:
+            return bounds
+        return bounds + np.einsum("st,kst->ks", spectral_norm(W @ self.G_state), self.bends)
 
 
 def _in_order(loop: Rollouts, states: np.ndarray, commands: np.ndarray, level: np.ndarray) -> np.ndarray:

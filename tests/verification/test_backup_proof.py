@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+from problem_files import CONTROLLERS, KINDS
 from proved_loops import LOOPS, proved, pruned
 from run_folders import faults, make_run
 
@@ -203,6 +204,17 @@ def test_verify_refuses_a_proof_of_something_else(tmp_path, certified, run):
     assert "backup_proof.json: rho = " in faults(folder)
     outcome = run("verify", folder)
     assert outcome.status == 1 and "backup_proof.json: rho = " in outcome.err
+
+
+@pytest.mark.parametrize("kind", ["one step from a cloud", "two inputs", "lqi, one step from a cloud", "lqg"])
+def test_proofs_of_runs_are_accepted_with_all_of_them_computed_anew(tmp_path, kind):
+    changes = KINDS[kind] if kind in KINDS else CONTROLLERS[kind]
+    run = make_run(tmp_path / ("two" if kind == "two inputs" else "one"), changes)
+    problem = load_result(run).problem
+    found = prove_backup_set(problem.policy, *declared_ranges(problem))
+    (run / "backup_proof.json").write_text(json.dumps(found.summary(problem.plant)))
+    checked = verify(run)
+    assert found.proved and checked.faults == () and checked.backup.startswith("proved, and re-checked")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import tomllib
 
+import casadi as ca
 import numpy as np
 import pytest
 import scipy.linalg
@@ -204,6 +205,14 @@ def test_the_law_written_again_is_that_of_the_loop(runs, kind):
     found = np.clip(law.command(thetas, z, p), plant.u_min, plant.u_max)
     expected = np.stack([policy(z[i] + plant.x_eq, theta) for i, theta in enumerate(thetas)])
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+    x, p = ca.SX.sym("x", plant.nx), ca.SX.sym("p", plant.npar)
+    written = ca.Function("backup", [x, p], [law.backup(x, p)])
+    for _ in range(20):  # of today, nothing cut
+        at = (
+            plant.x_eq + rng.uniform(-1, 1, plant.nx) * policy.backup.extent,
+            plant.p_nominal + rng.normal(size=plant.npar),
+        )
+        np.testing.assert_allclose(np.array(written(*at)), np.array(policy.at_start(*at)), rtol=1e-9, atol=1e-9)
     A, B = law.plant.linearise()
     loop = A - B @ law.K
     Q = law.P - loop.T @ law.P @ loop  # of the Lyapunov equation, diagonal in units of the bounds
