@@ -102,6 +102,7 @@ class Adapter:
         self.interventions = 0  # samples at which the backup was applied in place of the policy
         self.every = None if every is None else as_count("every", every, at_least=1)
         self._take(start(problem, options) if resume_from is None else _resumed(problem, options, resume_from))
+        problem.rollouts.prepare()  # a step between two samples has no time for a compiler
         self._measured = _Measured(problem)
         self._states: deque[np.ndarray] = deque(maxlen=_MEMORY)
 

@@ -110,6 +110,10 @@ class LaneEngine:
             "floor": metrics.floor,
         }
 
+    def prepare(self) -> None:
+        """Compile all derivatives."""
+        self._library.complete()
+
     def metrics(self, batch: Scenarios, thetas: np.ndarray, out: np.ndarray, *, saturated: bool) -> None:
         """Fill `out` with metrics."""
         self._evaluate(batch, thetas, out, None, saturated=saturated)

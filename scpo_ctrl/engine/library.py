@@ -71,6 +71,12 @@ class Library:
         self._load(_FILE_OF[name])
         return self.__dict__[name]
 
+    def complete(self) -> None:
+        """Compile what has not been asked for yet."""
+        for file, functions in _FUNCTIONS.items():
+            if not functions.keys() <= self.__dict__.keys():
+                self._load(file)
+
     def _load(self, file: str) -> None:
         folder = importlib.resources.files("scpo_ctrl.engine").joinpath("c")
         sources = {name: folder.joinpath(name).read_text(encoding="utf-8") for name in (*_HEADERS, file)}

@@ -101,6 +101,11 @@ class Rollouts:
         other.batch = batch
         return other
 
+    def prepare(self) -> None:
+        """Compile derivatives now, not when they are first asked for, which nobody may have the time to wait for."""
+        if isinstance(self._engine, LaneEngine):
+            self._engine.prepare()
+
     def evaluate(self, thetas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return metrics and mean cost of the saturated loop.
 

@@ -23,6 +23,7 @@ from scpo_ctrl import (
     load_result,
     verify,
 )
+from scpo_ctrl.engine import library
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.folder import RunFolder
@@ -53,6 +54,13 @@ def test_no_steps_asked_for():
     adapter = Adapter(scalar_problem(), AdaptOptions(steps=0))
     assert adapter.status is RunStatus.FINISHED and adapter.step() is None
     assert_same_bits(adapt(scalar_problem(), AdaptOptions(steps=0)), adapter.result())
+
+
+@pytest.mark.parametrize("method", ["newton", "gauss_newton"])
+def test_a_step_does_not_wait_for_a_compiler(monkeypatch, method):
+    adapter = Adapter(double_integrator_problem((4,)), AdaptOptions(steps=2, method=method))
+    monkeypatch.setattr(library, "compile_library", lambda *_, **__: pytest.fail("compiles in a step"))
+    assert adapter.step() is not None
 
 
 def test_a_step_returns_its_last_try():

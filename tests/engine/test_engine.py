@@ -371,25 +371,6 @@ def test_literals_are_exact_and_equal_structures_share_a_library():
     assert header_of(first.loop) != header_of(linear_case((6,)).loop)
 
 
-def test_derivatives_are_compiled_when_they_are_asked_for(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    rollouts = rollouts_of(linear_case((5,)))
-    theta = np.zeros(rollouts.policy.theta_dim)
-
-    def libraries():
-        return len(list(tmp_path.rglob("*.so")))
-
-    rollouts.evaluate(theta[None])
-    assert libraries() == 1
-    for _ in range(2):
-        rollouts.gradient(theta)
-        assert libraries() == 2
-    rollouts_of(linear_case((5,), MetricOptions(), count=3)).gradient(theta)
-    assert libraries() == 2
-    with pytest.raises(AttributeError, match="no function 'engine_hessian'"):
-        _ = rollouts._engine._library.engine_hessian
-
-
 def test_plants_with_operations_unknown_to_the_engine_are_left_to_casadi(oracle):
     case = linear_case()
     policy = case.loop.policy

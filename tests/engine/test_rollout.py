@@ -154,6 +154,7 @@ def test_stacks_and_single_parameters_give_the_same_bits():
 
 def test_without_a_compiler_the_numbers_stay_and_one_notice_appears(monkeypatch, capfd):
     fast = rich_problem()
+    fast.rollouts.prepare()
     monkeypatch.setenv("CC", "no-such-compiler")
     monkeypatch.setattr(compiled, "_noticed", False)
     slow = rich_problem()
