@@ -142,7 +142,8 @@ def shapes(
 
 def _grown(corners: Corners, start: Shape, tau: float, *, keep: bool) -> list[Shape]:
     """Return shapes for one decay: for parts of the bounds, and grown from the best of them."""
-    found = [shape for part in _PARTS if (shape := _solved(corners, start, part * corners.most, tau, keep=keep))]
+    parts = _PARTS if (corners.which < len(corners.most)).any() else _PARTS[:1]  # or the box is of parameters alone
+    found = [shape for part in parts if (shape := _solved(corners, start, part * corners.most, tau, keep=keep))]
     best, rises = max(found, key=lambda shape: shape.size, default=start), bool(found)
     if found and best is found[0]:  # the whole of the bounds is the best, and nothing grows beyond it
         return found

@@ -192,6 +192,7 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
         invariant = {
             "proved": f"invariant under the {backup}",
             "simulated": f"invariant under the {backup} in every simulation of it, which is no proof",
+            "refuted": f"not invariant: a simulation under the {backup} leaves it",
         }.get(problem.backup.evidence, f"unchecked: nothing shows that it is invariant under the {backup}")
         caption = (
             f"{_selection(count, PHASE_TRAJECTORIES)} Each begins at a circle. The level set is {invariant}; an "
