@@ -266,7 +266,7 @@ def _held(loop: Jacobians, level: float, pushed: float, most_boxes: int) -> _Hel
             norm, drift = (max(a, float(b[closed].max(initial=0.0))) for a, b in ((norm, norms), (drift, drifts)))
             lost = _lost(bounds, closed, size, pushed)
             if lost.any() or (seen > most_boxes and not closed.all()):
-                blocks = _blocking(loop, low[some], high[some], bounds, size)
+                blocks = _blocking(loop, low[some], high[some], bounds, size, lost=bool(lost.any()))
                 blocks = blocks if lost.any() else f"not decided after {seen} boxes: {blocks}"
                 return _Held(False, seen, norm, drift, blocks)
             if not closed.all():
@@ -349,9 +349,9 @@ def _largest(held: Callable[[float], _Held]) -> tuple[float, _Held | None]:
     return low, best
 
 
-def _blocking(loop: Jacobians, low: np.ndarray, high: np.ndarray, bounds: Bounds, size: float) -> str:
-    """Say in words where a set is not shown to be kept: at the worst corner of boxes."""
-    norms, drifts = bounds.at_corners
+def _blocking(loop: Jacobians, low: np.ndarray, high: np.ndarray, bounds: Bounds, size: float, *, lost: bool) -> str:
+    """Say in words where a set is not shown to be kept: at the worst corner of boxes, or on the worst box."""
+    norms, drifts = bounds.at_corners if lost else (each[:, None] for each in bounds.largest)
     worst = np.unravel_index(int(np.argmax(norms + drifts / size)), norms.shape)
     norm, drift = float(norms[worst]), float(drifts[worst])
     ends = zip(loop.labels, low[worst[0]], high[worst[0]], strict=True)
