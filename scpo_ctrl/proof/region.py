@@ -1,0 +1,226 @@
+"""The declared set (E12) as boxes of numbers: cones of initial states, ranges of parameters, constant disturbances.
+
+A point of the set is x₀ = centre + λ d(t), λ ∈ [0, 1], d(t) on the boundary: of an ellipsoid in the direction (t, ±1),
+t ∈ [-1, 1]ⁿ⁻¹, of a box on one of its faces. Each face makes a cone, and all of them cover the set and nothing else.
+Where a metric is homogeneous near the centre, as contraction is, boxes of λ need not become small.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.declared import DeclaredSet
+from scpo_ctrl.models.varying import first_varying
+from scpo_ctrl.proof.program import Program
+
+WIDENED = 1e-9  # the ellipsoid is covered with so much more, relative: its root is rounded
+_THIN = 1e-3  # a root that is rounded by more is none
+_BEYOND = 1e-6  # relative: an ellipsoid that reaches farther beyond the state bounds is cut to them
+
+
+@dataclass(frozen=True)
+class Region:
+    """Cones of the declared set, and what of their numbers the loop is told.
+
+    A box is one of numbers q: λ and t, one in [-1, 1] for each parameter with a range, and one for each state with a
+    disturbance that is constant in part. Without initial states beside single ones λ and t are left out.
+    """
+
+    declared: DeclaredSet
+    varied: tuple[int, ...]  # parameters with a range
+    pushed: tuple[int, ...]  # states with a disturbance that is constant in part
+    widened: float  # relative, the ellipsoid
+
+    @classmethod
+    def of(cls, declared: DeclaredSet) -> "Region":
+        """Return the region of a declared set.
+
+        Parameters
+        ----------
+        declared : DeclaredSet
+
+        Returns
+        -------
+        Region
+
+        Raises
+        ------
+        DomainError
+            If signals vary over time, or the ellipsoid is too thin for its shape to be known.
+        """
+        plant = declared.plant
+        if plant.signals:
+            label = plant.p_labels[first_varying(plant)]
+            raise DomainError(
+                f"{label} varies over time, and a cover knows constant parameters and references only; certify it with "
+                "--kind scenario"
+            )
+        widened = 0.0
+        if declared.box is None and declared.size > 0:
+            widened = _widened(declared)
+        varied = np.flatnonzero(declared.ranges[:, 0] < declared.ranges[:, 1])
+        pushed = np.flatnonzero(declared.half) if declared.half.size and declared.fixed > 0 else []
+        return cls(declared, tuple(map(int, varied)), tuple(map(int, pushed)), widened)
+
+    @property
+    def cones(self) -> int:
+        """How many cones there are."""
+        return len(self._centres) * (2 * self.declared.plant.nx if self.declared.has_states else 1)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What each number of a box is."""
+        plant = self.declared.plant
+        of_states = ("distance", *(f"direction {i + 1}" for i in range(plant.nx - 1)))
+        return (
+            *(of_states if self.declared.has_states else ()),
+            *(plant.p_labels[i] for i in self.varied),
+            *(f"disturbance of {plant.x_labels[i]}" for i in self.pushed),
+        )
+
+    @property
+    def size(self) -> int:
+        """How many numbers a box is of."""
+        return len(self.labels)
+
+    def whole(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the box of each cone.
+
+        Returns
+        -------
+        low, high : numpy.ndarray, shape (size, cones)
+        """
+        low, high = -np.ones((self.size, self.cones)), np.ones((self.size, self.cones))
+        if self.declared.has_states:
+            low[0] = 0.0
+        return low, high
+
+    def volumes(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return parts of the set that boxes are, about: the direction's distortion is left out.
+
+        Parameters
+        ----------
+        low, high : numpy.ndarray, shape (size, B)
+
+        Returns
+        -------
+        numpy.ndarray, shape (B,)
+        """
+        parts = (high - low) / 2
+        if self.declared.has_states:
+            n = self.declared.plant.nx
+            parts[0] = high[0] ** n - low[0] ** n
+        return np.asarray(parts.prod(axis=0) / self.cones)
+
+    def start(self, cone: int) -> ca.Function:
+        """Return q -> (x₀, d, parameters with a range, constant disturbances), a column; d is zero without states.
+
+        Parameters
+        ----------
+        cone : int
+
+        Returns
+        -------
+        casadi.Function
+        """
+        return self._starts[cone]
+
+    def program(self, cone: int) -> Program:
+        """Return `start` for enclosures.
+
+        Parameters
+        ----------
+        cone : int
+
+        Returns
+        -------
+        Program
+        """
+        return self._programs[cone]
+
+    @cached_property
+    def _programs(self) -> list[Program]:
+        return [Program.of(start) for start in self._starts]
+
+    @cached_property
+    def _starts(self) -> list[ca.Function]:
+        return [self._start(cone) for cone in range(self.cones)]
+
+    @property
+    def _centres(self) -> np.ndarray:
+        declared = self.declared
+        if declared.box is None:
+            return declared.centres
+        x_eq, (low, high) = declared.plant.x_eq, declared.box
+        inside = ((low < x_eq) & (x_eq < high)).all()
+        return np.asarray((x_eq if inside else low + (high - low) / 2)[None])
+
+    def _start(self, cone: int) -> ca.Function:
+        declared, plant = self.declared, self.declared.plant
+        q, nx = ca.SX.sym("q", self.size), plant.nx
+        faces = 2 * nx if declared.has_states else 1
+        centre, face = self._centres[cone // faces], cone % faces
+        if declared.has_states:
+            d, used = self._boundary(q[1:], face // 2, 1.0 if face % 2 else -1.0, centre), nx
+            x0 = ca.DM(centre) + q[0] * d
+            if declared.box is None and self._sticks_out(centre):
+                x0 = ca.fmin(ca.fmax(x0, ca.DM(plant.x_min)), ca.DM(plant.x_max))
+        else:
+            d, x0, used = ca.SX.zeros(nx, 1), ca.SX(ca.DM(centre)), 0
+        low, high = declared.ranges[list(self.varied)].T if self.varied else (np.zeros(0), np.zeros(0))
+        half = (high - low) / 2 * (1 + 4e-16) + 4e-16 * (np.abs(low) + np.abs(high))  # of differences that are rounded
+        p = ca.DM(low / 2 + high / 2) + ca.DM(half) * q[used : used + len(self.varied)]
+        most = declared.fixed * declared.half[list(self.pushed)] * (1 + 4e-16) if self.pushed else np.zeros(0)
+        w = ca.DM(most) * q[used + len(self.varied) :]
+        return ca.Function("start", [q], [ca.densify(ca.vertcat(x0, d, p, w))])
+
+    def _boundary(self, t: ca.SX, axis: int, sign: float, centre: np.ndarray) -> ca.SX:
+        """Return d(t) of the face across an axis."""
+        declared = self.declared
+        others = [t[i] for i in range(declared.plant.nx - 1)]
+        direction = ca.vertcat(*others[:axis], sign, *others[axis:])
+        if declared.box is None:
+            unit, root = declared.backup.shape
+            out = direction / ca.sqrt(1 + sum(one**2 for one in others))
+            return ca.DM(declared.size * (1 + self.widened) * unit) * (ca.DM(root) @ out)
+        low, high = declared.box
+        # Differences of the box's ends are rounded: what lies outwards of them is covered too.
+        wide = np.maximum(high - centre, 0.0) * (1 + 1e-15), np.maximum(centre - low, 0.0) * (1 + 1e-15)
+        middle, half = ca.DM((wide[0] - wide[1]) / 2), ca.DM((wide[0] + wide[1]) / 2 * (1 + 1e-15))
+        return middle + half * direction
+
+    def is_about_rest(self, cone: int) -> bool:
+        """Whether x₀ = x_eq + λ d(t) on a cone.
+
+        Parameters
+        ----------
+        cone : int
+
+        Returns
+        -------
+        bool
+        """
+        if not self.declared.has_states:
+            return False
+        centre = self._centres[cone // (2 * self.declared.plant.nx)]
+        cut = self.declared.box is None and self._sticks_out(centre)
+        return bool(np.array_equal(centre, self.declared.plant.x_eq)) and not cut
+
+    def _sticks_out(self, centre: np.ndarray) -> bool:
+        plant, reach = self.declared.plant, self.declared.reach * (1 - _BEYOND)
+        return bool((centre - reach < plant.x_min).any() or (centre + reach > plant.x_max).any())
+
+
+def _widened(declared: DeclaredSet) -> float:
+    """Return how much an ellipsoid grows so that it holds {V ≤ size² ρ} whatever its root was rounded to."""
+    P, rho, (unit, root) = declared.backup.P, declared.backup.rho, declared.backup.shape
+    M, n = unit[:, None] * root, len(unit)
+    off = np.linalg.norm(M.T @ P @ M / rho - np.eye(n))
+    rounding = 8 * n**2 * np.finfo(float).eps * np.linalg.norm(np.abs(M.T) @ np.abs(P) @ np.abs(M) / rho)
+    widened = max(WIDENED, float(off + rounding))
+    if not widened < _THIN:
+        raise DomainError("the level set is so thin that rounding decides what is in it; count states in other units")
+    return widened
