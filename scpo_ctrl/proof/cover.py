@@ -174,21 +174,17 @@ class _Search:
     def step(self, most: int) -> None:
         """Judge some boxes, those of the fewest halvings first; halve what is not proved."""
         cones, low, high = self.tree.front(min(_AT_ONCE, max(1, most - self.tree.count)))
-        codes = np.full(cones.size, UNDECIDED, dtype=np.int16)
         self._blocks = Counter()
-        for cone in np.unique(cones).tolist():
-            some = np.flatnonzero(cones == cone)
-            found = judge(self.loop, cone, low[:, some], high[:, some])
-            halved = found.effect.argmax(axis=0) if self.loop.region.size else np.full(some.size, UNDECIDED)
-            codes[some] = np.where(found.proved, DECIDED, halved)
-            self._blocks.update(found.blocks)
-            if self.found is None:
-                self.found = self._violating(cone, low[:, some], high[:, some], found)
+        found = judge(self.loop, cones, low, high)
+        halved = found.effect.argmax(axis=0) if self.loop.region.size else np.full(cones.size, UNDECIDED)
+        codes = np.where(found.proved, DECIDED, halved)
+        self._blocks.update(found.blocks)
+        self.found = self._violating(cones, low, high, found)
         widest = (high - low).max(axis=0, initial=0.0)
         codes[(codes >= 0) & ~(widest > 2.0**-DEEPEST)] = UNDECIDED
         self.tree.close(codes)
 
-    def _violating(self, cone: int, low: np.ndarray, high: np.ndarray, found: Judgement) -> Scenarios | None:
+    def _violating(self, cones: np.ndarray, low: np.ndarray, high: np.ndarray, found: Judgement) -> Scenarios | None:
         """Return a point of the boxes that violates, if one of those that are tried does: middles, and worst ends."""
         open_ = np.flatnonzero(~found.proved)
         if not open_.size:
@@ -196,7 +192,7 @@ class _Search:
         open_ = open_[np.linspace(0, open_.size - 1, min(open_.size, _TRIED)).astype(int)]
         middle, half = (low + high)[:, open_] / 2, (high - low)[:, open_] / 2
         points = np.hstack([middle, middle + found.worst[:, open_] * half])
-        batch = self._scenarios(cone, points, np.concatenate([found.pushes[open_]] * 2))
+        batch = self._scenarios(np.tile(cones[open_], 2), points, np.concatenate([found.pushes[open_]] * 2))
         problem, theta = self.loop.problem, self.loop.theta
         _, metrics = problem.evaluate_scenarios(theta, batch)
         metrics[:, ~problem.fresh.varies] = -np.inf
@@ -204,11 +200,14 @@ class _Search:
         which = int(worst.argmax())
         return batch.part(slice(which, which + 1)) if worst[which] > ROUNDING else None
 
-    def _scenarios(self, cone: int, points: np.ndarray, pushes: np.ndarray) -> Scenarios:
+    def _scenarios(self, cones: np.ndarray, points: np.ndarray, pushes: np.ndarray) -> Scenarios:
         """Return the scenarios at numbers of the region, moved into the declared set where rounding left it."""
         region, declared, plant = self.loop.region, self.loop.region.declared, self.loop.problem.plant
         nx, count = plant.nx, points.shape[1]
-        values = np.array(region.start(cone).map(count)(points)).reshape(-1, count)
+        values = np.zeros((2 * nx + len(region.varied) + len(region.pushed), count))
+        for cone in np.unique(cones).tolist():
+            some = np.flatnonzero(cones == cone)
+            values[:, some] = np.array(region.start(cone).map(some.size)(points[:, some]))
         p = np.repeat(declared.ranges[:, :1].T, count, axis=0)
         first = 2 * nx + len(region.varied)
         p[:, list(region.varied)] = values[2 * nx : first].T

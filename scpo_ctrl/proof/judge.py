@@ -25,27 +25,27 @@ class Judgement:
     blocks: dict[str, int] = field(default_factory=dict)  # how many boxes fail at which metric
 
 
-def judge(loop: CoveredLoop, cone: int, low: np.ndarray, high: np.ndarray) -> Judgement:
-    """Enclose the closed loop over boxes of a cone, and say where every metric is kept.
+def judge(loop: CoveredLoop, cones: np.ndarray, low: np.ndarray, high: np.ndarray) -> Judgement:
+    """Enclose the closed loop over boxes, and say where every metric is kept.
 
     Parameters
     ----------
     loop : CoveredLoop
-    cone : int
+    cones : numpy.ndarray of int, shape (B,)
     low, high : numpy.ndarray, shape (size, B)
 
     Returns
     -------
     Judgement
     """
-    return _Rollout(loop, cone, low, high).judged()
+    return _Rollout(loop, cones, low, high).judged()
 
 
 class _Rollout:
     """Boxes on their way through time; those that fail are dropped."""
 
-    def __init__(self, loop: CoveredLoop, cone: int, low: np.ndarray, high: np.ndarray) -> None:
-        self.loop, self.cone, self.low, self.high = loop, cone, low, high
+    def __init__(self, loop: CoveredLoop, cones: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        self.loop, self.cones, self.low, self.high = loop, cones, low, high
         size, B = low.shape
         plant, N = loop.problem.plant, loop.horizon
         self.size, self.nx = size, plant.nx
@@ -56,16 +56,13 @@ class _Rollout:
         self.score = np.zeros((size, B))
         self.pushed: list[tuple[int, int, int]] = []  # time, state and symbol of disturbances
         self.before: Zonotopes | None = None  # the command before
-        q = Zonotopes.of_boxes(low, high)
-        forms = affine_forms(loop.region.program(cone), q)
-        x0 = q.values_of(forms[slice(0, self.nx)], symbols=True)
-        self.first = x0
-        self.z = x0.beside(q.values_of(forms[slice(2 * self.nx, None)], symbols=False))
+        x0, _, v = loop.region.enclosed(cones, low, high)
+        self.first, self.z = x0, x0.beside(v)
         width_x, width_u = ((b - a) / 2 for a, b in ((plant.x_min, plant.x_max), (plant.u_min, plant.u_max)))
         reach = np.maximum(loop.region.declared.reach, np.finfo(float).tiny)
         self.width_x = np.where(np.isfinite(width_x), width_x, reach)
         self.width_u = np.where(np.isfinite(width_u), width_u, 1.0)
-        self._count_errors(x0, self.width_x, x0.gens[:, self.size :])
+        self._count_errors(x0.gens[:, self.size :], self.width_x)
 
     def judged(self) -> Judgement:
         """Step until the horizon, or until no box is left."""
@@ -84,7 +81,7 @@ class _Rollout:
         x_min, x_max, u_min, u_max = loop.bounds
         C = self.z.values_of(affine_forms(loop.law, self.z), symbols=True)
         nu, K = len(C.centre), self.z.gens.shape[1]
-        self._count_errors(C, self.width_u, C.gens[:, K:])
+        self._count_errors(C.gens[:, K:], self.width_u)
         if options.path and options.command:
             self._bounded(C, u_min, u_max, f"the command at t = {t}")
         zc = self.z.beside(C)
@@ -92,7 +89,7 @@ class _Rollout:
         forms = affine_forms(loop.next, zc)
         X = zc.values_of(forms, symbols=loop.is_bent)
         if loop.is_bent:
-            self._count_errors(X, self.width_x, X.gens[:, K + nu :])
+            self._count_errors(X.gens[:, K + nu :], self.width_x)
         if loop.push.any():
             start = X.gens.shape[1]
             X = X.pushed(loop.push)
@@ -152,10 +149,13 @@ class _Rollout:
         floor = loop.problem.scenario_metrics.floor
         if floor:
             fails &= ~(quadratic_above(last, last, P, 0.0)[0] <= floor)
-        near = np.flatnonzero(fails & self.keeps & (self.low[0, self.alive] == 0)) if self.size else np.zeros(0, int)
-        if near.size and loop.region.is_about_rest(self.cone):
+        if self.size:
+            cones, at_centre = self.cones[self.alive], self.low[0, self.alive] == 0
+            near = np.flatnonzero(fails & self.keeps & at_centre & loop.region.about_rest[cones])
             boxes = self.alive[near]
-            fails[near] = ~contracts_near_rest(loop, self.cone, self.low[:, boxes], self.high[:, boxes], gamma, steps)
+            if near.size:
+                there = self.low[:, boxes], self.high[:, boxes]
+                fails[near] = ~contracts_near_rest(loop, self.cones[boxes], *there, gamma, steps)
         self._fail(fails, linear, bent, what)
 
     def _own_metrics(self, C: Zonotopes, t: int) -> None:
@@ -197,9 +197,10 @@ class _Rollout:
             score = _shares(score) * errors + bent[: self.size, new]
         found.effect[:, boxes] = _shares(score) + _BY_SLOPE * _shares(np.abs(along))
 
-    def _count_errors(self, values: Zonotopes, width: np.ndarray, errors: np.ndarray) -> None:
-        """Blame new errors on the numbers of the box, as far as each moves the values."""
-        shares = _shares((np.abs(values.gens[:, : self.size]) / width[:, None, None]).sum(axis=0))
+    def _count_errors(self, errors: np.ndarray, width: np.ndarray) -> None:
+        """Blame new errors on the numbers of the box, as far as each moves the state that they come from."""
+        moved = np.abs(self.z.gens[: self.nx, : self.size]) / self.width_x[:, None, None]
+        shares = _shares(moved.sum(axis=0))
         self.score += shares * (np.abs(errors) / width[:, None, None]).sum(axis=(0, 1))
 
     def _drop(self, most: int) -> None:

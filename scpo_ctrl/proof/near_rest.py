@@ -18,14 +18,14 @@ _GROWN = 1 + 16 * EPS
 
 
 def contracts_near_rest(
-    loop: CoveredLoop, cone: int, low: np.ndarray, high: np.ndarray, gamma: float, steps: int
+    loop: CoveredLoop, cones: np.ndarray, low: np.ndarray, high: np.ndarray, gamma: float, steps: int
 ) -> np.ndarray:
     """Return where V(x_t) ≤ γ V(x₀) is proved after some steps for boxes with λ from zero on, nothing cut meanwhile.
 
     Parameters
     ----------
     loop : CoveredLoop
-    cone : int
+    cones : numpy.ndarray of int, shape (B,)
     low, high : numpy.ndarray, shape (size, B)
     gamma : float
     steps : int
@@ -36,10 +36,8 @@ def contracts_near_rest(
     """
     plant, P, rho = loop.problem.plant, loop.problem.backup.P, loop.problem.backup.rho
     nx, size = plant.nx, len(low)
-    q = Zonotopes.of_boxes(low, high)
-    forms = affine_forms(loop.region.program(cone), q)
-    d = y = q.values_of(forms[slice(nx, 2 * nx)], symbols=True)
-    v = q.values_of(forms[slice(2 * nx, None)], symbols=False)
+    _, d, v = loop.region.enclosed(cones, low, high)
+    y = d
     farthest = high[0] * _GROWN
     rest = _rest(loop, v)
     drift, _, _ = _enclosed(loop, rest)

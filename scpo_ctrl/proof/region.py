@@ -14,7 +14,9 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.models.varying import first_varying
+from scpo_ctrl.proof.affine import affine_forms
 from scpo_ctrl.proof.program import Program
+from scpo_ctrl.proof.zonotopes import Zonotopes
 
 WIDENED = 1e-9  # the ellipsoid is covered with so much more, relative: its root is rounded
 _THIN = 1e-3  # a root that is rounded by more is none
@@ -128,18 +130,30 @@ class Region:
         """
         return self._starts[cone]
 
-    def program(self, cone: int) -> Program:
-        """Return `start` for enclosures.
+    def enclosed(self, cones: np.ndarray, low: np.ndarray, high: np.ndarray) -> tuple[Zonotopes, Zonotopes, Zonotopes]:
+        """Enclose what `start` gives on boxes.
 
         Parameters
         ----------
-        cone : int
+        cones : numpy.ndarray of int, shape (B,)
+        low, high : numpy.ndarray, shape (size, B)
 
         Returns
         -------
-        Program
+        x0, d, v : Zonotopes
+            Over a symbol for each number of a box, and one for each state's own error.
         """
-        return self._programs[cone]
+        nx, found = self.declared.plant.nx, []
+        order = np.argsort(cones, kind="stable")
+        for cone in np.unique(cones).tolist():
+            some = np.flatnonzero(cones == cone)
+            q = Zonotopes.of_boxes(low[:, some], high[:, some])
+            forms = affine_forms(self._programs[cone], q)
+            x0, d = (q.values_of(forms[slice(k * nx, (k + 1) * nx)], symbols=True) for k in (0, 1))
+            found.append((x0, d, q.values_of(forms[slice(2 * nx, None)], symbols=False)))
+        back = np.argsort(order, kind="stable")
+        x0, d, v = (Zonotopes.joined(parts).part(back) for parts in zip(*found, strict=True))
+        return x0, d, v
 
     @cached_property
     def _programs(self) -> list[Program]:
@@ -192,22 +206,16 @@ class Region:
         middle, half = ca.DM((wide[0] - wide[1]) / 2), ca.DM((wide[0] + wide[1]) / 2 * (1 + 1e-15))
         return middle + half * direction
 
-    def is_about_rest(self, cone: int) -> bool:
-        """Whether x₀ = x_eq + λ d(t) on a cone.
-
-        Parameters
-        ----------
-        cone : int
-
-        Returns
-        -------
-        bool
-        """
-        if not self.declared.has_states:
-            return False
-        centre = self._centres[cone // (2 * self.declared.plant.nx)]
-        cut = self.declared.box is None and self._sticks_out(centre)
-        return bool(np.array_equal(centre, self.declared.plant.x_eq)) and not cut
+    @cached_property
+    def about_rest(self) -> np.ndarray:
+        """On which cones x₀ = x_eq + λ d(t), shape (cones,), bool."""
+        declared, whole = self.declared, np.zeros(self.cones, dtype=bool)
+        if declared.has_states:
+            for k, centre in enumerate(self._centres):
+                cut = declared.box is None and self._sticks_out(centre)
+                faces = 2 * declared.plant.nx
+                whole[k * faces : (k + 1) * faces] = np.array_equal(centre, declared.plant.x_eq) and not cut
+        return whole
 
     def _sticks_out(self, centre: np.ndarray) -> bool:
         plant, reach = self.declared.plant, self.declared.reach * (1 - _BEYOND)

@@ -12,6 +12,7 @@ underflows of numbers that reach less than 2¹⁰⁰. What is beyond that, infin
 in all that follows from it, which no comparison ever finds to hold.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +60,20 @@ class Zonotopes:
         gens = np.zeros((len(low), len(low), low.shape[1]))
         gens[np.arange(len(low)), np.arange(len(low))] = half
         return cls(centre, gens, np.where(half > 0, TINY, 0.0))
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Zonotopes]") -> "Zonotopes":
+        """Return zonotopes of the same values and symbols over the boxes of all parts.
+
+        Parameters
+        ----------
+        parts : sequence of Zonotopes
+
+        Returns
+        -------
+        Zonotopes
+        """
+        return cls(*(np.concatenate([getattr(one, key) for one in parts], axis=-1) for key in ("centre", "gens", "loose")))
 
     @property
     def reach(self) -> np.ndarray:
