@@ -10,6 +10,7 @@ from scpo_ctrl.proof.near_rest import contracts_near_rest
 from scpo_ctrl.proof.zonotopes import Zonotopes, quadratic_above
 
 _MOST_SYMBOLS = 72  # before errors of the past are boxed
+_TIGHTENED = 10  # steps after which what rounding has done to a linear plant gets symbols
 _DROPPED = 0.1  # part of boxes that fail before they are dropped
 _BY_SLOPE = 0.05  # weight of a number's slope beside what its errors are, where boxes are halved
 
@@ -87,7 +88,7 @@ class _Rollout:
         zc = self.z.beside(C)
         self._own_metrics(C, t)
         forms = affine_forms(loop.next, zc)
-        X = zc.values_of(forms, symbols=loop.is_bent)
+        X = zc.values_of(forms, symbols=loop.is_bent or t % _TIGHTENED == 0)
         if loop.is_bent:
             self._count_errors(X.gens[:, K + nu :], self.width_x)
         if loop.push.any():

@@ -102,10 +102,10 @@ def _times(J: Zonotopes, y: Zonotopes) -> Zonotopes:
     gens = np.moveaxis(A @ np.moveaxis(y.gens, -1, 0), 0, -1)
     reach = y.reach + np.abs(y.centre)
     error = np.einsum("bij,jb->ib", R, reach) + (n + 2) * EPS * np.einsum("bij,jb->ib", np.abs(A), reach)
-    loose = np.einsum("bij,jb->ib", np.abs(A), y.loose) * _GROWN + TINY
-    own = np.zeros((n, n, centre.shape[1]))
-    own[np.arange(n), np.arange(n)] = error * (1 + (2 * n + 16) * EPS)
-    return Zonotopes(centre, np.concatenate([gens, own], axis=1), loose)
+    own = (error + np.einsum("bij,jb->ib", np.abs(A), y.loose)) * (1 + (2 * n + 16) * EPS) + TINY
+    gens = np.concatenate([gens, np.zeros((n, n, centre.shape[1]))], axis=1)
+    gens[np.arange(n), np.arange(-n, 0)] = own
+    return Zonotopes(centre, gens, np.zeros(centre.shape))
 
 
 def _sum(a: Zonotopes, b: Zonotopes) -> Zonotopes:

@@ -57,9 +57,7 @@ class Zonotopes:
         """
         centre = low + (high - low) / 2
         half = np.maximum(high - centre, centre - low) * _GROWN  # of differences that are rounded
-        gens = np.zeros((len(low), len(low), low.shape[1]))
-        gens[np.arange(len(low)), np.arange(len(low))] = half
-        return cls(centre, gens, np.where(half > 0, TINY, 0.0))
+        return cls(centre, _diagonal(half), np.where(half > 0, TINY, 0.0))
 
     @classmethod
     def joined(cls, parts: "Sequence[Zonotopes]") -> "Zonotopes":
@@ -140,7 +138,8 @@ class Zonotopes:
         ----------
         forms : Forms
         symbols : bool
-            Whether each form's error becomes a symbol of its own, as it should where the value is used more than once.
+            Whether the error of each value becomes a symbol of its own, as it should where the value is used more than
+            once; otherwise it is loose, and grows as if signs did not matter.
 
         Returns
         -------
@@ -155,11 +154,11 @@ class Zonotopes:
                     gens[j, :K] += forms.slopes[j, i] * self.gens[i]
             slack = (sizes * self.loose).sum(axis=1) + (V + 2) * EPS * (sizes * self.reach).sum(axis=1)
             loose = slack * (_GROWN + V * EPS) + TINY
-            if symbols:
-                gens[np.arange(n), K + np.arange(n)] = forms.error
-            else:
-                loose = (loose + forms.error) * _GROWN
-        return Zonotopes(forms.centre, gens, loose)
+            own = (loose + forms.error) * _GROWN
+        if not symbols:
+            return Zonotopes(forms.centre, gens, own)
+        gens[np.arange(n), K + np.arange(n)] = own
+        return Zonotopes(forms.centre, gens, np.zeros((n, B)))
 
     def about(self, point: np.ndarray) -> "Zonotopes":
         """Return the values less a point.
@@ -208,7 +207,7 @@ class Zonotopes:
         -------
         Zonotopes
         """
-        E = np.moveaxis(self.gens[:, kept:], -1, 0)  # (B, V, K - kept)
+        E = np.moveaxis(np.concatenate([self.gens[:, kept:], _diagonal(self.loose)], axis=1), -1, 0)  # (B, V, symbols)
         inner = frame @ E
         usable = np.nan_to_num(inner @ inner.swapaxes(1, 2), nan=0.0, posinf=0.0, neginf=0.0)
         axes = np.linalg.eigh(usable)[1]
@@ -219,8 +218,16 @@ class Zonotopes:
         rounded = np.abs(E).sum(axis=2) + (np.abs(W) @ sizes[:, :, None])[:, :, 0]
         count = E.shape[1] + E.shape[2] + 8
         box = W * (sizes * (1 + count * EPS))[:, None, :]
-        loose = (self.loose + (left + count * EPS * rounded).T) * _GROWN + TINY
+        loose = (left + count * EPS * rounded).T * _GROWN + TINY
         return Zonotopes(self.centre, np.concatenate([self.gens[:, :kept], np.moveaxis(box, 0, -1)], axis=1), loose)
+
+
+def _diagonal(values: np.ndarray) -> np.ndarray:
+    """Return values (n, B) as symbols of their own, (n, n, B)."""
+    n = len(values)
+    gens = np.zeros((n, n, values.shape[1]))
+    gens[np.arange(n), np.arange(n)] = values
+    return gens
 
 
 def _padded(gens: np.ndarray, K: int) -> np.ndarray:
