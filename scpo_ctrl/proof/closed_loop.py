@@ -46,6 +46,10 @@ class CoveredLoop:
         declared, options = problem.scenarios.declared, problem.scenario_metrics.options
         if problem.has_simulator:
             raise DomainError("a black box has no expressions to enclose; certify it with --kind scenario")
+        if not problem.scenario_metrics.bounds_command:
+            raise DomainError(
+                "a command that no metric bounds may be cut, which no cover knows; set path = true and command = true"
+            )
         if declared is None:
             raise DomainError("the scenarios declare no set to cover; draw them with scpo_ctrl.scenarios")
         region = Region.of(declared)
@@ -89,7 +93,7 @@ class CoveredLoop:
 
     @cached_property
     def own(self) -> Program | None:
-        """(x, v, command before, command) -> metrics of constraints and changes of the input at a step; None if none."""
+        """(x, v, command before, command) -> metrics of constraints and changes of a step; None if none."""
         steps = self.problem.scenario_metrics.steps
         if steps is None:
             return None

@@ -1,15 +1,15 @@
 """Covers: a policy keeps every metric from all points of its declared set, by enclosures of the closed loop on boxes.
 
 Boxes of the declared set are enclosed over the whole horizon; one that is not proved is halved, across the number that
-adds most to what is in the way, until all are proved, a point of one violates, or time is up. What remains are a tree of
-halvings and a list of boxes that are not decided, from which a second call goes on.
+adds most to what is in the way, until all are proved, a point of one violates, or time is up. What remains are a tree
+of halvings and a list of boxes that are not decided, from which a second call goes on.
 """
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,7 +18,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
-from scpo_ctrl.proof.closed_loop import CoveredLoop
+from scpo_ctrl.proof.closed_loop import ALLOWED, CoveredLoop
 from scpo_ctrl.proof.cover_words import for_ever, over_the_horizon
 from scpo_ctrl.proof.judge import Judgement, judge
 from scpo_ctrl.proof.tree import DECIDED, DEEPEST, UNDECIDED, Tree
@@ -85,20 +85,35 @@ class Cover:
         blocks = f"; in the way is {self.blocks}" if self.blocks else ""
         return f"not decided on {part} % of the declared set {how}{blocks}"
 
+    def summary(self) -> dict[str, Any]:
+        """Return what is written of it.
 
-def digests(problem: ControlProblem, theta: np.ndarray) -> str:
-    """Return the SHA-256 of θ.
-
-    Parameters
-    ----------
-    problem : ControlProblem
-    theta : numpy.ndarray, shape (d,)
-
-    Returns
-    -------
-    str
-    """
-    return hashlib.sha256(np.asarray(theta, dtype="<f8").tobytes()).hexdigest()
+        Returns
+        -------
+        dict
+        """
+        region, found = self.tree.region, self.counterexample
+        point = None
+        if found is not None:
+            point = {"initial_state": found.x0[0].tolist(), "parameters": found.p[0].tolist()}
+            point |= {"disturbance": found.w[0].tolist()} if found.w.size else {}
+        return {
+            "kind": "cover",
+            "proved": self.proved,
+            "refuted": self.refuted,
+            "undecided_percent": 0.0 if self.proved else 100 * self.undecided,
+            "sentence": self.sentence(),
+            "blocks": self.blocks,
+            "boxes": self.tree.count,
+            "seconds": self.seconds,
+            "allowed": ALLOWED,
+            "level": region.declared.level,
+            "widened": region.widened,
+            "cones": region.cones,
+            "numbers": list(region.labels),
+            "counterexample": point,
+            "letters": self.tree.letters,
+        }
 
 
 def cover(

@@ -50,7 +50,9 @@ def for_ever(problem: ControlProblem) -> str:
     if not options.path or level is None or level > 1:
         return f"{_NONE}, as the initial states are no level set inside all bounds"
     floor = options.contraction_floor
-    except_changes = ", but for the change of the input where the horizon begins anew" if options.du_max is not None else ""
+    except_changes = (
+        ", but for the change of the input where the horizon begins anew" if options.du_max is not None else ""
+    )
     if options.contraction is not None and floor <= level:
         rate = f"V falls by {options.contraction:g} every {problem.scenario_metrics.horizon} steps"
         until = f" until it is below {floor:g} rho" if floor else ""

@@ -21,7 +21,9 @@ class Judgement:
 
     proved: np.ndarray  # (B,) bool
     effect: np.ndarray  # (size, B) what each number of the box adds to what is in the way
-    worst: np.ndarray  # (size, B) -1, 0 or 1: the end of each number where the metric that fails is worst, to first order
+    worst: (
+        np.ndarray
+    )  # (size, B) -1, 0 or 1: the end of each number where the metric that fails is worst, to first order
     pushes: np.ndarray  # (B, N, nx) signs of the disturbance there
     blocks: dict[str, int] = field(default_factory=dict)  # how many boxes fail at which metric
 
@@ -122,7 +124,12 @@ class _Rollout:
         loop, options, N = self.loop, self.loop.options, self.loop.horizon
         if loop.own_at_end is not None:
             values = self.z.values_of(affine_forms(loop.own_at_end, self.z), symbols=False)
-            self._bounded(values, np.full(len(values.centre), -np.inf), np.full(len(values.centre), ALLOWED), f"a constraint at t = {N}")
+            self._bounded(
+                values,
+                np.full(len(values.centre), -np.inf),
+                np.full(len(values.centre), ALLOWED),
+                f"a constraint at t = {N}",
+            )
         if options.terminal:
             self._terminal()
         if options.contraction is not None:

@@ -16,7 +16,10 @@ import numpy as np
 from scpo_ctrl.proof.intervals import Interval, enclosure
 from scpo_ctrl.proof.zonotopes import EPS, TINY
 
-_UNITS = 64  # in EPS, of functions of numpy and what is computed from them: they are within four units in the last place
+_UNITS = (
+    64  # in EPS, of functions of numpy and what is computed from them: they are within four units in the last place
+)
+_FAR = 1e6  # of angles
 _NARROW = 1e-5  # relative to one: a secant of less is mostly rounding
 
 Line = tuple[np.ndarray, np.ndarray, np.ndarray]  # f₀, α, δ
@@ -64,8 +67,8 @@ def _piecewise(
 ) -> Line:
     """Return the line of slope α from pieces (low, high, ŷ, sign of the curvature); those with low > high are none."""
     least, most, size = np.full(centre.shape, np.inf), np.full(centre.shape, -np.inf), np.zeros(centre.shape)
-    for low, high, near, sign in pieces:
-        none, near = low > high, np.clip(near, low, high)
+    for low, high, flat, sign in pieces:
+        none, near = low > high, np.clip(flat, low, high)
         values = [f(y) - alpha * (y - centre) for y in (low, high, near)]
         beyond = np.abs(slope(near) - alpha) * (high - low)
         bulge = np.where(sign > 0, values[2] - beyond, values[2] + beyond)
@@ -80,7 +83,7 @@ def _piecewise(
 
 
 def _tanh(low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> Line:
-    """The line beside tanh: convex below zero, concave above. Slopes are 1 - tanh², so of an error of a few u."""
+    """Return the line beside tanh: convex below zero, concave above. Slopes are 1 - tanh²."""
     at_low, at_high = np.tanh(low), np.tanh(high)
     width = high - low
     narrow = ~(width > _NARROW)
@@ -90,7 +93,9 @@ def _tanh(low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> Line:
     least, most = np.minimum(*ends), np.maximum(*ends)
     flat = np.arctanh(np.minimum(np.sqrt(1 - alpha), 1 - EPS))  # where tanh has this slope
     for sign in (-1.0, 1.0):
-        piece = (np.minimum(low, 0.0), np.minimum(high, 0.0)) if sign < 0 else (np.maximum(low, 0.0), np.maximum(high, 0.0))
+        piece = (
+            (np.minimum(low, 0.0), np.minimum(high, 0.0)) if sign < 0 else (np.maximum(low, 0.0), np.maximum(high, 0.0))
+        )
         near = np.clip(sign * flat, low, high)
         near = np.minimum(near, 0.0) if sign < 0 else np.maximum(near, 0.0)
         there = np.tanh(near)
@@ -129,7 +134,7 @@ def _inverse(low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> Line:
 
 
 def _absolute(low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> Line:
-    """The line beside |y|: y itself, -y, or where the interval holds zero the middle between chord and kink."""
+    """Return the line beside |y|: y itself, -y, or where the interval holds zero the middle between chord and kink."""
     width = np.where(high > low, high - low, 1.0)
     chord = np.clip((np.abs(high) - np.abs(low)) / width, -1.0, 1.0)
     alpha = np.where(low >= 0, 1.0, np.where(high <= 0, -1.0, chord))
@@ -139,6 +144,26 @@ def _absolute(low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> Line:
     f0 = least + (most - least) / 2
     size = np.abs(low) + np.abs(high) + np.abs(centre)
     return f0, alpha, np.maximum(most - f0, f0 - least) + _UNITS * EPS * size + TINY
+
+
+def _sin(low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> Line:
+    return _curved(np.sin(centre), np.cos(centre), -np.sin(centre), low, high, centre)
+
+
+def _cos(low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> Line:
+    return _curved(np.cos(centre), -np.sin(centre), -np.cos(centre), low, high, centre)
+
+
+def _curved(
+    value: np.ndarray, slope: np.ndarray, bent: np.ndarray, low: np.ndarray, high: np.ndarray, centre: np.ndarray
+) -> Line:
+    """Return the line of sine or cosine from value and derivatives at c: f'' is within a distance's width of f''(c)."""
+    reach = np.maximum(high - centre, centre - low) * (1 + 4 * EPS)
+    is_near = np.abs(centre) < _FAR  # beyond, what numpy makes of an angle is not relied on
+    least = np.minimum(np.maximum(bent - reach, -1.0) - 16 * EPS, 0.0) / 2 * reach**2
+    most = np.maximum(np.minimum(bent + reach, 1.0) + 16 * EPS, 0.0) / 2 * reach**2
+    error = (most - least) / 2 + _UNITS * EPS * (1 + reach + reach**2) + TINY
+    return np.where(is_near, value + (least + most) / 2, np.nan), slope, error
 
 
 def _by_curvature(derivatives: ca.Function, low: np.ndarray, high: np.ndarray, centre: np.ndarray) -> Line:
@@ -174,4 +199,6 @@ _PIECES = {
     ca.OP_SQRT: _sqrt,
     ca.OP_INV: _inverse,
     ca.OP_FABS: _absolute,
+    ca.OP_SIN: _sin,
+    ca.OP_COS: _cos,
 }

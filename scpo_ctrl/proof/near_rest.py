@@ -44,7 +44,7 @@ def contracts_near_rest(
     drift = drift.about(plant.x_eq).pushed(loop.push)
     r, is_free = _point(np.zeros(nx), low.shape[1]), np.ones(low.shape[1], dtype=bool)
     for _ in range(steps):
-        after, J, command = _enclosed(loop, _around(loop, y, r, farthest, v))
+        _, J, command = _enclosed(loop, _around(loop, y, r, farthest, v))
         is_free &= _inside(command, plant.u_min, plant.u_max)
         y, r = _times(J, y), _times(J, r)
         r = _sum(r, drift)

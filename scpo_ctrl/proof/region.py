@@ -64,8 +64,8 @@ class Region:
         if declared.box is None and declared.size > 0:
             widened = _widened(declared)
         varied = np.flatnonzero(declared.ranges[:, 0] < declared.ranges[:, 1])
-        pushed = np.flatnonzero(declared.half) if declared.half.size and declared.fixed > 0 else []
-        return cls(declared, tuple(map(int, varied)), tuple(map(int, pushed)), widened)
+        pushed = np.flatnonzero(declared.half if declared.fixed > 0 else np.zeros(0))
+        return cls(declared, tuple(varied.tolist()), tuple(pushed.tolist()), widened)
 
     @property
     def cones(self) -> int:

@@ -102,7 +102,9 @@ class Tree:
         rows = np.arange(halved.size)
         middle = (low[which, halved] + high[which, halved]) / 2
         left[which, rows], right[which, rows] = middle, middle
-        children = [np.stack(ends, axis=-1).reshape(len(low), -1) for ends in ((low[:, halved], right), (left, high[:, halved]))]
+        children = [
+            np.stack(ends, axis=-1).reshape(len(low), -1) for ends in ((low[:, halved], right), (left, high[:, halved]))
+        ]
         self._cones = np.concatenate([self._cones[n:], np.repeat(cones[halved], 2)])
         self._low = np.concatenate([self._low[:, n:], children[0]], axis=1)
         self._high = np.concatenate([self._high[:, n:], children[1]], axis=1)

@@ -1,7 +1,7 @@
 """Zonotopes, and affine forms over them: enclosures of values that keep how they depend on each other.
 
-A zonotope holds values x_i = c_i + Σ_k G_ik ζ_k + l_i, |ζ_k| ≤ 1 shared by all of them and |l_i| ≤ loose_i by itself. An
-affine form over it is y = c + Σ_i a_i (x_i - c_i) + e, |e| ≤ error. All is for many boxes at once; they come last.
+A zonotope holds values x_i = c_i + Σ_k G_ik ζ_k + l_i, |ζ_k| ≤ 1 shared by all of them and |l_i| ≤ loose_i by itself.
+An affine form over it is y = c + Σ_i a_i (x_i - c_i) + e, |e| ≤ error. All is for many boxes at once; they come last.
 
 Rounding is part of what is enclosed. An IEEE operation with the result y has an error of at most u |y|, u = 2⁻⁵³, and
 of at most 2⁻¹⁰⁷⁵ where y underflows. Each operation here adds to the error of its form `EPS` = 2u times the absolute
@@ -71,7 +71,9 @@ class Zonotopes:
         -------
         Zonotopes
         """
-        return cls(*(np.concatenate([getattr(one, key) for one in parts], axis=-1) for key in ("centre", "gens", "loose")))
+        return cls(
+            *(np.concatenate([getattr(one, key) for one in parts], axis=-1) for key in ("centre", "gens", "loose"))
+        )
 
     @property
     def reach(self) -> np.ndarray:
@@ -260,8 +262,8 @@ def quadratic_above(
     Notes
     -----
     With a = c + Gζ + l: aᵀPa = cᵀPc + 2cᵀPGζ + ζᵀGᵀPGζ + 2(a - l)ᵀPl + lᵀPl. Each coefficient of the difference is
-    computed from products of three numbers and sums of less than 2n² of them, so that rounding is at most (2n² + 4) u of
-    the sum of their absolute values, and that sum over all coefficients at most |a|ᵀ|P||a| + factor |b|ᵀ|P||b| with |a|
+    computed from products of three numbers and sums of less than 2n² of them, so that rounding is at most (2n² + 4) u
+    of the sum of their absolute values, and that sum over all coefficients at most |a|ᵀ|P||a| + factor |b|ᵀ|P||b| with |a|
     and |b| the largest absolute values.
     """
     K = max(last.gens.shape[1], first.gens.shape[1])
