@@ -11,6 +11,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.proof.intervals import NoEnclosureError
 from scpo_ctrl.proof.program import Program
 from scpo_ctrl.proof.region import Region
 
@@ -59,7 +60,14 @@ class CoveredLoop:
                 "contraction is about an equilibrium that moves with the parameters, which no cover knows; certify it "
                 "with --kind scenario, or cover the path bounds without contraction"
             )
-        return cls(problem, theta, region)
+        loop = cls(problem, theta, region)
+        try:
+            _ = loop.unsaturated, loop.law, loop.next, loop.own, loop.own_at_end
+        except NoEnclosureError as error:
+            raise DomainError(
+                f"plant or law cannot be enclosed, or have a kink: {error}; certify them with --kind scenario"
+            ) from error
+        return loop
 
     @property
     def options(self) -> MetricOptions:

@@ -105,30 +105,37 @@ class _Writer:
     def _written(self, done: Instruction, takes: list[int]) -> int:
         """Note an instruction, and return the row of its result."""
         operation = done.operation
+        if operation in (ca.OP_POW, ca.OP_CONSTPOW) and takes[1] not in self.value_of:
+            raise NoEnclosureError("a power whose exponent is not a number has no enclosure by affine forms")
         if operation == ca.OP_ASSIGN:
-            return takes[0]
-        if operation in _LINES:
-            return self._put("line", takes[:1], operation=operation)
-        if operation in (ca.OP_POW, ca.OP_CONSTPOW):
-            if takes[1] not in self.value_of:
-                raise NoEnclosureError("a power whose exponent is not a number has no enclosure by affine forms")
-            return self._put("line", takes[:1], operation=ca.OP_POW, exponent=self.value_of[takes[1]])
-        if operation == ca.OP_SQ:
-            return self._put("square", takes[:1])
-        if operation in (ca.OP_TWICE, ca.OP_NEG):
-            return self._put("scale", takes[:1], 2.0 if operation == ca.OP_TWICE else -1.0)
+            row = takes[0]
+        elif operation in _LINES:
+            row = self._put("line", takes[:1], operation=operation)
+        elif operation in (ca.OP_POW, ca.OP_CONSTPOW):
+            row = self._put("line", takes[:1], operation=ca.OP_POW, exponent=self.value_of[takes[1]])
+        elif operation == ca.OP_SQ:
+            row = self._put("square", takes[:1])
+        elif operation in (ca.OP_TWICE, ca.OP_NEG):
+            row = self._put("scale", takes[:1], 2.0 if operation == ca.OP_TWICE else -1.0)
+        else:
+            row = self._of_two(operation, takes)
+        return row
+
+    def _of_two(self, operation: int, takes: list[int]) -> int:
+        """Note an instruction with two arguments; one that is a number scales the other."""
+        left, right = takes[:2] if len(takes) > 1 else (takes[0], takes[0])
+        if operation == ca.OP_DIV and right in self.value_of:
+            return self._put("unscale", [left], self.value_of[right])
         if operation == ca.OP_DIV:
-            if takes[1] in self.value_of:
-                return self._put("unscale", takes[:1], self.value_of[takes[1]])
-            return self._put("mul", [takes[0], self._put("line", takes[1:2], operation=ca.OP_INV)])
-        if operation == ca.OP_MUL:
-            for number, other in ((takes[0], takes[1]), (takes[1], takes[0])):
-                if number in self.value_of:
-                    return self._put("scale", [other], self.value_of[number])
+            return self._put("mul", [left, self._put("line", [right], operation=ca.OP_INV)])
+        if operation == ca.OP_MUL and left in self.value_of:
+            return self._put("scale", [right], self.value_of[left])
+        if operation == ca.OP_MUL and right in self.value_of:
+            return self._put("scale", [left], self.value_of[right])
         if operation not in _TWO:
             name = next((key for key in vars(ca) if key.startswith("OP_") and getattr(ca, key) == operation), "?")
             raise NoEnclosureError(f"the operation {name[3:].lower()} has no enclosure by affine forms")
-        return self._put(_TWO[operation], takes[:2])
+        return self._put(_TWO[operation], [left, right])
 
     def _put(
         self, kind: str, takes: list[int], number: float = 0.0, *, operation: int = ca.OP_FABS, exponent: float = 0.0

@@ -20,7 +20,7 @@ from scpo_ctrl.proof.zonotopes import Zonotopes
 
 WIDENED = 1e-9  # the ellipsoid is covered with so much more, relative: its root is rounded
 _THIN = 1e-3  # a root that is rounded by more is none
-_BEYOND = 1e-6  # relative: an ellipsoid that reaches farther beyond the state bounds is cut to them
+_BEYOND = 1e-6  # relative: an ellipsoid that reaches farther beyond the state bounds is refused
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Region:
             )
         widened = 0.0
         if declared.box is None and declared.size > 0:
+            _check_inside(declared)
             widened = _widened(declared)
         varied = np.flatnonzero(declared.ranges[:, 0] < declared.ranges[:, 1])
         pushed = np.flatnonzero(declared.half if declared.fixed > 0 else np.zeros(0))
@@ -180,8 +181,6 @@ class Region:
         if declared.has_states:
             d, used = self._boundary(q[1:], face // 2, 1.0 if face % 2 else -1.0, centre), nx
             x0 = ca.DM(centre) + q[0] * d
-            if declared.box is None and self._sticks_out(centre):
-                x0 = ca.fmin(ca.fmax(x0, ca.DM(plant.x_min)), ca.DM(plant.x_max))
         else:
             d, x0, used = ca.SX.zeros(nx, 1), ca.SX(ca.DM(centre)), 0
         low, high = declared.ranges[list(self.varied)].T if self.varied else (np.zeros(0), np.zeros(0))
@@ -212,14 +211,22 @@ class Region:
         declared, whole = self.declared, np.zeros(self.cones, dtype=bool)
         if declared.has_states:
             for k, centre in enumerate(self._centres):
-                cut = declared.box is None and self._sticks_out(centre)
                 faces = 2 * declared.plant.nx
-                whole[k * faces : (k + 1) * faces] = np.array_equal(centre, declared.plant.x_eq) and not cut
+                whole[k * faces : (k + 1) * faces] = np.array_equal(centre, declared.plant.x_eq)
         return whole
 
-    def _sticks_out(self, centre: np.ndarray) -> bool:
-        plant, reach = self.declared.plant, self.declared.reach * (1 - _BEYOND)
-        return bool((centre - reach < plant.x_min).any() or (centre + reach > plant.x_max).any())
+
+def _check_inside(declared: DeclaredSet) -> None:
+    """Refuse ellipsoids that the declared set cuts to the state bounds."""
+    plant, reach = declared.plant, declared.reach * (1 - _BEYOND)
+    for centre in declared.centres:
+        beyond = np.flatnonzero((centre - reach < plant.x_min) | (centre + reach > plant.x_max))
+        if beyond.size:
+            raise DomainError(
+                f"the neighbourhood of initial state {centre.tolist()} reaches beyond the bounds of "
+                f"{plant.x_labels[beyond[0]]}, where the declared set is cut; make it smaller, or certify with --kind "
+                "scenario"
+            )
 
 
 def _widened(declared: DeclaredSet) -> float:

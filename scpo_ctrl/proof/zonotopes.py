@@ -263,8 +263,8 @@ def quadratic_above(
     -----
     With a = c + Gζ + l: aᵀPa = cᵀPc + 2cᵀPGζ + ζᵀGᵀPGζ + 2(a - l)ᵀPl + lᵀPl. Each coefficient of the difference is
     computed from products of three numbers and sums of less than 2n² of them, so that rounding is at most (2n² + 4) u
-    of the sum of their absolute values, and that sum over all coefficients at most |a|ᵀ|P||a| + factor |b|ᵀ|P||b| with |a|
-    and |b| the largest absolute values.
+    of the sum of their absolute values, and that sum over all coefficients at most |a|ᵀ|P||a| + factor |b|ᵀ|P||b|
+    with |a| and |b| the largest absolute values.
     """
     K = max(last.gens.shape[1], first.gens.shape[1])
     n = len(P)
