@@ -185,7 +185,7 @@ def _box_faults(
         some = np.flatnonzero(cones == cone)
         for start in range(0, some.size, _AT_ONCE):
             part = some[start : start + _AT_ONCE]
-            kept = _kept(boxes, cone, low[:, part], high[:, part], _HALVINGS)
+            kept = kept_boxes(boxes, cone, low[:, part], high[:, part])
             if not kept.all():
                 return [_not_kept(boxes, cone, low[:, part[~kept][0]], high[:, part[~kept][0]], "doubles")]
     from scpo_ctrl.verification.covered_arb import sample_holds
@@ -206,8 +206,23 @@ def _not_kept(boxes: CoveredBoxes, cone: int, low: np.ndarray, high: np.ndarray,
     )
 
 
-def _kept(boxes: CoveredBoxes, cone: int, low: np.ndarray, high: np.ndarray, left: int) -> np.ndarray:
-    """Return which boxes are kept, whole or in halves."""
+def kept_boxes(
+    boxes: CoveredBoxes, cone: int, low: np.ndarray, high: np.ndarray, left: int = _HALVINGS
+) -> np.ndarray:
+    """Return on which boxes of a cone every metric is kept, where one is open in halves of it.
+
+    Parameters
+    ----------
+    boxes : CoveredBoxes
+    cone : int
+    low, high : numpy.ndarray, shape (size, B)
+    left : int
+        How often a box may be halved.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (B,)
+    """
     kept = boxes.holds(cone, low, high)
     open_ = np.flatnonzero(~kept)
     if not open_.size or not left or not boxes.size or open_.size > max(64, kept.size // 4):
@@ -216,9 +231,9 @@ def _kept(boxes: CoveredBoxes, cone: int, low: np.ndarray, high: np.ndarray, lef
     middle = (low[axis] + high[axis]) / 2
     upper, lower = high[:, open_].copy(), low[:, open_].copy()
     upper[axis] = lower[axis] = middle[open_]
-    first = _kept(boxes, cone, low[:, open_], upper, left - 1)
+    first = kept_boxes(boxes, cone, low[:, open_], upper, left - 1)
     second = np.zeros(open_.size, dtype=bool)
     if first.any():
-        second[first] = _kept(boxes, cone, lower[:, first], high[:, open_][:, first], left - 1)
+        second[first] = kept_boxes(boxes, cone, lower[:, first], high[:, open_][:, first], left - 1)
     kept[open_] = first & second
     return kept
