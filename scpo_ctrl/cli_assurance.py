@@ -7,38 +7,52 @@ import click
 from click.core import ParameterSource
 
 from scpo_ctrl.assurance.certificate import BETA, EPSILON, MOST_SEED, certify, rollouts_needed
-from scpo_ctrl.assurance.falsify import BUDGET, falsify
+from scpo_ctrl.assurance.falsify import BUDGET, driven_on, falsify
 from scpo_ctrl.assurance.simulate import EPISODES, MOST_EPISODES, simulate
 from scpo_ctrl.assurance.true_plant import check_fit
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.proof.backup_set import declared_ranges, prove_backup_set
+from scpo_ctrl.proof.cover import BOXES, SECONDS, cover
 from scpo_ctrl.record.assurance import save_backup_proof, save_certificate, save_falsified, save_simulation
 from scpo_ctrl.record.config import located
+from scpo_ctrl.record.cover_file import cover_summary, save_cover, unfinished_cover
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import BACKUP_PROOF_FILE, CERTIFICATE_FILE, FALSIFIED_FILE, SIMULATION_FILE
+from scpo_ctrl.record.folder import BACKUP_PROOF_FILE, CERTIFICATE_FILE, COVER_FILE, FALSIFIED_FILE, SIMULATION_FILE
 from scpo_ctrl.record.plant_file import read_plant
-from scpo_ctrl.report.display import Rollouts
+from scpo_ctrl.report.display import Covering, Rollouts
 from scpo_ctrl.report.simulated import simulation_lines
 from scpo_ctrl.report.trajectories import plant_problem
 from scpo_ctrl.rounding import up
 from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say
+from scpo_ctrl.validate import as_scalar
 
 
 @click.command("certify")
 @run_argument
-@click.option("--kind", type=click.Choice(["scenario", "backup"]), required=True, help="What to certify by or of.")
+@click.option(
+    "--kind", type=click.Choice(["scenario", "backup", "cover"]), required=True, help="What to certify by or of."
+)
 @click.option("--epsilon", type=float, default=EPSILON, show_default=True, help="Part of scenarios that may violate.")
 @click.option("--beta", type=float, default=BETA, show_default=True, help="1 - confidence.")
 @click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Of the scenarios; by default from policy and problem.")
+@click.option("--seconds", type=float, default=SECONDS, show_default=True, help="Of a cover: when to stop.")
+@click.option("--boxes", type=click.IntRange(1), default=BOXES, show_default=True, help="Of a cover: where to stop.")
 @as_json_option
-def certify_command(run: Path, kind: str, epsilon: float, beta: float, seed: int | None, as_json: bool) -> int:
-    """Certify RUN's final policy by fresh scenarios, or prove its backup's level set.
+def certify_command(
+    run: Path, kind: str, epsilon: float, beta: float, seed: int | None, seconds: float, boxes: int, as_json: bool
+) -> int:
+    """Certify RUN's final policy by fresh scenarios or by a cover of the declared set, or prove its backup's level set.
 
     "scenario" rolls the final policy out, as often as ε and β need, and writes RUN/certificate.json. "backup" proves
-    that the backup keeps its level set, for all parameters and disturbances in range: RUN/backup_proof.json.
+    that the backup keeps its level set, for all parameters and disturbances in range: RUN/backup_proof.json. "cover"
+    proves that the final policy keeps every metric from all of the declared set, goes on where an earlier call stopped,
+    and writes RUN/cover_proof.json, and RUN/falsified.toml if a point violates.
     """
+    _check_options(kind)
     if kind == "backup":
         return _certify_backup(run, as_json=as_json)
+    if kind == "cover":
+        return _certify_cover(run, seconds, boxes, as_json=as_json)
     rollouts_needed(epsilon, beta)  # before the run is loaded, which takes seconds
     result = load_result(run)
     problem = plant_problem(result)
@@ -60,12 +74,41 @@ def certify_command(run: Path, kind: str, epsilon: float, beta: float, seed: int
     )
 
 
+def _check_options(kind: str) -> None:
+    """Refuse options of other kinds."""
+    context = click.get_current_context()
+    for of, names in (("scenario", ("epsilon", "beta", "seed")), ("cover", ("seconds", "boxes"))):
+        for name in names:
+            if kind != of and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                raise DomainError(f"--{name} is of --kind {of}, and --kind {kind} has none; leave it out")
+
+
+def _certify_cover(run: Path, seconds: float, boxes: int, *, as_json: bool) -> int:
+    """Prove, or refute, that the final policy keeps every metric on the whole declared set."""
+    as_scalar("--seconds", seconds, above=0.0)
+    result = load_result(run)
+    problem = plant_problem(result)
+    tree, spent = unfinished_cover(run, problem, result)
+    with Covering(quiet=as_json) as line:
+        found = cover(problem, result.theta, seconds=seconds, boxes=boxes, tree=tree, spent=spent, monitor=line.show)
+    save_cover(run, found, result)
+    if as_json:
+        print_json({key: value for key, value in cover_summary(found).items() if key != "letters"})
+    elif found.proved:
+        say(f"{run / COVER_FILE} (cover): {found.sentence()}")
+    if found.proved:
+        return 0
+    if found.counterexample is None:
+        return failed(f"{run}: {found.sentence()}; a second call goes on from here", 1)
+    from scpo_ctrl.report.falsified import falsified_png  # matplotlib takes long to import
+
+    attack = driven_on(problem, result.theta, found.counterexample, "by a cover")
+    save_falsified(run, attack, result, problem.plant.p_labels, falsified_png(result, attack))
+    return failed(f"{run}: {found.sentence()}; {run / FALSIFIED_FILE}: {attack.sentence()}", 1)
+
+
 def _certify_backup(run: Path, *, as_json: bool) -> int:
     """Prove the backup's level set."""
-    context = click.get_current_context()
-    for name in ("epsilon", "beta", "seed"):
-        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise DomainError(f"--{name} is of --kind scenario, and a proof has none; leave it out")
     result = load_result(run)
     problem = plant_problem(result)
     ranges, half = declared_ranges(problem)

@@ -113,6 +113,28 @@ def falsify(
     return attack.result()
 
 
+def driven_on(problem: ControlProblem, theta: np.ndarray, found: Scenarios, means: str) -> Falsification:
+    """Return a scenario that was found otherwise, driven on to its worst.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    theta : numpy.ndarray, shape (d,)
+    found : Scenarios
+        One scenario of the declared set.
+    means : str
+        What found it.
+
+    Returns
+    -------
+    Falsification
+    """
+    attack = _Attack(problem, theta, declared_set(problem), 0, 1, None)
+    attack.take_one(found, means)
+    attack.finish()
+    return attack.result()
+
+
 class _Attack:
     """One attack going on: what was met so far, and where to start local searches."""
 
@@ -151,6 +173,10 @@ class _Attack:
             scenario=self.scenario,
             means=self.means,
         )
+
+    def take_one(self, found: Scenarios, means: str) -> None:
+        """Take a scenario that was found otherwise."""
+        self._take(found, Fresh.of(self.problem, self.theta, found), means, 1)
 
     def explore(self) -> None:
         """Roll out points spread over the set, at random, and on its edges, in turn."""

@@ -48,7 +48,7 @@ def save_certificate(run: Path, certificate: Certificate, result: Result) -> Non
     OutputError
         If it cannot be written.
     """
-    _check_same(run, result)
+    check_same(run, result)
     write_together({run / CERTIFICATE_FILE: certificate.text().encode()})
 
 
@@ -72,7 +72,7 @@ def save_backup_proof(run: Path, proof: SetProof, problem: ControlProblem, resul
     OutputError
         If it cannot be written.
     """
-    _check_same(run, result)
+    check_same(run, result)
     text = json.dumps(proof.summary(problem.plant), indent=2, allow_nan=False)
     write_together({run / BACKUP_PROOF_FILE: (text + "\n").encode()})
 
@@ -95,7 +95,7 @@ def save_guarded(run: Path, runs: GuardedRuns, result: Result) -> None:
     OutputError
         If it cannot be written.
     """
-    _check_same(run, result)
+    check_same(run, result)
     content = runs.summary() | {"theta_digest": theta_digest(result.theta)}
     write_together({run / GUARD_FILE: (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()})
 
@@ -156,7 +156,7 @@ def save_falsified(run: Path, attack: Falsification, result: Result, labels: Seq
     OutputError
         If they cannot be written.
     """
-    _check_same(run, result)
+    check_same(run, result)
     one = attack.scenario
     scenario = {"horizon": one.horizon, "initial_state": one.x0[0].tolist()}
     drawn = len(labels) - (signal_count(one.declared.plant) if one.declared else 0)  # what varies follows from them
@@ -188,10 +188,24 @@ def save_simulation(run: Path, simulation: Simulation, result: Result, picture: 
     OutputError
         If they cannot be written.
     """
-    _check_same(run, result)
+    check_same(run, result)
     write_together({run / SIMULATION_PICTURE: picture, run / SIMULATION_FILE: simulation.text().encode()})
 
 
-def _check_same(run: Path, result: Result) -> None:
+def check_same(run: Path, result: Result) -> None:
+    """Refuse to write beside another policy than was read.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    result : Result
+        As it was read from there before.
+
+    Raises
+    ------
+    RecordError
+        If another process has saved another policy there meanwhile.
+    """
     if not np.array_equal(load_result(run).theta, result.theta):
         raise RecordError(f"{run}: another process has saved another policy there meanwhile; try once more")

@@ -43,10 +43,11 @@ FILES = (
 CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE = "certificate.json", "falsified.toml", "falsified.png"
 SIMULATION_FILE, SIMULATION_PICTURE = "simulation.json", "simulation.png"
 # Are of one state of the run; another save removes them.
-BACKUP_PROOF_FILE, GUARD_FILE = "backup_proof.json", "guard.json"
+BACKUP_PROOF_FILE, COVER_FILE, GUARD_FILE = "backup_proof.json", "cover_proof.json", "guard.json"
 OF_FINAL = (
     CERTIFICATE_FILE,
     BACKUP_PROOF_FILE,
+    COVER_FILE,
     GUARD_FILE,
     FALSIFIED_FILE,
     FALSIFIED_PICTURE,

@@ -91,6 +91,30 @@ class Rollouts(_Line):
             self._progress.update(self._task, completed=min(done, total), total=total, text="rollouts")
 
 
+class Covering(_Line):
+    """How far a cover is, in percent of the declared set, while stderr is a terminal.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__("cover", 100, quiet=quiet)
+
+    def show(self, decided: float, boxes: int) -> None:
+        """Show which part is decided, after so many boxes.
+
+        Parameters
+        ----------
+        decided : float
+        boxes : int
+        """
+        with contextlib.suppress(OSError):
+            self._progress.update(self._task, completed=int(100 * decided), text=f"% decided, {boxes} boxes")
+
+
 class Display(_Line):
     """A line that follows a run, on stderr; a plain line now and then where stderr is no terminal.
 

@@ -33,6 +33,7 @@ from scpo_ctrl.verification.audits import audit_faults, dropped_guards
 from scpo_ctrl.verification.binding import binding_faults
 from scpo_ctrl.verification.certificate import certificate_faults
 from scpo_ctrl.verification.controlled import ControllerLaw
+from scpo_ctrl.verification.cover_proof import cover_faults
 from scpo_ctrl.verification.history import history_faults
 from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.loop import ClosedLoop
@@ -126,6 +127,7 @@ class _Files:
     page: str | None  # report.html
     certificate: str | None  # certificate.json
     backup_proof: str | None  # backup_proof.json
+    cover: str | None  # cover_proof.json
     read: tuple[ProblemFile, Result] | ScpoError  # as the other commands read it
     guarded: GuardedRuns | None  # guard.json, which report.html may show
 
@@ -140,6 +142,7 @@ def _read(path: Path) -> _Files:
         raise RecordError(f"{path / 'theta.npy'}: is missing or damaged ({reason}); restore it or run again") from error
     page, certificate = _text_if_there(path / "report.html"), _text_if_there(path / "certificate.json")
     proof = _text_if_there(path / "backup_proof.json")
+    cover = _text_if_there(path / "cover_proof.json")
     tables = toml.loads(text)
     with located(f"{path}: "):
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
@@ -150,7 +153,7 @@ def _read(path: Path) -> _Files:
         guarded = load_guarded(path, result)
     except ScpoError as error:
         read, guarded = error, None
-    written = page, certificate, proof
+    written = page, certificate, proof, cover
     return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, *written, read, guarded)
 
 
@@ -235,11 +238,20 @@ def _verify(files: _Files) -> Verification:
             "result.json is of another save than history.npz; if the run was killed, `scpo-ctrl adapt` with --resume "
             "mends it"
         )
-    if files.certificate is not None:
-        faults += certificate_faults(files.certificate, law, tables, loop, files.theta)
     more, proved = proof_faults(files.backup_proof, law, tables["scenarios"])
+    faults += _proof_faults(files, loop)
     worst = float(margins.exact.min())
     return Verification(len(thetas), len(loop.z0), metrics, worst, int(unsafe.size), (*faults, *more), proved)
+
+
+def _proof_faults(files: _Files, loop: ClosedLoop) -> list[str]:
+    """List what does not hold of a certificate, or a cover, that lies beside the record."""
+    faults = []
+    if files.certificate is not None:
+        faults += certificate_faults(files.certificate, loop.law, files.tables, loop, files.theta)
+    if files.cover is not None and not isinstance(files.read, ScpoError):
+        faults += cover_faults(files.cover, files.read[0].problem, files.tables, files.theta)
+    return faults
 
 
 def _final_faults(
