@@ -206,9 +206,7 @@ def _not_kept(boxes: CoveredBoxes, cone: int, low: np.ndarray, high: np.ndarray,
     )
 
 
-def kept_boxes(
-    boxes: CoveredBoxes, cone: int, low: np.ndarray, high: np.ndarray, left: int = _HALVINGS
-) -> np.ndarray:
+def kept_boxes(boxes: CoveredBoxes, cone: int, low: np.ndarray, high: np.ndarray, left: int = _HALVINGS) -> np.ndarray:
     """Return on which boxes of a cone every metric is kept, where one is open in halves of it.
 
     Parameters

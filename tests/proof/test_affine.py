@@ -101,6 +101,9 @@ def test_quadratic_forms_are_below_their_bounds():
     sets = [Set(one.centre, one.gens, one.loose) for one in (a, b)]
     other = squares_above(*sets, P, 0.7)
     for zeta in rng.uniform(-1, 1, (500, 4)):
-        V = [np.einsum("ib,ij,jb->b", y, P, y) for y in (one.centre + np.einsum("vkb,k->vb", one.gens, zeta) for one in (a, b))]
+        V = [
+            np.einsum("ib,ij,jb->b", y, P, y)
+            for y in (one.centre + np.einsum("vkb,k->vb", one.gens, zeta) for one in (a, b))
+        ]
         assert (V[0] - 0.7 * V[1] <= np.minimum(above, other)).all()
     assert np.allclose(above, other)

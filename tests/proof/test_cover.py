@@ -132,7 +132,9 @@ def test_a_constraint_of_the_users_is_covered():
     power = sc.Constraint(expression=plant.u[0] * plant.x[1], bound=0.3, name="power", unit="W")
     of = problem(plant, metrics=sc.MetricOptions(constraints=power))
     assert cover(of, of.theta_initial, seconds=30).proved
-    tight = problem(plant, metrics=sc.MetricOptions(constraints=sc.Constraint(expression=plant.x[1], bound=0.5, name="speed")))
+    tight = problem(
+        plant, metrics=sc.MetricOptions(constraints=sc.Constraint(expression=plant.x[1], bound=0.5, name="speed"))
+    )
     assert cover(tight, tight.theta_initial, seconds=30).refuted
 
 

@@ -141,7 +141,9 @@ def test_what_is_refuted_is_a_scenario_to_learn_from(tmp_path, run):
     outcome = run("certify", folder, "--kind", "cover")
     assert outcome.status == 1 and "refuted" in outcome.line and "by a cover" in outcome.line
     assert json.loads((folder / "cover_proof.json").read_text())["counterexample"]["initial_state"]
-    learned = run("adapt", folder / "problem.toml", "--out", tmp_path / "more", "--learn", folder / "falsified.toml", "--steps", 2)
+    learned = run(
+        "adapt", folder / "problem.toml", "--out", tmp_path / "more", "--learn", folder / "falsified.toml", "--steps", 2
+    )
     assert learned.status == 0
     assert sc.verify(folder).passed
 
