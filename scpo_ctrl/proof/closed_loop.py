@@ -12,10 +12,15 @@ from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
+<<<<<<< HEAD
+=======
+from scpo_ctrl.proof.intervals import Interval, NoEnclosureError, enclosure, magnitude
+>>>>>>> cover
 from scpo_ctrl.proof.program import Program
 from scpo_ctrl.proof.region import Region
 
 ALLOWED = ROUNDING  # of a metric, in half widths of its bounds, as elsewhere: a violation is beyond it
+_AT_REST = 1e-12  # of how far the level set reaches: what rounding makes of an equilibrium
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class CoveredLoop:
             raise DomainError("the scenarios declare no set to cover; draw them with scpo_ctrl.scenarios")
         region = Region.of(declared)
         about_rest = options.contraction is not None or options.one_step is not None
-        if about_rest and problem.rests(problem.scenarios) is not None:
+        if about_rest and problem.rests(problem.scenarios) is not None and not _rests_at_equilibrium(problem):
             raise DomainError(
                 "contraction is about an equilibrium that moves with the parameters, which no cover knows; certify it "
                 "with --kind scenario, or cover the path bounds without contraction"
@@ -180,3 +185,18 @@ class CoveredLoop:
         for k, i in enumerate(self.region.pushed):
             after[i] += self._v[first + k]
         return after
+
+
+def _rests_at_equilibrium(problem: ControlProblem) -> bool:
+    """Whether the loop under the backup is at rest at the nominal equilibrium for all parameters in range."""
+    declared, plant, policy = problem.scenarios.declared, problem.plant, problem.policy
+    if declared is None:
+        return False
+    p, x_eq = ca.SX.sym("p", plant.npar), ca.DM(plant.x_eq)
+    u = policy.at_start(x_eq, p) if isinstance(policy, ControllerPolicy) else ca.DM(plant.u_eq)
+    drift = ca.Function("drift", [p], [ca.densify(plant.function(x_eq, u, p) - x_eq)])
+    try:
+        (moved,) = enclosure(drift, Interval(declared.ranges[None, :, 0], declared.ranges[None, :, 1]))
+    except NoEnclosureError:
+        return False
+    return bool((magnitude(moved)[0, :, 0] <= _AT_REST * problem.backup.extent).all())

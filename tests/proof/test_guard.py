@@ -14,7 +14,7 @@ from scpo_ctrl.loop.level import parameter_ranges
 from scpo_ctrl.models import cart_pole, double_integrator, planar_quadrotor
 from scpo_ctrl.proof.guarded import guard, guarded_runs
 
-HALVES = {"pole_mass": (0.05, 0.15), "cart_mass": (0.5, 1.5)}
+CART = {"cart_mass": (0.8, 1.2)}  # of both masses +-50 % examples/benchmarks/guards.py
 R3 = double_integrator()
 KINDS = {
     "R3": lambda: problem(R3, sc.lqr(R3, [0.1, 0.1], [10.0])),
@@ -24,7 +24,7 @@ KINDS = {
         parameters={"mass": (0.8, 1.3)},
         disturbance=[0.0, 0.01],
     ),
-    "R4, masses": lambda: problem(cart_pole(), sc.lmi(cart_pole(), parameters=HALVES), parameters=HALVES),
+    "R4, cart": lambda: problem(cart_pole(), sc.lmi(cart_pole(), parameters=CART), parameters=CART),
     "R5": lambda: problem(planar_quadrotor(), sc.lmi(planar_quadrotor())),
 }
 
@@ -65,7 +65,7 @@ def worst_push(of, following):
 
 def test_no_policy_leaves_the_set(guarded):
     of, held = guarded
-    plant, rng, count = of.plant, np.random.default_rng(7), 200_000
+    plant, rng, count = of.plant, np.random.default_rng(7), 100_000
     x, p = drawn(of, rng, count)
     theta = rng.normal(size=of.theta_dim) * 10.0 ** rng.uniform(-2, 3)
     wild = plant.u_min + rng.uniform(size=(count, plant.nu)) * (plant.u_max - plant.u_min)
@@ -101,7 +101,7 @@ def test_the_worst_input_that_passes_is_near_the_surface():
 
 def test_the_points_stand_for_all_parameters_between(guarded):
     of, held = guarded
-    plant, rng, count = of.plant, np.random.default_rng(3), 50_000
+    plant, rng, count = of.plant, np.random.default_rng(3), 20_000
     x, _ = drawn(of, rng, count)
     ranges = parameter_ranges(plant, None) if not plant.npar else of.scenarios.declared.ranges
     u = plant.u_min + rng.uniform(size=(count, plant.nu)) * (plant.u_max - plant.u_min)
