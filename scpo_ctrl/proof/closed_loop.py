@@ -7,15 +7,11 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.invariance.intervals import NoEnclosureError
+from scpo_ctrl.invariance.intervals import Interval, NoEnclosureError, enclosure, magnitude
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
-<<<<<<< HEAD
-=======
-from scpo_ctrl.proof.intervals import Interval, NoEnclosureError, enclosure, magnitude
->>>>>>> cover
 from scpo_ctrl.proof.program import Program
 from scpo_ctrl.proof.region import Region
 
