@@ -104,7 +104,7 @@ ROUND = {"mass": (0.9, 1.1)}
     [
         ({}, {"parameters": ROUND}),
         ({}, {"disturbance": [0.002, 0.005]}),
-        ({}, {"disturbance": [0.001, 0.002], "disturbance_fixed": 0.5, "parameters": {"mass": (0.95, 1.05)}}),
+        ({}, {"disturbance": [0.001, 0.002], "disturbance_fixed": 0.5}),
         ({}, {"box": [[-1.0, -0.3], [1.5, 0.3]], "level": None}),
         ({}, {"box": [[0.5, 0.1], [1.5, 0.3]], "level": None}),
         ({}, {"initial_states": [[1.0, 0.1], [-1.0, 0.2]], "neighbourhood": 0.01, "level": None, "count": None}),
