@@ -8,13 +8,15 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.codegen.common import Common, common
 from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
+from scpo_ctrl.codegen.guard import GuardCode, guard_code
 from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.codegen.targets import check_options
-from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors
+from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.guarded import guard
 
 _SCALES = ("scale", "input_scale")  # of a policy, with units
 
@@ -46,6 +48,7 @@ class Context(Common):
     input_scale: np.ndarray  # (nu,)
     theta: np.ndarray  # (d,)
     controls: ControlVectors
+    guard: GuardCode | None
 
     def fields(self) -> dict[str, Any]:
         """Return everything by name."""
@@ -83,7 +86,9 @@ class Context(Common):
         return blocks
 
 
-def make_context(result: Result, target: str, real: str | None, prefix: str) -> Context | ControllerContext:
+def make_context(
+    result: Result, target: str, real: str | None, prefix: str, *, guarded: bool = False
+) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
     Parameters
@@ -96,6 +101,8 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
         "float" or "double"; the target's own where None.
     prefix : str
         Of every name in the C code.
+    guarded : bool
+        Whether the guard is exported too.
 
     Returns
     -------
@@ -113,15 +120,20 @@ def make_context(result: Result, target: str, real: str | None, prefix: str) -> 
             "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
             "Export a run of a ControlProblem"
         )
+    held = guard(problem) if guarded else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy
     theta = np.array([rounded(value, real) for value in result.theta])
     literal(float(np.max(np.abs(result.theta))), real)
     values = {**_policy_data(policy, real), "theta": theta}
-    hashed = values | {"theta_initial": result.theta_initial}
+    hashed = values | {"theta_initial": result.theta_initial} | ({} if held is None else {"guard": str(held)})
     shared = common(result, chosen, real, prefix, margin_of(result.everywhere.metrics(theta)), hashed)
-    return Context(**shared, **values, controls=control_vectors(policy, theta, result.theta_initial, real))
+    code = None if held is None else guard_code(held, real, prefix)
+    controls = control_vectors(policy, theta, result.theta_initial, real)
+    if held is not None and code is not None:
+        controls = guarded_vectors(controls, held, code.rounding)
+    return Context(**shared, **values, controls=controls, guard=code)
 
 
 def _policy_data(policy: Policy, real: str) -> dict[str, Any]:

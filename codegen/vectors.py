@@ -1,10 +1,11 @@
 """Test vectors: what Python computes, for the exported C to replay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
+from scpo_ctrl.invariance.guard import Guard
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.projection.project import project
 
@@ -25,6 +26,7 @@ class ControlVectors:
     u: np.ndarray  # (N, nu) from Python in double
     size: np.ndarray  # (N, nu) what errors are relative to, at least |u| and half the width of its bounds
     backup: np.ndarray  # (N, nu) inputs of the backup
+    guarded: np.ndarray  # (N,) bool: whether the guard applies the backup
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,32 @@ def control_vectors(policy: Policy, theta: np.ndarray, theta_initial: np.ndarray
     u = policy(x, thetas[which])
     size = np.maximum(np.maximum((plant.u_max - plant.u_min) / 2, np.abs(u)), _roundings(policy, x, thetas[which]) / 16)
     backup = np.clip(plant.u_eq - (x - plant.x_eq) @ policy.backup.K.T, plant.u_min, plant.u_max)
-    return ControlVectors(thetas, which, x, u, size, backup)
+    return ControlVectors(thetas, which, x, u, size, backup, np.zeros(CONTROLS, dtype=bool))
+
+
+def guarded_vectors(vectors: ControlVectors, guard: Guard, rounding: float) -> ControlVectors:
+    """Return vectors with what is applied under the guard; where rounding decides, the state is replaced by another.
+
+    Parameters
+    ----------
+    vectors : ControlVectors
+        Of a policy without guard.
+    guard : Guard
+    rounding : float
+        Of V of the next state, in parts of what passes.
+
+    Returns
+    -------
+    ControlVectors
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        level = np.array(guard.function.map(len(vectors.x))(vectors.x.T, vectors.u.T)).ravel()
+        applied, acted = guard.apply(vectors.x, vectors.u)
+    near = np.abs(level - 1) < 4 * rounding + 1e-9
+    clear = int(np.flatnonzero(~near)[0])
+    rows = np.where(near, clear, np.arange(len(near)))
+    kept = {name: getattr(vectors, name)[rows] for name in ("which", "x", "size", "backup")}
+    return replace(vectors, **kept, u=applied[rows], guarded=acted[rows])
 
 
 def _roundings(policy: Policy, x: np.ndarray, theta: np.ndarray) -> np.ndarray:

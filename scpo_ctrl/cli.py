@@ -25,9 +25,9 @@ from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.cli_assurance import certify_command, falsify_command, simulate_command
 from scpo_ctrl.cli_guard import guard_command
+from scpo_ctrl.cli_plants import plants_command
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, ScpoWarning, cause
-from scpo_ctrl.models import ZOO, make_plant
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.assurance import load_guarded
@@ -250,13 +250,16 @@ def verify_command(run: Path, problem: Path | None, seed: int | None, trust: boo
 @_target
 @_real
 @click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
+@click.option(
+    "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
+)
 @as_json_option
-def export_command(run: Path, out: Path, target: str, real: str | None, prefix: str, as_json: bool) -> int:
+def export_command(run: Path, out: Path, target: str, real: str | None, prefix: str, guard: bool, as_json: bool) -> int:
     """Write C99 for the policy of RUN and its projection."""
     from scpo_ctrl.codegen import check_options, export
 
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
-    exported = export(load_result(run), out, target=target, real=real, prefix=prefix)
+    exported = export(load_result(run), out, target=target, real=real, prefix=prefix, guarded=guard)
     if as_json:
         print_json(exported.summary())
     else:
@@ -290,28 +293,7 @@ def report_command(run: Path, as_json: bool) -> int:
     return 0
 
 
-@cli.command()
-@as_json_option
-def plants(as_json: bool) -> int:
-    """List the model zoo, one line each."""
-    zoo = {name: make_plant(name) for name in sorted(ZOO)}
-    if as_json:
-        rows = {
-            name: {"nx": p.nx, "nu": p.nu, "dt": p.dt, "parameters": list(p.p_labels), "source": p.source}
-            for name, p in zoo.items()
-        }
-        print_json(rows)
-    else:
-        for name, plant in zoo.items():
-            states, inputs = (
-                ", ".join(f"{label} [{unit}]" for label, unit in zip(*pair, strict=True))
-                for pair in ((plant.x_labels, plant.x_units), (plant.u_labels, plant.u_units))
-            )
-            say(f"{name}: states {states}; inputs {inputs}; dt {plant.dt:g} s; {plant.source}")
-    return 0
-
-
-for command in (certify_command, falsify_command, simulate_command, guard_command):
+for command in (certify_command, falsify_command, simulate_command, guard_command, plants_command):
     cli.add_command(command)
 
 

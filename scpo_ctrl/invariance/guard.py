@@ -52,7 +52,7 @@ class Guard:
     def function(self) -> ca.Function:
         """The function ``(x, u) -> V`` of the next state at its worst point, in parts of what passes: at most 1."""
         x, u = ca.SX.sym("x", self.plant.nx), ca.SX.sym("u", self.plant.nu)
-        worst = ca.mmax(ca.vertcat(*self.levels(x, u)))
+        worst = ca.mmax(ca.vertcat(*(self.level(x, u, ca.DM(p)) for p in self.points)))
         return ca.Function("guard", [x, u], ca.cse([worst]))
 
     def apply(self, x: ArrayLike, u: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -93,35 +93,31 @@ class Guard:
         backup = np.clip(np.where(np.isnan(backup), plant.u_eq, backup), plant.u_min, plant.u_max)
         return np.where(passes[..., None], u, backup), ~passes
 
-    def levels(self, x: ca.SX, u: ca.SX) -> list[ca.SX]:
-        """Return V of the next state at each point, in parts of what passes.
+    def level(self, x: ca.SX, u: ca.SX, p: ca.SX) -> ca.SX:
+        """Return V of the next state at a point of the parameters, in parts of what passes.
 
         Parameters
         ----------
         x : casadi.SX, shape (nx, 1)
         u : casadi.SX, shape (nu, 1)
+        p : casadi.SX, shape (np, 1)
 
         Returns
         -------
-        list of casadi.SX
+        casadi.SX
         """
         plant = self.plant
         T = np.linalg.cholesky(self.P / self.rho).T / self.room
-        varied = np.ptp(self.points, axis=0) > 0
         moves = np.array(ca.which_depends(plant.f, plant.p, 1, True), dtype=bool) if plant.npar else np.zeros(plant.nx)
-        moves = np.flatnonzero(moves if varied.any() else np.zeros(plant.nx, dtype=bool))
-        found = []
-        for p in self.points:
-            z = plant.function(x, u, ca.DM(p)) - ca.DM(plant.x_eq)
-            rows = []
-            for i in range(plant.nx):  # what no parameter moves comes first, and is summed once
-                order = sorted(range(i, plant.nx), key=lambda j: (j in moves, j))
-                total = T[i, order[0]] * z[order[0]]
-                for j in order[1:]:
-                    total += T[i, j] * z[j]
-                rows.append(total)
-            found.append(ca.sumsqr(ca.vertcat(*rows)))
-        return found
+        z = plant.function(x, u, p) - ca.DM(plant.x_eq)
+        rows = []
+        for i in range(plant.nx):  # what no parameter moves comes first, and is summed once
+            order = sorted(range(i, plant.nx), key=lambda j: (moves[j], j))
+            total = T[i, order[0]] * z[order[0]]
+            for j in order[1:]:
+                total += T[i, j] * z[j]
+            rows.append(total)
+        return ca.sumsqr(ca.vertcat(*rows))
 
 
 class Liveness:

@@ -28,7 +28,8 @@ typedef enum {
     SCPO_UNSAFE_START = 2, /* projection: some c > 0, so the current parameters are unsafe; delta = 0 */
     SCPO_BAD_PROBLEM = 3,  /* projection: NaN, infinity, negative e or L, r <= 0 or a size out of range; delta = 0 */
     SCPO_BAD_STATE = 4,    /* control: x is not finite; u is the equilibrium input, within its bounds */
-    SCPO_BAD_THETA = 5     /* control: the policy is not finite; u is the backup's command, within its bounds */
+    SCPO_BAD_THETA = 5,    /* control: the policy is not finite; u is the backup's command, within its bounds */
+    SCPO_GUARDED = 6       /* control: the policy's input might leave the proved set; u is the backup's command */
 } scpo_status;
 
 #define SCPO_SLOTS (SCPO_MAX_ACTIVE + 1) /* the radius is a constraint too */
@@ -94,6 +95,13 @@ extern const scpo_real scpo_theta_initial[SCPO_NTHETA];
 /* u = sat(backup(x) + residual(x; theta)). u is always written, finite and within its bounds. */
 scpo_status scpo_control(const scpo_real *theta /* [SCPO_NTHETA] */, const scpo_real *x /* [SCPO_NX] */,
                          scpo_real *u /* [SCPO_NU] */);
+
+#if SCPO_GUARD
+/* Returns 1 if u keeps the next state of the model in the set that the backup is proved to keep, for all parameters and
+ * disturbances in range, and 0 if it might not, or x or u is no number. scpo_control asks it: from a state in the set
+ * no state leaves it then, whatever theta holds, as far as the plant is its model and x is measured without error. */
+int scpo_guard(const scpo_real *x /* [SCPO_NX] */, const scpo_real *u /* [SCPO_NU], within its bounds */);
+#endif
 
 /* Solves (E5). Steps shorter than 1e-280 (float: 1e-22) count as 0. delta [dim], which is none of the inputs, is always
  * written, finite, and feasible when every c <= 0. */

@@ -104,5 +104,13 @@ scpo_status scpo_control(const scpo_real *theta, const scpo_real *x, scpo_real *
     for (i = 0; i < SCPO_NU; i++) {
         u[i] = scpo_saturate(i, status == SCPO_OK ? command[i] : backup[i]);
     }
+#if SCPO_GUARD
+    if (status == SCPO_OK && !scpo_guard(x, u)) {
+        for (i = 0; i < SCPO_NU; i++) {
+            u[i] = scpo_saturate(i, backup[i]);
+        }
+        status = SCPO_GUARDED;
+    }
+#endif
     return status;
 }

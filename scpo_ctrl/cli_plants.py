@@ -1,0 +1,27 @@
+"""The command that lists the model zoo."""
+
+import click
+
+from scpo_ctrl.models import ZOO, make_plant
+from scpo_ctrl.terminal import as_json_option, print_json, say
+
+
+@click.command("plants")
+@as_json_option
+def plants_command(as_json: bool) -> int:
+    """List the model zoo, one line each."""
+    zoo = {name: make_plant(name) for name in sorted(ZOO)}
+    if as_json:
+        rows = {
+            name: {"nx": p.nx, "nu": p.nu, "dt": p.dt, "parameters": list(p.p_labels), "source": p.source}
+            for name, p in zoo.items()
+        }
+        print_json(rows)
+    else:
+        for name, plant in zoo.items():
+            states, inputs = (
+                ", ".join(f"{label} [{unit}]" for label, unit in zip(*pair, strict=True))
+                for pair in ((plant.x_labels, plant.x_units), (plant.u_labels, plant.u_units))
+            )
+            say(f"{name}: states {states}; inputs {inputs}; dt {plant.dt:g} s; {plant.source}")
+    return 0
