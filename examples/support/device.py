@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from scpo_ctrl import ControllerPolicy
+from scpo_ctrl import ControllerPolicy, Policy
 from scpo_ctrl.codegen import TARGETS
 
 TARGET = TARGETS["cortex-m4f"]
@@ -48,7 +48,7 @@ _ALONE = """
 int main(void)
 {
     %(memory)s
-    scpo_real y[SCPO_NY] = {0}, u[SCPO_NU];
+    scpo_real y[%(inputs)s] = {0}, u[SCPO_NU];
     return (int)scpo_control(%(arguments)s);
 }
 """
@@ -68,12 +68,12 @@ def missing() -> tuple[str, ...]:
     return tuple(tool for tool in TOOLS if shutil.which(tool) is None)
 
 
-def run_on_device(policy: ControllerPolicy, folder: Path, work: Path) -> OnDevice:
+def run_on_device(policy: ControllerPolicy | Policy, folder: Path, work: Path) -> OnDevice:
     """Build an export for the emulated board, replay its vectors there, and measure a step.
 
     Parameters
     ----------
-    policy : ControllerPolicy
+    policy : ControllerPolicy or Policy
         Whose export it is, with the prefix scpo.
     folder : pathlib.Path
         The export.
@@ -108,13 +108,18 @@ def run_on_device(policy: ControllerPolicy, folder: Path, work: Path) -> OnDevic
     return OnDevice(instructions, code, next(line for line in replayed.splitlines() if "control vectors" in line))
 
 
-def _filled(text: str, policy: ControllerPolicy, name: str) -> str:
-    law, row = policy.controller, "[k]" if name == "step" else ""
+def _filled(text: str, policy: ControllerPolicy | Policy, name: str) -> str:
+    row = "[k]" if name == "step" else ""
+    if isinstance(policy, Policy):
+        state = f"scpo_test_x{row}" if name == "step" else "y"
+        arguments = f"scpo_theta, {state}, u"
+        return text % {"memory": "", "arguments": arguments, "steps": _STEPS, "inputs": "SCPO_NX"}
+    law = policy.controller
     reference = f"scpo_test_r{row}" if name == "step" else "scpo_reference"
     signals = [f"scpo_test_y{row}" if name == "step" else "y"] + [reference] * bool(law.r.numel())
     arguments = ", ".join(["scpo_theta", *signals, *["&memory"] * bool(law.memories), "u"])
     memory = "scpo_memory memory = scpo_memory_initial;" if law.memories else ""
-    return text % {"memory": memory, "arguments": arguments, "steps": _STEPS}
+    return text % {"memory": memory, "arguments": arguments, "steps": _STEPS, "inputs": "SCPO_NY"}
 
 
 def _build(folder: Path, work: Path, name: str, sources: list[Path], optimisation: str) -> Path:
