@@ -321,7 +321,7 @@ def test_equal_results_give_equal_bytes_in_place_of_the_old_file_and_leave_nothi
 
 
 def test_a_file_that_cannot_be_written_is_named(plain, page, tmp_path, monkeypatch):
-    monkeypatch.setattr("scpo_ctrl.report.page.render_report", lambda _: page)
+    monkeypatch.setattr("scpo_ctrl.report.page.render_report", lambda *_, **__: page)
     missing = tmp_path / "nowhere" / "report.html"
     with pytest.raises(OutputError, match=r"nowhere/report\.html"):
         write_report(plain, missing)
@@ -334,7 +334,7 @@ def test_a_file_that_cannot_be_written_is_named(plain, page, tmp_path, monkeypat
 
 
 def test_a_full_disk_leaves_the_old_file(plain, page, tmp_path, monkeypatch):
-    monkeypatch.setattr("scpo_ctrl.report.page.render_report", lambda _: page)
+    monkeypatch.setattr("scpo_ctrl.report.page.render_report", lambda *_, **__: page)
     path = tmp_path / "report.html"
     path.write_text("old")
 
