@@ -100,5 +100,7 @@ def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes most of the time of a small run."""
     monkeypatch.setattr(
         "scpo_ctrl.report.page.write_report",
-        lambda result, path: write_atomic(path, render_report(result, pictures=False).encode()),
+        lambda result, path, guarded=None: write_atomic(
+            path, render_report(result, pictures=False, guarded=guarded).encode()
+        ),
     )

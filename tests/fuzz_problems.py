@@ -71,7 +71,9 @@ def run(arguments: list[str], place: Path) -> tuple[object, str, str]:
     from scpo_ctrl import cli
     from scpo_ctrl.report import page
 
-    page.write_report = lambda _result, path: path.write_text("report")  # it takes most of the time of a small run
+    page.write_report = lambda _result, path, _guarded=None: path.write_text(
+        "report"
+    )  # it takes most of the time of a small run
     sys.argv = ["scpo-ctrl", *arguments]
     texts, kept = [], [os.dup(1), os.dup(2)]
     with contextlib.ExitStack() as stack:

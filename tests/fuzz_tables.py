@@ -184,6 +184,10 @@ def of_loops() -> dict[str, Call]:
         "Policy()": (it.policy, {"x": [0.1, 0.2], "theta": it.theta}),
         "Policy.theta_initial": (it.policy.theta_initial, {"seed": 0}),
         "check_backup": (sc.check_backup, {"plant": it.plant, "backup": it.backup}),
+        "lmi": (
+            sc.lmi,
+            {"plant": it.plant, "K": [[0.1, 0.5]], "decay": 0.99, "parameters": {}, "disturbance": [0.0, 0.001]},
+        ),
         "lqr": (sc.lqr, {"plant": it.plant, "Q": [0.1, 0.1], "R": [10.0], "allow_uncontrollable": False, "rho": 1.0}),
         "lqr parameters": (
             sc.lqr,

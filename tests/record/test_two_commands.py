@@ -127,7 +127,7 @@ def test_a_report_is_of_the_last_state(tmp_path, states, run, monkeypatch):
     with RunFolder(folder, file) as target:
         target.save(results[0])
 
-        def write_report(result, path):
+        def write_report(result, path, guarded=None):
             written.append(result.steps)
             path.write_text(page.render_report(result, pictures=False))
             if len(written) == 1:
