@@ -1,6 +1,6 @@
 """All that the templates of an exported residual policy may read, and which export it is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -127,12 +127,16 @@ def make_context(
     theta = np.array([rounded(value, real) for value in result.theta])
     literal(float(np.max(np.abs(result.theta))), real)
     values = {**_policy_data(policy, real), "theta": theta}
-    hashed = values | {"theta_initial": result.theta_initial} | ({} if held is None else {"guard": str(held)})
+    hashed = (
+        values
+        | {"theta_initial": result.theta_initial}
+        | ({} if held is None else {"guard": str(replace(held, proof=None))})
+    )
     shared = common(result, chosen, real, prefix, margin_of(result.everywhere.metrics(theta)), hashed)
     code = None if held is None else guard_code(held, real, prefix)
     controls = control_vectors(policy, theta, result.theta_initial, real)
     if held is not None and code is not None:
-        controls = guarded_vectors(controls, held, code.rounding)
+        controls = guarded_vectors(policy, controls, held, code.rounding, real)
     return Context(**shared, **values, controls=controls, guard=code)
 
 

@@ -102,6 +102,16 @@ class Graph:
         operation, of, _ = self.nodes[number]
         return () if operation in ("input", "constant") else of
 
+    def reached(self, roots: Sequence[int]) -> list[int]:
+        """Return what is needed for some results, in the order of evaluation."""
+        found, left = set[int](), list(roots)
+        while left:
+            number = left.pop()
+            if number not in found:
+                found.add(number)
+                left += self.operands(number)
+        return sorted(found)
+
 
 def read(owner: str, function: ca.Function) -> tuple[Graph, list[list[int]]]:
     """Return what an SX function computes.
@@ -159,7 +169,7 @@ class Writer:
     _temporaries: int = 0
 
     def __post_init__(self) -> None:
-        reached = self._reached(self.wanted)
+        reached = self.graph.reached(self.wanted)
         self._uses = dict.fromkeys(reached, 0)
         for number in reached:
             for operand in self.graph.operands(number):
@@ -169,7 +179,7 @@ class Writer:
 
     def inputs(self) -> list[int]:
         """Return the numbers of the entries of inputs that are needed."""
-        return [number for number in self._reached(self.wanted) if self.graph.nodes[number][0] == "input"]
+        return [number for number in self.graph.reached(self.wanted) if self.graph.nodes[number][0] == "input"]
 
     def statements(self, outputs: Mapping[str, int]) -> list[str]:
         """Return statements that give outputs their values.
@@ -186,36 +196,53 @@ class Writer:
         """
         lines: list[str] = []
         first = {number: target for target, number in reversed(list(outputs.items()))}
-        for number in self._reached(list(outputs.values())):
-            if number in self.names or number in self._texts:
-                continue
+        for number in self._left(list(outputs.values())):
             text, binds = self._written(number)
-            if self._is_leaf(number):
-                self._texts[number] = text, binds
-            elif number in first and self._uses[number] > 1:
+            if number in first and self._uses[number] > 1 and not self._is_leaf(number):
                 lines += _wrapped(f"{first[number]} = {self._value(number, text)};")
                 self.names[number] = first[number]
-            elif number not in first and (self._uses[number] > 1 or len(text) > _LONGEST):
-                self._temporaries += 1
-                kind = "int" if self._is_truth(number) else self.type
-                self.names[number] = f"t{self._temporaries}"
-                lines += _wrapped(f"const {kind} t{self._temporaries} = {text};")
             else:
-                self._texts[number] = text, binds
+                lines += self._kept(number, text, binds, named=number not in first and self._deserves(number, text))
         for target, number in outputs.items():
             if self.names.get(number) != target:
                 lines += _wrapped(f"{target} = {self._value(number, self._operand(number)[0])};")
         return lines
 
-    def _reached(self, roots: Sequence[int]) -> list[int]:
-        """Return what is needed for some results, in the order of evaluation."""
-        found, left = set[int](), list(roots)
-        while left:
-            number = left.pop()
-            if number not in found:
-                found.add(number)
-                left += self.graph.operands(number)
-        return sorted(found)
+    def named(self, numbers: Sequence[int]) -> list[str]:
+        """Return statements that give results names, by which what follows takes them.
+
+        Parameters
+        ----------
+        numbers : sequence of int
+
+        Returns
+        -------
+        list of str
+            Lines, those that go on with another one indented.
+        """
+        lines: list[str] = []
+        for number in self._left(numbers):
+            text, binds = self._written(number)
+            lines += self._kept(number, text, binds, named=number in numbers or self._deserves(number, text))
+        return lines
+
+    def _left(self, roots: Sequence[int]) -> list[int]:
+        """Return what is needed for some results and has no C yet."""
+        return [k for k in self.graph.reached(roots) if k not in self.names and k not in self._texts]
+
+    def _deserves(self, number: int, text: str) -> bool:
+        """Whether a result is used again, or too long to stand in another one."""
+        return self._uses[number] > 1 or len(text) > _LONGEST
+
+    def _kept(self, number: int, text: str, binds: int, *, named: bool) -> list[str]:
+        """Keep the C of a result, or give it a name by the statements that are returned."""
+        if self._is_leaf(number) or not named:
+            self._texts[number] = text, binds
+            return []
+        self._temporaries += 1
+        kind = "int" if self._is_truth(number) else self.type
+        self.names[number] = f"t{self._temporaries}"
+        return _wrapped(f"const {kind} t{self._temporaries} = {text};")
 
     def _is_leaf(self, number: int) -> bool:
         return self.graph.nodes[number][0] == "constant"

@@ -1,38 +1,39 @@
-"""The guard (E9) as C: whether an input keeps the next state in the proved set, point by point of the parameters."""
+"""The guard (E9) as C: a first condition that most inputs meet, then the next state point by point of the parameters.
+
+What only parameters give is computed at export, in a table with a row for each point; what none of them moves, once
+before the points.
+"""
 
 from dataclasses import dataclass
 
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.codegen.expressions import Graph, Writer, read
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.codegen.arithmetic import evaluated
+from scpo_ctrl.codegen.expressions import NAMES, Graph, Writer, read
+from scpo_ctrl.codegen.guard_rounding import check_backup, near_in, taken_off
+from scpo_ctrl.codegen.identifiers import identifiers
 from scpo_ctrl.invariance.guard import Guard
-from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.text import one_line
 
-_STATES = 20_000  # on which rounding is measured
-_FACTOR = 8.0  # times the largest error seen
-_FLOOR = {"float": 1e-6, "double": 1e-12}
-_MOST = 0.02  # of V that rounding may take
-_NUMPY: dict[int, np.ufunc] = {
-    ca.OP_ADD: np.add, ca.OP_SUB: np.subtract, ca.OP_MUL: np.multiply, ca.OP_DIV: np.divide, ca.OP_NEG: np.negative,
-    ca.OP_SQRT: np.sqrt, ca.OP_SIN: np.sin, ca.OP_COS: np.cos, ca.OP_TAN: np.tan, ca.OP_EXP: np.exp, ca.OP_LOG: np.log,
-    ca.OP_TANH: np.tanh, ca.OP_ATAN: np.arctan, ca.OP_SINH: np.sinh, ca.OP_COSH: np.cosh, ca.OP_ASINH: np.arcsinh,
-    ca.OP_EXPM1: np.expm1, ca.OP_POW: np.power, ca.OP_CONSTPOW: np.power, ca.OP_SQ: np.square,
-}  # fmt: skip
+_PARAMETERS = 2  # which input of a level they are, behind x and u
+_LOCAL = {"x", "u", "k", "of", "square", "reach", "level", *(f"t{k}" for k in range(1, 10_000))}
 
 
 @dataclass(frozen=True)
 class GuardCode:
     """A guard in the words of its C."""
 
-    common: tuple[str, ...]  # statements of what no parameter changes
-    each: tuple[str, ...]  # statements of one point
-    shared: int  # numbers that the first give to the second
-    varied: tuple[str, ...]  # labels of the parameters that differ between points
-    points: np.ndarray  # (k, len(varied))
-    limit: float  # what V of the next state must not exceed, in parts of what passes
-    rounding: float  # what arithmetic takes of it
+    reads: tuple[tuple[str, str], ...]  # name and place of what is read
+    near: tuple[str, ...]  # statements of the first condition; none where it would never be met
+    least: float  # the largest |T z| that meets it
+    common: tuple[str, ...]  # statements of what no parameter moves
+    each: tuple[str, ...]  # statements of the level at one point
+    columns: tuple[str, ...]  # how the numbers of a row follow from parameters
+    rows: np.ndarray  # (k, columns), without columns where there is one point
+    assumed: tuple[str, ...]  # the ranges of parameters and disturbances
+    limit: float  # of the level, which is 1 but for rounding
+    rounding: float  # what rounding may do to it
     lost: float  # of the radius of the set, to values between points and disturbances
     rho: float
 
@@ -43,6 +44,7 @@ def guard_code(guard: Guard, real: str, prefix: str) -> GuardCode:
     Parameters
     ----------
     guard : Guard
+        With its proof.
     real : str
         "float" or "double".
     prefix : str
@@ -55,102 +57,160 @@ def guard_code(guard: Guard, real: str, prefix: str) -> GuardCode:
     Raises
     ------
     DomainError
-        If there is no C for an operation, or rounding would take too much.
+        If there is no C for an operation, or rounding takes more than there is room for.
     """
-    plant = guard.plant
-    varied = np.flatnonzero(np.ptp(guard.points, axis=0) > 0).tolist()
-    x, u, p = (ca.SX.sym(name, n) for name, n in (("x", plant.nx), ("u", plant.nu), ("p", len(varied))))
-    level = ca.Function("guard", [x, u, p], ca.cse([guard.level(x, u, _filled(guard, varied, p))]))
-    graph, ((wanted,),) = read(f"the guard of plant {plant.name!r}", level)
-    moved = _moved(graph)
-    frontier = sorted({
-        operand
-        for number, (name, *_) in enumerate(graph.nodes)
-        if moved[number] and name not in ("input", "constant")
-        for operand in graph.operands(number)
-        if not moved[operand] and graph.nodes[operand][0] not in ("input", "constant")
-    })  # fmt: skip
-    frontier = frontier if moved[wanted] else [wanted]
-    writer = Writer(
-        f"the guard of plant {plant.name!r}", graph, real, f"{prefix}_real", prefix, {}, [*frontier, wanted]
-    )
-    for number in writer.inputs():
-        which, entry = graph.nodes[number][1]
-        writer.names[number] = ("x[{}]", "u[{}]", "p[{}]")[which].format(entry)
-    common = writer.statements({f"c[{k}]": number for k, number in enumerate(frontier)})
-    writer.names.update({number: f"c[{k}]" for k, number in enumerate(frontier)})
-    each = writer.statements({"level": wanted})
-    points = np.unique(guard.points[:, varied], axis=0) if varied else np.zeros((1, 0))
-    rounding = _rounding(guard, level, points, real)
-    return GuardCode(
-        tuple(common), tuple(each), len(frontier), tuple(plant.p_labels[i] for i in varied), points, 1 - rounding,
-        rounding, guard.between + guard.pushed, guard.rho,
-    )  # fmt: skip
+    check_backup(guard, real)
+    level, near = _Level.of(guard), near_in(guard, real)
+    rounding = taken_off(guard, level.graph, level.number, level.rows, real)
+    return _Writing(guard, level, real, prefix).code(near, rounding)
 
 
-def _filled(guard: Guard, varied: list[int], p: ca.SX) -> ca.SX:
-    """Return all parameters, those that do not differ between points as numbers."""
-    fixed = guard.points[0]
-    return ca.vertcat(*(p[varied.index(i)] if i in varied else fixed[i] for i in range(guard.plant.npar)))
+@dataclass(frozen=True)
+class _Level:
+    """The level of a next state: a graph of states, inputs and the numbers of a row that only parameters give."""
+
+    graph: Graph
+    number: int  # of the level
+    rows: np.ndarray  # (k, columns)
+    whole: Graph  # of parameters too
+    columns: list[int]  # their numbers there
+    varied: list[int]  # parameters that differ between points
+
+    @classmethod
+    def of(cls, guard: Guard) -> "_Level":
+        """Split what a guard computes."""
+        plant, varied = guard.plant, np.flatnonzero(np.ptp(guard.points, axis=0) > 0).tolist()
+        x, u, q = (ca.SX.sym(name, n) for name, n in (("x", plant.nx), ("u", plant.nu), ("q", len(varied))))
+        p = ca.SX(ca.DM(guard.points[0]))
+        for k, i in enumerate(varied):
+            p[i] = q[k]
+        function = ca.Function("level", [x, u, q], ca.cse([guard.level(x, u, p)]))
+        whole, ((level,),) = read(_owner(guard), function)
+        moved, graph, columns, new = _moved(whole), Graph(), list[int](), dict[int, int]()
+        for number in whole.reached([level]):
+            name, of, value = whole.nodes[number]
+            if name == "constant":
+                new[number] = graph.constant(value)
+            elif moved[number] == {_PARAMETERS}:
+                continue  # a column, where anything else takes it
+            elif name == "input":
+                new[number] = graph.entry(*of)
+            else:
+                for operand in of:
+                    if operand not in new:
+                        new[operand] = graph.entry(_PARAMETERS, len(columns))
+                        columns.append(operand)
+                new[number] = graph.result(name, *(new[operand] for operand in of))
+        rows = np.zeros((1, 0))
+        if columns:
+            none = np.zeros((0, len(guard.points)))
+            rows = np.unique(evaluated(whole, columns, (none, none, guard.points[:, varied].T)).T, axis=0)
+        return cls(graph, new[level], rows, whole, columns, varied)
+
+    def common(self) -> list[int]:
+        """Return what no parameter moves and what they move takes."""
+        moved = _moved(self.graph)
+        reached = self.graph.reached([self.number])
+        taken = {of for k in reached if _PARAMETERS in moved[k] for of in self.graph.operands(k)}
+        return [k for k in sorted(taken) if _PARAMETERS not in moved[k] and self.graph.operands(k)]
 
 
-def _moved(graph: Graph) -> list[bool]:
-    """Return which operations depend on a parameter."""
-    moved: list[bool] = []
+def _moved(graph: Graph) -> list[set[int]]:
+    """Return which inputs move each result."""
+    moved: list[set[int]] = []
     for number, (name, of, _) in enumerate(graph.nodes):
-        moved.append(of[0] == 2 if name == "input" else any(moved[k] for k in graph.operands(number)))
+        moved.append({of[0]} if name == "input" else set[int]().union(*(moved[k] for k in graph.operands(number))))
     return moved
 
 
-def _rounding(guard: Guard, level: ca.Function, points: np.ndarray, real: str) -> float:
-    """Return what arithmetic may do to V where it is about one, measured on states of the set and inputs in bounds."""
-    if real == "double":
-        return _FLOOR[real]
-    plant, rng = guard.plant, np.random.default_rng(5)
-    root = np.linalg.cholesky(guard.rho * np.linalg.inv(guard.P))
-    towards = rng.normal(size=(_STATES, plant.nx))
-    towards *= (rng.uniform(size=(_STATES, 1)) ** 0.5) / np.linalg.norm(towards, axis=1, keepdims=True)
-    x = plant.x_eq + towards @ root.T
-    u = rng.uniform(plant.u_min, plant.u_max, (_STATES, plant.nu))
-    u[::2] = plant.u_eq - (x[::2] - plant.x_eq) @ guard.K.T
-    p = points[rng.integers(0, len(points), _STATES)]
-    given = [column.astype(np.float32) for column in (x, u, p)]
-    exact = _evaluated(level, [column.astype(float) for column in given])
-    found = _evaluated(level, given).astype(float)
-    near = exact < 4.0
-    error = _FACTOR * float(np.max(np.abs(found - exact)[near], initial=0.0))
-    if not error <= _MOST:
-        raise DomainError(
-            f"float takes {error:.2g} of what the guard of plant {plant.name!r} compares with 1; export with real = "
-            "'double', or choose other units"
+def _owner(guard: Guard) -> str:
+    return f"the guard of plant {guard.plant.name!r}"
+
+
+@dataclass(frozen=True)
+class _Writing:
+    guard: Guard
+    level: _Level
+    real: str
+    prefix: str
+
+    def code(self, near: tuple[float, np.ndarray] | None, rounding: float) -> GuardCode:
+        """Write all statements."""
+        guard, level = self.guard, self.level
+        first = [] if near is None else self._condition(*near)
+        writer = Writer(
+            _owner(guard), level.graph, self.real, f"{self.prefix}_real", self.prefix, {}, [*first, level.number]
         )
-    return max(error, _FLOOR[real])
+        names, reads = self._names(), {}
+        for number in writer.inputs():
+            which, entry = level.graph.nodes[number][1]
+            writer.names[number] = f"of[{entry}]" if which == _PARAMETERS else names["xu"[which]][entry]
+            if which != _PARAMETERS:
+                reads[which, entry] = writer.names[number], f"{'xu'[which]}[{entry}]"
+        lines = writer.statements(dict(zip(("square", "reach"), first, strict=False)))
+        common = writer.named(level.common()) if level.columns else []
+        each = writer.statements({"level": level.number})
+        assert not writer.helpers  # they have a kink, of which there is no proof
+        return GuardCode(
+            reads=tuple(reads[key] for key in sorted(reads)),
+            near=tuple(lines),
+            least=0.0 if near is None else near[0],
+            common=tuple(common),
+            each=tuple(each),
+            columns=self._columns(),
+            rows=level.rows,
+            assumed=_assumed(guard),
+            limit=1 - rounding,
+            rounding=rounding,
+            lost=guard.between + guard.pushed,
+            rho=guard.rho,
+        )
+
+    def _condition(self, least: float, per: np.ndarray) -> list[int]:
+        """Add |T z|² and least - Σ_j per_j |u_j - backup_j| to the graph."""
+        guard, plant, graph = self.guard, self.guard.plant, self.level.graph
+        x, u = ca.SX.sym("x", plant.nx), ca.SX.sym("u", plant.nu)
+        z = x - ca.DM(plant.x_eq)
+        away = u - ca.DM(plant.u_eq) + ca.DM(guard.K) @ z
+        reach = ca.SX(least)
+        for j in range(plant.nu):
+            reach -= per[j] * ca.fabs(away[j])
+        own, outputs = read(
+            _owner(guard), ca.Function("near", [x, u], [ca.sumsqr(ca.sparsify(ca.DM(guard.root)) @ z), reach])
+        )
+        new: list[int] = []
+        for name, of, value in own.nodes:
+            if name == "constant":
+                new.append(graph.constant(value))
+            else:
+                new.append(graph.entry(*of) if name == "input" else graph.result(name, *(new[k] for k in of)))
+        return [new[number] for (number,) in outputs]
+
+    def _names(self) -> dict[str, tuple[str, ...]]:
+        """Give states and inputs names of their own."""
+        plant, taken, found = self.guard.plant, _LOCAL | NAMES, dict[str, tuple[str, ...]]()
+        for key, labels in (("x", plant.x_labels), ("u", plant.u_labels)):
+            own = (f"{key}_{label}" if label.lower().startswith(f"{self.prefix}_") else label for label in labels)
+            found[key] = identifiers(own, key, taken)
+            taken = taken | set(found[key])
+        return found
+
+    def _columns(self) -> tuple[str, ...]:
+        """Return the statements that give a row, which nothing compiles."""
+        level, labels = self.level, self.guard.plant.p_labels
+        names = identifiers([labels[i] for i in level.varied], "p", _LOCAL | NAMES)
+        writer = Writer(_owner(self.guard), level.whole, "double", "double", self.prefix, {}, level.columns)
+        for number in writer.inputs():
+            writer.names[number] = names[level.whole.nodes[number][1][1]]
+        return tuple(writer.statements({f"of[{k}]": number for k, number in enumerate(level.columns)}))
 
 
-def _evaluated(function: ca.Function, columns: list[np.ndarray]) -> np.ndarray:
-    """Return the first result in the arithmetic of the columns."""
-    kind, memory = columns[0].dtype.type, dict[int, np.ndarray]()
-    result = np.zeros(len(columns[0]), dtype=kind)
-    for done in instructions(function):
-        if done.operation == ca.OP_OUTPUT:
-            result = memory[done.takes[0]]
-        elif done.operation == ca.OP_CONST:
-            memory[done.place] = np.full(len(columns[0]), done.value, dtype=kind)
-        elif done.operation == ca.OP_INPUT:
-            memory[done.place] = columns[done.entry[0]][:, done.entry[1]]
-        else:
-            memory[done.place] = _applied(done.operation, [memory[k] for k in done.takes], kind)
-    return result
-
-
-def _applied(operation: int, takes: list[np.ndarray], kind: type) -> np.ndarray:
-    if operation == ca.OP_ASSIGN:
-        return takes[0]
-    if operation == ca.OP_TWICE:
-        return takes[0] + takes[0]
-    if operation == ca.OP_INV:
-        return kind(1) / takes[0]
-    known = _NUMPY.get(operation)
-    if known is None:
-        raise DomainError("the guard has an operation whose rounding is not known; export with real = 'double'")
-    return np.asarray(known(*takes[: known.nin]))
+def _assumed(guard: Guard) -> tuple[str, ...]:
+    """Return for which parameters and disturbances it was proved, in words."""
+    plant, found = guard.plant, []
+    for label, unit, (low, high) in zip(plant.p_labels, plant.p_units, guard.ranges, strict=True):
+        found.append(f"{label} {low:.6g}" + (f" ... {high:.6g}" if high > low else "") + (f" {unit}" if unit else ""))
+    if guard.half.size:
+        for label, unit, half in zip(plant.x_labels, plant.x_units, guard.half, strict=True):
+            found.append(f"disturbance of {label} up to {half:.6g}" + (f" {unit}" if unit else ""))
+    return tuple(one_line(text) for text in found)

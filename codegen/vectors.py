@@ -13,6 +13,7 @@ CONTROLS = 200
 PROJECTIONS = 50
 _THETAS = 5  # the exported parameters, the safe start, and random ones
 _LARGEST = {"float": 1e15, "double": 1e100}  # state: what it gives is still a number
+_TOLERANCE = {"float": 1e-5, "double": 1e-12}  # of inputs, relative to their size
 _SIZES = ((1, 1), (1, 0), (2, 3), (3, 0), (4, 6), (5, 4), (8, 12), (10, 5), (16, 3), (20, 8))  # (p, m)
 
 
@@ -71,33 +72,50 @@ def control_vectors(policy: Policy, theta: np.ndarray, theta_initial: np.ndarray
     x = np.clip(np.vstack([np.zeros(plant.nx), plant.x_eq, inside, corners, far]), -limit, limit)
     thetas, x = thetas.astype(number).astype(float), x.astype(number).astype(float)
     which = np.where(rng.uniform(size=CONTROLS) < 0.5, 0, rng.integers(0, _THETAS, CONTROLS))
-    u = policy(x, thetas[which])
+    return _computed(policy, thetas, which, x)
+
+
+def _computed(policy: Policy, thetas: np.ndarray, which: np.ndarray, x: np.ndarray) -> ControlVectors:
+    """Return vectors with what a policy gives at states."""
+    plant, u = policy.plant, policy(x, thetas[which])
     size = np.maximum(np.maximum((plant.u_max - plant.u_min) / 2, np.abs(u)), _roundings(policy, x, thetas[which]) / 16)
     backup = np.clip(plant.u_eq - (x - plant.x_eq) @ policy.backup.K.T, plant.u_min, plant.u_max)
-    return ControlVectors(thetas, which, x, u, size, backup, np.zeros(CONTROLS, dtype=bool))
+    return ControlVectors(thetas, which, x, u, size, backup, np.zeros(len(x), dtype=bool))
 
 
-def guarded_vectors(vectors: ControlVectors, guard: Guard, rounding: float) -> ControlVectors:
-    """Return vectors with what is applied under the guard; where rounding decides, the state is replaced by another.
+def guarded_vectors(
+    policy: Policy, vectors: ControlVectors, guard: Guard, rounding: float, real: str
+) -> ControlVectors:  # fmt: skip
+    """Return vectors under the guard, half of them in its set; where rounding may decide, another one stands.
 
     Parameters
     ----------
+    policy : Policy
     vectors : ControlVectors
-        Of a policy without guard.
+        Of the policy without guard.
     guard : Guard
     rounding : float
         Of V of the next state, in parts of what passes.
+    real : str
+        "float" or "double".
 
     Returns
     -------
     ControlVectors
     """
+    rng, plant, number = np.random.default_rng(20251213), policy.plant, np.float32 if real == "float" else np.float64
+    towards = rng.normal(size=(len(vectors.x) // 2, plant.nx))
+    towards *= rng.uniform(0.2, 1, (len(towards), 1)) / np.linalg.norm(towards, axis=1, keepdims=True)
+    x = vectors.x.copy()
+    x[1::2] = (plant.x_eq + np.linalg.solve(guard.root, towards.T).T).astype(number)
+    vectors = _computed(policy, vectors.theta, vectors.which, x)
     with np.errstate(over="ignore", invalid="ignore"):
-        level = np.array(guard.function.map(len(vectors.x))(vectors.x.T, vectors.u.T)).ravel()
-        applied, acted = guard.apply(vectors.x, vectors.u)
-    near = np.abs(level - 1) < 4 * rounding + 1e-9
-    clear = int(np.flatnonzero(~near)[0])
-    rows = np.where(near, clear, np.arange(len(near)))
+        level = np.array(guard.function.map(len(x))(x.T, vectors.u.T)).ravel()
+        applied, acted = guard.apply(x, vectors.u)
+    pushes = np.where(np.isfinite(guard.pushes), guard.pushes, 1.0)
+    near = ~(np.abs(level - 1) > 4 * rounding + 1e-9 + 4 * _TOLERANCE[real] * (vectors.size @ pushes))
+    clear = np.flatnonzero(~near)
+    rows = np.where(near, clear[np.arange(len(near)) % len(clear)], np.arange(len(near)))
     kept = {name: getattr(vectors, name)[rows] for name in ("which", "x", "size", "backup")}
     return replace(vectors, **kept, u=applied[rows], guarded=acted[rows])
 

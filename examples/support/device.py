@@ -25,7 +25,7 @@ int main(void)
 {
     %(memory)s
     scpo_real u[SCPO_NU];
-    uint32_t before, nothing, most = 0;
+    uint32_t before, nothing, most = 0, least = 0xFFFFFFFFu;
     int k;
     REGISTER(TIMER + 8) = REGISTER(TIMER + 4) = 0xFFFFFFFFu, REGISTER(TIMER) = 1u;
     before = REGISTER(TIMER + 4);
@@ -38,8 +38,9 @@ int main(void)
         }
         ticks -= REGISTER(TIMER + 4) + nothing;
         most = ticks > most ? ticks : most;
+        least = ticks < least ? ticks : least;
     }
-    printf("TICKS %%lu\n", (unsigned long)most);
+    printf("TICKS %%lu %%lu\n", (unsigned long)most, (unsigned long)least);
     return 0;
 }
 """
@@ -59,6 +60,7 @@ class OnDevice:
     """What an exported controller takes on the emulated device, in float."""
 
     instructions: float  # of a step at -O2, the call included: of 100 measurements the most
+    fewest: float  # of the same
     code: int  # bytes that a program which only calls a step links of the export at -Os, numbers aside
     replayed: str  # what the runner of its vectors printed
 
@@ -97,15 +99,15 @@ def run_on_device(policy: ControllerPolicy | Policy, folder: Path, work: Path) -
     for name, text in texts.items():
         (work / f"{name}.c").write_text(text, encoding="utf-8")
     program = _build(folder, work, "step", [work / "step.c", *sources, folder / "test" / "vectors.c"], "-O2")
-    ticks = re.search(r"TICKS (\d+)", _emulate(program, "-icount", "shift=6"))
+    ticks = re.search(r"TICKS (\d+) (\d+)", _emulate(program, "-icount", "shift=6"))
     if ticks is None:
         raise RuntimeError(f"{program} printed no count")
     alone = _build(folder, work, "alone", [work / "alone.c", *sources], "-Os")
     symbols = _run(f"{TARGET.tools}nm", "-S", str(alone))
     found = {name: int(size, 16) for size, name in re.findall(r"^\w+ (\w+) \w (scpo_[\w.]+)$", symbols, re.MULTILINE)}
     code = sum(size for name, size in found.items() if not re.match(r"scpo_(theta|memory|u_|reference)", name))
-    instructions = int(ticks[1]) * _TICK / _INSTRUCTION / _STEPS
-    return OnDevice(instructions, code, next(line for line in replayed.splitlines() if "control vectors" in line))
+    most, least = (int(count) * _TICK / _INSTRUCTION / _STEPS for count in ticks.groups())
+    return OnDevice(most, least, code, next(line for line in replayed.splitlines() if "control vectors" in line))
 
 
 def _filled(text: str, policy: ControllerPolicy | Policy, name: str) -> str:

@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
-from scpo_ctrl.invariance.intervals import Enclosure, Interval
-from scpo_ctrl.invariance.jacobians import SLACK, Balls, LevelSet
-from scpo_ctrl.invariance.level_set import largest_push, reached_ranges
+from scpo_ctrl.invariance.jacobians import SLACK, LevelSet
+from scpo_ctrl.invariance.largest import largest_length
+from scpo_ctrl.invariance.level_set import SetProof, largest_push, reached_ranges
 from scpo_ctrl.models import Plant
 from scpo_ctrl.validate import as_count, as_scalar, as_stack
 
 _MOST_POINTS = 64  # of parameters: each costs a next state at every sample
 _LITTLE = 0.03  # of √ρ that may be lost between points, before cells are made smaller
 _MOST_LOST = 0.3  # of √ρ, in all
-_BOXES = 3000  # on which second derivatives are enclosed
-_NEAR = 1.5  # times the largest one found: a bound below that is good enough
+_NEAR = 1.5  # times the largest second derivative found: a bound below that is good enough
+_NEARER = 1.05  # of what an input moves
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,47 @@ class Guard:
     points: np.ndarray  # (k, np) parameters at which the next state is computed
     between: float  # what is added between them, in parts of √ρ
     pushed: float  # by disturbances, in parts of √ρ
+    proof: SetProof | None = None  # that the backup keeps the set
 
     @property
     def room(self) -> float:
         """What |T z⁺| must not exceed at the points."""
         return (1 - self.between - self.pushed) * (1 - SLACK)
+
+    @cached_property
+    def root(self) -> np.ndarray:
+        """T, by which the set is {|T z| ≤ 1}, shape (nx, nx), upper triangular."""
+        return np.asarray(np.linalg.cholesky(self.P / self.rho).T)
+
+    @cached_property
+    def pushes(self) -> np.ndarray:
+        """Bounds of |T ∂f/∂u_j| on the set, for inputs within bounds and parameters in range, shape (nu,)."""
+        plant, level_set = self.plant, LevelSet.of(self.P, self.rho)
+        low, high = _box(plant, level_set)
+        ends = np.concatenate([low, self.ranges[:, 0]]), np.concatenate([high, self.ranges[:, 1]])
+        symbols = ca.vertcat(plant.x, plant.u, plant.p)
+        columns = (ca.densify(ca.simplify(ca.jacobian(plant.f, plant.u[j]))) for j in range(plant.nu))
+        return np.array([largest_length(column, symbols, *ends, level_set.T, _NEARER) for column in columns])
+
+    def near(self) -> tuple[float, np.ndarray] | None:
+        """Return a condition that is enough for an input to pass: |T z| ≤ least - Σ_j per_j |u_j - backup_j|.
+
+        On the set the next state under the backup has a length of at most contraction · |T z| + drift, and another u_j
+        moves it by no more than its push. That holds for all parameters in range, and takes no next state.
+
+        Returns
+        -------
+        least : float
+            At most 1: no state outside the set meets it.
+        per : numpy.ndarray, shape (nu,)
+
+        None without the proof, or where it would never be met.
+        """
+        if self.proof is None or not np.isfinite(self.pushes).all():
+            return None
+        contraction = self.proof.contraction * (1 + SLACK)
+        least = min((self.room - self.proof.drift * (1 + 4 * SLACK)) / contraction, 1.0) * (1 - SLACK)
+        return (least, self.pushes * (1 + SLACK) / contraction) if least > 0 else None
 
     @cached_property
     def function(self) -> ca.Function:
@@ -106,8 +142,7 @@ class Guard:
         -------
         casadi.SX
         """
-        plant = self.plant
-        T = np.linalg.cholesky(self.P / self.rho).T / self.room
+        plant, T = self.plant, self.root / self.room
         moves = np.array(ca.which_depends(plant.f, plant.p, 1, True), dtype=bool) if plant.npar else np.zeros(plant.nx)
         z = plant.function(x, u, p) - ca.DM(plant.x_eq)
         rows = []
@@ -213,9 +248,7 @@ class _Bends:
                 f"a guard of plant {plant.name!r} would compute 2^{count} next states for as many parameters with a "
                 f"range, more than {_MOST_POINTS}; give fewer of them a range"
             )
-        reach = level_set.extent * (1 + SLACK)
-        self._low = np.concatenate([plant.x_eq - reach, plant.u_min])
-        self._high = np.concatenate([plant.x_eq + reach, plant.u_max])
+        self._low, self._high = _box(plant, level_set)
         self._inverse = np.zeros(plant.npar, dtype=bool)  # whether q is 1/p
         self._suprema, self.curved = np.zeros(plant.npar), list[int]()
         for j in np.flatnonzero(self._varied):
@@ -240,7 +273,8 @@ class _Bends:
         for j, (low, high) in enumerate(self._ends(self._inverse)):
             q = np.linspace(low, high, cells[j] + 1) if self._varied[j] else np.array([low])
             axes.append(1 / q if self._inverse[j] else q)
-        return np.array(list(itertools.product(*axes))).reshape(-1, self._plant.npar)
+        corners = list(itertools.product(*axes))
+        return np.array(corners, dtype=float).reshape(len(corners), self._plant.npar)
 
     def _ends(self, inverse: np.ndarray) -> np.ndarray:
         """Return the ranges of q, shape (np, 2)."""
@@ -274,61 +308,10 @@ class _Bends:
         ends = self._ends(np.where(np.arange(plant.npar) == j, self._inverse, False))
         low = np.concatenate([self._low, ends[others, 0], ends[j : j + 1, 0]])
         high = np.concatenate([self._high, ends[others, 1], ends[j : j + 1, 1]])
-        depends = np.array(ca.which_depends(second, symbols, 1, False), dtype=bool)
-        which = np.flatnonzero(depends & (high > low)).tolist()
-        fixed = [i for i in range(symbols.numel()) if i not in which]
-        eta = ca.vertcat(*(symbols[i] for i in which)) if which else ca.SX.sym("none", 0)
-        if fixed:
-            middle = np.where(np.isfinite(low), low / 2 + high / 2, 0.0)[fixed]
-            second = ca.substitute(second, ca.vertcat(*(symbols[i] for i in fixed)), ca.DM(middle))
-        return _Largest(second, eta, self._T).over(low[which], high[which])
+        return largest_length(second, symbols, low, high, self._T, _NEAR)
 
 
-class _Largest:
-    """The largest length of T v(η) over a box, from above: v in the middle, and its slopes on the box."""
-
-    def __init__(self, v: ca.SX, eta: ca.SX, T: np.ndarray) -> None:
-        slopes = ca.densify(ca.jacobian(v, eta)) if eta.numel() else ca.DM.zeros(v.numel(), 0)
-        self._values = Enclosure(ca.Function("value", [eta], ca.cse([v])))
-        self._slopes = Enclosure(ca.Function("slopes", [eta], ca.cse([slopes]))) if eta.numel() else None
-        self._T = T
-        second = [ca.simplify(ca.jacobian(ca.jacobian(v, eta[k]), eta[k])) for k in range(eta.numel())]
-        self._affine = [k for k, bend in enumerate(second) if not bend.nnz()]  # in which the length is convex
-
-    def over(self, low: np.ndarray, high: np.ndarray) -> float:
-        """Return a bound, lowered by halving boxes whose bound is far above what is found at middles."""
-        ends = np.array(list(itertools.product((False, True), repeat=len(self._affine))))
-        low, high = np.tile(low, (len(ends), 1)), np.tile(high, (len(ends), 1))
-        corner = np.where(ends, high[:, self._affine], low[:, self._affine])
-        low[:, self._affine] = high[:, self._affine] = corner
-        seen, largest = 0, 0.0
-        while True:
-            sizes, middles, effect = self._sizes(low, high)
-            seen, largest = seen + len(low), max(largest, float(middles.max()))
-            wide = sizes > _NEAR * largest
-            if not wide.any() or seen > _BOXES or not low.shape[1]:
-                return max(_NEAR * largest, float(sizes.max()))
-            low, high = low[wide], high[wide]
-            which, rows = effect[wide].argmax(axis=1), np.arange(len(low))
-            middle = (low[rows, which] + high[rows, which]) / 2
-            left, right = high.copy(), low.copy()
-            left[rows, which], right[rows, which] = middle, middle
-            low, high = np.vstack([low, right]), np.vstack([left, high])
-
-    def _sizes(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return bounds on boxes, and on their middles, shapes (n,), and what each variable adds, shape (n, k)."""
-        middle = low / 2 + high / 2
-        (value,) = self._values(Interval(middle, middle))
-        at = Balls.of(value).seen(self._T, np.eye(1))
-        size = (np.abs(at.middle) + at.radius)[:, :, 0]
-        middles = np.linalg.norm(size, axis=1) * (1 + SLACK)
-        if self._slopes is None:
-            return middles, middles, np.zeros_like(low)
-        (slopes,) = self._slopes(Interval(low, high))
-        slope = Balls.of(slopes).seen(self._T, np.eye(low.shape[1]))
-        half = np.maximum(high - middle, middle - low)[:, None, :] * (1 + SLACK)
-        with np.errstate(invalid="ignore"):
-            added = (np.abs(slope.middle) + slope.radius) * half
-        added = np.where(np.isnan(added), np.inf, added)
-        sizes = np.linalg.norm(size + added.sum(axis=2), axis=1) * (1 + SLACK)
-        return sizes, middles, np.linalg.norm(added, axis=1)
+def _box(plant: Plant, level_set: LevelSet) -> tuple[np.ndarray, np.ndarray]:
+    """Return the box around a level set and all inputs within bounds, shapes (nx + nu,)."""
+    reach = level_set.extent * (1 + SLACK)
+    return np.concatenate([plant.x_eq - reach, plant.u_min]), np.concatenate([plant.x_eq + reach, plant.u_max])

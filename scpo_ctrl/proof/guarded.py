@@ -1,7 +1,7 @@
 """The guard (E9) at work: a policy whose input is applied where it keeps the proved set, and the backup's elsewhere."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import casadi as ca
@@ -55,7 +55,7 @@ def guard(problem: ControlProblem) -> Guard:
             f"a guard needs a set that its backup is proved to keep: {proof.blocks}; design one with [backup] kind = "
             f'"lmi" (scpo_ctrl.lmi){part}'
         )
-    return guard_of(plant, backup.K, backup.P, WHOLE * backup.rho, ranges, half)
+    return replace(guard_of(plant, backup.K, backup.P, WHOLE * backup.rho, ranges, half), proof=proof)
 
 
 @dataclass(frozen=True)

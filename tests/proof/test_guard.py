@@ -233,3 +233,19 @@ def test_the_command(tmp_path, run):
     assert run("adapt", write(tmp_path / "q.toml", wide), "--out", tmp_path / "wide").status == 0
     outcome = run("guard", tmp_path / "wide")
     assert outcome.status in (1, 2) and "a guard needs a set that its backup is proved to keep" in outcome.line
+
+
+def test_near_the_backup_an_input_passes_without_a_next_state(guarded):
+    of, found = guarded
+    rng, plant = np.random.default_rng(12), of.plant
+    x, p = drawn(of, rng, 40_000)
+    least, per = found.near()
+    backup = plant.u_eq - (x - plant.x_eq) @ found.K.T
+    u = np.clip(backup + rng.normal(size=backup.shape) / per * rng.uniform(0, 1, (len(x), 1)), plant.u_min, plant.u_max)
+    length = np.linalg.norm((x - plant.x_eq) @ found.root.T, axis=1)
+    near = length <= least - np.abs(u - backup) @ per
+    level = np.array(found.function.map(len(x))(x.T, u.T)).ravel()
+    assert 0.05 < near.mean() < 0.95 and (level[near] <= 1).all()
+    following = np.array(plant.function.map(len(x))(x.T, u.T, p.T)).T - plant.x_eq
+    assert (np.linalg.norm(following @ found.root.T, axis=1)[near] <= found.room).all()
+    assert level[near].max() > 0.5  # it says something

@@ -101,16 +101,16 @@ scpo_status scpo_control(const scpo_real *theta, const scpo_real *x, scpo_real *
     if (!scpo_are_numbers(SCPO_NU, command)) {
         status = SCPO_BAD_THETA;
     }
-    for (i = 0; i < SCPO_NU; i++) {
-        u[i] = scpo_saturate(i, status == SCPO_OK ? command[i] : backup[i]);
-    }
 #if SCPO_GUARD
-    if (status == SCPO_OK && !scpo_guard(x, u)) {
-        for (i = 0; i < SCPO_NU; i++) {
-            u[i] = scpo_saturate(i, backup[i]);
-        }
+    for (i = 0; i < SCPO_NU; i++) {
+        command[i] = scpo_saturate(i, command[i]);
+    }
+    if (status == SCPO_OK && !scpo_guard(x, command)) { /* before u is written, which may be where x is */
         status = SCPO_GUARDED;
     }
 #endif
+    for (i = 0; i < SCPO_NU; i++) {
+        u[i] = scpo_saturate(i, status == SCPO_OK ? command[i] : backup[i]);
+    }
     return status;
 }
