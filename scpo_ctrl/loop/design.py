@@ -26,9 +26,9 @@ def lqr(
 ) -> Backup:
     """Design the backup by discrete LQR at the plant's equilibrium and check it.
 
-    On a linear plant the level set is proved invariant, for the nominal plant parameters (`contraction`). On a
-    nonlinear one it is searched for by simulation over the set and the parameter ranges (`LevelSearch`): evidence, not
-    a proof, and `evidence` of the backup says which.
+    On a linear plant the level is the largest inside all bounds. On a nonlinear one it is searched for by simulation
+    over the set and the parameter ranges (`LevelSearch`). `evidence` of the backup says what stands behind either, for
+    these ranges and without disturbances: a proof, where one is found, or simulations, which are none.
 
     Parameters
     ----------

@@ -7,7 +7,10 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.invariance.jacobians import Law
 from scpo_ctrl.invariance.level_set import MOST_BOXES, SetProof, prove_level_set
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
+
+NARROWER = "proved for less than is declared"  # ranges of parameters, or disturbances
 
 
 def declared_ranges(problem: ControlProblem) -> tuple[np.ndarray, np.ndarray]:
@@ -68,6 +71,26 @@ def prove_backup_set(
     """
     backup = policy.backup
     return prove_level_set(backup_law(policy), backup.P, backup.rho, ranges, half, most_boxes=most_boxes)
+
+
+def standing(problem: ControlProblem) -> str:
+    """Return what stands behind the backup's level set, for all that the scenarios of a problem declare.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Returns
+    -------
+    str
+        `Backup.evidence`, or `NARROWER` where a proof is of narrower ranges, or without the disturbances.
+    """
+    claim, declared = problem.backup.claim, problem.scenarios.declared
+    evidence = problem.backup.evidence
+    if evidence != "proved" or claim is None or claim.proof is None or declared is None:
+        return evidence
+    half = declared.half / Units.of(problem.plant).x if declared.half.size else declared.half
+    return evidence if claim.proof.covers(declared.ranges, half * (1 - 1e-9)) else NARROWER
 
 
 def backup_law(policy: LoopPolicy) -> Law:

@@ -18,6 +18,7 @@ from scpo_ctrl.adaptation.binding import TIGHT
 from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.backup_set import NARROWER, standing
 from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
@@ -192,8 +193,9 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
         invariant = {
             "proved": f"invariant under the {backup}",
             "simulated": f"invariant under the {backup} in every simulation of it, which is no proof",
+            NARROWER: f"invariant under the {backup} for less than is declared: narrower ranges, or no disturbances",
             "refuted": f"not invariant: a simulation under the {backup} leaves it",
-        }.get(problem.backup.evidence, f"unchecked: nothing shows that it is invariant under the {backup}")
+        }.get(standing(problem), f"unchecked: nothing shows that it is invariant under the {backup}")
         caption = (
             f"{_selection(count, PHASE_TRAJECTORIES)} Each begins at a circle. The level set is {invariant}; an "
             "adapted trajectory may leave it while every metric holds."

@@ -16,6 +16,7 @@ from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.backup_set import standing
 from scpo_ctrl.report.numbers import number, plural, short, with_unit
 from scpo_ctrl.report.reach import Reach, limits_reached, reach
 from scpo_ctrl.report.signal_words import references_in_words, telling, varying_in_words
@@ -187,7 +188,7 @@ def details(result: Result) -> list[tuple[str, Any]]:
         ("horizon", horizon),
         *(("varies", said) for said in varying_in_words(problem)),
         ("metrics of", ", ".join(kinds)),
-        (f"{_level(problem.policy)}, {problem.backup.evidence}", float(problem.backup.rho)),
+        (f"{_level(problem.policy)}, {standing(problem)}", float(problem.backup.rho)),
         *(("stability", found) for found in [stability(result, number)] if found),
         *(("note", note) for note in problem.notes()),
     ]

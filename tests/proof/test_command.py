@@ -5,6 +5,8 @@ import json
 from run_folders import make_run
 
 import scpo_ctrl as sc
+from scpo_ctrl.models import double_integrator
+from scpo_ctrl.proof.backup_set import NARROWER, standing
 
 
 def test_a_backup_that_is_proved(copy_of, run):
@@ -46,3 +48,22 @@ def test_another_save_removes_the_proof(copy_of, run):
     assert run("certify", folder, "--kind", "backup").status == 0
     assert run("adapt", folder / "problem.toml", "--out", folder, "--resume", "--steps", 7).status == 0
     assert not (folder / "backup_proof.json").exists()
+
+
+def test_a_proof_for_less_than_is_declared_is_not_called_one_for_all_of_it():
+    plant = double_integrator()
+
+    def found(backup, **declared):
+        batch = sc.scenarios(plant, backup, count=3, level=0.2, horizon=5, **declared)
+        cost = sc.Quadratic([1.0, 1.0], [1.0])
+        return standing(sc.ControlProblem(sc.Policy(plant, backup), batch, cost, sc.MetricOptions()))
+
+    nominal = sc.lqr(plant, [0.1, 0.1], [10.0])
+    assert found(nominal) == "proved"
+    assert found(nominal, parameters={"mass": (0.9, 1.1)}) == NARROWER
+    assert found(nominal, disturbance=[0.0, 0.001]) == NARROWER
+    ranged = sc.lqr(plant, [0.1, 0.1], [10.0], parameters={"mass": (0.8, 1.3)})
+    assert found(ranged, parameters={"mass": (0.9, 1.1)}) == "proved"
+    pushed = sc.lmi(plant, parameters={"mass": (0.9, 1.1)}, disturbance=[0.0, 0.01])
+    assert found(pushed, parameters={"mass": (0.9, 1.1)}, disturbance=[0.0, 0.01]) == "proved"
+    assert found(pushed, parameters={"mass": (0.9, 1.1)}, disturbance=[0.0, 0.011]) == NARROWER
