@@ -16,6 +16,7 @@ from scpo_ctrl.codegen.identifiers import identifiers
 from scpo_ctrl.invariance.guard import Guard
 from scpo_ctrl.text import one_line
 
+_WORTH = 3  # times the operations of the first condition: what next states take where it is worth asking
 _PARAMETERS = 2  # which input of a level they are, behind x and u
 _LOCAL = {"x", "u", "k", "of", "square", "reach", "level", *(f"t{k}" for k in range(1, 10_000))}
 
@@ -25,7 +26,7 @@ class GuardCode:
     """A guard in the words of its C."""
 
     reads: tuple[tuple[str, str], ...]  # name and place of what is read
-    near: tuple[str, ...]  # statements of the first condition; none where it would never be met
+    near: tuple[str, ...]  # statements of the first condition; none where it is not worth it
     least: float  # the largest |T z| that meets it
     common: tuple[str, ...]  # statements of what no parameter moves
     each: tuple[str, ...]  # statements of the level at one point
@@ -138,12 +139,13 @@ class _Writing:
         """Write all statements."""
         guard, level = self.guard, self.level
         first = [] if near is None else self._condition(*near)
-        writer = Writer(
-            _owner(guard), level.graph, self.real, f"{self.prefix}_real", self.prefix, {}, [*first, level.number]
-        )
+        graph = level.graph
+        if len(level.rows) * len(graph.reached([level.number])) < _WORTH * len(graph.reached(first)):
+            first, near = [], None
+        writer = Writer(_owner(guard), graph, self.real, f"{self.prefix}_real", self.prefix, {}, [*first, level.number])
         names, reads = self._names(), {}
         for number in writer.inputs():
-            which, entry = level.graph.nodes[number][1]
+            which, entry = graph.nodes[number][1]
             writer.names[number] = f"of[{entry}]" if which == _PARAMETERS else names["xu"[which]][entry]
             if which != _PARAMETERS:
                 reads[which, entry] = writer.names[number], f"{'xu'[which]}[{entry}]"

@@ -38,6 +38,11 @@ def quadrotor():
     return ga.run_of(planar_quadrotor(), sc.lmi(planar_quadrotor()))
 
 
+@pytest.fixture(scope="module")
+def nominal():
+    return ga.run_of(cart_pole(), sc.lmi(cart_pole()))
+
+
 def held(found: ga.Attack) -> bool:
     """Whether an attack was one, and nothing came of it."""
     assert found.applied > 0.1 * found.tried and found.guarded > 0.1 * found.tried and found.bad > 0
@@ -62,16 +67,16 @@ def test_a_pushed_mass_does_not_escape_and_the_attack_is_at_the_surface(real, pu
     [(r"scpo_at_most\(level, (\S+?)\)", 1.001), (r"reach = (\S+) -", 1.05)],
     ids=["limit", "first"],
 )
-def test_a_fault_that_is_planted_is_found(pattern, factor, pushed, tmp_path):
+def test_a_fault_that_is_planted_is_found(pattern, factor, nominal, tmp_path):
     need("gcc")
-    ga.exported(pushed, tmp_path, "double")
+    ga.exported(nominal, tmp_path, "double")
     source = tmp_path / "c" / "src" / "scpo_guard.c"
     text = source.read_text()
     wrong = f"{float(re.search(pattern, text)[1]) * factor!r}"
-    first = re.search(r"scpo_at_most\(reach, (\S+?)\)", text)[1]
+    first = re.search(r"scpo_at_most\(reach, (\S+?)\)", text)[1]  # there is a first condition
     text = re.sub(pattern, lambda at: at[0].replace(at[1], wrong), text)
     source.write_text(text.replace(f"scpo_at_most(reach, {first})", "scpo_at_most(reach, 2.0)"))
-    assert ga.attack(pushed.problem, ga.Library(tmp_path / "c", "double"), 100_000, seed=43).escapes > 0
+    assert ga.attack(nominal.problem, ga.Library(tmp_path / "c", "double"), 100_000, seed=43).escapes > 0
 
 
 @pytest.mark.parametrize("real", ["double", "float"])
