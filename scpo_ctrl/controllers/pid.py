@@ -103,10 +103,7 @@ def pid(
     BoundsError
         If a parameter is outside its bounds.
     """
-    as_instance("plant", plant, Plant)
-    dt = sampling_time(plant, "pid")
-    if plant.nu != 1:
-        raise DomainError(f"pid has one command and plant {plant.name!r} {plant.nu} inputs; write a Controller for all")
+    dt = _sampled(plant)
     as_choice("form", form, FORMS)
     as_choice("anti_windup", anti_windup, ANTI_WINDUP)
     _check_used(ki, kd, anti_windup, filter_time=filter_time, filtered=filtered, tracking_time=tracking_time)
@@ -116,8 +113,8 @@ def pid(
     theta, shown = ca.SX.sym("theta", len(numbers)), ca.SX.sym("y", plant.measured.numel())
     gains = dict(zip(numbers, ca.vertsplit(theta), strict=True))
     r, u, integral, y = ca.SX.sym("r"), ca.SX.sym("u"), ca.SX.sym("I"), shown[which]
-    held = ca.DM(plant.u_eq) if ki is None else integral
-    command = theta[0] * _weighted(b, r, y, float(shown_at_rest(plant)[which])) + held
+    error = _weighted(b, r, y, float(shown_at_rest(plant)[which]))
+    command = theta[0] * error + (ca.DM(plant.u_eq) if ki is None else integral)
     memories = []
     if kd is not None:
         slow = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0)
@@ -188,6 +185,15 @@ def _integral(
         return integral + ca.if_else(beyond * change > 0, 0.0, change)
     time = as_scalar("tracking_time", 10 * dt if tracking_time is None else tracking_time, at_least=dt)
     return integral + change + dt / time * (u - command)
+
+
+def _sampled(plant: Plant) -> float:
+    """Return the sampling time of a plant with one input."""
+    as_instance("plant", plant, Plant)
+    dt = sampling_time(plant, "pid")
+    if plant.nu != 1:
+        raise DomainError(f"pid has one command and plant {plant.name!r} {plant.nu} inputs; write a Controller for all")
+    return dt
 
 
 def _weighted(b: float, r: ca.SX, y: ca.SX, rest: float) -> ca.SX:

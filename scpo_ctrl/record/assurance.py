@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tomli_w
@@ -48,8 +49,7 @@ def save_certificate(run: Path, certificate: Certificate, result: Result) -> Non
     OutputError
         If it cannot be written.
     """
-    check_same(run, result)
-    write_together({run / CERTIFICATE_FILE: certificate.text().encode()})
+    write_beside(run, result, {CERTIFICATE_FILE: certificate.text().encode()})
 
 
 def save_backup_proof(run: Path, proof: SetProof, problem: ControlProblem, result: Result) -> None:
@@ -72,9 +72,7 @@ def save_backup_proof(run: Path, proof: SetProof, problem: ControlProblem, resul
     OutputError
         If it cannot be written.
     """
-    check_same(run, result)
-    text = json.dumps(proof.summary(problem.plant), indent=2, allow_nan=False)
-    write_together({run / BACKUP_PROOF_FILE: (text + "\n").encode()})
+    write_beside(run, result, {BACKUP_PROOF_FILE: as_json(proof.summary(problem.plant))})
 
 
 def save_guarded(run: Path, runs: GuardedRuns, result: Result) -> None:
@@ -95,9 +93,8 @@ def save_guarded(run: Path, runs: GuardedRuns, result: Result) -> None:
     OutputError
         If it cannot be written.
     """
-    check_same(run, result)
     content = runs.summary() | {"theta_digest": theta_digest(result.theta)}
-    write_together({run / GUARD_FILE: (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()})
+    write_beside(run, result, {GUARD_FILE: as_json(content)})
 
 
 def load_guarded(run: Path, result: Result) -> GuardedRuns | None:
@@ -156,7 +153,6 @@ def save_falsified(run: Path, attack: Falsification, result: Result, labels: Seq
     OutputError
         If they cannot be written.
     """
-    check_same(run, result)
     one = attack.scenario
     scenario = {"horizon": one.horizon, "initial_state": one.x0[0].tolist()}
     drawn = len(labels) - (signal_count(one.declared.plant) if one.declared else 0)  # what varies follows from them
@@ -166,7 +162,7 @@ def save_falsified(run: Path, attack: Falsification, result: Result, labels: Seq
     violation = {"metric": attack.metric, "by": attack.excess, "unit": attack.unit, "found": attack.means}
     violation["theta_digest"] = theta_digest(result.theta)
     text = tomli_w.dumps({"scenario": scenario, "violation": violation})
-    write_together({run / FALSIFIED_PICTURE: picture, run / FALSIFIED_FILE: text.encode()})
+    write_beside(run, result, {FALSIFIED_PICTURE: picture, FALSIFIED_FILE: text.encode()})
 
 
 def save_simulation(run: Path, simulation: Simulation, result: Result, picture: bytes) -> None:
@@ -188,12 +184,26 @@ def save_simulation(run: Path, simulation: Simulation, result: Result, picture: 
     OutputError
         If they cannot be written.
     """
-    check_same(run, result)
-    write_together({run / SIMULATION_PICTURE: picture, run / SIMULATION_FILE: simulation.text().encode()})
+    write_beside(run, result, {SIMULATION_PICTURE: picture, SIMULATION_FILE: simulation.text().encode()})
 
 
-def check_same(run: Path, result: Result) -> None:
-    """Refuse to write beside another policy than was read.
+def as_json(content: dict[str, Any]) -> bytes:
+    """Return what a file of JSON holds.
+
+    Parameters
+    ----------
+    content : dict
+        Without numbers that are not finite.
+
+    Returns
+    -------
+    bytes
+    """
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def write_beside(run: Path, result: Result, files: dict[str, bytes]) -> None:
+    """Write files about a final policy into its RUN folder, unless another policy is there by now.
 
     Parameters
     ----------
@@ -201,11 +211,16 @@ def check_same(run: Path, result: Result) -> None:
         The RUN folder.
     result : Result
         As it was read from there before.
+    files : dict of str to bytes
+        By their names; all of them or none are written.
 
     Raises
     ------
     RecordError
         If another process has saved another policy there meanwhile.
+    OutputError
+        If they cannot be written.
     """
     if not np.array_equal(load_result(run).theta, result.theta):
         raise RecordError(f"{run}: another process has saved another policy there meanwhile; try once more")
+    write_together({run / name: data for name, data in files.items()})

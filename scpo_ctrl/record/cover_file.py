@@ -12,8 +12,7 @@ from scpo_ctrl.proof.closed_loop import CoveredLoop
 from scpo_ctrl.proof.cover import Cover
 from scpo_ctrl.proof.tree import Tree
 from scpo_ctrl.reading import LARGEST_DATA, read_bytes
-from scpo_ctrl.record.assurance import check_same
-from scpo_ctrl.record.atomic import write_together
+from scpo_ctrl.record.assurance import as_json, write_beside
 from scpo_ctrl.record.folder import COVER_FILE
 from scpo_ctrl.version import __version__
 
@@ -51,9 +50,7 @@ def save_cover(run: Path, cover: Cover, result: Result) -> None:
     OutputError
         If it cannot be written.
     """
-    check_same(run, result)
-    text = json.dumps(cover_summary(cover), indent=2, allow_nan=False)
-    write_together({run / COVER_FILE: (text + "\n").encode()})
+    write_beside(run, result, {COVER_FILE: as_json(cover_summary(cover))})
 
 
 def unfinished_cover(run: Path, problem: ControlProblem, result: Result) -> tuple[Tree | None, float]:
