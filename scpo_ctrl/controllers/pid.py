@@ -111,11 +111,10 @@ def pid(
     numbers = _numbers(form, kp, ki, kd)
     which = as_count("measurement", measurement, at_most=plant.measured.numel() - 1)
     theta, shown = ca.SX.sym("theta", len(numbers)), ca.SX.sym("y", plant.measured.numel())
-    gains = dict(zip(numbers, ca.vertsplit(theta), strict=True))
-    r, u, integral, y = ca.SX.sym("r"), ca.SX.sym("u"), ca.SX.sym("I"), shown[which]
+    gains, y = dict(zip(numbers, ca.vertsplit(theta), strict=True)), shown[which]
+    r, u, integral = (ca.SX.sym(name) for name in ("r", "u", "I"))
     error = _weighted(b, r, y, float(shown_at_rest(plant)[which]))
-    command = theta[0] * error + (ca.DM(plant.u_eq) if ki is None else integral)
-    memories = []
+    command, memories = theta[0] * error + (ca.DM(plant.u_eq) if ki is None else integral), []
     if kd is not None:
         slow = as_scalar("filter_time", 0.0 if filter_time is None else filter_time, above=0.0)
         last = _filter(plant, which, y, dt / (slow + dt), filtered)
