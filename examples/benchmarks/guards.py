@@ -2,7 +2,8 @@
 
 python examples/benchmarks/guards.py [--count 10000000] [--only NAME]
 
-For each plant a policy is adapted with one-step conditions (E13) on a proved level set. "escape" counts next states
+For each plant a policy is adapted, with one-step conditions (E13) where nothing else is said, and audits, on a proved
+level set. "escape" counts next states
 outside the set, or inputs beyond their bounds, of random and adversarial quadruples: states in the set, half of them on
 its surface; policies with random parameters, small and huge, and inputs anywhere and at their bounds; parameters
 anywhere and at corners of their ranges; disturbances that raise V most. "acts" and "left" are of 20 000 fresh episodes.
@@ -59,6 +60,13 @@ def cart_pole_problem() -> sc.ControlProblem:
     return sc.ControlProblem(sc.Policy(plant, backup), batch, sc.Quadratic([1.0, 0.1, 1.0, 0.1], [0.01]), metrics)
 
 
+def horizon_problem() -> sc.ControlProblem:
+    """Return R4 as before, with contraction over the horizon (E8) in place of conditions on one step."""
+    of = cart_pole_problem()
+    metrics = sc.MetricOptions(contraction=0.9, contraction_floor=0.05)
+    return sc.ControlProblem(of.policy, of.scenarios, of.objective_data, metrics)
+
+
 def quadrotor_problem() -> sc.ControlProblem:
     """Return R5 on a designed set."""
     plant = planar_quadrotor()
@@ -70,9 +78,10 @@ def quadrotor_problem() -> sc.ControlProblem:
 
 
 PROBLEMS: dict[str, Callable[[], sc.ControlProblem]] = {
-    "R3": double_integrator_problem,
+    "R3, (E8) alone": double_integrator_problem,
     "R3, mass, pushed": pushed_problem,
     "R4, masses +-50 %": cart_pole_problem,
+    "R4, (E8) alone": horizon_problem,
     "R5": quadrotor_problem,
 }
 

@@ -24,6 +24,7 @@ from scpo_ctrl.models.varying import drawn_ranges, first_varying, still
 
 WHOLE = 1 - 4 * SLACK  # of ρ, which is the largest level inside all bounds but for rounding: what is to be proved
 MOST_BOXES = 30_000
+FEW_BOXES = 4000  # of a proof that nobody waits for: about two seconds
 _AT_ONCE = 1 << 16  # corners
 _AHEAD = 8  # most halvings before a box is looked at again
 _MOST = 0.7  # part of boxes that so many halvings are to do for

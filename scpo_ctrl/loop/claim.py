@@ -7,10 +7,8 @@ import numpy as np
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.invariance.jacobians import Law
-from scpo_ctrl.invariance.level_set import SetProof, prove_level_set
+from scpo_ctrl.invariance.level_set import FEW_BOXES, SetProof, prove_level_set
 from scpo_ctrl.loop.level import LevelSearch, bounds_of
-
-_MOST_BOXES = 3000  # of a proof: about a second
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Claim:
         if self.found is not None:
             return self.found
         try:
-            return prove_level_set(self.law, self.P, self.rho, self.ranges, most_boxes=_MOST_BOXES, search=False)
+            return prove_level_set(self.law, self.P, self.rho, self.ranges, most_boxes=FEW_BOXES, search=False)
         except DomainError:  # an operation without enclosure, or too many variables
             return None
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import BackupError, DomainError, UnsafeStartError
 from scpo_ctrl.invariance.design import Shape, shapes
 from scpo_ctrl.invariance.jacobians import Law
-from scpo_ctrl.invariance.level_set import WHOLE, SetProof, prove_level_set
+from scpo_ctrl.invariance.level_set import FEW_BOXES, WHOLE, SetProof, prove_level_set
 from scpo_ctrl.loop.backup import Backup, check_backup, claimed, largest_held, largest_level
 from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.controllable import check_controllable
@@ -25,7 +25,6 @@ DECAY = 0.99  # of √V in a step, that a level set is designed for
 _TRIES = 12  # proofs that are tried, each of the largest set that is left
 _LESS = 0.7  # of the level, to be tried next where one is not proved
 _SAME = 0.02  # difference of ln(volume) of sets of which one is tried
-_MOST_BOXES = 4000
 
 
 def lmi(
@@ -240,7 +239,7 @@ def _proved(
             break
         size, k, level, shape = heapq.heappop(queue)
         proof = prove_level_set(
-            Law(inner, shape.K), shape.P, level, ranges, half, most_boxes=_MOST_BOXES, search=False
+            Law(inner, shape.K), shape.P, level, ranges, half, most_boxes=FEW_BOXES, search=False
         )  # fmt: skip
         if proof.proved:
             return shape, WHOLE * level, replace(proof, rho=WHOLE * level)

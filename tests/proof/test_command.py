@@ -5,6 +5,7 @@ import json
 from run_folders import make_run
 
 import scpo_ctrl as sc
+from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.models import double_integrator
 from scpo_ctrl.proof.backup_set import NARROWER, standing
 
@@ -60,10 +61,13 @@ def test_a_proof_for_less_than_is_declared_is_not_called_one_for_all_of_it():
 
     nominal = sc.lqr(plant, [0.1, 0.1], [10.0])
     assert found(nominal) == "proved"
-    assert found(nominal, parameters={"mass": (0.9, 1.1)}) == NARROWER
-    assert found(nominal, disturbance=[0.0, 0.001]) == NARROWER
-    ranged = sc.lqr(plant, [0.1, 0.1], [10.0], parameters={"mass": (0.8, 1.3)})
-    assert found(ranged, parameters={"mass": (0.9, 1.1)}) == "proved"
-    pushed = sc.lmi(plant, parameters={"mass": (0.9, 1.1)}, disturbance=[0.0, 0.01])
-    assert found(pushed, parameters={"mass": (0.9, 1.1)}, disturbance=[0.0, 0.01]) == "proved"
-    assert found(pushed, parameters={"mass": (0.9, 1.1)}, disturbance=[0.0, 0.011]) == NARROWER
+    assert found(nominal, parameters={"mass": (0.9, 1.1)}) == "proved"  # by a proof of its own
+    assert found(nominal, parameters={"mass": (0.3, 3.0)}) == NARROWER
+    assert found(nominal, disturbance=[0.0, 0.05]) == NARROWER
+    assert found(sc.lqr(plant, [0.1, 0.1], [10.0], parameters={"mass": (0.3, 3.0)})) == "refuted"
+    masses, half = {"mass": (0.9, 1.1)}, [0.0, 0.01]
+    pushed = sc.lmi(plant, parameters=masses, disturbance=half)
+    assert found(pushed, parameters=masses, disturbance=half) == "proved"
+    again = sc.check_backup(plant, Backup(pushed.K, pushed.P, pushed.rho), masses)  # as a record makes it
+    assert found(again, parameters=masses, disturbance=half) == "proved"
+    assert found(pushed, parameters=masses, disturbance=[0.0, 0.1]) == NARROWER
