@@ -159,7 +159,7 @@ static void scpo_move(scpo_workspace *work, scpo_real tau)
     }
     n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta) + SCPO_LEAST); /* not less, even where squares underflow */
     inverse = 1 / n;
-        work->along = 1 / curvature;
+    work->along = 1 / curvature;
     sum *= 16 * SCPO_EPS;
     work->noise = sum * sum * work->along;
     work->t = scpo_max((n - error) * work->along, 0);
@@ -321,61 +321,75 @@ static void scpo_search(scpo_workspace *work, scpo_real rise)
     }
 }
 
-/* Newton's method. Returns whether it converged. */
+/* One step of Newton's method. Returns 1 where it has converged, -1 where it has taken too many, else 0. */
 static int scpo_ascend(scpo_workspace *work)
 {
-    int steps;
-    scpo_move(work, 0);
-    for (steps = 0; steps < SCPO_MAX_STEPS && work->budget-- > 0; steps++) {
-        /* how well the dual function is known where t is small */
-        const scpo_real floor = work->noise;
-        scpo_real rise = -work->value;
-        int converged = 0;
-        if (rise <= floor + SCPO_GAIN_TOLERANCE) {
-            work->t = 0; /* nothing to be gained by leaving 0 */
-            return 1;
+    const int steps = work->steps++;
+    scpo_real floor;
+    scpo_real rise;
+    int converged = 0;
+    if (steps == 0) {
+        scpo_move(work, 0);
+    }
+    if (steps >= SCPO_MAX_STEPS || work->budget-- <= 0) {
+        return -1;
+    }
+    floor = work->noise; /* how well the dual function is known where t is small */
+    rise = -work->value;
+    if (rise <= floor + SCPO_GAIN_TOLERANCE) {
+        work->t = 0; /* nothing to be gained by leaving 0 */
+        return 1;
+    }
+    if (work->t > 0) {
+        if (steps == 0) {
+            scpo_look_nearer(work);
         }
-        if (work->t > 0) {
-            if (steps == 0) {
-                scpo_look_nearer(work);
-            }
-            rise = scpo_newton_step(work);
-            converged = steps > 0 && rise <= floor - SCPO_GAP_TOLERANCE * work->value;
-        } else {
-            scpo_multiply(work->size, -1, work->lambda, work->step); /* back to where the function is curved */
-        }
-        scpo_move(work, 1);
-        if (converged) {
-            return 1;
-        }
+        rise = scpo_newton_step(work);
+        converged = steps > 0 && rise <= floor - SCPO_GAP_TOLERANCE * work->value;
+    } else {
+        scpo_multiply(work->size, -1, work->lambda, work->step); /* back to where the function is curved */
+    }
+    scpo_move(work, 1);
+    if (!converged) {
         scpo_search(work, rise);
     }
-    return 0;
+    return converged;
+}
+
+void scpo_dual_begin(scpo_workspace *work)
+{
+    work->given = work->inertia;
+    work->more = 0;
+    work->ratio = 4096;
+    work->steps = 0;
 }
 
 /* Where Newton's method fails, a homotopy: more inertia asks for a shorter step, in the beginning so short that all is
  * well-conditioned. Then it is taken away by and by, in smaller portions after each failure. */
-scpo_status scpo_dual_maximise(scpo_workspace *work)
+scpo_status scpo_dual_poll(scpo_workspace *work)
 {
-    const scpo_real inertia = work->inertia;
-    scpo_real more = 0;
-    scpo_real ratio = 4096;
-    scpo_status status = SCPO_CAPPED;
-    while (status == SCPO_CAPPED && work->budget > 0) {
-        work->inertia = inertia + more;
-        if (!scpo_ascend(work)) {
-            more = SCPO_MORE;
-            ratio = SCPO_SQRT(ratio);
-        } else if (more > 0) {
-            more = scpo_max(more / ratio - inertia / 64, 0);
-        } else {
-            status = SCPO_OK;
-        }
+    const int outcome = scpo_ascend(work);
+    scpo_status status = SCPO_BUSY;
+    if (outcome == 0) {
+        return status;
     }
-    work->inertia = inertia;
+    if (outcome < 0) {
+        work->more = SCPO_MORE;
+        work->ratio = SCPO_SQRT(work->ratio);
+    } else if (work->more > 0) {
+        work->more = scpo_max(work->more / work->ratio - work->given / 64, 0);
+    } else {
+        status = SCPO_OK;
+    }
+    if (status != SCPO_OK && work->budget > 0) {
+        work->inertia = work->given + work->more;
+        work->steps = 0;
+        return status;
+    }
+    work->inertia = work->given;
     if (!(work->t >= SCPO_EPS)) {
         work->t = 0; /* so short that it does not matter, and what is longer has normal squares */
     }
     scpo_multiply(work->problem->dim, work->across * work->length, work->delta, work->delta);
-    return status;
+    return status == SCPO_OK ? SCPO_OK : SCPO_CAPPED;
 }
