@@ -49,7 +49,13 @@ typedef struct {
     int size;           /* constraints in the working set */
     int budget;         /* Newton steps and rounds left */
     int maximising;     /* whether the next piece is a Newton step, else it is a sweep over all constraints */
-    int steps;          /* Newton steps in a row */
+    int steps;          /* Newton steps in a row, -1 before their start is evaluated */
+    int changes;        /* of the basis of a Newton step under way that are left; 0 where none is */
+    int count;          /* constraints in that basis */
+    int factored;       /* rows of its factor that are known */
+    int trials;         /* halvings of the last one that are left */
+    scpo_real tau;      /* part of it that the last halving took back */
+    scpo_real rise;     /* derivative of the dual function at its start */
     scpo_status status; /* what ends the projection unless something else does */
     scpo_real margin;   /* next tightening of violated constraints, relative */
     scpo_real room;     /* what a shortened answer leaves, relative */

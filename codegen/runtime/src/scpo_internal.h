@@ -51,6 +51,12 @@ typedef uint64_t scpo_bits;
 typedef uint32_t scpo_bits;
 #endif
 
+#ifndef SCPO_CHANGES
+#define SCPO_CHANGES (6 * SCPO_SLOTS) /* of the basis of a Newton step in a piece, at most; fewer make pieces shorter */
+#endif
+#ifndef SCPO_JOINING
+#define SCPO_JOINING SCPO_SLOTS /* constraints that join in a sweep, at most; fewer make pieces shorter */
+#endif
 #ifndef SCPO_PLACES
 #define SCPO_PLACES(dim) SCPO_SLOTS /* how many of the slots a problem of this dimension uses */
 #endif

@@ -143,7 +143,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         slot = scpo_member(work, G);
         if (slot == work->size) {
             slot = scpo_vacant(work, newest);
-            if (slot < SCPO_PLACES(dim)) {
+            if (slot < SCPO_PLACES(dim) && found < 2 * SCPO_JOINING) {
                 newest = slot;
                 found += 2;
             } else if (!(found > 1 && excess > worst * size)) {

@@ -47,6 +47,7 @@ typedef struct {
     scpo_real s[SCPO_NTHETA];
     scpo_real y[SCPO_NTHETA];
     scpo_real w[SCPO_NTHETA];
+    scpo_real determinant; /* of I + s w' */
 } scpo_pair;
 
 /* Counts since the beginning, for telemetry. */

@@ -12,7 +12,7 @@
 #include "scpo_scaling.h"
 #include "scpo_working_set.h"
 
-enum { SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_PLAN, SCPO_TRANSFORM, SCPO_PROJECT, SCPO_VERIFY,
+enum { SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM, SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY,
        SCPO_JOIN, SCPO_END };
 
 #define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
@@ -39,7 +39,7 @@ static void scpo_next_rollout(scpo_adapter *adapter)
         adapter->rollout++;
     } while (adapter->rollout >= SCPO_NSCENARIOS && adapter->rollout < SCPO_NROLLOUTS &&
              scpo_next_row(adapter, adapter->rollout) == adapter->count);
-    adapter->phase = adapter->rollout < SCPO_NROLLOUTS ? SCPO_ROLL : (SCPO_NVERTICES ? SCPO_AT_REST : SCPO_PLAN);
+    adapter->phase = adapter->rollout < SCPO_NROLLOUTS ? SCPO_ROLL : (SCPO_NVERTICES ? SCPO_AT_REST : SCPO_LEARN);
 }
 
 /* gradient += the part of a rollout, by way of alpha. */
@@ -81,18 +81,27 @@ static void scpo_limit(scpo_adapter *adapter)
     }
 }
 
-/* The steepest descent in scaled coordinates: Newton's step, as far as the pairs know the curvature. */
-static void scpo_plan(scpo_adapter *adapter)
+/* The gradient is complete: what the last commit did to that of the Lagrangian shows curvature. */
+static void scpo_learn(scpo_adapter *adapter)
 {
     int i;
     scpo_multiply(SCPO_NTHETA, SCPO_WEIGHT, adapter->gradient, adapter->gradient);
+    adapter->row = adapter->pairs; /* pairs to complete: none, or all */
     if (adapter->length > 0) { /* the last step was committed */
         scpo_lagrangian(adapter, 0, adapter->z);
         for (i = 0; i < SCPO_NTHETA; i++) {
             adapter->z[i] -= adapter->previous[i];
         }
-        scpo_learn_curvature(adapter, adapter->z, adapter->alpha);
+        if (scpo_learn_curvature(adapter, adapter->z, adapter->alpha)) {
+            adapter->row = 0;
+        }
     }
+    adapter->phase = SCPO_COMPLETE;
+}
+
+/* The steepest descent in scaled coordinates: Newton's step, as far as the pairs know the curvature. */
+static void scpo_plan(scpo_adapter *adapter)
+{
     if (adapter->pairs == 0) {
         const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->gradient, adapter->gradient));
         adapter->gamma = SCPO_FIRST_STEP * SCPO_RADIUS / (size > SCPO_UNDERFLOW ? size : SCPO_UNDERFLOW);
@@ -126,13 +135,21 @@ static void scpo_begin_projection(scpo_adapter *adapter)
     problem->work = &adapter->work.projection;
     adapter->counts.projections++;
     adapter->tries++;
-    adapter->phase = SCPO_PROJECT;
-    if (scpo_project_begin(problem, adapter->alpha) == SCPO_BUSY) {
-        for (row = 0; row < adapter->count; row++) {
-            if (adapter->multiplier[row] > 0) {
-                scpo_project_guess(problem->work, row, adapter->multiplier[row]);
-            }
-        }
+    adapter->row = 0;
+    adapter->phase = scpo_project_begin(problem, adapter->alpha) == SCPO_BUSY ? SCPO_GUESS : SCPO_PROJECT;
+}
+
+/* Rows that held the last projection back are likely to do so again: one at a time. */
+static void scpo_guess(scpo_adapter *adapter)
+{
+    while (adapter->row < adapter->count && !(adapter->multiplier[adapter->row] > 0)) {
+        adapter->row++;
+    }
+    if (adapter->row < adapter->count) {
+        scpo_project_guess(&adapter->work.projection, adapter->row, adapter->multiplier[adapter->row]);
+        adapter->row++;
+    } else {
+        adapter->phase = SCPO_PROJECT;
     }
 }
 
@@ -341,6 +358,16 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         if (adapter->row < adapter->count) {
             scpo_compute_row(adapter, adapter->row++);
         } else {
+            adapter->phase = SCPO_LEARN;
+        }
+        return SCPO_ADAPTING;
+    case SCPO_LEARN:
+        scpo_learn(adapter);
+        return SCPO_ADAPTING;
+    case SCPO_COMPLETE:
+        if (adapter->row < adapter->pairs) {
+            scpo_complete_pair(adapter, adapter->row++, adapter->alpha);
+        } else {
             adapter->phase = SCPO_PLAN;
         }
         return SCPO_ADAPTING;
@@ -353,6 +380,9 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         } else {
             scpo_begin_projection(adapter);
         }
+        return SCPO_ADAPTING;
+    case SCPO_GUESS:
+        scpo_guess(adapter);
         return SCPO_ADAPTING;
     case SCPO_PROJECT:
         if (scpo_project_poll(&adapter->work.projection) == SCPO_BUSY) {

@@ -43,17 +43,11 @@ void scpo_scaling_transposed(const scpo_adapter *adapter, scpo_real *vector)
     scpo_times(SCPO_SQRT(adapter->gamma), vector);
 }
 
-/* The determinant of I + s w'. */
-static scpo_real scpo_determinant(const scpo_pair *pair)
-{
-    return 1 + scpo_inner(SCPO_NTHETA, pair->s, pair->w);
-}
-
 void scpo_inverse_scaling(const scpo_adapter *adapter, int pairs, scpo_real *vector)
 {
     while (pairs-- > 0) {
         const scpo_pair *pair = adapter->pair + pairs;
-        scpo_add(-scpo_inner(SCPO_NTHETA, pair->w, vector) / scpo_determinant(pair), pair->s, vector);
+        scpo_add(-scpo_inner(SCPO_NTHETA, pair->w, vector) / pair->determinant, pair->s, vector);
     }
     scpo_times(1 / SCPO_SQRT(adapter->gamma), vector);
 }
@@ -64,12 +58,11 @@ void scpo_inverse_transposed(const scpo_adapter *adapter, int pairs, scpo_real *
     scpo_times(1 / SCPO_SQRT(adapter->gamma), vector);
     for (k = 0; k < pairs; k++) {
         const scpo_pair *pair = adapter->pair + k;
-        scpo_add(-scpo_inner(SCPO_NTHETA, pair->s, vector) / scpo_determinant(pair), pair->w, vector);
+        scpo_add(-scpo_inner(SCPO_NTHETA, pair->s, vector) / pair->determinant, pair->w, vector);
     }
 }
 
-/* w of a pair, with those before it in the scaling. Bs is overwritten. */
-static void scpo_complete(scpo_adapter *adapter, int k, scpo_real *Bs)
+void scpo_complete_pair(scpo_adapter *adapter, int k, scpo_real *Bs)
 {
     scpo_pair *pair = adapter->pair + k;
     const scpo_real sy = scpo_inner(SCPO_NTHETA, pair->s, pair->y);
@@ -81,9 +74,10 @@ static void scpo_complete(scpo_adapter *adapter, int k, scpo_real *Bs)
     memcpy(pair->w, Bs, sizeof pair->w);
     scpo_times(1 / SCPO_SQRT(sy * sBs), pair->w);
     scpo_add(-1 / sy, pair->y, pair->w);
+    pair->determinant = 1 + scpo_inner(SCPO_NTHETA, pair->s, pair->w);
 }
 
-void scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratch)
+int scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratch)
 {
     const scpo_real *s = adapter->step;
     const scpo_real ss = scpo_inner(SCPO_NTHETA, s, s);
@@ -102,7 +96,7 @@ void scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratc
         sy = scpo_inner(SCPO_NTHETA, s, y);
     }
     if (!(sy > 16 * SCPO_EPS * ss)) {
-        return;
+        return 0;
     }
     if (adapter->pairs == SCPO_MEMORY) {
         for (k = 1; k < SCPO_MEMORY; k++) {
@@ -114,7 +108,5 @@ void scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratc
     memcpy(last->s, s, sizeof last->s);
     memcpy(last->y, y, sizeof last->y);
     adapter->gamma = sy / scpo_inner(SCPO_NTHETA, y, y);
-    for (k = 0; k < adapter->pairs; k++) {
-        scpo_complete(adapter, k, scratch);
-    }
+    return 1;
 }

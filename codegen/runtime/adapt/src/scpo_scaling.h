@@ -17,8 +17,12 @@ void scpo_inverse_scaling(const scpo_adapter *adapter, int pairs, scpo_real *vec
 void scpo_inverse_transposed(const scpo_adapter *adapter, int pairs, scpo_real *vector);
 
 /* Takes in the change adapter->step and what it did to the gradient of the Lagrangian, y, which it may move to keep the
- * matrix positive definite (Powell's damping). scratch [SCPO_NTHETA] is overwritten. */
-void scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratch);
+ * matrix positive definite (Powell's damping). Returns whether it did; then every pair is to be completed, from the
+ * oldest on. scratch [SCPO_NTHETA] is overwritten. */
+int scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratch);
+
+/* w of pair k, from those before it. scratch [SCPO_NTHETA] is overwritten. */
+void scpo_complete_pair(scpo_adapter *adapter, int k, scpo_real *scratch);
 
 #ifdef __cplusplus
 }

@@ -44,33 +44,45 @@ static void scpo_note(scpo_adapter *adapter, uint32_t key, scpo_real value)
     scpo_keep_peak(adapter, key, value);
 }
 
+/* Notes the largest metric of a signal of a rollout. */
+static void scpo_scan_signal(scpo_adapter *adapter, int rollout, int signal)
+{
+    const int is_state = signal < SCPO_NBOUNDS_X;
+    const int last = scpo_horizon(rollout);
+    int when = last;
+    scpo_real largest = 0;
+    if (signal < SCPO_NBOUNDS) { /* states from time 1 on, commands from time 0 on */
+        const scpo_bound *bound = scpo_bounds + signal;
+        const scpo_real *value = (is_state ? adapter->work.run.x + SCPO_NX : adapter->work.run.v) + bound->entry;
+        int t;
+        for (t = 0; t < last; t++) {
+            const scpo_real metric = bound->weight * (*value - bound->limit);
+            if (t == 0 || metric > largest) {
+                largest = metric;
+                when = t + is_state;
+            }
+            value += is_state ? SCPO_NX : SCPO_NU;
+        }
+    } else if (scpo_has_metric(rollout, last, signal)) {
+        largest = scpo_metric(rollout, &adapter->work.run, last, signal);
+    } else {
+        return;
+    }
+    scpo_note(adapter, (uint32_t)rollout * SCPO_SPREAD + (uint32_t)(when * SCPO_NSIGNALS + signal), largest);
+}
+
 /* Notes the metrics of a rollout: the largest of each signal, and those of the working set. */
 static void scpo_scan(scpo_adapter *adapter, int rollout)
 {
-    const scpo_trajectory *run = &adapter->work.run;
     int signal;
     int row;
     for (signal = 0; signal < SCPO_NSIGNALS; signal++) {
-        scpo_real largest = 0;
-        int when = -1;
-        int t;
-        for (t = 0; t <= scpo_horizon(rollout); t++) {
-            if (scpo_has_metric(rollout, t, signal)) {
-                const scpo_real value = scpo_metric(rollout, run, t, signal);
-                if (when < 0 || value > largest) {
-                    largest = value;
-                    when = t;
-                }
-            }
-        }
-        if (when >= 0) {
-            scpo_note(adapter, (uint32_t)rollout * SCPO_SPREAD + (uint32_t)(when * SCPO_NSIGNALS + signal), largest);
-        }
+        scpo_scan_signal(adapter, rollout, signal);
     }
     for (row = 0; row < adapter->count; row++) {
-        if (SCPO_ROLLOUT_OF(adapter->key[row]) == rollout) {
-            const uint32_t key = adapter->key[row];
-            adapter->tried[row] = scpo_metric(rollout, run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key));
+        const uint32_t key = adapter->key[row];
+        if (SCPO_ROLLOUT_OF(key) == rollout) {
+            adapter->tried[row] = scpo_metric(rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key));
         }
     }
 }
