@@ -10,6 +10,7 @@ from scpo_ctrl.codegen.common import Common, common
 from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
 from scpo_ctrl.codegen.device import DeviceCode, device_code
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
+from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
@@ -166,8 +167,8 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
             value = getattr(policy, key)[i]
             raise DomainError(f"{key}[{i}] = {value:g} is out of the range of {real}; choose other units")
     return {
-        "x_names": _names(plant.x_labels, plant.x_units),
-        "u_names": _names(plant.u_labels, plant.u_units),
+        "x_names": named(plant.x_labels, plant.x_units),
+        "u_names": named(plant.u_labels, plant.u_units),
         "widths": policy.widths,
         "K": policy.backup.K,
         "x_eq": plant.x_eq,
@@ -179,7 +180,3 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
         "u_rest": np.clip([rounded(value, real) for value in plant.u_eq], u_min, u_max),
         **scales,
     }
-
-
-def _names(labels: tuple[str, ...], units: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{label} [{unit}]" if unit else label for label, unit in zip(labels, units, strict=True))

@@ -7,6 +7,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.codegen.expressions import Writer, read
+from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.stability import FLOOR, GAMMA, LocalStability
@@ -128,7 +129,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str, epsilon: float)
         cloud=0 if cloud is None else cloud.cloud.count,
         x0=x0,
         p=p,
-        p_names=tuple(f"{label} [{unit}]" if unit else label for label, unit in zip(plant.p_labels, plant.p_units, strict=True)),
+        p_names=named(plant.p_labels, plant.p_units),
         w=w if w.size else np.zeros((batch.count, batch.horizon, 0)),
         rests=rests,
         limits=limits,
@@ -252,8 +253,8 @@ class _Making:
             if sign == "=":
                 lines += writer.statements(dict(zip(targets, numbers, strict=True)))
             else:
-                kept = writer.named([n for n in numbers if graph.operands(n)])
-                lines += kept + [
-                    f"{target} {sign} {writer._operand(number)[0]};" for target, number in zip(targets, numbers, strict=True)
-                ]
-        return Function(name, inputs, tuple(outputs), tuple(lines), tuple(k for k in inputs if k not in used), tuple(sorted(writer.helpers)))
+                lines += writer.named([number for number in numbers if graph.operands(number)])
+                values = (writer.operand(number) for number in numbers)
+                lines += [f"{target} {sign} {value};" for target, value in zip(targets, values, strict=True)]
+        unused, helpers = (key for key in inputs if key not in used), sorted(writer.helpers)
+        return Function(name, inputs, tuple(outputs), tuple(lines), tuple(unused), tuple(helpers))

@@ -13,7 +13,7 @@
 #include "scpo_working_set.h"
 
 enum { SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM, SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY,
-       SCPO_JOIN, SCPO_END };
+       SCPO_JOIN, SCPO_ENDED };
 
 #define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
 #define SCPO_FIRST_STEP SCPO_R(0.1) /* length of the first one, and after curvature was forgotten, in radii */
@@ -120,7 +120,7 @@ static void scpo_begin_projection(scpo_adapter *adapter)
     scpo_projection *problem = &adapter->projection;
     int row;
     for (row = 0; row < adapter->count; row++) {
-        const scpo_real distance = adapter->c[row] + SCPO_EPSILON;
+        const scpo_real distance = adapter->c[row] + SCPO_METRIC_ERROR;
         adapter->room[row] = distance < 0 ? distance * (1 - SCPO_KEPT) : 0;
         adapter->curved[row] = adapter->L[row] * adapter->gamma;
     }
@@ -162,7 +162,7 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
         adapter->stalled += 2;
     }
     if (adapter->stalled >= SCPO_PATIENCE) {
-        adapter->phase = SCPO_END;
+        adapter->phase = SCPO_ENDED;
         return SCPO_CONVERGED;
     }
     scpo_begin_step(adapter);
@@ -249,7 +249,7 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
     const scpo_real objective = adapter->sum * SCPO_WEIGHT;
     const scpo_real fall = adapter->objective - objective;
     adapter->counts.tries++;
-    if (adapter->worst <= -SCPO_EPSILON && adapter->predicted > 0 &&
+    if (adapter->worst <= -SCPO_METRIC_ERROR && adapter->predicted > 0 &&
         fall >= SCPO_SUFFICIENT * adapter->predicted && fall > 0) {
         return scpo_commit(adapter, objective);
     }
@@ -259,7 +259,7 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
     if (!(adapter->worst < SCPO_LARGEST)) {
         return scpo_shorten(adapter, SCPO_R(0.25));
     }
-    if (!(adapter->worst <= -SCPO_EPSILON)) {
+    if (!(adapter->worst <= -SCPO_METRIC_ERROR)) {
         adapter->counts.unsafe++;
         if (!scpo_take_in_broken(adapter)) {
             return scpo_shorten(adapter, SCPO_R(0.5));
@@ -310,11 +310,11 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
     adapter->start_objective = adapter->objective;
     adapter->margin = -adapter->worst;
     if (!(adapter->worst < SCPO_LARGEST) || !(SCPO_ABS(adapter->objective) < SCPO_LARGEST)) {
-        adapter->phase = SCPO_END;
+        adapter->phase = SCPO_ENDED;
         return SCPO_START_BAD;
     }
-    if (adapter->worst > -SCPO_EPSILON) {
-        adapter->phase = SCPO_END;
+    if (adapter->worst > -SCPO_METRIC_ERROR) {
+        adapter->phase = SCPO_ENDED;
         return SCPO_START_UNSAFE;
     }
     scpo_begin_step(adapter);

@@ -4,9 +4,9 @@
  */
 #include "scpo_rollout.h"
 
-#define SCPO_STATE(run, t) ((run)->x + (t) * SCPO_NX)
-#define SCPO_INPUT(run, t) ((run)->v + (t) * SCPO_NU)
-#define SCPO_LAYERS(run, t) ((run)->a + (t) * (SCPO_HIDDEN + 1))
+#define SCPO_STATE_AT(run, t) ((run)->x + (t) * SCPO_NX)
+#define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
+#define SCPO_LAYERS_AT(run, t) ((run)->a + (t) * (SCPO_HIDDEN + 1))
 
 int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
 {
@@ -18,12 +18,12 @@ int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
         run->x[i] = scpo_start_states[rollout][i];
     }
     for (t = 0; t < scpo_horizon(rollout); t++) {
-        const scpo_real *x = SCPO_STATE(run, t);
-        scpo_real *next = SCPO_STATE(run, t + 1);
+        const scpo_real *x = SCPO_STATE_AT(run, t);
+        scpo_real *next = SCPO_STATE_AT(run, t + 1);
         scpo_real u[SCPO_NU];
-        scpo_command(with->theta, with->at_zero, x, SCPO_LAYERS(run, t), SCPO_INPUT(run, t));
+        scpo_command(with->theta, with->at_zero, x, SCPO_LAYERS_AT(run, t), SCPO_COMMAND_AT(run, t));
         for (i = 0; i < SCPO_NU; i++) {
-            u[i] = scpo_saturate(i, SCPO_INPUT(run, t)[i]);
+            u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
         scpo_model_step(x, u, p, next);
 #if SCPO_DISTURBED
@@ -31,7 +31,7 @@ int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
             next[i] += scpo_disturbances[rollout][t][i];
         }
 #endif
-        largest = scpo_largest(SCPO_NU, SCPO_INPUT(run, t), scpo_largest(SCPO_NX, next, largest));
+        largest = scpo_largest(SCPO_NU, SCPO_COMMAND_AT(run, t), scpo_largest(SCPO_NX, next, largest));
     }
     return largest < SCPO_INFINITY;
 }
@@ -60,9 +60,9 @@ scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
         scpo_real u[SCPO_NU];
         int i;
         for (i = 0; i < SCPO_NU; i++) {
-            u[i] = scpo_saturate(i, SCPO_INPUT(run, t)[i]);
+            u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
-        sum += scpo_stage(SCPO_STATE(run, t), u, adapter->reference);
+        sum += scpo_stage(SCPO_STATE_AT(run, t), u, adapter->reference);
     }
     return sum;
 }
@@ -176,24 +176,24 @@ static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *wi
         at_zero[i] = 0;
     }
     if (by_v) {
-        scpo_policy_backward(with, SCPO_STATE(run, t), SCPO_LAYERS(run, t), by_v, by_x, at_zero, row);
+        scpo_policy_backward(with, SCPO_STATE_AT(run, t), SCPO_LAYERS_AT(run, t), by_v, by_x, at_zero, row);
     }
     while (t-- > 0) {
-        const scpo_real *x = SCPO_STATE(run, t);
+        const scpo_real *x = SCPO_STATE_AT(run, t);
         scpo_real after[SCPO_NX];
         scpo_real u[SCPO_NU];
         for (i = 0; i < SCPO_NX; i++) {
             after[i] = by_x[i];
         }
         for (i = 0; i < SCPO_NU; i++) {
-            u[i] = scpo_saturate(i, SCPO_INPUT(run, t)[i]);
+            u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
         scpo_model_adjoint(x, u, scpo_plant_parameters[rollout], after, by_x, by_u);
         if (adapter) {
             scpo_stage_adjoint(x, u, adapter->reference, by_x, by_u);
         }
-        scpo_unsaturated(SCPO_INPUT(run, t), by_u);
-        scpo_policy_backward(with, x, SCPO_LAYERS(run, t), by_u, by_x, at_zero, row);
+        scpo_unsaturated(SCPO_COMMAND_AT(run, t), by_u);
+        scpo_policy_backward(with, x, SCPO_LAYERS_AT(run, t), by_u, by_x, at_zero, row);
     }
     scpo_backward_at_zero(with, at_zero, row);
 }
@@ -243,13 +243,13 @@ scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int sig
     scpo_real half[SCPO_NX];
     if (signal < SCPO_NBOUNDS) {
         const scpo_bound *bound = scpo_bounds + signal;
-        const scpo_real *of = signal < SCPO_NBOUNDS_X ? SCPO_STATE(run, time) : SCPO_INPUT(run, time);
+        const scpo_real *of = signal < SCPO_NBOUNDS_X ? SCPO_STATE_AT(run, time) : SCPO_COMMAND_AT(run, time);
         return bound->weight * (of[bound->entry] - bound->limit);
     }
     if (SCPO_TERMINAL && signal == SCPO_NBOUNDS) {
-        return scpo_level(SCPO_STATE(run, time), scpo_x_eq, half) - 1;
+        return scpo_level(SCPO_STATE_AT(run, time), scpo_x_eq, half) - 1;
     }
-    return scpo_level(SCPO_STATE(run, time), scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) /
+    return scpo_level(SCPO_STATE_AT(run, time), scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) /
                scpo_contraction_limits[rollout] - 1;
 }
 
@@ -272,7 +272,7 @@ void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajec
         const int is_terminal = SCPO_TERMINAL && signal == SCPO_NBOUNDS;
         const scpo_real *rest = is_terminal ? scpo_x_eq : scpo_rests[SCPO_RESTS > 1 ? rollout : 0];
         const scpo_real weight = is_terminal ? 2 : 2 / scpo_contraction_limits[rollout];
-        (void)scpo_level(SCPO_STATE(run, time), rest, by_x);
+        (void)scpo_level(SCPO_STATE_AT(run, time), rest, by_x);
         for (i = 0; i < SCPO_NX; i++) {
             by_x[i] *= weight;
         }

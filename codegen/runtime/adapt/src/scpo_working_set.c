@@ -195,7 +195,7 @@ int scpo_take_in_broken(scpo_adapter *adapter)
     int idle = adapter->count;
     int changed = 0;
     int k;
-    for (k = 0; k < adapter->found && adapter->peak[k] > -SCPO_EPSILON; k++) {
+    for (k = 0; k < adapter->found && adapter->peak[k] > -SCPO_METRIC_ERROR; k++) {
         int row = scpo_place(adapter, adapter->peak_key[k]);
         if (row < adapter->count) {
             adapter->L[row] = scpo_max(2 * adapter->L[row], SCPO_GROWTH * scpo_shown(adapter, row));
