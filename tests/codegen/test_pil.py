@@ -12,8 +12,9 @@ from exports import result_of, run
 
 from scpo_ctrl.codegen import TARGETS, export
 from scpo_ctrl.codegen.context import make_context
+from scpo_ctrl.device.emulator import BOARD
 
-EMULATOR = Path(__file__).parent / "emulator"
+EMULATOR = BOARD
 QEMU = "qemu-system-arm"
 TOLERANCE = {"double": 1e-12, "float": 1e-5}
 LINK = ("--specs=rdimon.specs", "-nostartfiles", "-Wl,--gc-sections", "-T", EMULATOR / "link.ld")
