@@ -29,7 +29,7 @@ _BEYOND = 1e-9  # by which a facet cuts something off, or it is left out
 _GROWN = 1e-6  # of the reach along each axis
 _NONE = 1e-9  # a multiplier below it is none, relative to the largest
 _ROUNDING = 1e-11  # of a sum, relative: some hundred terms
-_FAR = 1e9  # a row so long is of a set without interior
+_NOTHING = 1e-13  # of a facet, along an axis of the level set
 
 
 @dataclass(frozen=True)
@@ -149,6 +149,7 @@ def largest_polytope(
     began = time.perf_counter()
     design = _Design(plant, K, level_set.back, loop, decay)
     F = design.facets() @ level_set.T
+    F = np.where(np.abs(F) * level_set.extent < _NOTHING, 0.0, F)
     rows, most = shown_rows(plant, K, F, loop)
     multipliers = np.array([design.multipliers(row) for row in rows @ level_set.back])
     extent = multipliers[: 2 * plant.nx].sum(axis=1).reshape(2, -1).max(axis=0) * (1 + _GROWN)
@@ -216,9 +217,9 @@ class _Design:
         fastest = float(np.abs(np.linalg.eigvals(loop.A)).max())
         if not fastest < decay:
             raise DomainError(
-                f"the backup of plant {plant.name!r} has a spectral radius of {fastest:.6g} at a corner of the parameters, "
-                f"and a polytope that it keeps with decay {decay:g} needs less; give a larger decay, a faster backup, or "
-                "narrower ranges"
+                f"the backup of plant {plant.name!r} has a spectral radius of {fastest:.6g} at a corner of the "
+                f"parameters, and a polytope that it keeps with decay {decay:g} needs less; give a larger decay, a "
+                "faster backup, or narrower ranges"
             )
         self.first = rows[matters] / rooms[matters, None] * (1 + 4 * SLACK)
         self.F, self.seen = np.zeros((0, plant.nx)), np.zeros((0, plant.nx))
@@ -258,8 +259,8 @@ class _Design:
         if not (rest > _GROWN).all():
             raise DomainError(
                 f"the backup of plant {self.plant.name!r} keeps no polytope: in one step, parameters and disturbances "
-                f"move the state by {float(self.decay - rest.min()):.3g} of the way from the equilibrium to its bounds, or "
-                "to what keeps them; narrow the ranges, or widen the bounds"
+                f"move the state by {float(self.decay - rest.min()):.3g} of the way from the equilibrium to its "
+                "bounds, or to what keeps them; narrow the ranges, or widen the bounds"
             )
         return np.asarray((np.einsum("mi,kij->mkj", facets, self.A) / rest[:, :, None]).reshape(-1, len(self.S)))
 
