@@ -35,6 +35,7 @@ class GuardCode:
     rows: np.ndarray  # (k, columns), without columns where there is one point
     assumed: tuple[str, ...]  # the ranges of parameters and disturbances
     facets: np.ndarray | None  # (m, nx) of what passes, where the set is a polytope
+    both_ways: bool  # whether each facet stands for the opposite one too
     limit: float  # of the level, which is 1 but for rounding
     rounding: float  # what rounding may do to it
     lost: float  # of the radius of the set, to values between points and disturbances
@@ -128,6 +129,16 @@ class _Level:
         return [k for k in sorted(taken) if _PARAMETERS not in moved[k] and self.graph.operands(k)]
 
 
+def _facets(guard: PolytopeGuard) -> tuple[np.ndarray, bool]:
+    """Return the facets of what passes: one of each two where all have an opposite one, and whether that is so."""
+    rows = guard.rows
+    opposite = {(-row + 0.0).tobytes() for row in rows}
+    if not all((row + 0.0).tobytes() in opposite for row in rows):
+        return rows, False
+    first = [next(entry for entry in row if entry) > 0 for row in rows]
+    return rows[first], True
+
+
 def _moved(graph: Graph) -> list[set[int]]:
     """Return which inputs move each result."""
     moved: list[set[int]] = []
@@ -164,6 +175,7 @@ class _Writing:
         lines = writer.statements(dict(zip(("square", "reach"), first, strict=False)))
         common = writer.named(level.common()) if level.columns else []
         each = writer.statements(dict(zip(self._outputs(), wanted, strict=True)))
+        facets, both_ways = _facets(guard) if isinstance(guard, PolytopeGuard) else (None, False)
         assert not writer.helpers  # they have a kink, of which there is no proof
         return GuardCode(
             reads=tuple(reads[key] for key in sorted(reads)),
@@ -174,7 +186,8 @@ class _Writing:
             columns=self._columns(),
             rows=level.rows,
             assumed=_assumed(guard),
-            facets=guard.rows if isinstance(guard, PolytopeGuard) else None,
+            facets=facets,
+            both_ways=both_ways,
             limit=1 - rounding,
             rounding=rounding,
             lost=guard.between + guard.pushed,

@@ -46,7 +46,7 @@ def largest_after(of, polytope, x, u, p):
 def test_no_state_leaves_it_or_a_bound_under_the_backup(loops, name):
     of, polytope = loops[name].problem, loops[name].polytope
     plant, rng = of.plant, np.random.default_rng(3)
-    z = inside(polytope, rng, 200_000)
+    z = inside(polytope, rng, 50_000)
     x, u = plant.x_eq + z, plant.u_eq - z @ of.backup.K.T
     assert ((x >= plant.x_min) & (x <= plant.x_max)).all() and ((u >= plant.u_min) & (u <= plant.u_max)).all()
     assert (np.abs(z) <= polytope.extent).all()
@@ -82,7 +82,7 @@ def test_a_little_beyond_it_nothing_is_kept(loops, name):
 @pytest.mark.parametrize("name", LOOPS)
 def test_no_policy_leaves_it_under_the_guard(loops, name):
     of, polytope = loops[name].problem, loops[name].polytope
-    held, plant, rng, count = guard(of, within="polytope"), of.plant, np.random.default_rng(7), 50_000
+    held, plant, rng, count = guard(of, within="polytope"), of.plant, np.random.default_rng(7), 20_000
     assert np.array_equal(held.polytope.F, polytope.F)
     x, p = plant.x_eq + inside(polytope, rng, count), parameters(of, rng, count)
     anywhere = plant.u_min + rng.uniform(size=(count, plant.nu)) * (plant.u_max - plant.u_min)
@@ -106,10 +106,10 @@ def test_more_passes_than_in_the_level_set(loops):
 
 
 def test_it_is_there_where_the_level_set_is_not_kept():
-    of = kept(R3, LQR, parameters={"mass": (0.3, 3.0)})
+    of = kept(R3, LQR, parameters={"mass": (0.8, 3.0)})
     with pytest.raises(DomainError, match="proved to keep"):
         guard(of.problem)
-    assert 100 < len(of.polytope.F) < 200 and of.faults() == []
+    assert len(of.polytope.F) > 50 and of.faults() == []
 
 
 def test_what_has_none_is_refused(loops):
