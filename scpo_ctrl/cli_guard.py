@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from scpo_ctrl.assurance.certificate import MOST_SEED
-from scpo_ctrl.proof.guarded import EPISODES, WITHIN, guard, guarded_runs
+from scpo_ctrl.proof.guarded import EPISODES, MOST_AHEAD, WITHIN, guard, guarded_runs
 from scpo_ctrl.record.assurance import save_guarded
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.folder import GUARD_FILE
@@ -13,7 +13,7 @@ from scpo_ctrl.report.display import Rollouts
 from scpo_ctrl.report.trajectories import plant_problem
 from scpo_ctrl.terminal import as_json_option, failed, print_json, run_argument, say
 
-_MOST, _MOST_AHEAD = 10_000_000, 1000
+_MOST = 10_000_000
 within_option = click.option(
     "--within", type=click.Choice(WITHIN), default=WITHIN[0], show_default=True,
     help="The set that the guard keeps: the backup's level set, or its largest polytope, of a linear plant.",
@@ -26,7 +26,7 @@ within_option = click.option(
 @click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the episodes.")
 @within_option
 @click.option(
-    "--lookahead", type=click.IntRange(0, _MOST_AHEAD), default=0, show_default=True,
+    "--lookahead", type=click.IntRange(0, MOST_AHEAD), default=0, show_default=True,
     help="Steps in which the backup is to bring the next state into its level set, of a plant without ranges.",
 )  # fmt: skip
 @as_json_option

@@ -231,7 +231,7 @@ class _Design:
             if len(self.F) > MOST_FACETS:
                 raise DomainError(
                     f"a polytope that the backup of plant {self.plant.name!r} keeps has more than {MOST_FACETS} "
-                    "facets; guard its level set, give a smaller decay, or narrow the ranges"
+                    "facets; guard its level set, narrow the ranges, or give a decay nearer to 1"
                 )
             new = self._added(self._next(new))
         axes = np.eye(len(self.S))
@@ -300,6 +300,6 @@ class _Design:
         if self.programs > _MOST_PROGRAMS:
             raise DomainError(
                 f"a polytope that the backup of plant {self.plant.name!r} keeps is not found by {_MOST_PROGRAMS} "
-                "linear programs; guard its level set, or give a smaller decay"
+                "linear programs; guard its level set, or give a decay nearer to 1"
             )
         return linprog(-row, A_ub=F, b_ub=np.ones(len(F)), bounds=(None, None), method="highs")

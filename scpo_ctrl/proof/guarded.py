@@ -23,6 +23,7 @@ from scpo_ctrl.proof.polytope_set import backup_polytope
 from scpo_ctrl.validate import as_array, as_choice, as_count
 
 WITHIN = ("level", "polytope")  # sets that a guard may keep
+MOST_AHEAD = 100  # steps
 EPISODES = 20_000
 _STREAM = 1 << 51  # of seeds: no run, audit, certificate or simulation draws from there
 _MOST_KEPT = 1000  # states at which it acted, for pictures
@@ -57,7 +58,7 @@ def guard(problem: ControlProblem, within: str = WITHIN[0], lookahead: int = 0) 
         raise DomainError(
             "a guard is of a set about one equilibrium, and signals move it; give a plant without signals"
         )
-    lookahead = as_count("lookahead", lookahead)
+    lookahead = as_count("lookahead", lookahead, at_most=MOST_AHEAD)
     if as_choice("within", within, WITHIN) == "polytope":
         if lookahead:
             raise DomainError(
