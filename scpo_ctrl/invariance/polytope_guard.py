@@ -93,6 +93,8 @@ def polytope_guard(plant: Plant, K: np.ndarray, P: np.ndarray, polytope: Polytop
     PolytopeGuard
     """
     loop, F = polytope.loop, np.abs(polytope.F)
-    lost = [float((F @ part).max()) if part.size else 0.0 for part in (loop.between, loop.half)]
+    between, pushed = (float((F @ part).max()) if part.size else 0.0 for part in (loop.between, loop.half))
     rho = polytope.largest_level(P)
-    return PolytopeGuard(plant, K, P, rho, loop.ranges, loop.half, loop.points, *lost, polytope=polytope)
+    return PolytopeGuard(
+        plant, K, P, rho, loop.ranges, loop.half, loop.points, between, pushed, polytope=polytope
+    )  # fmt: skip
