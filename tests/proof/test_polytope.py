@@ -194,3 +194,7 @@ def test_the_commands(tmp_path, run):
     outcome = run("verify", folder)
     assert outcome.status == 1 and "polytope_proof.json: multipliers[" in outcome.err
     assert run("guard", folder, "--lookahead", 3).status == 2
+    outcome = run("export", folder, "--out", tmp_path / "c", "--within", "polytope")
+    assert outcome.status == 2 and "give guarded=True" in outcome.err
+    assert run("export", folder, "--out", tmp_path / "c", "--guard", "--within", "polytope").status == 0
+    assert "scpo_facets" in (tmp_path / "c" / "src" / "scpo_guard.c").read_text()
