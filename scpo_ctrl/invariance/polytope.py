@@ -52,11 +52,31 @@ class Polytope:
         )
 
     def gauge(self, z: np.ndarray) -> np.ndarray:
-        """Return what the polytope is to be multiplied by to have z on its surface, shape (...)."""
+        """Return what the polytope is to be multiplied by to have states on its surface.
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (..., nx)
+            Deviations from the equilibrium.
+
+        Returns
+        -------
+        numpy.ndarray, shape (...)
+        """
         return np.asarray((z @ self.F.T).max(axis=-1))
 
     def largest_level(self, P: np.ndarray) -> float:
-        """Return the largest ρ for which it holds {zᵀPz ≤ ρ}."""
+        """Return the largest ρ for which it holds {zᵀPz ≤ ρ}.
+
+        Parameters
+        ----------
+        P : numpy.ndarray, shape (nx, nx)
+            Symmetric positive definite.
+
+        Returns
+        -------
+        float
+        """
         C = np.linalg.cholesky(P)
         reach = np.sum(np.linalg.solve(C, self.F.T) ** 2, axis=0)
         return float((1 / reach).min()) * (1 - SLACK)

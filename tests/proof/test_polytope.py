@@ -10,7 +10,7 @@ from problem_files import write
 import scpo_ctrl as sc
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.invariance.lookahead_guard import LookaheadGuard
-from scpo_ctrl.models import cart_pole
+from scpo_ctrl.models import cart_pole, linear
 from scpo_ctrl.proof.guarded import guard, guarded_runs
 from scpo_ctrl.proof.polytope_set import backup_polytope
 
@@ -110,6 +110,13 @@ def test_it_is_there_where_the_level_set_is_not_kept():
     with pytest.raises(DomainError, match="proved to keep"):
         guard(of.problem)
     assert len(of.polytope.F) > 50 and of.faults() == []
+
+
+def test_a_state_without_bounds_is_bounded_by_the_command():
+    bounds = [-np.inf, -1.5], [np.inf, 1.5], [-1.0], [1.0]
+    plant = linear([[1.0, 0.1], [0.0, 1.0]], [[0.005], [0.1]], 0.1, bounds)
+    of = kept(plant, sc.lqr(plant, [0.1, 0.1], [10.0]))
+    assert np.isfinite(of.polytope.extent).all() and of.faults() == []
 
 
 def test_what_has_none_is_refused(loops):
