@@ -51,10 +51,11 @@ def singular_parameter(law: Law, ranges: np.ndarray) -> str:
     except NoEnclosureError:
         return ""
     lost = [~(np.isfinite(part.low) & np.isfinite(part.high)).all(axis=(1, 2)) for part in parts]
-    for row in np.flatnonzero(np.any(lost, axis=0)) if lost else ():
-        i = varied[row]
-        return (
-            f"{plant.p_labels[i]} in [{ranges[i, 0]:g}, {ranges[i, 1]:g}] straddles a singularity of its equations; "
-            "narrow that range"
-        )
-    return ""
+    which = [i for row, i in enumerate(varied) if any(part[row] for part in lost)]
+    if not which:
+        return ""
+    low_end, high_end = ranges[which[0]]
+    return (
+        f"{plant.p_labels[which[0]]} in [{low_end:g}, {high_end:g}] straddles a singularity of its equations; narrow "
+        "that range"
+    )
