@@ -13,7 +13,7 @@ from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.controlled import ControllerPolicy, residual_policy
+from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import guard
@@ -120,8 +120,11 @@ def make_context(
             "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
             "Export a run of a ControlProblem"
         )
-    if guarded:
-        residual_policy(problem.policy, "a guard in C")
+    if guarded and isinstance(problem.policy, ControllerPolicy):
+        raise DomainError(
+            f"the C of controller {problem.policy.controller.name!r} has no guard, as residual policies have; export "
+            "it without one"
+        )
     held = guard(problem) if guarded else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)

@@ -221,7 +221,7 @@ def test_outputs_that_are_less_than_the_state_are_refused_with_or_without_an_obs
     with pytest.raises(DomainError, match="no straight line"):
         guard(under(sine, R3, 0.2))
     result = sc.adapt(integrating(), sc.AdaptOptions(steps=0, audit=False))
-    with pytest.raises(DomainError, match="a guard in C knows residual policies"):
+    with pytest.raises(DomainError, match="the C of controller 'LQI' has no guard"):
         export(result, "nowhere", guarded=True)
 
 
