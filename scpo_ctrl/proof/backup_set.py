@@ -11,6 +11,9 @@ from scpo_ctrl.invariance.intervals import NoEnclosureError
 from scpo_ctrl.invariance.jacobians import SLACK, Law
 from scpo_ctrl.invariance.level_set import FEW_BOXES, MOST_BOXES, SetProof, prove_level_set
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
+from scpo_ctrl.models import Plant
+from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.models.operations import CODES
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.obstacles import explained
@@ -18,6 +21,21 @@ from scpo_ctrl.proof.obstacles import explained
 SECONDS = 600.0
 _PER_SECOND, _FEWEST = 50, 200  # boxes that a first round may look at
 _GROWS, _WORTH = 4.0, 1.5  # most and least by which a round has more boxes than the last
+_WITH_KINKS = (
+    "fabs",
+    "sign",
+    "fmin",
+    "fmax",
+    "fmod",
+    "floor",
+    "ceil",
+    "copysign",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "if_else_zero",
+)
 _UNDECIDED = "not decided"  # more boxes may help
 NARROWER = "proved for less than is declared"  # ranges of parameters, or disturbances
 
@@ -82,10 +100,19 @@ def prove_backup_set(
     try:
         return prove_level_set(backup_law(policy), backup.P, backup.rho, ranges, half, most_boxes=most_boxes)
     except NoEnclosureError as error:
+        why = _kinks(policy.plant) or str(error)
         raise NoEnclosureError(
-            f"of plant {policy.plant.name!r} no Jacobian can be enclosed: {error}; write it without kinks (a "
-            "saturation or a dead zone as a smooth function), or certify by scenarios (--kind scenario)"
+            f"of plant {policy.plant.name!r} no Jacobian can be enclosed: {why}; write it without kinks (a saturation or "
+            "a dead zone as a smooth function), or certify by scenarios (--kind scenario)"
         ) from error
+
+
+def _kinks(plant: Plant) -> str:
+    """Name the operations of a plant's equations that have a kink or a step; empty if there are none."""
+    f = ca.Function("f", [plant.x, plant.u, plant.p], [plant.f])
+    there = {step.operation for step in instructions(f)}
+    names = [name for name in _WITH_KINKS if CODES[name] in there]
+    return f"its equations have {', '.join(names)}" if names else ""
 
 
 def prove_in_time(

@@ -12,6 +12,7 @@ from run_folders import make_run
 import scpo_ctrl as sc
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.models import double_integrator
+from scpo_ctrl.proof import backup_set
 from scpo_ctrl.proof.backup_set import NARROWER, prove_backup_set, prove_in_time, standing
 
 
@@ -97,22 +98,21 @@ def upright(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("upright"), pendulum(SMOOTH, [0.5, 2.0]))
 
 
-def test_where_time_is_up_it_says_what_holds_and_a_second_call_goes_on(upright, run):
-    told = []
+def test_where_time_is_up_it_says_what_holds_and_a_second_call_goes_on(upright, run, monkeypatch):
+    monkeypatch.setattr(backup_set, "_FEWEST", 24)  # boxes, far from what the whole set takes
+    path, told = upright / "backup_proof.json", []
     for _ in range(2):
-        outcome = run("certify", upright, "--kind", "backup", "--seconds", 0.1)
+        outcome = run("certify", upright, "--kind", "backup", "--seconds", 0.02)
         assert outcome.status == 1 and "time is up, and a second call goes on with more boxes" in outcome.line
-        assert "angle in [" in outcome.line and "rho} it is proved" in outcome.line
-        told.append(json.loads((upright / "backup_proof.json").read_text()))
+        assert "not decided after" in outcome.line and "angle in [" in outcome.line
         assert sc.verify(upright).passed
-    assert 0 < told[0]["level"] < 1 and not told[1]["proved"] and told[1]["seconds"] > told[0]["seconds"]
-    result = sc.load_result(upright)
-    policy, ranges = result.problem.policy, result.problem.scenarios.declared.ranges
-    levels = [prove_in_time(policy, ranges, seconds=0.1, spent=spent)[0].level for spent in (0.0, 20.0)]
-    assert 0 < levels[0] < levels[1]  # by more boxes
+        told.append(json.loads(path.read_text()))
+        path.write_text(json.dumps(told[-1] | {"seconds": 2.0}))  # whatever this computer took
+    assert told[0]["level"] < told[1]["level"] < 1 and "rho} it is proved" in outcome.line  # by more boxes
+    assert told[1]["seconds"] > 2 and not told[1]["proved"]
     refused = run("certify", upright, "--kind", "backup", "--seconds", 0)
     assert refused.status == 2 and "seconds" in refused.line
-    (upright / "backup_proof.json").write_text("{")
+    path.write_text("{")
     damaged = run("certify", upright, "--kind", "backup")
     assert damaged.status == 2 and "backup_proof.json is damaged" in damaged.line
 
@@ -139,8 +139,8 @@ def test_a_range_that_is_too_wide_names_its_worst_vertex_and_the_range_that_hold
     ("second", "operation"),
     [
         (SMOOTH.replace("0.3*rate", "0.3*abs(rate)*rate"), "fabs"),
-        (SMOOTH.replace("torque", "min(max(torque,-1.5),1.5)"), "f(max|min)"),  # a saturation inside f
-        (SMOOTH.replace("rate", "(rate - min(max(rate,-0.1),0.1) + 0.1*rate)"), "f(max|min)"),  # a dead zone
+        (SMOOTH.replace("torque", "min(max(torque,-1.5),1.5)"), "fmin, fmax"),  # a saturation inside f
+        (SMOOTH.replace("rate", "(rate - min(max(rate,-0.1),0.1) + 0.1*rate)"), "fmin, fmax"),  # a dead zone
     ],
     ids=["friction", "saturation", "dead zone"],
 )
@@ -148,7 +148,7 @@ def test_a_kink_inside_the_plant_is_refused_and_named(second, operation, tmp_pat
     folder = make_run(tmp_path, pendulum(second))
     outcome = run("certify", folder, "--kind", "backup")
     assert outcome.status == 2 and not (folder / "backup_proof.json").exists()
-    assert re.search(rf"plant 'pendulum' .* the operation {operation} has no enclosure.* without kinks", outcome.line)
+    assert re.search(rf"plant 'pendulum' .* its equations have {operation};.* without kinks", outcome.line)
 
 
 def test_a_range_across_a_singularity_and_a_plant_that_does_not_rest_are_refused(tmp_path, run):
