@@ -102,8 +102,8 @@ def prove_backup_set(
     except NoEnclosureError as error:
         why = _kinks(policy.plant) or str(error)
         raise NoEnclosureError(
-            f"of plant {policy.plant.name!r} no Jacobian can be enclosed: {why}; write it without kinks (a saturation or "
-            "a dead zone as a smooth function), or certify by scenarios (--kind scenario)"
+            f"of plant {policy.plant.name!r} no Jacobian can be enclosed: {why}; write it without kinks (a saturation "
+            "or a dead zone as a smooth function), or certify by scenarios (--kind scenario)"
         ) from error
 
 
