@@ -50,8 +50,10 @@ def singular_parameter(law: Law, ranges: np.ndarray) -> str:
         parts = Enclosure(loop_at_rest(law))(Interval(low, high)) if varied else []
     except NoEnclosureError:
         return ""
-    lost = [~(np.isfinite(part.low) & np.isfinite(part.high)).all(axis=(1, 2)) for part in parts]
-    which = [i for row, i in enumerate(varied) if any(part[row] for part in lost)]
+    lost = np.zeros(len(varied), dtype=bool)
+    for part in parts:
+        lost |= ~(np.isfinite(part.low) & np.isfinite(part.high)).all(axis=(1, 2))
+    which = [i for i, is_lost in zip(varied, lost.tolist(), strict=True) if is_lost]
     if not which:
         return ""
     low_end, high_end = ranges[which[0]]
