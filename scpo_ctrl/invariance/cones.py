@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+LESS = 4.0  # times as small a tilt that is tried too
 _NARROW = 1e-6  # least γ² that is counted with: more than its rounding
 
 
@@ -39,7 +40,7 @@ class Cones:
         -------
         Cones
         """
-        (n, r), nx = low.shape, across.shape[1]
+        r, nx = across.shape
         sides = ((np.arange(2**r)[:, None] >> np.arange(r)) & 1).astype(bool)
         corners = np.where(sides[None], high[:, None], low[:, None]) @ whitened.T  # (n, 2^r, r)
         middle = (low + high) / 2 @ whitened.T

@@ -14,7 +14,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.invariance.cones import Cones, along
+from scpo_ctrl.invariance.cones import LESS, Cones, along
 from scpo_ctrl.invariance.intervals import Enclosure, Interval
 from scpo_ctrl.invariance.rays import Rays
 from scpo_ctrl.models import Plant
@@ -22,7 +22,7 @@ from scpo_ctrl.models import Plant
 SLACK = 1e-9  # relative, of norms: more than what rounding does to them, or the set is not tried
 _MOST_VARIABLES = 10  # that J depends on: each doubles the corners of a box
 _ROUNDING = 100.0  # of a norm, in units of eps · n² · cond
-_COST = 0.8  # of 1 - ‖J‖² at rest, that a cone may cost along its ray
+_COST = 0.65  # of 1 - ‖J‖² at rest, that a cone may cost along its ray
 _INDEPENDENT = 1e-2  # least singular value of rows of length one that are no combination of others
 
 
@@ -126,6 +126,19 @@ class Balls:
             radius = np.maximum(part.high - middle, middle - part.low) * (1 + SLACK)
         return cls(middle, np.where(known, radius, np.inf))
 
+    def taken(self, which: np.ndarray) -> "Balls":
+        """Return some of the matrices.
+
+        Parameters
+        ----------
+        which : numpy.ndarray of int, shape (m,)
+
+        Returns
+        -------
+        Balls
+        """
+        return Balls(self.middle[which], self.radius[which])
+
     def seen(self, T: np.ndarray, right: np.ndarray) -> "Balls":
         """Return T M right of each matrix M.
 
@@ -180,7 +193,12 @@ class Jacobians:
     seen: np.ndarray  # (r,) variables that are independent linear functions of the state
     whitened: np.ndarray  # (r, r) of which the length of these, less the middle, is at most √level
     across: np.ndarray  # (r, nx) rows of length one: whitened times those functions
-    rays: Rays
+    symbols: tuple[ca.SX, ca.SX]  # η and J
+
+    @cached_property
+    def rays(self) -> Rays:
+        """The mean of J along rays."""
+        return Rays.of(*self.symbols, self.jacobian, self.bends, self.middle, self.of_set)
 
     @cached_property
     def tilt(self) -> float:
@@ -221,8 +239,10 @@ class Jacobians:
             for some, shape in ((bends[:k], J.middle.shape[1:]), (bends[k:], d.middle.shape[1:]))
         )
         if mean:
-            J, bent = Balls.of(self.rays.at(points)), Balls.of(self.rays.bent(low, high))
-        corners, added, effect = [], [], np.zeros((n, k))
+            apart, again = np.unique(points, axis=0, return_inverse=True)  # boxes share corners
+            J = Balls.of(self.rays.at(apart)).taken(again.ravel())
+            bent = Balls.of(self.rays.bent(low, high))
+        corners, added, effect, least = [], [], np.zeros((n, k)), None
         for own, second, right in ((J, bent, back), (d, moved, np.eye(1))):
             at, bend = (part.seen(T, right) for part in (own, second))
             half = bend.middle * eighth / 2
@@ -233,26 +253,29 @@ class Jacobians:
             added.append(rest + _lengths((bend.radius * eighth).sum(axis=1)))
             shifted = at.middle.reshape(n, -1, *at.middle.shape[1:]) - shift[:, None]
             norms = (_lengths(shifted.reshape(at.middle.shape)) + _lengths(at.radius)).reshape(n, -1)
-            corners.append((norms, _lengths(shift)))
             effect += np.linalg.norm(2 * np.abs(half) + bend.radius * eighth, axis=(2, 3))
             if mean and own is J and self.seen.size:
-                corners[0], least, more = self._along(low, high, points, at, shifted, corners[0])
+                norms, least, more = self._along(low, high, points, at, shifted, norms)
                 effect += more
+            corners.append((norms, _lengths(shift)))
         inside = ~self.outside(points, points, size).reshape(n, -1)
-        return Bounds(corners, added, np.where(np.isnan(effect), np.inf, effect), inside, least if mean else None)
+        return Bounds(corners, added, np.where(np.isnan(effect), np.inf, effect), inside, least)
 
-    def _along(self, low, high, points, at, shifted, corners):
-        """Return norms of J̄ in the cones of boxes, those on the rays through corners, and what the cones' widths add."""
+    def _along(
+        self, low: np.ndarray, high: np.ndarray, points: np.ndarray, at: Balls, shifted: np.ndarray, norms: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return norms of J̄ in the cones of boxes, on the rays through corners, and what the cones' widths add."""
         (n, k), rest = low.shape, self.middle[self.seen]
-        cones = Cones.of(self.across, self.whitened, low[:, self.seen] - rest, high[:, self.seen] - rest, self.tilt)
-        turned = _lengths((shifted @ cones.right[:, None]).reshape(at.middle.shape)) + _lengths(at.radius)
-        norms = np.minimum(corners[0], turned.reshape(n, -1))
+        for tilt in (self.tilt, self.tilt / LESS):
+            cones = Cones.of(self.across, self.whitened, low[:, self.seen] - rest, high[:, self.seen] - rest, tilt)
+            turned = _lengths((shifted @ cones.right[:, None]).reshape(at.middle.shape)) + _lengths(at.radius)
+            norms = np.minimum(norms, turned.reshape(n, -1))
         rays = along(self.across, (points[:, self.seen] - rest) @ self.whitened.T)
         least = _lengths(at.middle @ rays).reshape(n, -1)
         gain = np.maximum(norms.max(axis=1) - least.max(axis=1), 0.0)
         effect = np.zeros((n, k))
         effect[:, self.seen] = gain[:, None] * np.minimum(cones.wide, 1.0)
-        return (norms, corners[1]), least, effect
+        return norms, least, effect
 
     def outside(self, low: np.ndarray, high: np.ndarray, size: float) -> np.ndarray:
         """Return which boxes no state of a level set has a part in, shape (n,).
@@ -334,7 +357,6 @@ def jacobians(law: Law, level_set: LevelSet, ranges: np.ndarray) -> Jacobians:
     of_set = np.array([i < len(C) for i in which], dtype=bool)
     seen, whitened = _whitened(C @ back, which)
     across = whitened @ (C @ back)[[which[i] for i in seen]]
-    rays = Rays.of(eta, J, bends[: len(which)], middle[which], of_set)
     return Jacobians(
         level_set,
         Enclosure(ca.Function("jacobian", [eta], ca.cse([J, d]))),
@@ -346,7 +368,7 @@ def jacobians(law: Law, level_set: LevelSet, ranges: np.ndarray) -> Jacobians:
         seen,
         whitened,
         across,
-        rays,
+        (eta, J),
     )
 
 

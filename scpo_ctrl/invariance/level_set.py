@@ -25,7 +25,7 @@ from scpo_ctrl.models.varying import drawn_ranges, first_varying, still
 WHOLE = 1 - 4 * SLACK  # of ρ, which is the largest level inside all bounds but for rounding: what is to be proved
 MOST_BOXES = 30_000
 FEW_BOXES = 4000  # of a proof that nobody waits for: about two seconds
-_MARGINAL = 2000  # boxes after which the mean of the Jacobian along rays is tried on all that are left
+_MARGINAL = 1800  # boxes after which the mean of the Jacobian along rays is tried on all that are left
 _AT_ONCE = 1 << 16  # corners
 _AHEAD = 8  # most halvings before a box is looked at again
 _MOST = 0.7  # part of boxes that so many halvings are to do for
@@ -263,18 +263,17 @@ def _held(loop: Jacobians, level: float, pushed: float, most_boxes: int) -> _Hel
         tried = np.flatnonzero(plan[:, 0] == _CLOSED)
         seen += len(tried)
         for start in range(0, len(tried), chunk):
-            some, bounds, closed = tried[start : start + chunk], None, np.zeros(0, dtype=bool)
+            some = tried[start : start + chunk]
             for by_mean in (False, True):
-                if by_mean:
-                    mean = mean or seen > _MARGINAL or bool(_lost(bounds, closed, size, pushed).any())
-                    if closed.all() or not mean:
-                        break
-                    some = some[~closed]
                 bounds = loop.bounds(low[some], high[some], size, mean=by_mean)
                 norms, drifts = bounds.largest
                 closed = (norms + SLACK) * size + drifts + pushed <= size * (1 - SLACK)
                 norm, drift = (max(a, float(b[closed].max(initial=0.0))) for a, b in ((norm, norms), (drift, drifts)))
                 plan[some[closed], 0] = _BY_MEAN if by_mean else _CLOSED
+                mean = mean or seen > _MARGINAL or bool(_lost(bounds, closed, size, pushed).any())
+                if by_mean or closed.all() or not mean or not loop.of_set.any():  # or they are the same
+                    break
+                some = some[~closed]
             lost = _lost(bounds, closed, size, pushed)
             if lost.any() or (seen > most_boxes and not closed.all()):
                 blocks = _blocking(loop, low[some], high[some], bounds, size, lost=bool(lost.any()))

@@ -13,7 +13,7 @@ import numpy as np
 
 from scpo_ctrl.invariance.intervals import Enclosure, Interval, magnitude
 
-PARTS = 4  # of a ray, M
+_PARTS = 4  # of a ray, M
 _ULPS = 4  # in the last place of the larger end: more than a sum and a product are rounded by
 
 
@@ -21,22 +21,24 @@ _ULPS = 4  # in the last place of the larger end: more than a sum and a product 
 class Rays:
     """Enclosures of the mean of a Jacobian along rays."""
 
-    jacobian: Enclosure  # η -> J
+    jacobian: Enclosure  # η -> J, and more
     along: Enclosure  # (η, δ) -> B
-    bends: Enclosure  # η -> ∂²J/∂η_k² for each k
+    bends: Enclosure  # η -> ∂²J/∂η_k² for each k, and more
     middle: np.ndarray  # (k,) η₀
     moves: np.ndarray  # (k,) bool: whether a variable moves along the ray
 
     @classmethod
-    def of(cls, eta: ca.SX, J: ca.SX, bends: list[ca.SX], middle: np.ndarray, moves: np.ndarray) -> "Rays":
+    def of(
+        cls, eta: ca.SX, J: ca.SX, jacobian: Enclosure, bends: Enclosure, middle: np.ndarray, moves: np.ndarray
+    ) -> "Rays":
         """Return the rays of a Jacobian.
 
         Parameters
         ----------
         eta : casadi.SX, shape (k, 1)
         J : casadi.SX, shape (nx, nx)
-        bends : list of casadi.SX, shape (nx, nx)
-            ∂²J/∂η_k² for each k.
+        jacobian, bends : Enclosure
+            Whose first results are J, and ∂²J/∂η_k² for each k.
         middle : numpy.ndarray, shape (k,)
         moves : numpy.ndarray of bool, shape (k,)
 
@@ -48,13 +50,8 @@ class Rays:
         towards = delta * ca.DM(moves.astype(float))
         slope = ca.jtimes(ca.vec(J), eta, towards)
         B = ca.reshape(ca.densify(ca.jtimes(slope, eta, towards)), *J.shape)
-        return cls(
-            Enclosure(ca.Function("jacobian", [eta], ca.cse([J]))),
-            Enclosure(ca.Function("along", [ca.vertcat(eta, delta)], ca.cse([B]))),
-            Enclosure(ca.Function("bends", [eta], ca.cse(bends))),
-            middle,
-            moves,
-        )
+        B = Enclosure(ca.Function("along", [ca.vertcat(eta, delta)], ca.cse([B])))
+        return cls(jacobian, B, bends, middle, moves)
 
     def at(self, points: np.ndarray) -> Interval:
         """Enclose the mean at points.
@@ -69,16 +66,16 @@ class Rays:
         """
         n, away = len(points), points - self.middle
         delta = _outwards(away, away, np.abs(away))
-        middles = [self._part(points, points, (i + 0.5) / PARTS, (i + 0.5) / PARTS) for i in range(PARTS)]
-        parts = [self._part(points, points, i / PARTS, (i + 1) / PARTS) for i in range(PARTS)]
-        (J,) = self.jacobian(_stacked(middles))
-        towards = _stacked([delta] * PARTS)
+        middles = [self._part(points, points, (i + 0.5) / _PARTS, (i + 0.5) / _PARTS) for i in range(_PARTS)]
+        parts = [self._part(points, points, i / _PARTS, (i + 1) / _PARTS) for i in range(_PARTS)]
+        J = self.jacobian(_stacked(middles))[0]
+        towards = _stacked([delta] * _PARTS)
         boxes = _stacked(parts)
         ends = (np.hstack([getattr(some, end) for some in (boxes, towards)]) for end in ("low", "high"))
         (B,) = self.along(Interval(*ends))
-        shape = (PARTS, n, *J.low.shape[1:])
+        shape = (_PARTS, n, *J.low.shape[1:])
         low, high, size = np.zeros((3, *shape[1:]))
-        for part, weight in ((J, 1 / PARTS), (B, 1 / (24 * PARTS**3))):
+        for part, weight in ((J, 1 / _PARTS), (B, 1 / (24 * _PARTS**3))):
             low += part.low.reshape(shape).sum(axis=0) * weight
             high += part.high.reshape(shape).sum(axis=0) * weight
             size += magnitude(part).reshape(shape).sum(axis=0) * weight
@@ -96,12 +93,12 @@ class Rays:
         Interval, shape (n, k, nx, nx)
         """
         n = len(low)
-        parts = _stacked([self._part(low, high, i / PARTS, (i + 1) / PARTS) for i in range(PARTS)])
-        cubes = np.diff((np.arange(PARTS + 1) / PARTS) ** 3) / 3
-        weights = np.where(self.moves[:, None], cubes, 1 / PARTS)  # (k, M)
-        found = self.bends(parts)
+        parts = _stacked([self._part(low, high, i / _PARTS, (i + 1) / _PARTS) for i in range(_PARTS)])
+        cubes = np.diff((np.arange(_PARTS + 1) / _PARTS) ** 3) / 3
+        weights = np.where(self.moves[:, None], cubes, 1 / _PARTS)  # (k, M)
+        found = self.bends(parts)[: len(self.middle)]
         low, high, size = (
-            np.einsum("inkab,ki->nkab", stack.reshape(PARTS, n, *stack.shape[1:]), weights)
+            np.einsum("inkab,ki->nkab", stack.reshape(_PARTS, n, *stack.shape[1:]), weights)
             for stack in (
                 np.stack([part.low for part in found], axis=1),
                 np.stack([part.high for part in found], axis=1),

@@ -75,7 +75,7 @@ def cholesky(A: Sequence[Sequence[arb]]) -> list[list[arb]] | None:
 
 
 def is_shorter(M: arb_mat, bound: arb, metric: arb_mat | None = None) -> bool:
-    """Return whether |M v|² is shown to be below bound² vᵀ Λ v for all v, Λ = I if none is given: bound² Λ - MᵀM ≻ 0."""
+    """Return whether |M v|² < bound² vᵀ Λ v is shown for all v, Λ = I if none is given: bound² Λ - MᵀM ≻ 0."""
     metric = arb_mat(M.ncols(), M.ncols(), 1) if metric is None else metric
     gram = (bound * bound) * metric - M.transpose() * M
     return bool(bound > 0) and cholesky(gram.tolist()) is not None

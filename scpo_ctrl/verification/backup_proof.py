@@ -6,9 +6,10 @@ In coordinates T z in which V is ρ |T z|² no state of {V ≤ level · ρ} leav
 
 with J the Jacobian of the loop, d the drift of its equilibrium and w the disturbance (docs/guarantees.md). J and d
 depend on a few variables η. Where a leaf says so it is the mean J̄ of J along rays from the equilibrium instead, and the
-inequality that of the states alone whose variables are in the leaf (`rays`). The box of all of them is computed here and halved as the tree says, so that its leaves
-cover it. On a leaf of widths w_k, T J T⁻¹ is Σ_k t_k e_k E_k below what the corners span, 0 ≤ t_k ≤ 1, e_k = w_k²/8,
-E_k a ball around T ∂²J/∂η_k² T⁻¹: half of the balls' middles is taken off the corners, and what is left added.
+inequality that of the states alone whose variables are in the leaf (`rays`). The box of all η is computed here and
+halved as the tree says, so that its leaves cover it. On a leaf of widths w_k, T J T⁻¹ is Σ_k t_k e_k E_k below what the
+corners span, 0 ≤ t_k ≤ 1, e_k = w_k²/8, E_k a ball around T ∂²J/∂η_k² T⁻¹: half of the balls' middles is taken off the
+corners, and what is left added.
 """
 
 import itertools
@@ -189,22 +190,23 @@ class _Check:
         shift, between = self._between(bends[k:], e, arb_mat(1, 1, 1))
         for corner in corners:
             drift = drift.max(norm_bound(self._corner(corner)[1] - shift) + between)
-        metric = self._metric(box) if by_mean else None
+        metrics = self._metrics(box) if by_mean else []
         shift, between = self._between(self.mean.bent(box) if by_mean else bends[:k], e, self.back)
         bound = (1 - (drift + self.push) / self.size).min(self.claim.contraction + arb(SLACK)) - between
         if not drift <= self.claim.drift + arb(SLACK):
             return False
         matrices = (self._mean(corner) if by_mean else self._corner(corner)[0] for corner in corners)
-        return all(is_shorter(J - shift, bound) or self._is_ahead(J - shift, bound, metric) for J in matrices)
+        return all(
+            is_shorter(J - shift, bound) or any(is_shorter(J - shift, bound, metric) for metric in metrics)
+            for J in matrices
+        )
 
-    @staticmethod
-    def _is_ahead(M: arb_mat, bound: arb, metric: arb_mat | None) -> bool:
-        return metric is not None and is_shorter(M, bound, metric)
-
-    def _metric(self, box: list[Ends]) -> arb_mat | None:
-        """Return what is known of states whose variables are in a box, None where that is nothing."""
+    def _metrics(self, box: list[Ends]) -> list[arb_mat]:
+        """Return what is known of states whose variables are in a box."""
         low, high = ([box[k][end] - self.middles[k] for k in self.seen] for end in (0, 1))
-        return cone(self.whitened, self.across, low, high, self.claim.tilt) if self.seen else None
+        tilts = (self.claim.tilt, self.claim.tilt / 4) if self.seen else ()
+        found = (cone(self.whitened, self.across, low, high, tilt) for tilt in tilts)
+        return [metric for metric in found if metric is not None]
 
     def _mean(self, corner: tuple[float, ...]) -> arb_mat:
         """Return T J̄ T⁻¹ at a point."""

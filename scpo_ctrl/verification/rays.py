@@ -1,7 +1,7 @@
 """The mean of a Jacobian along rays from the equilibrium, in balls, and the cones of states that a box leaves.
 
-F(x, p) - F(x_eq, p) = J̄ (x - x_eq), J̄(η) = ∫₀¹ J(η₀ + t (η - η₀)) dt, where parameters do not move. Of each of M parts of
-[0, 1] the midpoint rule takes J in the middle and d²J/dt² / 24 M² somewhere on it.
+F(x, p) - F(x_eq, p) = J̄ (x - x_eq), J̄(η) = ∫₀¹ J(η₀ + t (η - η₀)) dt, where parameters do not move. Of each of M parts
+of [0, 1] the midpoint rule takes J in the middle and d²J/dt² / 24 M² somewhere on it.
 """
 
 import itertools
@@ -63,7 +63,10 @@ class MeanJacobian:
             found = self._bends.on(self._part(box, start, end))
             own = [[(w * a, w * b) for a, b in part] for w, part in zip(weights, found, strict=False)]
             totals = (
-                [[(a + c, b + d) for (a, b), (c, d) in zip(*both, strict=True)] for both in zip(totals, own, strict=True)]
+                [
+                    [(a + c, b + d) for (a, b), (c, d) in zip(*both, strict=True)]
+                    for both in zip(totals, own, strict=True)
+                ]
                 if totals
                 else own
             )
