@@ -79,8 +79,10 @@ def _shrunk(one, rng):
     return one.stated | {"disturbance_half": half} if half else None
 
 
-def _less(rng):
-    return 1 - 10.0 ** rng.uniform(-7, -1)
+def _steeper(one, rng):
+    """State a smaller contraction: by more where balls bound the mean more closely than intervals do."""
+    by_mean = any(-3 in some for some in one.stated["splits"])
+    return _scaled("contraction", lambda rng: 1 - 10.0 ** rng.uniform(-3 if by_mean else -7, -1))(one, rng)
 
 
 def _larger(rng):
@@ -94,7 +96,7 @@ TAMPERED = {
     "dropped": _dropped,
     "added": _added,
     "unfinished": _unfinished,
-    "contraction": _scaled("contraction", _less),
+    "contraction": _steeper,
     "drift": _scaled("drift", lambda rng: 0.99),
     "disturbance": _scaled("disturbance", lambda rng: 0.99),
     "level": _scaled("level", _larger),
