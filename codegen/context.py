@@ -8,7 +8,9 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.codegen.common import Common, common
 from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
+from scpo_ctrl.codegen.device import DeviceCode, device_code
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
+from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
@@ -49,10 +51,11 @@ class Context(Common):
     theta: np.ndarray  # (d,)
     controls: ControlVectors
     guard: GuardCode | None
+    device: DeviceCode | None
 
     def fields(self) -> dict[str, Any]:
         """Return everything by name."""
-        more = ("nx", "nu", "max_width", "theta_blocks")
+        more = ("nx", "nu", "max_width", "hidden", "theta_blocks")
         return super().fields() | {name: getattr(self, name) for name in more}
 
     @property
@@ -71,6 +74,11 @@ class Context(Common):
         return max(self.widths[:-1])
 
     @property
+    def hidden(self) -> int:
+        """Number of units of all hidden layers."""
+        return sum(self.widths[1:-1])
+
+    @property
     def theta_blocks(self) -> list[Block]:
         """θ as the matrices that it stacks."""
         blocks, start = [], 0
@@ -87,7 +95,7 @@ class Context(Common):
 
 
 def make_context(
-    result: Result, target: str, real: str | None, prefix: str, *, guarded: bool = False
+    result: Result, target: str, real: str | None, prefix: str, *, guarded: bool = False, adapting: bool = False
 ) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
@@ -103,6 +111,8 @@ def make_context(
         Of every name in the C code.
     guarded : bool
         Whether the guard is exported too.
+    adapting : bool
+        Whether the adaptation is exported too.
 
     Returns
     -------
@@ -121,6 +131,7 @@ def make_context(
             "Export a run of a ControlProblem"
         )
     held = guard(problem) if guarded else None
+    device = device_code(problem, real, prefix, 5e-6 if real == "float" else 1e-12) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy
@@ -133,11 +144,13 @@ def make_context(
         | ({} if held is None else {"guard": str(replace(held, proof=None))})
     )
     shared = common(result, chosen, real, prefix, margin_of(result.everywhere.metrics(theta)), hashed)
+    if device is not None:  # its projections are of whole steps, with all rows of the working set at once
+        shared |= {"max_dim": policy.theta_dim, "max_active": device.rows}
     code = None if held is None else guard_code(held, real, prefix)
     controls = control_vectors(policy, theta, result.theta_initial, real)
     if held is not None and code is not None:
         controls = guarded_vectors(policy, controls, held, code.rounding, real)
-    return Context(**shared, **values, controls=controls, guard=code)
+    return Context(**shared, **values, controls=controls, guard=code, device=device)
 
 
 def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
@@ -154,8 +167,8 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
             value = getattr(policy, key)[i]
             raise DomainError(f"{key}[{i}] = {value:g} is out of the range of {real}; choose other units")
     return {
-        "x_names": _names(plant.x_labels, plant.x_units),
-        "u_names": _names(plant.u_labels, plant.u_units),
+        "x_names": named(plant.x_labels, plant.x_units),
+        "u_names": named(plant.u_labels, plant.u_units),
         "widths": policy.widths,
         "K": policy.backup.K,
         "x_eq": plant.x_eq,
@@ -167,7 +180,3 @@ def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
         "u_rest": np.clip([rounded(value, real) for value in plant.u_eq], u_min, u_max),
         **scales,
     }
-
-
-def _names(labels: tuple[str, ...], units: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{label} [{unit}]" if unit else label for label, unit in zip(labels, units, strict=True))

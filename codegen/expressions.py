@@ -226,6 +226,19 @@ class Writer:
             lines += self._kept(number, text, binds, named=number in numbers or self._deserves(number, text))
         return lines
 
+    def operand(self, number: int) -> str:
+        """Return C for a result, as an operand of anything.
+
+        Parameters
+        ----------
+        number : int
+
+        Returns
+        -------
+        str
+        """
+        return self._bound(number, _ATOM)
+
     def _left(self, roots: Sequence[int]) -> list[int]:
         """Return what is needed for some results and has no C yet."""
         return [k for k in self.graph.reached(roots) if k not in self.names and k not in self._texts]

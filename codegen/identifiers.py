@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 _LONGEST = 40  # C tells names apart by 63 characters or more
 # Keywords of C and C++, and macros that headers or compilers may define with lower-case letters or one capital.
@@ -57,3 +57,17 @@ def _plain(label: str) -> str:
             name = unicodedata.name(c, "").split()
             letters.append(f"{name[-1].lower()}_" if name[:1] == ["GREEK"] and "LETTER" in name else "_")
     return re.sub(r"_+", "_", "".join(letters)).strip("_")
+
+
+def named(labels: Sequence[str], units: Sequence[str]) -> tuple[str, ...]:
+    """Return labels with their units, for comments.
+
+    Parameters
+    ----------
+    labels, units : sequence of str
+
+    Returns
+    -------
+    tuple of str
+    """
+    return tuple(f"{label} [{unit}]" if unit else label for label, unit in zip(labels, units, strict=True))

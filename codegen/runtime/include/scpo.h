@@ -29,7 +29,8 @@ typedef enum {
     SCPO_BAD_PROBLEM = 3,  /* projection: NaN, infinity, negative e or L, r <= 0 or a size out of range; delta = 0 */
     SCPO_BAD_STATE = 4,    /* control: x is not finite; u is the equilibrium input, within its bounds */
     SCPO_BAD_THETA = 5,    /* control: the policy is not finite; u is the backup's command, within its bounds */
-    SCPO_GUARDED = 6       /* control: the policy's input might leave the proved set; u is the backup's command */
+    SCPO_GUARDED = 6,      /* control: the policy's input might leave the proved set; u is the backup's command */
+    SCPO_BUSY = 8          /* of what is done piece by piece: there is more to do, call again */
 } scpo_status;
 
 #define SCPO_SLOTS (SCPO_MAX_ACTIVE + 1) /* the radius is a constraint too */
@@ -47,6 +48,20 @@ typedef struct {
     scpo_real *delta;   /* [dim] the answer; while working on it w, of which it is a multiple */
     int size;           /* constraints in the working set */
     int budget;         /* Newton steps and rounds left */
+    int maximising;     /* whether the next piece is a Newton step, else it is a sweep over all constraints */
+    int steps;          /* Newton steps in a row, -1 before their start is evaluated */
+    int changes;        /* of the basis of a Newton step under way that are left; 0 where none is */
+    int count;          /* constraints in that basis */
+    int factored;       /* rows of its factor that are known */
+    int trials;         /* halvings of the last one that are left */
+    scpo_real tau;      /* part of it that the last halving took back */
+    scpo_real rise;     /* derivative of the dual function at its start */
+    scpo_status status; /* what ends the projection unless something else does */
+    scpo_real margin;   /* next tightening of violated constraints, relative */
+    scpo_real room;     /* what a shortened answer leaves, relative */
+    scpo_real given;    /* inertia of the problem, while a homotopy adds more */
+    scpo_real more;     /* inertia that it adds now */
+    scpo_real ratio;    /* by which it takes that away */
     scpo_real rounding; /* bound on the rounding errors of a constraint, here and elsewhere, relative to its terms */
     scpo_real length;   /* min(|u|, r): no answer is longer */
     scpo_real inertia;  /* length / |u| */
@@ -96,6 +111,33 @@ extern const scpo_real scpo_theta_initial[SCPO_NTHETA];
 scpo_status scpo_control(const scpo_real *theta /* [SCPO_NTHETA] */, const scpo_real *x /* [SCPO_NX] */,
                          scpo_real *u /* [SCPO_NU] */);
 
+/* Parameters ready for use. */
+typedef struct {
+    scpo_real theta[SCPO_NTHETA];
+    scpo_real at_zero[SCPO_HIDDEN + 1]; /* the network's hidden layers at the equilibrium, which every command needs */
+} scpo_parameters;
+
+/* A controller in use: two sets of parameters, of which one is active. An interrupt may ask for commands at any moment
+ * while the other set is written: each command comes from one whole set. What is interrupted must not ask for commands
+ * itself; where two processors share a controller, define SCPO_BARRIER as a barrier between them. */
+typedef struct {
+    scpo_parameters set[2];
+    volatile unsigned char active; /* 0 or 1; always written last */
+} scpo_controller;
+
+/* Makes theta the active parameters. SCPO_BAD_THETA where it is not finite, and the backup's are active then. */
+scpo_status scpo_controller_begin(scpo_controller *controller, const scpo_real *theta /* [SCPO_NTHETA] */);
+
+/* scpo_control with the active parameters, in half the time. */
+scpo_status scpo_controller_control(const scpo_controller *controller, const scpo_real *x /* [SCPO_NX] */,
+                                    scpo_real *u /* [SCPO_NU] */);
+
+/* The set that is not active, to be written; scpo_parameters_prepare completes it, and the switch makes it the active
+ * one at once. SCPO_BAD_THETA where theta is not finite: then nothing is switched. */
+scpo_parameters *scpo_controller_spare(scpo_controller *controller);
+scpo_status scpo_controller_switch(scpo_controller *controller);
+void scpo_parameters_prepare(scpo_parameters *parameters);
+
 #if SCPO_GUARD
 /* Returns 1 if u keeps the next state of the model in the set that the backup is proved to keep, for all parameters and
  * disturbances in range, and 0 if it might not, or x or u is no number. scpo_control asks it: from a state in the set
@@ -106,6 +148,18 @@ int scpo_guard(const scpo_real *x /* [SCPO_NX] */, const scpo_real *u /* [SCPO_N
 /* Solves (E5). Steps shorter than 1e-280 (float: 1e-22) count as 0. delta [dim], which is none of the inputs, is always
  * written, finite, and feasible when every c <= 0. */
 scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta);
+
+/* The same piece by piece, each a sweep over the constraints or a Newton step: begin, then poll while the answer is
+ * SCPO_BUSY. Problem and delta stay as they are until then. */
+scpo_status scpo_project_begin(const scpo_projection *problem, scpo_real *delta);
+scpo_status scpo_project_poll(scpo_workspace *work);
+
+/* Between begin and the first poll: constraint `index` [0 ... count - 1], each at most once, is likely to be active, with
+ * this multiplier >= 0 (0 where it is not known). It costs or saves pieces, and nothing else depends on it. */
+void scpo_project_guess(scpo_workspace *work, int index, scpo_real multiplier);
+
+/* The multiplier of a constraint at the answer: delta - u + sum_i multiplier_i (G_i + L_i delta) = 0, where e = 0. */
+scpo_real scpo_project_multiplier(const scpo_workspace *work, int index);
 
 #ifdef __cplusplus
 }

@@ -159,7 +159,7 @@ static void scpo_move(scpo_workspace *work, scpo_real tau)
     }
     n = SCPO_SQRT(scpo_dot(dim, work->delta, work->delta) + SCPO_LEAST); /* not less, even where squares underflow */
     inverse = 1 / n;
-        work->along = 1 / curvature;
+    work->along = 1 / curvature;
     sum *= 16 * SCPO_EPS;
     work->noise = sum * sum * work->along;
     work->t = scpo_max((n - error) * work->along, 0);
@@ -272,110 +272,145 @@ static int scpo_entering(const scpo_workspace *work, int count)
     return entering;
 }
 
-/* step = argmax slope's - s'Hs/2 subject to lambda + s >= 0, by Lawson and Hanson's method, starting from the basis of
- * all present multipliers. Returns the slope along it. */
-static scpo_real scpo_newton_step(scpo_workspace *work)
+/* Begins to look for step = argmax slope's - s'Hs/2 subject to lambda + s >= 0, by Lawson and Hanson's method, from the
+ * basis of all present multipliers. */
+static void scpo_newton_begin(scpo_workspace *work)
 {
-    int changes = 6 * SCPO_SLOTS; /* of the basis; a cap that only rounding errors could need */
-    int count = 0;
-    int factored = 0;
     int i;
+    work->changes = 6 * SCPO_SLOTS;
+    work->count = 0;
+    work->factored = 0;
     for (i = 0; i < work->size; i++) {
         work->step[i] = 0;
         work->gain[i] = work->slope[i];
         work->basis[i] = i;
         if (work->lambda[i] > 0) {
-            scpo_swap(&work->basis[i], &work->basis[count++]);
+            scpo_swap(&work->basis[i], &work->basis[work->count++]);
         }
     }
-    while (changes-- > 0) {
+}
+
+/* Goes on by at most SCPO_CHANGES of the basis. Returns whether the step is found. */
+static int scpo_newton_poll(scpo_workspace *work)
+{
+    int changes = SCPO_CHANGES;
+    while (work->changes-- > 0 && changes-- > 0) {
         int place;
-        scpo_direction(work, count, factored);
-        factored = count;
-        place = scpo_advance(work, count);
+        scpo_direction(work, work->count, work->factored);
+        work->factored = work->count;
+        place = scpo_advance(work, work->count);
         if (place >= 0) {
-            i = work->basis[place];
+            const int i = work->basis[place];
             work->step[i] = -work->lambda[i];
-            factored = place;
-            scpo_swap(&work->basis[place], &work->basis[--count]);
+            work->factored = place;
+            scpo_swap(&work->basis[place], &work->basis[--work->count]);
             continue;
         }
-        place = scpo_entering(work, count);
+        place = scpo_entering(work, work->count);
         if (place < 0) {
-            break;
+            work->changes = 0;
+            return 1;
         }
-        scpo_swap(&work->basis[place], &work->basis[count++]);
+        scpo_swap(&work->basis[place], &work->basis[work->count++]);
     }
-    return scpo_dot(work->size, work->slope, work->step);
+    work->changes++; /* of this turn of the loop, which did nothing */
+    return work->changes <= 0;
 }
 
-/* Goes back along the step, half way by half way, until the dual function falls no more, or hardly. `rise` is its
- * derivative at the step's start. */
-static void scpo_search(scpo_workspace *work, scpo_real rise)
+/* Goes back along the step, half way, where the dual function falls there, by more than a little of the slope that it
+ * began with. Returns 0 where it does not, or was halved often enough. */
+static int scpo_search(scpo_workspace *work)
 {
-    scpo_real tau = SCPO_R(0.5);
-    int trials = SCPO_MAX_SEARCH;
-    while (trials-- > 0 && scpo_dot(work->size, work->slope, work->step) < (work->t > 0 ? -rise / 8 : 0)) {
-        scpo_move(work, -tau);
-        tau /= 2;
+    if (work->trials-- <= 0 ||
+        !(scpo_dot(work->size, work->slope, work->step) < (work->t > 0 ? -work->rise / 8 : 0))) {
+        work->trials = 0;
+        return 0;
     }
+    work->tau /= 2;
+    scpo_move(work, -work->tau);
+    return 1;
 }
 
-/* Newton's method. Returns whether it converged. */
+/* One piece of Newton's method: the start's evaluation, some changes of the basis with the step that they end in, or one
+ * back from it. Returns 1 where it has converged, -1 where it has taken too many, else 0. */
 static int scpo_ascend(scpo_workspace *work)
 {
-    int steps;
-    scpo_move(work, 0);
-    for (steps = 0; steps < SCPO_MAX_STEPS && work->budget-- > 0; steps++) {
-        /* how well the dual function is known where t is small */
-        const scpo_real floor = work->noise;
-        scpo_real rise = -work->value;
-        int converged = 0;
-        if (rise <= floor + SCPO_GAIN_TOLERANCE) {
+    int converged = 0;
+    if (work->trials > 0 && scpo_search(work)) {
+        return 0;
+    }
+    if (work->changes == 0) {
+        if (work->steps < 0) {
+            scpo_move(work, 0);
+            work->steps = 0;
+            return 0;
+        }
+        if (work->steps >= SCPO_MAX_STEPS || work->budget-- <= 0) {
+            return -1;
+        }
+        work->rise = -work->value;
+        if (work->rise <= work->noise + SCPO_GAIN_TOLERANCE) { /* noise: how well the function is known at small t */
             work->t = 0; /* nothing to be gained by leaving 0 */
             return 1;
         }
+        if (work->steps++ == 0 && work->t > 0) {
+            scpo_look_nearer(work);
+        }
         if (work->t > 0) {
-            if (steps == 0) {
-                scpo_look_nearer(work);
-            }
-            rise = scpo_newton_step(work);
-            converged = steps > 0 && rise <= floor - SCPO_GAP_TOLERANCE * work->value;
+            scpo_newton_begin(work);
         } else {
             scpo_multiply(work->size, -1, work->lambda, work->step); /* back to where the function is curved */
         }
-        scpo_move(work, 1);
-        if (converged) {
-            return 1;
-        }
-        scpo_search(work, rise);
     }
-    return 0;
+    if (work->changes > 0) {
+        if (!scpo_newton_poll(work)) {
+            return 0;
+        }
+        work->rise = scpo_dot(work->size, work->slope, work->step);
+        converged = work->steps > 1 && work->rise <= work->noise - SCPO_GAP_TOLERANCE * work->value;
+    }
+    scpo_move(work, 1);
+    work->trials = converged ? 0 : SCPO_MAX_SEARCH;
+    work->tau = 1;
+    return converged;
+}
+
+void scpo_dual_begin(scpo_workspace *work)
+{
+    work->given = work->inertia;
+    work->more = 0;
+    work->ratio = 4096;
+    work->steps = -1;
+    work->trials = 0;
+    work->changes = 0;
 }
 
 /* Where Newton's method fails, a homotopy: more inertia asks for a shorter step, in the beginning so short that all is
  * well-conditioned. Then it is taken away by and by, in smaller portions after each failure. */
-scpo_status scpo_dual_maximise(scpo_workspace *work)
+scpo_status scpo_dual_poll(scpo_workspace *work)
 {
-    const scpo_real inertia = work->inertia;
-    scpo_real more = 0;
-    scpo_real ratio = 4096;
-    scpo_status status = SCPO_CAPPED;
-    while (status == SCPO_CAPPED && work->budget > 0) {
-        work->inertia = inertia + more;
-        if (!scpo_ascend(work)) {
-            more = SCPO_MORE;
-            ratio = SCPO_SQRT(ratio);
-        } else if (more > 0) {
-            more = scpo_max(more / ratio - inertia / 64, 0);
-        } else {
-            status = SCPO_OK;
-        }
+    const int outcome = scpo_ascend(work);
+    scpo_status status = SCPO_BUSY;
+    if (outcome == 0) {
+        return status;
     }
-    work->inertia = inertia;
+    if (outcome < 0) {
+        work->more = SCPO_MORE;
+        work->ratio = SCPO_SQRT(work->ratio);
+    } else if (work->more > 0) {
+        work->more = scpo_max(work->more / work->ratio - work->given / 64, 0);
+    } else {
+        status = SCPO_OK;
+    }
+    if (status != SCPO_OK && work->budget > 0) {
+        work->inertia = work->given + work->more;
+        work->steps = -1;
+        return status;
+    }
+    work->inertia = work->given;
     if (!(work->t >= SCPO_EPS)) {
         work->t = 0; /* so short that it does not matter, and what is longer has normal squares */
     }
     scpo_multiply(work->problem->dim, work->across * work->length, work->delta, work->delta);
-    return status;
+    return status == SCPO_OK ? SCPO_OK : SCPO_CAPPED;
 }

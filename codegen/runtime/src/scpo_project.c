@@ -143,7 +143,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         slot = scpo_member(work, G);
         if (slot == work->size) {
             slot = scpo_vacant(work, newest);
-            if (slot < SCPO_PLACES(dim)) {
+            if (slot < SCPO_PLACES(dim) && found < 2 * SCPO_JOINING) {
                 newest = slot;
                 found += 2;
             } else if (!(found > 1 && excess > worst * size)) {
@@ -159,41 +159,48 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
     return found;
 }
 
-/* (E5) and the repair. Where rounding alone is to blame, shortening the answer is cheapest, unless it costs too much of
- * the objective, |u|^2 (1 + inertia value): then the violated constraints are tightened, ever more. */
-static scpo_status scpo_solve(scpo_workspace *work)
+/* One piece of (E5) and the repair: a sweep, or a step towards the optimum of the working set. Where rounding alone is to
+ * blame, shortening the answer is cheapest, unless it costs too much of the objective, |u|^2 (1 + inertia value): then
+ * the violated constraints are tightened, ever more. Returns SCPO_BUSY where there is more to do. */
+static scpo_status scpo_piece(scpo_workspace *work)
 {
-    scpo_status status = SCPO_OK;
-    scpo_real margin = SCPO_MARGIN * work->rounding / 4;
-    scpo_real room = 4 * SCPO_EPS;
     scpo_real cut;
-    while (work->t > 0) {
-        const int found = scpo_sweep(work, room, margin, &cut);
-        const scpo_real loss = cut * (work->t + 4 * SCPO_LOSS_TOLERANCE);
-        if (found == 0) {
-            return status;
-        }
-        if (--work->budget <= 0) {
-            status = SCPO_CAPPED;
-        } else if (found > 1 || loss > SCPO_LOSS_TOLERANCE * (1 + work->inertia * work->value)) {
-            if (found == 1) {
-                margin *= 2;
-            }
-            status = scpo_dual_maximise(work);
-            room = 4 * SCPO_EPS;
-            continue;
-        }
-        if (!(cut < SCPO_R(0.25))) { /* give up; 1 - cut would also cancel too much for t to stay a bound */
-            cut = 1;
-            status = SCPO_CAPPED;
-        }
-        scpo_subtract(work->problem->dim, cut, work->delta, work->delta);
-        work->t -= cut * work->t;
-        work->t += 2 * SCPO_EPS * work->t; /* no less than the length of delta */
-        room *= 2;
+    scpo_real loss;
+    int found;
+    if (work->maximising) {
+        work->status = scpo_dual_poll(work);
+        work->maximising = work->status == SCPO_BUSY;
+        work->room = 4 * SCPO_EPS;
+        return SCPO_BUSY;
     }
-    work->t = 0; /* even if it is NaN */
-    return status;
+    if (!(work->t > 0)) {
+        work->t = 0; /* even if it is NaN */
+        return work->status;
+    }
+    found = scpo_sweep(work, work->room, work->margin, &cut);
+    loss = cut * (work->t + 4 * SCPO_LOSS_TOLERANCE);
+    if (found == 0) {
+        return work->status;
+    }
+    if (--work->budget <= 0) {
+        work->status = SCPO_CAPPED;
+    } else if (found > 1 || loss > SCPO_LOSS_TOLERANCE * (1 + work->inertia * work->value)) {
+        if (found == 1) {
+            work->margin *= 2;
+        }
+        scpo_dual_begin(work);
+        work->maximising = 1;
+        return SCPO_BUSY;
+    }
+    if (!(cut < SCPO_R(0.25))) { /* give up; 1 - cut would also cancel too much for t to stay a bound */
+        cut = 1;
+        work->status = SCPO_CAPPED;
+    }
+    scpo_subtract(work->problem->dim, cut, work->delta, work->delta);
+    work->t -= cut * work->t;
+    work->t += 2 * SCPO_EPS * work->t; /* no less than the length of delta */
+    work->room *= 2;
+    return SCPO_BUSY;
 }
 
 /* Makes the radius the only constraint of the working set, at its optimal multiplier. */
@@ -228,6 +235,8 @@ static void scpo_start(scpo_workspace *work, scpo_real largest)
     work->value = 0;
     work->budget = SCPO_BUDGET(problem->count);
     work->rounding = SCPO_ROUNDINGS(dim) * (SCPO_EPS / 2);
+    work->margin = SCPO_MARGIN * work->rounding / 4;
+    work->room = 4 * SCPO_EPS;
     work->length = size < problem->r ? size : problem->r;
     work->inertia = work->length / size;
     memcpy(work->delta, problem->u, (size_t)dim * sizeof *work->delta);
@@ -237,23 +246,62 @@ static void scpo_start(scpo_workspace *work, scpo_real largest)
     }
 }
 
-scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta)
+scpo_status scpo_project_begin(const scpo_projection *problem, scpo_real *delta)
 {
     scpo_workspace *work = problem->work;
-    scpo_status status = scpo_check(problem);
     const scpo_real least = SCPO_LEAST;
-    work->t = 0;
-    if (status == SCPO_OK && scpo_raw(&work->length) > scpo_raw(&least) && scpo_raw(&problem->r) > scpo_raw(&least)) {
-        work->problem = problem;
-        work->delta = delta;
+    int j;
+    work->problem = problem;
+    work->delta = delta;
+    work->size = 0;
+    work->maximising = 0;
+    work->status = scpo_check(problem);
+    if (work->status == SCPO_OK && scpo_raw(&work->length) > scpo_raw(&least) &&
+        scpo_raw(&problem->r) > scpo_raw(&least)) {
         scpo_start(work, work->length);
-        status = scpo_solve(work);
+        return SCPO_BUSY;
     }
-    if (scpo_raw(&work->t) == 0) {
+    work->t = 0;
+    for (j = 0; j < problem->dim && j < SCPO_MAX_DIM; j++) {
+        delta[j] = 0;
+    }
+    return work->status;
+}
+
+scpo_status scpo_project_poll(scpo_workspace *work)
+{
+    const scpo_status status = scpo_piece(work);
+    if (status != SCPO_BUSY && scpo_raw(&work->t) == 0) {
         int j;
-        for (j = 0; j < problem->dim && j < SCPO_MAX_DIM; j++) {
-            delta[j] = 0;
+        for (j = 0; j < work->problem->dim; j++) {
+            work->delta[j] = 0;
         }
     }
     return status;
+}
+
+scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta)
+{
+    scpo_status status = scpo_project_begin(problem, delta);
+    while (status == SCPO_BUSY) {
+        status = scpo_project_poll(problem->work);
+    }
+    return status;
+}
+
+void scpo_project_guess(scpo_workspace *work, int index, scpo_real multiplier)
+{
+    const int slot = work->size;
+    if (slot < SCPO_PLACES(work->problem->dim)) {
+        scpo_dual_add(work, slot, index);
+        work->lambda[slot] = 2 * multiplier * work->inertia / (work->scale[slot] * work->length);
+        work->maximising = 1;
+        scpo_dual_begin(work);
+    }
+}
+
+scpo_real scpo_project_multiplier(const scpo_workspace *work, int index)
+{
+    const int slot = scpo_member(work, work->problem->G + (long)index * work->problem->dim);
+    return slot == work->size ? 0 : work->lambda[slot] * work->scale[slot] * work->length / (2 * work->inertia);
 }

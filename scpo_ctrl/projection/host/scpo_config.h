@@ -11,5 +11,6 @@ typedef double scpo_real;
 #define SCPO_NX 1
 #define SCPO_NU 1
 #define SCPO_NTHETA 1
+#define SCPO_HIDDEN 0
 
 #endif /* SCPO_CONFIG_H */

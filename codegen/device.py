@@ -1,0 +1,260 @@
+"""The adaptation on a device as C: what of a problem it has, its model and its numbers."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import casadi as ca
+import numpy as np
+
+from scpo_ctrl.codegen.expressions import Writer, read
+from scpo_ctrl.codegen.identifiers import named
+from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.stability import FLOOR, GAMMA, LocalStability
+from scpo_ctrl.models.units import Units
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.cost import quadratic
+from scpo_ctrl.problem.objective import Quadratic
+
+ROWS = 16  # K of the working set: fewer stall, more cost memory
+MEMORY = 4  # pairs of BFGS
+_MOST_KEYS = 2**32  # a metric's number is one of 32 bits
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A bound of a state or a command, as weight (value - limit) <= 0."""
+
+    entry: int
+    weight: float  # 1 / unit, with the sign of the side
+    limit: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the model in C."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    lines: tuple[str, ...]
+    unused: tuple[str, ...]
+    helpers: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceCode:
+    """An adaptation in the words of its C."""
+
+    horizon: int
+    scenarios: int
+    cloud: int
+    x0: np.ndarray  # (rollouts, nx)
+    p: np.ndarray  # (rollouts, np)
+    p_names: tuple[str, ...]
+    w: np.ndarray  # (scenarios, N, nx), or (scenarios, N, 0)
+    rests: np.ndarray  # (rollouts or 1, nx)
+    limits: np.ndarray  # (rollouts,) of V(x_N) / rho by contraction
+    bounds_x: tuple[Bound, ...]
+    bounds_u: tuple[Bound, ...]
+    terminal: bool
+    contraction: bool  # of scenarios
+    saturates: bool  # whether derivatives stop at the input's bounds
+    P: np.ndarray  # (nx, nx) of V / rho
+    vertices: np.ndarray  # (k, nx, nx) A - B K in the norm of P
+    vertex_B: np.ndarray  # (k, nx, nu)
+    inverse_root: np.ndarray  # (nx, nx)
+    doublings: int
+    model: tuple[Function, ...]
+    epsilon: float
+    theta_start: np.ndarray  # (d,)
+    rows: int = ROWS
+    memory: int = MEMORY
+    options: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def gamma(self) -> float:
+        """γ of (E11)."""
+        return GAMMA
+
+    @property
+    def floor(self) -> float:
+        """δ of (E11)."""
+        return FLOOR
+
+
+def device_code(problem: ControlProblem, real: str, prefix: str, epsilon: float) -> DeviceCode:
+    """Write an adaptation as C.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    real : str
+        "float" or "double".
+    prefix : str
+        Of every name of the export.
+    epsilon : float
+        ε, error of a metric on the device.
+
+    Returns
+    -------
+    DeviceCode
+
+    Raises
+    ------
+    DomainError
+        If the problem has something that is not adapted on a device, by name.
+    """
+    check_device(problem)
+    policy, batch = problem.policy, problem.scenarios
+    assert isinstance(policy, Policy)
+    plant, options, backup = policy.plant, problem.scenario_metrics.options, policy.backup
+    cloud = problem.one_step
+    x0, p, w = batch.x0, batch.p, batch.w
+    rests = problem.rests(batch)
+    limits = problem.contraction_limits(batch) / backup.rho
+    rests = np.tile(plant.x_eq, (1, 1)) if rests is None else rests
+    if cloud is not None:
+        points = cloud.cloud
+        x0, p = np.vstack([x0, points.x0]), np.vstack([p, points.p])
+        about = cloud.metrics.plant.x_eq[None]
+        limits = np.append(limits, cloud.metrics.contraction_limits(points.x0) / backup.rho)
+        if len(rests) > 1:
+            rests = np.vstack([rests, np.repeat(about, points.count, axis=0)])
+    units = Units.of(plant)
+    return DeviceCode(
+        horizon=batch.horizon,
+        scenarios=batch.count,
+        cloud=0 if cloud is None else cloud.cloud.count,
+        x0=x0,
+        p=p,
+        p_names=named(plant.p_labels, plant.p_units),
+        w=w if w.size else np.zeros((batch.count, batch.horizon, 0)),
+        rests=rests,
+        limits=limits,
+        bounds_x=_bounds(plant.x_min, plant.x_max, units.x, plant.x_labels) if options.path else (),
+        bounds_u=_bounds(plant.u_min, plant.u_max, units.u, plant.u_labels) if options.path and options.command else (),
+        terminal=options.terminal,
+        contraction=options.contraction is not None,
+        saturates=not (options.path and options.command),
+        P=backup.P / backup.rho,
+        **_stability(problem.stability, policy),
+        model=_model(problem, real, prefix),
+        epsilon=epsilon,
+        theta_start=problem.theta_initial,
+    )
+
+
+def check_device(problem: ControlProblem) -> None:
+    """Refuse what is not adapted on a device.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+
+    Raises
+    ------
+    DomainError
+        That names it.
+    """
+    options, policy = problem.scenario_metrics.options, problem.policy
+    reasons = (
+        (not isinstance(policy, Policy), "a controller with expressions of its own; it adapts residual policies"),
+        (problem.has_simulator, "a simulator in the plant's place; it adapts on the plant's model"),
+        (bool(problem.plant.signals), "signals over time; it has constant parameters"),
+        (not isinstance(problem.objective_data, Quadratic), "this objective; it adapts Quadratic costs"),
+        (options.constraints is not None or options.du_max is not None, "constraints of the user's own, or du_max"),
+    )
+    for there, what in reasons:
+        if there:
+            raise DomainError(f"the adaptation on a device does not have {what}; export without it")
+    data = problem.objective_data
+    if isinstance(data, Quadratic) and (data.P_N is not None or data.R_du is not None):
+        raise DomainError("the adaptation on a device does not have P_N and R_du of a Quadratic; export without it")
+    rollouts = problem.scenarios.count + (0 if problem.one_step is None else problem.one_step.cloud.count)
+    if rollouts * (problem.scenarios.horizon + 1) * (2 * problem.plant.nx + 2 * problem.plant.nu + 2) >= _MOST_KEYS:
+        raise DomainError("the problem has more metrics than a device can number; take fewer scenarios")
+
+
+def _bounds(low: np.ndarray, high: np.ndarray, units: np.ndarray, labels: tuple[str, ...]) -> tuple[Bound, ...]:
+    found = [(i, 1.0, high[i], "<=") for i in np.flatnonzero(np.isfinite(high))]
+    found += [(i, -1.0, low[i], ">=") for i in np.flatnonzero(np.isfinite(low))]
+    return tuple(
+        Bound(int(i), sign / units[i], float(limit), f"{labels[i]} {side} {limit:g}") for i, sign, limit, side in found
+    )
+
+
+def _stability(stability: LocalStability | None, policy: Policy) -> dict[str, Any]:
+    """Return the loop's derivative at rest under the backup, in the norm of P, for each vertex."""
+    plant, nx = policy.plant, policy.plant.nx
+    none = {"vertices": np.zeros((0, nx, nx)), "vertex_B": np.zeros((0, nx, plant.nu)), "doublings": 0}
+    if stability is None:
+        return none | {"inverse_root": np.eye(nx)}
+    x, u, p = plant.x, plant.u, plant.p
+    both = ca.Function("slopes", [x, u, p], [plant.f, ca.jacobian(plant.f, x), ca.jacobian(plant.f, u)])
+    unit = 1 / np.sqrt(np.diag(policy.backup.P))
+    root = np.linalg.cholesky(policy.backup.P * unit[:, None] * unit) / unit[:, None]
+    inverse = np.linalg.inv(root).T
+    found = []
+    for vertex in stability.parameters:
+        after, A, B = (np.array(part) for part in both(plant.x_eq, plant.u_eq, vertex))
+        if np.abs((after[:, 0] - plant.x_eq) / Units.of(plant).x).max() > 1e-9:
+            raise DomainError(
+                "the plant's parameters move its equilibrium, and local stability on a device is about one that stays; "
+                "set [metrics] stability = false, or export without the adaptation"
+            )
+        found.append((root.T @ (A - B @ policy.backup.K) @ inverse, root.T @ B))
+    A, B = (np.array(part) for part in zip(*found, strict=True))
+    return {"vertices": A, "vertex_B": B, "inverse_root": inverse, "doublings": stability.power.bit_length() - 1}
+
+
+def _model(problem: ControlProblem, real: str, prefix: str) -> tuple[Function, ...]:
+    """Write the model, the stage cost and their adjoints."""
+    plant, data = problem.plant, problem.objective_data
+    assert isinstance(data, Quadratic)
+    x, u, p = plant.x, plant.u, plant.p
+    after, reference = ca.SX.sym("after", plant.nx), ca.SX.sym("reference", plant.nx + plant.nu)
+    stage = quadratic(data.Q, x - reference[: plant.nx]) + quadratic(data.R, u - reference[plant.nx :])
+    adjoint = [ca.densify(ca.jtimes(plant.f, by, after, True)) for by in (x, u)]
+    slopes = [ca.densify(ca.gradient(stage, by)) for by in (x, u)]
+    owner = f"plant {plant.name!r}"
+    named = {"x": x, "u": u, "p": p, "after": after, "reference": reference}
+    make = _Making(owner, real, prefix, named)
+    return (
+        make.function("model_step", ("x", "u", "p"), {"next": ca.densify(plant.f)}),
+        make.function("model_adjoint", ("x", "u", "p", "after"), dict(zip(("by_x", "by_u"), adjoint, strict=True))),
+        make.function("stage", ("x", "u", "reference"), {"cost": ca.densify(stage)}),
+        make.function("stage_adjoint", ("x", "u", "reference"), dict(zip(("by_x", "by_u"), slopes, strict=True)), "+="),
+    )
+
+
+@dataclass(frozen=True)
+class _Making:
+    owner: str
+    real: str
+    prefix: str
+    named: dict[str, ca.SX]
+
+    def function(self, name: str, inputs: tuple[str, ...], outputs: dict[str, ca.SX], sign: str = "=") -> Function:
+        """Write a function of C."""
+        symbols = [self.named[key] for key in inputs]
+        graph, found = read(self.owner, ca.Function(name, symbols, list(outputs.values())))
+        wanted = [number for numbers in found for number in numbers]
+        writer = Writer(self.owner, graph, self.real, f"{self.prefix}_real", self.prefix, {}, wanted)
+        used = set[str]()
+        for number in writer.inputs():
+            which, entry = graph.nodes[number][1]
+            used.add(inputs[which])
+            writer.names[number] = f"{inputs[which]}[{entry}]"
+        lines: list[str] = []
+        for key, numbers in zip(outputs, found, strict=True):
+            targets = [key if key == "cost" else f"{key}[{i}]" for i in range(len(numbers))]
+            if sign == "=":
+                lines += writer.statements(dict(zip(targets, numbers, strict=True)))
+            else:
+                lines += writer.named([number for number in numbers if graph.operands(number)])
+                values = (writer.operand(number) for number in numbers)
+                lines += [f"{target} {sign} {value};" for target, value in zip(targets, values, strict=True)]
+        unused, helpers = (key for key in inputs if key not in used), sorted(writer.helpers)
+        return Function(name, inputs, tuple(outputs), tuple(lines), tuple(unused), tuple(helpers))

@@ -1,0 +1,132 @@
+/* scpo-ctrl runtime: safe adaptation on the device, piece by piece, while the controller is in use.
+ *
+ * Each step plans a quasi-Newton step of the objective, projects it onto the local safe region of a working set of
+ * metrics (E4), (E5), and checks all metrics of all scenarios on the model before it is committed: in the background, by
+ * calls of scpo_adapter_poll that are as short as is asked for. scpo_controller_control may interrupt them at any moment.
+ * No heap, no global mutable state: an adapter is one struct. C99, also valid C++. SPDX-License-Identifier: MIT
+ */
+#ifndef SCPO_ADAPT_H
+#define SCPO_ADAPT_H
+
+#include "scpo.h"
+#include "scpo_adapt_config.h" /* generated: sizes */
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+    SCPO_ADAPTING = 0,     /* a step is under way: call again */
+    SCPO_COMMITTED = 1,    /* a step has become the active parameters */
+    SCPO_REJECTED = 2,     /* a step has ended without: the active parameters stay */
+    SCPO_CONVERGED = 3,    /* there is no step that lowers the objective and is safe, or none worth it */
+    SCPO_START_UNSAFE = 4, /* the parameters to begin with break a metric; nothing is adapted */
+    SCPO_START_BAD = 5     /* they, the scenarios or the objective are not finite; nothing is adapted */
+} scpo_adaptation;
+
+/* A rollout: states, commands before saturation, and the hidden layers of each. */
+typedef struct {
+    scpo_real x[(SCPO_HORIZON + 1) * SCPO_NX];
+    scpo_real v[SCPO_HORIZON * SCPO_NU];
+    scpo_real a[SCPO_HORIZON * (SCPO_HIDDEN + 1)];
+} scpo_trajectory;
+
+#if SCPO_NVERTICES
+/* Powers of the loop's derivative at the equilibrium, and its hidden layers before tanh. */
+typedef struct {
+    scpo_real power[(SCPO_DOUBLINGS + 1) * SCPO_NX * SCPO_NX];
+    scpo_real q[SCPO_HIDDEN + 1];
+} scpo_powers;
+#endif
+
+/* What changes of theta showed of the objective's curvature: the change s, that of the gradient y, and w of the scaling
+ * S = sqrt(gamma) (I + s_1 w_1') (I + s_2 w_2') ..., with S S' the inverse of BFGS. */
+typedef struct {
+    scpo_real s[SCPO_NTHETA];
+    scpo_real y[SCPO_NTHETA];
+    scpo_real w[SCPO_NTHETA];
+    scpo_real determinant; /* of I + s w' */
+} scpo_pair;
+
+/* Counts since the beginning, for telemetry. */
+typedef struct {
+    uint32_t steps;
+    uint32_t commits;
+    uint32_t tries;      /* parameters that were checked in all scenarios */
+    uint32_t unsafe;     /* of these, how many broke a metric */
+    uint32_t pieces;     /* of work */
+    uint32_t projections;
+} scpo_counts;
+
+typedef struct {
+    scpo_controller *controller;
+    scpo_real reference[SCPO_NX + SCPO_NU]; /* x and u that the objective asks for; may be changed between steps */
+    scpo_counts counts;
+    scpo_real objective;       /* of the active parameters */
+    scpo_real start_objective; /* of those to begin with */
+    scpo_real margin;          /* -max g of the active parameters */
+
+    /* all below is the adapter's own */
+    scpo_real radius;
+    scpo_real gamma;
+    scpo_real predicted; /* fall of the objective, to first order */
+    scpo_real sum;       /* of the objective, so far */
+    scpo_real worst;     /* largest metric, so far */
+    scpo_real length;    /* |alpha| */
+    int phase;
+    int rollout;
+    int row;
+    int count;   /* rows of the working set */
+    int fresh;   /* from this one on they are to be computed */
+    int found;   /* peaks */
+    int pairs;
+    int tries;
+    int stalled; /* steps in a row without a commit worth it */
+    uint32_t key[SCPO_NROWS];         /* of the metrics of the working set */
+    unsigned char joined[SCPO_NROWS]; /* whether a try of this step broke it */
+    scpo_real c[SCPO_NROWS];          /* their values */
+    scpo_real room[SCPO_NROWS];       /* what of them a step may use up, <= 0 */
+    scpo_real e[SCPO_NROWS];          /* 0: gradients are exact */
+    scpo_real L[SCPO_NROWS];          /* smoothness constants in the space of theta */
+    scpo_real curved[SCPO_NROWS];     /* the same in scaled coordinates */
+    scpo_real tried[SCPO_NROWS];      /* values at the last try */
+    scpo_real multiplier[SCPO_NROWS];
+    scpo_real G[SCPO_NROWS * SCPO_NTHETA]; /* gradients, in scaled coordinates once a step is planned */
+    uint32_t peak_key[SCPO_NROWS];    /* the largest metrics of the last try, one for each signal of a rollout */
+    scpo_real peak[SCPO_NROWS];
+    scpo_real gradient[SCPO_NTHETA];
+    scpo_real previous[SCPO_NTHETA];  /* gradient of the Lagrangian before the last commit */
+    scpo_real z[SCPO_NTHETA];         /* the step to be projected, in scaled coordinates */
+    scpo_real alpha[SCPO_NTHETA];     /* its projection */
+    scpo_real step[SCPO_NTHETA];      /* the same in the space of theta */
+    scpo_pair pair[SCPO_MEMORY];      /* oldest first */
+    scpo_projection projection;
+    union { /* what is never needed at once */
+        scpo_trajectory run;
+        scpo_workspace projection;
+#if SCPO_NVERTICES
+        scpo_powers powers;
+#endif
+    } work;
+} scpo_adapter;
+
+/* What the run in Python began with: the safe start. */
+extern const scpo_real scpo_theta_start[SCPO_NTHETA];
+
+/* Begins at the controller's active parameters. */
+void scpo_adapter_begin(scpo_adapter *adapter, scpo_controller *controller);
+
+/* Does at most this many pieces of work (a rollout, a gradient, a step of the projection), and returns what came of it:
+ * SCPO_ADAPTING, or how a step ended, and then the next call begins the next one. */
+scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces);
+
+/* Goes on after SCPO_CONVERGED, such as with another reference: what was learnt of curvature is forgotten. */
+void scpo_adapter_restart(scpo_adapter *adapter);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SCPO_ADAPT_H */

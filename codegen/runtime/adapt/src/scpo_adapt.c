@@ -1,0 +1,431 @@
+/* The step of the adaptation, piece by piece.
+ *
+ *   gradient   a rollout at a time: the objective's derivative backwards through it, and the rows of the working set
+ *   plan       curvature from the last commit, scaling, the step to be projected
+ *   project    (E5) onto the region (E4) of the working set: gradients are exact, so e = 0
+ *   verify     a rollout at a time at the projected step: all metrics at most -epsilon, and a lower objective, or
+ *   join       metrics that it broke get a larger smoothness constant, or join the working set; then it projects again
+ *   commit     the parameters that were verified become active by one write
+ *
+ * docs/device.md says why each of these is as it is. SPDX-License-Identifier: MIT
+ */
+#include "scpo_scaling.h"
+#include "scpo_working_set.h"
+
+enum { SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM, SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY,
+       SCPO_JOIN, SCPO_ENDED };
+
+#define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
+#define SCPO_FIRST_STEP SCPO_R(0.1) /* length of the first one, and after curvature was forgotten, in radii */
+#define SCPO_LONGEST 10             /* step before its projection, in radii */
+#define SCPO_SUFFICIENT SCPO_R(1e-4) /* part of the predicted fall that a commit must reach */
+#define SCPO_WEIGHT (SCPO_R(1.0) / (SCPO_R(SCPO_NSCENARIOS) * SCPO_HORIZON)) /* of a step's cost in the objective */
+static void scpo_begin_step(scpo_adapter *adapter)
+{
+    scpo_choose_rows(adapter);
+    memset(adapter->gradient, 0, sizeof adapter->gradient);
+    adapter->counts.steps++;
+    adapter->tries = 0;
+    adapter->rollout = 0;
+    adapter->row = 0;
+    adapter->phase = SCPO_ROLL;
+}
+
+/* Behind the rows of one rollout comes the next that has a cost or a row. */
+static void scpo_next_rollout(scpo_adapter *adapter)
+{
+    adapter->row = 0;
+    do {
+        adapter->rollout++;
+    } while (adapter->rollout >= SCPO_NSCENARIOS && adapter->rollout < SCPO_NROLLOUTS &&
+             scpo_next_row(adapter, adapter->rollout) == adapter->count);
+    adapter->phase = adapter->rollout < SCPO_NROLLOUTS ? SCPO_ROLL : (SCPO_NVERTICES ? SCPO_AT_REST : SCPO_LEARN);
+}
+
+/* gradient += the part of a rollout, by way of alpha. */
+static void scpo_add_gradient(scpo_adapter *adapter)
+{
+    int i;
+    scpo_cost_row(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run, adapter->alpha);
+    for (i = 0; i < SCPO_NTHETA; i++) {
+        adapter->gradient[i] += adapter->alpha[i];
+    }
+}
+
+/* out = gradient + sum of multiplier G, with rows in the space of theta, or, where scaled, from scaled ones. */
+static void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out)
+{
+    int row;
+    int i;
+    memset(out, 0, sizeof adapter->gradient);
+    for (row = 0; row < adapter->count; row++) {
+        if (adapter->multiplier[row] > 0) {
+            scpo_subtract(SCPO_NTHETA, -adapter->multiplier[row], scpo_row(adapter, row), out);
+        }
+    }
+    if (scaled) {
+        scpo_inverse_transposed(adapter, adapter->pairs, out);
+    }
+    for (i = 0; i < SCPO_NTHETA; i++) {
+        out[i] += adapter->gradient[i];
+    }
+}
+
+/* z, no longer than SCPO_LONGEST radii. */
+static void scpo_limit(scpo_adapter *adapter)
+{
+    const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->z, adapter->z));
+    const scpo_real most = SCPO_LONGEST * adapter->radius;
+    if (size > most) {
+        scpo_multiply(SCPO_NTHETA, most / size, adapter->z, adapter->z);
+    }
+}
+
+/* The gradient is complete: what the last commit did to that of the Lagrangian shows curvature. */
+static void scpo_learn(scpo_adapter *adapter)
+{
+    int i;
+    scpo_multiply(SCPO_NTHETA, SCPO_WEIGHT, adapter->gradient, adapter->gradient);
+    adapter->row = adapter->pairs; /* pairs to complete: none, or all */
+    if (adapter->length > 0) { /* the last step was committed */
+        scpo_lagrangian(adapter, 0, adapter->z);
+        for (i = 0; i < SCPO_NTHETA; i++) {
+            adapter->z[i] -= adapter->previous[i];
+        }
+        if (scpo_learn_curvature(adapter, adapter->z, adapter->alpha)) {
+            adapter->row = 0;
+        }
+    }
+    adapter->phase = SCPO_COMPLETE;
+}
+
+/* The steepest descent in scaled coordinates: Newton's step, as far as the pairs know the curvature. */
+static void scpo_plan(scpo_adapter *adapter)
+{
+    if (adapter->pairs == 0) {
+        const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->gradient, adapter->gradient));
+        adapter->gamma = SCPO_FIRST_STEP * SCPO_RADIUS / (size > SCPO_UNDERFLOW ? size : SCPO_UNDERFLOW);
+    }
+    adapter->radius = SCPO_RADIUS / SCPO_SQRT(adapter->gamma);
+    scpo_multiply(SCPO_NTHETA, -1, adapter->gradient, adapter->z);
+    scpo_scaling_transposed(adapter, adapter->z);
+    scpo_limit(adapter);
+    adapter->row = 0;
+    adapter->phase = SCPO_TRANSFORM;
+}
+
+/* What a step may use up of the distance from the bound, and curvatures in scaled coordinates. */
+static void scpo_begin_projection(scpo_adapter *adapter)
+{
+    scpo_projection *problem = &adapter->projection;
+    int row;
+    for (row = 0; row < adapter->count; row++) {
+        const scpo_real distance = adapter->c[row] + SCPO_METRIC_ERROR;
+        adapter->room[row] = distance < 0 ? distance * (1 - SCPO_KEPT) : 0;
+        adapter->curved[row] = adapter->L[row] * adapter->gamma;
+    }
+    problem->dim = SCPO_NTHETA;
+    problem->count = adapter->count;
+    problem->u = adapter->z;
+    problem->c = adapter->room;
+    problem->G = adapter->G;
+    problem->e = adapter->e;
+    problem->L = adapter->curved;
+    problem->r = adapter->radius;
+    problem->work = &adapter->work.projection;
+    adapter->counts.projections++;
+    adapter->tries++;
+    adapter->row = 0;
+    adapter->phase = scpo_project_begin(problem, adapter->alpha) == SCPO_BUSY ? SCPO_GUESS : SCPO_PROJECT;
+}
+
+/* Rows that held the last projection back are likely to do so again: one at a time. */
+static void scpo_guess(scpo_adapter *adapter)
+{
+    while (adapter->row < adapter->count && !(adapter->multiplier[adapter->row] > 0)) {
+        adapter->row++;
+    }
+    if (adapter->row < adapter->count) {
+        scpo_project_guess(&adapter->work.projection, adapter->row, adapter->multiplier[adapter->row]);
+        adapter->row++;
+    } else {
+        adapter->phase = SCPO_PROJECT;
+    }
+}
+
+/* The step ends. Where nothing was committed, theta stays, and curvature is learnt anew. */
+static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
+{
+    if (!committed) {
+        adapter->pairs = 0;
+        adapter->length = 0;
+        adapter->stalled += 2;
+    }
+    if (adapter->stalled >= SCPO_PATIENCE) {
+        adapter->phase = SCPO_ENDED;
+        return SCPO_CONVERGED;
+    }
+    scpo_begin_step(adapter);
+    return committed ? SCPO_COMMITTED : SCPO_REJECTED;
+}
+
+/* The steepest descent takes the step's place, half as long. */
+static scpo_adaptation scpo_descend(scpo_adapter *adapter)
+{
+    scpo_real size;
+    if (adapter->tries >= SCPO_TRIES) {
+        return scpo_end_step(adapter, 0);
+    }
+    scpo_multiply(SCPO_NTHETA, -1, adapter->gradient, adapter->z);
+    scpo_scaling_transposed(adapter, adapter->z);
+    size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->z, adapter->z));
+    scpo_multiply(SCPO_NTHETA, (size > adapter->length ? adapter->length / size : 1) / 2, adapter->z, adapter->z);
+    scpo_begin_projection(adapter);
+    return SCPO_ADAPTING;
+}
+
+/* From the projection to the try: the step in the space of theta, and the parameters to be verified. */
+static scpo_adaptation scpo_begin_try(scpo_adapter *adapter)
+{
+    scpo_parameters *spare = scpo_controller_spare(adapter->controller);
+    const scpo_real *theta = scpo_active(adapter)->theta;
+    int row;
+    int i;
+    adapter->length = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->alpha, adapter->alpha));
+    for (row = 0; row < adapter->count; row++) {
+        adapter->multiplier[row] = scpo_project_multiplier(adapter->projection.work, row);
+        if (!(adapter->length > 0)) { /* it asks for smaller constants */
+            adapter->L[row] *= SCPO_R(0.5);
+        }
+    }
+    if (!(adapter->length > 0)) {
+        return scpo_end_step(adapter, 0);
+    }
+    memcpy(adapter->step, adapter->alpha, sizeof adapter->step);
+    scpo_scaling(adapter, adapter->step);
+    adapter->predicted = -scpo_inner(SCPO_NTHETA, adapter->gradient, adapter->step);
+    if (!(adapter->predicted > 0)) { /* the projection turned a shortened step into one of ascent */
+        return scpo_descend(adapter);
+    }
+    for (i = 0; i < SCPO_NTHETA; i++) {
+        spare->theta[i] = theta[i] + adapter->step[i];
+    }
+    scpo_parameters_prepare(spare);
+    adapter->rollout = 0;
+    adapter->phase = SCPO_VERIFY;
+    return SCPO_ADAPTING;
+}
+
+/* The step to be projected becomes a part of the last one; the next try projects it. */
+static scpo_adaptation scpo_shorten(scpo_adapter *adapter, scpo_real part)
+{
+    scpo_multiply(SCPO_NTHETA, part, adapter->alpha, adapter->z);
+    scpo_begin_projection(adapter);
+    return SCPO_ADAPTING;
+}
+
+static scpo_adaptation scpo_commit(scpo_adapter *adapter, scpo_real objective)
+{
+    const scpo_real fall = adapter->objective - objective;
+    int row;
+    if (scpo_controller_switch(adapter->controller) != SCPO_OK) {
+        return scpo_end_step(adapter, 0);
+    }
+    scpo_lagrangian(adapter, 1, adapter->previous);
+    for (row = 0; row < adapter->count; row++) {
+        const scpo_real shown = SCPO_GROWTH * scpo_shown(adapter, row);
+        adapter->L[row] = scpo_max(scpo_max(SCPO_DECAY * adapter->L[row], shown), SCPO_LEAST_SMOOTHNESS);
+    }
+    adapter->stalled = fall < SCPO_WORTH * SCPO_ABS(adapter->objective) ? adapter->stalled + 1 : 0;
+    adapter->objective = objective;
+    adapter->margin = -adapter->worst;
+    adapter->counts.commits++;
+    return scpo_end_step(adapter, 1);
+}
+
+/* After the last rollout of a try. */
+static scpo_adaptation scpo_judge(scpo_adapter *adapter)
+{
+    const scpo_real objective = adapter->sum * SCPO_WEIGHT;
+    const scpo_real fall = adapter->objective - objective;
+    adapter->counts.tries++;
+    if (adapter->worst <= -SCPO_METRIC_ERROR && adapter->predicted > 0 &&
+        fall >= SCPO_SUFFICIENT * adapter->predicted && fall > 0) {
+        return scpo_commit(adapter, objective);
+    }
+    if (adapter->tries >= SCPO_TRIES) {
+        return scpo_end_step(adapter, 0);
+    }
+    if (!(adapter->worst < SCPO_LARGEST)) {
+        return scpo_shorten(adapter, SCPO_R(0.25));
+    }
+    if (!(adapter->worst <= -SCPO_METRIC_ERROR)) {
+        adapter->counts.unsafe++;
+        if (!scpo_take_in_broken(adapter)) {
+            return scpo_shorten(adapter, SCPO_R(0.5));
+        }
+        adapter->rollout = -1; /* none is at hand */
+        adapter->phase = SCPO_JOIN;
+        return SCPO_ADAPTING;
+    }
+    {
+        scpo_real part = SCPO_R(0.5);
+        if (adapter->predicted > fall) { /* the least point of the parabola */
+            part = adapter->predicted / (2 * (adapter->predicted - fall));
+            part = part < SCPO_R(0.1) ? SCPO_R(0.1) : (part > SCPO_R(0.5) ? SCPO_R(0.5) : part);
+        }
+        return scpo_shorten(adapter, part);
+    }
+}
+
+/* One piece of taking in what a try broke: a rollout, or a row of it. */
+static void scpo_join(scpo_adapter *adapter)
+{
+    int row = 0;
+    while (row < adapter->count && adapter->joined[row] != SCPO_TO_COMPUTE) {
+        row++;
+    }
+    if (row == adapter->count) {
+        scpo_begin_projection(adapter);
+    } else if (adapter->key[row] < SCPO_KEYS && adapter->rollout != SCPO_ROLLOUT_OF(adapter->key[row])) {
+        adapter->rollout = SCPO_ROLLOUT_OF(adapter->key[row]);
+        (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
+    } else {
+        scpo_compute_row(adapter, row);
+        scpo_scaling_transposed(adapter, scpo_row(adapter, row));
+        adapter->joined[row] = SCPO_KNOWN;
+        if (adapter->key[row] >= SCPO_KEYS) {
+            adapter->rollout = -1; /* its work took the rollout's place */
+        }
+    }
+}
+
+/* One piece of the first verification, that of the parameters to begin with. */
+static scpo_adaptation scpo_first(scpo_adapter *adapter)
+{
+    if (!scpo_verify(adapter, scpo_active(adapter))) {
+        return SCPO_ADAPTING;
+    }
+    adapter->objective = adapter->sum * SCPO_WEIGHT;
+    adapter->start_objective = adapter->objective;
+    adapter->margin = -adapter->worst;
+    if (!(adapter->worst < SCPO_LARGEST) || !(SCPO_ABS(adapter->objective) < SCPO_LARGEST)) {
+        adapter->phase = SCPO_ENDED;
+        return SCPO_START_BAD;
+    }
+    if (adapter->worst > -SCPO_METRIC_ERROR) {
+        adapter->phase = SCPO_ENDED;
+        return SCPO_START_UNSAFE;
+    }
+    scpo_begin_step(adapter);
+    return SCPO_ADAPTING;
+}
+
+/* One piece of the gradient's part of a step. */
+static void scpo_differentiate(scpo_adapter *adapter)
+{
+    if (adapter->phase == SCPO_ROLL) {
+        (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
+        adapter->phase = adapter->rollout < SCPO_NSCENARIOS ? SCPO_COST : SCPO_ROW;
+        return;
+    }
+    if (adapter->phase == SCPO_COST) {
+        scpo_add_gradient(adapter);
+        adapter->phase = SCPO_ROW;
+    } else {
+        scpo_compute_row(adapter, adapter->row++);
+    }
+    adapter->row = scpo_next_row(adapter, adapter->rollout);
+    if (adapter->row == adapter->count) {
+        scpo_next_rollout(adapter);
+    }
+}
+
+static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
+{
+    switch (adapter->phase) {
+    case SCPO_BEGIN:
+        return scpo_first(adapter);
+    case SCPO_ROLL:
+    case SCPO_COST:
+    case SCPO_ROW:
+        scpo_differentiate(adapter);
+        return SCPO_ADAPTING;
+    case SCPO_AT_REST:
+        while (adapter->row < adapter->count && adapter->key[adapter->row] < SCPO_KEYS) {
+            adapter->row++;
+        }
+        if (adapter->row < adapter->count) {
+            scpo_compute_row(adapter, adapter->row++);
+        } else {
+            adapter->phase = SCPO_LEARN;
+        }
+        return SCPO_ADAPTING;
+    case SCPO_LEARN:
+        scpo_learn(adapter);
+        return SCPO_ADAPTING;
+    case SCPO_COMPLETE:
+        if (adapter->row < adapter->pairs) {
+            scpo_complete_pair(adapter, adapter->row++, adapter->alpha);
+        } else {
+            adapter->phase = SCPO_PLAN;
+        }
+        return SCPO_ADAPTING;
+    case SCPO_PLAN:
+        scpo_plan(adapter);
+        return SCPO_ADAPTING;
+    case SCPO_TRANSFORM:
+        if (adapter->row < adapter->count) {
+            scpo_scaling_transposed(adapter, scpo_row(adapter, adapter->row++));
+        } else {
+            scpo_begin_projection(adapter);
+        }
+        return SCPO_ADAPTING;
+    case SCPO_GUESS:
+        scpo_guess(adapter);
+        return SCPO_ADAPTING;
+    case SCPO_PROJECT:
+        if (scpo_project_poll(&adapter->work.projection) == SCPO_BUSY) {
+            return SCPO_ADAPTING;
+        }
+        return scpo_begin_try(adapter);
+    case SCPO_VERIFY:
+        return scpo_verify(adapter, scpo_controller_spare(adapter->controller)) ? scpo_judge(adapter) : SCPO_ADAPTING;
+    case SCPO_JOIN:
+        scpo_join(adapter);
+        return SCPO_ADAPTING;
+    default:
+        return SCPO_CONVERGED;
+    }
+}
+
+scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces)
+{
+    scpo_adaptation outcome = SCPO_ADAPTING;
+    while (pieces-- > 0 && outcome == SCPO_ADAPTING) {
+        adapter->counts.pieces++;
+        outcome = scpo_piece_of_step(adapter);
+    }
+    return outcome;
+}
+
+void scpo_adapter_begin(scpo_adapter *adapter, scpo_controller *controller)
+{
+    int i;
+    memset(adapter, 0, sizeof *adapter);
+    adapter->controller = controller;
+    for (i = 0; i < SCPO_NX + SCPO_NU; i++) {
+        adapter->reference[i] = i < SCPO_NX ? scpo_x_eq[i] : scpo_u_eq[i - SCPO_NX];
+    }
+    scpo_adapter_restart(adapter);
+}
+
+void scpo_adapter_restart(scpo_adapter *adapter)
+{
+    adapter->phase = SCPO_BEGIN;
+    adapter->rollout = 0;
+    adapter->count = 0;
+    adapter->pairs = 0;
+    adapter->length = 0;
+    adapter->stalled = 0;
+}

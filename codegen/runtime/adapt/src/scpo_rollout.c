@@ -1,0 +1,282 @@
+/* Rollouts of the model, forwards and, for derivatives, backwards: an adjoint step costs about as much as a step.
+ * Sums are taken term by term in a fixed order, so that another implementation can give the same bits.
+ * SPDX-License-Identifier: MIT
+ */
+#include "scpo_rollout.h"
+
+#define SCPO_STATE_AT(run, t) ((run)->x + (t) * SCPO_NX)
+#define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
+#define SCPO_LAYERS_AT(run, t) ((run)->a + (t) * (SCPO_HIDDEN + 1))
+
+int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
+{
+    const scpo_real *p = scpo_plant_parameters[rollout];
+    scpo_bits largest = 0;
+    int t;
+    int i;
+    for (i = 0; i < SCPO_NX; i++) {
+        run->x[i] = scpo_start_states[rollout][i];
+    }
+    for (t = 0; t < scpo_horizon(rollout); t++) {
+        const scpo_real *x = SCPO_STATE_AT(run, t);
+        scpo_real *next = SCPO_STATE_AT(run, t + 1);
+        scpo_real u[SCPO_NU];
+        scpo_command(with->theta, with->at_zero, x, SCPO_LAYERS_AT(run, t), SCPO_COMMAND_AT(run, t));
+        for (i = 0; i < SCPO_NU; i++) {
+            u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
+        }
+        scpo_model_step(x, u, p, next);
+#if SCPO_DISTURBED
+        for (i = 0; i < SCPO_NX && rollout < SCPO_NSCENARIOS; i++) {
+            next[i] += scpo_disturbances[rollout][t][i];
+        }
+#endif
+        largest = scpo_largest(SCPO_NU, SCPO_COMMAND_AT(run, t), scpo_largest(SCPO_NX, next, largest));
+    }
+    return largest < SCPO_INFINITY;
+}
+
+/* What of the command's derivative gets through saturation: all of it where the command itself has bounds. */
+static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
+{
+#if SCPO_SATURATES
+    int i;
+    for (i = 0; i < SCPO_NU; i++) {
+        if (v[i] > scpo_u_max[i] || v[i] < scpo_u_min[i]) {
+            by_u[i] = 0;
+        }
+    }
+#else
+    (void)v;
+    (void)by_u;
+#endif
+}
+
+scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
+{
+    scpo_real sum = 0;
+    int t;
+    for (t = 0; t < SCPO_HORIZON; t++) {
+        scpo_real u[SCPO_NU];
+        int i;
+        for (i = 0; i < SCPO_NU; i++) {
+            u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
+        }
+        sum += scpo_stage(SCPO_STATE_AT(run, t), u, adapter->reference);
+    }
+    return sum;
+}
+
+/* moved *= 1 - a a, the derivative of tanh where it is a. */
+static void scpo_through_tanh(int count, const scpo_real *a, scpo_real *moved)
+{
+    int j;
+    for (j = 0; j < count; j++) {
+        moved[j] *= 1 - a[j] * a[j];
+    }
+}
+
+/* Through the hidden layer whose weights are at W, from its `out` sums to what it is fed with, y: row gets the parts of W
+ * and b, by_y the others. y or by_y may be NULL: zero, or not asked for. */
+static void scpo_layer_backward(int in, int out, const scpo_real *W, const scpo_real *moved, const scpo_real *y,
+                                scpo_real *by_y, scpo_real *row)
+{
+    int j;
+    int k;
+    for (k = 0; k < in && by_y; k++) {
+        scpo_real sum = 0;
+        for (j = 0; j < out; j++) {
+            sum += moved[j] * W[j * in + k];
+        }
+        by_y[k] = sum;
+    }
+    for (j = 0; j < out; j++) {
+        for (k = 0; k < in && y; k++) {
+            row[j * in + k] += moved[j] * y[k];
+        }
+        row[in * out + j] += moved[j];
+    }
+}
+
+void scpo_backward_at_zero(const scpo_parameters *with, scpo_real *moved, scpo_real *row)
+{
+    int layer = SCPO_NLAYERS - 1;
+    int place = SCPO_HIDDEN;
+    long start = SCPO_NTHETA - SCPO_NU * SCPO_LAST;
+    while (layer-- > 0) {
+        const int in = scpo_widths[layer];
+        const int out = scpo_widths[layer + 1];
+        scpo_real below[SCPO_MAX_WIDTH];
+        int k;
+        place -= out;
+        start -= (in + 1) * out;
+        scpo_through_tanh(out, with->at_zero + place, moved + place);
+        scpo_layer_backward(in, out, with->theta + start, moved + place, layer ? with->at_zero + place - in : NULL,
+                            layer ? below : NULL, row + start);
+        for (k = 0; k < in && layer; k++) {
+            moved[place - in + k] += below[k];
+        }
+    }
+}
+
+/* Through the policy, from derivatives by the command to those by theta, added to row, and by x, added to by_x. What
+ * goes to the hidden layers at the equilibrium is taken from at_zero, for scpo_backward_at_zero at the end. */
+static void scpo_policy_backward(const scpo_parameters *with, const scpo_real *x, const scpo_real *a,
+                                 const scpo_real *by_v, scpo_real *by_x, scpo_real *at_zero, scpo_real *row)
+{
+    const int width = SCPO_LAST;
+    long start = SCPO_NTHETA - SCPO_NU * width;
+    int place = SCPO_HIDDEN - width;
+    scpo_real y[SCPO_NX];
+    scpo_real moved[SCPO_MAX_WIDTH];
+    scpo_real below[SCPO_MAX_WIDTH];
+    int layer;
+    int i;
+    int j;
+    for (i = 0; i < SCPO_NX; i++) {
+        y[i] = (x[i] - scpo_x_eq[i]) / scpo_scale[i];
+        for (j = 0; j < SCPO_NU; j++) {
+            by_x[i] -= scpo_K[j][i] * by_v[j];
+        }
+    }
+    for (j = 0; j < width; j++) {
+        const scpo_real feature = SCPO_NLAYERS > 1 ? a[place + j] - with->at_zero[place + j] : y[j];
+        moved[j] = 0;
+        for (i = 0; i < SCPO_NU; i++) {
+            const scpo_real by = by_v[i] * scpo_input_scale[i];
+            row[start + i * width + j] += by * feature;
+            moved[j] += by * with->theta[start + i * width + j];
+        }
+        at_zero[SCPO_NLAYERS > 1 ? place + j : 0] -= moved[j];
+    }
+    for (layer = SCPO_NLAYERS - 2; layer >= 0; layer--) {
+        const int in = scpo_widths[layer];
+        const int out = scpo_widths[layer + 1];
+        start -= (in + 1) * out;
+        scpo_through_tanh(out, a + place, moved);
+        scpo_layer_backward(in, out, with->theta + start, moved, layer ? a + place - in : y, below, row + start);
+        place -= in;
+        memcpy(moved, below, (size_t)in * sizeof *moved);
+    }
+    for (i = 0; i < SCPO_NX; i++) {
+        by_x[i] += moved[i] / scpo_scale[i];
+    }
+}
+
+/* Backwards from time t, where a sum has derivatives by_x and, where by_v is not NULL, by_v by the command of that time;
+ * with the cost's own on the way where `adapter` is not NULL. */
+static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *with, int rollout,
+                          const scpo_trajectory *run, int t, scpo_real *by_x, scpo_real *by_v, scpo_real *row)
+{
+    scpo_real at_zero[SCPO_HIDDEN + 1];
+    scpo_real by_u[SCPO_NU];
+    int i;
+    memset(row, 0, SCPO_NTHETA * sizeof *row);
+    for (i = 0; i <= SCPO_HIDDEN; i++) {
+        at_zero[i] = 0;
+    }
+    if (by_v) {
+        scpo_policy_backward(with, SCPO_STATE_AT(run, t), SCPO_LAYERS_AT(run, t), by_v, by_x, at_zero, row);
+    }
+    while (t-- > 0) {
+        const scpo_real *x = SCPO_STATE_AT(run, t);
+        scpo_real after[SCPO_NX];
+        scpo_real u[SCPO_NU];
+        for (i = 0; i < SCPO_NX; i++) {
+            after[i] = by_x[i];
+        }
+        for (i = 0; i < SCPO_NU; i++) {
+            u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
+        }
+        scpo_model_adjoint(x, u, scpo_plant_parameters[rollout], after, by_x, by_u);
+        if (adapter) {
+            scpo_stage_adjoint(x, u, adapter->reference, by_x, by_u);
+        }
+        scpo_unsaturated(SCPO_COMMAND_AT(run, t), by_u);
+        scpo_policy_backward(with, x, SCPO_LAYERS_AT(run, t), by_u, by_x, at_zero, row);
+    }
+    scpo_backward_at_zero(with, at_zero, row);
+}
+
+void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, const scpo_trajectory *run,
+                   scpo_real *row)
+{
+    scpo_real by_x[SCPO_NX];
+    int i;
+    for (i = 0; i < SCPO_NX; i++) {
+        by_x[i] = 0;
+    }
+    scpo_backward(adapter, with, rollout, run, SCPO_HORIZON, by_x, NULL, row);
+}
+
+int scpo_has_metric(int rollout, int time, int signal)
+{
+    const int last = scpo_horizon(rollout);
+    if (signal < SCPO_NBOUNDS_X) {
+        return time > 0;
+    }
+    if (signal < SCPO_NBOUNDS) {
+        return time < last;
+    }
+    if (SCPO_TERMINAL && signal == SCPO_NBOUNDS) {
+        return time == last && rollout < SCPO_NSCENARIOS;
+    }
+    return time == last && (SCPO_CONTRACTS || rollout >= SCPO_NSCENARIOS);
+}
+
+/* half = P z / rho with z = x_N - rest; returns V(x_N) / rho. */
+static scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real *half)
+{
+    scpo_real z[SCPO_NX];
+    int i;
+    for (i = 0; i < SCPO_NX; i++) {
+        z[i] = x[i] - rest[i];
+    }
+    for (i = 0; i < SCPO_NX; i++) {
+        half[i] = scpo_inner(SCPO_NX, scpo_P[i], z);
+    }
+    return scpo_inner(SCPO_NX, half, z);
+}
+
+scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal)
+{
+    scpo_real half[SCPO_NX];
+    if (signal < SCPO_NBOUNDS) {
+        const scpo_bound *bound = scpo_bounds + signal;
+        const scpo_real *of = signal < SCPO_NBOUNDS_X ? SCPO_STATE_AT(run, time) : SCPO_COMMAND_AT(run, time);
+        return bound->weight * (of[bound->entry] - bound->limit);
+    }
+    if (SCPO_TERMINAL && signal == SCPO_NBOUNDS) {
+        return scpo_level(SCPO_STATE_AT(run, time), scpo_x_eq, half) - 1;
+    }
+    return scpo_level(SCPO_STATE_AT(run, time), scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) /
+               scpo_contraction_limits[rollout] - 1;
+}
+
+void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajectory *run, int time, int signal,
+                     scpo_real *row)
+{
+    scpo_real by_x[SCPO_NX];
+    scpo_real by_v[SCPO_NU];
+    int i;
+    for (i = 0; i < SCPO_NX; i++) {
+        by_x[i] = 0;
+    }
+    if (signal < SCPO_NBOUNDS) {
+        const scpo_bound *bound = scpo_bounds + signal;
+        for (i = 0; i < SCPO_NU; i++) {
+            by_v[i] = 0;
+        }
+        (signal < SCPO_NBOUNDS_X ? by_x : by_v)[bound->entry] = bound->weight;
+    } else {
+        const int is_terminal = SCPO_TERMINAL && signal == SCPO_NBOUNDS;
+        const scpo_real *rest = is_terminal ? scpo_x_eq : scpo_rests[SCPO_RESTS > 1 ? rollout : 0];
+        const scpo_real weight = is_terminal ? 2 : 2 / scpo_contraction_limits[rollout];
+        (void)scpo_level(SCPO_STATE_AT(run, time), rest, by_x);
+        for (i = 0; i < SCPO_NX; i++) {
+            by_x[i] *= weight;
+        }
+    }
+    scpo_backward(NULL, with, rollout, run, time, by_x,
+                  signal >= SCPO_NBOUNDS_X && signal < SCPO_NBOUNDS ? by_v : NULL, row);
+}

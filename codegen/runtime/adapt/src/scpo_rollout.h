@@ -1,0 +1,56 @@
+/* Rollouts of the model with a policy, their metrics, and derivatives of both by theta. SPDX-License-Identifier: MIT */
+#ifndef SCPO_ROLLOUT_H
+#define SCPO_ROLLOUT_H
+
+#include "scpo_adapt.h"
+#include "scpo_model.h"
+#include "scpo_policy.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A metric has a number: of rollouts (rollout * (SCPO_HORIZON + 1) + time) * SCPO_NSIGNALS + signal; behind them come
+ * those of local stability, one for each vertex. */
+#define SCPO_NSIGNALS (SCPO_NBOUNDS + SCPO_TERMINAL + SCPO_CONTRACTION)
+#define SCPO_KEYS ((uint32_t)SCPO_NROLLOUTS * (SCPO_HORIZON + 1) * SCPO_NSIGNALS)
+
+/* How many steps a rollout has: those of the cloud, which come last, have one (E13). */
+static inline int scpo_horizon(int rollout)
+{
+    return rollout < SCPO_NSCENARIOS ? SCPO_HORIZON : 1;
+}
+
+/* Rolls out; the trajectory holds all that metrics and derivatives need. 0 where something is not finite. */
+int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run);
+
+/* The cost of a rollout, summed over its steps. */
+scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run);
+
+/* row [SCPO_NTHETA] = the derivative of that cost. */
+void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, const scpo_trajectory *run,
+                   scpo_real *row);
+
+/* Whether a signal has a metric at this time. */
+int scpo_has_metric(int rollout, int time, int signal);
+
+/* A metric of a rollout, safe at or below zero: (E6), (E7), (E8), (E13). */
+scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal);
+
+/* row [SCPO_NTHETA] = the derivative of a metric. */
+void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajectory *run, int time, int signal,
+                     scpo_real *row);
+
+/* row += what moves the hidden layers at the equilibrium: moved [SCPO_HIDDEN + 1], which it overwrites. */
+void scpo_backward_at_zero(const scpo_parameters *with, scpo_real *moved, scpo_real *row);
+
+#if SCPO_NVERTICES
+/* The metric of local stability at a vertex (E11); and its derivative, where row is not NULL. */
+scpo_real scpo_stability(const scpo_parameters *with, int vertex, scpo_powers *powers, scpo_real *row);
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SCPO_ROLLOUT_H */

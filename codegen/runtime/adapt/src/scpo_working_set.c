@@ -1,0 +1,213 @@
+/* The working set: the metrics that a step is projected onto, and how it follows from verifications.
+ * SPDX-License-Identifier: MIT
+ */
+#include "scpo_working_set.h"
+
+
+int scpo_place(const scpo_adapter *adapter, uint32_t key)
+{
+    int row = 0;
+    while (row < adapter->count && adapter->key[row] != key) {
+        row++;
+    }
+    return row;
+}
+
+/* Keeps the largest metrics, in descending order. */
+static void scpo_keep_peak(scpo_adapter *adapter, uint32_t key, scpo_real value)
+{
+    int place = adapter->found;
+    if (place == SCPO_NROWS && !(value > adapter->peak[place - 1])) {
+        return;
+    }
+    if (place < SCPO_NROWS) {
+        adapter->found++;
+    } else {
+        place--;
+    }
+    while (place > 0 && adapter->peak[place - 1] < value) {
+        adapter->peak[place] = adapter->peak[place - 1];
+        adapter->peak_key[place] = adapter->peak_key[place - 1];
+        place--;
+    }
+    adapter->peak[place] = value;
+    adapter->peak_key[place] = key;
+}
+
+/* Notes a metric at the parameters that are being verified. */
+static void scpo_note(scpo_adapter *adapter, uint32_t key, scpo_real value)
+{
+    if (scpo_largest(1, &value, 0) >= SCPO_INFINITY) {
+        value = SCPO_LARGEST;
+    }
+    adapter->worst = scpo_max(adapter->worst, value);
+    scpo_keep_peak(adapter, key, value);
+}
+
+/* Notes the largest metric of a signal of a rollout. */
+static void scpo_scan_signal(scpo_adapter *adapter, int rollout, int signal)
+{
+    const int is_state = signal < SCPO_NBOUNDS_X;
+    const int last = scpo_horizon(rollout);
+    int when = last;
+    scpo_real largest = 0;
+    if (signal < SCPO_NBOUNDS) { /* states from time 1 on, commands from time 0 on */
+        const scpo_bound *bound = scpo_bounds + signal;
+        const scpo_real *value = (is_state ? adapter->work.run.x + SCPO_NX : adapter->work.run.v) + bound->entry;
+        int t;
+        for (t = 0; t < last; t++) {
+            const scpo_real metric = bound->weight * (*value - bound->limit);
+            if (t == 0 || metric > largest) {
+                largest = metric;
+                when = t + is_state;
+            }
+            value += is_state ? SCPO_NX : SCPO_NU;
+        }
+    } else if (scpo_has_metric(rollout, last, signal)) {
+        largest = scpo_metric(rollout, &adapter->work.run, last, signal);
+    } else {
+        return;
+    }
+    scpo_note(adapter, (uint32_t)rollout * SCPO_SPREAD + (uint32_t)(when * SCPO_NSIGNALS + signal), largest);
+}
+
+/* Notes the metrics of a rollout: the largest of each signal, and those of the working set. */
+static void scpo_scan(scpo_adapter *adapter, int rollout)
+{
+    int signal;
+    int row;
+    for (signal = 0; signal < SCPO_NSIGNALS; signal++) {
+        scpo_scan_signal(adapter, rollout, signal);
+    }
+    for (row = 0; row < adapter->count; row++) {
+        const uint32_t key = adapter->key[row];
+        if (SCPO_ROLLOUT_OF(key) == rollout) {
+            adapter->tried[row] = scpo_metric(rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key));
+        }
+    }
+}
+
+int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
+{
+    if (adapter->rollout == 0) {
+        adapter->sum = 0;
+        adapter->worst = -SCPO_LARGEST;
+        adapter->found = 0;
+    }
+    if (adapter->rollout < SCPO_NROLLOUTS) {
+        if (!scpo_roll(with, adapter->rollout, &adapter->work.run)) {
+            adapter->worst = SCPO_LARGEST;
+            return 1;
+        }
+        scpo_scan(adapter, adapter->rollout);
+        if (adapter->rollout < SCPO_NSCENARIOS) {
+            adapter->sum += scpo_cost(adapter, &adapter->work.run);
+        }
+    }
+#if SCPO_NVERTICES
+    else {
+        const int vertex = adapter->rollout - SCPO_NROLLOUTS;
+        const uint32_t key = SCPO_KEYS + (uint32_t)vertex;
+        const scpo_real value = scpo_stability(with, vertex, &adapter->work.powers, NULL);
+        const int row = scpo_place(adapter, key);
+        scpo_note(adapter, key, value);
+        if (row < adapter->count) {
+            adapter->tried[row] = value;
+        }
+    }
+#endif
+    adapter->rollout++;
+    return adapter->rollout == SCPO_NROLLOUTS + SCPO_NVERTICES;
+}
+
+void scpo_choose_rows(scpo_adapter *adapter)
+{
+    int kept = 0;
+    int row;
+    for (row = 0; row < adapter->count; row++) {
+        if (adapter->multiplier[row] > 0 || adapter->joined[row]) {
+            adapter->key[kept] = adapter->key[row];
+            adapter->L[kept] = adapter->L[row];
+            adapter->multiplier[kept] = adapter->multiplier[row];
+            kept++;
+        }
+    }
+    adapter->count = kept;
+    for (row = 0; row < adapter->found && adapter->count < SCPO_NROWS; row++) {
+        if (scpo_place(adapter, adapter->peak_key[row]) == adapter->count) {
+            adapter->key[adapter->count] = adapter->peak_key[row];
+            adapter->L[adapter->count] = SCPO_FIRST_SMOOTHNESS;
+            adapter->multiplier[adapter->count] = 0;
+            adapter->count++;
+        }
+    }
+    for (row = 0; row < adapter->count; row++) {
+        adapter->joined[row] = 0;
+        adapter->e[row] = 0;
+    }
+}
+
+int scpo_next_row(const scpo_adapter *adapter, int rollout)
+{
+    int row = adapter->row;
+    while (row < adapter->count && SCPO_ROLLOUT_OF(adapter->key[row]) != rollout) {
+        row++;
+    }
+    return row;
+}
+
+void scpo_compute_row(scpo_adapter *adapter, int row)
+{
+    const uint32_t key = adapter->key[row];
+#if SCPO_NVERTICES
+    if (key >= SCPO_KEYS) {
+        adapter->c[row] = scpo_stability(scpo_active(adapter), (int)(key - SCPO_KEYS), &adapter->work.powers,
+                                         scpo_row(adapter, row));
+        return;
+    }
+#endif
+    {
+        const int rollout = SCPO_ROLLOUT_OF(key);
+        adapter->c[row] = scpo_metric(rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key));
+        scpo_metric_row(scpo_active(adapter), rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key),
+                        scpo_row(adapter, row));
+    }
+}
+
+scpo_real scpo_shown(scpo_adapter *adapter, int row)
+{
+    const scpo_real linear = adapter->c[row] + scpo_inner(SCPO_NTHETA, scpo_row(adapter, row), adapter->alpha);
+    const scpo_real bend = 2 * (adapter->tried[row] - linear) / (adapter->length * adapter->length * adapter->gamma);
+    return bend > 0 ? bend : 0;
+}
+
+/* The last row before `end` that neither held a step back nor was broken, or -1. */
+static int scpo_idle_row(const scpo_adapter *adapter, int end)
+{
+    do {
+        end--;
+    } while (end >= 0 && (adapter->multiplier[end] > 0 || adapter->joined[end]));
+    return end;
+}
+
+int scpo_take_in_broken(scpo_adapter *adapter)
+{
+    int idle = adapter->count;
+    int changed = 0;
+    int k;
+    for (k = 0; k < adapter->found && adapter->peak[k] > -SCPO_METRIC_ERROR; k++) {
+        int row = scpo_place(adapter, adapter->peak_key[k]);
+        if (row < adapter->count) {
+            adapter->L[row] = scpo_max(2 * adapter->L[row], SCPO_GROWTH * scpo_shown(adapter, row));
+            adapter->joined[row] = SCPO_KNOWN;
+            changed = 1;
+        } else if ((row = scpo_idle_row(adapter, idle)) >= 0) {
+            adapter->key[row] = adapter->peak_key[k];
+            adapter->L[row] = SCPO_FIRST_SMOOTHNESS;
+            adapter->joined[row] = SCPO_TO_COMPUTE;
+            idle = row;
+            changed = 1;
+        }
+    }
+    return changed;
+}

@@ -1,0 +1,67 @@
+/* The working set, as the step of the adaptation uses it. SPDX-License-Identifier: MIT */
+#ifndef SCPO_WORKING_SET_H
+#define SCPO_WORKING_SET_H
+
+#include "scpo_rollout.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SCPO_SPREAD ((uint32_t)(SCPO_HORIZON + 1) * SCPO_NSIGNALS) /* keys of a rollout */
+#define SCPO_ROLLOUT_OF(key) ((int)((key) / SCPO_SPREAD))
+#define SCPO_TIME_OF(key) ((int)((key) % SCPO_SPREAD / SCPO_NSIGNALS))
+#define SCPO_SIGNAL_OF(key) ((int)((key) % SCPO_NSIGNALS))
+
+/* What a metric that is no number counts as. */
+#if SCPO_REAL_IS_DOUBLE
+#define SCPO_LARGEST DBL_MAX
+#else
+#define SCPO_LARGEST FLT_MAX
+#endif
+
+#define SCPO_FIRST_SMOOTHNESS SCPO_R(0.1) /* L of a row that is new */
+#define SCPO_LEAST_SMOOTHNESS SCPO_R(1e-6)
+#define SCPO_GROWTH SCPO_R(1.2) /* L is at least this times what the last step showed */
+#define SCPO_DECAY SCPO_R(0.3)  /* of L at a commit, where that showed less */
+
+enum { SCPO_KNOWN = 1, SCPO_TO_COMPUTE = 2 }; /* of rows that a try broke: adapter->joined */
+
+static inline const scpo_parameters *scpo_active(const scpo_adapter *adapter)
+{
+    return &adapter->controller->set[adapter->controller->active & 1];
+}
+
+static inline scpo_real *scpo_row(scpo_adapter *adapter, int row)
+{
+    return adapter->G + (long)row * SCPO_NTHETA;
+}
+
+/* The row of a metric, or count. */
+int scpo_place(const scpo_adapter *adapter, uint32_t key);
+
+/* One piece of a verification of parameters. Returns whether it was the last; a rollout that is lost ends it, with
+ * `worst` infinite. */
+int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with);
+
+/* The working set of the next step: what held the last one back or was broken by a try, then the largest metrics. */
+void scpo_choose_rows(scpo_adapter *adapter);
+
+/* The next row of a rollout, from adapter->row on, or count. */
+int scpo_next_row(const scpo_adapter *adapter, int rollout);
+
+/* Computes a row at the active parameters, from the rollout at hand. */
+void scpo_compute_row(scpo_adapter *adapter, int row);
+
+/* Where a try broke metrics: those of the working set get larger smoothness constants, others join it instead of rows
+ * that nothing depends on, to be computed. Returns whether anything changed. */
+int scpo_take_in_broken(scpo_adapter *adapter);
+
+/* What a step showed of a row's smoothness constant, in the space of theta (E4). */
+scpo_real scpo_shown(scpo_adapter *adapter, int row);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SCPO_WORKING_SET_H */
