@@ -14,6 +14,7 @@ corners, and what is left added.
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import casadi as ca
 import numpy as np
@@ -118,7 +119,7 @@ class _Check:
         self.middles, self.known = [middles[i] for i in which], dict[tuple[float, ...], tuple[arb_mat, arb_mat]]()
         moves = [i < rows.nrows() for i in which]
         self.means = dict[tuple[float, ...], arb_mat]()
-        self.mean = MeanJacobian(eta, J, self.bends, self.middles, moves)
+        self.symbols = eta, J, self.bends, self.middles, moves
         grown = [reaches[i] * (arb(1) + SLACK) for i in which]  # so that the box is that of the prover
         self.low = [_outwards(middle - reach, -np.inf) for middle, reach in zip(self.middles, grown, strict=True)]
         self.high = [_outwards(middle + reach, np.inf) for middle, reach in zip(self.middles, grown, strict=True)]
@@ -128,6 +129,11 @@ class _Check:
         gram = cholesky((W * W.transpose()).tolist()) or []
         self.whitened = arb_mat(gram).inv() if gram else arb_mat(0, 0)
         self.across = self.whitened * W
+
+    @cached_property
+    def mean(self) -> MeanJacobian:
+        """The mean of the Jacobian along rays."""
+        return MeanJacobian(*self.symbols)
 
     def fault(self) -> str:
         """Return what is not shown."""
