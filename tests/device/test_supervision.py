@@ -11,6 +11,7 @@ from exports import STRICT, need
 from scpo_ctrl import adapt
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.codegen import export
+from scpo_ctrl.invariance.guard import Liveness, guard_of
 
 DRIVER = r"""
 #include "scpo_supervise.h"
@@ -24,6 +25,7 @@ void begin(int fallback, unsigned patience)
     supervisor.low = low, supervisor.high = high;
 }
 int control(const scpo_real *x, scpo_real *u) { return (int)scpo_supervisor_control(&supervisor, x, u); }
+void watch(unsigned halving, double floor) { scpo_supervisor_watch(&supervisor, halving, (scpo_real)floor); }
 int check(void) { return scpo_supervisor_check(&supervisor); }
 unsigned token(void) { return scpo_supervisor_token(&supervisor); }
 void flip(int byte, int bit)
@@ -34,14 +36,15 @@ void flip(int byte, int bit)
 void incidents(unsigned *out)
 {
     const scpo_incidents *of = &supervisor.incidents;
-    const uint32_t all[] = {of->calls,   of->missing,   of->invalid,  of->released,
-                            of->guarded, of->saturated, of->corrupted};
+    const uint32_t all[] = {of->calls,   of->missing,   of->invalid, of->released,
+                            of->guarded, of->saturated, of->stalled, of->corrupted};
     int k;
-    for (k = 0; k < 7; k++) { out[k] = (unsigned)all[k]; }
+    for (k = 0; k < 8; k++) { out[k] = (unsigned)all[k]; }
 }
 """
 FALL_BACK, HOLD, RELEASE = range(3)
-OK, BAD_STATE = 0, 4
+OK, BAD_STATE, GUARDED = 0, 4, 6
+OTHERS = ("missing", "invalid", "released", "guarded", "saturated", "stalled", "corrupted")
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +74,9 @@ def control(c, x):
 
 
 def incidents(c):
-    out = np.zeros(7, np.uint32)
+    out = np.zeros(8, np.uint32)
     c.incidents(out.ctypes.data_as(ctypes.c_void_p))
-    return dict(
-        zip(("calls", "missing", "invalid", "released", "guarded", "saturated", "corrupted"), out.tolist(), strict=True)
-    )
+    return dict(zip(("calls", *OTHERS), out.tolist(), strict=True))
 
 
 def backup(problem, x):
@@ -88,9 +89,7 @@ def test_good_measurements_get_the_policy(c, result):
         status, u = control(c, x)
         wanted = float(result.problem.policy(np.array(x), result.theta)[0])
         assert status == OK and u == pytest.approx(wanted, abs=3e-6)
-    assert incidents(c) == {"calls": 3} | dict.fromkeys(
-        ("missing", "invalid", "released", "guarded", "saturated", "corrupted"), 0
-    )
+    assert incidents(c) == {"calls": 3} | dict.fromkeys(OTHERS, 0)
 
 
 @pytest.mark.parametrize("bad", [None, [np.nan, 0.0], [0.0, np.inf], [-np.inf, 1.0], [7.0, 0.0], [0.0, -3.5]])
@@ -139,6 +138,27 @@ def test_a_watchdog_starves_where_control_or_checks_stay_away(c):
     assert c.check() == 1 and c.token() == start + 1  # no control
     control(c, None)
     assert c.token() == start + 2
+
+
+def test_the_liveness_timer_says_what_that_of_python_says(c, result):
+    problem, rng = result.problem, np.random.default_rng(2)
+    plant, designed = problem.plant, problem.backup
+    fixed = np.repeat(plant.p_nominal[:, None], 2, axis=1)
+    held = guard_of(plant, designed.K, designed.P, designed.rho, fixed, np.zeros(0))
+    for steps, floor in ((3, 0.01), (1, 0.0), (10, 0.2)):
+        python = Liveness(held, steps, floor)
+        c.begin(FALL_BACK, 3)
+        c.watch(steps, ctypes.c_double(floor))
+        x, handed = np.array([3.0, 0.5]), 0
+        for _ in range(400):
+            x = (x * rng.uniform(0.9, 1.02)).astype(np.float32).astype(float)
+            status, u = control(c, x)
+            over = python.handed_over(x)
+            handed += over
+            assert (status == GUARDED) == over
+            if over:
+                assert u == pytest.approx(backup(problem, x), abs=1e-6)
+        assert incidents(c)["stalled"] == handed and (handed > 0 or steps == 10)
 
 
 def test_unadapted_runs_are_supervised_too(tmp_path):

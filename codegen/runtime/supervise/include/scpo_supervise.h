@@ -28,6 +28,7 @@ typedef struct {
     uint32_t released;  /* for so long that the equilibrium input was applied */
     uint32_t guarded;   /* the guard applied the backup's input */
     uint32_t saturated; /* an input at its bound */
+    uint32_t stalled;   /* V did not halve in time: the backup's input was applied */
     uint32_t corrupted; /* parameters whose memory had changed: the backup's are active since */
 } scpo_incidents;
 
@@ -37,6 +38,10 @@ typedef struct {
     const scpo_real *high; /* [SCPO_NX] */
     scpo_fallback fallback;
     uint32_t patience;    /* calls without a good measurement for which the fallback goes on; then it releases */
+    uint32_t halving;     /* calls within which V is to halve, else the backup takes over until it does; 0: no matter */
+    scpo_real floor;      /* of V / rho, below which V need not fall */
+    scpo_real level;      /* of V / rho, from which it is to halve */
+    uint32_t waited;      /* calls for that */
     uint32_t age;         /* of the last good one, in calls */
     uint32_t token;       /* for a watchdog: see scpo_supervisor_token */
     uint32_t checksum[2]; /* of both sets of parameters */
@@ -49,8 +54,13 @@ void scpo_supervisor_begin(scpo_supervisor *supervisor, scpo_controller *control
                            uint32_t patience);
 
 /* The input for a sample. x is NULL where no new measurement has come. u is always written. SCPO_OK, SCPO_GUARDED,
- * SCPO_BAD_THETA as of scpo_control; SCPO_BAD_STATE where a fallback is applied. */
+ * SCPO_BAD_THETA as of scpo_control; SCPO_GUARDED also where the liveness timer has applied the backup; SCPO_BAD_STATE where
+ * a fallback is applied. */
 scpo_status scpo_supervisor_control(scpo_supervisor *supervisor, const scpo_real *x, scpo_real *u);
+
+/* A liveness timer: a guard keeps the loop in a set, and invariance is not convergence. From now on the backup takes over
+ * where V has not halved within so many calls, down to `floor` of rho, such as 0.01. */
+void scpo_supervisor_watch(scpo_supervisor *supervisor, uint32_t halving, scpo_real floor);
 
 /* From the background, now and then: whether the active parameters are, bit by bit, what was made active. Where they are
  * not, the backup's become active. Returns 1 where all was well. */

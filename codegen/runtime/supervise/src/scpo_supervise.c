@@ -1,6 +1,7 @@
 /* Supervision of a controller. SPDX-License-Identifier: MIT */
 #include "scpo_supervise.h"
 
+#include "scpo_model.h"
 #include "scpo_policy.h"
 
 #define SCPO_HAS_RUN 1u
@@ -82,6 +83,27 @@ static scpo_status scpo_without(scpo_supervisor *supervisor, scpo_real *u)
     return SCPO_BAD_STATE;
 }
 
+/* Whether V has not halved in time. */
+static int scpo_has_stalled(scpo_supervisor *supervisor)
+{
+    scpo_real z[SCPO_NX];
+    scpo_real level = 0;
+    int i;
+    for (i = 0; i < SCPO_NX; i++) {
+        z[i] = supervisor->x[i] - scpo_x_eq[i];
+    }
+    for (i = 0; i < SCPO_NX; i++) {
+        level += z[i] * scpo_inner(SCPO_NX, scpo_P[i], z);
+    }
+    if (supervisor->level < 0 || level <= scpo_max(supervisor->level / 2, supervisor->floor)) {
+        supervisor->level = level;
+        supervisor->waited = 0;
+        return 0;
+    }
+    scpo_count(&supervisor->waited);
+    return supervisor->waited > supervisor->halving;
+}
+
 static void scpo_remember(scpo_supervisor *supervisor, const scpo_real *u)
 {
     int at_bound = 0;
@@ -118,6 +140,11 @@ scpo_status scpo_supervisor_control(scpo_supervisor *supervisor, const scpo_real
         if (status == SCPO_GUARDED) {
             scpo_count(&supervisor->incidents.guarded);
         }
+        if (supervisor->halving && scpo_has_stalled(supervisor)) {
+            scpo_count(&supervisor->incidents.stalled);
+            scpo_backup_input(supervisor->x, u);
+            status = SCPO_GUARDED;
+        }
     } else {
         scpo_count(x ? &supervisor->incidents.invalid : &supervisor->incidents.missing);
         status = scpo_without(supervisor, u);
@@ -125,6 +152,14 @@ scpo_status scpo_supervisor_control(scpo_supervisor *supervisor, const scpo_real
     scpo_remember(supervisor, u);
     supervisor->token |= SCPO_HAS_RUN;
     return status;
+}
+
+void scpo_supervisor_watch(scpo_supervisor *supervisor, uint32_t halving, scpo_real floor)
+{
+    supervisor->halving = halving;
+    supervisor->floor = floor;
+    supervisor->level = -1; /* the next one counts */
+    supervisor->waited = 0;
 }
 
 void scpo_supervisor_accept(scpo_supervisor *supervisor)
