@@ -1,14 +1,19 @@
 """The commands about devices."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import click
 
+from scpo_ctrl.device.bridge import bridge
 from scpo_ctrl.device.pil import SAMPLES, STEPS, PilRun, pil
+from scpo_ctrl.errors import OutputError
 from scpo_ctrl.record.files import load_result
+from scpo_ctrl.record.save import save_result
 from scpo_ctrl.report.display import Rollouts
-from scpo_ctrl.terminal import as_json_option, failed, print_json, run_argument, say
+from scpo_ctrl.stop import Stop
+from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say
 
 _BOARDS = ("cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "rv32imafc")
 _MOST = 1_000_000
@@ -46,6 +51,40 @@ def pil_command(
         return 0
     what = f"{done.violations} committed policies break a metric" if done.violations else "inputs differ from Python's"
     return failed(f"{run}: on {done.target}, {what}", 1)
+
+
+@click.command("bridge")
+@run_argument
+@click.option("--port", required=True, help="A serial line to a device that runs the export of RUN.")
+@click.option("--out", type=PATH, required=True, help="RUN folder to write: the adaptation on this computer.")
+@click.option("--steps", type=click.IntRange(0, _MOST), default=100, show_default=True, help="Of the adaptation.")
+@click.option("--seconds", type=click.FloatRange(0.0, min_open=True), help="After which it ends.")
+@click.option("--log", type=PATH, help="CSV file for all samples, as `identify` reads it.")
+@as_json_option
+def bridge_command(
+    run: Path, port: str, out: Path, steps: int, seconds: float | None, log: Path | None, as_json: bool
+) -> int:
+    """Adapt on this computer what a device runs: take in its samples, send audited policies back."""
+    result = load_result(run)
+    if out.exists():
+        raise OutputError(f"{out} is there already; choose a new folder")
+    stop = click.get_current_context().ensure_object(Stop)
+    with stop.steps(), Rollouts("bridge", quiet=as_json) as line:
+
+        def monitor(done: int, total: int) -> bool:
+            line.show(done, total)
+            return stop.asked()
+
+        limit = math.inf if seconds is None else seconds
+        done, adapted = bridge(result, port, steps=steps, seconds=limit, log=log, monitor=monitor)
+    save_result(adapted, out)
+    if as_json:
+        print_json(done.summary())
+    else:
+        say(f"{done.samples} samples, {done.transitions} transitions, {done.uncovered} that no scenario explains")
+        say(f"{done.steps} steps, {done.sent} policies sent, {done.refused} refused after rounding ({done.status})")
+        say(f"objective {done.objective_initial:.6g} -> {done.objective_final:.6g}; {out}")
+    return 0
 
 
 def _lines(done: PilRun) -> list[str]:

@@ -2,8 +2,10 @@
  * of instructions. Besides the requests of scpo_link.h it answers 'S' (kind, pieces (4) -> bytes of stack that a control
  * call, or that many pieces, took at most) and 'Q', which ends it. */
 #include <stdint.h>
+#include <string.h>
 
 #include "scpo_link.h"
+#include "scpo_model.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 #define BYTE(address) (*(volatile uint8_t *)(uintptr_t)(address))
@@ -15,6 +17,8 @@ static scpo_adapter adapter;
 static scpo_telemetry telemetry;
 static scpo_server server;
 static int running = 1;
+static int walking = -1; /* the scenario whose plant parameters its own plant has, or none */
+static scpo_real state[SCPO_NX];
 
 #ifdef __riscv
 
@@ -32,10 +36,13 @@ static void board_put(void *user, unsigned char byte)
     BYTE(UART) = byte;
 }
 
+static int board_has(void)
+{
+    return BYTE(UART + 5) & 1u;
+}
+
 static unsigned char board_get(void)
 {
-    while (!(BYTE(UART + 5) & 1u)) {
-    }
     return BYTE(UART);
 }
 
@@ -67,10 +74,13 @@ static void board_put(void *user, unsigned char byte)
     REGISTER(UART) = byte;
 }
 
+static int board_has(void)
+{
+    return (REGISTER(UART + 4) & 2u) != 0;
+}
+
 static unsigned char board_get(void)
 {
-    while (!(REGISTER(UART + 4) & 2u)) {
-    }
     return (unsigned char)REGISTER(UART);
 }
 
@@ -126,12 +136,43 @@ static void answer_stack(const unsigned char *payload)
     scpo_link_send(&server, 'S', answer, 4);
 }
 
+/* A sample of its own plant, where the ring has room for it. */
+static void walk(void)
+{
+    scpo_real u[SCPO_NU];
+    scpo_real next[SCPO_NX];
+    int i;
+    if (walking < 0 || telemetry.written - telemetry.taken == SCPO_TELEMETRY) {
+        return;
+    }
+    scpo_telemetry_put(&telemetry, state, u, scpo_controller_control(&controller, state, u));
+    scpo_model_step(state, u, scpo_plant_parameters[walking], next);
+    for (i = 0; i < SCPO_NX; i++) {
+        state[i] = next[i];
+    }
+}
+
+static int answer_walk(const unsigned char *payload)
+{
+    const int rollout = payload[0] | (payload[1] << 8);
+    if (rollout >= SCPO_NROLLOUTS) {
+        return 0;
+    }
+    walking = rollout;
+    memcpy(state, payload + 2, sizeof state);
+    scpo_link_send(&server, 'W', payload, 0);
+    return 1;
+}
+
 static int board_request(void *user, unsigned char type, const unsigned char *payload, uint16_t length)
 {
     (void)user;
     if (type == 'S' && length == 5) {
         answer_stack(payload);
         return 1;
+    }
+    if (type == 'W' && length == 2 + sizeof state) {
+        return answer_walk(payload);
     }
     if (type == 'Q' && length == 0) {
         scpo_link_send(&server, 'Q', payload, 0);
@@ -154,7 +195,11 @@ int main(void)
     server.clock = board_clock;
     server.other = board_request;
     while (running) {
-        scpo_server_receive(&server, board_get());
+        if (board_has()) {
+            scpo_server_receive(&server, board_get());
+        } else {
+            walk();
+        }
     }
     while (left > 0) {
         left--;
