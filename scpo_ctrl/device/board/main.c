@@ -92,6 +92,85 @@ static uint32_t board_clock(void *user) /* in ticks; the host knows how many ins
 
 #endif
 
+#ifdef BOARD_FLASH
+
+#include <stdio.h>
+
+#include "scpo_store.h"
+
+#define SECTORS 4u
+#define SECTOR 2048u
+
+static FILE *file;
+static scpo_store store;
+
+static int flash_read(void *user, uint32_t address, unsigned char *data, uint32_t size)
+{
+    (void)user;
+    return fseek(file, (long)address, SEEK_SET) != 0 || fread(data, 1, size, file) != size;
+}
+
+static int flash_program(void *user, uint32_t address, const unsigned char *data, uint32_t size)
+{
+    (void)user;
+    return fseek(file, (long)address, SEEK_SET) != 0 || fwrite(data, 1, size, file) != size || fflush(file) != 0;
+}
+
+static int flash_erase(void *user, uint32_t address, uint32_t size)
+{
+    static unsigned char blank[64];
+    uint32_t done;
+    memset(blank, 0xFF, sizeof blank);
+    for (done = 0; done < size; done += sizeof blank) {
+        if (flash_program(user, address + done, blank, sizeof blank) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const scpo_flash flash = {SECTORS, SECTOR, 8u, 0xFF, flash_read, flash_program, flash_erase, NULL};
+
+/* theta is what was saved last, or stays. */
+static void board_restore(scpo_real *theta)
+{
+    scpo_real found[SCPO_NTHETA];
+    file = fopen(BOARD_FLASH, "r+b");
+    if (!file) { /* a new part */
+        file = fopen(BOARD_FLASH, "w+b");
+        (void)flash_erase(NULL, 0, SECTORS * SECTOR);
+    }
+    (void)setvbuf(file, NULL, _IONBF, 0);
+    if (scpo_store_begin(&store, &flash) == SCPO_STORE_OK) {
+        if (scpo_store_load(&store, found) == SCPO_STORE_OK) {
+            memcpy(theta, found, sizeof found);
+        }
+        (void)scpo_store_prepare(&store, 1);
+    }
+}
+
+static void board_keep(void)
+{
+    const scpo_real *theta = controller.set[controller.active & 1].theta;
+    if (scpo_store_save(&store, theta) == SCPO_STORE_BUSY) { /* nothing here minds that erasing stops it */
+        (void)scpo_store_prepare(&store, 1);
+        (void)scpo_store_save(&store, theta);
+    }
+}
+
+#else
+
+static void board_restore(scpo_real *theta)
+{
+    (void)theta;
+}
+
+static void board_keep(void)
+{
+}
+
+#endif
+
 static void do_control(void)
 {
     static const scpo_real x[SCPO_NX];
@@ -185,8 +264,12 @@ static int board_request(void *user, unsigned char type, const unsigned char *pa
 int main(void)
 {
     volatile int left = 200000; /* turns in which the last answer leaves */
+    static scpo_real theta[SCPO_NTHETA];
+    unsigned char kept = 0;
     board_begin();
-    (void)scpo_controller_begin(&controller, scpo_theta_initial);
+    memcpy(theta, scpo_theta_initial, sizeof theta);
+    board_restore(theta);
+    (void)scpo_controller_begin(&controller, theta);
     scpo_adapter_begin(&adapter, &controller);
     server.controller = &controller;
     server.adapter = &adapter;
@@ -197,6 +280,10 @@ int main(void)
     while (running) {
         if (board_has()) {
             scpo_server_receive(&server, board_get());
+            if (controller.active != kept) {
+                kept = controller.active;
+                board_keep();
+            }
         } else {
             walk();
         }
