@@ -97,7 +97,7 @@ static int sim_program(void *user, uint32_t address, const unsigned char *data, 
             tear_unit(flash, unit, flash->tear, DONE);
             longjmp(power, 1);
         }
-        if (flash->failing > 0 && draw(flash, (uint32_t)flash->failing) == 0) {
+        if ((flash->failing > 0 && draw(flash, (uint32_t)flash->failing) == 0) || (long)unit == flash->bad_unit) {
             tear_unit(flash, unit, SOME_BITS + (int)draw(flash, 3), DONE);
             return -1;
         }
@@ -151,6 +151,7 @@ void sim_make(sim *flash, uint32_t sectors, uint32_t sector_size, uint32_t unit,
     flash->flash = made;
     flash->countdown = -1;
     flash->bad_sector = -1;
+    flash->bad_unit = -1;
     flash->random = seed;
     for (i = 0; i < sectors * sector_size; i++) {
         flash->data[i] = any(flash);

@@ -28,7 +28,8 @@ typedef struct {
     int saving;     /* whether nothing may be erased now */
     int bad_sector; /* that does not erase; -1: none */
     int bad_silent; /* whether it says that it did */
-    int failing;    /* one of so many units fails to be programmed, and says so; 0: none */
+    int failing;    /* one of so many times a unit fails to be programmed, and says so; 0: never */
+    long bad_unit;  /* that always does; -1: none */
     uint64_t random;
     long steps; /* done */
     long erased_in_save;

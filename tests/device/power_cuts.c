@@ -1,7 +1,8 @@
 /* Saves, cuts the power, looks at what is left, and goes on: at random, or in every possible way.
  *
  *     power_cuts random SEED BOOTS         sessions over many geometries, most of them cut off
- *     power_cuts failing SEED BOOTS        besides, sectors that do not erase and units that do not program
+ *     power_cuts failing SEED BOOTS        besides, of two sectors units that now and then do not program; of more, a
+ *                                          sector that never erases and a unit that never programs
  *     power_cuts every CUTS UNIT SECTORS RECORDS   all cuts, one in each of so many sessions in a row; records of a sector
  */
 #include "flash_sim.h"
@@ -130,6 +131,13 @@ static void session(void)
     }
 }
 
+/* The size of a sector with so many records. */
+static uint32_t sector_of(uint32_t unit, uint32_t records)
+{
+    const uint32_t numbers = ((uint32_t)sizeof(scpo_real) * SCPO_NTHETA + unit - 1) / unit * unit;
+    return 4 * (unit > 8 ? unit : 8) + records * (32 + numbers);
+}
+
 static void at_random(uint64_t seed, long boots, int failing)
 {
     static const int blank[] = {0xff, 0x00, 0xff, -1};
@@ -138,10 +146,10 @@ static void at_random(uint64_t seed, long boots, int failing)
     chance.random = seed;
     while (count.boots < boots) {
         const uint32_t unit = 1u << draw(&chance, 6), sectors = 2 + draw(&chance, 3);
-        const uint32_t size = 4 * (unit > 8 ? unit : 8) + (1 + draw(&chance, 4)) * (32 + (unit > 16 ? unit : 16)) + unit;
+        const uint32_t size = sector_of(unit, 1 + draw(&chance, 4)) + unit * draw(&chance, 2);
         const long twice = present.flash.programmed_twice, erased = present.flash.erased_in_save;
         int sessions = 40;
-        sim_make(&present.flash, sectors, size / unit * unit, unit, blank[draw(&chance, 4)], chance.random);
+        sim_make(&present.flash, sectors, size, unit, blank[draw(&chance, 4)], chance.random);
         present.flash.programmed_twice = twice;
         present.flash.erased_in_save = erased;
         present.saved = present.begun = 0;
@@ -149,9 +157,11 @@ static void at_random(uint64_t seed, long boots, int failing)
         if (failing && sectors > 2) {
             present.flash.bad_sector = (int)draw(&chance, sectors);
             present.flash.bad_silent = present.flash.flash.erased >= 0 && draw(&chance, 2) == 0;
+            present.flash.bad_unit = (long)draw(&chance, size / unit) + present.flash.bad_sector * (long)(size / unit);
+            present.flash.bad_sector = draw(&chance, 2) ? -1 : present.flash.bad_sector;
         }
         while (sessions-- > 0) {
-            present.flash.failing = failing && draw(&chance, 4) == 0 ? 20 : 0;
+            present.flash.failing = failing && sectors == 2 && draw(&chance, 4) == 0 ? 20 : 0;
             present.flash.mood = (int)draw(&chance, MOODS);
             present.flash.tear = (int)draw(&chance, TEARS);
             present.flash.countdown = draw(&chance, 5) == 0 ? -1 : (long)draw(&chance, draw(&chance, 2) ? 12 : 120);
@@ -218,11 +228,10 @@ int main(int argc, char **argv)
     if (argc == 4 && strcmp(argv[1], "every") != 0) {
         at_random((uint64_t)atol(argv[2]), atol(argv[3]), strcmp(argv[1], "failing") == 0);
     } else if (argc == 6) {
-        const uint32_t unit = (uint32_t)atoi(argv[3]), cell = unit > 8 ? unit : 8;
-        const uint32_t numbers = ((uint32_t)sizeof(scpo_real) * SCPO_NTHETA + unit - 1) / unit * unit;
+        const uint32_t unit = (uint32_t)atoi(argv[3]);
         device from;
         memset(&from, 0, sizeof from);
-        sim_make(&from.flash, (uint32_t)atoi(argv[4]), 4 * cell + (uint32_t)atoi(argv[5]) * (32 + numbers), unit, 0xff, 1);
+        sim_make(&from.flash, (uint32_t)atoi(argv[4]), sector_of(unit, (uint32_t)atoi(argv[5])), unit, 0xff, 1);
         every(&from, atoi(argv[2]));
     } else {
         return 2;
