@@ -209,9 +209,11 @@ def test_a_sector_may_be_erased_ahead(plain):
     device = Device(plain, sectors=3)
     assert device.prepare() == OK
     assert (device.prepare(), device.erased, device.room) == (OK, 1, 4)
-    assert (device.prepare(5), device.erased, device.room) == (OK, 2, 8)
+    assert (device.prepare(5), device.erased) == (OK, 1)  # it is waiting already
+    assert device.save(0) == OK
+    assert (device.prepare(5), device.erased, device.room) == (OK, 2, 7)
     assert (device.prepare(100), device.erased) == (OK, 2)
-    assert [device.save(k) for k in range(9)] == [OK] * 8 + [BUSY]
+    assert [device.save(k) for k in range(1, 9)] == [OK] * 7 + [BUSY]
     assert device.erased == 2
 
 
