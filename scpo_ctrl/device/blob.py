@@ -100,8 +100,8 @@ def decode(blob: bytes, problem_hash: bytes) -> Blob:
     kinds = {kind.itemsize: real for real, kind in _TYPES.items()}
     if version != FORMAT or zero != 0 or size not in kinds:
         raise BlobError(
-            f"the blob has format {version} with numbers of {size} bytes; this version of scpo-ctrl reads format {FORMAT} "
-            "with 4 or 8: use the version that the device was exported by"
+            f"the blob has format {version} with numbers of {size} bytes; this version of scpo-ctrl reads format "
+            f"{FORMAT} with 4 or 8: use the version that the device was exported by"
         )
     if found != wanted or last != 0:
         raise BlobError(

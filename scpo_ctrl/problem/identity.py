@@ -17,8 +17,8 @@ _STEPS = 2**20  # of an array's largest entry: what is closer is rounding of ano
 def problem_hash(problem: ControlProblem) -> bytes:
     """Return what tells blobs of parameters of this problem from those of others.
 
-    It covers the shape of the policy, its backup and scales, bounds, sampling time, scenarios, metrics, and the model by
-    its next states from the scenarios. Left out are θ, the objective, and where the code is to run. Numbers count to
+    It covers the shape of the policy, its backup and scales, bounds, sampling time, scenarios, metrics, and the model
+    by its next states from the scenarios. Left out are θ, the objective, and where the code is to run. Numbers count to
     2⁻²⁰ of the largest entry of their array, so that another machine's rounding makes no other problem.
 
     Parameters

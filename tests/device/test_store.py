@@ -283,7 +283,7 @@ def test_a_record_that_ages(plain):
 def test_geometries_are_checked(plain):
     device = Device(plain)
     for name, value in (
-        ("sectors", 1), ("sectors", 0), ("sector_size", 0), ("sector_size", 252), ("sector_size", 80), ("sector_size", 2**31),
+        ("sectors", 1), ("sector_size", 0), ("sector_size", 252), ("sector_size", 80), ("sector_size", 1 << 31),
         ("program_unit", 0), ("program_unit", 3), ("program_unit", 64), ("erased", 256), ("erased", -2),
     ):  # fmt: skip
         before = getattr(device.flash, name)
