@@ -25,6 +25,7 @@ static struct {
 
 static device present; /* in use; a cut leaves it as it is */
 static scpo_store store;
+static int ahead; /* whether sectors are erased ahead in every session */
 
 static void make_theta(uint32_t number, scpo_real *theta)
 {
@@ -59,7 +60,7 @@ static void boot(void)
         abort();
     }
     if (store.home == SCPO_STORE_NONE) {
-        store.sequence = present.first;
+        store.fresh = present.first;
     }
     look();
 }
@@ -161,7 +162,7 @@ static void at_random(uint64_t seed, long boots, int failing)
             present.flash.bad_sector = draw(&chance, 2) ? -1 : present.flash.bad_sector;
         }
         while (sessions-- > 0) {
-            present.flash.failing = failing && sectors == 2 && draw(&chance, 4) == 0 ? 20 : 0;
+            present.flash.failing = failing && sectors == 2 && draw(&chance, 4) == 0 ? 100 : 0;
             present.flash.mood = (int)draw(&chance, MOODS);
             present.flash.tear = (int)draw(&chance, TEARS);
             present.flash.countdown = draw(&chance, 5) == 0 ? -1 : (long)draw(&chance, draw(&chance, 2) ? 12 : 120);
@@ -190,6 +191,9 @@ static int script(long steps, int tear, int mood)
     if (setjmp(power) == 0) {
         boot();
         (void)save_for_certain(1);
+        if (ahead) {
+            (void)prepare(9);
+        }
         (void)save_for_certain(1);
         look();
         return 0;
@@ -232,6 +236,8 @@ int main(int argc, char **argv)
         device from;
         memset(&from, 0, sizeof from);
         sim_make(&from.flash, (uint32_t)atoi(argv[4]), sector_of(unit, (uint32_t)atoi(argv[5])), unit, 0xff, 1);
+        every(&from, atoi(argv[2]));
+        ahead = 1;
         every(&from, atoi(argv[2]));
     } else {
         return 2;

@@ -48,8 +48,8 @@ def test_what_is_no_other_problem(one, change):
     "change",
     [
         {"hidden": (5,)}, {"hidden": (2, 2)}, {"q": 1.001}, {"mass": 1.201}, {"count": 7}, {"draws": 2},
-        {"horizon": 11}, {"scale": 1.001}, {"terminal": True}, {"contraction": 0.9}, {"stability": False}, {"command": False},
-        {"one_step": 0.01}, {"path": False, "terminal": True},
+        {"horizon": 11}, {"scale": 1.001}, {"terminal": True}, {"contraction": 0.9}, {"stability": False},
+        {"command": False}, {"one_step": 0.01}, {"path": False, "terminal": True},
     ],
     ids=str,
 )  # fmt: skip

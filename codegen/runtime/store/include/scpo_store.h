@@ -20,7 +20,7 @@ extern "C" {
  *   0 "SCPO"   4 format   5 bytes of a number: 4 or 8   6 zero   8 count of numbers   12 sequence number
  *   16 problem hash, 8 bytes   24 zero   28 CRC-32 (IEEE 802.3) of bytes 0 ... 27 and the numbers   32 numbers, IEEE 754 */
 #define SCPO_BLOB_FORMAT 1 /* of these bytes; has nothing to do with the version of the library */
-#define SCPO_BLOB_HEADER 32u
+#define SCPO_BLOB_HEADER 32U
 #define SCPO_BLOB_SIZE (SCPO_BLOB_HEADER + (uint32_t)sizeof(scpo_real) * (uint32_t)(SCPO_NTHETA))
 
 typedef enum {
@@ -69,7 +69,8 @@ typedef struct {
     uint32_t seal_size; /* [B] of a seal and of a record, in whole units */
     uint32_t slot_size;
     uint32_t slots;     /* of a sector */
-    uint32_t sequence;  /* of the next record */
+    uint32_t sequence;  /* of the next record in the same sector */
+    uint32_t fresh;     /* of the next one in another sector: past all that may be there without being seen */
     uint32_t slot;      /* of the target that is written next */
     uint32_t home;      /* sector of the newest record, or SCPO_STORE_NONE */
     uint32_t target;    /* sector being written, or none */

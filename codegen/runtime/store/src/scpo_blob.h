@@ -4,9 +4,9 @@
 
 #include "scpo_store.h"
 
-#define SCPO_CHUNK 32u /* [B] a header, or as many numbers as fit */
+#define SCPO_CHUNK 32U /* [B] a header, or as many numbers as fit */
 #define SCPO_NUMBERS (SCPO_CHUNK / (uint32_t)sizeof(scpo_real)) /* of a chunk */
-#define SCPO_CRC_START 0xffffffffu
+#define SCPO_CRC_START 0xffffffffU
 
 /* Goes on with a CRC-32 of IEEE 802.3, which begins with SCPO_CRC_START and ends with its complement. */
 uint32_t scpo_crc(uint32_t crc, const unsigned char *data, uint32_t size);

@@ -5,28 +5,32 @@
  * older sectors may be erased. What a cut leaves behind may read as whole now and not later. Therefore a session that
  * has not sealed the sector of the newest record itself programs another cell before it erases anything: from then on
  * what it relies on is certain. To lose a record takes as many cuts in a row as there are cells, each while one is
- * programmed. Only sectors that this session has erased are written. SPDX-License-Identifier: MIT
+ * programmed. Only sectors that this session has erased are written.
+ *
+ * Sequence numbers grow by one within a sector and by SCPO_JUMP to the next. A record that a cut left, and that may be
+ * seen only later, is one above the newest in its sector, or in the sector that is erased next: no other is equal to it
+ * or below. SPDX-License-Identifier: MIT
  */
 #include "scpo_blob.h"
 
 #include <string.h>
 
-#define SCPO_SEALS 4u
-#define SCPO_SEAL_SIZE 8u
-#define SCPO_JUMP 16u /* of sequence numbers, past all that may be there without being seen */
+#define SCPO_SEALS 4U
+#define SCPO_SEAL_SIZE 8U
+#define SCPO_JUMP 16U /* of sequence numbers from sector to sector */
 
 static const unsigned char scpo_seal_bytes[SCPO_SEAL_SIZE] = {0x53, 0x65, 0x61, 0x6c, 0x65, 0x64, 0x2e, 0x0a};
 
 /* Whether sequence number a is newer than b; they wrap around. */
 static int scpo_newer(uint32_t a, uint32_t b)
 {
-    return a != b && a - b < 0x80000000u;
+    return a != b && a - b < 0x80000000U;
 }
 
 /* Of a size, whole program units. */
 static uint32_t scpo_units(const scpo_flash *flash, uint32_t size)
 {
-    return (size + flash->program_unit - 1u) & ~(flash->program_unit - 1u);
+    return (size + flash->program_unit - 1U) & ~(flash->program_unit - 1U);
 }
 
 static uint32_t scpo_cell(const scpo_store *store, uint32_t sector, uint32_t cell)
@@ -57,10 +61,11 @@ static int scpo_program_flash(const scpo_store *store, uint32_t address, unsigne
 static int scpo_blank(const scpo_store *store, uint32_t address, uint32_t size)
 {
     unsigned char data[SCPO_SEAL_SIZE];
-    uint32_t at, i;
-    for (at = 0; at < size; at += (uint32_t)sizeof data) {
-        const uint32_t part = size - at < (uint32_t)sizeof data ? size - at : (uint32_t)sizeof data;
-        if (!scpo_read_flash(store, address + at, data, part)) {
+    const uint32_t end = address + size;
+    while (address < end) {
+        const uint32_t part = end - address < SCPO_SEAL_SIZE ? end - address : SCPO_SEAL_SIZE;
+        uint32_t i;
+        if (!scpo_read_flash(store, address, data, part)) {
             return 0;
         }
         for (i = 0; i < part; i++) {
@@ -68,6 +73,7 @@ static int scpo_blank(const scpo_store *store, uint32_t address, uint32_t size)
                 return 0;
             }
         }
+        address += part;
     }
     return 1;
 }
@@ -76,13 +82,14 @@ static int scpo_blank(const scpo_store *store, uint32_t address, uint32_t size)
 static int scpo_is_seal(const scpo_store *store, uint32_t sector, uint32_t cell)
 {
     unsigned char data[SCPO_SEAL_SIZE];
-    uint32_t i, equal = 0;
+    uint32_t equal = 0;
     if (scpo_read_flash(store, scpo_cell(store, sector, cell), data, SCPO_SEAL_SIZE)) {
+        uint32_t i;
         for (i = 0; i < SCPO_SEAL_SIZE; i++) {
-            equal += data[i] == scpo_seal_bytes[i] ? 1u : 0u;
+            equal += data[i] == scpo_seal_bytes[i] ? 1U : 0U;
         }
     }
-    return equal > SCPO_SEAL_SIZE / 2u;
+    return equal > SCPO_SEAL_SIZE / 2U;
 }
 
 static int scpo_is_sealed(const scpo_store *store, uint32_t sector)
@@ -96,13 +103,13 @@ static int scpo_is_sealed(const scpo_store *store, uint32_t sector)
     return 0;
 }
 
-/* Seals a sector by the first cell that takes it. Where none does, each of them has been begun. */
-static int scpo_seal(const scpo_store *store, uint32_t sector)
+/* Seals a sector by the first of so many cells that takes it. Where none does, each of them has been begun. */
+static int scpo_seal(const scpo_store *store, uint32_t sector, uint32_t cells)
 {
     unsigned char chunk[SCPO_CHUNK];
     uint32_t cell;
     int done = 0;
-    for (cell = 0; cell < SCPO_SEALS && !done; cell++) {
+    for (cell = 0; cell < cells && !done; cell++) {
         const uint32_t address = scpo_cell(store, sector, cell);
         if (store->flash->erased < 0 ? !scpo_is_seal(store, sector, cell)
                                      : scpo_blank(store, address, store->seal_size)) {
@@ -120,7 +127,7 @@ static int scpo_check_numbers(const scpo_store *store, uint32_t address, const u
     uint32_t crc = scpo_crc(SCPO_CRC_START, header, 28);
     uint32_t left = (uint32_t)(SCPO_NTHETA);
     address += SCPO_BLOB_HEADER;
-    while (left > 0u) {
+    while (left > 0U) {
         const uint32_t count = left < SCPO_NUMBERS ? left : SCPO_NUMBERS;
         const uint32_t size = count * (uint32_t)sizeof(scpo_real);
         if (!scpo_read_flash(store, address, chunk, size)) {
@@ -163,7 +170,7 @@ static void scpo_find_in_sector(scpo_store *store, uint32_t sector, const scpo_p
 {
     unsigned char header[SCPO_BLOB_HEADER];
     uint32_t slot = store->slots;
-    while (slot-- > 0u) { /* the last first: those before it are older */
+    while (slot-- > 0U) { /* the last first: those before it are older */
         const uint32_t address = scpo_record(store, sector, slot);
         if (scpo_read_header(store, address, header)) {
             const uint32_t sequence = scpo_word(header + 12);
@@ -212,9 +219,10 @@ static scpo_place scpo_find(scpo_store *store, scpo_real *theta)
 static void scpo_rely(scpo_store *store, const scpo_place *found)
 {
     const uint32_t home = found->there ? found->sector : SCPO_STORE_NONE;
-    const uint32_t after = found->sequence + SCPO_JUMP;
+    const uint32_t after = found->sequence + 1U;
     if (found->there && (store->home == SCPO_STORE_NONE || scpo_newer(after, store->sequence))) {
         store->sequence = after;
+        store->fresh = found->sequence + SCPO_JUMP;
     }
     if (home != store->home) {
         store->home = home;
@@ -228,8 +236,8 @@ static void scpo_rely(scpo_store *store, const scpo_place *found)
 static int scpo_is_flash(const scpo_flash *flash)
 {
     const uint32_t unit = flash->program_unit;
-    return flash->sectors >= 2u && unit >= 1u && unit <= SCPO_CHUNK && (unit & (unit - 1u)) == 0u &&
-           flash->sector_size >= unit && flash->sector_size % unit == 0u &&
+    return flash->sectors >= 2U && unit >= 1U && unit <= SCPO_CHUNK && (unit & (unit - 1U)) == 0U &&
+           flash->sector_size >= unit && flash->sector_size % unit == 0U &&
            flash->sector_size <= UINT32_MAX / flash->sectors && flash->erased >= -1 && flash->erased <= 255 &&
            flash->read != 0 && flash->program != 0 && flash->erase != 0;
 }
@@ -248,8 +256,8 @@ scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash)
         store->seal_size = scpo_units(flash, SCPO_SEAL_SIZE);
         seals = SCPO_SEALS * store->seal_size;
         store->slot_size = SCPO_BLOB_HEADER + scpo_units(flash, SCPO_BLOB_SIZE - SCPO_BLOB_HEADER);
-        store->slots = flash->sector_size > seals ? (flash->sector_size - seals) / store->slot_size : 0u;
-        if (store->slots > 0u) {
+        store->slots = flash->sector_size > seals ? (flash->sector_size - seals) / store->slot_size : 0U;
+        if (store->slots > 0U) {
             const scpo_place found = scpo_find(store, 0);
             scpo_rely(store, &found);
             status = SCPO_STORE_OK;
@@ -261,9 +269,9 @@ scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash)
 scpo_store_status scpo_store_load(scpo_store *store, scpo_real *theta)
 {
     const scpo_place found = scpo_find(store, theta);
-    uint32_t i;
     scpo_rely(store, &found);
     if (!found.there) {
+        uint32_t i;
         for (i = 0; i < (uint32_t)(SCPO_NTHETA); i++) {
             theta[i] = 0;
         }
@@ -278,12 +286,12 @@ static int scpo_pass(const scpo_store *store, const scpo_real *theta, uint32_t a
     unsigned char chunk[SCPO_CHUNK];
     uint32_t left = (uint32_t)(SCPO_NTHETA);
     int good = 1;
-    while (left > 0u && good) {
+    while (left > 0U && good) {
         const uint32_t count = left < SCPO_NUMBERS ? left : SCPO_NUMBERS;
         const uint32_t size = count * (uint32_t)sizeof(scpo_real);
         good = scpo_encode(theta, count, chunk);
         *crc = scpo_crc(*crc, chunk, size);
-        if (address != 0u) {
+        if (address != 0U) {
             good = scpo_program_flash(store, address, chunk, size);
             address += size;
         }
@@ -294,12 +302,12 @@ static int scpo_pass(const scpo_store *store, const scpo_real *theta, uint32_t a
 }
 
 /* Programs a record, numbers first, and reads it back. */
-static int scpo_write_record(const scpo_store *store, uint32_t address, const scpo_real *theta)
+static int scpo_write_record(const scpo_store *store, uint32_t address, uint32_t sequence, const scpo_real *theta)
 {
     unsigned char header[SCPO_CHUNK];
     unsigned char again[SCPO_CHUNK];
     uint32_t crc;
-    scpo_write_header(store->sequence, header);
+    scpo_write_header(sequence, header);
     crc = scpo_crc(SCPO_CRC_START, header, 28);
     if (!scpo_pass(store, theta, address + SCPO_BLOB_HEADER, &crc)) {
         return 0;
@@ -314,10 +322,11 @@ scpo_store_status scpo_store_save(scpo_store *store, const scpo_real *theta)
 {
     scpo_store_status status = SCPO_STORE_OK;
     uint32_t crc = 0;
+    uint32_t sequence;
     if (!scpo_pass(store, theta, 0, &crc)) {
         return SCPO_STORE_BAD_THETA;
     }
-    if (scpo_store_room(store) == 0u) {
+    if (scpo_store_room(store) == 0U) {
         return SCPO_STORE_BUSY;
     }
     if (store->target == SCPO_STORE_NONE || store->slot == store->slots) {
@@ -325,16 +334,18 @@ scpo_store_status scpo_store_save(scpo_store *store, const scpo_real *theta)
         store->ready = SCPO_STORE_NONE;
         store->slot = 0;
     }
-    if (scpo_write_record(store, scpo_record(store, store->target, store->slot), theta) &&
-        (store->slot > 0u || scpo_seal(store, store->target))) {
+    sequence = store->slot == 0U ? store->fresh : store->sequence;
+    if (scpo_write_record(store, scpo_record(store, store->target, store->slot), sequence, theta) &&
+        (store->slot > 0U || scpo_seal(store, store->target, 1U))) {
         store->home = store->target;
         store->sealed = 1;
         store->slot++;
-        store->sequence++;
+        store->sequence = sequence + 1U;
+        store->fresh = sequence + SCPO_JUMP;
         store->counts.saves++;
     } else {
         store->target = SCPO_STORE_NONE; /* what failed is left alone until it is erased */
-        store->sequence += SCPO_JUMP;
+        store->fresh += SCPO_JUMP;
         store->counts.failures++;
         status = SCPO_STORE_FAILED;
     }
@@ -347,7 +358,7 @@ static uint32_t scpo_next_sector(const scpo_store *store)
     uint32_t sector = store->last;
     uint32_t k;
     for (k = 0; k < store->flash->sectors; k++) {
-        sector = sector == SCPO_STORE_NONE || sector + 1u == store->flash->sectors ? 0u : sector + 1u;
+        sector = sector == SCPO_STORE_NONE || sector + 1U == store->flash->sectors ? 0U : sector + 1U;
         if (sector != store->home && sector != store->target) {
             return sector;
         }
@@ -361,19 +372,19 @@ scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records)
     const uint32_t room = scpo_store_room(store);
     const uint32_t sector = scpo_next_sector(store);
     uint32_t address;
-    if (room > 0u && (room >= records || store->ready != SCPO_STORE_NONE || sector == SCPO_STORE_NONE)) {
+    if (room > 0U && (room >= records || store->ready != SCPO_STORE_NONE || sector == SCPO_STORE_NONE)) {
         return SCPO_STORE_OK;
     }
     if (store->home != SCPO_STORE_NONE && !store->sealed) {
-        (void)scpo_seal(store, store->home);
+        (void)scpo_seal(store, store->home, SCPO_SEALS);
         store->sealed = 1;
     }
     store->last = sector;
-    store->sequence += SCPO_JUMP;
     store->counts.erasures++;
     address = sector * flash->sector_size;
     if (flash->erase(flash->user, address, flash->sector_size) != 0 ||
         (flash->erased >= 0 && !scpo_blank(store, address, flash->sector_size))) {
+        store->fresh += SCPO_JUMP;
         store->counts.failures++;
         return SCPO_STORE_FAILED;
     }
@@ -383,6 +394,6 @@ scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records)
 
 uint32_t scpo_store_room(const scpo_store *store)
 {
-    return (store->target == SCPO_STORE_NONE ? 0u : store->slots - store->slot) +
-           (store->ready == SCPO_STORE_NONE ? 0u : store->slots);
+    return (store->target == SCPO_STORE_NONE ? 0U : store->slots - store->slot) +
+           (store->ready == SCPO_STORE_NONE ? 0U : store->slots);
 }
