@@ -86,7 +86,8 @@ static int sim_program(void *user, uint32_t address, const unsigned char *data, 
     for (at = 0; at < size; at += unit_size) {
         const uint32_t unit = (address + at) / unit_size;
         const int torn = flash->kind[unit] == TORN || flash->kind[unit] == FLICKERING;
-        if (torn && memcmp(flash->other + address + at, data + at, unit_size) == 0) {
+        const int same = torn || (flash->kind[unit] == DONE && data[at] == erased(flash));
+        if (same && memcmp(flash->other + address + at, data + at, unit_size) == 0) {
             ; /* the same bits once more: those that are missing */
         } else if (flash->kind[unit] != BLANK) {
             flash->programmed_twice += flash->flash.erased >= 0;
@@ -129,9 +130,11 @@ static int sim_erase(void *user, uint32_t address, uint32_t size)
         if (now && tear == ANY_BITS) { /* each unit in its own way */
             tear = (int)draw(flash, TEARS);
         }
-        memset(flash->other + unit * unit_size, erased(flash), unit_size);
-        if (flash->kind[unit] == UNREADABLE && tear == FLICKERS) {
-            tear = NO_READING;
+        if (tear == FLICKERS && (flash->kind[unit] == UNREADABLE || flash->kind[unit] == FLICKERING)) {
+            tear = NOTHING;
+        }
+        if (tear != NOTHING) {
+            memset(flash->other + unit * unit_size, erased(flash), unit_size);
         }
         if (flash->kind[unit] != BLANK || tear == ALL) {
             tear_unit(flash, unit, tear, BLANK);

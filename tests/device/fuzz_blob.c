@@ -58,8 +58,8 @@ static int read_one(sim *chance, long *accepted)
 static int use_one(sim *chance, sim *flash)
 {
     const uint32_t unit = 1u << draw(chance, 6), sectors = 2 + draw(chance, 3);
-    const uint32_t size = 4 * (unit > 8 ? unit : 8) + (1 + draw(chance, 4)) * (32 + (unit > 16 ? unit : 16));
-    static const unsigned char seal[8] = {0x53, 0x65, 0x61, 0x6c, 0x65, 0x64, 0x2e, 0x0a};
+    const uint32_t size = 12 * (unit > 8 ? unit : 8) + (1 + draw(chance, 4)) * (32 + (unit > 16 ? unit : 16));
+    unsigned char seal[8] = {0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff};
     scpo_real theta[SCPO_NTHETA] = {1};
     unsigned char blob[SCPO_BLOB_SIZE];
     scpo_store store;
@@ -68,7 +68,9 @@ static int use_one(sim *chance, sim *flash)
     flash->flash.user = flash;
     flash->mood = READS_EITHER;
     for (i = 0; i < sectors; i++) {
-        uint32_t at = i * size + 4 * (unit > 8 ? unit : 8);
+        uint32_t at = i * size + 12 * (unit > 8 ? unit : 8);
+        seal[0] = (unsigned char)draw(chance, 256);
+        seal[4] = (unsigned char)~seal[0];
         memcpy(flash->data + i * size, seal, sizeof seal);
         while (at + sizeof blob <= (i + 1) * size) {
             scpo_blob_write(theta, chance->random & 1 ? draw(chance, 50) : (uint32_t)chance->random, blob);
@@ -88,7 +90,10 @@ static int use_one(sim *chance, sim *flash)
         return 1;
     }
     theta[0] = 1;
-    return scpo_store_prepare(&store, 1) != SCPO_STORE_OK || scpo_store_save(&store, theta) != SCPO_STORE_OK ||
+    for (i = 0; i < 20 && scpo_store_prepare(&store, 1) != SCPO_STORE_OK; i++) {
+        ; /* until home can be sealed, or is another one */
+    }
+    return scpo_store_save(&store, theta) != SCPO_STORE_OK ||
            scpo_store_load(&store, theta) != SCPO_STORE_OK || theta[0] != 1;
 }
 

@@ -60,7 +60,7 @@ static void boot(void)
         abort();
     }
     if (store.home == SCPO_STORE_NONE) {
-        store.fresh = present.first;
+        store.number = present.first;
     }
     look();
 }
@@ -94,7 +94,8 @@ static int save_for_certain(int patience)
 {
     int failures = 0;
     while (save() != SCPO_STORE_OK && failures <= patience) {
-        failures += prepare(1) != SCPO_STORE_OK || scpo_store_room(&store) == 0;
+        const scpo_store_status status = prepare(1);
+        failures += status == SCPO_STORE_FAILED || (status == SCPO_STORE_OK && scpo_store_room(&store) == 0);
     }
     return failures;
 }
@@ -122,7 +123,7 @@ static void session(void)
             look();
         } else if (what < 3) {
             const scpo_store_status status = prepare(1 + draw(flash, 4));
-            count.failed += status != SCPO_STORE_OK;
+            count.failed += status == SCPO_STORE_FAILED;
             count.refused += status == SCPO_STORE_OK && scpo_store_room(&store) == 0;
         } else if (what < 5) {
             count.failed += save() == SCPO_STORE_FAILED;
@@ -136,7 +137,7 @@ static void session(void)
 static uint32_t sector_of(uint32_t unit, uint32_t records)
 {
     const uint32_t numbers = ((uint32_t)sizeof(scpo_real) * SCPO_NTHETA + unit - 1) / unit * unit;
-    return 4 * (unit > 8 ? unit : 8) + records * (32 + numbers);
+    return 12 * (unit > 8 ? unit : 8) + records * (32 + numbers);
 }
 
 static void at_random(uint64_t seed, long boots, int failing)
@@ -176,7 +177,7 @@ static void at_random(uint64_t seed, long boots, int failing)
         present.flash.failing = 0;
         present.flash.countdown = -1;
         boot(); /* it is in order still */
-        count.refused += save_for_certain(failing ? 4 : 1) > (failing ? 4 : 1);
+        count.refused += save_for_certain(8) > 8;
         look();
     }
 }
@@ -190,11 +191,11 @@ static int script(long steps, int tear, int mood)
     present.flash.saving = 0;
     if (setjmp(power) == 0) {
         boot();
-        (void)save_for_certain(1);
+        (void)save_for_certain(8);
         if (ahead) {
             (void)prepare(9);
         }
-        (void)save_for_certain(1);
+        (void)save_for_certain(8);
         look();
         return 0;
     }

@@ -69,10 +69,11 @@ typedef struct {
     uint32_t seal_size; /* [B] of a seal and of a record, in whole units */
     uint32_t slot_size;
     uint32_t slots;     /* of a sector */
-    uint32_t sequence;  /* of the next record in the same sector */
-    uint32_t fresh;     /* of the next one in another sector: past all that may be there without being seen */
+    uint32_t sequence;  /* of the newest record */
+    uint32_t number;    /* of the newest seal */
     uint32_t slot;      /* of the target that is written next */
     uint32_t home;      /* sector of the newest record, or SCPO_STORE_NONE */
+    uint32_t home_slot; /* of the newest record there */
     uint32_t target;    /* sector being written, or none */
     uint32_t ready;     /* sector that this session has erased for later, or none */
     uint32_t last;      /* sector that was erased last, or home */
@@ -91,7 +92,8 @@ scpo_store_status scpo_store_save(scpo_store *store, const scpo_real *theta /* [
 
 /* Erases one sector, never that of the newest record, unless there is room for this many records, or another sector is
  * erased already. SCPO_STORE_OK: there is room for one at least. Needed once after every reset before saving: what was
- * half written at a cut may look blank. */
+ * half written at a cut may look blank. After four resets without a save it moves the record to the erased sector; where
+ * that has room for one only, the answer is SCPO_STORE_BUSY: call it again. */
 scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records);
 
 /* How many records fit before scpo_store_save answers SCPO_STORE_BUSY. */

@@ -78,7 +78,7 @@ uint32_t scpo_word(const unsigned char *bytes)
     return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
 }
 
-static void scpo_put_word(uint32_t word, unsigned char *bytes)
+void scpo_put_word(uint32_t word, unsigned char *bytes)
 {
     uint32_t k;
     for (k = 0; k < 4U; k++) {

@@ -16,6 +16,7 @@ int scpo_encode(const scpo_real *numbers, uint32_t count, unsigned char *bytes);
 void scpo_decode(const unsigned char *bytes, uint32_t count, scpo_real *numbers);
 
 uint32_t scpo_word(const unsigned char *bytes); /* of 4 bytes */
+void scpo_put_word(uint32_t word, unsigned char *bytes);
 
 /* A header but for its CRC; the CRC of what is to follow then goes there by scpo_finish_header. */
 void scpo_write_header(uint32_t sequence, unsigned char *header);

@@ -1,27 +1,25 @@
 /* The parameter store: records appended to sectors of flash.
  *
  * A sector begins with SCPO_SEALS cells; the records follow. Once its first record is written and read back, the first
- * cell is programmed: the sector is sealed. So a seal, whatever of it can be read, says that a whole record is there, and
- * older sectors may be erased. What a cut leaves behind may read as whole now and not later. Therefore a session that
- * has not sealed the sector of the newest record itself programs another cell before it erases anything: from then on
- * what it relies on is certain. To lose a record takes as many cuts in a row as there are cells, each while one is
- * programmed. Only sectors that this session has erased are written.
+ * cell is programmed with a seal, a number larger than that of any sector before. The sector of the largest number is
+ * home: its last whole record is the newest. So a seal, whatever of it can be read, says that a whole record is there.
  *
- * Sequence numbers grow by one within a sector and by SCPO_JUMP to the next. A record that a cut left, and that may be
- * seen only later, is one above the newest in its sector, or in the sector that is erased next: no other is equal to it
- * or below. SPDX-License-Identifier: MIT
+ * What a cut leaves behind may read as whole now and not later, or the other way round. Therefore a session that did not
+ * seal home itself does so again, by the next two cells and numbers SCPO_JUMP larger, before it erases anything: from then on
+ * home is home whatever else comes to light, and what is half erased is not. The number of a cell follows from that of the
+ * first one: what was cut off is never programmed with other bits. Before home has no cells left its record moves to
+ * the sector that was erased. Only sectors that this session has erased are written. SPDX-License-Identifier: MIT
  */
 #include "scpo_blob.h"
 
 #include <string.h>
 
-#define SCPO_SEALS 4U
+#define SCPO_SEALS 12U
+#define SCPO_SPARE 6U /* of them, which only cuts use up */
 #define SCPO_SEAL_SIZE 8U
-#define SCPO_JUMP 16U /* of sequence numbers from sector to sector */
+#define SCPO_JUMP 16U /* of the number of a seal from cell to cell */
 
-static const unsigned char scpo_seal_bytes[SCPO_SEAL_SIZE] = {0x53, 0x65, 0x61, 0x6c, 0x65, 0x64, 0x2e, 0x0a};
-
-/* Whether sequence number a is newer than b; they wrap around. */
+/* Whether number a is newer than b; they wrap around. */
 static int scpo_newer(uint32_t a, uint32_t b)
 {
     return a != b && a - b < 0x80000000U;
@@ -78,46 +76,66 @@ static int scpo_blank(const scpo_store *store, uint32_t address, uint32_t size)
     return 1;
 }
 
-/* Whether most of a cell is a seal: it still is where a bit has aged. */
-static int scpo_is_seal(const scpo_store *store, uint32_t sector, uint32_t cell)
+/* Whether a cell holds a seal, a number and its complement; that of the sector's first cell. */
+static int scpo_read_seal(const scpo_store *store, uint32_t sector, uint32_t cell, uint32_t *number)
 {
     unsigned char data[SCPO_SEAL_SIZE];
-    uint32_t equal = 0;
+    int sealed = 0;
     if (scpo_read_flash(store, scpo_cell(store, sector, cell), data, SCPO_SEAL_SIZE)) {
-        uint32_t i;
-        for (i = 0; i < SCPO_SEAL_SIZE; i++) {
-            equal += data[i] == scpo_seal_bytes[i] ? 1U : 0U;
+        const uint32_t found = scpo_word(data);
+        sealed = found == ~scpo_word(data + 4);
+        if (sealed) {
+            *number = found - cell * SCPO_JUMP;
         }
     }
-    return equal > SCPO_SEAL_SIZE / 2U;
+    return sealed;
 }
 
-static int scpo_is_sealed(const scpo_store *store, uint32_t sector)
+/* The cells of a sector up to the last seal, and the first one's number; 0 where there is none. */
+static uint32_t scpo_read_seals(const scpo_store *store, uint32_t sector, uint32_t *number)
 {
-    uint32_t cell;
-    for (cell = 0; cell < SCPO_SEALS; cell++) {
-        if (scpo_is_seal(store, sector, cell)) {
-            return 1;
-        }
+    uint32_t cell = SCPO_SEALS;
+    while (cell > 0U && !scpo_read_seal(store, sector, cell - 1U, number)) {
+        cell--;
     }
-    return 0;
+    return cell;
 }
 
-/* Seals a sector by the first of so many cells that takes it. Where none does, each of them has been begun. */
-static int scpo_seal(const scpo_store *store, uint32_t sector, uint32_t cells)
+/* Programs the seal of a cell, of a sector whose first cell has this number. */
+static int scpo_seal(const scpo_store *store, uint32_t sector, uint32_t cell, uint32_t number)
 {
     unsigned char chunk[SCPO_CHUNK];
-    uint32_t cell;
-    int done = 0;
-    for (cell = 0; cell < cells && !done; cell++) {
-        const uint32_t address = scpo_cell(store, sector, cell);
-        if (store->flash->erased < 0 ? !scpo_is_seal(store, sector, cell)
-                                     : scpo_blank(store, address, store->seal_size)) {
-            memcpy(chunk, scpo_seal_bytes, SCPO_SEAL_SIZE);
-            done = scpo_program_flash(store, address, chunk, SCPO_SEAL_SIZE) && scpo_is_seal(store, sector, cell);
-        }
+    uint32_t found;
+    scpo_put_word(number + cell * SCPO_JUMP, chunk);
+    scpo_put_word(~(number + cell * SCPO_JUMP), chunk + 4);
+    return scpo_program_flash(store, scpo_cell(store, sector, cell), chunk, SCPO_SEAL_SIZE) &&
+           scpo_read_seal(store, sector, cell, &found) && found == number;
+}
+
+/* Seals home again, by the first two cells behind all that were touched which take it. The cells up to that one, all where none
+ * does; 0 where no seal can be read now. */
+static uint32_t scpo_seal_again(scpo_store *store)
+{
+    uint32_t number = 0;
+    uint32_t cell = SCPO_SEALS;
+    const uint32_t seals = scpo_read_seals(store, store->home, &number);
+    uint32_t done = 0;
+    if (seals == 0U) {
+        return 0;
     }
-    return done;
+    while (cell > seals && (store->flash->erased < 0 ||
+                            scpo_blank(store, scpo_cell(store, store->home, cell - 1U), store->seal_size))) {
+        cell--;
+    }
+    while (cell < SCPO_SEALS && done < 2U) { /* two: the second one may have been begun and look blank */
+        store->number = number + cell * SCPO_JUMP;
+        done += scpo_seal(store, store->home, cell, number) ? 1U : 0U;
+        cell++;
+    }
+    if (done == 0U) {
+        store->number = number + SCPO_SEALS * SCPO_JUMP;
+    }
+    return cell;
 }
 
 /* Whether the numbers behind a header that was read fit its CRC; they go to theta where that is not 0. */
@@ -157,80 +175,65 @@ static int scpo_read_header(scpo_store *store, uint32_t address, unsigned char *
     return status == SCPO_STORE_OK;
 }
 
-/* A record that was found. */
-typedef struct {
-    uint32_t sequence;
-    uint32_t sector;
-    uint32_t slot;
-    int there; /* whether there is one */
-} scpo_place;
-
-/* Takes the newest whole record of a sector if it is newer than the one found so far, and older than the limit. */
-static void scpo_find_in_sector(scpo_store *store, uint32_t sector, const scpo_place *limit, scpo_place *found)
+/* The last whole record of a sector, into theta unless that is 0: its slot, or store->slots where there is none. */
+static uint32_t scpo_find_in_sector(scpo_store *store, uint32_t sector, scpo_real *theta, uint32_t *sequence)
 {
     unsigned char header[SCPO_BLOB_HEADER];
     uint32_t slot = store->slots;
-    while (slot-- > 0U) { /* the last first: those before it are older */
-        const uint32_t address = scpo_record(store, sector, slot);
+    while (slot > 0U) {
+        const uint32_t address = scpo_record(store, sector, slot - 1U);
+        slot--;
         if (scpo_read_header(store, address, header)) {
-            const uint32_t sequence = scpo_word(header + 12);
-            const int older = !limit->there || scpo_newer(limit->sequence, sequence);
-            if (older && (!found->there || scpo_newer(sequence, found->sequence))) {
-                if (scpo_check_numbers(store, address, header, 0)) {
-                    found->sequence = sequence;
-                    found->sector = sector;
-                    found->slot = slot;
-                    found->there = 1;
-                } else {
-                    store->counts.damaged++;
-                }
+            if (scpo_check_numbers(store, address, header, theta)) {
+                *sequence = scpo_word(header + 12);
+                return slot;
             }
+            store->counts.damaged++;
         }
     }
+    return store->slots;
 }
 
-/* Finds the newest whole record and reads it, unless theta is 0. One that does not read as whole again is passed over. */
-static scpo_place scpo_find(scpo_store *store, scpo_real *theta)
+/* Finds home, the sector of the largest seal that has a whole record, and reads that. */
+static int scpo_find(scpo_store *store, scpo_real *theta)
 {
-    unsigned char header[SCPO_BLOB_HEADER];
-    scpo_place limit = {0, 0, 0, 0};
-    scpo_place found;
-    int done;
+    uint32_t home, slot = 0, limit = 0, best = 0, sequence = 0;
+    int first = 1, found = 0;
     do {
         uint32_t sector;
-        memset(&found, 0, sizeof found);
+        home = SCPO_STORE_NONE;
         for (sector = 0; sector < store->flash->sectors; sector++) {
-            if (scpo_is_sealed(store, sector)) {
-                scpo_find_in_sector(store, sector, &limit, &found);
+            uint32_t number = 0;
+            const uint32_t cells = scpo_read_seals(store, sector, &number);
+            number += (cells - 1U) * SCPO_JUMP;
+            if (cells > 0U && (first || scpo_newer(limit, number)) &&
+                (home == SCPO_STORE_NONE || scpo_newer(number, best))) {
+                home = sector;
+                best = number;
             }
         }
-        done = !found.there || theta == 0;
-        if (!done) {
-            const uint32_t address = scpo_record(store, found.sector, found.slot);
-            done = scpo_read_header(store, address, header) && scpo_word(header + 12) == found.sequence &&
-                   scpo_check_numbers(store, address, header, theta);
-            limit = found;
+        if (home != SCPO_STORE_NONE) {
+            slot = scpo_find_in_sector(store, home, theta, &sequence);
+            found = slot < store->slots;
         }
-    } while (!done);
-    return found;
-}
-
-/* From now on the session relies on this record; it does so already, or begins anew. */
-static void scpo_rely(scpo_store *store, const scpo_place *found)
-{
-    const uint32_t home = found->there ? found->sector : SCPO_STORE_NONE;
-    const uint32_t after = found->sequence + 1U;
-    if (found->there && (store->home == SCPO_STORE_NONE || scpo_newer(after, store->sequence))) {
-        store->sequence = after;
-        store->fresh = found->sequence + SCPO_JUMP;
-    }
+        limit = best;
+        first = 0;
+    } while (!found && home != SCPO_STORE_NONE);
     if (home != store->home) {
-        store->home = home;
         store->last = home;
         store->target = SCPO_STORE_NONE;
         store->ready = SCPO_STORE_NONE;
         store->sealed = 0;
     }
+    if (home != store->home || scpo_newer(sequence, store->sequence)) {
+        store->sequence = sequence;
+    }
+    if (found && (home != store->home || scpo_newer(best, store->number))) {
+        store->number = best;
+    }
+    store->home = home;
+    store->home_slot = slot;
+    return found;
 }
 
 static int scpo_is_flash(const scpo_flash *flash)
@@ -258,8 +261,7 @@ scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash)
         store->slot_size = SCPO_BLOB_HEADER + scpo_units(flash, SCPO_BLOB_SIZE - SCPO_BLOB_HEADER);
         store->slots = flash->sector_size > seals ? (flash->sector_size - seals) / store->slot_size : 0U;
         if (store->slots > 0U) {
-            const scpo_place found = scpo_find(store, 0);
-            scpo_rely(store, &found);
+            (void)scpo_find(store, 0);
             status = SCPO_STORE_OK;
         }
     }
@@ -268,15 +270,14 @@ scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash)
 
 scpo_store_status scpo_store_load(scpo_store *store, scpo_real *theta)
 {
-    const scpo_place found = scpo_find(store, theta);
-    scpo_rely(store, &found);
-    if (!found.there) {
+    const int found = scpo_find(store, theta);
+    if (!found) {
         uint32_t i;
         for (i = 0; i < (uint32_t)(SCPO_NTHETA); i++) {
             theta[i] = 0;
         }
     }
-    return found.there ? SCPO_STORE_OK : SCPO_STORE_EMPTY;
+    return found ? SCPO_STORE_OK : SCPO_STORE_EMPTY;
 }
 
 /* Takes theta to bytes, chunk by chunk: for its CRC, and to program it where address is not 0, as that of no record is.
@@ -302,12 +303,12 @@ static int scpo_pass(const scpo_store *store, const scpo_real *theta, uint32_t a
 }
 
 /* Programs a record, numbers first, and reads it back. */
-static int scpo_write_record(const scpo_store *store, uint32_t address, uint32_t sequence, const scpo_real *theta)
+static int scpo_write_record(const scpo_store *store, uint32_t address, const scpo_real *theta)
 {
     unsigned char header[SCPO_CHUNK];
     unsigned char again[SCPO_CHUNK];
     uint32_t crc;
-    scpo_write_header(sequence, header);
+    scpo_write_header(store->sequence, header);
     crc = scpo_crc(SCPO_CRC_START, header, 28);
     if (!scpo_pass(store, theta, address + SCPO_BLOB_HEADER, &crc)) {
         return 0;
@@ -318,11 +319,39 @@ static int scpo_write_record(const scpo_store *store, uint32_t address, uint32_t
            scpo_check_numbers(store, address, again, 0);
 }
 
+/* What was written to the target has come to its end: it is home now, or left alone until it is erased. */
+static scpo_store_status scpo_settle(scpo_store *store, int written)
+{
+    scpo_store_status status = SCPO_STORE_FAILED;
+    if (written && store->slot == 0U) {
+        store->number++;
+        written = scpo_seal(store, store->target, 0, store->number);
+    }
+    if (written) {
+        store->home = store->target;
+        store->home_slot = store->slot;
+        store->sealed = 1;
+        store->slot++;
+        status = SCPO_STORE_OK;
+    } else {
+        store->target = SCPO_STORE_NONE;
+        store->counts.failures++;
+    }
+    return status;
+}
+
+/* The sector that was erased becomes the one that is written. */
+static void scpo_take_ready(scpo_store *store)
+{
+    store->target = store->ready;
+    store->ready = SCPO_STORE_NONE;
+    store->slot = 0;
+}
+
 scpo_store_status scpo_store_save(scpo_store *store, const scpo_real *theta)
 {
-    scpo_store_status status = SCPO_STORE_OK;
+    scpo_store_status status;
     uint32_t crc = 0;
-    uint32_t sequence;
     if (!scpo_pass(store, theta, 0, &crc)) {
         return SCPO_STORE_BAD_THETA;
     }
@@ -330,26 +359,32 @@ scpo_store_status scpo_store_save(scpo_store *store, const scpo_real *theta)
         return SCPO_STORE_BUSY;
     }
     if (store->target == SCPO_STORE_NONE || store->slot == store->slots) {
-        store->target = store->ready;
-        store->ready = SCPO_STORE_NONE;
-        store->slot = 0;
+        scpo_take_ready(store);
     }
-    sequence = store->slot == 0U ? store->fresh : store->sequence;
-    if (scpo_write_record(store, scpo_record(store, store->target, store->slot), sequence, theta) &&
-        (store->slot > 0U || scpo_seal(store, store->target, 1U))) {
-        store->home = store->target;
-        store->sealed = 1;
-        store->slot++;
-        store->sequence = sequence + 1U;
-        store->fresh = sequence + SCPO_JUMP;
-        store->counts.saves++;
-    } else {
-        store->target = SCPO_STORE_NONE; /* what failed is left alone until it is erased */
-        store->fresh += SCPO_JUMP;
-        store->counts.failures++;
-        status = SCPO_STORE_FAILED;
-    }
+    store->sequence++;
+    status = scpo_settle(store, scpo_write_record(store, scpo_record(store, store->target, store->slot), theta));
+    store->counts.saves += status == SCPO_STORE_OK ? 1U : 0U;
     return status;
+}
+
+/* Copies the newest record to the sector that was erased, numbers first. */
+static scpo_store_status scpo_move(scpo_store *store)
+{
+    unsigned char chunk[SCPO_CHUNK];
+    const uint32_t from = scpo_record(store, store->home, store->home_slot);
+    scpo_store_status status;
+    uint32_t to, left = store->slot_size;
+    int good = 1;
+    scpo_take_ready(store);
+    to = scpo_record(store, store->target, 0);
+    while (left > 0U && good) { /* from the end to the header, which is a chunk */
+        const uint32_t size = left % SCPO_CHUNK == 0U ? SCPO_CHUNK : left % SCPO_CHUNK;
+        left -= size;
+        good = scpo_read_flash(store, from + left, chunk, size) && scpo_program_flash(store, to + left, chunk, size);
+    }
+    good = good && scpo_read_header(store, to, chunk) && scpo_check_numbers(store, to, chunk, 0);
+    status = scpo_settle(store, good);
+    return status == SCPO_STORE_OK && store->slot == store->slots ? SCPO_STORE_BUSY : status;
 }
 
 /* The next sector that neither holds the newest record nor is being written, or none. */
@@ -372,24 +407,29 @@ scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records)
     const uint32_t room = scpo_store_room(store);
     const uint32_t sector = scpo_next_sector(store);
     uint32_t address;
+    uint32_t cells = 1;
     if (room > 0U && (room >= records || store->ready != SCPO_STORE_NONE || sector == SCPO_STORE_NONE)) {
         return SCPO_STORE_OK;
     }
     if (store->home != SCPO_STORE_NONE && !store->sealed) {
-        (void)scpo_seal(store, store->home, SCPO_SEALS);
-        store->sealed = 1;
+        cells = scpo_seal_again(store);
+        store->sealed = cells > 0U && cells < SCPO_SEALS - SCPO_SPARE;
+    }
+    if (cells == 0U) { /* what made it home is not there any more */
+        (void)scpo_find(store, 0);
+        store->counts.failures++;
+        return SCPO_STORE_FAILED;
     }
     store->last = sector;
     store->counts.erasures++;
     address = sector * flash->sector_size;
     if (flash->erase(flash->user, address, flash->sector_size) != 0 ||
         (flash->erased >= 0 && !scpo_blank(store, address, flash->sector_size))) {
-        store->fresh += SCPO_JUMP;
         store->counts.failures++;
         return SCPO_STORE_FAILED;
     }
     store->ready = sector;
-    return SCPO_STORE_OK;
+    return cells < SCPO_SEALS - SCPO_SPARE ? SCPO_STORE_OK : scpo_move(store);
 }
 
 uint32_t scpo_store_room(const scpo_store *store)
