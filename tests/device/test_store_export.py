@@ -59,7 +59,7 @@ def test_its_size_on_a_cortex_m4(exported, tmp_path):
         objects.append(tmp_path / f"{name}.o")
         run("arm-none-eabi-gcc", *flags, f"-I{folder}/include", "-c", folder / f"src/scpo_{name}.c", "-o", objects[-1])
     sizes = [line.split() for line in run("arm-none-eabi-size", *objects).splitlines()[1:]]
-    assert sum(int(size[0]) for size in sizes) <= 2400
+    assert sum(int(size[0]) for size in sizes) <= 2600
     assert all(size[1:3] == ["0", "0"] for size in sizes)  # no global data
 
 
