@@ -1,6 +1,6 @@
 """From a controller in Python to a board that adapts while it controls, cut off from power halfway.
 
-A cart on a rail is held by a PD controller that somebody tuned by hand. Its gains become the backup; a network of twelve
+A cart on a rail is held by a PD controller that somebody tuned by hand. Its gains become the backup; a network of 12
 units is added and adapts on an emulated Cortex-M4F: between two samples the board does a few pieces of its adaptation,
 and each commit goes into its parameter store. Halfway the power fails. The board starts again, with the policy that
 it had, and goes on.
