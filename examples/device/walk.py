@@ -5,7 +5,7 @@ units is added and adapts on an emulated Cortex-M4F: between two samples the boa
 and each commit goes into its parameter store. Halfway the power fails. The board starts again, with the policy that
 it had, and goes on.
 
-    python examples/device/walk.py [--samples 600] [--figure PATH]
+    python examples/device/walk.py [--samples 360] [--figure PATH]
 """
 
 import argparse
@@ -26,12 +26,12 @@ FIGURE = Path(__file__).resolve().parents[2] / "docs" / "figures" / "device_walk
 
 # --- Problem ---------------------------------------------------------------------------------------------------------
 #   plant      |position| <= 5 m, |velocity| <= 1.5 m/s, |force| <= 1 N, a sample every 0.1 s
-#   controller PD: force = -0.1 position - 0.45 velocity, which stays the backup
-#   safety     the bounds at each time step, and contraction V(x_N) <= 0.3 V(x_0), in eight scenarios of 30 steps
+#   controller PD: force = -0.2 position - 0.7 velocity, which stays the backup
+#   safety     the bounds at each time step, and contraction V(x_N) <= 0.5 V(x_0), in eight scenarios of 30 steps
 
-KP, KD = 0.1, 0.45  # [N/m], [N s/m]
+KP, KD = 0.2, 0.7  # [N/m], [N s/m]
 HORIZON, SCENARIOS = 30, 8
-PIECES = 60  # of the adaptation between two samples
+PIECES = 15  # of the adaptation between two samples
 EPISODE = 60  # samples from one start to the next
 TARGET = TARGETS["cortex-m4f"]
 
@@ -49,7 +49,7 @@ def make_problem() -> sc.ControlProblem:
         sc.Policy(plant, backup, hidden=(12,)),
         sc.scenarios(plant, backup, horizon=HORIZON, initial_states=x0),
         sc.Quadratic(np.array([1.0, 0.1]), np.array([0.05])),
-        sc.MetricOptions(contraction=0.3),
+        sc.MetricOptions(contraction=0.5),
     )
 
 
@@ -125,11 +125,12 @@ def draw(log: Log, dt: float) -> Figure:
     figure = Figure(figsize=(7.5, 5.5), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True)
     time, x = dt * np.arange(len(log.x)), np.array(log.x)
+    x[EPISODE - 1 :: EPISODE] = np.nan  # no line from the end of an episode to the start of the next
     axes[0].plot(time, x[:, 0], label="position [m]")
     axes[0].plot(time, x[:, 1], label="velocity [m/s]")
     axes[0].axhline(1.5, color="0.6", linestyle=":", linewidth=1)
     axes[0].axhline(-1.5, color="0.6", linestyle=":", linewidth=1, label="bounds of the velocity")
-    axes[0].legend(loc="upper right", ncols=3, fontsize=8)
+    axes[0].legend(loc="lower right", ncols=3, fontsize=8)
     axes[1].step(time, log.u, where="post", color="tab:green")
     axes[1].set_ylabel("force [N]")
     axes[1].set_ylim(-1.15, 1.15)
@@ -147,7 +148,7 @@ def draw(log: Log, dt: float) -> Figure:
 def main() -> None:
     """Run it, and say what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=600)
+    parser.add_argument("--samples", type=int, default=360)
     parser.add_argument("--figure", type=Path, default=FIGURE)
     options = parser.parse_args()
     problem = make_problem()
