@@ -335,6 +335,7 @@ static void scpo_differentiate(scpo_adapter *adapter)
     if (adapter->phase == SCPO_ROLL) {
         (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
         adapter->phase = adapter->rollout < SCPO_NSCENARIOS ? SCPO_COST : SCPO_ROW;
+        adapter->row = scpo_next_row(adapter, adapter->rollout);
         return;
     }
     if (adapter->phase == SCPO_COST) {
