@@ -43,11 +43,7 @@ def result(name: str, of: list[Any]) -> Any:
 
 
 def evaluated(
-    graph: Graph,
-    wanted: Sequence[int],
-    inputs: Sequence[np.ndarray],
-    number: type[np.floating[Any]] = np.float64,
-    operate: Callable[[str, list[Any]], Any] = result,
+    graph: Graph, wanted: Sequence[int], inputs: Sequence[np.ndarray], number: type[np.floating[Any]] = np.float64
 ) -> np.ndarray:
     """Evaluate operations of a graph, each rounded to a type.
 
@@ -60,8 +56,6 @@ def evaluated(
         Values of every input that is needed.
     number : type
         Of all arithmetic.
-    operate : callable
-        Returns the result of an operation, given its name and what it takes.
 
     Returns
     -------
@@ -77,6 +71,6 @@ def evaluated(
             elif name == "input":
                 values[k] = np.asarray(inputs[of[0]][of[1]]).astype(number)
             else:
-                values[k] = operate(name, [values[operand] for operand in of]).astype(number)
+                values[k] = result(name, [values[operand] for operand in of]).astype(number)
     shape = np.broadcast_shapes(*(np.shape(values[k]) for k in wanted))
     return np.array([np.broadcast_to(values[k], shape) for k in wanted])

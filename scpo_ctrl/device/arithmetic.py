@@ -19,6 +19,7 @@ _NAMES = (
     "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp", "expm1",
     "log", "log1p", "erf", "pow", "atan2", "fmod",
 )  # fmt: skip
+_EVERYWHERE = ("atan", "tanh", "asinh", "erf", "atan2")  # a number for each number
 _FAR = 8.2  # beyond it tanh is one in float
 _P = (-1.0875283e-13, 6.1358092e-11, -2.1894108e-8, 1.15473861e-5, 3.14066662e-3, 0.131166576, 0.9999999976)
 _Q = (2.6000917e-4, 2.46406686e-2, 0.464499885, 1.0)
@@ -28,6 +29,8 @@ _Q = (2.6000917e-4, 2.46406686e-2, 0.464499885, 1.0)
 def _of_library(name: str) -> Callable[..., Any]:
     """Return a function of the C library for arrays of doubles."""
     by_c = getattr(math, name)
+    if name in _EVERYWHERE:
+        return np.frompyfunc(by_c, 2 if name == "atan2" else 1, 1)
 
     def safe(*of: float) -> float:
         try:
@@ -145,6 +148,7 @@ class Arithmetic:
         numpy.ndarray
         """
         if name not in _NAMES:
-            return np.asarray(result(name, of))
+            found = result(name, of)
+            return found if found.dtype == self.number else found.astype(self.number)  # true and false are numbers too
         found = _of_library(name)(*(np.asarray(value, dtype=np.float64) for value in of))
         return np.asarray(found, dtype=np.float64).astype(self.number)

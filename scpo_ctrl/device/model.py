@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from scpo_ctrl.codegen.arithmetic import evaluated
 from scpo_ctrl.codegen.context import policy_data
 from scpo_ctrl.codegen.device import Bound, ModelFunction, device_code, model_functions
-from scpo_ctrl.codegen.expressions import Graph, read
+from scpo_ctrl.codegen.expressions import read
 from scpo_ctrl.device.arithmetic import Arithmetic
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
@@ -18,16 +17,20 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 class Operations:
     """A function of the model as operations on arrays."""
 
-    graph: Graph
-    outputs: tuple[tuple[int, ...], ...]  # numbers of the operations that give each output's entries
     arithmetic: Arithmetic
+    constants: dict[int, Any]  # by number
+    entries: tuple[tuple[int, int, int], ...]  # number, input, entry
+    steps: tuple[tuple[int, str, tuple[int, ...]], ...]  # number, operation, numbers of what it takes
+    outputs: tuple[tuple[int, ...], ...]  # numbers of what gives each output's entries
 
     @classmethod
-    def of(cls, function: ModelFunction, arithmetic: Arithmetic) -> "Operations":
+    def of(cls, owner: str, function: ModelFunction, arithmetic: Arithmetic) -> "Operations":
         """Return the operations of a function.
 
         Parameters
         ----------
+        owner : str
+            What it belongs to, for messages.
         function : ModelFunction
         arithmetic : Arithmetic
 
@@ -35,8 +38,17 @@ class Operations:
         -------
         Operations
         """
-        graph, found = read("the plant", function.computes)
-        return cls(graph, tuple(map(tuple, found)), arithmetic)
+        graph, outputs = read(owner, function.computes)
+        constants, entries, steps = {}, [], []
+        for k in graph.reached([number for numbers in outputs for number in numbers]):
+            name, of, value = graph.nodes[k]
+            if name == "constant":
+                constants[k] = arithmetic.number(value)
+            elif name == "input":
+                entries.append((k, *of))
+            else:
+                steps.append((k, name, of))
+        return cls(arithmetic, constants, tuple(entries), tuple(steps), tuple(map(tuple, outputs)))
 
     def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
         """Evaluate.
@@ -44,19 +56,25 @@ class Operations:
         Parameters
         ----------
         *inputs : numpy.ndarray, shapes (..., entries)
+            The first one has all leading dimensions.
 
         Returns
         -------
         list of numpy.ndarray, shapes (..., entries)
             The outputs.
         """
-        wanted = [number for numbers in self.outputs for number in numbers]
-        leading = np.broadcast_shapes(*(np.shape(values)[:-1] for values in inputs))
-        first = [np.moveaxis(np.asarray(values), -1, 0) for values in inputs]
-        found = evaluated(self.graph, wanted, first, self.arithmetic.number, self.arithmetic.operate)
-        found = np.broadcast_to(found.reshape(len(wanted), *found.shape[1:]), (len(wanted), *leading))
-        ends = np.cumsum([len(numbers) for numbers in self.outputs])[:-1]
-        return [np.moveaxis(part, 0, -1) for part in np.split(found, ends)]
+        values = dict(self.constants)
+        for k, which, entry in self.entries:
+            values[k] = inputs[which][..., entry]
+        for k, name, of in self.steps:
+            values[k] = self.arithmetic.operate(name, [values[operand] for operand in of])
+        found = []
+        for numbers in self.outputs:
+            output = np.empty((*inputs[0].shape[:-1], len(numbers)), self.arithmetic.number)
+            for i, k in enumerate(numbers):
+                output[..., i] = values[k]
+            found.append(output)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +138,7 @@ class DeviceModel:
         """
         code, arithmetic = device_code(problem, real), Arithmetic(real)
         assert isinstance(problem.policy, Policy)
-        functions = [Operations.of(function, arithmetic) for function in model_functions(problem)]
+        functions = [Operations.of(problem.plant.name, function, arithmetic) for function in model_functions(problem)]
         of_policy = policy_data(problem.policy, real)
         arrays = {
             key: arithmetic.array(getattr(code, key))
@@ -166,8 +184,8 @@ class DeviceModel:
 
     @property
     def signals(self) -> int:
-        """Number of metrics that a rollout may have at a time, at least one."""
-        return max(1, len(self.bounds_x) + len(self.bounds_u) + self.terminal + self.has_contraction)
+        """Number of metrics that a rollout may have at a time."""
+        return len(self.bounds_x) + len(self.bounds_u) + self.terminal + self.has_contraction
 
     @property
     def spread(self) -> int:
