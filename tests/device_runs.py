@@ -99,14 +99,14 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
 #endif
 }
 
-/* steps RESTART, where it goes on with another reference; or rows */
+/* STEPS, and where it goes on with another reference, RESTART and what moves it; or -1 for rows. */
 int main(int count, char **words)
 {
     static scpo_controller controller;
     static scpo_adapter adapter;
     static scpo_parameters with;
     const int steps = atoi(words[1]);
-    const int restart = count > 2 ? atoi(words[2]) : -1;
+    const int restart = count > 3 ? atoi(words[2]) : -1;
     int k;
     scpo_controller_begin(&controller, scpo_theta_start);
     scpo_adapter_begin(&adapter, &controller);
@@ -121,7 +121,7 @@ int main(int count, char **words)
     for (k = 0; k < steps; k++) {
         scpo_adaptation outcome = SCPO_ADAPTING;
         if (k == restart) {
-            adapter.reference[0] += (scpo_real)0.25;
+            adapter.reference[0] += (scpo_real)atof(words[3]);
             scpo_adapter_restart(&adapter);
         }
         while (outcome == SCPO_ADAPTING) {
@@ -161,8 +161,8 @@ def explosive() -> sc.ControlProblem:
     plant = Plant(name="explosive", x=x, u=u, f=x + 0.3 * x**3 + 0.2 * u, dt=0.1, **bounds)
     backup = sc.lqr(plant, [1.0], [1.0], rho=0.3)
     batch = sc.scenarios(plant, backup, horizon=15, count=4, level=0.3)
-    reference = sc.Quadratic([1.0], [0.001])
-    return sc.ControlProblem(sc.Policy(plant, backup, (3,)), batch, reference, sc.MetricOptions(contraction=None))
+    options = sc.MetricOptions(contraction=None, stability=False)
+    return sc.ControlProblem(sc.Policy(plant, backup, (3,)), batch, sc.Quadratic([1.0], [0.001]), options)
 
 
 def unbounded(**metrics) -> sc.ControlProblem:

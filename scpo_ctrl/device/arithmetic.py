@@ -1,8 +1,8 @@
 """The arithmetic of a device: one type, sums term by term, and functions as a C library gives them.
 
 In double every result has the bits of the C compiled on this computer, as both call its library. In float that holds but
-for the plant's own functions, such as sine, whose last bit differs between libraries: they are computed in double and
-rounded.
+for the logarithm of local stability and the plant's own functions, such as sine, whose last bit differs between
+libraries: they are computed in double and rounded.
 """
 
 import math

@@ -400,17 +400,15 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         return scpo_begin_try(adapter);
     case SCPO_VERIFY:
         return scpo_verify(adapter, scpo_controller_spare(adapter->controller)) ? scpo_judge(adapter) : SCPO_ADAPTING;
-    case SCPO_JOIN:
+    default:
         scpo_join(adapter);
         return SCPO_ADAPTING;
-    default:
-        return adapter->outcome;
     }
 }
 
 scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces)
 {
-    scpo_adaptation outcome = SCPO_ADAPTING;
+    scpo_adaptation outcome = adapter->phase == SCPO_ENDED ? adapter->outcome : SCPO_ADAPTING;
     while (pieces-- > 0 && outcome == SCPO_ADAPTING) {
         adapter->counts.pieces++;
         outcome = scpo_piece_of_step(adapter);
