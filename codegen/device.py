@@ -55,7 +55,7 @@ class DeviceCode:
     x0: np.ndarray  # (rollouts, nx)
     p: np.ndarray  # (rollouts, np)
     p_names: tuple[str, ...]
-    w: np.ndarray  # (scenarios * N + cloud, nx) a scenario's steps behind those of another; (0, nx) where there are none
+    w: np.ndarray  # (scenarios * N + cloud, nx) steps of one rollout behind those of another; (0, nx): none
     rests: np.ndarray  # (rollouts or 1, nx)
     limits: np.ndarray  # (rollouts,) of V(x_N) / rho by contraction
     bounds_x: tuple[Bound, ...]

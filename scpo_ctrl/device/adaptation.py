@@ -258,6 +258,6 @@ class DeviceAdapter:
             self._stalled += 2
         if self._stalled >= self.options.patience:
             self._ended = DeviceStatus.CONVERGED
-            return self._ended
+            return DeviceStatus.COMMITTED if committed else DeviceStatus.CONVERGED
         self._begin_step()
         return DeviceStatus.COMMITTED if committed else DeviceStatus.REJECTED

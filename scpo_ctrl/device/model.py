@@ -232,5 +232,3 @@ class DeviceModel:
         """
         low = np.where(command < self.u_min, self.u_min, command)
         return np.where(command > self.u_max, self.u_max, low)
-
-

@@ -13,7 +13,9 @@ class DeviceStatus(Enum):
 
     COMMITTED = "A step has become the active parameters."
     REJECTED = "A step has ended without a commit; the active parameters stay."
-    CONVERGED = "There is no step that lowers the objective and is safe, or none worth it; restart with another reference."
+    CONVERGED = (
+        "There is no step that lowers the objective and is safe, or none worth it; restart with another reference."
+    )
     START_UNSAFE = "The parameters to begin with break a metric in this arithmetic; begin with others."
     START_BAD = "The parameters to begin with, a rollout or the objective are not finite; begin with others."
 

@@ -173,7 +173,8 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
         adapter->stalled += 2;
     }
     if (adapter->stalled >= SCPO_PATIENCE) {
-        return scpo_stop(adapter, SCPO_CONVERGED);
+        scpo_stop(adapter, SCPO_CONVERGED);
+        return committed ? SCPO_COMMITTED : SCPO_CONVERGED;
     }
     scpo_begin_step(adapter);
     return committed ? SCPO_COMMITTED : SCPO_REJECTED;
