@@ -183,7 +183,7 @@ CASES = {
     "two layers, two inputs, saturating": lambda: clouds.with_metrics(
         problems.two_input_problem(nx=3, hidden=(5, 4)), command=False
     ),
-    "linear": lambda: problems.two_input_problem(),
+    "linear": problems.two_input_problem,
     "R4": lambda: shipped("cart_pole", 4, 25),
     "disturbed cloud": lambda: clouds.disturbed(one_step=0.01, cloud=12, contraction_floor=0.2),
     "cloud at other rests": lambda: clouds.loaded(one_step=0.01, cloud=8, stability=False),

@@ -55,7 +55,8 @@ class DeviceAdapter:
 
     def restart(self) -> None:
         """Go on after CONVERGED, such as with another reference: what was learnt of curvature is forgotten."""
-        self._begun, self._ended = False, None
+        self._begun = False
+        self._ended: DeviceStatus | None = None
         self.rows = WorkingSet.empty(self.model, self.options.rows)
         self.scaling.forget()
         self._length: Any = self.model.arithmetic.number(0)
@@ -88,7 +89,7 @@ class DeviceAdapter:
         with np.errstate(all="ignore"):
             self._differentiate()
             self._plan()
-            outcome = None
+            outcome: DeviceStatus | None = None
             while outcome is None:
                 outcome = self._try()
             return outcome
@@ -203,15 +204,18 @@ class DeviceAdapter:
         if self._tries >= self.options.tries:
             return self._end_step(committed=False)
         if not found.worst < self.model.arithmetic.largest:
-            return self._shorten(number(_LOST))
+            self._shorten(number(_LOST))
+            return None
         if not safe:
             self.counts.unsafe += 1
-            return self._join(found)
+            self._join(found)
+            return None
         low, high = map(number, _SHORTER)
         part = high
         if self._predicted > fall:  # the least point of the parabola
             part = min(max(self._predicted / (number(2) * (self._predicted - fall)), low), high)
-        return self._shorten(part)
+        self._shorten(part)
+        return None
 
     def _shorten(self, part: Any) -> None:
         self._z = self._alpha * part
@@ -221,13 +225,13 @@ class DeviceAdapter:
         rows = self.rows
         new = rows.take_in_broken(found, self._shown())
         if new is None:
-            return self._shorten(self.model.arithmetic.number(0.5))
+            self._shorten(self.model.arithmetic.number(0.5))
+            return
         rows.c[new] = self._at.metrics(rows.keys[new])
         rows.G[new] = self.scaling.transposed(self._at.rows(rows.keys[new]))
         rollouts = [key // self.model.spread if key < self.model.keys else -1 for key in rows.keys[new].tolist()]
         rolled = sum(this >= 0 and this != last for last, this in zip([-1, *rollouts], rollouts, strict=False))
         self.counts.pieces += 1 + new.size + rolled
-        return None
 
     def _shown(self) -> np.ndarray:
         """Return what the last try showed of smoothness constants, in the space of θ (E4), shape (k,)."""

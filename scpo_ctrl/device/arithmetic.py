@@ -1,7 +1,7 @@
 """The arithmetic of a device: one type, sums term by term, and functions as a C library gives them.
 
-In double every result has the bits of the C compiled on this computer, as both call its library. In float that holds but
-for the logarithm of local stability and the plant's own functions, such as sine, whose last bit differs between
+In double every result has the bits of the C compiled on this computer, as both call its library. In float that holds
+but for the logarithm of local stability and the plant's own functions, such as sine, whose last bit differs between
 libraries: they are computed in double and rounded.
 """
 

@@ -12,6 +12,10 @@ from scpo_ctrl.device.arithmetic import Arithmetic
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
+_SHARED = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings")
+_NUMBERS = ("x0", "p", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
+_OF_POLICY = ("K", "x_eq", "u_eq", "u_min", "u_max", "scale", "input_scale")
+
 
 @dataclass(frozen=True)
 class Operations:
@@ -45,7 +49,7 @@ class Operations:
             if name == "constant":
                 constants[k] = arithmetic.number(value)
             elif name == "input":
-                entries.append((k, *of))
+                entries.append((k, of[0], of[1]))
             else:
                 steps.append((k, name, of))
         return cls(arithmetic, constants, tuple(entries), tuple(steps), tuple(map(tuple, outputs)))
@@ -138,13 +142,12 @@ class DeviceModel:
         """
         code, arithmetic = device_code(problem, real), Arithmetic(real)
         assert isinstance(problem.policy, Policy)
-        functions = [Operations.of(problem.plant.name, function, arithmetic) for function in model_functions(problem)]
+        operations = [Operations.of(problem.plant.name, function, arithmetic) for function in model_functions(problem)]
         of_policy = policy_data(problem.policy, real)
-        arrays = {
-            key: arithmetic.array(getattr(code, key))
-            for key in ("x0", "p", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
-        }
-        shared = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings")
+        parts: dict[str, Any] = dict(zip(("step", "adjoint", "stage", "stage_adjoint"), operations, strict=True))
+        parts |= {key: getattr(code, key) for key in _SHARED}
+        parts |= {key: arithmetic.array(getattr(code, key)) for key in _NUMBERS}
+        parts |= {key: arithmetic.array(of_policy[key]) for key in _OF_POLICY}
         return cls(
             arithmetic=arithmetic,
             rollouts=code.scenarios + code.cloud,
@@ -153,13 +156,7 @@ class DeviceModel:
             floor=arithmetic.number(code.floor),
             metric_error=arithmetic.number(code.epsilon),
             widths=of_policy["widths"],
-            **{key: getattr(code, key) for key in shared},
-            **arrays,
-            **{
-                key: arithmetic.array(of_policy[key])
-                for key in ("K", "x_eq", "u_eq", "u_min", "u_max", "scale", "input_scale")
-            },
-            **dict(zip(("step", "adjoint", "stage", "stage_adjoint"), functions, strict=True)),
+            **parts,
         )
 
     @property

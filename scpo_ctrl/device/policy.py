@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -142,7 +143,7 @@ class Derivatives:
 def _split(theta: np.ndarray, widths: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray | None]]:
     """Return views of the matrices that θ (..., d) stacks, row by row, with the offsets of hidden layers."""
     found: list[tuple[np.ndarray, np.ndarray | None]] = []
-    start, sizes = 0, list(zip(widths[:-1], widths[1:], strict=True))
+    start, sizes = 0, list(pairwise(widths))
     for k, (columns, rows) in enumerate(sizes):
         W = theta[..., start : start + rows * columns].reshape(*theta.shape[:-1], rows, columns)
         start += rows * columns

@@ -45,7 +45,7 @@ class Trajectories:
             if moved is not None:
                 x[t + 1, on] += moved
         lost = ~(np.isfinite(x).all(axis=(0, 2)) & np.isfinite(v).all(axis=(0, 2)))
-        return cls(parameters, x, v, hidden, lost)
+        return cls(parameters, x, v, hidden, np.asarray(lost))
 
     @property
     def model(self) -> DeviceModel:

@@ -133,7 +133,7 @@ class WorkingSet:
         self.tried = np.zeros(self.keys.size, number)
         self.c, self.G = at.metrics(self.keys), at.rows(self.keys)
 
-    def take_in_broken(self, tried: Verification, shown: np.ndarray) -> np.ndarray:
+    def take_in_broken(self, tried: Verification, shown: np.ndarray) -> np.ndarray | None:
         """Follow a try that broke metrics: those at hand get larger smoothness constants, others join.
 
         They join instead of rows that neither held a step back nor were broken, the last ones first.

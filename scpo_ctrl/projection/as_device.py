@@ -1,4 +1,4 @@
-"""The projection (E5) as an exported adaptation has it: its type, its order of summation, its guesses and multipliers."""
+"""The projection (E5) as an exported adaptation has it: in its type, with its guesses and multipliers."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Metrics, their gradients and the objective's, as the exported C computes them, against the problem's own by CasADi."""
+"""Metrics, their gradients and the objective's, as the exported C computes them, against the problem's, by CasADi."""
 
 import device_runs
 import numpy as np
