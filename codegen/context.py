@@ -130,6 +130,11 @@ def make_context(
             "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
             "Export a run of a ControlProblem"
         )
+    if guarded and isinstance(problem.policy, ControllerPolicy):
+        raise DomainError(
+            f"the C of controller {problem.policy.controller.name!r} has no guard, as residual policies have; export "
+            "it without one"
+        )
     held = guard(problem) if guarded else None
     device = device_code(problem, real, prefix) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):

@@ -32,6 +32,9 @@ void farthest(long count, const scpo_real *x, const scpo_real *from, const scpo_
         scpo_real low = 0, high = 1;
         for (k = 0; k < 60; k++) {
             const scpo_real part = (low + high) / 2;
+            if (part == low || part == high) {
+                break;
+            }
             for (j = 0; j < SCPO_NU; j++) {
                 u[i * SCPO_NU + j] = from[i * SCPO_NU + j] + part * (to[i * SCPO_NU + j] - from[i * SCPO_NU + j]);
             }

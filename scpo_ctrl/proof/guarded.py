@@ -11,12 +11,11 @@ from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.invariance.guard import Guard, guard_of
 from scpo_ctrl.invariance.level_set import WHOLE
-from scpo_ctrl.loop.controlled import residual_policy
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.objective import Quadratic
-from scpo_ctrl.proof.backup_set import declared_ranges, prove_backup_set
+from scpo_ctrl.proof.backup_set import backup_law, declared_ranges, prove_backup_set
 from scpo_ctrl.validate import as_array, as_count
 
 EPISODES = 20_000
@@ -30,7 +29,7 @@ def guard(problem: ControlProblem) -> Guard:
     Parameters
     ----------
     problem : ControlProblem
-        With a residual policy on a backup, and a declared set.
+        With a declared set. The set of a controller is that of its loop, with what it remembers among the states.
 
     Returns
     -------
@@ -39,14 +38,17 @@ def guard(problem: ControlProblem) -> Guard:
     Raises
     ------
     DomainError
-        If the set is not proved, the plant has signals or memory, or a guard would lose too much of its set.
+        If the set is not proved, the plant has signals, a controller measures less than the state or is no straight
+        line, or a guard would lose too much of its set.
     """
-    policy = residual_policy(problem.policy, "a guard")
+    policy = problem.policy
     plant, backup = policy.plant, policy.backup
     if plant.signals:
         raise DomainError(
             "a guard is of a set about one equilibrium, and signals move it; give a plant without signals"
         )
+    if isinstance(policy, ControllerPolicy):
+        _check_known(policy)
     ranges, half = declared_ranges(problem)
     proof = prove_backup_set(policy, ranges, half)
     if not proof.proved:
@@ -56,6 +58,25 @@ def guard(problem: ControlProblem) -> Guard:
             f'"lmi" (scpo_ctrl.lmi){part}'
         )
     return replace(guard_of(plant, backup.K, backup.P, WHOLE * backup.rho, ranges, half), proof=proof)
+
+
+def _check_known(policy: ControllerPolicy) -> None:
+    """Refuse a controller whose outputs do not say what the state is, or whose start is not u_eq - K (s - s_eq)."""
+    plant, name = policy.controlled_plant, policy.controller.name
+    y = plant.measured
+    slope = ca.simplify(ca.jacobian(y, plant.x))
+    is_linear = not ca.depends_on(y, plant.p) and not ca.depends_on(slope, plant.x)
+    if not is_linear or np.linalg.matrix_rank(np.array(ca.evalf(ca.densify(slope)))) < plant.nx:
+        raise DomainError(
+            f"a guard needs the state itself, and what controller {name!r} measures (of {y.numel()} outputs) does not "
+            f"determine the {plant.nx} states of plant {plant.name!r}; an estimate has an error, of which the guard "
+            "knows no bound: measure all states, or run it without a guard, on what its audit says"
+        )
+    if backup_law(policy).curved is not None:
+        raise DomainError(
+            f"a guard applies u_eq - K (s - s_eq) where a policy does not pass, and controller {name!r} is no straight "
+            "line at its start; begin with a linear law"
+        )
 
 
 @dataclass(frozen=True)
@@ -132,17 +153,20 @@ def guarded_runs(
     """
     declared = problem.scenarios.declared
     assert declared is not None  # or there were no guard
-    policy, theta = residual_policy(problem.policy, "a guard"), as_array("theta", theta, (problem.theta_dim,))
+    policy, theta = problem.policy, as_array("theta", theta, (problem.theta_dim,))
+    objective = problem.objective_data
+    if isinstance(policy, ControllerPolicy) and isinstance(objective, Quadratic):
+        objective = objective.with_memory(policy)
     episodes, roll = as_count("episodes", episodes, at_least=1), _Roll(policy, theta, guard, declared.horizon)
     parts, done = [], 0
     for start in range(0, episodes, _part(policy, declared.horizon)):
         drawn = declared.random(start, min(_part(policy, declared.horizon), episodes - start), _STREAM + seed)
-        parts.append(roll(drawn, problem.objective_data))
+        parts.append(roll(drawn, objective))
         done += drawn.count
         if monitor is not None:
             monitor(done, episodes)
     costs = np.concatenate([part.costs for part in parts]).mean(axis=0)
-    known = isinstance(problem.objective_data, Quadratic)
+    known = isinstance(objective, Quadratic)
     where = np.vstack([part.where for part in parts])
     return GuardedRuns(
         episodes=episodes,
@@ -168,18 +192,18 @@ class _Part:
     where: np.ndarray  # (k, nx)
 
 
-def _part(policy: Policy, horizon: int) -> int:
+def _part(policy: LoopPolicy, horizon: int) -> int:
     return max(1, 4_000_000 // (horizon * (policy.plant.nx + policy.plant.nu + 2)))
 
 
 class _Roll:
     """Rollouts of a policy under the guard, alone, and of the backup."""
 
-    def __init__(self, policy: Policy, theta: np.ndarray, guard: Guard, horizon: int) -> None:
+    def __init__(self, policy: LoopPolicy, theta: np.ndarray, guard: Guard, horizon: int) -> None:
         self._plant, self._guard, self._horizon = policy.plant, guard, horizon
         plant = policy.plant
         x, p, w = (ca.SX.sym(name, n) for name, n in (("x", plant.nx), ("p", plant.npar), ("w", plant.nx)))
-        command = policy.saturate(policy.command(x, ca.DM(theta)))
+        command = policy.saturate(policy.command(x, ca.DM(theta), saturated=True))
         backup = policy.saturate(ca.DM(plant.u_eq) - ca.DM(guard.K) @ (x - ca.DM(plant.x_eq)))
         passes = guard.function(x, command) <= 1
         guarded = ca.if_else(passes, command, backup)

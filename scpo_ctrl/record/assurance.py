@@ -29,6 +29,7 @@ from scpo_ctrl.record.folder import (
     SIMULATION_FILE,
     SIMULATION_PICTURE,
 )
+from scpo_ctrl.validate import as_scalar
 
 
 def save_certificate(run: Path, certificate: Certificate, result: Result) -> None:
@@ -73,6 +74,34 @@ def save_backup_proof(run: Path, proof: SetProof, problem: ControlProblem, resul
         If it cannot be written.
     """
     write_beside(run, result, {BACKUP_PROOF_FILE: as_json(proof.summary(problem.plant))})
+
+
+def spent_on_backup(run: Path) -> float:
+    """Return how long earlier calls have tried to prove the backup's level set, and have not [s].
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    float
+        Zero where it is proved, or nothing was tried.
+
+    Raises
+    ------
+    RecordError
+        If backup_proof.json is damaged.
+    """
+    path = run / BACKUP_PROOF_FILE
+    if not path.is_file():
+        return 0.0
+    try:
+        stated = json.loads(read_text(path))
+        return 0.0 if stated["proved"] else as_scalar("seconds", stated["seconds"], at_least=0.0)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RecordError(f"{path} is damaged ({error}); remove it") from error
 
 
 def save_guarded(run: Path, runs: GuardedRuns, result: Result) -> None:

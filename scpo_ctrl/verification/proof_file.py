@@ -11,11 +11,11 @@ from scpo_ctrl.verification.over_time import ranges as given_ranges
 
 _AGREEMENT = 1e-9  # of ρ, which is computed anew
 _WHOLE = 1 - 1e-8  # part of ρ from which on all of it is said to be proved
-_NUMBERS = ("level", "rho", "seconds", "disturbance")
+_NUMBERS = ("level", "rho", "seconds", "disturbance", "tilt")
 _BOUNDS = ("contraction", "drift")  # null where no level is proved
 _KEYS = {
     *_NUMBERS, *_BOUNDS, "kind", "proved", "boxes", "variables", "blocks", "parameters", "signals",
-    "disturbance_half", "splits",
+    "disturbance_half", "splits", "tilt",
 }  # fmt: skip
 
 
@@ -58,12 +58,13 @@ def proof_faults(text: str | None, law: Law, table: dict[str, Any]) -> tuple[lis
                 disturbance=float(stated["disturbance"]),
                 variables=tuple(stated["variables"]),
                 splits=stated["splits"],
+                tilt=float(stated["tilt"]),
             ),
         )
     if fault:
         return [f"backup_proof.json: {fault}"], ""
     part = "rho" if stated["proved"] else f"{stated['level']:.3g} rho"
-    count = sum(generation.count(-1) for generation in stated["splits"])
+    count = sum(generation.count(-1) + generation.count(-3) for generation in stated["splits"])
     how = f"{count} box{'es' * (count != 1)} in ball arithmetic"
     return [], f"proved, and re-checked ({how}): no state of {{V <= {part}}} leaves it" if count else ""
 
@@ -91,6 +92,7 @@ def _form_fault(stated: Any) -> str:
     right |= {key: right[key] or (stated[key] is None and not stated["level"]) for key in _BOUNDS}
     right["kind"], right["blocks"] = stated["kind"] == "backup", isinstance(stated["blocks"], str)
     right["level"] = right["level"] and stated["level"] <= 1
+    right["tilt"] = right["tilt"] and stated["tilt"] < 1
     right["proved"] = stated["proved"] is bool(right["level"] and stated["level"] >= _WHOLE)
     names = stated["variables"]
     right["variables"] = isinstance(names, list) and all(isinstance(name, str) for name in names)
@@ -100,13 +102,13 @@ def _form_fault(stated: Any) -> str:
         return f"{wrong} = {stated[wrong]!r:.200} is not what such a file has"
     splits = stated["splits"]
     if not isinstance(splits, list) or not all(
-        isinstance(generation, list) and all(type(which) is int and -2 <= which < len(names) for which in generation)
+        isinstance(generation, list) and all(type(which) is int and -3 <= which < len(names) for which in generation)
         for generation in splits
     ):
-        return f"splits has entries that are no variable, -1 or -2, of which there are {len(names)}"
+        return f"splits has entries that are no variable, -1, -2 or -3, of which there are {len(names)}"
     if bool(splits) is not bool(stated["level"]):
         return f"splits has {len(splits)} generations of boxes, and level = {stated['level']!r}"
-    least, most = sum(one.count(-1) for one in splits), sum(len(one) for one in splits)
+    least, most = sum(one.count(-1) + one.count(-3) for one in splits), sum(len(one) for one in splits)
     if splits and not least <= stated["boxes"] <= most:
         return f"boxes = {stated['boxes']!r:.200}, and splits has {least} that are closed, of {most}"
     return ""
