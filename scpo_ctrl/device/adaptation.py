@@ -261,7 +261,7 @@ class DeviceAdapter:
             self._length = self.model.arithmetic.number(0)
             self._stalled += 2
         if self._stalled >= self.options.patience:
-            self._ended = DeviceStatus.CONVERGED
-            return DeviceStatus.COMMITTED if committed else DeviceStatus.CONVERGED
-        self._begin_step()
+            self._ended = DeviceStatus.CONVERGED  # which the next step says
+        else:
+            self._begin_step()
         return DeviceStatus.COMMITTED if committed else DeviceStatus.REJECTED

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.codegen.arithmetic import result
+from scpo_ctrl.errors import DomainError
 
 _NAMES = (
     "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "exp", "expm1",
@@ -77,8 +78,18 @@ class Arithmetic:
         Returns
         -------
         numpy.ndarray
+
+        Raises
+        ------
+        DomainError
+            If one is not finite in the type.
         """
-        return np.array(values, dtype=self.number)
+        with np.errstate(over="ignore"):
+            numbers = np.array(values, dtype=self.number)
+        if not np.isfinite(numbers).all():
+            worst = np.asarray(values, dtype=np.float64)[~np.isfinite(numbers)][0]
+            raise DomainError(f"the number {worst:g} of the problem is none in {self.real}; take real = 'double'")
+        return numbers
 
     def inner(self, x: np.ndarray, y: np.ndarray) -> Any:
         """Return sums of products along the last axis, from the first on.

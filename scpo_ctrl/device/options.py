@@ -7,6 +7,8 @@ from scpo_ctrl.codegen.device import MEMORY, ROWS
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_count, as_scalar
 
+_LARGEST = 1e15  # its square is a float
+
 
 class DeviceStatus(Enum):
     """How a step has ended: scpo_adaptation of the exported header."""
@@ -41,10 +43,10 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
         put = object.__setattr__
         for key in ("rows", "memory", "tries", "patience"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
-        put(self, "worth", as_scalar("worth", self.worth, at_least=0.0))
-        put(self, "radius", as_scalar("radius", self.radius, above=0.0))
+        put(self, "worth", as_scalar("worth", self.worth, at_least=0.0, at_most=_LARGEST))
+        put(self, "radius", as_scalar("radius", self.radius, above=0.0, at_most=_LARGEST))
         if self.metric_error is not None:
-            put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0))
+            put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0, at_most=_LARGEST))
 
 
 @dataclass

@@ -28,8 +28,7 @@ typedef enum {
     SCPO_ADAPTING = 0,     /* a step is under way: call again */
     SCPO_COMMITTED = 1,    /* a step has become the active parameters */
     SCPO_REJECTED = 2,     /* a step has ended without: the active parameters stay */
-    SCPO_CONVERGED = 3,    /* there is no step that lowers the objective and is safe, or none worth it; the active
-                            * parameters are those that SCPO_COMMITTED was said of last */
+    SCPO_CONVERGED = 3,    /* there is no step that lowers the objective and is safe, or none worth it */
     SCPO_START_UNSAFE = 4, /* the parameters to begin with break a metric; nothing is adapted */
     SCPO_START_BAD = 5     /* they, the scenarios or the objective are not finite; nothing is adapted */
 } scpo_adaptation;

@@ -173,10 +173,10 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
         adapter->stalled += 2;
     }
     if (adapter->stalled >= SCPO_PATIENCE) {
-        scpo_stop(adapter, SCPO_CONVERGED);
-        return committed ? SCPO_COMMITTED : SCPO_CONVERGED;
+        (void)scpo_stop(adapter, SCPO_CONVERGED); /* which the next call says, so that no commit goes unsaid */
+    } else {
+        scpo_begin_step(adapter);
     }
-    scpo_begin_step(adapter);
     return committed ? SCPO_COMMITTED : SCPO_REJECTED;
 }
 
