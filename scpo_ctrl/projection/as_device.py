@@ -44,7 +44,14 @@ def check_sizes(dim: int, rows: int) -> None:
 
 
 def project_as_device(
-    u: np.ndarray, c: np.ndarray, G: np.ndarray, L: np.ndarray, r: np.floating, guess: np.ndarray
+    u: np.ndarray,
+    c: np.ndarray,
+    G: np.ndarray,
+    L: np.ndarray,
+    r: np.floating,
+    guess: np.ndarray,
+    *,
+    small: bool = False,
 ) -> DeviceProjection:
     """Solve (E5) with exact gradients, e = 0.
 
@@ -58,6 +65,8 @@ def project_as_device(
     r : numpy.float64 or numpy.float32
     guess : numpy.ndarray, shape (m,)
         Multipliers of the rows that are likely to be active, 0 of others.
+    small : bool
+        Whether sums are those of code that is compiled for size.
 
     Returns
     -------
@@ -65,7 +74,7 @@ def project_as_device(
         Zero where a number is not finite or out of range, as on the device.
     """
     kind = "double" if u.dtype == np.float64 else "float"
-    solve = lib.scpo_device_double_solve if kind == "double" else lib.scpo_device_float_solve
+    solve = getattr(lib, f"scpo_device_{kind}{'_size' if small else ''}_solve")
     delta, multipliers, e = np.zeros_like(u), np.zeros_like(c), np.zeros_like(c)
     pieces = ffi.new("int *")
 

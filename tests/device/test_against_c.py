@@ -49,9 +49,9 @@ def test_the_same_bits_in_double(name):
     follow(name, "double", device_runs.built(name))
 
 
-def test_the_same_bits_in_float():
+def test_the_same_bits_in_float_compiled_for_size():
     need("gcc")
-    follow("R3", "float", device_runs.built("R3", "float"))
+    follow("R3", "float", device_runs.built("R3", "float", "-Os"), DeviceOptions(small=True))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 /* The projection as the export of an adaptation has it: included once for each type, with SCPO_DEVICE(name) and the type
- * defined, so that Python gets the bits of a device compiled without optimising for size. SPDX-License-Identifier: MIT
+ * defined, so that Python gets the bits of a device. SPDX-License-Identifier: MIT
  */
 #ifndef SCPO_DEVICE
 #error "compile scpo_device_double.c or scpo_device_float.c"
