@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import subprocess
@@ -16,6 +17,7 @@ from exports import run
 
 import scpo_ctrl as sc
 from scpo_ctrl.codegen import export
+from scpo_ctrl.device import DeviceAdapter, DeviceStatus
 from scpo_ctrl.models import Plant
 
 FLAGS = "-O0 -std=c99 -ffp-contract=off"
@@ -24,6 +26,10 @@ _DRIVER = r"""
 #include <stdlib.h>
 #include "scpo_adapt.h"
 #include "scpo_rollout.h"
+
+#ifndef STEPS
+#define STEPS 0 /* of a board, where there are no words */
+#endif
 
 static void numbers(const char *name, int count, const scpo_real *values)
 {
@@ -105,8 +111,8 @@ int main(int count, char **words)
     static scpo_controller controller;
     static scpo_adapter adapter;
     static scpo_parameters with;
-    const int steps = atoi(words[1]);
-    const int restart = count > 3 ? atoi(words[2]) : -1;
+    const int steps = STEPS ? STEPS : atoi(words[1]);
+    const int restart = !STEPS && count > 3 ? atoi(words[2]) : -1;
     int k;
     scpo_controller_begin(&controller, scpo_theta_start);
     scpo_adapter_begin(&adapter, &controller);
@@ -195,6 +201,9 @@ CASES = {
     "end alone": lambda: unbounded(path=False, terminal=True, contraction=None, stability=False),
 }
 
+ALONE = ("explosive", "end alone")  # for tests of their own
+SHARED = tuple(name for name in CASES if name not in ALONE)
+
 
 def build(
     problem: sc.Problem, folder: Path, real: str = "double", flags: str = FLAGS, compiler: str = "gcc", prefix="scpo"
@@ -227,3 +236,16 @@ def lines(program: Path, *words: object, given: str = "") -> list[dict]:
         [program, *map(str, words)], input=given, capture_output=True, text=True, timeout=120, check=True
     )
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def state(adapter: DeviceAdapter, status: DeviceStatus) -> dict:
+    """Return what the driver prints of a step."""
+    return {
+        "outcome": list(DeviceStatus).index(status) + 1,
+        "counts": list(dataclasses.astuple(adapter.counts)),
+        "keys": adapter.rows.keys.tolist(),
+        "objective": [float(adapter.objective)],
+        "margin": [float(adapter.margin)],
+        "L": adapter.rows.L.tolist(),
+        "theta": adapter.theta.tolist(),
+    }

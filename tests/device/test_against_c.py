@@ -1,30 +1,15 @@
 """The adaptation in Python and as exported C, compiled here, decide the same, step for step and bit for bit."""
 
-import dataclasses
-
 import device_runs
 import numpy as np
 import pytest
+from device_runs import state
 from exports import need
 
-from scpo_ctrl.device import DeviceOptions, DeviceStatus, device_adapter
+from scpo_ctrl.device import DeviceOptions, device_adapter
 from scpo_ctrl.device.working_set import Verification
 
 STEPS = 60
-ELSEWHERE = ("explosive", "end alone")  # with constants of their own, below
-
-
-def state(adapter, status):
-    """Return what the driver prints of a step."""
-    return {
-        "outcome": list(DeviceStatus).index(status) + 1,
-        "counts": list(dataclasses.astuple(adapter.counts)),
-        "keys": adapter.rows.keys.tolist(),
-        "objective": [float(adapter.objective)],
-        "margin": [float(adapter.margin)],
-        "L": adapter.rows.L.tolist(),
-        "theta": adapter.theta.tolist(),
-    }
 
 
 def follow(name, real, program, options=None, restart=-1, moved=0.0):
@@ -43,7 +28,7 @@ def follow(name, real, program, options=None, restart=-1, moved=0.0):
     return adapter
 
 
-@pytest.mark.parametrize("name", [name for name in device_runs.CASES if name not in ELSEWHERE])
+@pytest.mark.parametrize("name", device_runs.SHARED)
 def test_the_same_bits_in_double(name):
     need("gcc")
     follow(name, "double", device_runs.built(name))
