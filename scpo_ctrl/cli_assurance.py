@@ -13,17 +13,26 @@ from scpo_ctrl.assurance.true_plant import check_fit
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.proof.backup_set import declared_ranges, prove_in_time
 from scpo_ctrl.proof.cover import BOXES, SECONDS, cover
+from scpo_ctrl.proof.polytope_set import backup_polytope
 from scpo_ctrl.record.assurance import (
     save_backup_proof,
     save_certificate,
     save_falsified,
+    save_polytope,
     save_simulation,
     spent_on_backup,
 )
 from scpo_ctrl.record.config import located
 from scpo_ctrl.record.cover_file import cover_summary, save_cover, unfinished_cover
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import BACKUP_PROOF_FILE, CERTIFICATE_FILE, COVER_FILE, FALSIFIED_FILE, SIMULATION_FILE
+from scpo_ctrl.record.folder import (
+    BACKUP_PROOF_FILE,
+    CERTIFICATE_FILE,
+    COVER_FILE,
+    FALSIFIED_FILE,
+    POLYTOPE_FILE,
+    SIMULATION_FILE,
+)
 from scpo_ctrl.record.plant_file import read_plant
 from scpo_ctrl.report.display import Covering, Rollouts
 from scpo_ctrl.report.simulated import simulation_lines
@@ -36,7 +45,10 @@ from scpo_ctrl.validate import as_scalar
 @click.command("certify")
 @run_argument
 @click.option(
-    "--kind", type=click.Choice(["scenario", "backup", "cover"]), required=True, help="What to certify by or of."
+    "--kind",
+    type=click.Choice(["scenario", "backup", "polytope", "cover"]),
+    required=True,
+    help="What to certify by or of.",
 )
 @click.option("--epsilon", type=float, default=EPSILON, show_default=True, help="Part of scenarios that may violate.")
 @click.option("--beta", type=float, default=BETA, show_default=True, help="1 - confidence.")
@@ -50,13 +62,16 @@ def certify_command(
     """Certify RUN's final policy by fresh scenarios or by a cover of the declared set, or prove its backup's level set.
 
     "scenario" rolls the final policy out, as often as ε and β need, and writes RUN/certificate.json. "backup" proves
-    that the backup keeps its level set, for all parameters and disturbances in range: RUN/backup_proof.json. "cover"
-    proves that the final policy keeps every metric from all of the declared set, and writes RUN/cover_proof.json, and
-    RUN/falsified.toml if a point violates. Both go on where an earlier call stopped.
+    that the backup keeps its level set, for all parameters and disturbances in range: RUN/backup_proof.json. "polytope"
+    finds the largest polytope that it keeps, of a linear plant, and proves it: RUN/polytope_proof.json. "cover" proves
+    that the final policy keeps every metric from all of the declared set, and writes RUN/cover_proof.json, and
+    RUN/falsified.toml if a point violates. "backup" and "cover" go on where an earlier call stopped.
     """
     _check_options(kind)
     if kind == "backup":
         return _certify_backup(run, seconds, as_json=as_json)
+    if kind == "polytope":
+        return _certify_polytope(run, as_json=as_json)
     if kind == "cover":
         return _certify_cover(run, seconds, boxes, as_json=as_json)
     rollouts_needed(epsilon, beta)  # before the run is loaded, which takes seconds
@@ -128,6 +143,19 @@ def _certify_backup(run: Path, seconds: float, *, as_json: bool) -> int:
         say(f"{run / BACKUP_PROOF_FILE} (backup): {proof.sentence()}")
     on = "" if finished else "; time is up, and a second call goes on with more boxes"
     return 0 if proof.proved else failed(f"{run}: {proof.sentence()}{on}", 1)
+
+
+def _certify_polytope(run: Path, *, as_json: bool) -> int:
+    """Find and prove the largest polytope that the backup keeps."""
+    result = load_result(run)
+    problem = plant_problem(result)
+    polytope = backup_polytope(problem)
+    save_polytope(run, polytope, problem, result)
+    if as_json:
+        print_json(polytope.summary(problem.plant))
+    else:
+        say(f"{run / POLYTOPE_FILE} (polytope): {polytope.sentence()}")
+    return 0
 
 
 @click.command("falsify")

@@ -46,9 +46,10 @@ static void step(scpo_adapter *adapter, int outcome)
     const scpo_counts *counts = &adapter->counts;
     const scpo_controller *controller = adapter->controller;
     int row;
-    printf("{\"outcome\": %d, \"counts\": [%lu, %lu, %lu, %lu, %lu, %lu], \"keys\": [", outcome,
+    printf("{\"outcome\": %d, \"counts\": [%lu, %lu, %lu, %lu, %lu, %lu, %lu], \"keys\": [", outcome,
            (unsigned long)counts->steps, (unsigned long)counts->commits, (unsigned long)counts->tries,
-           (unsigned long)counts->unsafe, (unsigned long)counts->pieces, (unsigned long)counts->projections);
+           (unsigned long)counts->unsafe, (unsigned long)counts->pieces, (unsigned long)counts->projections,
+           (unsigned long)counts->projecting);
     for (row = 0; row < adapter->count; row++) {
         printf("%s%lu", row ? ", " : "", (unsigned long)adapter->key[row]);
     }

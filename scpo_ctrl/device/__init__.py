@@ -1,4 +1,4 @@
-"""What a device will do, on the desktop: the adaptation that is exported as C, in numpy."""
+"""The device: a microcontroller at the other end of a byte stream, and what its adaptation will do, in numpy."""
 
 from scpo_ctrl.device.adapt import DeviceResult, adapt_as_device, device_adapter
 from scpo_ctrl.device.adaptation import DeviceAdapter

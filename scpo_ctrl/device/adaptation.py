@@ -166,6 +166,7 @@ class DeviceAdapter:
         self._alpha, rows.multipliers = found.delta, found.multipliers
         self._length = self.model.arithmetic.length(self._alpha)
         self.counts.pieces += found.pieces
+        self.counts.projecting += found.pieces
         self.counts.projections += 1
         self._tries += 1
 

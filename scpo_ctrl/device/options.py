@@ -61,3 +61,4 @@ class DeviceCounts:
     unsafe: int = 0  # of these, how many broke a metric
     pieces: int = 0  # of work
     projections: int = 0
+    projecting: int = 0  # pieces of these

@@ -9,27 +9,38 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.invariance.guard import Guard, guard_of
+from scpo_ctrl.invariance.guard import LEVEL_SET, Guard, guard_of
 from scpo_ctrl.invariance.level_set import WHOLE
-from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
+from scpo_ctrl.invariance.lookahead_guard import looking_ahead
+from scpo_ctrl.invariance.polytope_guard import polytope_guard
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.objective import Quadratic
 from scpo_ctrl.proof.backup_set import backup_law, declared_ranges, prove_backup_set
-from scpo_ctrl.validate import as_array, as_count
+from scpo_ctrl.proof.polytope_set import backup_polytope
+from scpo_ctrl.validate import as_array, as_choice, as_count
 
+WITHIN = ("level", "polytope")  # sets that a guard may keep
+MOST_AHEAD = 100  # steps
 EPISODES = 20_000
 _STREAM = 1 << 51  # of seeds: no run, audit, certificate or simulation draws from there
 _MOST_KEPT = 1000  # states at which it acted, for pictures
 
 
-def guard(problem: ControlProblem) -> Guard:
-    """Return the guard (E9) of a problem's backup set, which is proved for all that its scenarios declare.
+def guard(problem: ControlProblem, within: str = WITHIN[0], lookahead: int = 0) -> Guard:
+    """Return the guard (E9) of a set that a problem's backup is proved to keep, for all that its scenarios declare.
 
     Parameters
     ----------
     problem : ControlProblem
         With a declared set. The set of a controller is that of its loop, with what it remembers among the states.
+    within : str
+        "level": the backup's level set. "polytope": the largest polytope that the backup keeps inside all bounds, of
+        a residual policy on a linear plant.
+    lookahead : int
+        Steps within which the backup is to bring the next state into its level set, inside all bounds, where that need
+        not be in the set already; of a residual policy without ranges of parameters and disturbances.
 
     Returns
     -------
@@ -47,6 +58,16 @@ def guard(problem: ControlProblem) -> Guard:
         raise DomainError(
             "a guard is of a set about one equilibrium, and signals move it; give a plant without signals"
         )
+    lookahead = as_count("lookahead", lookahead, at_most=MOST_AHEAD)
+    if as_choice("within", within, WITHIN) == "polytope":
+        if lookahead:
+            raise DomainError(
+                "a polytope holds all that any lookahead would let pass, and more; leave one of them out, lookahead or "
+                'within = "polytope"'
+            )
+        return polytope_guard(plant, backup.K, backup.P, backup_polytope(problem))
+    if lookahead:
+        residual_policy(policy, "a lookahead")
     if isinstance(policy, ControllerPolicy):
         _check_known(policy)
     ranges, half = declared_ranges(problem)
@@ -57,7 +78,8 @@ def guard(problem: ControlProblem) -> Guard:
             f"a guard needs a set that its backup is proved to keep: {proof.blocks}; design one with [backup] kind = "
             f'"lmi" (scpo_ctrl.lmi){part}'
         )
-    return replace(guard_of(plant, backup.K, backup.P, WHOLE * backup.rho, ranges, half), proof=proof)
+    held = replace(guard_of(plant, backup.K, backup.P, WHOLE * backup.rho, ranges, half), proof=proof)
+    return looking_ahead(held, lookahead) if lookahead else held
 
 
 def _check_known(policy: ControllerPolicy) -> None:
@@ -95,6 +117,7 @@ class GuardedRuns:
     lost: float  # of the radius of the set, to values between them and disturbances
     seed: int
     where: np.ndarray = field(repr=False)  # (k, nx) some states at which it acted [x_units]
+    keeps: str = LEVEL_SET  # what is kept, in words
 
     @property
     def kept(self) -> float | None:
@@ -106,9 +129,10 @@ class GuardedRuns:
 
     def sentence(self) -> str:
         """Return the numbers in words."""
+        of = f" of {self.keeps}" if self.keeps != LEVEL_SET else ""
         kept = "" if self.kept is None else f"; {100 * self.kept:.4g} % of the improvement on the backup is left"
         return (
-            f"under the guard: {self.escapes} of {self.samples} samples leave the set; it acts in "
+            f"under the guard{of}: {self.escapes} of {self.samples} samples leave the set; it acts in "
             f"{100 * self.acted / self.samples:.3g} % of them, in {self.episodes_acted} of {self.episodes} episodes"
             f"{kept}"
         )
@@ -181,6 +205,7 @@ def guarded_runs(
         lost=guard.between + guard.pushed,
         seed=seed,
         where=where[:: max(1, len(where) // _MOST_KEPT)][:_MOST_KEPT],
+        keeps=guard.set_name,
     )
 
 
@@ -234,9 +259,8 @@ class _Roll:
             if k == 0:
                 acts = ok.reshape(count, N) < 0.5
                 acted, where = acts.sum(axis=1), X[:, :-1][acts]
-                z = X - plant.x_eq
-                V = np.einsum("sti,ij,stj->st", z, self._guard.P, z) / self._guard.rho
-                escapes = int(((V[:, :-1] <= 1) & ~(V[:, 1:] <= 1)).sum())
+                inside = self._guard.holds(X - plant.x_eq)
+                escapes = int((inside[:, :-1] & ~inside[:, 1:]).sum())
         return _Part(acted, escapes, costs, where)
 
 

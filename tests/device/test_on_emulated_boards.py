@@ -1,16 +1,15 @@
 """An emulated Cortex-M4F adapts as Python says that it will: in float, compiled for size."""
 
 import json
-from pathlib import Path
 
 import device_runs
 from exports import need, run
 
 from scpo_ctrl.codegen import TARGETS
 from scpo_ctrl.device import DeviceOptions, device_adapter
+from scpo_ctrl.device.emulator import BOARD
 
 TARGET, STEPS = TARGETS["cortex-m4f"], 12
-BOARD = Path(__file__).parents[1] / "codegen" / "emulator"
 LINK = f"--specs=rdimon.specs -nostartfiles -Wl,--gc-sections -T {BOARD / 'link.ld'} {BOARD / 'startup.c'}"
 SEMIHOSTING = "-display none -monitor none -serial none -chardev stdio,id=console"
 

@@ -392,9 +392,11 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         }
         return SCPO_ADAPTING;
     case SCPO_GUESS:
+        adapter->counts.projecting++;
         scpo_guess(adapter);
         return SCPO_ADAPTING;
     case SCPO_PROJECT:
+        adapter->counts.projecting++;
         if (scpo_project_poll(&adapter->work.projection) == SCPO_BUSY) {
             return SCPO_ADAPTING;
         }
