@@ -107,7 +107,10 @@ def _measure(folder: Path, build: Path, target: Target, prefix: str) -> dict[str
     flags, sources = size_flags(target), sorted((folder / "src").glob("*.c"))
     command = [target.compiler, *flags, f"-I{folder / 'include'}", f"-I{folder / 'src'}", "-c"]
     probe = build / "probe.c"
-    probe.write_text(f'#include "{prefix}.h"\nchar probe[sizeof({prefix}_workspace)] = {{1}};\n', encoding="utf-8")
+    adapts = (folder / "include" / f"{prefix}_adapt.h").exists()
+    used = f"{prefix}_adapt.h" if adapts else f"{prefix}.h"
+    size = f"sizeof({prefix}_adapter) + sizeof({prefix}_controller)" if adapts else f"sizeof({prefix}_workspace)"
+    probe.write_text(f'#include "{used}"\nchar probe[{size}] = {{1}};\n', encoding="utf-8")
     _run([*command, str(probe), "-o", str(build / "probe.o")], check=True)
     graphs = []
     for source in sources:
@@ -129,7 +132,7 @@ def _measure(folder: Path, build: Path, target: Target, prefix: str) -> dict[str
         "code_bytes": sizes["text"],
         "rodata_bytes": sizes["rodata"],
         "static_bytes": static,
-        "workspace_bytes": workspace,
+        "adapter_bytes" if adapts else "workspace_bytes": workspace,
         "ram_bytes": static + workspace,
         "control_stack_bytes": stacks[0],
         "project_stack_bytes": stacks[1],

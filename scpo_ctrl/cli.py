@@ -24,7 +24,8 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.cli_assurance import certify_command, falsify_command, simulate_command
-from scpo_ctrl.cli_guard import guard_command
+from scpo_ctrl.cli_device import pil_command
+from scpo_ctrl.cli_guard import guard_command, within_option
 from scpo_ctrl.cli_plants import plants_command
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, ScpoWarning, cause
@@ -250,16 +251,30 @@ def verify_command(run: Path, problem: Path | None, seed: int | None, trust: boo
 @_target
 @_real
 @click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
+@click.option("--adapt", is_flag=True, help="With the adaptation itself, to run on the device.")
 @click.option(
     "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
 )
+@within_option
 @as_json_option
-def export_command(run: Path, out: Path, target: str, real: str | None, prefix: str, guard: bool, as_json: bool) -> int:
+def export_command(
+    run: Path,
+    out: Path,
+    target: str,
+    real: str | None,
+    prefix: str,
+    guard: bool,
+    within: str,
+    adapt: bool,
+    as_json: bool,
+) -> int:
     """Write C99 for the policy of RUN and its projection."""
     from scpo_ctrl.codegen import check_options, export
 
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
-    exported = export(load_result(run), out, target=target, real=real, prefix=prefix, guarded=guard)
+    exported = export(
+        load_result(run), out, target=target, real=real, prefix=prefix, guarded=guard, within=within, adapting=adapt
+    )
     if as_json:
         print_json(exported.summary())
     else:
@@ -293,7 +308,7 @@ def report_command(run: Path, as_json: bool) -> int:
     return 0
 
 
-for command in (certify_command, falsify_command, simulate_command, guard_command, plants_command):
+for command in (certify_command, falsify_command, simulate_command, guard_command, pil_command, plants_command):
     cli.add_command(command)
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from projection_instructions import CONFIG, ROOT, RUNTIME, SIZES, write_cases, write_instances
 
 from scpo_ctrl.codegen.targets import TARGETS, Target
+from scpo_ctrl.device.emulator import BOARD
 
 sys.path.insert(0, str(ROOT / "tests"))
 from projection_cases import REGIMES, cases
@@ -30,7 +31,6 @@ from projection_cases import REGIMES, cases
 COUNT = 20
 EACH = 4  # instances of every regime
 SOURCES = [RUNTIME / "src" / name for name in ("scpo_project.c", "scpo_dual.c")]
-EMULATOR = ROOT / "tests" / "codegen" / "emulator"
 RUNS = (
     ("cortex-m3", "float"),
     ("cortex-m4f", "float"),
@@ -111,12 +111,12 @@ def link_flags(target: Target, folder: Path) -> list[object]:
     if target.name == "rv32imafc":
         symbols = ["flash=0x80000000", "flash_size=0x200000", "ram=0x80200000", "ram_size=0x200000"]
         return ["--oslib=semihost", "--crt0=hosted", *(f"-Wl,--defsym=__{symbol}" for symbol in symbols)]
-    script = (EMULATOR / "link.ld").read_text()
+    script = (BOARD / "link.ld").read_text()
     if target.name == "cortex-m33":
         for old, new in M33_MEMORY:
             script = script.replace(old, new)
     (folder / "link.ld").write_text(script)
-    return [EMULATOR / "startup.c", "--specs=rdimon.specs", "-nostartfiles", "-T", folder / "link.ld"]
+    return [BOARD / "startup.c", "--specs=rdimon.specs", "-nostartfiles", "-T", folder / "link.ld"]
 
 
 def of_all_regimes(p: int, m: int, real: str) -> list[dict[str, np.ndarray]]:

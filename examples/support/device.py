@@ -8,10 +8,11 @@ from pathlib import Path
 
 from scpo_ctrl import ControllerPolicy, Policy
 from scpo_ctrl.codegen import TARGETS
+from scpo_ctrl.device.emulator import BOARD
 
 TARGET = TARGETS["cortex-m4f"]
 TOOLS = (TARGET.compiler, "qemu-system-arm")
-_EMULATOR = Path(__file__).resolve().parents[2] / "tests" / "codegen" / "emulator"
+_EMULATOR = BOARD
 _STEPS = 16  # between two readings of the timer
 _TICK, _INSTRUCTION = 40, 64  # ns; the second by QEMU's -icount shift=6
 _STEP = r"""

@@ -1,4 +1,4 @@
-"""What a device holds and does, on the desktop: its parameters as bytes, and how long its flash lasts."""
+"""The device: a microcontroller, emulated or real, at the other end of a byte stream, and what its flash holds."""
 
 from scpo_ctrl.device.blob import Blob, decode, encode
 from scpo_ctrl.device.lifetime import Lifetime, lifetime

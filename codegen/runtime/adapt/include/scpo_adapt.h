@@ -58,6 +58,7 @@ typedef struct {
     uint32_t unsafe;     /* of these, how many broke a metric */
     uint32_t pieces;     /* of work */
     uint32_t projections;
+    uint32_t projecting;  /* pieces of these */
 } scpo_counts;
 
 typedef struct {

@@ -162,8 +162,8 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
         adapter->stalled += 2;
     }
     if (adapter->stalled >= SCPO_PATIENCE) {
-        adapter->phase = SCPO_ENDED;
-        return SCPO_CONVERGED;
+        adapter->phase = SCPO_ENDED; /* which the next call says, so that no commit goes unsaid */
+        return committed ? SCPO_COMMITTED : SCPO_REJECTED;
     }
     scpo_begin_step(adapter);
     return committed ? SCPO_COMMITTED : SCPO_REJECTED;
@@ -382,9 +382,11 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         }
         return SCPO_ADAPTING;
     case SCPO_GUESS:
+        adapter->counts.projecting++;
         scpo_guess(adapter);
         return SCPO_ADAPTING;
     case SCPO_PROJECT:
+        adapter->counts.projecting++;
         if (scpo_project_poll(&adapter->work.projection) == SCPO_BUSY) {
             return SCPO_ADAPTING;
         }

@@ -1,0 +1,335 @@
+"""The host's end of the byte stream to a device: frames, requests and what they mean."""
+
+import contextlib
+import os
+import select
+import struct
+import termios
+import time
+import tty
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from scpo_ctrl.errors import DeviceError
+
+PROTOCOL = 1  # SCPO_LINK_VERSION in scpo_link.h
+_START = 0xA5
+_HASH = 64  # characters of SCPO_INPUT_HASH
+_SPEEDS = {9600: termios.B9600, 57600: termios.B57600, 115200: termios.B115200, 230400: termios.B230400}
+OUTCOMES = ("adapting", "committed", "rejected", "converged", "start_unsafe", "start_bad")
+
+
+def crc16(data: bytes) -> int:
+    """Return the CRC-16/CCITT-FALSE of some bytes.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Returns
+    -------
+    int
+    """
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = ((crc << 1) ^ 0x1021) & 0xFFFF if crc & 0x8000 else crc << 1
+    return crc
+
+
+def frame(kind: bytes, payload: bytes = b"") -> bytes:
+    """Return a frame.
+
+    Parameters
+    ----------
+    kind : bytes
+        One byte, its type.
+    payload : bytes
+
+    Returns
+    -------
+    bytes
+    """
+    body = kind + struct.pack("<H", len(payload)) + payload
+    return bytes([_START]) + body + struct.pack("<H", crc16(body))
+
+
+class Port:
+    """A serial line, or a pseudo-terminal of an emulator.
+
+    Parameters
+    ----------
+    path : str
+        Such as /dev/ttyUSB0.
+    baud : int
+        Of a real line [bit/s].
+    timeout : float
+        Longest silence within an answer [s].
+
+    Raises
+    ------
+    DeviceError
+        If it cannot be opened.
+    """
+
+    def __init__(self, path: str, *, baud: int = 115200, timeout: float = 10.0) -> None:
+        self.path, self.timeout = path, timeout
+        if baud not in _SPEEDS:
+            raise DeviceError(f"baud is {baud}, expected one of {', '.join(map(str, _SPEEDS))}")
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_NOCTTY)
+            try:
+                tty.setraw(self._file)
+                settings = termios.tcgetattr(self._file)
+                settings[4] = settings[5] = _SPEEDS[baud]
+                termios.tcsetattr(self._file, termios.TCSANOW, settings)
+            except BaseException:
+                os.close(self._file)
+                raise
+        except (OSError, termios.error) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is no serial line"
+            raise DeviceError(f"{path} cannot be opened: {reason}; connect the device, and check its name") from error
+
+    def write(self, data: bytes) -> None:
+        """Send bytes.
+
+        Parameters
+        ----------
+        data : bytes
+
+        Raises
+        ------
+        DeviceError
+            If the line is gone.
+        """
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+        except OSError as error:
+            raise DeviceError(f"{self.path} is gone: {error.strerror}; connect the device again") from error
+
+    def read(self, count: int) -> bytes:
+        """Receive bytes.
+
+        Parameters
+        ----------
+        count : int
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        DeviceError
+            If none come for as long as the timeout.
+        """
+        found = b""
+        while len(found) < count:
+            if not select.select([self._file], [], [], self.timeout)[0]:
+                raise DeviceError(
+                    f"the device at {self.path} is silent for {self.timeout:g} s; check that its program calls "
+                    "scpo_server_receive, and the line's speed"
+                )
+            try:
+                part = os.read(self._file, count - len(found))
+            except OSError as error:
+                raise DeviceError(f"{self.path} is gone: {error.strerror}; connect the device again") from error
+            if not part:
+                raise DeviceError(f"{self.path} was closed; connect the device again")
+            found += part
+        return found
+
+    def close(self) -> None:
+        """Close the line."""
+        with contextlib.suppress(OSError):
+            os.close(self._file)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the adaptation on a device has come to; costs are in the device's own unit, 0 where it has no counter."""
+
+    outcome: str  # one of OUTCOMES
+    steps: int
+    commits: int
+    tries: int
+    unsafe: int
+    pieces: int
+    projections: int
+    objective: float
+    margin: float
+    dearest_piece: int
+    dearest_step: int
+    projecting: int  # cost of all projections
+    all: int  # cost of everything
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a control call gave."""
+
+    status: int
+    cost: int
+    u: np.ndarray  # (nu,)
+
+
+class Device:
+    """A device with a controller and its adaptation, as `scpo_server_receive` answers.
+
+    Parameters
+    ----------
+    port : Port
+
+    Raises
+    ------
+    DeviceError
+        If it does not answer, or speaks another version.
+    """
+
+    def __init__(self, port: Port) -> None:
+        self.port = port
+        answer = self.ask(b"V")
+        if len(answer) != 6 + _HASH or answer[0] != PROTOCOL:
+            version = answer[0] if answer else None
+            raise DeviceError(f"the device speaks version {version} of the link, this package {PROTOCOL}; export anew")
+        self.nx, self.nu, self.theta_dim = answer[2], answer[3], int.from_bytes(answer[4:6], "little")
+        self.real = np.dtype("<f4" if answer[1] == 4 else "<f8")
+        self.input_hash = answer[6:].decode("ascii", errors="replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.port.close()
+
+    def ask(self, kind: bytes, payload: bytes = b"") -> bytes:
+        """Send a request and return the payload of the answer.
+
+        Parameters
+        ----------
+        kind : bytes
+        payload : bytes
+
+        Returns
+        -------
+        bytes
+
+        Raises
+        ------
+        DeviceError
+            If it is refused, lost or damaged.
+        """
+        self.port.write(frame(kind, payload))
+        silent = time.monotonic() + self.port.timeout
+        while self.port.read(1)[0] != _START:
+            if time.monotonic() > silent:
+                raise DeviceError(f"what {self.port.path} sends is no frame; check the line's speed")
+        head = self.port.read(3)
+        rest = self.port.read(int.from_bytes(head[1:], "little") + 2)
+        if crc16(head + rest[:-2]) != int.from_bytes(rest[-2:], "little"):
+            raise DeviceError(f"an answer of the device at {self.port.path} is damaged; check the line and its speed")
+        if head[:1] != kind:
+            raise DeviceError(f"the device refuses the request {kind.decode()!r}: export anew, and flash it")
+        return rest[:-2]
+
+    def control(self, x: np.ndarray) -> Answer:
+        """Return the device's input for a state.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (nx,)
+
+        Returns
+        -------
+        Answer
+        """
+        answer = self.ask(b"X", np.asarray(x, self.real).tobytes())
+        u = np.frombuffer(answer[5:], self.real).astype(float)
+        return Answer(answer[0], int.from_bytes(answer[1:5], "little"), u)
+
+    def load(self, theta: np.ndarray) -> int:
+        """Make parameters the active ones, from which the adaptation goes on; returns the device's status.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        int
+        """
+        return self.ask(b"T", np.asarray(theta, self.real).tobytes())[0]
+
+    def active(self) -> np.ndarray:
+        """Return the active parameters.
+
+        Returns
+        -------
+        numpy.ndarray, shape (d,)
+        """
+        return np.frombuffer(self.ask(b"G"), self.real).astype(float)
+
+    def refer(self, x: np.ndarray, u: np.ndarray) -> int:
+        """Set what the objective asks for, from which the adaptation begins anew; returns the device's status.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, shape (nx,)
+        u : numpy.ndarray, shape (nu,)
+
+        Returns
+        -------
+        int
+        """
+        return self.ask(b"F", np.concatenate([x, u]).astype(self.real).tobytes())[0]
+
+    def adapt(self, pieces: int) -> Progress:
+        """Let the device do pieces of its adaptation, at most until a step ends.
+
+        Parameters
+        ----------
+        pieces : int
+
+        Returns
+        -------
+        Progress
+        """
+        answer = self.ask(b"A", struct.pack("<I", pieces))
+        steps, commits, tries, unsafe, pieces, projections = struct.unpack_from("<6I", answer, 1)
+        size = self.real.itemsize
+        objective, margin = np.frombuffer(answer[25 : 25 + 2 * size], self.real).astype(float)
+        dearest_piece, dearest_step, projecting, everything = struct.unpack_from("<2I2Q", answer, 25 + 2 * size)
+        return Progress(
+            outcome=OUTCOMES[answer[0]],
+            steps=steps,
+            commits=commits,
+            tries=tries,
+            unsafe=unsafe,
+            pieces=pieces,
+            projections=projections,
+            objective=float(objective),
+            margin=float(margin),
+            dearest_piece=dearest_piece,
+            dearest_step=dearest_step,
+            projecting=projecting,
+            all=everything,
+        )
+
+    def stack(self, pieces: int = 0) -> int:
+        """Return the bytes of stack that work took at most; emulated boards only.
+
+        Parameters
+        ----------
+        pieces : int
+            Of the adaptation; a control call where 0.
+
+        Returns
+        -------
+        int
+        """
+        return int.from_bytes(self.ask(b"S", struct.pack("<BI", pieces > 0, pieces)), "little")

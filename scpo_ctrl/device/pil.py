@@ -1,0 +1,235 @@
+"""Processor in the loop: an export on an emulated or real device, compared with Python, with what it takes there."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.codegen import TARGETS, export
+from scpo_ctrl.codegen.build import measure
+from scpo_ctrl.codegen.targets import Target, check_options
+from scpo_ctrl.device.emulator import BOARD, Emulator, build, check_tools, function_bytes, instructions_per_tick
+from scpo_ctrl.device.link import Answer, Device, Port, Progress
+from scpo_ctrl.errors import DeviceError
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.problem.control_problem import ControlProblem
+
+SAMPLES = 1000
+STEPS = 30
+_MOST_PIECES = 10_000_000  # of one step
+_STACK_PIECES = 700  # whose stack is measured: several steps of small problems
+_PREFIX = "scpo"
+_OK = 0  # SCPO_OK
+
+Monitor = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PilRun:
+    """What a device did, and what it took; bytes and instructions are None where they are not known over a port."""
+
+    target: str
+    real: str
+    port: str
+    samples: int  # of the closed loop with the plant in Python
+    largest_difference: float  # |u of the device - u of Python|, relative to half the width of the bounds
+    steps: int  # of the adaptation on the device, from the run's start
+    commits: int
+    violations: int  # committed policies that break a metric, computed in double
+    worst_margin: float  # of them, in double
+    objective_initial: float  # in double
+    objective_final: float
+    outcome: str  # of the last step
+    code_bytes: int | None
+    ram_bytes: int | None
+    stack_bytes: int | None
+    control_instructions: int | None  # the most of a sample
+    projection_instructions: int | None  # mean of a projection
+    slice_instructions: int | None  # the dearest piece
+    step_instructions: int | None  # mean of a step
+    dearest_step_instructions: int | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the device did what Python does, and every commit is safe."""
+        return self.violations == 0 and self.largest_difference <= (1e-5 if self.real == "float" else 1e-12)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the same as plain data, for JSON.
+
+        Returns
+        -------
+        dict
+        """
+        return {"passed": self.passed, **asdict(self)}
+
+
+def pil(
+    result: Result,
+    *,
+    target: str | None = None,
+    port: str | None = None,
+    real: str | None = None,
+    steps: int = STEPS,
+    samples: int = SAMPLES,
+    monitor: Monitor | None = None,
+) -> PilRun:
+    """Run an export on an emulated board, or on a real one over a serial line.
+
+    Parameters
+    ----------
+    result : Result
+        Of a `ControlProblem` that is adapted on a device.
+    target : str, optional
+        An emulated board, which is built and started here.
+    port : str, optional
+        A serial line instead, with a device that runs `scpo_server_receive` with the export of this run.
+    real : str, optional
+        "float" or "double"; by default the target's own.
+    steps : int
+        Of the adaptation on the device.
+    samples : int
+        Of the closed loop.
+    monitor : callable, optional
+        Called with what is done, how far, and of how many.
+
+    Returns
+    -------
+    PilRun
+
+    Raises
+    ------
+    DeviceError
+        If tools are missing, the device does not answer, or runs another export.
+    DomainError
+        If the run cannot be exported with its adaptation.
+    """
+    if (target is None) == (port is None):
+        raise DeviceError("give either a target, which is emulated, or the port of a device")
+    with tempfile.TemporaryDirectory(prefix="scpo-ctrl-") as name:
+        work = Path(name)
+        if port is not None:
+            with Device(Port(port)) as device:
+                return _run(result, device, _unknown(device), port, steps, samples, monitor)
+        chosen, real, _ = check_options(target or "", real, _PREFIX)
+        check_tools(chosen)
+        folder = work / "c"
+        export(result, folder, target=chosen.name, real=real, measured=False, adapting=True)
+        program = work / "board.elf"
+        sources = [*sorted((folder / "src").glob("*.c")), BOARD / "main.c"]
+        build(chosen, sources, [folder / "include", folder / "src"], program)
+        with Emulator(chosen, program) as board, Device(Port(board.port)) as device:
+            found = _run(result, device, chosen, board.port, steps, samples, monitor)
+            stack = max(device.stack(), device.stack(_STACK_PIECES))
+        sizes = measure(folder, chosen, _PREFIX)
+        ram = sizes["adapter_bytes"] if isinstance(sizes, dict) else None
+        code = function_bytes(chosen, program, _PREFIX)
+    return replace(found, code_bytes=code, ram_bytes=ram, stack_bytes=stack)
+
+
+def _unknown(device: Device) -> Target:
+    """Return what is known of a device at a port: its arithmetic."""
+    real = "float" if device.real.itemsize == 4 else "double"
+    return replace(TARGETS["host"], name="device", title="a device", real=real)
+
+
+def _run(
+    result: Result,
+    device: Device,
+    target: Target,
+    port: str,
+    steps: int,
+    samples: int,
+    monitor: Monitor | None,
+) -> PilRun:
+    problem = result.problem
+    assert isinstance(problem, ControlProblem)
+    policy = problem.policy
+    if not isinstance(policy, Policy) or (device.nx, device.nu, device.theta_dim) != (
+        problem.plant.nx,
+        problem.plant.nu,
+        problem.theta_dim,
+    ):
+        raise DeviceError(
+            f"the device has {device.nx} states, {device.nu} inputs and {device.theta_dim} parameters; it runs the "
+            "export of another run: export this one, and flash it"
+        )
+    scale = instructions_per_tick(target) if target.machine else None
+    say = monitor or (lambda what, done, total: None)
+    difference, dearest = _closed_loop(result, policy, device, samples, say)
+    progress, committed = _adapt(problem, device, steps, say)
+    margins = [-float(np.max(problem.metrics(theta)[problem.varies], initial=-np.inf)) for theta in committed]
+
+    def cost(ticks: float) -> int | None:
+        return None if scale is None else round(ticks * scale)
+
+    ended = max(progress.steps - (progress.outcome in ("committed", "rejected")), 0)  # the next one has begun by then
+    return PilRun(
+        target=target.name,
+        real="float" if device.real.itemsize == 4 else "double",
+        port=port,
+        samples=samples,
+        largest_difference=difference,
+        steps=ended,
+        commits=progress.commits,
+        violations=sum(margin < 0 for margin in margins),
+        worst_margin=min(margins, default=np.inf),
+        objective_initial=float(problem.objective(problem.theta_initial)),
+        objective_final=float(problem.objective(committed[-1] if committed else problem.theta_initial)),
+        outcome=progress.outcome,
+        code_bytes=None,
+        ram_bytes=None,
+        stack_bytes=None,
+        control_instructions=cost(dearest),
+        projection_instructions=cost(progress.projecting / max(progress.projections, 1)),
+        slice_instructions=cost(progress.dearest_piece),
+        step_instructions=cost(progress.all / max(ended, 1)),
+        dearest_step_instructions=cost(progress.dearest_step),
+    )
+
+
+def _closed_loop(
+    result: Result, policy: Policy, device: Device, samples: int, say: Callable[[str, int, int], None]
+) -> tuple[float, int]:
+    """Let the device control the plant in Python: largest relative difference of its input, most cost of a sample."""
+    problem, plant = result.problem, policy.plant
+    assert isinstance(problem, ControlProblem)
+    theta = np.asarray(result.theta, device.real).astype(float)
+    if device.load(theta) != _OK:
+        raise DeviceError("the device refuses the run's parameters; export anew, and flash it")
+    batch, half = problem.scenarios, (plant.u_max - plant.u_min) / 2
+    difference, dearest, s = 0.0, 0, 0
+    x = batch.x0[0]
+    for k in range(samples):
+        if k % batch.horizon == 0:
+            s = (k // batch.horizon) % batch.count
+            x = batch.x0[s]
+        seen = np.asarray(x, device.real).astype(float)
+        answer: Answer = device.control(seen)
+        difference = max(difference, float(np.max(np.abs(answer.u - policy(seen, theta)) / half)))
+        dearest = max(dearest, answer.cost)
+        x = np.array(plant.function(x, answer.u, batch.p[s]))[:, 0]
+        say("samples", k + 1, samples)
+    return difference, dearest
+
+
+def _adapt(
+    problem: ControlProblem, device: Device, steps: int, say: Callable[[str, int, int], None]
+) -> tuple[Progress, list[np.ndarray]]:
+    """Let the device adapt from the run's start: what came of it, and every policy that it committed."""
+    if device.load(problem.theta_initial) != _OK:
+        raise DeviceError("the device refuses the run's start; export anew, and flash it")
+    committed: list[np.ndarray] = []
+    progress = device.adapt(0)
+    for k in range(steps):
+        progress = device.adapt(_MOST_PIECES)
+        if progress.outcome == "committed":
+            committed.append(device.active())
+        say("steps", k + 1, steps)
+        if progress.outcome not in ("committed", "rejected"):
+            break
+    return progress, committed
