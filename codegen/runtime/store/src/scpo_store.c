@@ -66,6 +66,7 @@ static int scpo_blank(const scpo_store *store, uint32_t address, uint32_t size)
         if (!scpo_read_flash(store, address, data, part)) {
             return 0;
         }
+        /* cppcheck-suppress knownConditionTrueFalse ; part > 0, as address < end */
         for (i = 0; i < part; i++) {
             if (data[i] != (unsigned char)store->flash->erased) {
                 return 0;
