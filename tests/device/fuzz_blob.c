@@ -24,7 +24,7 @@ static int accepts(void *user, const unsigned char *blob, uint32_t blob_size, co
 static int read_one(sim *chance, long *accepted)
 {
     scpo_real theta[SCPO_NTHETA], before[SCPO_NTHETA];
-    unsigned char right[SCPO_BLOB_SIZE];
+    unsigned char page[SCPO_BLOB_SIZE + 8], *right;
     uint32_t size = SCPO_BLOB_SIZE + (draw(chance, 4) ? 0 : draw(chance, 80)), sequence = 7, i, changes;
     unsigned char *block, *blob;
     const uint32_t odd = draw(chance, 8);
@@ -33,6 +33,7 @@ static int read_one(sim *chance, long *accepted)
     for (i = 0; i < SCPO_NTHETA; i++) {
         theta[i] = before[i] = (scpo_real)draw(chance, 1000) - (scpo_real)0.5;
     }
+    right = page + odd;
     scpo_blob_write(theta, draw(chance, 100), right);
     if (draw(chance, 4) == 0) {
         size = draw(chance, SCPO_BLOB_SIZE + 1);
