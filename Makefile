@@ -50,7 +50,7 @@ figures: $(VENV)/.test
 cuts: $(VENV)/.test
 	SCPO_CUTS=1 $(BIN)/pytest -q -s tests/device/test_power_cuts.py
 
-# Ten minutes of analysers over all of the adaptation's C, and 80 million bytes over its serial line: docs/misra.md.
+# Two minutes: analysers over all of the adaptation's C, and 80 million bytes over its serial line: docs/misra.md.
 fuzz: $(VENV)/.test tools
 	SCPO_FUZZ=1 $(BIN)/pytest -q -s tests/device/test_c_quality.py
 
