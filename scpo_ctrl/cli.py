@@ -25,7 +25,7 @@ from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.cli_assurance import certify_command, falsify_command, simulate_command
 from scpo_ctrl.cli_device import pil_command
-from scpo_ctrl.cli_guard import guard_command
+from scpo_ctrl.cli_guard import guard_command, within_option
 from scpo_ctrl.cli_plants import plants_command
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, ScpoWarning, cause
@@ -255,16 +255,26 @@ def verify_command(run: Path, problem: Path | None, seed: int | None, trust: boo
 @click.option(
     "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
 )
+@within_option
 @as_json_option
 def export_command(
-    run: Path, out: Path, target: str, real: str | None, prefix: str, guard: bool, adapt: bool, as_json: bool
+    run: Path,
+    out: Path,
+    target: str,
+    real: str | None,
+    prefix: str,
+    guard: bool,
+    within: str,
+    adapt: bool,
+    as_json: bool,
 ) -> int:
     """Write C99 for the policy of RUN and its projection."""
     from scpo_ctrl.codegen import check_options, export
 
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
-    more = {"guarded": guard, "adapting": adapt}
-    exported = export(load_result(run), out, target=target, real=real, prefix=prefix, **more)
+    exported = export(
+        load_result(run), out, target=target, real=real, prefix=prefix, guarded=guard, within=within, adapting=adapt
+    )
     if as_json:
         print_json(exported.summary())
     else:

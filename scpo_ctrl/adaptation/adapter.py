@@ -25,7 +25,7 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.proof.guarded import guard
+from scpo_ctrl.proof.guarded import WITHIN, guard
 from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag
@@ -63,6 +63,10 @@ class Adapter:
         An earlier run of the same problem to go on from; of its options only `steps` may differ.
     guarded : bool
         Whether `command` gives the backup's input where that of the policy may leave the backup's proved set (E9).
+    within : str
+        Which set: "level" or "polytope", see `scpo_ctrl.proof.guarded.guard`.
+    lookahead : int
+        Under the guard, steps in which the backup is to bring a next state into its level set, likewise.
     liveness : int, optional
         Under the guard, samples within which V is to halve, or else the backup takes over until it has.
 
@@ -84,6 +88,8 @@ class Adapter:
         every: int | None = None,
         resume_from: Result | None = None,
         guarded: bool = False,
+        within: str = WITHIN[0],
+        lookahead: int = 0,
         liveness: int | None = None,
     ) -> None:
         options = AdaptOptions() if options is None else options
@@ -95,9 +101,13 @@ class Adapter:
             raise DomainError("Adapter measures a plant whose signals it does not know; give a problem without signals")
         if options.mode != "verified":
             raise DomainError(f"mode is {options.mode!r}; a policy at work needs verified steps, use mode 'verified'")
-        if liveness is not None and not as_flag("guarded", guarded):
-            raise DomainError("liveness is of the guard; give guarded=True too")
-        self.guard = guard(problem) if as_flag("guarded", guarded) else None
+        if not as_flag("guarded", guarded):
+            for name, value, left_out in (
+                ("liveness", liveness, None), ("within", within, WITHIN[0]), ("lookahead", lookahead, 0),
+            ):  # fmt: skip
+                if value != left_out:
+                    raise DomainError(f"{name} is of the guard; give guarded=True too")
+        self.guard = guard(problem, within, lookahead) if guarded else None
         self.liveness = Liveness(self.guard, liveness) if self.guard and liveness is not None else None
         self.interventions = 0  # samples at which the backup was applied in place of the policy
         self.every = None if every is None else as_count("every", every, at_least=1)

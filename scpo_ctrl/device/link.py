@@ -132,7 +132,7 @@ class Port:
         while len(found) < count:
             if not select.select([self._file], [], [], self.timeout)[0]:
                 raise DeviceError(
-                    f"the device at {self.path} does not answer within {self.timeout:g} s; check that its program calls "
+                    f"the device at {self.path} is silent for {self.timeout:g} s; check that its program calls "
                     "scpo_server_receive, and the line's speed"
                 )
             try:
@@ -321,12 +321,12 @@ class Device:
         )
 
     def stack(self, pieces: int = 0) -> int:
-        """Return the bytes of stack that pieces of the adaptation, or a control call, took at most; emulated boards only.
+        """Return the bytes of stack that work took at most; emulated boards only.
 
         Parameters
         ----------
         pieces : int
-            A control call where 0.
+            Of the adaptation; a control call where 0.
 
         Returns
         -------
