@@ -12,7 +12,6 @@ from scpo_ctrl.codegen.controller import ControllerContext
 from scpo_ctrl.codegen.escape import Code
 from scpo_ctrl.codegen.identifiers import identifiers
 from scpo_ctrl.codegen.law import Entry
-from scpo_ctrl.codegen.names import renamed
 
 # Where each template goes, with the default prefix.
 TEMPLATES = {
@@ -141,7 +140,4 @@ def build_fields(context: Common, sources: list[Any]) -> dict[str, Any]:
         "adapts": fields.get("device") is not None,
         "dashed": Code(context.prefix.replace("_", "-")),
         "relative_sources": [Code(f"../../{source}") for source in sources],
-        "theta_name": Code(
-            renamed("scpo_theta" if isinstance(context, ControllerContext) else "scpo_theta_initial", context.prefix)
-        ),
     }

@@ -60,9 +60,7 @@ _CONTROLLER_TEMPLATES = {
     "controller/vectors.h.jinja": "test/vectors.h",
     "controller/vectors.c.jinja": "test/vectors.c",
     "controller/test_scpo.c.jinja": "test/test_scpo.c",
-    **{
-        name: _TEMPLATES[name] for name in ("scpo.hpp.jinja", "Makefile.jinja", "CMakeLists.txt.jinja", "LICENSE.jinja")
-    },
+    **{f"{name}.jinja": _TEMPLATES[f"{name}.jinja"] for name in ("scpo.hpp", "Makefile", "CMakeLists.txt", "LICENSE")},
 }
 _ADAPTING = {
     "scpo_adapt_config.h.jinja": "include/scpo_adapt_config.h",
@@ -220,13 +218,12 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
     }
     if builds:
         templates |= TEMPLATES
+    header = (_HERE / "runtime" / "include" / "scpo.h").read_text(encoding="utf-8")
     names = sorted({*files, *(renamed(name, prefix) for name in templates.values())})
     lists = {
         "sources": [Code(name) for name in names if name.startswith("src/") and name.endswith(".c")],
         "headers": [name for name in names if name.endswith(".h") and name.startswith(("include/", "src/"))],
-        "projection": Code(
-            renamed(projection_part((_HERE / "runtime/include/scpo.h").read_text(encoding="utf-8")), prefix)
-        ),
+        "projection": Code(renamed(projection_part(header), prefix)),
     }
     more = build_fields(context, lists["sources"]) | {"signals": signals_of(context), "builds": builds}
     for template, name in templates.items():

@@ -1,4 +1,4 @@
-"""What the header of the runtime says of the projection, for exports whose other functions are not those of the runtime."""
+"""What the header of the runtime says of the projection, for exports that have a control function of their own."""
 
 import re
 

@@ -256,6 +256,11 @@ def verify_command(run: Path, problem: Path | None, seed: int | None, trust: boo
     "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
 )
 @within_option
+@click.option(
+    "--builds",
+    is_flag=True,
+    help="With boards/: Arduino, PlatformIO, Zephyr, timers of boards, A2L, and an FMU by make.",
+)
 @as_json_option
 def export_command(
     run: Path,
@@ -266,15 +271,15 @@ def export_command(
     guard: bool,
     within: str,
     adapt: bool,
+    builds: bool,
     as_json: bool,
 ) -> int:
     """Write C99 for the policy of RUN and its projection."""
     from scpo_ctrl.codegen import check_options, export
 
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
-    exported = export(
-        load_result(run), out, target=target, real=real, prefix=prefix, guarded=guard, within=within, adapting=adapt
-    )
+    more = {"guarded": guard, "within": within, "adapting": adapt, "builds": builds}
+    exported = export(load_result(run), out, target=target, real=real, prefix=prefix, **more)
     if as_json:
         print_json(exported.summary())
     else:
