@@ -39,3 +39,24 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def library(
+    tree: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[list[str], list[str]]]:
+    """Return what compiles a kind of tree and its loop on a board, once: flags of a program, and what it links."""
+    folder = tmp_path_factory.mktemp("libraries")
+
+    def make(kind: str) -> tuple[list[str], list[str]]:
+        exports.need("gcc", "ar")
+        path, archive = tree(kind), folder / kind / "libservo.a"
+        flags = [*exports.STRICT.split(), f"-I{path / 'include'}", f"-I{path / 'boards/common'}"]
+        if not archive.exists():
+            archive.parent.mkdir(exist_ok=True)
+            sources = [*(path / "src").glob("*.c"), path / "boards/common/servo_board.c"]
+            exports.run("gcc", "-std=c99", *flags, "-c", *sources, cwd=archive.parent)
+            exports.run("ar", "rcs", archive, *archive.parent.glob("*.o"))
+        return flags, [str(archive), "-lm"]
+
+    return make

@@ -40,29 +40,19 @@ def user(kind):
     return USER.format(letter="y" if kind in ("memory", "feedback") else "x", more=more, unused=unused)
 
 
-def library(kind, tree, folder):
-    """Compile the sources of a tree, and its loop on a board; return the objects and the flags."""
-    path = tree(kind)
-    flags = ["-std=c99", *STRICT.split(), f"-I{path / 'include'}", f"-I{path / 'boards/common'}"]
-    sources = [*(path / "src").glob("*.c"), path / "boards/common/servo_board.c"]
-    run("gcc", *flags, "-c", *sources, cwd=folder)
-    return sorted(folder.glob("*.o")), flags
-
-
 @pytest.mark.parametrize("kind", ["adapting", "memory"])
-def test_timers_sample_at_dt(kind, tree, tmp_path):
+def test_timers_sample_at_dt(kind, tree, library, tmp_path):
     """Each sets its timer to SCPO_DT by its own units, and samples once in each of its interrupts."""
-    need("gcc")
-    objects, flags = library(kind, tree, tmp_path)
+    flags, linked = library(kind)
     for name, header in TIMERS.items():
         (tmp_path / "main.c").write_text(
             f'#include <stdio.h>\n#include "servo_board.h"\n{user(kind)}\n#define scpo_timer_begin servo_timer_begin\n'
-            f'#define BOARD_STUBS\n#include <{header}>\nint main(void)\n{{\n    (void)servo_timer_begin();\n'
+            f"#define BOARD_STUBS\n#include <{header}>\nint main(void)\n{{\n    (void)servo_timer_begin();\n"
             '    printf("%.9g %d", board_period / (double)SERVO_DT, board_samples);\n    return 0;\n}\n'
         )
         timer = tree(kind) / "boards/timers" / f"{name}.c"
         wrapped = ["-Dscpo_timer_begin=servo_timer_begin", f"-I{STUBS}"]
-        run("gcc", *flags, *wrapped, tmp_path / "main.c", timer, *objects, "-lm", "-o", tmp_path / name)
+        run("gcc", "-std=c99", *flags, *wrapped, tmp_path / "main.c", timer, *linked, "-o", tmp_path / name)
         period, samples = run(tmp_path / name).split()
         assert float(period) == pytest.approx(1, rel=1e-5) and samples == "3", name
 
@@ -73,7 +63,7 @@ def test_arduino_library(kind, tree):
     folder = tree(kind) / "boards" / "arduino"
     lines = (folder / "library.properties").read_text(encoding="utf-8").splitlines()
     given = dict(line.split("=", 1) for line in lines)
-    required = "name version author maintainer sentence paragraph category url architectures".split()
+    required = ["name", "version", "author", "maintainer", "sentence", "paragraph", "category", "url", "architectures"]
     assert all(given[key].strip() for key in required)
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,62}", given["name"])
     assert re.fullmatch(r"\d+\.\d+\.\d+", given["version"]) and given["version"] == __version__
@@ -143,29 +133,31 @@ def test_zephyr_module(kind, tree):
 
 
 @pytest.mark.parametrize("kind", ["adapting", "memory"])
-def test_zephyr_sample_runs(kind, tree, tmp_path):
-    need("gcc")
-    objects, flags = library(kind, tree, tmp_path)
+def test_zephyr_sample_runs(kind, tree, library, tmp_path):
+    flags, linked = library(kind)
     (tmp_path / "period.c").write_text("double board_period;\n")
     sample = tree(kind) / "boards/zephyr/samples/control/src/main.c"
-    run("gcc", *flags, f"-I{STUBS}", sample, tmp_path / "period.c", *objects, "-lm", "-o", tmp_path / "main")
+    stubbed = ["-std=c99", *flags, f"-I{STUBS}"]
+    run("gcc", *stubbed, sample, tmp_path / "period.c", *linked, "-o", tmp_path / "main")
     run(tmp_path / "main")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_names_for_calibration(kind, tree, tmp_path):
+def test_names_for_calibration(kind, tree, library):
     """The fragment's grammar as far as it goes, and that each symbol is one of the library, as long as it says."""
-    need("gcc", "nm")
+    need("nm")
     text = (tree(kind) / "boards" / "servo.a2l").read_text(encoding="utf-8")
     plain = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     assert plain.count("/begin ") == plain.count("/end ")
     names = re.findall(r"/begin CHARACTERISTIC (\S+) \"[^\"\n]*\"\n  (?:VALUE|VAL_BLK) 0x0 servo_value 0 ", plain)
     assert len(names) == len(set(names)) == plain.count("/begin CHARACTERISTIC")
     assert all(re.fullmatch(r"[A-Za-z_]\w*", name) for name in names)
-    objects, _ = library(kind, tree, tmp_path)
-    sizes = {name: int(size, 16) for size, name in re.findall(r"^\S+ (\S+) [RrDd] (\S+)$", run("nm", "-S", *objects), re.M)}
+    archive = library(kind)[1][0]
+    found = re.findall(r"^\S+ (\S+) [RrDd] (\S+)$", run("nm", "-S", archive), re.MULTILINE)
+    sizes = {name: int(size, 16) for size, name in found}
     width = 4 if "FLOAT32_IEEE" in plain else 8
     for block in re.findall(r"/begin CHARACTERISTIC .*?/end CHARACTERISTIC", plain, re.DOTALL):
-        (symbol, offset), count = re.findall(r'SYMBOL_LINK "(\w+)" (\d+)', block)[0], re.findall(r"MATRIX_DIM (\d+)", block)
+        symbol, offset = re.findall(r'SYMBOL_LINK "(\w+)" (\d+)', block)[0]
+        count = re.findall(r"MATRIX_DIM (\d+)", block)
         assert int(offset) + width * int(count[0] if count else 1) <= sizes[symbol]
         assert ("READ_ONLY" in block) == ("u_m" in symbol)
