@@ -211,7 +211,7 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
         del templates["controller/scpo_start.c.jinja"]
     files = {
         renamed(f"{folder}/{file.name}", prefix): renamed(file.read_text(encoding="utf-8"), prefix)
-        for part in (("", "adapt", "link", "supervise") if adapts else ("",))
+        for part in (("", "adapt", "link", "supervise", "store") if adapts else ("",))
         for folder in ("include", "src")
         for file in sorted((_HERE / "runtime" / part / folder).iterdir())
         if file.suffix in (".c", ".h") and not (own and file.name in _OF_POLICIES)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
     from scpo_ctrl.assurance import Audit, Certificate, Falsification, Simulation, audit, certify, falsify, simulate
+    from scpo_ctrl.device import DeviceOptions, DeviceResult, DeviceStatus, adapt_as_device
     from scpo_ctrl.errors import ScpoError
     from scpo_ctrl.interfaces import closed_loop, controller_system
     from scpo_ctrl.loop import (
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         controlled,
         lmi,
         lqr,
+        of_gain,
         scenarios,
     )
     from scpo_ctrl.problem import (
@@ -50,6 +52,9 @@ __all__ = [
     "Controller",
     "ControllerPolicy",
     "Cost",
+    "DeviceOptions",
+    "DeviceResult",
+    "DeviceStatus",
     "Falsification",
     "FunctionProblem",
     "Imitation",
@@ -70,6 +75,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "adapt",
+    "adapt_as_device",
     "audit",
     "certify",
     "check_backup",
@@ -81,6 +87,7 @@ __all__ = [
     "load_problem",
     "load_result",
     "lqr",
+    "of_gain",
     "overshoot",
     "project",
     "project_reference",
@@ -103,6 +110,7 @@ _WINGS = (
     "verification",
     "version",
     "interfaces",
+    "device",
 )
 
 

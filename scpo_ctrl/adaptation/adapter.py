@@ -16,7 +16,7 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus
-from scpo_ctrl.assurance.mismatch import Errors, Mismatch
+from scpo_ctrl.assurance.mismatch import ROUNDING, Errors, Mismatch
 from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
 from scpo_ctrl.invariance.guard import Liveness
@@ -28,7 +28,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import WITHIN, guard
 from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag
+from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag, as_scalar
 
 CHOICES = ("farthest", "latest")
 _MEMORY = 1000  # measured states kept, the latest ones
@@ -69,6 +69,8 @@ class Adapter:
         Under the guard, steps in which the backup is to bring a next state into its level set, likewise.
     liveness : int, optional
         Under the guard, samples within which V is to halve, or else the backup takes over until it has.
+    resolution : float
+        Of what is measured, relative: smaller errors of the model count as rounding.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class Adapter:
         within: str = WITHIN[0],
         lookahead: int = 0,
         liveness: int | None = None,
+        resolution: float = ROUNDING,
     ) -> None:
         options = AdaptOptions() if options is None else options
         as_instance("options", options, AdaptOptions)
@@ -113,7 +116,7 @@ class Adapter:
         self.every = None if every is None else as_count("every", every, at_least=1)
         self._take(start(problem, options) if resume_from is None else _resumed(problem, options, resume_from))
         problem.rollouts.prepare()  # a step between two samples has no time for a compiler
-        self._measured = _Measured(problem)
+        self._measured = _Measured(problem, as_scalar("resolution", resolution, at_least=0.0))
         self._states: deque[np.ndarray] = deque(maxlen=_MEMORY)
 
     @property
@@ -304,14 +307,14 @@ class Adapter:
 class _Measured:
     """Measured transitions beside what the model predicts for them."""
 
-    def __init__(self, problem: ControlProblem) -> None:
+    def __init__(self, problem: ControlProblem, resolution: float) -> None:
         plant, batch = problem.plant, problem.scenarios
         simulator = plant.function if problem.simulator is None else problem.simulator
         self._model: Step = stepping(simulator, plant)
         seen = np.unique(batch.p, axis=0) if plant.npar else batch.p[:1]
         self._parameters = np.vstack([plant.p_nominal, seen])  # nominal first, then those of the scenarios
         half_widths = np.abs(batch.w).max(axis=(0, 1)) if batch.w.shape[2] else np.zeros(plant.nx)
-        self._errors = Errors(plant, Units.of(plant).x, half_widths)
+        self._errors = Errors(plant, Units.of(plant).x, half_widths, resolution)
 
     @property
     def count(self) -> int:

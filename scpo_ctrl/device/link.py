@@ -178,6 +178,16 @@ class Answer:
     u: np.ndarray  # (nu,)
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A sample that a device kept: what it measured and what it applied."""
+
+    number: int  # counts up, also over samples that found no room
+    status: int
+    x: np.ndarray  # (nx,)
+    u: np.ndarray  # (nu,)
+
+
 class Device:
     """A device with a controller and its adaptation, as `scpo_server_receive` answers.
 
@@ -319,6 +329,33 @@ class Device:
             projecting=projecting,
             all=everything,
         )
+
+    def samples(self) -> list[Sample]:
+        """Return samples that wait, the oldest first, as many as an answer holds.
+
+        Returns
+        -------
+        list of Sample
+        """
+        answer, found = self.ask(b"R"), []
+        each = 5 + self.real.itemsize * (self.nx + self.nu)
+        for k in range(answer[0]):
+            one = answer[5 + k * each : 5 + (k + 1) * each]
+            values = np.frombuffer(one[5:], self.real).astype(float)
+            found.append(Sample(int.from_bytes(one[:4], "little"), one[4], values[: self.nx], values[self.nx :]))
+        return found
+
+    def walk(self, scenario: int, x: np.ndarray) -> None:
+        """Let an emulated board control its own model while the line is quiet.
+
+        Parameters
+        ----------
+        scenario : int
+            Whose plant parameters it has.
+        x : numpy.ndarray, shape (nx,)
+            Where it begins.
+        """
+        self.ask(b"W", struct.pack("<H", scenario) + np.asarray(x, self.real).tobytes())
 
     def stack(self, pieces: int = 0) -> int:
         """Return the bytes of stack that work took at most; emulated boards only.

@@ -12,14 +12,17 @@
 #include "scpo_scaling.h"
 #include "scpo_working_set.h"
 
-enum { SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM, SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY,
-       SCPO_JOIN, SCPO_ENDED };
+enum {
+    SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM,
+    SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY, SCPO_JOIN, SCPO_ENDED
+};
 
 #define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
 #define SCPO_FIRST_STEP SCPO_R(0.1) /* length of the first one, and after curvature was forgotten, in radii */
 #define SCPO_LONGEST 10             /* step before its projection, in radii */
 #define SCPO_SUFFICIENT SCPO_R(1e-4) /* part of the predicted fall that a commit must reach */
 #define SCPO_WEIGHT (SCPO_R(1.0) / (SCPO_R(SCPO_NSCENARIOS) * SCPO_HORIZON)) /* of a step's cost in the objective */
+
 static void scpo_begin_step(scpo_adapter *adapter)
 {
     scpo_choose_rows(adapter);
@@ -153,6 +156,14 @@ static void scpo_guess(scpo_adapter *adapter)
     }
 }
 
+/* The adaptation ends. */
+static scpo_adaptation scpo_stop(scpo_adapter *adapter, scpo_adaptation outcome)
+{
+    adapter->phase = SCPO_ENDED;
+    adapter->outcome = outcome;
+    return outcome;
+}
+
 /* The step ends. Where nothing was committed, theta stays, and curvature is learnt anew. */
 static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
 {
@@ -162,10 +173,10 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
         adapter->stalled += 2;
     }
     if (adapter->stalled >= SCPO_PATIENCE) {
-        adapter->phase = SCPO_ENDED; /* which the next call says, so that no commit goes unsaid */
-        return committed ? SCPO_COMMITTED : SCPO_REJECTED;
+        (void)scpo_stop(adapter, SCPO_CONVERGED); /* which the next call says, so that no commit goes unsaid */
+    } else {
+        scpo_begin_step(adapter);
     }
-    scpo_begin_step(adapter);
     return committed ? SCPO_COMMITTED : SCPO_REJECTED;
 }
 
@@ -310,12 +321,10 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
     adapter->start_objective = adapter->objective;
     adapter->margin = -adapter->worst;
     if (!(adapter->worst < SCPO_LARGEST) || !(SCPO_ABS(adapter->objective) < SCPO_LARGEST)) {
-        adapter->phase = SCPO_ENDED;
-        return SCPO_START_BAD;
+        return scpo_stop(adapter, SCPO_START_BAD);
     }
     if (adapter->worst > -SCPO_METRIC_ERROR) {
-        adapter->phase = SCPO_ENDED;
-        return SCPO_START_UNSAFE;
+        return scpo_stop(adapter, SCPO_START_UNSAFE);
     }
     scpo_begin_step(adapter);
     return SCPO_ADAPTING;
@@ -327,6 +336,7 @@ static void scpo_differentiate(scpo_adapter *adapter)
     if (adapter->phase == SCPO_ROLL) {
         (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
         adapter->phase = adapter->rollout < SCPO_NSCENARIOS ? SCPO_COST : SCPO_ROW;
+        adapter->row = scpo_next_row(adapter, adapter->rollout);
         return;
     }
     if (adapter->phase == SCPO_COST) {
@@ -393,17 +403,15 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         return scpo_begin_try(adapter);
     case SCPO_VERIFY:
         return scpo_verify(adapter, scpo_controller_spare(adapter->controller)) ? scpo_judge(adapter) : SCPO_ADAPTING;
-    case SCPO_JOIN:
+    default:
         scpo_join(adapter);
         return SCPO_ADAPTING;
-    default:
-        return SCPO_CONVERGED;
     }
 }
 
 scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces)
 {
-    scpo_adaptation outcome = SCPO_ADAPTING;
+    scpo_adaptation outcome = adapter->phase == SCPO_ENDED ? adapter->outcome : SCPO_ADAPTING;
     while (pieces-- > 0 && outcome == SCPO_ADAPTING) {
         adapter->counts.pieces++;
         outcome = scpo_piece_of_step(adapter);
