@@ -1,6 +1,6 @@
 """What an export has besides for boards, other build systems and simulators, below boards/."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.codegen.common import Common
+from scpo_ctrl.codegen.context import Context
 from scpo_ctrl.codegen.controller import ControllerContext
 from scpo_ctrl.codegen.escape import Code
 from scpo_ctrl.codegen.identifiers import identifiers
@@ -85,15 +86,30 @@ def signals_of(context: Common) -> Signals:
     Signals
         Names are identifiers, each once in its group.
     """
-    fields = context.fields()
-    theta = tuple(map(float, np.asarray(fields["theta"])))
+    theta = tuple(map(float, np.asarray(context.fields()["theta"])))
     if isinstance(context, ControllerContext):
         law = context.law
-        starts = (0.0,) * len(law.y) + tuple(map(float, context.reference))
-        groups = (_distinct(of, of_what) for of, of_what in zip((law.y, law.r, law.u, law.theta), "yrup", strict=True))
-        return Signals(True, bool(law.memory), *groups, theta=theta, starts=starts)
-    x, u = (_distinct(fields[key], letter) for key, letter in (("states", "x"), ("inputs", "u")))
-    return Signals(False, False, x, (), u, (), theta, tuple(map(float, fields["x_eq"])))
+        return Signals(
+            own=True,
+            memory=bool(law.memory),
+            measured=_distinct(law.y, "y"),
+            references=_distinct(law.r, "r"),
+            inputs=_distinct(law.u, "u"),
+            parameters=_distinct(law.theta, "p"),
+            theta=theta,
+            starts=(0.0,) * len(law.y) + tuple(map(float, context.reference)),
+        )
+    assert isinstance(context, Context)
+    return Signals(
+        own=False,
+        memory=False,
+        measured=_distinct(context.states, "x"),
+        references=(),
+        inputs=_distinct(context.inputs, "u"),
+        parameters=(),
+        theta=theta,
+        starts=tuple(map(float, context.x_eq)),
+    )
 
 
 def _distinct(entries: tuple[Entry, ...], default: str) -> tuple[Entry, ...]:
@@ -122,13 +138,13 @@ def library_copies(files: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def build_fields(context: Common, sources: list[Any]) -> dict[str, Any]:
+def build_fields(context: Common, sources: Sequence[str]) -> dict[str, Any]:
     """Return what templates below boards/ read besides.
 
     Parameters
     ----------
     context : Common
-    sources : list of str
+    sources : sequence of str
         Files of C, relative to the export.
 
     Returns

@@ -169,11 +169,11 @@ def make_context(
     if held is not None and code is not None:
         controls = guarded_vectors(policy, controls, held, code.rounding, real)
     plant = policy.plant
-    names = {
+    values |= {
         "states": _entries(plant.x_labels, plant.x_units, "x"),
         "inputs": _entries(plant.u_labels, plant.u_units, "u"),
     }
-    return Context(**shared, **values, **names, controls=controls, guard=code, device=device)
+    return Context(**shared, **values, controls=controls, guard=code, device=device)
 
 
 def _entries(labels: Sequence[str], units: Sequence[str], letter: str) -> tuple[Entry, ...]:

@@ -220,12 +220,13 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
         templates |= TEMPLATES
     header = (_HERE / "runtime" / "include" / "scpo.h").read_text(encoding="utf-8")
     names = sorted({*files, *(renamed(name, prefix) for name in templates.values())})
+    sources = [Code(name) for name in names if name.startswith("src/") and name.endswith(".c")]
     lists = {
-        "sources": [Code(name) for name in names if name.startswith("src/") and name.endswith(".c")],
+        "sources": sources,
         "headers": [name for name in names if name.endswith(".h") and name.startswith(("include/", "src/"))],
         "projection": Code(renamed(projection_part(header), prefix)),
     }
-    more = build_fields(context, lists["sources"]) | {"signals": signals_of(context), "builds": builds}
+    more = build_fields(context, sources) | {"signals": signals_of(context), "builds": builds}
     for template, name in templates.items():
         files[renamed(name, prefix)] = _filled(template, context, **lists, **more)
     return files | (library_copies(files) if builds else {})

@@ -57,8 +57,9 @@ def export_command(
 ) -> int:
     """Write C99 for the policy of RUN and its projection."""
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
-    more = {"guarded": guard, "within": within, "adapting": adapt, "builds": builds}
-    exported = export(load_result(run), out, target=target, real=real, prefix=prefix, **more)
+    exported = export(
+        load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds
+    )
     if as_json:
         print_json(exported.summary())
     else:
