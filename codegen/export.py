@@ -291,11 +291,18 @@ def _environment(real: str, prefix: str = "scpo", template: str = "scpo.c") -> j
         "double": lambda value: Code(literal(value, "double")),
         "numbers": lambda values, indent=0: _listed((literal(value, real) for value in values), indent),
         "doubles": lambda values, indent=0: _listed((literal(value, "double") for value in values), indent),
-        "strings": lambda texts: Code("{" + ", ".join(map(string, texts)) + "}"),
+        "strings": _strings,
         "integers": lambda values, indent=0: _listed((str(int(value)) for value in values), indent),
         "margin": lambda value: Code(down(value)),
     }
     return environment
+
+
+def _strings(texts: Iterable[str]) -> Code:
+    """Texts as the initialiser of an array in a macro, each in a line of its own where they are long."""
+    items = [string(text) for text in texts]
+    between = ", " if sum(map(len, items)) < _WIDTH // 2 else ", \\\n    "
+    return Code("{" + between.join(items) + "}")
 
 
 def _listed(items: Iterable[str], indent: int) -> Code:
