@@ -9,7 +9,7 @@
  *
  * docs/device.md says why each of these is as it is. SPDX-License-Identifier: MIT
  */
-#include "scpo_scaling.h"
+#include "scpo_plan.h"
 #include "scpo_working_set.h"
 
 enum {
@@ -18,10 +18,7 @@ enum {
 };
 
 #define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
-#define SCPO_FIRST_STEP SCPO_R(0.1) /* length of the first one, and after curvature was forgotten, in radii */
-#define SCPO_LONGEST 10             /* step before its projection, in radii */
 #define SCPO_SUFFICIENT SCPO_R(1e-4) /* part of the predicted fall that a commit must reach */
-#define SCPO_WEIGHT (SCPO_R(1.0) / (SCPO_R(SCPO_NSCENARIOS) * SCPO_HORIZON)) /* of a step's cost in the objective */
 
 static void scpo_begin_step(scpo_adapter *adapter)
 {
@@ -53,68 +50,6 @@ static void scpo_add_gradient(scpo_adapter *adapter)
     for (i = 0; i < SCPO_NTHETA; i++) {
         adapter->gradient[i] += adapter->alpha[i];
     }
-}
-
-/* out = gradient + sum of multiplier G, with rows in the space of theta, or, where scaled, from scaled ones. */
-static void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out)
-{
-    int row;
-    int i;
-    memset(out, 0, sizeof adapter->gradient);
-    for (row = 0; row < adapter->count; row++) {
-        if (adapter->multiplier[row] > 0) {
-            scpo_subtract(SCPO_NTHETA, -adapter->multiplier[row], scpo_row(adapter, row), out);
-        }
-    }
-    if (scaled) {
-        scpo_inverse_transposed(adapter, adapter->pairs, out);
-    }
-    for (i = 0; i < SCPO_NTHETA; i++) {
-        out[i] += adapter->gradient[i];
-    }
-}
-
-/* z, no longer than SCPO_LONGEST radii. */
-static void scpo_limit(scpo_adapter *adapter)
-{
-    const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->z, adapter->z));
-    const scpo_real most = SCPO_LONGEST * adapter->radius;
-    if (size > most) {
-        scpo_multiply(SCPO_NTHETA, most / size, adapter->z, adapter->z);
-    }
-}
-
-/* The gradient is complete: what the last commit did to that of the Lagrangian shows curvature. */
-static void scpo_learn(scpo_adapter *adapter)
-{
-    int i;
-    scpo_multiply(SCPO_NTHETA, SCPO_WEIGHT, adapter->gradient, adapter->gradient);
-    adapter->row = adapter->pairs; /* pairs to complete: none, or all */
-    if (adapter->length > 0) { /* the last step was committed */
-        scpo_lagrangian(adapter, 0, adapter->z);
-        for (i = 0; i < SCPO_NTHETA; i++) {
-            adapter->z[i] -= adapter->previous[i];
-        }
-        if (scpo_learn_curvature(adapter, adapter->z, adapter->alpha)) {
-            adapter->row = 0;
-        }
-    }
-    adapter->phase = SCPO_COMPLETE;
-}
-
-/* The steepest descent in scaled coordinates: Newton's step, as far as the pairs know the curvature. */
-static void scpo_plan(scpo_adapter *adapter)
-{
-    if (adapter->pairs == 0) {
-        const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->gradient, adapter->gradient));
-        adapter->gamma = SCPO_FIRST_STEP * SCPO_RADIUS / (size > SCPO_UNDERFLOW ? size : SCPO_UNDERFLOW);
-    }
-    adapter->radius = SCPO_RADIUS / SCPO_SQRT(adapter->gamma);
-    scpo_multiply(SCPO_NTHETA, -1, adapter->gradient, adapter->z);
-    scpo_scaling_transposed(adapter, adapter->z);
-    scpo_limit(adapter);
-    adapter->row = 0;
-    adapter->phase = SCPO_TRANSFORM;
 }
 
 /* What a step may use up of the distance from the bound, and curvatures in scaled coordinates. */
@@ -373,6 +308,7 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         return SCPO_ADAPTING;
     case SCPO_LEARN:
         scpo_learn(adapter);
+        adapter->phase = SCPO_COMPLETE;
         return SCPO_ADAPTING;
     case SCPO_COMPLETE:
         if (adapter->row < adapter->pairs) {
@@ -383,6 +319,8 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         return SCPO_ADAPTING;
     case SCPO_PLAN:
         scpo_plan(adapter);
+        adapter->row = 0;
+        adapter->phase = SCPO_TRANSFORM;
         return SCPO_ADAPTING;
     case SCPO_TRANSFORM:
         if (adapter->row < adapter->count) {
