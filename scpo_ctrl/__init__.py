@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
     from scpo_ctrl.assurance import Audit, Certificate, Falsification, Simulation, audit, certify, falsify, simulate
     from scpo_ctrl.errors import ScpoError
+    from scpo_ctrl.identification import Identification, identify
     from scpo_ctrl.interfaces import closed_loop, controller_system
     from scpo_ctrl.loop import (
         Backup,
@@ -52,6 +53,7 @@ __all__ = [
     "Cost",
     "Falsification",
     "FunctionProblem",
+    "Identification",
     "Imitation",
     "Learned",
     "MetricOptions",
@@ -77,6 +79,7 @@ __all__ = [
     "controlled",
     "controller_system",
     "falsify",
+    "identify",
     "lmi",
     "load_problem",
     "load_result",
@@ -98,6 +101,7 @@ _WINGS = (
     "errors",
     "loop",
     "problem",
+    "identification",
     "projection",
     "record",
     "verification",
