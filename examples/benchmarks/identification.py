@@ -6,8 +6,8 @@ unknown load. A gain keeps the plant near its equilibrium, and a random input, h
 disturbance is uniform, of half widths that the fit does not know. "error" is the median and the largest over the logs,
 of the worst parameter; "held" is how often the ranges hold all parameters together; "covered" is the part of the
 residuals of a fresh log of the same plant, which no fit has seen, within the half widths, in the mean of the logs and
-in the worst of them; "width" is the half width found over the true one, least and largest; "kept" counts logs that leave
-a parameter untold (not held, then), and "doubts" those that speak against what is assumed. Prints a table.
+in the worst of them; "width" is the half width found over the true one, least and largest; "kept" counts logs
+that leave a parameter untold (not held, then), and "doubts" those that speak against what is assumed. Prints a table.
 
     python examples/benchmarks/identification.py --logs 200
 """
@@ -21,7 +21,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl import Identification, identify, lqr
-from scpo_ctrl.models import Plant, buck_converter, cart_pole, dc_motor, equations
+from scpo_ctrl.models import Plant, buck_converter, cart_pole, dc_motor, double_integrator
 
 SEED = 20_261_129
 HELD = 10  # samples of each random input
@@ -42,24 +42,10 @@ class Case:
     horizon: int = 1
 
 
-def r3() -> Plant:
-    """Return R3 with its mass as a parameter."""
-    return equations(
-        name="R3",
-        dt=0.1,
-        parameters=[{"name": "mass", "unit": "kg", "nominal": 1.0, "above": 0.0}],
-        states=[
-            {"name": "position", "unit": "m", "min": -5.0, "max": 5.0, "derivative": "velocity"},
-            {"name": "velocity", "unit": "m/s", "min": -1.5, "max": 1.5, "derivative": "force / mass"},
-        ],
-        inputs=[{"name": "force", "unit": "N", "min": -1.0, "max": 1.0}],
-    )
-
-
 def cases() -> list[Case]:
     """Return the cases of the table."""
     masses, motor = {"pole_mass": 0.14, "cart_mass": 0.8}, {"inertia": 4e-6, "resistance": 4.8}
-    plants = r3(), cart_pole(), dc_motor(), buck_converter()
+    plants = double_integrator(), cart_pole(), dc_motor(), buck_converter()
     noise = (0.002, 0.02), (0.001, 0.01, 0.001, 0.01), (1e-5, 0.05), (0.05, 0.02)
     inputs = 0.8, 3.0, 6.0, 0.04
     rows = [

@@ -1,12 +1,13 @@
 """Least squares over sensitivities: parameters by weighted prediction errors, and how sure they are."""
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.optimize
 import scipy.stats
 
-from scpo_ctrl.errors import EvaluationError
+from scpo_ctrl.errors import DomainError, EvaluationError
 from scpo_ctrl.identification.coordinates import Coordinates
 from scpo_ctrl.identification.log import Windows
 from scpo_ctrl.identification.prediction import Prediction
@@ -63,12 +64,11 @@ class LeastSquares:
         """
         p = self.plant.p_nominal.copy()
         p[self.places] = self.coordinates.values(q)
-        with np.errstate(all="ignore"):
-            x, S = self._predict(p)
-            error = self.windows.x - x
-            if sigma is None:
-                sigma = np.maximum(np.sqrt((error**2).mean(axis=0)), self._least)
-            slopes = S * self.coordinates.slopes(q) / sigma[..., None]
+        x, S = self._predict(p)
+        error = self.windows.x - x
+        if sigma is None:
+            sigma = np.maximum(np.sqrt((error**2).mean(axis=0)), self._least)
+        slopes = S * self.coordinates.slopes(q) / sigma[..., None]
         return Fit(q, sigma, error, slopes.reshape(len(S), -1, len(q)))
 
     def solve(self, q: np.ndarray, sigma: np.ndarray, reach: float = np.inf) -> np.ndarray:
@@ -89,8 +89,10 @@ class LeastSquares:
 
         Raises
         ------
+        DomainError
+            If the model is not finite where the search begins.
         EvaluationError
-            If the model is not finite where the search begins, or the search does not end.
+            If the search does not end.
         """
         known: list[Fit] = []
 
@@ -100,27 +102,28 @@ class LeastSquares:
             return known[-1]
 
         begin = fit(q)
-        if not (np.isfinite(begin.error).all() and np.isfinite(begin.S).all()):
-            raise EvaluationError(
+        if not all(np.isfinite(values).all() for values in (sigma, (begin.error / sigma) ** 2, begin.S**2)):
+            raise DomainError(
                 f"plant {self.plant.name!r} is not finite over this log at its nominal parameters; check units, order "
                 "of the columns and nominal values, or give a shorter horizon"
             )
-        found = scipy.optimize.least_squares(
-            lambda at: (fit(at).error / sigma).ravel(),
-            q,
-            lambda at: -fit(at).S.reshape(-1, len(q)),
-            bounds=(-reach, reach),
-            ftol=_TOLERANCE,
-            xtol=_TOLERANCE,
-            gtol=_TOLERANCE,
-            max_nfev=_EVALUATIONS,
-        )
-        if found.status == 0:
+        tolerance = dict.fromkeys(("ftol", "xtol", "gtol"), _TOLERANCE)
+        found = None
+        with contextlib.suppress(np.linalg.LinAlgError, ValueError):  # derivatives that are not finite
+            found = scipy.optimize.least_squares(
+                lambda at: (fit(at).error / sigma).ravel(),
+                q,
+                lambda at: -fit(at).S.reshape(-1, len(q)),
+                bounds=(-reach, reach),
+                max_nfev=_EVALUATIONS,
+                **tolerance,
+            )
+        if found is None or found.status == 0:
             raise EvaluationError(
                 f"the fit of plant {self.plant.name!r} did not end within {_EVALUATIONS} evaluations; begin with "
                 "better nominal parameters, or name fewer"
             )
-        return found.x
+        return np.asarray(found.x)
 
     def first(self) -> np.ndarray:
         """Return what residuals are like when everything is fitted that may be: weights to begin with.

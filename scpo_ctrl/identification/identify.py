@@ -72,10 +72,10 @@ def identify(
     Raises
     ------
     DomainError, DimensionError
-        If the log is not one of this plant, too short, out of order or tells no parameter; the plant has none or is
-        continuous; or an option is out of range.
+        If the log is not one of this plant, too short, out of order or tells no parameter; the plant has none, is
+        continuous or not finite over the log; or an option is out of range.
     EvaluationError
-        If the model is not finite over the log, or the fit does not end.
+        If the fit does not end.
     """
     if isinstance(plant, ControlProblem):
         plant = plant_alone(plant.policy)
@@ -88,21 +88,21 @@ def identify(
     steps = log.windows(1)
     windows = steps if horizon == 1 else log.windows(horizon)
     log.check_length(windows, len(asked))
-    fit, places, kept = _fitted(plant, steps, windows, asked)
-    values, ranges = _ranges(plant, fit, places, confidence)
-    error = _one_step(plant, steps, values)
-    check_model(plant, steps, error)
+    with np.errstate(all="ignore"):  # what is not finite is found where it is used
+        fit, places, kept = _fitted(plant, steps, windows, asked)
+        values, ranges = _ranges(plant, fit, places, confidence)
+        error = _one_step(plant, steps, values)
+        check_model(plant, steps, error)
+        left = {"half_widths": disturbance(steps, error, margin), "doubts": doubts(plant, steps, error)}
+        left |= {"largest": np.abs(error).max(axis=0), "rms": np.sqrt((error**2).mean(axis=0))}
     return Identification(
         plant=plant,
         asked=tuple(plant.p_labels[i] for i in asked),
         kept=kept,
         values=values,
         ranges=ranges,
-        largest=np.abs(error).max(axis=0),
-        rms=np.sqrt((error**2).mean(axis=0)),
-        half_widths=disturbance(steps, error, margin),
+        **left,
         beyond=beyond(len(error), plant.nx, confidence),
-        doubts=doubts(plant, steps, error),
         transitions=len(error),
         pieces=len(log.starts),
         horizon=horizon,

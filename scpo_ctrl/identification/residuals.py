@@ -11,6 +11,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 
 _NO_BETTER = 1.5  # times the motion of a state: a residual of that size means that the model predicts nothing
+_MOST, _NEARLY = 0.8, 0.9  # of the motion, and of a residual's variance: so does one that state and input explain
 _NOTED = 0.1  # of a residual's variance (or twice of its correlation): less is not worth a word
 _SURE = 1e-6  # probability that an independent disturbance looks like a doubt
 _ROUNDING = 1e-12  # of the size of a state: a smaller residual is no disturbance
@@ -59,9 +60,11 @@ def beyond(count: int, states: int, confidence: float) -> float:
 
 
 def check_model(plant: Plant, windows: Windows, error: np.ndarray) -> None:
-    """Refuse a log of another plant: the fitted model predicts worse than that nothing moves, or beyond the bounds.
+    """Refuse a log of another plant.
 
-    Under the right model the disturbance is independent of what it is added to, so that states move by more than it.
+    It is one where the fitted model predicts worse than that nothing moves, or errs by more than the bounds leave, or
+    by most of the motion while a linear function of state and input would predict nearly all of that. Under the right
+    model the disturbance is independent of what it is added to, so that states move by more than it.
 
     Parameters
     ----------
@@ -79,7 +82,8 @@ def check_model(plant: Plant, windows: Windows, error: np.ndarray) -> None:
     remedy = "this is a log of another plant, or its units, columns or sampling time are others"
     rms, motion = (np.sqrt((of**2).mean(axis=0)) for of in (error, windows.x[:, 0] - windows.x0))
     size = np.abs(windows.x).max(axis=(0, 1))
-    worse = np.flatnonzero((rms > _NO_BETTER * motion) & (rms > _ROUNDING * size))
+    missed = (rms > _MOST * motion) & (_explained(windows, error) > _NEARLY)
+    worse = np.flatnonzero((missed | (rms > _NO_BETTER * motion)) & (rms > _ROUNDING * size))
     if worse.size:
         i = worse[0]
         raise DomainError(
@@ -118,7 +122,7 @@ def doubts(plant: Plant, windows: Windows, error: np.ndarray) -> tuple[str, ...]
         offset = error.mean(axis=0) / rms
         together = windows.run[1:] == windows.run[:-1]
         follows = (error[1:] * error[:-1])[together].mean(axis=0) / rms**2 if together.any() else np.zeros(nx)
-        explained = _explained(np.hstack([windows.x0, windows.u[:, 0]]), error)
+        explained = _explained(windows, error)
     real = rms > _ROUNDING * np.abs(windows.x).max(axis=(0, 1))
     sure = scipy.stats.norm.isf(_SURE / 2) / np.sqrt(W)
     most = max(_NOTED, float(scipy.stats.chi2.isf(_SURE, nx + plant.nu)) / W)
@@ -137,10 +141,14 @@ def doubts(plant: Plant, windows: Windows, error: np.ndarray) -> tuple[str, ...]
     return (*found, *(f"{plant.u_labels[i]} {advice}" for i in np.flatnonzero(outside)))
 
 
-def _explained(regressors: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Return which part of the residuals' variance a linear function of state and input explains."""
+def _explained(windows: Windows, error: np.ndarray) -> np.ndarray:
+    """Return which part of the residuals' variance a linear function of state and input explains (adjusted R²)."""
+    regressors = np.hstack([windows.x0, windows.u[:, 0]])
     X, e = regressors - regressors.mean(axis=0), error - error.mean(axis=0)
     size = np.sqrt((X**2).sum(axis=0))
     X = X[:, size > 0] / size[size > 0]
+    W, free = len(e), len(e) - X.shape[1] - 1
+    if free < 1 or not (np.isfinite(X).all() and np.isfinite(e).all()):
+        return np.zeros(e.shape[1])
     left = e - X @ np.linalg.lstsq(X, e, rcond=1e-10)[0]
-    return 1 - (left**2).sum(axis=0) / (e**2).sum(axis=0)
+    return 1 - (left**2).sum(axis=0) / (e**2).sum(axis=0) * (W - 1) / free
