@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types examples figures benchmarks tools clean
+.PHONY: demo test lint types examples figures benchmarks cuts tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
@@ -45,6 +45,10 @@ figures: $(VENV)/.test
 	$(BIN)/python examples/benchmarks/scaling.py --figure docs/figures/scaling.png
 	$(BIN)/python examples/benchmarks/paper_experiments.py
 	for problem in r1 r2; do cp runs/paper_experiments/$$problem.png docs/figures/baselines_$$problem.png; done
+
+# Millions of power cuts while parameters are saved, the readers of foreign bytes fuzzed: docs/device.md has the counts.
+cuts: $(VENV)/.test
+	SCPO_CUTS=1 $(BIN)/pytest -q -s tests/device/test_power_cuts.py
 
 # Cross compilers, emulators and sanitizers, by apt as root; otherwise what to install is printed and tests that need them skip.
 tools:

@@ -18,7 +18,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.proof.guarded import guard
+from scpo_ctrl.proof.guarded import WITHIN, guard
 
 _SCALES = ("scale", "input_scale")  # of a policy, with units
 
@@ -95,7 +95,14 @@ class Context(Common):
 
 
 def make_context(
-    result: Result, target: str, real: str | None, prefix: str, *, guarded: bool = False, adapting: bool = False
+    result: Result,
+    target: str,
+    real: str | None,
+    prefix: str,
+    *,
+    guarded: bool = False,
+    within: str = WITHIN[0],
+    adapting: bool = False,
 ) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
@@ -111,6 +118,8 @@ def make_context(
         Of every name in the C code.
     guarded : bool
         Whether the guard is exported too.
+    within : str
+        The set that it keeps.
     adapting : bool
         Whether the adaptation is exported too.
 
@@ -130,7 +139,12 @@ def make_context(
             "this run adapts functions of the user, without a plant and a policy; there is no controller to export. "
             "Export a run of a ControlProblem"
         )
-    held = guard(problem) if guarded else None
+    if guarded and isinstance(problem.policy, ControllerPolicy):
+        raise DomainError(
+            f"the C of controller {problem.policy.controller.name!r} has no guard, as residual policies have; export "
+            "it without one"
+        )
+    held = guard(problem, within) if guarded else None
     device = device_code(problem, real, prefix, 5e-6 if real == "float" else 1e-12) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)

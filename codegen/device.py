@@ -14,6 +14,7 @@ from scpo_ctrl.loop.stability import FLOOR, GAMMA, LocalStability
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.cost import quadratic
+from scpo_ctrl.problem.identity import problem_hash
 from scpo_ctrl.problem.objective import Quadratic
 
 ROWS = 16  # K of the working set: fewer stall, more cost memory
@@ -69,6 +70,7 @@ class DeviceCode:
     model: tuple[Function, ...]
     epsilon: float
     theta_start: np.ndarray  # (d,)
+    problem_hash: str  # eight bytes as numbers of C
     rows: int = ROWS
     memory: int = MEMORY
     options: dict[str, float] = field(default_factory=dict)
@@ -143,6 +145,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str, epsilon: float)
         model=_model(problem, real, prefix),
         epsilon=epsilon,
         theta_start=problem.theta_initial,
+        problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),
     )
 
 

@@ -14,11 +14,12 @@ from scpo_ctrl.codegen.expressions import NAMES, Graph, Writer, read
 from scpo_ctrl.codegen.guard_rounding import check_backup, near_in, taken_off
 from scpo_ctrl.codegen.identifiers import identifiers
 from scpo_ctrl.invariance.guard import Guard
+from scpo_ctrl.invariance.polytope_guard import PolytopeGuard
 from scpo_ctrl.text import one_line
 
 _WORTH = 3  # times the operations of the first condition: what next states take where it is worth asking
 _PARAMETERS = 2  # which input of a level they are, behind x and u
-_LOCAL = {"x", "u", "k", "of", "square", "reach", "level", *(f"t{k}" for k in range(1, 10_000))}
+_LOCAL = {"x", "u", "k", "of", "square", "reach", "level", "z", *(f"t{k}" for k in range(1, 10_000))}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class GuardCode:
     columns: tuple[str, ...]  # how the numbers of a row follow from parameters
     rows: np.ndarray  # (k, columns), without columns where there is one point
     assumed: tuple[str, ...]  # the ranges of parameters and disturbances
+    facets: np.ndarray | None  # (m, nx) of what passes, where the set is a polytope
+    both_ways: bool  # whether each facet stands for the opposite one too
     limit: float  # of the level, which is 1 but for rounding
     rounding: float  # what rounding may do to it
     lost: float  # of the radius of the set, to values between points and disturbances
@@ -62,7 +65,7 @@ def guard_code(guard: Guard, real: str, prefix: str) -> GuardCode:
     """
     check_backup(guard, real)
     level, near = _Level.of(guard), near_in(guard, real)
-    rounding = taken_off(guard, level.graph, level.number, level.rows, real)
+    rounding = taken_off(guard, level.graph, [level.number, *level.following], level.rows, real)
     return _Writing(guard, level, real, prefix).code(near, rounding)
 
 
@@ -72,6 +75,7 @@ class _Level:
 
     graph: Graph
     number: int  # of the level
+    following: list[int]  # of the next state less the equilibrium, where its facets are asked
     rows: np.ndarray  # (k, columns)
     whole: Graph  # of parameters too
     columns: list[int]  # their numbers there
@@ -85,10 +89,14 @@ class _Level:
         p = ca.SX(ca.DM(guard.points[0]))
         for k, i in enumerate(varied):
             p[i] = q[k]
-        function = ca.Function("level", [x, u, q], ca.cse([guard.level(x, u, p)]))
-        whole, ((level,),) = read(_owner(guard), function)
+        wanted = [guard.level(x, u, p)]
+        if isinstance(guard, PolytopeGuard):
+            z = guard.following(x, u, p)
+            wanted = [guard.squared(guard.inner, z), ca.densify(z)]
+        whole, outputs = read(_owner(guard), ca.Function("level", [x, u, q], ca.cse(wanted)))
+        reached = [number for entries in outputs for number in entries]
         moved, graph, columns, new = _moved(whole), Graph(), list[int](), dict[int, int]()
-        for number in whole.reached([level]):
+        for number in whole.reached(reached):
             name, of, value = whole.nodes[number]
             if name == "constant":
                 new[number] = graph.constant(value)
@@ -102,18 +110,33 @@ class _Level:
                         new[operand] = graph.entry(_PARAMETERS, len(columns))
                         columns.append(operand)
                 new[number] = graph.result(name, *(new[operand] for operand in of))
+        for number in reached:
+            if number not in new:  # parameters alone give it
+                new[number] = graph.entry(_PARAMETERS, len(columns))
+                columns.append(number)
         rows = np.zeros((1, 0))
         if columns:
             none = np.zeros((0, len(guard.points)))
             rows = np.unique(evaluated(whole, columns, (none, none, guard.points[:, varied].T)).T, axis=0)
-        return cls(graph, new[level], rows, whole, columns, varied)
+        level, *following = (new[number] for number in reached)
+        return cls(graph, level, following, rows, whole, columns, varied)
 
     def common(self) -> list[int]:
         """Return what no parameter moves and what they move takes."""
         moved = _moved(self.graph)
-        reached = self.graph.reached([self.number])
+        reached = self.graph.reached([self.number, *self.following])
         taken = {of for k in reached if _PARAMETERS in moved[k] for of in self.graph.operands(k)}
         return [k for k in sorted(taken) if _PARAMETERS not in moved[k] and self.graph.operands(k)]
+
+
+def _facets(guard: PolytopeGuard) -> tuple[np.ndarray, bool]:
+    """Return the facets of what passes: one of each two where all have an opposite one, and whether that is so."""
+    rows = guard.rows
+    opposite = {(-row + 0.0).tobytes() for row in rows}
+    if not all((row + 0.0).tobytes() in opposite for row in rows):
+        return rows, False
+    first = [next(entry for entry in row if entry) > 0 for row in rows]
+    return rows[first], True
 
 
 def _moved(graph: Graph) -> list[set[int]]:
@@ -139,10 +162,10 @@ class _Writing:
         """Write all statements."""
         guard, level = self.guard, self.level
         first = [] if near is None else self._condition(*near)
-        graph = level.graph
+        graph, wanted = level.graph, [*level.following, level.number]
         if len(level.rows) * len(graph.reached([level.number])) < _WORTH * len(graph.reached(first)):
             first, near = [], None
-        writer = Writer(_owner(guard), graph, self.real, f"{self.prefix}_real", self.prefix, {}, [*first, level.number])
+        writer = Writer(_owner(guard), graph, self.real, f"{self.prefix}_real", self.prefix, {}, [*first, *wanted])
         names, reads = self._names(), {}
         for number in writer.inputs():
             which, entry = graph.nodes[number][1]
@@ -151,7 +174,8 @@ class _Writing:
                 reads[which, entry] = writer.names[number], f"{'xu'[which]}[{entry}]"
         lines = writer.statements(dict(zip(("square", "reach"), first, strict=False)))
         common = writer.named(level.common()) if level.columns else []
-        each = writer.statements({"level": level.number})
+        each = writer.statements(dict(zip(self._outputs(), wanted, strict=True)))
+        facets, both_ways = _facets(guard) if isinstance(guard, PolytopeGuard) else (None, False)
         assert not writer.helpers  # they have a kink, of which there is no proof
         return GuardCode(
             reads=tuple(reads[key] for key in sorted(reads)),
@@ -162,6 +186,8 @@ class _Writing:
             columns=self._columns(),
             rows=level.rows,
             assumed=_assumed(guard),
+            facets=facets,
+            both_ways=both_ways,
             limit=1 - rounding,
             rounding=rounding,
             lost=guard.between + guard.pushed,
@@ -187,6 +213,10 @@ class _Writing:
             else:
                 new.append(graph.entry(*of) if name == "input" else graph.result(name, *(new[k] for k in of)))
         return [new[number] for (number,) in outputs]
+
+    def _outputs(self) -> list[str]:
+        """Return what is assigned at each point."""
+        return [*(f"z[{i}]" for i in range(len(self.level.following))), "level"]
 
     def _names(self) -> dict[str, tuple[str, ...]]:
         """Give states and inputs names of their own."""

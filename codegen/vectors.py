@@ -107,7 +107,7 @@ def guarded_vectors(
     towards = rng.normal(size=(len(vectors.x) // 2, plant.nx))
     towards *= rng.uniform(0.2, 1, (len(towards), 1)) / np.linalg.norm(towards, axis=1, keepdims=True)
     x = vectors.x.copy()
-    x[1::2] = (plant.x_eq + np.linalg.solve(guard.root, towards.T).T).astype(number)
+    x[1::2] = (plant.x_eq + guard.surface(towards)).astype(number)
     vectors = _computed(policy, vectors.theta, vectors.which, x)
     with np.errstate(over="ignore", invalid="ignore"):
         level = np.array(guard.function.map(len(x))(x.T, vectors.u.T)).ravel()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         controlled,
         lmi,
         lqr,
+        of_gain,
         scenarios,
     )
     from scpo_ctrl.problem import (
@@ -84,6 +85,7 @@ __all__ = [
     "load_problem",
     "load_result",
     "lqr",
+    "of_gain",
     "overshoot",
     "project",
     "project_reference",

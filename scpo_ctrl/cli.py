@@ -24,7 +24,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.cli_assurance import certify_command, falsify_command, simulate_command
-from scpo_ctrl.cli_device import pil_command
+from scpo_ctrl.cli_device import bridge_command, export_command, pil_command
 from scpo_ctrl.cli_guard import guard_command
 from scpo_ctrl.cli_identify import identify_command
 from scpo_ctrl.cli_plants import plants_command
@@ -52,9 +52,6 @@ _SAVE_EVERY = 2.0  # s between saves of a running run, and at least 20 times wha
 _FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
 _TRIES = 5  # to write a report before another process saves once more
 _SHOWN = 3  # faults named in one line
-
-_target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
-_real = click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
 
 
 def main() -> None:
@@ -246,40 +243,6 @@ def verify_command(run: Path, problem: Path | None, seed: int | None, trust: boo
     return 0
 
 
-@cli.command("export")
-@run_argument
-@click.option("--out", type=PATH, required=True, help="Folder to write the C to.")
-@_target
-@_real
-@click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
-@click.option("--adapt", is_flag=True, help="With the adaptation itself, to run on the device.")
-@click.option(
-    "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
-)
-@as_json_option
-def export_command(
-    run: Path, out: Path, target: str, real: str | None, prefix: str, guard: bool, adapt: bool, as_json: bool
-) -> int:
-    """Write C99 for the policy of RUN and its projection."""
-    from scpo_ctrl.codegen import check_options, export
-
-    check_options(target, real, prefix)  # before the run is loaded, which takes seconds
-    more = {"guarded": guard, "adapting": adapt}
-    exported = export(load_result(run), out, target=target, real=real, prefix=prefix, **more)
-    if as_json:
-        print_json(exported.summary())
-    else:
-        say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
-        say(f"of the run: {exported.claim}; README.md there says on what, and how to call the code")
-        say(f"margin of the exported parameters, on all that the run kept safe: {down(exported.margin)}")
-    if exported.margin < 0:
-        warn(
-            f"{out}: rounded to {exported.real}, the parameters have margin {down(exported.margin)}: they are UNSAFE "
-            "by that much; adapt with a larger [adapt] metric_error, such as 1e-6"
-        )
-    return 0
-
-
 @cli.command("report")
 @run_argument
 @as_json_option
@@ -304,7 +267,9 @@ for command in (
     falsify_command,
     simulate_command,
     guard_command,
+    export_command,
     pil_command,
+    bridge_command,
     identify_command,
     plants_command,
 ):

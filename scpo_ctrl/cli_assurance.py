@@ -11,13 +11,28 @@ from scpo_ctrl.assurance.falsify import BUDGET, driven_on, falsify
 from scpo_ctrl.assurance.simulate import EPISODES, MOST_EPISODES, simulate
 from scpo_ctrl.assurance.true_plant import check_fit
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.proof.backup_set import declared_ranges, prove_backup_set
+from scpo_ctrl.proof.backup_set import declared_ranges, prove_in_time
 from scpo_ctrl.proof.cover import BOXES, SECONDS, cover
-from scpo_ctrl.record.assurance import save_backup_proof, save_certificate, save_falsified, save_simulation
+from scpo_ctrl.proof.polytope_set import backup_polytope
+from scpo_ctrl.record.assurance import (
+    save_backup_proof,
+    save_certificate,
+    save_falsified,
+    save_polytope,
+    save_simulation,
+    spent_on_backup,
+)
 from scpo_ctrl.record.config import located
 from scpo_ctrl.record.cover_file import cover_summary, save_cover, unfinished_cover
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.record.folder import BACKUP_PROOF_FILE, CERTIFICATE_FILE, COVER_FILE, FALSIFIED_FILE, SIMULATION_FILE
+from scpo_ctrl.record.folder import (
+    BACKUP_PROOF_FILE,
+    CERTIFICATE_FILE,
+    COVER_FILE,
+    FALSIFIED_FILE,
+    POLYTOPE_FILE,
+    SIMULATION_FILE,
+)
 from scpo_ctrl.record.plant_file import read_plant
 from scpo_ctrl.report.display import Covering, Rollouts
 from scpo_ctrl.report.simulated import simulation_lines
@@ -30,12 +45,15 @@ from scpo_ctrl.validate import as_scalar
 @click.command("certify")
 @run_argument
 @click.option(
-    "--kind", type=click.Choice(["scenario", "backup", "cover"]), required=True, help="What to certify by or of."
+    "--kind",
+    type=click.Choice(["scenario", "backup", "polytope", "cover"]),
+    required=True,
+    help="What to certify by or of.",
 )
 @click.option("--epsilon", type=float, default=EPSILON, show_default=True, help="Part of scenarios that may violate.")
 @click.option("--beta", type=float, default=BETA, show_default=True, help="1 - confidence.")
 @click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Of the scenarios; by default from policy and problem.")
-@click.option("--seconds", type=float, default=SECONDS, show_default=True, help="Of a cover: when to stop.")
+@click.option("--seconds", type=float, default=SECONDS, show_default=True, help="Of a proof: when to stop.")
 @click.option("--boxes", type=click.IntRange(1), default=BOXES, show_default=True, help="Of a cover: where to stop.")
 @as_json_option
 def certify_command(
@@ -44,13 +62,16 @@ def certify_command(
     """Certify RUN's final policy by fresh scenarios or by a cover of the declared set, or prove its backup's level set.
 
     "scenario" rolls the final policy out, as often as ε and β need, and writes RUN/certificate.json. "backup" proves
-    that the backup keeps its level set, for all parameters and disturbances in range: RUN/backup_proof.json. "cover"
-    proves that the final policy keeps every metric from all of the declared set, goes on where an earlier call stopped,
-    and writes RUN/cover_proof.json, and RUN/falsified.toml if a point violates.
+    that the backup keeps its level set, for all parameters and disturbances in range: RUN/backup_proof.json. "polytope"
+    finds the largest polytope that it keeps, of a linear plant, and proves it: RUN/polytope_proof.json. "cover" proves
+    that the final policy keeps every metric from all of the declared set, and writes RUN/cover_proof.json, and
+    RUN/falsified.toml if a point violates. "backup" and "cover" go on where an earlier call stopped.
     """
     _check_options(kind)
     if kind == "backup":
-        return _certify_backup(run, as_json=as_json)
+        return _certify_backup(run, seconds, as_json=as_json)
+    if kind == "polytope":
+        return _certify_polytope(run, as_json=as_json)
     if kind == "cover":
         return _certify_cover(run, seconds, boxes, as_json=as_json)
     rollouts_needed(epsilon, beta)  # before the run is loaded, which takes seconds
@@ -77,10 +98,10 @@ def certify_command(
 def _check_options(kind: str) -> None:
     """Refuse options of other kinds."""
     context = click.get_current_context()
-    for of, names in (("scenario", ("epsilon", "beta", "seed")), ("cover", ("seconds", "boxes"))):
-        for name in names:
-            if kind != of and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-                raise DomainError(f"--{name} is of --kind {of}, and --kind {kind} has none; leave it out")
+    kinds = dict.fromkeys(("epsilon", "beta", "seed"), ("scenario",)) | {"seconds": ("backup", "cover")}
+    for name, of in (kinds | {"boxes": ("cover",)}).items():
+        if kind not in of and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            raise DomainError(f"--{name} is of --kind {' and '.join(of)}, and --kind {kind} has none; leave it out")
 
 
 def _certify_cover(run: Path, seconds: float, boxes: int, *, as_json: bool) -> int:
@@ -107,18 +128,34 @@ def _certify_cover(run: Path, seconds: float, boxes: int, *, as_json: bool) -> i
     return failed(f"{run}: {found.sentence()}; {run / FALSIFIED_FILE}: {attack.sentence()}", 1)
 
 
-def _certify_backup(run: Path, *, as_json: bool) -> int:
+def _certify_backup(run: Path, seconds: float, *, as_json: bool) -> int:
     """Prove the backup's level set."""
+    as_scalar("--seconds", seconds, above=0.0)
     result = load_result(run)
     problem = plant_problem(result)
     ranges, half = declared_ranges(problem)
-    proof = prove_backup_set(problem.policy, ranges, half)
+    spent = spent_on_backup(run)
+    proof, finished = prove_in_time(problem.policy, ranges, half, seconds=seconds, spent=spent)
     save_backup_proof(run, proof, problem, result)
     if as_json:
         print_json(proof.summary(problem.plant))
     elif proof.proved:
         say(f"{run / BACKUP_PROOF_FILE} (backup): {proof.sentence()}")
-    return 0 if proof.proved else failed(f"{run}: {proof.sentence()}", 1)
+    on = "" if finished else "; time is up, and a second call goes on with more boxes"
+    return 0 if proof.proved else failed(f"{run}: {proof.sentence()}{on}", 1)
+
+
+def _certify_polytope(run: Path, *, as_json: bool) -> int:
+    """Find and prove the largest polytope that the backup keeps."""
+    result = load_result(run)
+    problem = plant_problem(result)
+    polytope = backup_polytope(problem)
+    save_polytope(run, polytope, problem, result)
+    if as_json:
+        print_json(polytope.summary(problem.plant))
+    else:
+        say(f"{run / POLYTOPE_FILE} (polytope): {polytope.sentence()}")
+    return 0
 
 
 @click.command("falsify")

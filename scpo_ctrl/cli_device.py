@@ -1,17 +1,71 @@
 """The commands about devices."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import click
 
+from scpo_ctrl.cli_guard import within_option
+from scpo_ctrl.codegen import check_options, export
+from scpo_ctrl.device.bridge import bridge
 from scpo_ctrl.device.pil import SAMPLES, STEPS, PilRun, pil
+from scpo_ctrl.errors import OutputError
 from scpo_ctrl.record.files import load_result
+from scpo_ctrl.record.save import save_result
 from scpo_ctrl.report.display import Rollouts
-from scpo_ctrl.terminal import as_json_option, failed, print_json, run_argument, say
+from scpo_ctrl.rounding import down
+from scpo_ctrl.stop import Stop
+from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
 
 _BOARDS = ("cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "rv32imafc")
 _MOST = 1_000_000
+
+
+_target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
+_real = click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
+
+
+@click.command("export")
+@run_argument
+@click.option("--out", type=PATH, required=True, help="Folder to write the C to.")
+@_target
+@_real
+@click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
+@click.option("--adapt", is_flag=True, help="With the adaptation itself, to run on the device.")
+@click.option(
+    "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
+)
+@within_option
+@as_json_option
+def export_command(
+    run: Path,
+    out: Path,
+    target: str,
+    real: str | None,
+    prefix: str,
+    guard: bool,
+    within: str,
+    adapt: bool,
+    as_json: bool,
+) -> int:
+    """Write C99 for the policy of RUN and its projection."""
+    check_options(target, real, prefix)  # before the run is loaded, which takes seconds
+    exported = export(
+        load_result(run), out, target=target, real=real, prefix=prefix, guarded=guard, within=within, adapting=adapt
+    )
+    if as_json:
+        print_json(exported.summary())
+    else:
+        say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
+        say(f"of the run: {exported.claim}; README.md there says on what, and how to call the code")
+        say(f"margin of the exported parameters, on all that the run kept safe: {down(exported.margin)}")
+    if exported.margin < 0:
+        warn(
+            f"{out}: rounded to {exported.real}, the parameters have margin {down(exported.margin)}: they are UNSAFE "
+            "by that much; adapt with a larger [adapt] metric_error, such as 1e-6"
+        )
+    return 0
 
 
 @click.command("pil")
@@ -46,6 +100,40 @@ def pil_command(
         return 0
     what = f"{done.violations} committed policies break a metric" if done.violations else "inputs differ from Python's"
     return failed(f"{run}: on {done.target}, {what}", 1)
+
+
+@click.command("bridge")
+@run_argument
+@click.option("--port", required=True, help="A serial line to a device that runs the export of RUN.")
+@click.option("--out", type=PATH, required=True, help="RUN folder to write: the adaptation on this computer.")
+@click.option("--steps", type=click.IntRange(0, _MOST), default=100, show_default=True, help="Of the adaptation.")
+@click.option("--seconds", type=click.FloatRange(0.0, min_open=True), help="After which it ends.")
+@click.option("--log", type=PATH, help="CSV file for all samples, as `identify` reads it.")
+@as_json_option
+def bridge_command(
+    run: Path, port: str, out: Path, steps: int, seconds: float | None, log: Path | None, as_json: bool
+) -> int:
+    """Adapt on this computer what a device runs: take in its samples, send audited policies back."""
+    result = load_result(run)
+    if out.exists():
+        raise OutputError(f"{out} is there already; choose a new folder")
+    stop = click.get_current_context().ensure_object(Stop)
+    with stop.steps(), Rollouts("bridge", quiet=as_json) as line:
+
+        def monitor(done: int, total: int) -> bool:
+            line.show(done, total)
+            return stop.asked()
+
+        limit = math.inf if seconds is None else seconds
+        done, adapted = bridge(result, port, steps=steps, seconds=limit, log=log, monitor=monitor)
+    save_result(adapted, out)
+    if as_json:
+        print_json(done.summary())
+    else:
+        say(f"{done.samples} samples, {done.transitions} transitions, {done.uncovered} that no scenario explains")
+        say(f"{done.steps} steps, {done.sent} policies sent, {done.refused} refused after rounding ({done.status})")
+        say(f"objective {done.objective_initial:.6g} -> {done.objective_final:.6g}; {out}")
+    return 0
 
 
 def _lines(done: PilRun) -> list[str]:

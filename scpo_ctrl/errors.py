@@ -57,6 +57,10 @@ class RecordError(ScpoError, ValueError):
     """A RUN folder is missing, incomplete, or does not belong together."""
 
 
+class BlobError(ScpoError, ValueError):
+    """Bytes of parameters are damaged, of another format, or of another problem."""
+
+
 class MissingPackageError(ScpoError, ImportError):
     """An optional package is not installed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -33,6 +34,17 @@ def need(*tools: str) -> None:
     for tool in tools:
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed")
+
+
+def require(*tools: str) -> None:
+    """Skip without the tools; where CI is true they have to be there."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        reason = f"{' and '.join(missing)} not found; apt-get install gcc-arm-none-eabi qemu-system-arm"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        print(f"skipped: {reason}")
+        pytest.skip(reason)
 
 
 def run(*command: str | Path, cwd: Path | None = None) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import scpo_ctrl as sc
 from scpo_ctrl.codegen import export
 from scpo_ctrl.compiled import find_compiler
+from scpo_ctrl.invariance.polytope import Polytope
 
 OK, BAD_STATE, BAD_THETA, GUARDED = 0, 4, 5, 6
 PLANTS = 4  # parameters that every state is tried with
@@ -32,6 +33,9 @@ void farthest(long count, const scpo_real *x, const scpo_real *from, const scpo_
         scpo_real low = 0, high = 1;
         for (k = 0; k < 60; k++) {
             const scpo_real part = (low + high) / 2;
+            if (part == low || part == high) {
+                break;
+            }
             for (j = 0; j < SCPO_NU; j++) {
                 u[i * SCPO_NU + j] = from[i * SCPO_NU + j] + part * (to[i * SCPO_NU + j] - from[i * SCPO_NU + j]);
             }
@@ -133,11 +137,19 @@ def worst_thetas(policy, library, rng, x):
     return theta
 
 
-def attack(problem, library: Library, count: int, seed: int) -> Attack:
-    """Attack a guard through its C; next states are the plant's in double, at corners and inside of its ranges."""
+def attack(problem, library: Library, count: int, seed: int, polytope: Polytope | None = None) -> Attack:
+    """Attack a guard through its C; next states are the plant's in double, at corners and inside of its ranges.
+
+    Its set is the level set of the problem, or a polytope.
+    """
     rng, plant, declared = np.random.default_rng(seed), problem.plant, problem.scenarios.declared
-    x = states(problem, rng, count).astype(library.kind).astype(float)
-    x = x[problem.backup.level(x, plant.x_eq) <= problem.backup.rho]
+    x = states(problem, rng, count)
+    if polytope is not None:
+        z = (x - plant.x_eq) * rng.uniform(0.5, 2, (count, plant.nx))
+        length = np.where(rng.uniform(size=count) < 0.5, 1 - 1e-7, rng.uniform(size=count))
+        x = plant.x_eq + z * (length / polytope.gauge(z))[:, None]
+    x = x.astype(library.kind).astype(float)
+    x = x[_size(problem, polytope, x, 0.0) <= 1]
     u, status = library.control(worst_thetas(problem.policy, library, rng, x), x, plant.nu)
     level = np.zeros(len(x))
     for _ in range(PLANTS):
@@ -145,10 +157,7 @@ def attack(problem, library: Library, count: int, seed: int) -> Attack:
         sides = np.where(rng.uniform(size=sides.shape) < 0.6, np.round(sides), sides)
         p = declared.ranges[:, 0] + sides * np.ptp(declared.ranges, axis=1)
         following = np.array(plant.function.map(len(x))(x.T, u.T, p.T)).T
-        if declared.half.size:
-            slope = (following - plant.x_eq) @ problem.backup.P
-            following = following + np.where(slope >= 0, declared.half, -declared.half)
-        level = np.maximum(level, problem.backup.level(following, plant.x_eq) / problem.backup.rho)
+        level = np.maximum(level, _size(problem, polytope, following, declared.half if declared.half.size else 0.0))
     return Attack(
         len(x),
         int((~(level <= 1)).sum()),
@@ -156,6 +165,15 @@ def attack(problem, library: Library, count: int, seed: int) -> Attack:
         *(int((status == kind).sum()) for kind in (OK, GUARDED, BAD_THETA)),
         float(level.max()),
     )
+
+
+def _size(problem, polytope: Polytope | None, x, half):
+    """Return V in parts of ρ, or the gauge of a polytope, under the worst disturbance: at most 1 inside."""
+    z = x - problem.plant.x_eq
+    if polytope is not None:
+        return (z @ polytope.F.T + np.abs(polytope.F) @ (half + np.zeros(z.shape[1]))).max(axis=1)
+    z = z + np.where(z @ problem.backup.P >= 0, half, -half)
+    return problem.backup.level(z) / problem.backup.rho
 
 
 def run_of(plant, backup, **declared):
@@ -166,7 +184,7 @@ def run_of(plant, backup, **declared):
     return sc.adapt(problem, sc.AdaptOptions(steps=2, audit=False))
 
 
-def exported(result, folder: Path, real: str, flags: str = "-O2") -> Library:
+def exported(result, folder: Path, real: str, flags: str = "-O2", within: str = "level") -> Library:
     """Export a run with its guard, and compile it."""
-    export(result, folder / "c", real=real, guarded=True, measured=False)
+    export(result, folder / "c", real=real, guarded=True, within=within, measured=False)
     return Library(folder / "c", real, flags)

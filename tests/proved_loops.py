@@ -133,6 +133,13 @@ def tanks() -> sc.Policy:
     return _lqr(_plant("tanks", ca.vertcat(x[0] + 0.1 * (u - out[0]), x[1] + 0.1 * (out[0] - out[1])), x, u))
 
 
+def wave() -> sc.Policy:
+    """Return a spring of which the Jacobian is too long on the level that holds, and its mean along rays is not."""
+    x, u = ca.SX.sym("x", 2), ca.SX.sym("u")
+    f = ca.vertcat(x[0] + 0.1 * x[1], 0.9 * x[1] + 0.1 * (u + 0.9 * x[0] ** 3))
+    return _lqr(_plant("wave", f, x, u))
+
+
 def sine_law() -> sc.ControllerPolicy:
     """Return the double integrator under a law that is no straight line."""
     x, theta = ca.SX.sym("x", 2), ca.SX.sym("theta", 2)
@@ -154,6 +161,7 @@ LOOPS = {
     "pendulum": (pendulum, {"gravity": [0.9, 1.1]}, [1e-4, 1e-4]),
     "spring": (pushed, {"load": [0.999, 1.001]}, None),
     "tanks": (tanks, None, [1e-4, 0.0]),
+    "wave": (wave, None, None),
     "sine law": (sine_law, {"mass": [0.95, 1.05]}, None),
     "motor": (motor, None, None),
 }

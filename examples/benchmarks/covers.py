@@ -1,8 +1,12 @@
-"""Covers of adapted policies: boxes, seconds, what is not decided; and policies with a sliver that is unsafe.
+"""Covers of adapted policies: boxes, seconds, what is not decided.
 
-python examples/benchmarks/covers.py [slivers]
+python examples/benchmarks/covers.py [slivers | back-off]
+
+"slivers" covers policies that violate on a sliver of the set, "back-off" ones that were adapted and audited with
+different back-offs.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -16,9 +20,10 @@ import scpo_ctrl as sc
 from scpo_ctrl.models import Plant, discretise, double_integrator, lane_keeping
 from scpo_ctrl.proof.cover import cover
 
-SECONDS, SLIVER_SECONDS = 600.0, 60.0
+SECONDS, SLIVER_SECONDS, BACK_OFF_SECONDS = 600.0, 60.0, 120.0
 DENSE = 200_000  # points at which a sliver is looked for
 DIRECTIONS = 10
+BACK_OFFS = (0.0, 0.001, 0.003, 0.005, 0.01)
 
 
 def pendulum() -> Plant:
@@ -84,14 +89,20 @@ def slivers(of: sc.ControlProblem, theta: np.ndarray) -> list[list[str]]:
     return rows
 
 
-def main() -> None:
-    """Adapt, cover, and print the tables."""
-    integrator = r3()
+def back_offs(of: sc.ControlProblem) -> list[list[str]]:
+    """Adapt and audit with different back-offs, and cover what comes out."""
+    rows = []
+    for back_off in BACK_OFFS:
+        result = sc.adapt(of, sc.AdaptOptions(steps=400, back_off=back_off))
+        found = row(f"{100 * back_off:g} %", of, result.theta, BACK_OFF_SECONDS)[:5]
+        audits = "passed" if result.final_audit is not None and result.final_audit.passed else "not passed"
+        rows.append([*found, f"{result.objective_final:.4f}", audits])
+    return rows
+
+
+def policies(integrator: sc.ControlProblem) -> list[list[str]]:
+    """Adapt several plants, and cover what comes out."""
     audited = sc.adapt(integrator, sc.AdaptOptions(steps=400))
-    names = ["policy", "cover", "boxes", "s", "% open", ""]
-    if sys.argv[1:] == ["slivers"]:
-        print_table([*names[:5], "violates"], slivers(integrator, audited.theta))
-        return
     rows = [row("R3, audited, network of 12", integrator, audited.theta)]
     plain = sc.adapt(integrator, sc.AdaptOptions(steps=150, audit=False))
     rows.append(row("R3, audit = false", integrator, plain.theta))
@@ -99,7 +110,23 @@ def main() -> None:
     rows.append(row("pendulum, network of 12", upright, sc.adapt(upright, sc.AdaptOptions(steps=150)).theta))
     lane = problem(lane_keeping(), [1.0, 1.0, 1.0], [10.0], (6,), 30, 0.4)
     rows.append(row("lane keeping, 3 states, network of 6", lane, sc.adapt(lane, sc.AdaptOptions(steps=60)).theta))
-    print_table(names, rows)
+    return rows
+
+
+def main() -> None:
+    """Adapt, cover, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "what", nargs="?", choices=["slivers", "back-off"], help="policies of several plants if left out"
+    )
+    what, integrator, names = parser.parse_args().what, r3(), ["policy", "cover", "boxes", "s", "% open"]
+    if what == "slivers":
+        audited = sc.adapt(integrator, sc.AdaptOptions(steps=400))
+        print_table([*names, "violates"], slivers(integrator, audited.theta))
+    elif what == "back-off":
+        print_table(["back-off", *names[1:], "cost", "audit"], back_offs(integrator))
+    else:
+        print_table([*names, ""], policies(integrator))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def rechecked(law: Law, backup: Backup, proof: SetProof) -> str:
     if not proof.level:
         return ""
     splits = [generation.tolist() for generation in proof.splits]
-    claim = Claim(proof.level, proof.contraction, proof.drift, proof.disturbance, proof.variables, splits)
+    claim = Claim(proof.level, proof.contraction, proof.drift, proof.disturbance, proof.variables, splits, proof.tilt)
     stated, began = Stated(law.plant, law, backup.P, backup.rho), time.process_time()
     ranges, half = reached_ranges(law.plant, proof.ranges), np.zeros(law.plant.nx)
     fault = claim_fault(stated, ranges, half, claim)  # type: ignore[arg-type]  of a law it asks no more

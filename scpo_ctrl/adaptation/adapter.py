@@ -16,7 +16,7 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus
-from scpo_ctrl.assurance.mismatch import Errors, Mismatch
+from scpo_ctrl.assurance.mismatch import ROUNDING, Errors, Mismatch
 from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
 from scpo_ctrl.invariance.guard import Liveness
@@ -25,10 +25,10 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.proof.guarded import guard
+from scpo_ctrl.proof.guarded import WITHIN, guard
 from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag
+from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag, as_scalar
 
 CHOICES = ("farthest", "latest")
 _MEMORY = 1000  # measured states kept, the latest ones
@@ -63,8 +63,14 @@ class Adapter:
         An earlier run of the same problem to go on from; of its options only `steps` may differ.
     guarded : bool
         Whether `command` gives the backup's input where that of the policy may leave the backup's proved set (E9).
+    within : str
+        Which set: "level" or "polytope", see `scpo_ctrl.proof.guarded.guard`.
+    lookahead : int
+        Under the guard, steps in which the backup is to bring a next state into its level set, likewise.
     liveness : int, optional
         Under the guard, samples within which V is to halve, or else the backup takes over until it has.
+    resolution : float
+        Of what is measured, relative: smaller errors of the model count as rounding.
 
     Raises
     ------
@@ -84,7 +90,10 @@ class Adapter:
         every: int | None = None,
         resume_from: Result | None = None,
         guarded: bool = False,
+        within: str = WITHIN[0],
+        lookahead: int = 0,
         liveness: int | None = None,
+        resolution: float = ROUNDING,
     ) -> None:
         options = AdaptOptions() if options is None else options
         as_instance("options", options, AdaptOptions)
@@ -95,15 +104,19 @@ class Adapter:
             raise DomainError("Adapter measures a plant whose signals it does not know; give a problem without signals")
         if options.mode != "verified":
             raise DomainError(f"mode is {options.mode!r}; a policy at work needs verified steps, use mode 'verified'")
-        if liveness is not None and not as_flag("guarded", guarded):
-            raise DomainError("liveness is of the guard; give guarded=True too")
-        self.guard = guard(problem) if as_flag("guarded", guarded) else None
+        if not as_flag("guarded", guarded):
+            for name, value, left_out in (
+                ("liveness", liveness, None), ("within", within, WITHIN[0]), ("lookahead", lookahead, 0),
+            ):  # fmt: skip
+                if value != left_out:
+                    raise DomainError(f"{name} is of the guard; give guarded=True too")
+        self.guard = guard(problem, within, lookahead) if guarded else None
         self.liveness = Liveness(self.guard, liveness) if self.guard and liveness is not None else None
         self.interventions = 0  # samples at which the backup was applied in place of the policy
         self.every = None if every is None else as_count("every", every, at_least=1)
         self._take(start(problem, options) if resume_from is None else _resumed(problem, options, resume_from))
         problem.rollouts.prepare()  # a step between two samples has no time for a compiler
-        self._measured = _Measured(problem)
+        self._measured = _Measured(problem, as_scalar("resolution", resolution, at_least=0.0))
         self._states: deque[np.ndarray] = deque(maxlen=_MEMORY)
 
     @property
@@ -294,14 +307,14 @@ class Adapter:
 class _Measured:
     """Measured transitions beside what the model predicts for them."""
 
-    def __init__(self, problem: ControlProblem) -> None:
+    def __init__(self, problem: ControlProblem, resolution: float) -> None:
         plant, batch = problem.plant, problem.scenarios
         simulator = plant.function if problem.simulator is None else problem.simulator
         self._model: Step = stepping(simulator, plant)
         seen = np.unique(batch.p, axis=0) if plant.npar else batch.p[:1]
         self._parameters = np.vstack([plant.p_nominal, seen])  # nominal first, then those of the scenarios
         half_widths = np.abs(batch.w).max(axis=(0, 1)) if batch.w.shape[2] else np.zeros(plant.nx)
-        self._errors = Errors(plant, Units.of(plant).x, half_widths)
+        self._errors = Errors(plant, Units.of(plant).x, half_widths, resolution)
 
     @property
     def count(self) -> int:

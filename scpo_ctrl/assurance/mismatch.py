@@ -6,7 +6,7 @@ import numpy as np
 
 from scpo_ctrl.models import Plant
 
-_ROUNDING = 1e-9  # of a prediction, relative to |x_next| or the width of the bounds: below it the model is not wrong
+ROUNDING = 1e-9  # of a prediction, relative to |x_next| or the width of the bounds: below it the model is not wrong
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,12 @@ class Errors:
         Of its states, see `Units`; rounding is relative to them.
     half_widths : numpy.ndarray, shape (nx,)
         Of the disturbance [x_units].
+    resolution : float
+        Of what is measured, relative.
     """
 
-    def __init__(self, plant: Plant, units: np.ndarray, half_widths: np.ndarray) -> None:
-        self._plant, self._units, self._half_widths = plant, units, half_widths
+    def __init__(self, plant: Plant, units: np.ndarray, half_widths: np.ndarray, resolution: float = ROUNDING) -> None:
+        self._plant, self._units, self._half_widths, self._resolution = plant, units, half_widths, resolution
         self.count = self._uncovered = self._violations = 0
         self._largest, self._squares, self._rounding = np.zeros(plant.nx), np.zeros(plant.nx), np.zeros(plant.nx)
         self._margin = np.inf
@@ -60,7 +62,7 @@ class Errors:
         """
         if not len(u):
             return
-        plant, rounding = self._plant, _ROUNDING * np.maximum(self._units, np.abs(x_next))
+        plant, rounding = self._plant, self._resolution * np.maximum(self._units, np.abs(x_next))
         error, (low, high) = np.abs(x_next - nominal), within
         beyond = np.maximum(low - x_next, x_next - high)
         margin = np.minimum(x_next - plant.x_min, plant.x_max - x_next).min(axis=1)

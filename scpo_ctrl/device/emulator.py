@@ -89,7 +89,9 @@ def instructions_per_tick(target: Target) -> float:
     return (50 if target.name == "cortex-m33" else 40) / 64  # ns a tick, ns an instruction by -icount shift=6
 
 
-def build(target: Target, sources: list[Path], includes: list[Path], program: Path, optimisation: str = "-Os") -> None:
+def build(
+    target: Target, sources: list[Path], includes: list[Path], program: Path, *defined: str, optimisation: str = "-Os"
+) -> None:
     """Compile and link a program for an emulated board.
 
     Parameters
@@ -101,6 +103,8 @@ def build(target: Target, sources: list[Path], includes: list[Path], program: Pa
         Folders of headers.
     program : pathlib.Path
         To write; the folder takes a linker script too.
+    *defined : str
+        Macros, such as NAME=value.
     optimisation : str
 
     Raises
@@ -110,7 +114,15 @@ def build(target: Target, sources: list[Path], includes: list[Path], program: Pa
     """
     riscv, m33 = target.name.startswith("rv32"), target.name == "cortex-m33"
     registers = () if riscv else _REGISTERS_OF_M33 if m33 else _REGISTERS
-    flags = ("-std=gnu99", optimisation, "-ffunction-sections", "-fdata-sections", *target.flags, *registers)
+    flags = (
+        "-std=gnu99",
+        optimisation,
+        "-ffunction-sections",
+        "-fdata-sections",
+        *target.flags,
+        *registers,
+        *(f"-D{macro}" for macro in defined),
+    )
     files, link = list(sources), [*_RISCV, "-Wl,--gc-sections"]
     if not riscv:
         script = (BOARD / "link.ld").read_text(encoding="utf-8")

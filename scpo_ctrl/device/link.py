@@ -132,7 +132,7 @@ class Port:
         while len(found) < count:
             if not select.select([self._file], [], [], self.timeout)[0]:
                 raise DeviceError(
-                    f"the device at {self.path} does not answer within {self.timeout:g} s; check that its program calls "
+                    f"the device at {self.path} is silent for {self.timeout:g} s; check that its program calls "
                     "scpo_server_receive, and the line's speed"
                 )
             try:
@@ -175,6 +175,16 @@ class Answer:
 
     status: int
     cost: int
+    u: np.ndarray  # (nu,)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample that a device kept: what it measured and what it applied."""
+
+    number: int  # counts up, also over samples that found no room
+    status: int
+    x: np.ndarray  # (nx,)
     u: np.ndarray  # (nu,)
 
 
@@ -320,13 +330,40 @@ class Device:
             all=everything,
         )
 
+    def samples(self) -> list[Sample]:
+        """Return samples that wait, the oldest first, as many as an answer holds.
+
+        Returns
+        -------
+        list of Sample
+        """
+        answer, found = self.ask(b"R"), []
+        each = 5 + self.real.itemsize * (self.nx + self.nu)
+        for k in range(answer[0]):
+            one = answer[5 + k * each : 5 + (k + 1) * each]
+            values = np.frombuffer(one[5:], self.real).astype(float)
+            found.append(Sample(int.from_bytes(one[:4], "little"), one[4], values[: self.nx], values[self.nx :]))
+        return found
+
+    def walk(self, scenario: int, x: np.ndarray) -> None:
+        """Let an emulated board control its own model while the line is quiet.
+
+        Parameters
+        ----------
+        scenario : int
+            Whose plant parameters it has.
+        x : numpy.ndarray, shape (nx,)
+            Where it begins.
+        """
+        self.ask(b"W", struct.pack("<H", scenario) + np.asarray(x, self.real).tobytes())
+
     def stack(self, pieces: int = 0) -> int:
-        """Return the bytes of stack that pieces of the adaptation, or a control call, took at most; emulated boards only.
+        """Return the bytes of stack that work took at most; emulated boards only.
 
         Parameters
         ----------
         pieces : int
-            A control call where 0.
+            Of the adaptation; a control call where 0.
 
         Returns
         -------

@@ -21,7 +21,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 SAMPLES = 1000
 STEPS = 30
 _MOST_PIECES = 10_000_000  # of one step
-_STACK_PIECES = 2000  # whose stack is measured: several steps of small problems
+_STACK_PIECES = 700  # whose stack is measured: several steps of small problems
 _PREFIX = "scpo"
 _OK = 0  # SCPO_OK
 

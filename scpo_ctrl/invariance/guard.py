@@ -7,7 +7,6 @@ they span, and the norm is convex: m holds the length of that, its suprema enclo
 within bounds, and that of the disturbance.
 """
 
-import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,16 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.invariance.bends import Bends, box_around
 from scpo_ctrl.invariance.jacobians import SLACK, LevelSet
 from scpo_ctrl.invariance.largest import largest_length
 from scpo_ctrl.invariance.level_set import SetProof, largest_push, reached_ranges
 from scpo_ctrl.models import Plant
 from scpo_ctrl.validate import as_count, as_scalar, as_stack
 
-_MOST_POINTS = 64  # of parameters: each costs a next state at every sample
-_LITTLE = 0.03  # of √ρ that may be lost between points, before cells are made smaller
+LEVEL_SET = "the level set"  # what a guard keeps, in words
 _MOST_LOST = 0.3  # of √ρ, in all
-_NEAR = 1.5  # times the largest second derivative found: a bound below that is good enough
 _NEARER = 1.05  # of what an input moves
 
 
@@ -45,6 +43,45 @@ class Guard:
     proof: SetProof | None = None  # that the backup keeps the set
 
     @property
+    def set_name(self) -> str:
+        """What is kept, in words."""
+        return LEVEL_SET
+
+    @property
+    def extent(self) -> np.ndarray:
+        """How far the set reaches along each axis, shape (nx,)."""
+        return np.asarray(np.linalg.norm(np.linalg.inv(self.root), axis=1)) * (1 + SLACK)
+
+    def holds(self, z: np.ndarray) -> np.ndarray:
+        """Return which states are in the set, as deviations from the equilibrium, shape (...).
+
+        Parameters
+        ----------
+        z : numpy.ndarray, shape (..., nx)
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (...)
+        """
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.einsum("...i,ij,...j->...", z, self.P, z) / self.rho <= 1)
+
+    def surface(self, towards: np.ndarray) -> np.ndarray:
+        """Return points of the surface of the set in some directions; shorter ones give points inside of it.
+
+        Parameters
+        ----------
+        towards : numpy.ndarray, shape (k, nx)
+            Directions, counted in T z.
+
+        Returns
+        -------
+        numpy.ndarray, shape (k, nx)
+            Deviations from the equilibrium.
+        """
+        return np.asarray(np.linalg.solve(self.root, towards.T).T)
+
+    @property
     def room(self) -> float:
         """What |T z⁺| must not exceed at the points."""
         return (1 - self.between - self.pushed) * (1 - SLACK)
@@ -58,7 +95,7 @@ class Guard:
     def pushes(self) -> np.ndarray:
         """Bounds of |T ∂f/∂u_j| on the set, for inputs within bounds and parameters in range, shape (nu,)."""
         plant, level_set = self.plant, LevelSet.of(self.P, self.rho)
-        low, high = _box(plant, level_set)
+        low, high = box_around(plant, level_set)
         ends = np.concatenate([low, self.ranges[:, 0]]), np.concatenate([high, self.ranges[:, 1]])
         symbols = ca.vertcat(plant.x, plant.u, plant.p)
         columns = (ca.densify(ca.simplify(ca.jacobian(plant.f, plant.u[j]))) for j in range(plant.nu))
@@ -142,9 +179,36 @@ class Guard:
         -------
         casadi.SX
         """
-        plant, T = self.plant, self.root / self.room
+        return self.squared(self.root / self.room, self.following(x, u, p))
+
+    def following(self, x: ca.SX, u: ca.SX, p: ca.SX) -> ca.SX:
+        """Return the next state less the equilibrium, shape (nx, 1); parameters as in `level`.
+
+        Parameters
+        ----------
+        x, u, p : casadi.SX
+
+        Returns
+        -------
+        casadi.SX
+        """
+        return self.plant.function(x, u, p) - ca.DM(self.plant.x_eq)
+
+    def squared(self, T: np.ndarray, z: ca.SX) -> ca.SX:
+        """Return |T z|² of a next state.
+
+        Parameters
+        ----------
+        T : numpy.ndarray, shape (nx, nx)
+            Upper triangular.
+        z : casadi.SX, shape (nx, 1)
+
+        Returns
+        -------
+        casadi.SX
+        """
+        plant = self.plant
         moves = np.array(ca.which_depends(plant.f, plant.p, 1, True), dtype=bool) if plant.npar else np.zeros(plant.nx)
-        z = plant.function(x, u, p) - ca.DM(plant.x_eq)
         rows = []
         for i in range(plant.nx):  # what no parameter moves comes first, and is summed once
             order = sorted(range(i, plant.nx), key=lambda j: (moves[j], j))
@@ -221,10 +285,8 @@ def guard_of(
     level_set = LevelSet.of(P, rho)
     ranges = reached_ranges(plant, ranges)
     pushed = largest_push(level_set.T, half) if half.size else 0.0
-    bends = _Bends(plant, level_set, ranges)
-    cells = np.ones(plant.npar, dtype=int)
-    while bends.largest(cells).sum() > _LITTLE and (more := bends.next(cells)) is not None:
-        cells = more
+    bends = Bends(plant, level_set, ranges)
+    cells = bends.cells()
     between, points = float(bends.largest(cells).sum()), bends.points(cells)
     if not between + pushed <= _MOST_LOST:
         names = ", ".join(plant.p_labels[i] for i in bends.curved) or "parameters"
@@ -234,84 +296,3 @@ def guard_of(
             "disturbances; narrow the ranges, or make the set larger"
         )
     return Guard(plant, K, P, rho, ranges, half, points, between, pushed)
-
-
-class _Bends:
-    """How far the next state bends with parameters, enclosed on a level set and all inputs within bounds."""
-
-    def __init__(self, plant: Plant, level_set: LevelSet, ranges: np.ndarray) -> None:
-        self._plant, self._T, self._ranges = plant, level_set.T, ranges
-        self._varied = np.isfinite(ranges).all(axis=1) & (ranges[:, 1] > ranges[:, 0])
-        count = int(self._varied.sum())
-        if 2**count > _MOST_POINTS:
-            raise DomainError(
-                f"a guard of plant {plant.name!r} would compute 2^{count} next states for as many parameters with a "
-                f"range, more than {_MOST_POINTS}; give fewer of them a range"
-            )
-        self._low, self._high = _box(plant, level_set)
-        self._inverse = np.zeros(plant.npar, dtype=bool)  # whether q is 1/p
-        self._suprema, self.curved = np.zeros(plant.npar), list[int]()
-        for j in np.flatnonzero(self._varied):
-            self._choose(int(j))
-
-    def largest(self, cells: np.ndarray) -> np.ndarray:
-        """Return what is lost to each parameter between corners of cells, in parts of √ρ, shape (np,)."""
-        width = np.where(self._varied, np.ptp(self._ends(self._inverse), axis=1), 0.0)
-        return np.asarray(self._suprema * (width / cells) ** 2 / 8)
-
-    def next(self, cells: np.ndarray) -> np.ndarray | None:
-        """Return cells of which the worst parameter has one more, None where there are points enough."""
-        if not self.curved:
-            return None
-        more = cells.copy()
-        more[int(np.argmax(self.largest(cells)))] += 1
-        return more if np.prod((more + 1)[self._varied]) <= _MOST_POINTS else None
-
-    def points(self, cells: np.ndarray) -> np.ndarray:
-        """Return the corners of cells as parameters, shape (k, np)."""
-        axes = []
-        for j, (low, high) in enumerate(self._ends(self._inverse)):
-            q = np.linspace(low, high, cells[j] + 1) if self._varied[j] else np.array([low])
-            axes.append(1 / q if self._inverse[j] else q)
-        corners = list(itertools.product(*axes))
-        return np.array(corners, dtype=float).reshape(len(corners), self._plant.npar)
-
-    def _ends(self, inverse: np.ndarray) -> np.ndarray:
-        """Return the ranges of q, shape (np, 2)."""
-        ends = self._ranges.copy()
-        ends[inverse] = 1 / ends[inverse][:, ::-1]
-        return ends
-
-    def _choose(self, j: int) -> None:
-        """Take for q_j what f bends less by."""
-        found = {}
-        for inverse in (False, True):
-            if inverse and self._ranges[j, 0] <= 0 <= self._ranges[j, 1]:
-                continue
-            self._inverse[j] = inverse
-            width = float(np.ptp(self._ends(self._inverse)[j]))
-            sup = self._supremum(j)
-            found[inverse] = sup * width**2, sup
-        self._inverse[j] = min(found, key=lambda inverse: found[inverse][0])
-        self._suprema[j] = found[bool(self._inverse[j])][1]
-        if self._suprema[j] > 0:
-            self.curved.append(j)
-
-    def _supremum(self, j: int) -> float:
-        """Bound |T ∂²f/∂q_j²|."""
-        plant, q = self._plant, ca.SX.sym("q")
-        own = 1 / q if self._inverse[j] else q
-        f = ca.substitute(plant.f, plant.p[j], own)
-        second = ca.densify(ca.simplify(ca.jacobian(ca.jacobian(f, q), q)))
-        others = [i for i in range(plant.npar) if i != j]
-        symbols = ca.vertcat(plant.x, plant.u, *(plant.p[i] for i in others), q)
-        ends = self._ends(np.where(np.arange(plant.npar) == j, self._inverse, False))
-        low = np.concatenate([self._low, ends[others, 0], ends[j : j + 1, 0]])
-        high = np.concatenate([self._high, ends[others, 1], ends[j : j + 1, 1]])
-        return largest_length(second, symbols, low, high, self._T, _NEAR)
-
-
-def _box(plant: Plant, level_set: LevelSet) -> tuple[np.ndarray, np.ndarray]:
-    """Return the box around a level set and all inputs within bounds, shapes (nx + nu,)."""
-    reach = level_set.extent * (1 + SLACK)
-    return np.concatenate([plant.x_eq - reach, plant.u_min]), np.concatenate([plant.x_eq + reach, plant.u_max])

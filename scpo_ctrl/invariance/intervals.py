@@ -13,6 +13,9 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models.instructions import instructions
 
+_EPS, _TINY = float(np.finfo(float).eps), 1e-300
+_AT_ONCE = 1 << 21  # ends of intervals that are held at a time
+_ALONE = (ca.OP_POW, ca.OP_CONSTPOW)  # whose second argument is to be one number
 _UNITS = 8  # in the last place, of functions that are no IEEE operations
 
 
@@ -37,9 +40,31 @@ class Enclosure:
     """
 
     def __init__(self, function: ca.Function) -> None:
-        self._steps = tuple(instructions(function))
         self._sizes = [function.size_out(i) for i in range(function.n_out())]
         self._places = [_places(function.sparsity_out(i)) for i in range(function.n_out())]
+        steps = list(instructions(function))
+        at: dict[int, int] = {}  # which value is where in the memory of the function
+        takes, depth, self._outputs = dict[int, list[int]](), dict[int, int](), list[tuple[int, int, int]]()
+        groups: dict[tuple[int, int, int], list[int]] = {}
+        for i, done in enumerate(steps):
+            if done.operation == ca.OP_OUTPUT:
+                self._outputs.append((*done.entry, at[done.takes[0]]))
+                continue
+            takes[i] = [at[place] for place in done.takes]
+            depth[i] = 1 + max((depth[k] for k in takes[i]), default=-1)
+            own = i if done.operation in _ALONE else -1
+            groups.setdefault((depth[i], done.operation, own), []).append(i)
+            at[done.place] = i
+        order = [i for key in sorted(groups) for i in groups[key]]
+        row = {i: number for number, i in enumerate(order)}  # of a value among all
+        self._rows, self._outputs = len(order), [(which, entry, row[i]) for which, entry, i in self._outputs]
+        self._constants = [(row[i], steps[i].value) for i in order if steps[i].operation == ca.OP_CONST]
+        self._inputs = [(row[i], steps[i].entry[1]) for i in order if steps[i].operation == ca.OP_INPUT]
+        self._groups = [
+            (operation, slice(row[some[0]], row[some[-1]] + 1), _arguments([takes[i] for i in some], row))
+            for (_, operation, _), some in sorted(groups.items())
+            if operation not in (ca.OP_CONST, ca.OP_INPUT)
+        ]
 
     def __call__(self, boxes: Interval) -> list[Interval]:
         """Return enclosures on boxes.
@@ -58,23 +83,26 @@ class Enclosure:
         NoEnclosureError
             If an operation has no enclosure here; it is named.
         """
-        count = len(boxes.low)
-        memory: dict[int, Interval] = {}
+        count, some = len(boxes.low), max(1, _AT_ONCE // max(1, self._rows))
         results = [Interval(np.zeros((count, *size)), np.zeros((count, *size))) for size in self._sizes]
         with np.errstate(all="ignore"):
-            for done in self._steps:
-                which, entry = done.entry
-                if done.operation == ca.OP_OUTPUT:
-                    value, (row, column) = memory[done.takes[0]], self._places[which][entry]
-                    results[which].low[:, row, column], results[which].high[:, row, column] = value.low, value.high
-                elif done.operation == ca.OP_CONST:
-                    constant = np.full(count, done.value)
-                    memory[done.place] = Interval(constant, constant)
-                elif done.operation == ca.OP_INPUT:
-                    memory[done.place] = Interval(boxes.low[:, entry], boxes.high[:, entry])
-                else:
-                    memory[done.place] = _applied(done.operation, [memory[place] for place in done.takes])
+            for start in range(0, count, some):
+                self._enclose(boxes, slice(start, min(start + some, count)), results)
         return results
+
+    def _enclose(self, boxes: Interval, some: slice, results: list[Interval]) -> None:
+        """Enclose on some of the boxes, all operations of one kind and depth together."""
+        low, high = np.empty((2, self._rows, some.stop - some.start))
+        for row, value in self._constants:
+            low[row] = high[row] = value
+        for row, entry in self._inputs:
+            low[row], high[row] = boxes.low[some, entry], boxes.high[some, entry]
+        for operation, into, arguments in self._groups:
+            found = _applied(operation, [Interval(low[rows], high[rows]) for rows in arguments])
+            low[into], high[into] = found.low, found.high
+        for which, entry, row in self._outputs:
+            place = self._places[which][entry]
+            results[which].low[(some, *place)], results[which].high[(some, *place)] = low[row], high[row]
 
 
 def enclosure(function: ca.Function, boxes: Interval) -> list[Interval]:
@@ -113,6 +141,11 @@ def _places(sparsity: ca.Sparsity) -> list[tuple[int, int]]:
     return list(zip(*sparsity.get_triplet(), strict=True))
 
 
+def _arguments(takes: list[list[int]], row: dict[int, int]) -> list[np.ndarray]:
+    """Return the rows of the first arguments of operations, and of the second ones where there are any."""
+    return [np.array([row[i] for i in some]) for some in zip(*takes, strict=True)]
+
+
 def _applied(operation: int, takes: list[Interval]) -> Interval:
     known = _OPERATIONS.get(operation)
     if known is None:
@@ -123,12 +156,12 @@ def _applied(operation: int, takes: list[Interval]) -> Interval:
 
 def _out(low: np.ndarray, high: np.ndarray, units: int = 1) -> Interval:
     """Return an interval with its ends moved outwards; the whole line where an end is not a number."""
-    known = np.isfinite(low.sum() + high.sum())  # a sum is quicker than a look at each
-    lost = None if known else np.isnan(low) | np.isnan(high)
+    if np.isfinite(low.sum() + high.sum()):  # a sum is quicker than a look at each
+        step = units * _EPS  # of a number it is at least that many units in its last place
+        return Interval(low - (np.abs(low) * step + _TINY), high + (np.abs(high) * step + _TINY))
+    lost = np.isnan(low) | np.isnan(high)
     for _ in range(units):
         low, high = np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
-    if lost is None:
-        return Interval(low, high)
     return Interval(np.where(lost, -np.inf, low), np.where(lost, np.inf, high))
 
 

@@ -8,17 +8,21 @@ level set. J depends on few variables η: some states, inputs and parameters. On
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.invariance.cones import LESS, Cones, along
 from scpo_ctrl.invariance.intervals import Enclosure, Interval
+from scpo_ctrl.invariance.rays import Rays
 from scpo_ctrl.models import Plant
 
 SLACK = 1e-9  # relative, of norms: more than what rounding does to them, or the set is not tried
 _MOST_VARIABLES = 10  # that J depends on: each doubles the corners of a box
 _ROUNDING = 100.0  # of a norm, in units of eps · n² · cond
+_COST = 0.65  # of 1 - ‖J‖² at rest, that a cone may cost along its ray
 _INDEPENDENT = 1e-2  # least singular value of rows of length one that are no combination of others
 
 
@@ -122,6 +126,19 @@ class Balls:
             radius = np.maximum(part.high - middle, middle - part.low) * (1 + SLACK)
         return cls(middle, np.where(known, radius, np.inf))
 
+    def taken(self, which: np.ndarray) -> "Balls":
+        """Return some of the matrices.
+
+        Parameters
+        ----------
+        which : numpy.ndarray of int, shape (m,)
+
+        Returns
+        -------
+        Balls
+        """
+        return Balls(self.middle[which], self.radius[which])
+
     def seen(self, T: np.ndarray, right: np.ndarray) -> "Balls":
         """Return T M right of each matrix M.
 
@@ -147,6 +164,7 @@ class Bounds:
     added: list[np.ndarray]  # of J and of d, between the corners (n,)
     effect: np.ndarray  # (n, k) of a variable's width
     inside: np.ndarray  # (n, 2^k) whether a corner may be in the set
+    along: np.ndarray | None = None  # (n, 2^k) least norms of J̄ at the corners, along their rays; None of J
 
     @property
     def largest(self) -> tuple[np.ndarray, np.ndarray]:
@@ -158,7 +176,7 @@ class Bounds:
     def at_corners(self) -> tuple[np.ndarray, np.ndarray]:
         """Least values that they have at the corners inside, shapes (n, 2^k); zero at the others."""
         norm, drift = (np.where(self.inside, at - off[:, None], 0.0) for at, off in self.corners)
-        return norm, drift
+        return norm if self.along is None else np.where(self.inside, self.along, 0.0), drift
 
 
 @dataclass(frozen=True)
@@ -174,8 +192,22 @@ class Jacobians:
     of_set: np.ndarray  # (k,) bool: whether the reach grows with √level
     seen: np.ndarray  # (r,) variables that are independent linear functions of the state
     whitened: np.ndarray  # (r, r) of which the length of these, less the middle, is at most √level
+    across: np.ndarray  # (r, nx) rows of length one: whitened times those functions
+    symbols: tuple[ca.SX, ca.SX]  # η and J
 
-    def bounds(self, low: np.ndarray, high: np.ndarray, size: float) -> "Bounds":
+    @cached_property
+    def rays(self) -> Rays:
+        """The mean of J along rays."""
+        return Rays.of(*self.symbols, self.jacobian, self.bends, self.middle, self.of_set)
+
+    @cached_property
+    def tilt(self) -> float:
+        """What a box's cone of rays may cost of the square of the norm, see `_cones`."""
+        rest = np.where(np.isfinite(self.middle), self.middle, 0.0)[None]
+        norm = _lengths(Balls.of(self.jacobian(Interval(rest, rest))[0]).seen(self.set.T, self.set.back).middle)[0]
+        return float(_COST * np.clip(1 - norm**2, 0.0, 1.0))
+
+    def bounds(self, low: np.ndarray, high: np.ndarray, size: float, *, mean: bool = False) -> "Bounds":
         """Return what bounds the Jacobian and the drift on boxes.
 
         Between the corners J is Σ_k t_k e_k ∂²J/∂η_k² below what they span, e_k = w_k²/8 and t_k in [0, 1]: half of the
@@ -186,6 +218,8 @@ class Jacobians:
         low, high : numpy.ndarray, shape (n, k)
         size : float
             √level.
+        mean : bool
+            Whether to bound the mean J̄ of J along rays, seen along the rays of each box, instead of J.
 
         Returns
         -------
@@ -204,7 +238,11 @@ class Jacobians:
             else Balls(np.zeros((n, 0, *shape)), np.zeros((n, 0, *shape)))
             for some, shape in ((bends[:k], J.middle.shape[1:]), (bends[k:], d.middle.shape[1:]))
         )
-        corners, added, effect = [], [], np.zeros((n, k))
+        if mean:
+            apart, again = np.unique(points, axis=0, return_inverse=True)  # boxes share corners
+            J = Balls.of(self.rays.at(apart)).taken(again.ravel())
+            bent = Balls.of(self.rays.bent(low, high))
+        corners, added, effect, least = [], [], np.zeros((n, k)), None
         for own, second, right in ((J, bent, back), (d, moved, np.eye(1))):
             at, bend = (part.seen(T, right) for part in (own, second))
             half = bend.middle * eighth / 2
@@ -214,11 +252,30 @@ class Jacobians:
             )
             added.append(rest + _lengths((bend.radius * eighth).sum(axis=1)))
             shifted = at.middle.reshape(n, -1, *at.middle.shape[1:]) - shift[:, None]
-            norms = _lengths(shifted.reshape(at.middle.shape)) + _lengths(at.radius)
-            corners.append((norms.reshape(n, -1), _lengths(shift)))
+            norms = (_lengths(shifted.reshape(at.middle.shape)) + _lengths(at.radius)).reshape(n, -1)
             effect += np.linalg.norm(2 * np.abs(half) + bend.radius * eighth, axis=(2, 3))
+            if mean and own is J and self.seen.size:
+                norms, least, more = self._along(low, high, points, at, shifted, norms)
+                effect += more
+            corners.append((norms, _lengths(shift)))
         inside = ~self.outside(points, points, size).reshape(n, -1)
-        return Bounds(corners, added, np.where(np.isnan(effect), np.inf, effect), inside)
+        return Bounds(corners, added, np.where(np.isnan(effect), np.inf, effect), inside, least)
+
+    def _along(
+        self, low: np.ndarray, high: np.ndarray, points: np.ndarray, at: Balls, shifted: np.ndarray, norms: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return norms of J̄ in the cones of boxes, on the rays through corners, and what the cones' widths add."""
+        (n, k), rest = low.shape, self.middle[self.seen]
+        for tilt in (self.tilt, self.tilt / LESS):
+            cones = Cones.of(self.across, self.whitened, low[:, self.seen] - rest, high[:, self.seen] - rest, tilt)
+            turned = _lengths((shifted @ cones.right[:, None]).reshape(at.middle.shape)) + _lengths(at.radius)
+            norms = np.minimum(norms, turned.reshape(n, -1))
+        rays = along(self.across, (points[:, self.seen] - rest) @ self.whitened.T)
+        least = _lengths(at.middle @ rays).reshape(n, -1)
+        gain = np.maximum(norms.max(axis=1) - least.max(axis=1), 0.0)
+        effect = np.zeros((n, k))
+        effect[:, self.seen] = gain[:, None] * np.minimum(cones.wide, 1.0)
+        return norms, least, effect
 
     def outside(self, low: np.ndarray, high: np.ndarray, size: float) -> np.ndarray:
         """Return which boxes no state of a level set has a part in, shape (n,).
@@ -245,7 +302,11 @@ def _lengths(matrices: np.ndarray) -> np.ndarray:
     """Return the 2-norms of matrices (n, rows, columns), infinite where one is not finite."""
     lengths = np.full(len(matrices), np.inf)
     known = np.isfinite(matrices).all(axis=(1, 2))
-    lengths[known] = np.linalg.norm(matrices[known], ord=2, axis=(1, 2))
+    some = matrices if known.all() else matrices[known]
+    if matrices.shape[2] == 1:
+        lengths[known] = np.sqrt(np.square(some).sum(axis=(1, 2)))
+    elif matrices.size:  # the largest root of a Gram matrix is as exact as the longest singular value, and quicker
+        lengths[known] = np.sqrt(np.linalg.eigvalsh(some.transpose(0, 2, 1) @ some)[:, -1])
     return lengths
 
 
@@ -295,6 +356,7 @@ def jacobians(law: Law, level_set: LevelSet, ranges: np.ndarray) -> Jacobians:
     ]
     of_set = np.array([i < len(C) for i in which], dtype=bool)
     seen, whitened = _whitened(C @ back, which)
+    across = whitened @ (C @ back)[[which[i] for i in seen]]
     return Jacobians(
         level_set,
         Enclosure(ca.Function("jacobian", [eta], ca.cse([J, d]))),
@@ -305,6 +367,8 @@ def jacobians(law: Law, level_set: LevelSet, ranges: np.ndarray) -> Jacobians:
         of_set,
         seen,
         whitened,
+        across,
+        (eta, J),
     )
 
 

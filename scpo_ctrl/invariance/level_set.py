@@ -25,13 +25,14 @@ from scpo_ctrl.models.varying import drawn_ranges, first_varying, still
 WHOLE = 1 - 4 * SLACK  # of ρ, which is the largest level inside all bounds but for rounding: what is to be proved
 MOST_BOXES = 30_000
 FEW_BOXES = 4000  # of a proof that nobody waits for: about two seconds
+_MARGINAL = 1800  # boxes after which the mean of the Jacobian along rays is tried on all that are left
 _AT_ONCE = 1 << 16  # corners
 _AHEAD = 8  # most halvings before a box is looked at again
 _MOST = 0.7  # part of boxes that so many halvings are to do for
 _UNKNOWN = 0.25  # of what is added that is tried where a corner, of a part outside the set, leaves no room
 _TOGETHER = 1 << 13  # corners of boxes that may be made by them
 _LEVELS = 12  # halvings of the search for the largest level
-_CLOSED, _OUTSIDE = -1, -2  # of a box that is not halved, see `SetProof.splits`
+_CLOSED, _OUTSIDE, _BY_MEAN = -1, -2, -3  # of a box that is not halved, see `SetProof.splits`
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class SetProof:
     ranges: np.ndarray = field(repr=False)  # (np, 2) of the parameters, as it was proved for
     half: np.ndarray = field(repr=False)  # (nx,) half widths of the disturbance, or (0,)
     splits: tuple[np.ndarray, ...] = field(repr=False)
-    """Of the boxes of each generation in order, the variable that each is halved across; -1 where it is closed, -2
-    where no state of the set has a part in it. The next generation is all lower halves, then all upper halves."""
+    """Of the boxes of each generation in order, the variable that each is halved across; -1 where it is closed by J, -3
+    by J̄, -2 where no state of the set has a part in it. The next generation is all lower halves, then all upper."""
+    tilt: float = 0.0  # of the cones of J̄, see `cones`
 
     def sentence(self) -> str:
         """Return what is proved, in words."""
@@ -109,6 +111,7 @@ class SetProof:
             "parameters": parameters,
             "signals": signals,
             "disturbance_half": self.half.tolist(),
+            "tilt": self.tilt,
             "splits": [generation.tolist() for generation in self.splits],
         }
 
@@ -181,7 +184,7 @@ def prove_level_set(
     spent = time.perf_counter() - began
     return SetProof(
         whole.holds, level, rho, at.boxes, spent, at.norm, at.drift, pushed, loop.labels, whole.blocks, ranges, half,
-        at.splits if level else (),
+        at.splits if level else (), loop.tilt,
     )  # fmt: skip
 
 
@@ -254,17 +257,23 @@ def _held(loop: Jacobians, level: float, pushed: float, most_boxes: int) -> _Hel
     size = np.sqrt(level)
     low, high = _root(loop, size)
     chunk, plan = max(1, _AT_ONCE >> low.shape[1]), np.full((1, _AHEAD), _CLOSED)
-    seen, norm, drift, splits = 0, 0.0, 0.0, []
+    seen, norm, drift, splits, mean = 0, 0.0, 0.0, [], False
     while len(low):
         plan[loop.outside(low, high, size)] = _OUTSIDE
         tried = np.flatnonzero(plan[:, 0] == _CLOSED)
         seen += len(tried)
         for start in range(0, len(tried), chunk):
             some = tried[start : start + chunk]
-            bounds = loop.bounds(low[some], high[some], size)
-            norms, drifts = bounds.largest
-            closed = (norms + SLACK) * size + drifts + pushed <= size * (1 - SLACK)
-            norm, drift = (max(a, float(b[closed].max(initial=0.0))) for a, b in ((norm, norms), (drift, drifts)))
+            for by_mean in (False, True):
+                bounds = loop.bounds(low[some], high[some], size, mean=by_mean)
+                norms, drifts = bounds.largest
+                closed = (norms + SLACK) * size + drifts + pushed <= size * (1 - SLACK)
+                norm, drift = (max(a, float(b[closed].max(initial=0.0))) for a, b in ((norm, norms), (drift, drifts)))
+                plan[some[closed], 0] = _BY_MEAN if by_mean else _CLOSED
+                mean = mean or seen > _MARGINAL or bool(_lost(bounds, closed, size, pushed).any())
+                if by_mean or closed.all() or not mean or not loop.of_set.any():  # or they are the same
+                    break
+                some = some[~closed]
             lost = _lost(bounds, closed, size, pushed)
             if lost.any() or (seen > most_boxes and not closed.all()):
                 blocks = _blocking(loop, low[some], high[some], bounds, size, lost=bool(lost.any()))

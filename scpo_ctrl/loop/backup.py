@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError, DimensionError
 from scpo_ctrl.invariance.jacobians import Law, shape_of
+from scpo_ctrl.invariance.singular import singular_parameter
 from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.level import (
     LevelSearch,
@@ -191,10 +192,10 @@ def _simulated(
     rho = simulations.largest(backup.rho) if search else backup.rho
     if rho <= 0 or not (search or simulations.passes(rho)):
         levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
-        raise BackupError(
-            f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; narrow the ranges of the "
-            "plant parameters, or change its gains (Q and R of an LQR)"
+        remedy = singular_parameter(Law(plant, backup.K, law), ranges) or (
+            "narrow the ranges of the plant parameters, or change its gains (Q and R of an LQR)"
         )
+        raise BackupError(f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; {remedy}")
     claim = Claim(Law(plant, backup.K, law), backup.P, rho, ranges, simulated=True)
     return claimed(replace(backup, rho=rho), claim)
 

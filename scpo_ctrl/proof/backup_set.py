@@ -1,15 +1,42 @@
 """Proof that the backup of a problem keeps its level set, for all that its scenarios declare."""
 
+import time
+from dataclasses import replace
+
 import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.invariance.intervals import NoEnclosureError
 from scpo_ctrl.invariance.jacobians import SLACK, Law
 from scpo_ctrl.invariance.level_set import FEW_BOXES, MOST_BOXES, SetProof, prove_level_set
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
+from scpo_ctrl.models import Plant
+from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.models.operations import CODES
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.obstacles import explained
 
+SECONDS = 600.0
+_PER_SECOND, _FEWEST = 50, 200  # boxes that a first round may look at
+_GROWS, _WORTH = 4.0, 1.5  # most and least by which a round has more boxes than the last
+_WITH_KINKS = (
+    "fabs",
+    "sign",
+    "fmin",
+    "fmax",
+    "fmod",
+    "floor",
+    "ceil",
+    "copysign",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "if_else_zero",
+)
+_UNDECIDED = "not decided"  # more boxes may help
 NARROWER = "proved for less than is declared"  # ranges of parameters, or disturbances
 
 
@@ -70,7 +97,71 @@ def prove_backup_set(
         If the Jacobian depends on too many variables.
     """
     backup = policy.backup
-    return prove_level_set(backup_law(policy), backup.P, backup.rho, ranges, half, most_boxes=most_boxes)
+    try:
+        return prove_level_set(backup_law(policy), backup.P, backup.rho, ranges, half, most_boxes=most_boxes)
+    except NoEnclosureError as error:
+        why = _kinks(policy.plant) or str(error)
+        raise NoEnclosureError(
+            f"of plant {policy.plant.name!r} no Jacobian can be enclosed: {why}; write it without kinks (a saturation "
+            "or a dead zone as a smooth function), or certify by scenarios (--kind scenario)"
+        ) from error
+
+
+def _kinks(plant: Plant) -> str:
+    """Name the operations of a plant's equations that have a kink or a step; empty if there are none."""
+    f = ca.Function("f", [plant.x, plant.u, plant.p], [plant.f])
+    there = {step.operation for step in instructions(f)}
+    names = [name for name in _WITH_KINKS if CODES[name] in there]
+    return f"its equations have {', '.join(names)}" if names else ""
+
+
+def prove_in_time(
+    policy: LoopPolicy,
+    ranges: np.ndarray,
+    half: np.ndarray | None = None,
+    *,
+    seconds: float = SECONDS,
+    spent: float = 0.0,
+) -> tuple[SetProof, bool]:
+    """Prove the same by more and more boxes, until it is proved, more of them do not help, or time is up.
+
+    Parameters
+    ----------
+    policy : Policy or ControllerPolicy
+    ranges : numpy.ndarray, shape (np, 2)
+        Of the plant parameters.
+    half : numpy.ndarray, shape (nx,), optional
+        Half widths of the disturbance.
+    seconds : float
+        After which no other round begins [s].
+    spent : float
+        What earlier calls took, which ended without a proof [s]: this one begins with more boxes.
+
+    Returns
+    -------
+    proof : SetProof
+        Its seconds are those of all calls. Where not all is proved, `blocks` says why, see `explained`.
+    finished : bool
+        Whether more time would not help.
+
+    Raises
+    ------
+    DomainError
+        See `prove_backup_set`.
+    """
+    began = time.monotonic()
+    most = max(_FEWEST, int(_PER_SECOND * (spent + seconds)))
+    most = most if spent else min(most, MOST_BOXES)
+    while True:
+        proof = prove_backup_set(policy, ranges, half, most_boxes=most)
+        left = seconds - (time.monotonic() - began)
+        finished = proof.proved or not (most < MOST_BOXES or proof.blocks.startswith(_UNDECIDED))
+        more = min(_GROWS, left / max(proof.seconds, 1e-3))
+        if finished or more < _WORTH:
+            break
+        most = int(more * most)
+    proof = explained(backup_law(policy), policy.backup.P, proof, seconds=left)
+    return replace(proof, seconds=spent + time.monotonic() - began), finished
 
 
 def standing(problem: ControlProblem) -> str:

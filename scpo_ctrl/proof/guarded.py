@@ -9,28 +9,38 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.invariance.guard import Guard, guard_of
+from scpo_ctrl.invariance.guard import LEVEL_SET, Guard, guard_of
 from scpo_ctrl.invariance.level_set import WHOLE
-from scpo_ctrl.loop.controlled import residual_policy
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.invariance.lookahead_guard import looking_ahead
+from scpo_ctrl.invariance.polytope_guard import polytope_guard
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy, residual_policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.objective import Quadratic
-from scpo_ctrl.proof.backup_set import declared_ranges, prove_backup_set
-from scpo_ctrl.validate import as_array, as_count
+from scpo_ctrl.proof.backup_set import backup_law, declared_ranges, prove_backup_set
+from scpo_ctrl.proof.polytope_set import backup_polytope
+from scpo_ctrl.validate import as_array, as_choice, as_count
 
+WITHIN = ("level", "polytope")  # sets that a guard may keep
+MOST_AHEAD = 100  # steps
 EPISODES = 20_000
 _STREAM = 1 << 51  # of seeds: no run, audit, certificate or simulation draws from there
 _MOST_KEPT = 1000  # states at which it acted, for pictures
 
 
-def guard(problem: ControlProblem) -> Guard:
-    """Return the guard (E9) of a problem's backup set, which is proved for all that its scenarios declare.
+def guard(problem: ControlProblem, within: str = WITHIN[0], lookahead: int = 0) -> Guard:
+    """Return the guard (E9) of a set that a problem's backup is proved to keep, for all that its scenarios declare.
 
     Parameters
     ----------
     problem : ControlProblem
-        With a residual policy on a backup, and a declared set.
+        With a declared set. The set of a controller is that of its loop, with what it remembers among the states.
+    within : str
+        "level": the backup's level set. "polytope": the largest polytope that the backup keeps inside all bounds, of
+        a residual policy on a linear plant.
+    lookahead : int
+        Steps within which the backup is to bring the next state into its level set, inside all bounds, where that need
+        not be in the set already; of a residual policy without ranges of parameters and disturbances.
 
     Returns
     -------
@@ -39,14 +49,27 @@ def guard(problem: ControlProblem) -> Guard:
     Raises
     ------
     DomainError
-        If the set is not proved, the plant has signals or memory, or a guard would lose too much of its set.
+        If the set is not proved, the plant has signals, a controller measures less than the state or is no straight
+        line, or a guard would lose too much of its set.
     """
-    policy = residual_policy(problem.policy, "a guard")
+    policy = problem.policy
     plant, backup = policy.plant, policy.backup
     if plant.signals:
         raise DomainError(
             "a guard is of a set about one equilibrium, and signals move it; give a plant without signals"
         )
+    lookahead = as_count("lookahead", lookahead, at_most=MOST_AHEAD)
+    if as_choice("within", within, WITHIN) == "polytope":
+        if lookahead:
+            raise DomainError(
+                "a polytope holds all that any lookahead would let pass, and more; leave one of them out, lookahead or "
+                'within = "polytope"'
+            )
+        return polytope_guard(plant, backup.K, backup.P, backup_polytope(problem))
+    if lookahead:
+        residual_policy(policy, "a lookahead")
+    if isinstance(policy, ControllerPolicy):
+        _check_known(policy)
     ranges, half = declared_ranges(problem)
     proof = prove_backup_set(policy, ranges, half)
     if not proof.proved:
@@ -55,7 +78,27 @@ def guard(problem: ControlProblem) -> Guard:
             f"a guard needs a set that its backup is proved to keep: {proof.blocks}; design one with [backup] kind = "
             f'"lmi" (scpo_ctrl.lmi){part}'
         )
-    return replace(guard_of(plant, backup.K, backup.P, WHOLE * backup.rho, ranges, half), proof=proof)
+    held = replace(guard_of(plant, backup.K, backup.P, WHOLE * backup.rho, ranges, half), proof=proof)
+    return looking_ahead(held, lookahead) if lookahead else held
+
+
+def _check_known(policy: ControllerPolicy) -> None:
+    """Refuse a controller whose outputs do not say what the state is, or whose start is not u_eq - K (s - s_eq)."""
+    plant, name = policy.controlled_plant, policy.controller.name
+    y = plant.measured
+    slope = ca.simplify(ca.jacobian(y, plant.x))
+    is_linear = not ca.depends_on(y, plant.p) and not ca.depends_on(slope, plant.x)
+    if not is_linear or np.linalg.matrix_rank(np.array(ca.evalf(ca.densify(slope)))) < plant.nx:
+        raise DomainError(
+            f"a guard needs the state itself, and what controller {name!r} measures (of {y.numel()} outputs) does not "
+            f"determine the {plant.nx} states of plant {plant.name!r}; an estimate has an error, of which the guard "
+            "knows no bound: measure all states, or run it without a guard, on what its audit says"
+        )
+    if backup_law(policy).curved is not None:
+        raise DomainError(
+            f"a guard applies u_eq - K (s - s_eq) where a policy does not pass, and controller {name!r} is no straight "
+            "line at its start; begin with a linear law"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,6 +117,7 @@ class GuardedRuns:
     lost: float  # of the radius of the set, to values between them and disturbances
     seed: int
     where: np.ndarray = field(repr=False)  # (k, nx) some states at which it acted [x_units]
+    keeps: str = LEVEL_SET  # what is kept, in words
 
     @property
     def kept(self) -> float | None:
@@ -85,9 +129,10 @@ class GuardedRuns:
 
     def sentence(self) -> str:
         """Return the numbers in words."""
+        of = f" of {self.keeps}" if self.keeps != LEVEL_SET else ""
         kept = "" if self.kept is None else f"; {100 * self.kept:.4g} % of the improvement on the backup is left"
         return (
-            f"under the guard: {self.escapes} of {self.samples} samples leave the set; it acts in "
+            f"under the guard{of}: {self.escapes} of {self.samples} samples leave the set; it acts in "
             f"{100 * self.acted / self.samples:.3g} % of them, in {self.episodes_acted} of {self.episodes} episodes"
             f"{kept}"
         )
@@ -132,17 +177,20 @@ def guarded_runs(
     """
     declared = problem.scenarios.declared
     assert declared is not None  # or there were no guard
-    policy, theta = residual_policy(problem.policy, "a guard"), as_array("theta", theta, (problem.theta_dim,))
+    policy, theta = problem.policy, as_array("theta", theta, (problem.theta_dim,))
+    objective = problem.objective_data
+    if isinstance(policy, ControllerPolicy) and isinstance(objective, Quadratic):
+        objective = objective.with_memory(policy)
     episodes, roll = as_count("episodes", episodes, at_least=1), _Roll(policy, theta, guard, declared.horizon)
     parts, done = [], 0
     for start in range(0, episodes, _part(policy, declared.horizon)):
         drawn = declared.random(start, min(_part(policy, declared.horizon), episodes - start), _STREAM + seed)
-        parts.append(roll(drawn, problem.objective_data))
+        parts.append(roll(drawn, objective))
         done += drawn.count
         if monitor is not None:
             monitor(done, episodes)
     costs = np.concatenate([part.costs for part in parts]).mean(axis=0)
-    known = isinstance(problem.objective_data, Quadratic)
+    known = isinstance(objective, Quadratic)
     where = np.vstack([part.where for part in parts])
     return GuardedRuns(
         episodes=episodes,
@@ -157,6 +205,7 @@ def guarded_runs(
         lost=guard.between + guard.pushed,
         seed=seed,
         where=where[:: max(1, len(where) // _MOST_KEPT)][:_MOST_KEPT],
+        keeps=guard.set_name,
     )
 
 
@@ -168,18 +217,18 @@ class _Part:
     where: np.ndarray  # (k, nx)
 
 
-def _part(policy: Policy, horizon: int) -> int:
+def _part(policy: LoopPolicy, horizon: int) -> int:
     return max(1, 4_000_000 // (horizon * (policy.plant.nx + policy.plant.nu + 2)))
 
 
 class _Roll:
     """Rollouts of a policy under the guard, alone, and of the backup."""
 
-    def __init__(self, policy: Policy, theta: np.ndarray, guard: Guard, horizon: int) -> None:
+    def __init__(self, policy: LoopPolicy, theta: np.ndarray, guard: Guard, horizon: int) -> None:
         self._plant, self._guard, self._horizon = policy.plant, guard, horizon
         plant = policy.plant
         x, p, w = (ca.SX.sym(name, n) for name, n in (("x", plant.nx), ("p", plant.npar), ("w", plant.nx)))
-        command = policy.saturate(policy.command(x, ca.DM(theta)))
+        command = policy.saturate(policy.command(x, ca.DM(theta), saturated=True))
         backup = policy.saturate(ca.DM(plant.u_eq) - ca.DM(guard.K) @ (x - ca.DM(plant.x_eq)))
         passes = guard.function(x, command) <= 1
         guarded = ca.if_else(passes, command, backup)
@@ -210,9 +259,8 @@ class _Roll:
             if k == 0:
                 acts = ok.reshape(count, N) < 0.5
                 acted, where = acts.sum(axis=1), X[:, :-1][acts]
-                z = X - plant.x_eq
-                V = np.einsum("sti,ij,stj->st", z, self._guard.P, z) / self._guard.rho
-                escapes = int(((V[:, :-1] <= 1) & ~(V[:, 1:] <= 1)).sum())
+                inside = self._guard.holds(X - plant.x_eq)
+                escapes = int((inside[:, :-1] & ~inside[:, 1:]).sum())
         return _Part(acted, escapes, costs, where)
 
 

@@ -14,6 +14,7 @@ from scpo_ctrl.assurance.falsify import Falsification
 from scpo_ctrl.assurance.simulation import Simulation
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.invariance.level_set import SetProof
+from scpo_ctrl.invariance.polytope import Polytope
 from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import GuardedRuns
@@ -26,9 +27,11 @@ from scpo_ctrl.record.folder import (
     FALSIFIED_FILE,
     FALSIFIED_PICTURE,
     GUARD_FILE,
+    POLYTOPE_FILE,
     SIMULATION_FILE,
     SIMULATION_PICTURE,
 )
+from scpo_ctrl.validate import as_scalar
 
 
 def save_certificate(run: Path, certificate: Certificate, result: Result) -> None:
@@ -73,6 +76,57 @@ def save_backup_proof(run: Path, proof: SetProof, problem: ControlProblem, resul
         If it cannot be written.
     """
     write_beside(run, result, {BACKUP_PROOF_FILE: as_json(proof.summary(problem.plant))})
+
+
+def save_polytope(run: Path, polytope: Polytope, problem: ControlProblem, result: Result) -> None:
+    """Write polytope_proof.json: a polytope that the backup keeps, for what, and the multipliers that show it.
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+    polytope : Polytope
+    problem : ControlProblem
+        Whose backup and declared set it is of.
+    result : Result
+        As it was read from there before.
+
+    Raises
+    ------
+    RecordError
+        If another process has saved another policy there meanwhile.
+    OutputError
+        If it cannot be written.
+    """
+    write_beside(run, result, {POLYTOPE_FILE: as_json(polytope.summary(problem.plant))})
+
+
+def spent_on_backup(run: Path) -> float:
+    """Return how long earlier calls have tried to prove the backup's level set, and have not [s].
+
+    Parameters
+    ----------
+    run : pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    float
+        Zero where it is proved, or nothing was tried.
+
+    Raises
+    ------
+    RecordError
+        If backup_proof.json is damaged.
+    """
+    path = run / BACKUP_PROOF_FILE
+    if not path.is_file():
+        return 0.0
+    try:
+        stated = json.loads(read_text(path))
+        return 0.0 if stated["proved"] else as_scalar("seconds", stated["seconds"], at_least=0.0)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise RecordError(f"{path} is damaged ({error}); remove it") from error
 
 
 def save_guarded(run: Path, runs: GuardedRuns, result: Result) -> None:

@@ -44,9 +44,11 @@ CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE = "certificate.json", "falsi
 SIMULATION_FILE, SIMULATION_PICTURE = "simulation.json", "simulation.png"
 # Are of one state of the run; another save removes them.
 BACKUP_PROOF_FILE, COVER_FILE, GUARD_FILE = "backup_proof.json", "cover_proof.json", "guard.json"
+POLYTOPE_FILE = "polytope_proof.json"
 OF_FINAL = (
     CERTIFICATE_FILE,
     BACKUP_PROOF_FILE,
+    POLYTOPE_FILE,
     COVER_FILE,
     GUARD_FILE,
     FALSIFIED_FILE,

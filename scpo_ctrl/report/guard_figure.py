@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from scpo_ctrl.invariance.guard import LEVEL_SET
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.report.figures import style
@@ -49,8 +50,9 @@ def guard_figure(problem: ControlProblem, guarded: GuardedRuns) -> Figure:
             ax.set_xlabel(axis_label(plant, "x", i, " "))
         for ax in axes[len(pairs) :]:
             ax.set_visible(False)
+        kept = "proved set" if guarded.keeps == LEVEL_SET else "level set of the backup"
         handles = [
-            Line2D([], [], color=_SET, linewidth=1.4, label="proved set"),
+            Line2D([], [], color=_SET, linewidth=1.4, label=kept),
             Line2D([], [], color=_ACTED, marker="o", linestyle="", markersize=5, label="the backup is applied here"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=2)

@@ -74,9 +74,10 @@ def cholesky(A: Sequence[Sequence[arb]]) -> list[list[arb]] | None:
     return L
 
 
-def is_shorter(M: arb_mat, bound: arb) -> bool:
-    """Return whether the 2-norm of a matrix is shown to be below a bound: bound > 0 and bound² I - MᵀM ≻ 0."""
-    gram = (bound * bound) * arb_mat(M.ncols(), M.ncols(), 1) - M.transpose() * M
+def is_shorter(M: arb_mat, bound: arb, metric: arb_mat | None = None) -> bool:
+    """Return whether |M v|² < bound² vᵀ Λ v is shown for all v, Λ = I if none is given: bound² Λ - MᵀM ≻ 0."""
+    metric = arb_mat(M.ncols(), M.ncols(), 1) if metric is None else metric
+    gram = (bound * bound) * metric - M.transpose() * M
     return bool(bound > 0) and cholesky(gram.tolist()) is not None
 
 

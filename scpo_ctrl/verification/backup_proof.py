@@ -5,13 +5,16 @@ In coordinates T z in which V is ρ |T z|² no state of {V ≤ level · ρ} leav
     ‖T J T⁻¹‖ √level + |T d| + |T w| ≤ √level
 
 with J the Jacobian of the loop, d the drift of its equilibrium and w the disturbance (docs/guarantees.md). J and d
-depend on a few variables η. The box of all of them is computed here and halved as the tree says, so that its leaves
-cover it. On a leaf of widths w_k, T J T⁻¹ is Σ_k t_k e_k E_k below what the corners span, 0 ≤ t_k ≤ 1, e_k = w_k²/8,
-E_k a ball around T ∂²J/∂η_k² T⁻¹: half of the balls' middles is taken off the corners, and what is left added.
+depend on a few variables η. Where a leaf says so it is the mean J̄ of J along rays from the equilibrium instead, and the
+inequality that of the states alone whose variables are in the leaf (`rays`). The box of all η is computed here and
+halved as the tree says, so that its leaves cover it. On a leaf of widths w_k, T J T⁻¹ is Σ_k t_k e_k E_k below what the
+corners span, 0 ≤ t_k ≤ 1, e_k = w_k²/8, E_k a ball around T ∂²J/∂η_k² T⁻¹: half of the balls' middles is taken off the
+corners, and what is left added.
 """
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 import casadi as ca
 import numpy as np
@@ -20,6 +23,7 @@ from flint import arb, arb_mat, ctx
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.verification.arb import BallFunction, Ends, cholesky, is_shorter, norm_bound
 from scpo_ctrl.verification.law import Law
+from scpo_ctrl.verification.rays import MeanJacobian, cone
 
 SLACK = 1e-9  # of what is stated, for bounds that are computed anew; the inequality itself has none
 _BITS = 100  # of a ball's middle
@@ -38,7 +42,9 @@ class Claim:
     variables: tuple[str, ...]  # η
     splits: list[list[int]]
     """Of the boxes of each generation in order, the variable that each is halved across; -1 where the inequality holds,
-    -2 where no state of the set has a part in it. The next generation is all lower halves, then all upper halves."""
+    -3 where it does of J̄, -2 where no state of the set has a part in it. The next generation is all lower halves, then
+    all upper halves."""
+    tilt: float = 0.0  # of cones around rays, in [0, 1)
 
 
 def claim_fault(law: Law, ranges: np.ndarray, half: np.ndarray, claim: Claim) -> str:
@@ -111,6 +117,9 @@ class _Check:
         self.jacobian = BallFunction(ca.Function("jacobian", [eta], ca.cse([J, d])))
         self.bends = BallFunction(ca.Function("bends", [eta], ca.cse(bends) if bends else []))
         self.middles, self.known = [middles[i] for i in which], dict[tuple[float, ...], tuple[arb_mat, arb_mat]]()
+        moves = [i < rows.nrows() for i in which]
+        self.means = dict[tuple[float, ...], arb_mat]()
+        self.symbols = eta, J, self.bends, self.middles, moves
         grown = [reaches[i] * (arb(1) + SLACK) for i in which]  # so that the box is that of the prover
         self.low = [_outwards(middle - reach, -np.inf) for middle, reach in zip(self.middles, grown, strict=True)]
         self.high = [_outwards(middle + reach, np.inf) for middle, reach in zip(self.middles, grown, strict=True)]
@@ -118,7 +127,13 @@ class _Check:
         self.seen = _independent(np.array([[float(entry) for entry in row] for row in of_set]))
         W = arb_mat([of_set[k] for k in self.seen]) if self.seen else arb_mat(0, self.plant.nx)
         gram = cholesky((W * W.transpose()).tolist()) or []
-        self.whitened = arb_mat(gram).inv().tolist() if gram else []
+        self.whitened = arb_mat(gram).inv() if gram else arb_mat(0, 0)
+        self.across = self.whitened * W
+
+    @cached_property
+    def mean(self) -> MeanJacobian:
+        """The mean of the Jacobian along rays."""
+        return MeanJacobian(*self.symbols)
 
     def fault(self) -> str:
         """Return what is not shown."""
@@ -132,10 +147,10 @@ class _Check:
             if len(decided) != len(low):
                 return f"splits[{number}] is of {len(decided)} boxes, and {len(low)} are to be decided"
             for which, a, b in zip(decided.tolist(), low.tolist(), high.tolist(), strict=True):
-                if which < 0 and not (self._closed(a, b) if which == -1 else self._outside(a, b)):
+                if which < 0 and not (self._outside(a, b) if which == -2 else self._closed(a, b, which == -3)):
                     ends = zip(self.claim.variables, a, b, strict=True)
                     where = ", ".join(f"{label} in [{one:.6g}, {two:.6g}]" for label, one, two in ends) or "all of it"
-                    what = "the inequality holds" if which == -1 else "no state of the set has a part in the box"
+                    what = "no state of the set has a part in the box" if which == -2 else "the inequality holds"
                     return f"splits[{number}]: it is not shown that {what}: {where}"
             parents = np.flatnonzero(decided >= 0)
             low, high, at = low[parents], high[parents], (np.arange(len(parents)), decided[parents])
@@ -167,24 +182,43 @@ class _Check:
         """Whether it is shown that no state of the set has a part in a box: a sum of squares is above the level."""
         centre = [(arb(low[k]) + arb(high[k])) / 2 - self.middles[k] for k in self.seen]
         half, total = [(arb(high[k]) - arb(low[k])) / 2 for k in self.seen], arb(0)
-        for row in self.whitened:
+        for row in self.whitened.tolist():
             near = abs(sum((w * c for w, c in zip(row, centre, strict=True)), arb(0)))
             near -= sum((abs(w) * h for w, h in zip(row, half, strict=True)), arb(0))
             total += near * near if near > 0 else 0
         return bool(total > self.claim.level)
 
-    def _closed(self, low: list[float], high: list[float]) -> bool:
-        """Whether the inequality, and what is stated of its parts, is shown on a box."""
+    def _closed(self, low: list[float], high: list[float], by_mean: bool) -> bool:
+        """Whether the inequality, of J or of J̄, and what is stated of its parts, is shown on a box."""
         box, k, drift = [(arb(a), arb(b)) for a, b in zip(low, high, strict=True)], len(low), arb(0)
         e, bends = [(b - a) ** 2 / 8 for a, b in box], self.bends.on(box)
-        corners = [self._corner(corner) for corner in itertools.product(*zip(low, high, strict=True))]
+        corners = list(itertools.product(*zip(low, high, strict=True)))
         shift, between = self._between(bends[k:], e, arb_mat(1, 1, 1))
-        for _, d in corners:
-            drift = drift.max(norm_bound(d - shift) + between)
-        shift, between = self._between(bends[:k], e, self.back)
+        for corner in corners:
+            drift = drift.max(norm_bound(self._corner(corner)[1] - shift) + between)
+        metrics = self._metrics(box) if by_mean else []
+        shift, between = self._between(self.mean.bent(box) if by_mean else bends[:k], e, self.back)
         bound = (1 - (drift + self.push) / self.size).min(self.claim.contraction + arb(SLACK)) - between
-        is_stated = bool(drift <= self.claim.drift + arb(SLACK))
-        return is_stated and all(is_shorter(J - shift, bound) for J, _ in corners)
+        if not drift <= self.claim.drift + arb(SLACK):
+            return False
+        matrices = (self._mean(corner) if by_mean else self._corner(corner)[0] for corner in corners)
+        return all(
+            is_shorter(J - shift, bound) or any(is_shorter(J - shift, bound, metric) for metric in metrics)
+            for J in matrices
+        )
+
+    def _metrics(self, box: list[Ends]) -> list[arb_mat]:
+        """Return what is known of states whose variables are in a box."""
+        low, high = ([box[k][end] - self.middles[k] for k in self.seen] for end in (0, 1))
+        tilts = (self.claim.tilt, self.claim.tilt / 4) if self.seen else ()
+        found = (cone(self.whitened, self.across, low, high, tilt) for tilt in tilts)
+        return [metric for metric in found if metric is not None]
+
+    def _mean(self, corner: tuple[float, ...]) -> arb_mat:
+        """Return T J̄ T⁻¹ at a point."""
+        if corner not in self.means:
+            self.means[corner] = self.T * arb_mat(self.plant.nx, self.plant.nx, self.mean.at(corner)) * self.back
+        return self.means[corner]
 
     def _corner(self, corner: tuple[float, ...]) -> tuple[arb_mat, arb_mat]:
         """Return T J T⁻¹ and T d at a point."""

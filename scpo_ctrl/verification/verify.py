@@ -39,6 +39,7 @@ from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.margins import AGREEMENT
 from scpo_ctrl.verification.one_step import cloud_bounds, cloud_faults, cloud_loop, single_steps
+from scpo_ctrl.verification.polytope_file import polytope_faults
 from scpo_ctrl.verification.proof_file import proof_faults
 from scpo_ctrl.verification.redraw import redraw_faults
 from scpo_ctrl.verification.residual import ResidualLaw
@@ -57,7 +58,7 @@ class Verification:
     worst_margin: float  # least margin over all of them, recomputed
     violations: int  # policies with a margin below zero (beyond rounding)
     faults: tuple[str, ...]  # everything that does not hold, in words
-    backup: str = ""  # what is proved of the backup's level set and was re-checked, in words
+    backup: str = ""  # what is proved of sets that the backup keeps, and was re-checked, in words
 
     @property
     def passed(self) -> bool:
@@ -127,6 +128,7 @@ class _Files:
     page: str | None  # report.html
     certificate: str | None  # certificate.json
     backup_proof: str | None  # backup_proof.json
+    polytope: str | None  # polytope_proof.json
     cover: str | None  # cover_proof.json
     read: tuple[ProblemFile, Result] | ScpoError  # as the other commands read it
     guarded: GuardedRuns | None  # guard.json, which report.html may show
@@ -153,7 +155,7 @@ def _read(path: Path) -> _Files:
         guarded = load_guarded(path, result)
     except ScpoError as error:
         read, guarded = error, None
-    written = page, certificate, proof, cover
+    written = page, certificate, proof, _text_if_there(path / "polytope_proof.json"), cover
     return _Files(path, arrays, summary, text, tables, csv_data, theta, learned, *written, read, guarded)
 
 
@@ -238,10 +240,17 @@ def _verify(files: _Files) -> Verification:
             "result.json is of another save than history.npz; if the run was killed, `scpo-ctrl adapt` with --resume "
             "mends it"
         )
-    more, proved = proof_faults(files.backup_proof, law, tables["scenarios"])
+    more, sets = _set_faults(files, law)
     faults += _proof_faults(files, loop)
     worst = float(margins.exact.min())
-    return Verification(len(thetas), len(loop.z0), metrics, worst, int(unsafe.size), (*faults, *more), proved)
+    return Verification(len(thetas), len(loop.z0), metrics, worst, int(unsafe.size), (*faults, *more), sets)
+
+
+def _set_faults(files: _Files, law: Law) -> tuple[list[str], str]:
+    """List what does not hold of sets that the backup is said to keep, and say what is proved of them."""
+    checks = (proof_faults, files.backup_proof), (polytope_faults, files.polytope)
+    found = [check(text, law, files.tables["scenarios"]) for check, text in checks]
+    return [fault for faults, _ in found for fault in faults], "; ".join(said for _, said in found if said)
 
 
 def _proof_faults(files: _Files, loop: ClosedLoop) -> list[str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import controller_exports
 import pytest
-from exports import run
-from test_pil import EMULATOR, LINK, QEMU, build, emulate, require
+from exports import require, run
+from test_pil import EMULATOR, LINK, QEMU, build, emulate
 
 from scpo_ctrl.codegen import TARGETS, export
 

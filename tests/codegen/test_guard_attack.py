@@ -6,8 +6,8 @@ from dataclasses import replace
 import guard_attack as ga
 import numpy as np
 import pytest
-from exports import STRICT, need, run
-from test_pil import build, emulate, require
+from exports import STRICT, need, require, run
+from test_pil import build, emulate
 
 import scpo_ctrl as sc
 from scpo_ctrl.codegen import TARGETS, export

@@ -1,6 +1,5 @@
 """Processor in the loop: the exported sources and vectors on emulated microcontrollers, compared with Python."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exports import result_of, run
+from exports import require, result_of, run
 
 from scpo_ctrl.codegen import TARGETS, export
 from scpo_ctrl.codegen.context import make_context
@@ -18,17 +17,6 @@ EMULATOR = BOARD
 QEMU = "qemu-system-arm"
 TOLERANCE = {"double": 1e-12, "float": 1e-5}
 LINK = ("--specs=rdimon.specs", "-nostartfiles", "-Wl,--gc-sections", "-T", EMULATOR / "link.ld")
-
-
-def require(*tools: str) -> None:
-    """Skip without the tools; where CI is true they have to be there."""
-    missing = [tool for tool in tools if shutil.which(tool) is None]
-    if missing:
-        reason = f"{' and '.join(missing)} not found; apt-get install gcc-arm-none-eabi qemu-system-arm"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        print(f"skipped: {reason}")
-        pytest.skip(reason)
 
 
 def build(folder: Path, target: str) -> Path:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import projection_cases as pc
 import pytest
-from exports import run
-from test_pil import EMULATOR, LINK, QEMU, emulate, require
+from exports import require, run
+from test_pil import EMULATOR, LINK, QEMU, emulate
 from test_runtime_projection import (
     BAD_PROBLEM,
     CAPPED,

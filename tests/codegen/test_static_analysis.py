@@ -23,6 +23,8 @@ TIDY = (
     "-readability-magic-numbers,-readability-identifier-length,"
     "-readability-isolate-declaration,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling"
 )
+STORE = RUNTIME / "store"
+ALL = [*SOURCES, *sorted((STORE / "src").glob("*.c"))]
 
 
 def run(*command: object) -> str:
@@ -42,16 +44,17 @@ def require(tool: str, package: str) -> None:
 @pytest.fixture(params=[np.float64, np.float32], ids=["double", "float"])
 def flags(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     write_config(tmp_path, request.param)
-    return ["-std=c99", f"-I{tmp_path}", f"-I{RUNTIME / 'include'}"]
+    of_store = ("-DSCPO_PROBLEM_HASH=1,2,3,4,5,6,7,8", f"-I{STORE / 'include'}")
+    return ["-std=c99", f"-I{tmp_path}", f"-I{RUNTIME / 'include'}", *of_store]
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("source", ALL, ids=lambda path: path.name)
 def test_gcc_analyzer(tmp_path: Path, flags: list[str], source: Path) -> None:
     require("gcc", "gcc")
     run("gcc", *flags, "-O2", "-fanalyzer", "-Wall", "-Wextra", "-Werror", "-c", source, "-o", tmp_path / "x.o")
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
+@pytest.mark.parametrize("source", ALL, ids=lambda path: path.name)
 def test_clang_tidy(flags: list[str], source: Path) -> None:
     require("clang-tidy", "clang-tidy")
     run("clang-tidy", f"--checks={TIDY}", "--warnings-as-errors=*", "--quiet", source, "--", *flags)
@@ -61,7 +64,7 @@ def test_cppcheck(flags: list[str]) -> None:
     require("cppcheck", "cppcheck")
     enable = ("--enable=warning,style,performance,portability", "--inconclusive")
     suppress = ("--suppress=missingIncludeSystem", "--inline-suppr")
-    run("cppcheck", *enable, *suppress, "--error-exitcode=1", "--quiet", "--std=c99", *flags[1:], *SOURCES)
+    run("cppcheck", *enable, *suppress, "--error-exitcode=1", "--quiet", "--std=c99", *flags[1:], *ALL)
 
 
 @pytest.mark.parametrize("name", ["pid", "lqg"])

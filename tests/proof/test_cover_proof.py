@@ -162,7 +162,7 @@ def test_a_cover_goes_on_where_it_stopped(copied, run):
 
 def test_options_of_other_kinds_are_refused(copied, run):
     folder = copied
-    for kind, option in (("cover", "--epsilon"), ("backup", "--seconds"), ("scenario", "--boxes")):
+    for kind, option in (("cover", "--epsilon"), ("backup", "--boxes"), ("scenario", "--seconds")):
         outcome = run("certify", folder, "--kind", kind, option, 1)
         assert outcome.status == 2 and f"{option} is of --kind" in outcome.line
     outcome = run("certify", folder, "--kind", "cover", "--seconds", 0)

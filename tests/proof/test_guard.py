@@ -8,10 +8,11 @@ import pytest
 from problem_files import write
 
 import scpo_ctrl as sc
+from scpo_ctrl.codegen import export
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.invariance.guard import Liveness
 from scpo_ctrl.loop.level import parameter_ranges
-from scpo_ctrl.models import cart_pole, double_integrator, planar_quadrotor
+from scpo_ctrl.models import cart_pole, dc_motor, double_integrator, planar_quadrotor
 from scpo_ctrl.proof.guarded import guard, guarded_runs
 
 CART = {"cart_mass": (0.8, 1.2)}  # of both masses +-50 % examples/benchmarks/guards.py
@@ -168,11 +169,60 @@ def test_what_is_not_proved_is_refused():
     )
     with pytest.raises(DomainError, match=r"2\^7 next states"):
         guard(problem(plant, sc.lqr(plant, [0.1, 0.1], [10.0]), parameters=dict.fromkeys(names, (-1.0, 1.0))))
-    motor = sc.models.dc_motor()
-    pid = sc.controlled(motor, sc.controllers.pid(motor, 1.0, 2.0, 0.02, filter_time=2e-3))
-    batch = sc.scenarios(pid.plant, pid.backup, count=3, level=0.5, horizon=5)
-    with pytest.raises(DomainError, match="a guard"):
-        guard(sc.ControlProblem(pid, batch, sc.Quadratic(np.ones(motor.nx), np.ones(1)), sc.MetricOptions()))
+
+
+def under(law, plant, level=0.8):
+    """Return a problem of a motor under a controller."""
+    loop = sc.controlled(plant, law)
+    batch = sc.scenarios(loop.plant, loop.backup, count=3, level=level, horizon=30)
+    return sc.ControlProblem(loop, batch, sc.Quadratic(np.ones(plant.nx), np.ones(1)), sc.MetricOptions())
+
+
+def integrating():
+    """Return a motor of which both states are measured, under state feedback with integral action."""
+    motor = dc_motor().replace(y=ca.SX(0, 1), y_labels=(), y_units=())
+    return under(sc.controllers.lqi(motor, [1.0, 1e-4, 10.0], [0.1], tracked=[0]), motor)
+
+
+def test_no_numbers_of_a_controller_leave_the_set_of_its_loop():
+    """What it remembers is a state as any other, and the controller as it runs today is the backup."""
+    of = integrating()
+    held, (unit, root), rng, count = guard(of), of.backup.shape, np.random.default_rng(5), 20_000
+    towards = rng.normal(size=(count, 3))
+    towards *= (1 - 1e-8) / np.linalg.norm(towards, axis=1, keepdims=True)
+    s = of.plant.x_eq + unit * (towards @ root.T)
+    for size in (0.1, 1.0, 100.0):
+        applied, acted = held.apply(s, of.policy(s, size * rng.normal(size=of.theta_dim)))
+        following = np.array(of.plant.function.map(count)(s.T, applied.T, of.plant.p_nominal)).T
+        assert (of.backup.level(following, of.plant.x_eq) <= of.backup.rho).all() and acted.any()
+    assert not held.apply(s, of.policy(s, of.theta_initial))[1].any()
+    theta = np.array([0.3, -0.9, 0.6])
+    found = guarded_runs(of, theta, held, episodes=20, seed=2)
+    cost, acts = 0.0, 0
+    for start in of.scenarios.declared.random(0, 20, (1 << 51) + 2).x0:
+        s = start
+        for _ in range(30):
+            u, acted = held.apply(s, of.policy(s, theta))
+            cost += (s[:2] @ s[:2] + u[0] ** 2) / 30 / 20
+            acts += int(acted)
+            s = np.array(of.plant.function(s, u, of.plant.p_nominal))[:, 0]
+    assert found.acted == acts > 0 and found.escapes == 0 and np.isclose(found.cost, cost, rtol=1e-12)
+
+
+def test_outputs_that_are_less_than_the_state_are_refused_with_or_without_an_observer():
+    motor, weights = dc_motor(), {"Q": [1.0, 1e-4], "R": [0.1], "process_noise": [1e-6, 1.0], "sensor_noise": [1e-6]}
+    for law in (sc.controllers.pid(motor, 1.0, 2.0, 0.02, filter_time=2e-3), sc.controllers.lqg(motor, **weights)):
+        with pytest.raises(DomainError, match=r"does not determine the 2 states .* an estimate has an error"):
+            guard(under(law, motor, 0.5))
+    x, theta = ca.SX.sym("x", 2), ca.SX.sym("theta", 2)
+    sine = sc.Controller(
+        name="sine", theta=theta, theta_initial=[0.1, 0.5], y=x, command=-theta[0] * ca.sin(x[0]) - theta[1] * x[1]
+    )
+    with pytest.raises(DomainError, match="no straight line"):
+        guard(under(sine, R3, 0.2))
+    result = sc.adapt(integrating(), sc.AdaptOptions(steps=0, audit=False))
+    with pytest.raises(DomainError, match="the C of controller 'LQI' has no guard"):
+        export(result, "nowhere", guarded=True)
 
 
 def test_an_adapter_counts_what_the_guard_does():

@@ -34,13 +34,15 @@ def test_a_true_proof_is_accepted(proofs, name):
 def _tree(one, rng, into):
     """Decide a box otherwise, and leave out what came of it; one where the prover's own bounds do not say so."""
     loop, boxes, splits = one.jacobians, one.boxes, one.stated["splits"]
+    if into == -3 and not loop.of_set.any():  # the mean is the Jacobian
+        return None
     for _ in range(100):
         generation = int(rng.integers(len(splits)))
         box = int(rng.integers(len(splits[generation])))
         low, high = (ends[box][None] for ends in boxes[generation])
         if splits[generation][box] == into or loop.outside(low, high, one.size * (1 - 1e-6))[0]:
             continue
-        norm, drift = loop.bounds(low, high, one.size).largest
+        norm, drift = loop.bounds(low, high, one.size, mean=into == -3).largest
         closes = (norm + 1e-6) * one.size + drift + one.stated["disturbance"] <= one.size
         if into == -2 or not closes[0]:
             return one.stated | {"splits": pruned(splits, generation, box, into)}
@@ -77,8 +79,10 @@ def _shrunk(one, rng):
     return one.stated | {"disturbance_half": half} if half else None
 
 
-def _less(rng):
-    return 1 - 10.0 ** rng.uniform(-7, -1)
+def _steeper(one, rng):
+    """State a smaller contraction: by more where balls bound the mean more closely than intervals do."""
+    by_mean = any(-3 in some for some in one.stated["splits"])
+    return _scaled("contraction", lambda rng: 1 - 10.0 ** rng.uniform(-3 if by_mean else -7, -1))(one, rng)
 
 
 def _larger(rng):
@@ -87,11 +91,12 @@ def _larger(rng):
 
 TAMPERED = {
     "closed": lambda one, rng: _tree(one, rng, -1),
+    "closed by the mean": lambda one, rng: _tree(one, rng, -3),
     "outside": lambda one, rng: _tree(one, rng, -2),
     "dropped": _dropped,
     "added": _added,
     "unfinished": _unfinished,
-    "contraction": _scaled("contraction", _less),
+    "contraction": _steeper,
     "drift": _scaled("drift", lambda rng: 0.99),
     "disturbance": _scaled("disturbance", lambda rng: 0.99),
     "level": _scaled("level", _larger),
@@ -150,10 +155,10 @@ def test_a_damaged_file_is_named(proofs, text):
         ("kind", "cover"), ("proved", False), ("proved", 1), ("level", 0.0), ("level", 2.0), ("level", "all"),
         ("level", -1), ("rho", None), ("boxes", 0), ("boxes", 1.0), ("contraction", None), ("contraction", -1.0),
         ("drift", True), ("disturbance", -1), ("variables", ["speed"]), ("variables", []), ("variables", "mass"),
-        ("splits", []), ("splits", [[]]), ("splits", [[1]]), ("splits", [[-3]]), ("splits", [[True]]),
+        ("splits", []), ("splits", [[]]), ("splits", [[1]]), ("splits", [[-4]]), ("splits", [[True]]),
         ("splits", [[-1.0]]), ("splits", [[0], [-1, -1], []]), ("splits", {}), ("splits", [[-2]]), ("splits", [[0]]),
         ("parameters", {}), ("parameters", {"mass": [0.8]}), ("signals", {"mass": [0, 1]}), ("disturbance_half", [0]),
-        ("blocks", None), ("more", 1), ("seconds", "none"),
+        ("blocks", None), ("more", 1), ("seconds", "none"), ("tilt", 1.0), ("tilt", -0.1), ("tilt", None),
     ],
 )  # fmt: skip
 def test_a_changed_entry_is_named(proofs, key, value):
@@ -176,6 +181,41 @@ def test_a_shape_that_is_not_positive_definite_is_refused(proofs):
     law = proofs["pendulum"].law
     for P in (-law.P, np.diag([1.0, 0.0]), np.array([[1.0, 2.0], [2.0, 1.0]]), np.full((2, 2), np.nan)):
         assert proofs["pendulum"].faults(law=dataclasses.replace(law, P=P))
+
+
+def test_what_the_mean_proves_is_refused_of_the_jacobian_itself(proofs):
+    """Boxes that are closed by the mean along rays, stated to be closed by the Jacobian."""
+    one = proofs["wave"]
+    places = [(g, i) for g, some in enumerate(one.stated["splits"]) for i, which in enumerate(some) if which == -3]
+    assert len(places) > 4
+    refused = 0
+    for generation, box in places:
+        splits = copy.deepcopy(one.stated["splits"])
+        splits[generation][box] = -1
+        refused += bool(one.faults(one.stated | {"splits": splits}))
+    assert refused > len(places) / 2
+
+
+def test_cones_that_are_counted_narrower_than_they_are_are_refused():
+    """Λ with the cone of a box is below the length of every vector that the box sees, and above that of others."""
+    from flint import arb, arb_mat
+
+    from scpo_ctrl.verification.rays import cone
+
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        Q = np.linalg.qr(rng.normal(size=(4, 4)))[0][:3]
+        middle, half = rng.normal(size=3), 0.2 * rng.uniform(size=3)
+        low, high = ([arb(float(value)) for value in middle + sign * half] for sign in (-1, 1))
+        metric = cone(arb_mat(3, 3, 1), arb_mat(Q.tolist()), low, high, 0.1)
+        if metric is None:
+            assert np.linalg.norm(half) > 0.2 * np.linalg.norm(middle)
+            continue
+        L = np.array([[float(entry) for entry in row] for row in metric.tolist()])
+        a = middle + half * rng.uniform(-1, 1, (1000, 3))
+        v = a @ Q + rng.normal(size=(1000, 1)) * (np.eye(4) - Q.T @ Q)[0]
+        assert (np.einsum("ni,ij,nj->n", v, L, v) <= np.square(v).sum(axis=1) * (1 + 1e-12)).all()
+        assert np.linalg.eigvalsh(L)[-1] > 1.01
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,10 @@
  * of instructions. Besides the requests of scpo_link.h it answers 'S' (kind, pieces (4) -> bytes of stack that a control
  * call, or that many pieces, took at most) and 'Q', which ends it. */
 #include <stdint.h>
+#include <string.h>
 
 #include "scpo_link.h"
+#include "scpo_model.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
 #define BYTE(address) (*(volatile uint8_t *)(uintptr_t)(address))
@@ -15,6 +17,8 @@ static scpo_adapter adapter;
 static scpo_telemetry telemetry;
 static scpo_server server;
 static int running = 1;
+static int walking = -1; /* the scenario whose plant parameters its own plant has, or none */
+static scpo_real state[SCPO_NX];
 
 #ifdef __riscv
 
@@ -32,10 +36,13 @@ static void board_put(void *user, unsigned char byte)
     BYTE(UART) = byte;
 }
 
+static int board_has(void)
+{
+    return BYTE(UART + 5) & 1u;
+}
+
 static unsigned char board_get(void)
 {
-    while (!(BYTE(UART + 5) & 1u)) {
-    }
     return BYTE(UART);
 }
 
@@ -67,10 +74,13 @@ static void board_put(void *user, unsigned char byte)
     REGISTER(UART) = byte;
 }
 
+static int board_has(void)
+{
+    return (REGISTER(UART + 4) & 2u) != 0;
+}
+
 static unsigned char board_get(void)
 {
-    while (!(REGISTER(UART + 4) & 2u)) {
-    }
     return (unsigned char)REGISTER(UART);
 }
 
@@ -78,6 +88,85 @@ static uint32_t board_clock(void *user) /* in ticks; the host knows how many ins
 {
     (void)user;
     return ~REGISTER(TIMER + 4);
+}
+
+#endif
+
+#ifdef BOARD_FLASH
+
+#include <stdio.h>
+
+#include "scpo_store.h"
+
+#define SECTORS 4u
+#define SECTOR 2048u
+
+static FILE *file;
+static scpo_store store;
+
+static int flash_read(void *user, uint32_t address, unsigned char *data, uint32_t size)
+{
+    (void)user;
+    return fseek(file, (long)address, SEEK_SET) != 0 || fread(data, 1, size, file) != size;
+}
+
+static int flash_program(void *user, uint32_t address, const unsigned char *data, uint32_t size)
+{
+    (void)user;
+    return fseek(file, (long)address, SEEK_SET) != 0 || fwrite(data, 1, size, file) != size || fflush(file) != 0;
+}
+
+static int flash_erase(void *user, uint32_t address, uint32_t size)
+{
+    static unsigned char blank[64];
+    uint32_t done;
+    memset(blank, 0xFF, sizeof blank);
+    for (done = 0; done < size; done += sizeof blank) {
+        if (flash_program(user, address + done, blank, sizeof blank) != 0) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static const scpo_flash flash = {SECTORS, SECTOR, 8u, 0xFF, flash_read, flash_program, flash_erase, NULL};
+
+/* theta is what was saved last, or stays. */
+static void board_restore(scpo_real *theta)
+{
+    scpo_real found[SCPO_NTHETA];
+    file = fopen(BOARD_FLASH, "r+b");
+    if (!file) { /* a new part */
+        file = fopen(BOARD_FLASH, "w+b");
+        (void)flash_erase(NULL, 0, SECTORS * SECTOR);
+    }
+    (void)setvbuf(file, NULL, _IONBF, 0);
+    if (scpo_store_begin(&store, &flash) == SCPO_STORE_OK) {
+        if (scpo_store_load(&store, found) == SCPO_STORE_OK) {
+            memcpy(theta, found, sizeof found);
+        }
+        (void)scpo_store_prepare(&store, 1);
+    }
+}
+
+static void board_keep(void)
+{
+    const scpo_real *theta = controller.set[controller.active & 1].theta;
+    if (scpo_store_save(&store, theta) == SCPO_STORE_BUSY) { /* nothing here minds that erasing stops it */
+        (void)scpo_store_prepare(&store, 1);
+        (void)scpo_store_save(&store, theta);
+    }
+}
+
+#else
+
+static void board_restore(scpo_real *theta)
+{
+    (void)theta;
+}
+
+static void board_keep(void)
+{
 }
 
 #endif
@@ -126,12 +215,43 @@ static void answer_stack(const unsigned char *payload)
     scpo_link_send(&server, 'S', answer, 4);
 }
 
+/* A sample of its own plant, where the ring has room for it. */
+static void walk(void)
+{
+    scpo_real u[SCPO_NU];
+    scpo_real next[SCPO_NX];
+    int i;
+    if (walking < 0 || telemetry.written - telemetry.taken == SCPO_TELEMETRY) {
+        return;
+    }
+    scpo_telemetry_put(&telemetry, state, u, scpo_controller_control(&controller, state, u));
+    scpo_model_step(state, u, scpo_plant_parameters[walking], next);
+    for (i = 0; i < SCPO_NX; i++) {
+        state[i] = next[i];
+    }
+}
+
+static int answer_walk(const unsigned char *payload)
+{
+    const int rollout = payload[0] | (payload[1] << 8);
+    if (rollout >= SCPO_NROLLOUTS) {
+        return 0;
+    }
+    walking = rollout;
+    memcpy(state, payload + 2, sizeof state);
+    scpo_link_send(&server, 'W', payload, 0);
+    return 1;
+}
+
 static int board_request(void *user, unsigned char type, const unsigned char *payload, uint16_t length)
 {
     (void)user;
     if (type == 'S' && length == 5) {
         answer_stack(payload);
         return 1;
+    }
+    if (type == 'W' && length == 2 + sizeof state) {
+        return answer_walk(payload);
     }
     if (type == 'Q' && length == 0) {
         scpo_link_send(&server, 'Q', payload, 0);
@@ -144,8 +264,12 @@ static int board_request(void *user, unsigned char type, const unsigned char *pa
 int main(void)
 {
     volatile int left = 200000; /* turns in which the last answer leaves */
+    static scpo_real theta[SCPO_NTHETA];
+    unsigned char kept = 0;
     board_begin();
-    (void)scpo_controller_begin(&controller, scpo_theta_initial);
+    memcpy(theta, scpo_theta_initial, sizeof theta);
+    board_restore(theta);
+    (void)scpo_controller_begin(&controller, theta);
     scpo_adapter_begin(&adapter, &controller);
     server.controller = &controller;
     server.adapter = &adapter;
@@ -154,7 +278,15 @@ int main(void)
     server.clock = board_clock;
     server.other = board_request;
     while (running) {
-        scpo_server_receive(&server, board_get());
+        if (board_has()) {
+            scpo_server_receive(&server, board_get());
+            if (controller.active != kept) {
+                kept = controller.active;
+                board_keep();
+            }
+        } else {
+            walk();
+        }
     }
     while (left > 0) {
         left--;

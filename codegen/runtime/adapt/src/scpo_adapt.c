@@ -162,8 +162,8 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
         adapter->stalled += 2;
     }
     if (adapter->stalled >= SCPO_PATIENCE) {
-        adapter->phase = SCPO_ENDED;
-        return SCPO_CONVERGED;
+        adapter->phase = SCPO_ENDED; /* which the next call says, so that no commit goes unsaid */
+        return committed ? SCPO_COMMITTED : SCPO_REJECTED;
     }
     scpo_begin_step(adapter);
     return committed ? SCPO_COMMITTED : SCPO_REJECTED;

@@ -1,0 +1,55 @@
+"""What the adaptation takes on emulated boards: bytes, stack and instructions of R3 with 8 scenarios.
+
+python examples/benchmarks/device.py [--steps 100] [--targets cortex-m4f ...]
+
+R3 with 8 scenarios, N = 30, d = 48, from the backup. Instructions are counted by the emulator; they are not cycles.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests")]
+
+from device_problems import r3_problem, unadapted
+from support.common import print_table
+
+from scpo_ctrl.device.pil import PilRun, pil
+
+TARGETS = ("cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "rv32imafc")
+ROWS = {
+    "arithmetic": "real",
+    "code of all functions, bytes": "code_bytes",
+    "RAM of controller and adapter, bytes": "ram_bytes",
+    "stack, bytes at most": "stack_bytes",
+    "control, instructions at most": "control_instructions",
+    "slice, instructions at most": "slice_instructions",
+    "projection, instructions in the mean": "projection_instructions",
+    "step, instructions in the mean": "step_instructions",
+    "step, instructions at most": "dearest_step_instructions",
+    "commits": "commits",
+    "violations, in double": "violations",
+    "objective, from 3.273": "objective_final",
+}
+
+
+def cell(run: PilRun, name: str) -> str:
+    """Return an entry of the table."""
+    value = getattr(run, name)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
+    options = parser.parse_args()
+    result = unadapted(r3_problem())
+    runs = [pil(result, target=target, steps=options.steps, samples=1000) for target in options.targets]
+    print_table(["", *options.targets], [[title, *(cell(run, name) for run in runs)] for title, name in ROWS.items()])
+
+
+if __name__ == "__main__":
+    main()
