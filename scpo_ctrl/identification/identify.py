@@ -93,15 +93,18 @@ def identify(
         values, ranges = _ranges(plant, fit, places, confidence)
         error = _one_step(plant, steps, values)
         check_model(plant, steps, error)
-        left = {"half_widths": disturbance(steps, error, margin), "doubts": doubts(plant, steps, error)}
-        left |= {"largest": np.abs(error).max(axis=0), "rms": np.sqrt((error**2).mean(axis=0))}
+        half_widths, against = disturbance(steps, error, margin), doubts(plant, steps, error)
+        largest, rms = np.abs(error).max(axis=0), np.sqrt((error**2).mean(axis=0))
     return Identification(
         plant=plant,
         asked=tuple(plant.p_labels[i] for i in asked),
         kept=kept,
         values=values,
         ranges=ranges,
-        **left,
+        largest=largest,
+        rms=rms,
+        half_widths=half_widths,
+        doubts=against,
         beyond=beyond(len(error), plant.nx, confidence),
         transitions=len(error),
         pieces=len(log.starts),
