@@ -61,7 +61,7 @@ def identify_command(
         for line in (*_parameter_lines(found), "", *_disturbance_lines(found), "", *_word_lines(found)):
             say(line)
         if out is not None:
-            say(f"written: {out}; what it keeps of the old backup and level, `scpo-ctrl adapt` checks")
+            say(f"written: {out}; `scpo-ctrl adapt` says whether its backup and level hold for these")
     return 0
 
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
-from problem_files import write
+from problem_files import EQUATIONS_PLANT, write
 
 from scpo_ctrl.errors import ScpoError
 from scpo_ctrl.models import buck_converter, double_integrator, equations, planar_quadrotor, with_nominal
 from scpo_ctrl.record.config import read_problem_file
+from scpo_ctrl.record.plants import build_plant
+from scpo_ctrl.record.recorded import RecordedPlant
 
 THREE = {"backup.Q": [0.1] * 3, "objective.Q": [1.0, 0.1, 0.0]}  # with the force that is on its way
 
@@ -81,3 +83,15 @@ def test_a_problem_file_takes_nominal_values_and_writes_them_out(tmp_path):
     assert again.problem.plant.p_nominal.tolist() == [2.0]
     with pytest.raises(ScpoError, match=r"\[plant\] nominal.weight"):
         read_problem_file(write(tmp_path / "wrong.toml", {"plant.nominal": {"weight": 2.0}}))
+
+
+def test_plants_by_equations_and_as_data_take_them_too(tmp_path):
+    table = EQUATIONS_PLANT | {"nominal": {"m": 1.2}}
+    plant, recorded = build_plant(table, tmp_path)
+    assert recorded is None and table["nominal"] == {"m": 1.2} and plant.p_nominal.tolist() == [1.2]
+    data = RecordedPlant.of(plant)
+    (tmp_path / data.FILE).write_bytes(data.data)
+    table = data.table | {"nominal": {"m": 1.4}}
+    plant, recorded = build_plant(table, tmp_path)
+    assert recorded is not None and recorded.plant().p_nominal.tolist() == [1.4] == plant.p_nominal.tolist()
+    assert "nominal" not in table and table["sha256"] != data.table["sha256"]
