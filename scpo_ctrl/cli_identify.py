@@ -6,7 +6,6 @@ import click
 
 from scpo_ctrl.identification import Identification, identify
 from scpo_ctrl.identification.identify import CONFIDENCE, MARGIN
-from scpo_ctrl.identification.result import ASSUMED
 from scpo_ctrl.record.config import located
 from scpo_ctrl.record.identified import check_place, read_plant_of, write_identified
 from scpo_ctrl.record.log_file import read_log
@@ -99,7 +98,7 @@ def _word_lines(found: Identification) -> list[str]:
         f"ranges hold all fitted parameters together at confidence {found.confidence:g}; half widths are the largest "
         f"residuals and {found.margin:.0%}; at most {found.beyond:.2%} of fresh residuals are beyond the largest, at "
         "the same confidence",
-        ASSUMED,
+        found.assumed,
         *(f"doubt: {text}" for text in found.doubts),
     ]
 

@@ -59,7 +59,8 @@ def identify(
     parameters : sequence of str, optional
         Labels of those to fit; by default all that no signal varies.
     horizon : int
-        Steps that are predicted from each measured state: 1 for one-step prediction errors, more to simulate.
+        Steps that are predicted from each measured state: 1 for one-step prediction errors, more to simulate. More than
+        one is biased where u comes from feedback and there is a disturbance, to which it answers within a window.
     confidence : float
         That the ranges hold all fitted parameters together, in [0.5, 1 - 1e-9].
     margin : float

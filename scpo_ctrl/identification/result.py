@@ -9,10 +9,11 @@ import numpy as np
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.nominal import with_nominal
 
-ASSUMED = (
+_ASSUMED = (
     "assumed: the disturbance of each sample is independent of all that was before, with mean zero; sensors show "
     "states without noise; u is the input that was applied"
 )
+_FEEDBACK = ", and no feedback: over several steps a controller's answers to the disturbance bias the fit"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Identification:
     def fitted(self) -> tuple[str, ...]:
         """Labels of the parameters that were fitted."""
         return tuple(label for label in self.asked if label not in self.kept)
+
+    @property
+    def assumed(self) -> str:
+        """What the fit takes for granted, in words."""
+        return _ASSUMED + (_FEEDBACK if self.horizon > 1 else "")
 
     def value(self, label: str) -> float:
         """Return the fitted value of a parameter, or its nominal one.
@@ -110,6 +116,6 @@ class Identification:
             "confidence": self.confidence,
             "margin": self.margin,
             "beyond_largest": self.beyond,
-            "assumed": ASSUMED,
+            "assumed": self.assumed,
             "doubts": list(self.doubts),
         }

@@ -56,7 +56,7 @@ def test_the_table_names_every_parameter_and_what_was_assumed(run, tmp_path):
     assert lines[1].startswith("mass [kg]") and lines[1].endswith("yes")
     assert lines[3].split()[0] == "disturbance" and lines[5].startswith("velocity [m/s]")
     assert "399 transitions in 1 pieces" in outcome.out and "5 steps from each" in outcome.out
-    assert "independent of all that was before" in outcome.out
+    assert "independent of all that was before" in outcome.out and "and no feedback" in outcome.out
     assert not list(tmp_path.glob("new*"))
 
 
