@@ -4,8 +4,6 @@ import contextlib
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.optimize
-import scipy.stats
 
 from scpo_ctrl.errors import DomainError, EvaluationError
 from scpo_ctrl.identification.coordinates import Coordinates
@@ -94,6 +92,8 @@ class LeastSquares:
         EvaluationError
             If the search does not end.
         """
+        from scipy.optimize import least_squares
+
         known: list[Fit] = []
 
         def fit(at: np.ndarray) -> Fit:
@@ -110,7 +110,7 @@ class LeastSquares:
         tolerance = dict.fromkeys(("ftol", "xtol", "gtol"), _TOLERANCE)
         found = None
         with contextlib.suppress(np.linalg.LinAlgError, ValueError):  # derivatives that are not finite
-            found = scipy.optimize.least_squares(
+            found = least_squares(
                 lambda at: (fit(at).error / sigma).ravel(),
                 q,
                 lambda at: -fit(at).S.reshape(-1, len(q)),
@@ -172,6 +172,8 @@ def half_ranges(fit: Fit, confidence: float) -> np.ndarray:
     -------
     numpy.ndarray, shape (k,)
     """
+    from scipy.special import stdtrit
+
     W, _, k = fit.S.shape
     residual = (fit.error / fit.sigma).reshape(W, -1)
     rows = fit.S.reshape(-1, k)
@@ -182,5 +184,5 @@ def half_ranges(fit: Fit, confidence: float) -> np.ndarray:
     without = np.linalg.solve(left, np.einsum("wrk,wr->wk", parts, residual)[..., None])[..., 0]
     jackknife = ((without - without.mean(axis=0)) ** 2).sum(axis=0) * (W - 1) / W
     variance = np.maximum(np.diag(inverse) * W / (W - k), jackknife)
-    factor = scipy.stats.t.ppf(1 - (1 - confidence) / (2 * k), W - k)
+    factor = stdtrit(W - k, 1 - (1 - confidence) / (2 * k))
     return factor * np.sqrt(variance) / size

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.linalg
 
 _RANK = 1e-7  # of a sensitivity, relative to its own size: less is rounding
 VAGUE = 0.5  # standard deviation of a coordinate, beyond which a parameter is as good as unknown
@@ -43,7 +42,9 @@ def unidentifiable(S: np.ndarray, labels: Sequence[str]) -> dict[str, str]:
             reasons[labels[i]] = "the disturbance hides its effect"
     kept = [i for i in range(k) if labels[i] not in reasons]
     if kept:
-        R, order = scipy.linalg.qr(varying[:, kept], mode="r", pivoting=True)
+        from scipy.linalg import qr
+
+        R, order = qr(varying[:, kept], mode="r", pivoting=True)
         left = np.abs(np.diag(R))
         far = [kept[i] for i in order]
         lost = [j for j in range(len(far)) if left[j] <= max(_RANK * told[far[j]], 1 / VAGUE)]

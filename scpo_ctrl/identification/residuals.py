@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.stats
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.identification.log import Windows
@@ -56,7 +55,9 @@ def beyond(count: int, states: int, confidence: float) -> float:
     -------
     float
     """
-    return float(scipy.stats.beta.ppf(confidence, states, count - states + 1)) if count > states else 1.0
+    from scipy.special import betaincinv
+
+    return float(betaincinv(states, count - states + 1, confidence)) if count > states else 1.0
 
 
 def check_model(plant: Plant, windows: Windows, error: np.ndarray) -> None:
@@ -115,6 +116,8 @@ def doubts(plant: Plant, windows: Windows, error: np.ndarray) -> tuple[str, ...]
     -------
     tuple of str
     """
+    from scipy.special import chdtri, ndtri
+
     W, nx = error.shape
     found = []
     with np.errstate(all="ignore"):
@@ -124,8 +127,8 @@ def doubts(plant: Plant, windows: Windows, error: np.ndarray) -> tuple[str, ...]
         follows = (error[1:] * error[:-1])[together].mean(axis=0) / rms**2 if together.any() else np.zeros(nx)
         explained = _explained(windows, error)
     real = rms > _ROUNDING * np.abs(windows.x).max(axis=(0, 1))
-    sure = scipy.stats.norm.isf(_SURE / 2) / np.sqrt(W)
-    most = max(_NOTED, float(scipy.stats.chi2.isf(_SURE, nx + plant.nu)) / W)
+    sure = -ndtri(_SURE / 2) / np.sqrt(W)
+    most = max(_NOTED, float(chdtri(nx + plant.nu, _SURE)) / W)
     rows: Sequence[tuple[np.ndarray, str]] = (
         (
             offset**2 > max(_NOTED, sure**2),
