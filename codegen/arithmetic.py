@@ -20,6 +20,28 @@ _BINARY: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 
 
+def result(name: str, of: list[Any]) -> Any:
+    """Return the result of an operation by numpy.
+
+    Parameters
+    ----------
+    name : str
+    of : list of numpy.ndarray
+        What it takes.
+
+    Returns
+    -------
+    numpy.ndarray
+    """
+    if name == "choice":
+        return np.where(of[0], of[1], of[2])
+    if name == "erf":
+        from scipy.special import erf
+
+        return erf(of[0])
+    return _UNARY[name](of[0]) if name in _UNARY else _BINARY[name](*of)
+
+
 def evaluated(
     graph: Graph, wanted: Sequence[int], inputs: Sequence[np.ndarray], number: type[np.floating[Any]] = np.float64
 ) -> np.ndarray:
@@ -49,16 +71,6 @@ def evaluated(
             elif name == "input":
                 values[k] = np.asarray(inputs[of[0]][of[1]]).astype(number)
             else:
-                values[k] = _result(name, [values[operand] for operand in of]).astype(number)
+                values[k] = result(name, [values[operand] for operand in of]).astype(number)
     shape = np.broadcast_shapes(*(np.shape(values[k]) for k in wanted))
     return np.array([np.broadcast_to(values[k], shape) for k in wanted])
-
-
-def _result(name: str, of: list[Any]) -> Any:
-    if name == "choice":
-        return np.where(of[0], of[1], of[2])
-    if name == "erf":
-        from scipy.special import erf
-
-        return erf(of[0])
-    return _UNARY[name](of[0]) if name in _UNARY else _BINARY[name](*of)

@@ -145,13 +145,13 @@ def make_context(
             "it without one"
         )
     held = guard(problem, within) if guarded else None
-    device = device_code(problem, real, prefix, 5e-6 if real == "float" else 1e-12) if adapting else None
+    device = device_code(problem, real, prefix) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy
     theta = np.array([rounded(value, real) for value in result.theta])
     literal(float(np.max(np.abs(result.theta))), real)
-    values = {**_policy_data(policy, real), "theta": theta}
+    values = {**policy_data(policy, real), "theta": theta}
     hashed = (
         values
         | {"theta_initial": result.theta_initial}
@@ -167,8 +167,25 @@ def make_context(
     return Context(**shared, **values, controls=controls, guard=code, device=device)
 
 
-def _policy_data(policy: Policy, real: str) -> dict[str, Any]:
-    """Collect the constants of a policy, bounds rounded inwards."""
+def policy_data(policy: Policy, real: str) -> dict[str, Any]:
+    """Collect the constants of a policy, bounds rounded inwards.
+
+    Parameters
+    ----------
+    policy : Policy
+    real : str
+        "float" or "double".
+
+    Returns
+    -------
+    dict
+        By name.
+
+    Raises
+    ------
+    DomainError
+        If bounds coincide or a scale is out of range in this type.
+    """
     plant = policy.plant
     u_min = np.array([rounded(bound, real, np.inf) for bound in plant.u_min])
     u_max = np.array([rounded(bound, real, -np.inf) for bound in plant.u_max])

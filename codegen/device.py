@@ -9,6 +9,7 @@ import numpy as np
 from scpo_ctrl.codegen.expressions import Writer, read
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.stability import FLOOR, GAMMA, LocalStability
 from scpo_ctrl.models.units import Units
@@ -19,6 +20,7 @@ from scpo_ctrl.problem.objective import Quadratic
 
 ROWS = 16  # K of the working set: fewer stall, more cost memory
 MEMORY = 4  # pairs of BFGS
+METRIC_ERRORS = {"float": 5e-6, "double": 1e-12}  # ε, error of a metric in this arithmetic
 _MOST_KEYS = 2**32  # a metric's number is one of 32 bits
 
 
@@ -54,7 +56,7 @@ class DeviceCode:
     x0: np.ndarray  # (rollouts, nx)
     p: np.ndarray  # (rollouts, np)
     p_names: tuple[str, ...]
-    w: np.ndarray  # (scenarios, N, nx), or (scenarios, N, 0)
+    w: np.ndarray  # (scenarios * N + cloud, nx) steps of one rollout behind those of another; (0, nx): none
     rests: np.ndarray  # (rollouts or 1, nx)
     limits: np.ndarray  # (rollouts,) of V(x_N) / rho by contraction
     bounds_x: tuple[Bound, ...]
@@ -86,7 +88,7 @@ class DeviceCode:
         return FLOOR
 
 
-def device_code(problem: ControlProblem, real: str, prefix: str, epsilon: float) -> DeviceCode:
+def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> DeviceCode:
     """Write an adaptation as C.
 
     Parameters
@@ -96,8 +98,6 @@ def device_code(problem: ControlProblem, real: str, prefix: str, epsilon: float)
         "float" or "double".
     prefix : str
         Of every name of the export.
-    epsilon : float
-        ε, error of a metric on the device.
 
     Returns
     -------
@@ -113,17 +113,11 @@ def device_code(problem: ControlProblem, real: str, prefix: str, epsilon: float)
     assert isinstance(policy, Policy)
     plant, options, backup = policy.plant, problem.scenario_metrics.options, policy.backup
     cloud = problem.one_step
-    x0, p, w = batch.x0, batch.p, batch.w
-    rests = problem.rests(batch)
-    limits = problem.contraction_limits(batch) / backup.rho
-    rests = np.tile(plant.x_eq, (1, 1)) if rests is None else rests
+    x0, p = batch.x0, batch.p
+    limits = np.where(problem.at_rest, 1.0, problem.contraction_limits(batch) / backup.rho)  # there V stays zero
     if cloud is not None:
-        points = cloud.cloud
-        x0, p = np.vstack([x0, points.x0]), np.vstack([p, points.p])
-        about = cloud.metrics.plant.x_eq[None]
-        limits = np.append(limits, cloud.metrics.contraction_limits(points.x0) / backup.rho)
-        if len(rests) > 1:
-            rests = np.vstack([rests, np.repeat(about, points.count, axis=0)])
+        x0, p = np.vstack([x0, cloud.cloud.x0]), np.vstack([p, cloud.cloud.p])
+        limits = np.append(limits, cloud.limits / backup.rho)
     units = Units.of(plant)
     return DeviceCode(
         horizon=batch.horizon,
@@ -132,8 +126,8 @@ def device_code(problem: ControlProblem, real: str, prefix: str, epsilon: float)
         x0=x0,
         p=p,
         p_names=named(plant.p_labels, plant.p_units),
-        w=w if w.size else np.zeros((batch.count, batch.horizon, 0)),
-        rests=rests,
+        w=_disturbances(batch, None if cloud is None else cloud.cloud),
+        rests=_rests(problem, units),
         limits=limits,
         bounds_x=_bounds(plant.x_min, plant.x_max, units.x, plant.x_labels) if options.path else (),
         bounds_u=_bounds(plant.u_min, plant.u_max, units.u, plant.u_labels) if options.path and options.command else (),
@@ -142,8 +136,8 @@ def device_code(problem: ControlProblem, real: str, prefix: str, epsilon: float)
         saturates=not (options.path and options.command),
         P=backup.P / backup.rho,
         **_stability(problem.stability, policy),
-        model=_model(problem, real, prefix),
-        epsilon=epsilon,
+        model=tuple(_written(f"plant {plant.name!r}", of, real, prefix) for of in model_functions(problem)),
+        epsilon=METRIC_ERRORS[real],
         theta_start=problem.theta_initial,
         problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),
     )
@@ -188,6 +182,27 @@ def _bounds(low: np.ndarray, high: np.ndarray, units: np.ndarray, labels: tuple[
     )
 
 
+def _disturbances(batch: Scenarios, cloud: Scenarios | None) -> np.ndarray:
+    """Return disturbances of every step of every rollout, a row each; no row where nothing is disturbed."""
+    parts = [batch] if cloud is None else [batch, cloud]
+    if not any(part.w.size for part in parts):
+        return np.zeros((0, batch.x0.shape[1]))
+    rows = [part.w if part.w.size else np.zeros((part.count, part.horizon, part.x0.shape[1])) for part in parts]
+    return np.vstack([row.reshape(-1, row.shape[2]) for row in rows])
+
+
+def _rests(problem: ControlProblem, units: Units) -> np.ndarray:
+    """Return what contraction is about in each rollout, a single row where that is the nominal equilibrium."""
+    cloud, x_eq = problem.one_step, problem.plant.x_eq
+    found = [(problem.rests(problem.scenarios), problem.scenarios.count)]
+    if cloud is not None:
+        about = cloud.rollouts.rests()
+        found.append((None if about is None else about * units.x, cloud.cloud.count))
+    if all(rests is None for rests, _ in found):
+        return x_eq[None]
+    return np.vstack([np.tile(x_eq, (count, 1)) if rests is None else rests for rests, count in found])
+
+
 def _stability(stability: LocalStability | None, policy: Policy) -> dict[str, Any]:
     """Return the loop's derivative at rest under the backup, in the norm of P, for each vertex."""
     plant, nx = policy.plant, policy.plant.nx
@@ -212,52 +227,70 @@ def _stability(stability: LocalStability | None, policy: Policy) -> dict[str, An
     return {"vertices": A, "vertex_B": B, "inverse_root": inverse, "doublings": stability.power.bit_length() - 1}
 
 
-def _model(problem: ControlProblem, real: str, prefix: str) -> tuple[Function, ...]:
-    """Write the model, the stage cost and their adjoints."""
+@dataclass(frozen=True)
+class ModelFunction:
+    """A function of the model, as what is written in C and evaluated in numpy alike."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    computes: ca.Function
+    adds: bool = False  # to what the outputs hold
+
+
+def model_functions(problem: ControlProblem) -> tuple[ModelFunction, ...]:
+    """Return the plant's step, the stage cost, and the adjoints of both.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+        That `check_device` does not refuse.
+
+    Returns
+    -------
+    tuple of ModelFunction
+        model_step, model_adjoint, stage, stage_adjoint.
+    """
     plant, data = problem.plant, problem.objective_data
     assert isinstance(data, Quadratic)
     x, u, p = plant.x, plant.u, plant.p
     after, reference = ca.SX.sym("after", plant.nx), ca.SX.sym("reference", plant.nx + plant.nu)
     stage = quadratic(data.Q, x - reference[: plant.nx]) + quadratic(data.R, u - reference[plant.nx :])
-    adjoint = [ca.densify(ca.jtimes(plant.f, by, after, True)) for by in (x, u)]
-    slopes = [ca.densify(ca.gradient(stage, by)) for by in (x, u)]
-    owner = f"plant {plant.name!r}"
-    named = {"x": x, "u": u, "p": p, "after": after, "reference": reference}
-    make = _Making(owner, real, prefix, named)
+    symbols = {"x": x, "u": u, "p": p, "after": after, "reference": reference}
+
+    def function(name: str, inputs: tuple[str, ...], outputs: dict[str, ca.SX], *, adds: bool = False) -> ModelFunction:
+        dense = [ca.densify(value) for value in outputs.values()]
+        computes = ca.Function(name, [symbols[key] for key in inputs], dense)
+        return ModelFunction(name, inputs, tuple(outputs), computes, adds)
+
+    adjoint = {"by_x": ca.jtimes(plant.f, x, after, True), "by_u": ca.jtimes(plant.f, u, after, True)}
+    slopes = {"by_x": ca.gradient(stage, x), "by_u": ca.gradient(stage, u)}
     return (
-        make.function("model_step", ("x", "u", "p"), {"next": ca.densify(plant.f)}),
-        make.function("model_adjoint", ("x", "u", "p", "after"), dict(zip(("by_x", "by_u"), adjoint, strict=True))),
-        make.function("stage", ("x", "u", "reference"), {"cost": ca.densify(stage)}),
-        make.function("stage_adjoint", ("x", "u", "reference"), dict(zip(("by_x", "by_u"), slopes, strict=True)), "+="),
+        function("model_step", ("x", "u", "p"), {"next": plant.f}),
+        function("model_adjoint", ("x", "u", "p", "after"), adjoint),
+        function("stage", ("x", "u", "reference"), {"cost": stage}),
+        function("stage_adjoint", ("x", "u", "reference"), slopes, adds=True),
     )
 
 
-@dataclass(frozen=True)
-class _Making:
-    owner: str
-    real: str
-    prefix: str
-    named: dict[str, ca.SX]
-
-    def function(self, name: str, inputs: tuple[str, ...], outputs: dict[str, ca.SX], sign: str = "=") -> Function:
-        """Write a function of C."""
-        symbols = [self.named[key] for key in inputs]
-        graph, found = read(self.owner, ca.Function(name, symbols, list(outputs.values())))
-        wanted = [number for numbers in found for number in numbers]
-        writer = Writer(self.owner, graph, self.real, f"{self.prefix}_real", self.prefix, {}, wanted)
-        used = set[str]()
-        for number in writer.inputs():
-            which, entry = graph.nodes[number][1]
-            used.add(inputs[which])
-            writer.names[number] = f"{inputs[which]}[{entry}]"
-        lines: list[str] = []
-        for key, numbers in zip(outputs, found, strict=True):
-            targets = [key if key == "cost" else f"{key}[{i}]" for i in range(len(numbers))]
-            if sign == "=":
-                lines += writer.statements(dict(zip(targets, numbers, strict=True)))
-            else:
-                lines += writer.named([number for number in numbers if graph.operands(number)])
-                values = (writer.operand(number) for number in numbers)
-                lines += [f"{target} {sign} {value};" for target, value in zip(targets, values, strict=True)]
-        unused, helpers = (key for key in inputs if key not in used), sorted(writer.helpers)
-        return Function(name, inputs, tuple(outputs), tuple(lines), tuple(unused), tuple(helpers))
+def _written(owner: str, of: ModelFunction, real: str, prefix: str) -> Function:
+    """Write a function of the model in C."""
+    graph, found = read(owner, of.computes)
+    wanted = [number for numbers in found for number in numbers]
+    writer = Writer(owner, graph, real, f"{prefix}_real", prefix, {}, wanted)
+    used = set[str]()
+    for number in writer.inputs():
+        which, entry = graph.nodes[number][1]
+        used.add(of.inputs[which])
+        writer.names[number] = f"{of.inputs[which]}[{entry}]"
+    lines: list[str] = []
+    for key, numbers in zip(of.outputs, found, strict=True):
+        targets = [key if key == "cost" else f"{key}[{i}]" for i in range(len(numbers))]
+        if of.adds:
+            lines += writer.named([number for number in numbers if graph.operands(number)])
+            values = (writer.operand(number) for number in numbers)
+            lines += [f"{target} += {value};" for target, value in zip(targets, values, strict=True)]
+        else:
+            lines += writer.statements(dict(zip(targets, numbers, strict=True)))
+    unused, helpers = tuple(key for key in of.inputs if key not in used), tuple(sorted(writer.helpers))
+    return Function(of.name, of.inputs, of.outputs, tuple(lines), unused, helpers)

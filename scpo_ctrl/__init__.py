@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
     from scpo_ctrl.assurance import Audit, Certificate, Falsification, Simulation, audit, certify, falsify, simulate
+    from scpo_ctrl.device import DeviceOptions, DeviceResult, DeviceStatus, adapt_as_device
     from scpo_ctrl.errors import ScpoError
     from scpo_ctrl.identification import Identification, identify
     from scpo_ctrl.interfaces import closed_loop, controller_system
@@ -52,6 +53,9 @@ __all__ = [
     "Controller",
     "ControllerPolicy",
     "Cost",
+    "DeviceOptions",
+    "DeviceResult",
+    "DeviceStatus",
     "Falsification",
     "FunctionProblem",
     "Identification",
@@ -73,6 +77,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "adapt",
+    "adapt_as_device",
     "audit",
     "certify",
     "check_backup",
@@ -109,6 +114,7 @@ _WINGS = (
     "verification",
     "version",
     "interfaces",
+    "device",
 )
 
 

@@ -55,6 +55,11 @@ def of_runs() -> dict[str, Call]:
         "Adapter.learn_scenarios": (it.adapter.learn_scenarios, {"count": 2, "choice": "latest"}),
         "Result": (sc.Result, fields),
         "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, **monitors}),
+        "DeviceOptions": (sc.DeviceOptions, {"rows": 4, "memory": 2, "tries": 3, "worth": 1e-6, "radius": 1.0}),
+        "adapt_as_device": (
+            partial(sc.adapt_as_device, steps=1),
+            {"problem": it.problem, "real": "double", "theta": it.theta, "options": None},
+        ),
         "project": (sc.project, cone | {"solver": "DUAL", "guess": [0], "norms": [1.2]}),
         "project, conic": (sc.project, cone | {"solver": "CLARABEL"}),
         "project_reference": (sc.project_reference, cone | {"solver": "CLARABEL"}),

@@ -11,6 +11,7 @@ All numbers are little-endian, whatever the processor.
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +22,7 @@ from scpo_ctrl.validate import as_array, as_choice, as_count
 FORMAT = 1  # of these bytes; has nothing to do with the version of the package
 HEADER = struct.Struct("<4sBBHII8sI")  # all but the CRC
 _MAGIC = b"SCPO"
-_TYPES = {"float": np.dtype("<f4"), "double": np.dtype("<f8")}
+_TYPES: dict[str, np.dtype[Any]] = {"float": np.dtype("<f4"), "double": np.dtype("<f8")}
 _START = HEADER.size + 4  # of the numbers
 
 

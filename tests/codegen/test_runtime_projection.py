@@ -33,6 +33,7 @@ def write_config(folder: Path, real: type) -> None:
         "#define SCPO_NX 2",
         "#define SCPO_NU 1",
         "#define SCPO_NTHETA 3",
+        "#define SCPO_HIDDEN 0",
         "#endif",
     ]
     (folder / "scpo_config.h").write_text("\n".join(lines) + "\n")

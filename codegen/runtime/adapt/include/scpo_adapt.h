@@ -13,6 +13,13 @@
 
 #include <stdint.h>
 
+#if SCPO_NROWS < 1 || SCPO_MEMORY < 1 || SCPO_TRIES < 1 || SCPO_PATIENCE < 1
+#error "SCPO_NROWS, SCPO_MEMORY, SCPO_TRIES and SCPO_PATIENCE are 1 or more"
+#endif
+#if SCPO_MAX_DIM < SCPO_NTHETA || SCPO_MAX_ACTIVE < SCPO_NROWS
+#error "a projection of the adaptation has SCPO_NTHETA dimensions and SCPO_NROWS constraints: enlarge SCPO_MAX_DIM, SCPO_MAX_ACTIVE"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -77,6 +84,7 @@ typedef struct {
     scpo_real worst;     /* largest metric, so far */
     scpo_real length;    /* |alpha| */
     int phase;
+    scpo_adaptation outcome; /* how it has ended, where it has */
     int rollout;
     int row;
     int count;   /* rows of the working set */
@@ -120,7 +128,8 @@ extern const scpo_real scpo_theta_start[SCPO_NTHETA];
 void scpo_adapter_begin(scpo_adapter *adapter, scpo_controller *controller);
 
 /* Does at most this many pieces of work (a rollout, a gradient, a step of the projection), and returns what came of it:
- * SCPO_ADAPTING, or how a step ended, and then the next call begins the next one. */
+ * SCPO_ADAPTING, or how a step ended, and then the next call begins the next one. From SCPO_CONVERGED on that is what
+ * every call returns. */
 scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces);
 
 /* Goes on after SCPO_CONVERGED, such as with another reference: what was learnt of curvature is forgotten. */

@@ -9,17 +9,17 @@
  *
  * docs/device.md says why each of these is as it is. SPDX-License-Identifier: MIT
  */
-#include "scpo_scaling.h"
+#include "scpo_plan.h"
 #include "scpo_working_set.h"
 
-enum { SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM, SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY,
-       SCPO_JOIN, SCPO_ENDED };
+enum {
+    SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM,
+    SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY, SCPO_JOIN, SCPO_ENDED
+};
 
 #define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
-#define SCPO_FIRST_STEP SCPO_R(0.1) /* length of the first one, and after curvature was forgotten, in radii */
-#define SCPO_LONGEST 10             /* step before its projection, in radii */
 #define SCPO_SUFFICIENT SCPO_R(1e-4) /* part of the predicted fall that a commit must reach */
-#define SCPO_WEIGHT (SCPO_R(1.0) / (SCPO_R(SCPO_NSCENARIOS) * SCPO_HORIZON)) /* of a step's cost in the objective */
+
 static void scpo_begin_step(scpo_adapter *adapter)
 {
     scpo_choose_rows(adapter);
@@ -50,68 +50,6 @@ static void scpo_add_gradient(scpo_adapter *adapter)
     for (i = 0; i < SCPO_NTHETA; i++) {
         adapter->gradient[i] += adapter->alpha[i];
     }
-}
-
-/* out = gradient + sum of multiplier G, with rows in the space of theta, or, where scaled, from scaled ones. */
-static void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out)
-{
-    int row;
-    int i;
-    memset(out, 0, sizeof adapter->gradient);
-    for (row = 0; row < adapter->count; row++) {
-        if (adapter->multiplier[row] > 0) {
-            scpo_subtract(SCPO_NTHETA, -adapter->multiplier[row], scpo_row(adapter, row), out);
-        }
-    }
-    if (scaled) {
-        scpo_inverse_transposed(adapter, adapter->pairs, out);
-    }
-    for (i = 0; i < SCPO_NTHETA; i++) {
-        out[i] += adapter->gradient[i];
-    }
-}
-
-/* z, no longer than SCPO_LONGEST radii. */
-static void scpo_limit(scpo_adapter *adapter)
-{
-    const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->z, adapter->z));
-    const scpo_real most = SCPO_LONGEST * adapter->radius;
-    if (size > most) {
-        scpo_multiply(SCPO_NTHETA, most / size, adapter->z, adapter->z);
-    }
-}
-
-/* The gradient is complete: what the last commit did to that of the Lagrangian shows curvature. */
-static void scpo_learn(scpo_adapter *adapter)
-{
-    int i;
-    scpo_multiply(SCPO_NTHETA, SCPO_WEIGHT, adapter->gradient, adapter->gradient);
-    adapter->row = adapter->pairs; /* pairs to complete: none, or all */
-    if (adapter->length > 0) { /* the last step was committed */
-        scpo_lagrangian(adapter, 0, adapter->z);
-        for (i = 0; i < SCPO_NTHETA; i++) {
-            adapter->z[i] -= adapter->previous[i];
-        }
-        if (scpo_learn_curvature(adapter, adapter->z, adapter->alpha)) {
-            adapter->row = 0;
-        }
-    }
-    adapter->phase = SCPO_COMPLETE;
-}
-
-/* The steepest descent in scaled coordinates: Newton's step, as far as the pairs know the curvature. */
-static void scpo_plan(scpo_adapter *adapter)
-{
-    if (adapter->pairs == 0) {
-        const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->gradient, adapter->gradient));
-        adapter->gamma = SCPO_FIRST_STEP * SCPO_RADIUS / (size > SCPO_UNDERFLOW ? size : SCPO_UNDERFLOW);
-    }
-    adapter->radius = SCPO_RADIUS / SCPO_SQRT(adapter->gamma);
-    scpo_multiply(SCPO_NTHETA, -1, adapter->gradient, adapter->z);
-    scpo_scaling_transposed(adapter, adapter->z);
-    scpo_limit(adapter);
-    adapter->row = 0;
-    adapter->phase = SCPO_TRANSFORM;
 }
 
 /* What a step may use up of the distance from the bound, and curvatures in scaled coordinates. */
@@ -153,6 +91,14 @@ static void scpo_guess(scpo_adapter *adapter)
     }
 }
 
+/* The adaptation ends. */
+static scpo_adaptation scpo_stop(scpo_adapter *adapter, scpo_adaptation outcome)
+{
+    adapter->phase = SCPO_ENDED;
+    adapter->outcome = outcome;
+    return outcome;
+}
+
 /* The step ends. Where nothing was committed, theta stays, and curvature is learnt anew. */
 static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
 {
@@ -162,10 +108,10 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
         adapter->stalled += 2;
     }
     if (adapter->stalled >= SCPO_PATIENCE) {
-        adapter->phase = SCPO_ENDED; /* which the next call says, so that no commit goes unsaid */
-        return committed ? SCPO_COMMITTED : SCPO_REJECTED;
+        (void)scpo_stop(adapter, SCPO_CONVERGED); /* which the next call says, so that no commit goes unsaid */
+    } else {
+        scpo_begin_step(adapter);
     }
-    scpo_begin_step(adapter);
     return committed ? SCPO_COMMITTED : SCPO_REJECTED;
 }
 
@@ -310,12 +256,10 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
     adapter->start_objective = adapter->objective;
     adapter->margin = -adapter->worst;
     if (!(adapter->worst < SCPO_LARGEST) || !(SCPO_ABS(adapter->objective) < SCPO_LARGEST)) {
-        adapter->phase = SCPO_ENDED;
-        return SCPO_START_BAD;
+        return scpo_stop(adapter, SCPO_START_BAD);
     }
     if (adapter->worst > -SCPO_METRIC_ERROR) {
-        adapter->phase = SCPO_ENDED;
-        return SCPO_START_UNSAFE;
+        return scpo_stop(adapter, SCPO_START_UNSAFE);
     }
     scpo_begin_step(adapter);
     return SCPO_ADAPTING;
@@ -327,6 +271,7 @@ static void scpo_differentiate(scpo_adapter *adapter)
     if (adapter->phase == SCPO_ROLL) {
         (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
         adapter->phase = adapter->rollout < SCPO_NSCENARIOS ? SCPO_COST : SCPO_ROW;
+        adapter->row = scpo_next_row(adapter, adapter->rollout);
         return;
     }
     if (adapter->phase == SCPO_COST) {
@@ -363,6 +308,7 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         return SCPO_ADAPTING;
     case SCPO_LEARN:
         scpo_learn(adapter);
+        adapter->phase = SCPO_COMPLETE;
         return SCPO_ADAPTING;
     case SCPO_COMPLETE:
         if (adapter->row < adapter->pairs) {
@@ -373,6 +319,8 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         return SCPO_ADAPTING;
     case SCPO_PLAN:
         scpo_plan(adapter);
+        adapter->row = 0;
+        adapter->phase = SCPO_TRANSFORM;
         return SCPO_ADAPTING;
     case SCPO_TRANSFORM:
         if (adapter->row < adapter->count) {
@@ -393,17 +341,15 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
         return scpo_begin_try(adapter);
     case SCPO_VERIFY:
         return scpo_verify(adapter, scpo_controller_spare(adapter->controller)) ? scpo_judge(adapter) : SCPO_ADAPTING;
-    case SCPO_JOIN:
+    default:
         scpo_join(adapter);
         return SCPO_ADAPTING;
-    default:
-        return SCPO_CONVERGED;
     }
 }
 
 scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces)
 {
-    scpo_adaptation outcome = SCPO_ADAPTING;
+    scpo_adaptation outcome = adapter->phase == SCPO_ENDED ? adapter->outcome : SCPO_ADAPTING;
     while (pieces-- > 0 && outcome == SCPO_ADAPTING) {
         adapter->counts.pieces++;
         outcome = scpo_piece_of_step(adapter);

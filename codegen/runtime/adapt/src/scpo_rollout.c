@@ -8,6 +8,15 @@
 #define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
 #define SCPO_LAYERS_AT(run, t) ((run)->a + (t) * (SCPO_HIDDEN + 1))
 
+#if SCPO_NDISTURBANCES
+/* The number of a rollout's first step, among those of all. */
+static int scpo_first_step(int rollout)
+{
+    return rollout < SCPO_NSCENARIOS ? rollout * SCPO_HORIZON
+                                     : SCPO_NSCENARIOS * (SCPO_HORIZON - 1) + rollout;
+}
+#endif
+
 int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
 {
     const scpo_real *p = scpo_plant_parameters[rollout];
@@ -26,9 +35,9 @@ int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
             u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
         scpo_model_step(x, u, p, next);
-#if SCPO_DISTURBED
-        for (i = 0; i < SCPO_NX && rollout < SCPO_NSCENARIOS; i++) {
-            next[i] += scpo_disturbances[rollout][t][i];
+#if SCPO_NDISTURBANCES
+        for (i = 0; i < SCPO_NX; i++) {
+            next[i] += scpo_disturbances[scpo_first_step(rollout) + t][i];
         }
 #endif
         largest = scpo_largest(SCPO_NU, SCPO_COMMAND_AT(run, t), scpo_largest(SCPO_NX, next, largest));

@@ -12,7 +12,7 @@ extern "C" {
 
 /* A metric has a number: of rollouts (rollout * (SCPO_HORIZON + 1) + time) * SCPO_NSIGNALS + signal; behind them come
  * those of local stability, one for each vertex. */
-#define SCPO_NSIGNALS (SCPO_NBOUNDS + SCPO_TERMINAL + SCPO_CONTRACTION)
+#define SCPO_NSIGNALS (SCPO_NBOUNDS + SCPO_TERMINAL + SCPO_CONTRACTION) /* at least 1: a problem has metrics */
 #define SCPO_KEYS ((uint32_t)SCPO_NROLLOUTS * (SCPO_HORIZON + 1) * SCPO_NSIGNALS)
 
 /* How many steps a rollout has: those of the cloud, which come last, have one (E13). */

@@ -53,15 +53,15 @@ static void scpo_scan_signal(scpo_adapter *adapter, int rollout, int signal)
     scpo_real largest = 0;
     if (signal < SCPO_NBOUNDS) { /* states from time 1 on, commands from time 0 on */
         const scpo_bound *bound = scpo_bounds + signal;
-        const scpo_real *value = (is_state ? adapter->work.run.x + SCPO_NX : adapter->work.run.v) + bound->entry;
+        const scpo_real *values = is_state ? adapter->work.run.x + SCPO_NX : adapter->work.run.v;
         int t;
         for (t = 0; t < last; t++) {
-            const scpo_real metric = bound->weight * (*value - bound->limit);
+            const scpo_real value = values[t * (is_state ? SCPO_NX : SCPO_NU) + bound->entry];
+            const scpo_real metric = bound->weight * (value - bound->limit);
             if (t == 0 || metric > largest) {
                 largest = metric;
                 when = t + is_state;
             }
-            value += is_state ? SCPO_NX : SCPO_NU;
         }
     } else if (scpo_has_metric(rollout, last, signal)) {
         largest = scpo_metric(rollout, &adapter->work.run, last, signal);

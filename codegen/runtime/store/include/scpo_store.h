@@ -92,7 +92,7 @@ scpo_store_status scpo_store_save(scpo_store *store, const scpo_real *theta /* [
 
 /* Erases one sector, never that of the newest record, unless there is room for this many records, or another sector is
  * erased already. SCPO_STORE_OK: there is room for one at least. Needed once after every reset before saving: what was
- * half written at a cut may look blank. After four resets without a save it moves the record to the erased sector; where
+ * half written at a cut may look blank. After three resets without a save it moves the record to the erased sector; where
  * that has room for one only, the answer is SCPO_STORE_BUSY: call it again. */
 scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records);
 

@@ -1,6 +1,6 @@
 /* The parameter store: records appended to sectors of flash.
  *
- * A sector begins with SCPO_SEALS cells; the records follow. Once its first record is written and read back, the first
+ * A sector begins with SCPO_SEAL_COUNT cells; the records follow. Once its first record is written and read back, the first
  * cell is programmed with a seal, a number larger than that of any sector before. The sector of the largest number is
  * home: its last whole record is the newest. So a seal, whatever of it can be read, says that a whole record is there.
  *
@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-#define SCPO_SEALS 12U
+#define SCPO_SEAL_COUNT 12U
 #define SCPO_SPARE 6U /* of them, which only cuts use up */
 #define SCPO_SEAL_SIZE 8U
 #define SCPO_JUMP 16U /* of the number of a seal from cell to cell */
@@ -38,7 +38,7 @@ static uint32_t scpo_cell(const scpo_store *store, uint32_t sector, uint32_t cel
 
 static uint32_t scpo_record(const scpo_store *store, uint32_t sector, uint32_t slot)
 {
-    return scpo_cell(store, sector, SCPO_SEALS) + slot * store->slot_size;
+    return scpo_cell(store, sector, SCPO_SEAL_COUNT) + slot * store->slot_size;
 }
 
 static int scpo_read_flash(const scpo_store *store, uint32_t address, unsigned char *data, uint32_t size)
@@ -66,6 +66,7 @@ static int scpo_blank(const scpo_store *store, uint32_t address, uint32_t size)
         if (!scpo_read_flash(store, address, data, part)) {
             return 0;
         }
+        /* cppcheck-suppress knownConditionTrueFalse ; part > 0, as address < end */
         for (i = 0; i < part; i++) {
             if (data[i] != (unsigned char)store->flash->erased) {
                 return 0;
@@ -94,7 +95,7 @@ static int scpo_read_seal(const scpo_store *store, uint32_t sector, uint32_t cel
 /* The cells of a sector up to the last seal, and the first one's number; 0 where there is none. */
 static uint32_t scpo_read_seals(const scpo_store *store, uint32_t sector, uint32_t *number)
 {
-    uint32_t cell = SCPO_SEALS;
+    uint32_t cell = SCPO_SEAL_COUNT;
     while (cell > 0U && !scpo_read_seal(store, sector, cell - 1U, number)) {
         cell--;
     }
@@ -117,7 +118,7 @@ static int scpo_seal(const scpo_store *store, uint32_t sector, uint32_t cell, ui
 static uint32_t scpo_seal_again(scpo_store *store)
 {
     uint32_t number = 0;
-    uint32_t cell = SCPO_SEALS;
+    uint32_t cell = SCPO_SEAL_COUNT;
     const uint32_t seals = scpo_read_seals(store, store->home, &number);
     uint32_t done = 0;
     if (seals == 0U) {
@@ -127,13 +128,13 @@ static uint32_t scpo_seal_again(scpo_store *store)
                             scpo_blank(store, scpo_cell(store, store->home, cell - 1U), store->seal_size))) {
         cell--;
     }
-    while (cell < SCPO_SEALS && done < 2U) { /* two: the second one may have been begun and look blank */
+    while (cell < SCPO_SEAL_COUNT && done < 2U) { /* two: the second one may have been begun and look blank */
         store->number = number + cell * SCPO_JUMP;
         done += scpo_seal(store, store->home, cell, number) ? 1U : 0U;
         cell++;
     }
     if (done == 0U) {
-        store->number = number + SCPO_SEALS * SCPO_JUMP;
+        store->number = number + SCPO_SEAL_COUNT * SCPO_JUMP;
     }
     return cell;
 }
@@ -257,7 +258,7 @@ scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash)
     if (scpo_is_flash(flash)) {
         uint32_t seals;
         store->seal_size = scpo_units(flash, SCPO_SEAL_SIZE);
-        seals = SCPO_SEALS * store->seal_size;
+        seals = SCPO_SEAL_COUNT * store->seal_size;
         store->slot_size = SCPO_BLOB_HEADER + scpo_units(flash, SCPO_BLOB_SIZE - SCPO_BLOB_HEADER);
         store->slots = flash->sector_size > seals ? (flash->sector_size - seals) / store->slot_size : 0U;
         if (store->slots > 0U) {
@@ -413,7 +414,7 @@ scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records)
     }
     if (store->home != SCPO_STORE_NONE && !store->sealed) {
         cells = scpo_seal_again(store);
-        store->sealed = cells > 0U && cells < SCPO_SEALS - SCPO_SPARE;
+        store->sealed = cells > 0U && cells < SCPO_SEAL_COUNT - SCPO_SPARE;
     }
     if (cells == 0U) { /* what made it home is not there any more */
         (void)scpo_find(store, 0);
@@ -429,7 +430,7 @@ scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records)
         return SCPO_STORE_FAILED;
     }
     store->ready = sector;
-    return cells < SCPO_SEALS - SCPO_SPARE ? SCPO_STORE_OK : scpo_move(store);
+    return cells < SCPO_SEAL_COUNT - SCPO_SPARE ? SCPO_STORE_OK : scpo_move(store);
 }
 
 uint32_t scpo_store_room(const scpo_store *store)

@@ -16,7 +16,7 @@ extern "C" {
 /* What is applied where a measurement is missing or no number. */
 typedef enum {
     SCPO_FALL_BACK = 0, /* the backup's command for the last good measurement */
-    SCPO_HOLD = 1,      /* the last input */
+    SCPO_HOLD_LAST = 1,      /* the last input */
     SCPO_RELEASE = 2    /* the equilibrium input */
 } scpo_fallback;
 

@@ -73,7 +73,7 @@ static scpo_status scpo_without(scpo_supervisor *supervisor, scpo_real *u)
     if (supervisor->age > supervisor->patience || supervisor->fallback == SCPO_RELEASE) {
         scpo_count(&supervisor->incidents.released);
         scpo_release(u);
-    } else if (supervisor->fallback == SCPO_HOLD) {
+    } else if (supervisor->fallback == SCPO_HOLD_LAST) {
         for (i = 0; i < SCPO_NU; i++) {
             u[i] = scpo_saturate(i, supervisor->u[i]);
         }

@@ -1,0 +1,139 @@
+"""What a device will do, on the desktop."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo_ctrl.codegen.literals import REALS
+from scpo_ctrl.device.adaptation import DeviceAdapter
+from scpo_ctrl.device.model import DeviceModel
+from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
+from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_array, as_choice, as_count
+
+
+@dataclass(frozen=True)
+class DeviceResult:
+    """What an adaptation on the device does."""
+
+    problem: ControlProblem
+    real: str  # "float" or "double"
+    status: DeviceStatus  # of the last step
+    theta: np.ndarray  # (d,) the last committed parameters
+    committed: np.ndarray  # (commits + 1, d) all of them, those to begin with first
+    objectives: np.ndarray  # (commits + 1,) theirs, in the arithmetic of the device
+    margins: np.ndarray  # (commits + 1,) -max g, likewise
+    counts: DeviceCounts
+
+    @property
+    def objective(self) -> float:
+        """Of the last committed parameters."""
+        return float(self.objectives[-1])
+
+    def margin(self) -> float:
+        """Return the least -max g of all committed parameters in double, by the problem's own metrics.
+
+        Returns
+        -------
+        float
+            Positive is safe; -inf where a metric is not finite.
+        """
+        worst = self.problem.metrics(np.asarray(self.committed, dtype=np.float64))
+        return -float(np.max(np.where(np.isnan(worst), np.inf, worst), initial=-np.inf))
+
+    def is_safe(self) -> bool:
+        """Return whether every committed policy satisfies every metric in double.
+
+        Returns
+        -------
+        bool
+        """
+        return self.margin() >= 0
+
+
+def device_adapter(
+    problem: ControlProblem, real: str = "float", theta: ArrayLike | None = None, options: DeviceOptions | None = None
+) -> DeviceAdapter:
+    """Return an adaptation as the exported C makes it, to be taken step by step.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    real : str
+        "float" or "double", the type of the export.
+    theta : array_like, shape (d,), optional
+        Parameters to begin with; the problem's by default, as on the device.
+    options : DeviceOptions, optional
+        What is set before the C is compiled.
+
+    Returns
+    -------
+    DeviceAdapter
+
+    Raises
+    ------
+    DomainError
+        If the problem has something that is not adapted on a device, by name, or a number does not fit the type.
+    MissingPackageError
+        If the package was installed without a C compiler.
+    """
+    as_instance("problem", problem, ControlProblem)
+    as_choice("real", real, REALS)
+    options = DeviceOptions() if options is None else options
+    as_instance("options", options, DeviceOptions)
+    model = DeviceModel.of(problem, real)
+    start = model.theta_start if theta is None else as_array("theta", theta, (problem.theta_dim,))
+    return DeviceAdapter(model, start, options)
+
+
+def adapt_as_device(
+    problem: ControlProblem,
+    *,
+    steps: int = 400,
+    real: str = "float",
+    theta: ArrayLike | None = None,
+    options: DeviceOptions | None = None,
+) -> DeviceResult:
+    """Adapt as the exported C does: step for step the same decisions, in double with the same bits.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+        With a residual policy and a Quadratic objective.
+    steps : int
+        At most; fewer where it converges.
+    real : str
+        "float" or "double", the type of the export.
+    theta : array_like, shape (d,), optional
+        Parameters to begin with; the problem's by default, as on the device.
+    options : DeviceOptions, optional
+        What is set before the C is compiled.
+
+    Returns
+    -------
+    DeviceResult
+
+    Raises
+    ------
+    DomainError
+        If the problem has something that is not adapted on a device, by name, or a number does not fit the type.
+    MissingPackageError
+        If the package was installed without a C compiler.
+    """
+    adapter = device_adapter(problem, real, theta, options)
+    status, rows = adapter.begin(), [_row(adapter)]
+    for _ in range(as_count("steps", steps)):
+        if not status.goes_on:
+            break
+        status = adapter.step()
+        if adapter.counts.commits == len(rows):
+            rows.append(_row(adapter))
+    thetas, objectives, margins = (np.array(column) for column in zip(*rows, strict=True))
+    return DeviceResult(problem, real, status, adapter.theta, thetas, objectives, margins, adapter.counts)
+
+
+def _row(adapter: DeviceAdapter) -> tuple[np.ndarray, Any, Any]:
+    return adapter.theta, adapter.objective, adapter.margin

@@ -1,0 +1,269 @@
+"""The step of the adaptation, as the exported C takes it: the same decisions, in double with the same bits.
+
+gradient    the objective's derivative backwards through every rollout, and the rows of the working set
+plan        curvature from the last commit, scaling, the step to be projected
+project     (E5) onto the region (E4) of the working set: gradients are exact, so e = 0
+verify      all metrics at most -epsilon at the projected step, and a lower objective, or
+join        metrics that it broke get a larger smoothness constant, or join the working set; then it projects again
+commit      the parameters that were verified become the active ones
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.device.model import DeviceModel
+from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
+from scpo_ctrl.device.policy import Parameters
+from scpo_ctrl.device.scaling import Scaling
+from scpo_ctrl.device.working_set import Verification, WorkingSet
+from scpo_ctrl.projection.as_device import check_sizes, project_as_device
+
+_KEPT = 0.5  # part of a metric's distance from zero that a step leaves
+_FIRST_STEP = 0.1  # length of the first one, and after curvature was forgotten, in radii
+_LONGEST = 10  # step before its projection, in radii
+_SUFFICIENT = 1e-4  # part of the predicted fall that a commit must reach
+_GROWTH, _DECAY, _LEAST = 1.2, 0.3, 1e-6  # of smoothness constants, at a commit
+_SHORTER, _LOST = (0.1, 0.5), 0.25  # parts of a step that the next try takes
+
+
+@dataclass
+class DeviceAdapter:
+    """An adaptation on the device, step by step."""
+
+    model: DeviceModel
+    theta: np.ndarray  # (d,) the active parameters
+    options: DeviceOptions = field(default_factory=DeviceOptions)
+    reference: np.ndarray = field(init=False)  # (nx + nu,) that the objective asks for; may be changed between steps
+    counts: DeviceCounts = field(default_factory=DeviceCounts, init=False)
+    objective: Any = field(init=False)  # of the active parameters
+    start_objective: Any = field(init=False)  # of those to begin with
+    margin: Any = field(init=False)  # -max g of the active parameters
+
+    def __post_init__(self) -> None:
+        check_sizes(self.theta.size, self.options.rows)
+        if self.options.metric_error is not None:
+            error = self.model.arithmetic.number(self.options.metric_error)
+            self.model = replace(self.model, metric_error=error)
+        self.reference = self.model.reference
+        arithmetic, one = self.model.arithmetic, self.model.arithmetic.number(1)
+        self.theta = arithmetic.array(self.theta)
+        self._weight = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
+        self.scaling = Scaling(arithmetic, self.options.memory, one)
+        self.restart()
+
+    def restart(self) -> None:
+        """Go on after CONVERGED, such as with another reference: what was learnt of curvature is forgotten."""
+        self._begun = False
+        self._ended: DeviceStatus | None = None
+        self.rows = WorkingSet.empty(self.model, self.options.rows)
+        self.scaling.forget()
+        self._length: Any = self.model.arithmetic.number(0)
+        self._stalled = 0
+
+    def begin(self) -> DeviceStatus:
+        """Verify the parameters to begin with, which the first step does otherwise.
+
+        Returns
+        -------
+        DeviceStatus
+            REJECTED where steps may follow.
+        """
+        with np.errstate(all="ignore"):
+            if self._ended is None and not self._begun:
+                self._first()
+        return self._ended or DeviceStatus.REJECTED
+
+    def step(self) -> DeviceStatus:
+        """Take a step.
+
+        Returns
+        -------
+        DeviceStatus
+            How it has ended.
+        """
+        status = self.begin()
+        if not status.goes_on:
+            return status
+        with np.errstate(all="ignore"):
+            self._differentiate()
+            self._plan()
+            outcome: DeviceStatus | None = None
+            while outcome is None:
+                outcome = self._try()
+            return outcome
+
+    def _first(self) -> None:
+        """Verify the parameters to begin with."""
+        number, largest = self.model.arithmetic.number, self.model.arithmetic.largest
+        found = self._verify(Parameters(self.model, self.theta))
+        self._at = found
+        self.objective = self.start_objective = found.trajectories.cost(self.reference) * self._weight
+        self.margin = -found.worst
+        if not found.worst < largest or not abs(self.objective) < largest:
+            self._ended = DeviceStatus.START_BAD
+        elif found.worst > -number(self.model.metric_error):
+            self._ended = DeviceStatus.START_UNSAFE
+        else:
+            self._begun = True
+            self._begin_step()
+
+    def _verify(self, parameters: Parameters) -> Verification:
+        self._last = Verification.of(parameters, self.options.rows)
+        self.counts.pieces += self._last.pieces
+        return self._last
+
+    def _begin_step(self) -> None:
+        self.rows.choose(self._at, self._last)
+        self.counts.steps += 1
+        self._tries = 0
+
+    def _differentiate(self) -> None:
+        """Take the objective's gradient; the last commit shows curvature by that of the Lagrangian."""
+        model, keys = self.model, self.rows.keys
+        self._gradient = self._at.trajectories.gradient(self.reference) * self._weight
+        clouds = np.unique(keys[(keys < model.keys) & (keys // model.spread >= model.scenarios)] // model.spread)
+        self.counts.pieces += 2 * model.scenarios + clouds.size + keys.size + bool(len(model.vertices))
+        learnt = False
+        if self._length > 0:  # the last step was committed
+            learnt = self.scaling.learn(self._step, self._lagrangian(scaled=False) - self._previous)
+        self.counts.pieces += 2 + (len(self.scaling.pairs) if learnt else 0)
+
+    def _lagrangian(self, *, scaled: bool) -> np.ndarray:
+        """Return the gradient of objective and multipliers times metrics; rows are in scaled coordinates or not."""
+        arithmetic, held = self.model.arithmetic, self.rows.multipliers > 0
+        sums = np.zeros_like(self.theta)
+        if held.any():
+            sums = arithmetic.sum((self.rows.multipliers[held, None] * self.rows.G[held]).T)
+        return (self.scaling.inverse_transposed(sums) if scaled else sums) + self._gradient
+
+    def _plan(self) -> None:
+        """Plan the steepest descent in scaled coordinates: Newton's step, as far as the pairs know the curvature."""
+        arithmetic, number = self.model.arithmetic, self.model.arithmetic.number
+        radius = number(self.options.radius)
+        if not self.scaling.pairs:
+            size = arithmetic.length(self._gradient)
+            self.scaling.gamma = number(_FIRST_STEP) * radius / (size if size > arithmetic.least else arithmetic.least)
+        self._radius = radius / np.sqrt(self.scaling.gamma)
+        self._z = self.scaling.transposed(-self._gradient)
+        size, most = arithmetic.length(self._z), number(_LONGEST) * self._radius
+        if size > most:
+            self._z = self._z * (most / size)
+        self.rows.G = self.scaling.transposed(self.rows.G)
+        self.counts.pieces += 2 + self.rows.keys.size
+
+    def _project(self) -> None:
+        """Project the step (E5); afterwards alpha, its length and multipliers are there."""
+        number, rows = self.model.arithmetic.number, self.rows
+        distance = rows.c + self.model.metric_error
+        room = np.where(distance < 0, distance * (number(1) - number(_KEPT)), number(0))
+        curved = rows.L * self.scaling.gamma
+        found = project_as_device(
+            self._z, room, np.ascontiguousarray(rows.G), curved, self._radius, np.ascontiguousarray(rows.multipliers),
+            small=self.options.small,
+        )  # fmt: skip
+        self._alpha, rows.multipliers = found.delta, found.multipliers
+        self._length = self.model.arithmetic.length(self._alpha)
+        self.counts.pieces += found.pieces
+        self.counts.projecting += found.pieces
+        self.counts.projections += 1
+        self._tries += 1
+
+    def _try(self) -> DeviceStatus | None:
+        """Project and verify; None where the next try follows."""
+        self._project()
+        if not self._length > 0:  # it asks for smaller constants
+            self.rows.L = self.rows.L * self.model.arithmetic.number(0.5)
+            return self._end_step(committed=False)
+        self._step = self.scaling.apply(self._alpha)
+        self._predicted = -self.model.arithmetic.inner(self._gradient, self._step)
+        if not self._predicted > 0:  # the projection turned a shortened step into one of ascent
+            return self._descend()
+        found = self._verify(Parameters(self.model, self.theta + self._step))
+        if found.worst < self.model.arithmetic.largest:
+            self.rows.tried = found.metrics(self.rows.keys)
+        return self._judge(found)
+
+    def _descend(self) -> DeviceStatus | None:
+        """Let the steepest descent take the step's place, half as long."""
+        if self._tries >= self.options.tries:
+            return self._end_step(committed=False)
+        number, z = self.model.arithmetic.number, self.scaling.transposed(-self._gradient)
+        size = self.model.arithmetic.length(z)
+        part = self._length / size if size > self._length else number(1)
+        self._z = z * (part / number(2))
+        return None
+
+    def _judge(self, found: Verification) -> DeviceStatus | None:
+        number, error = self.model.arithmetic.number, self.model.metric_error
+        objective = found.trajectories.cost(self.reference) * self._weight
+        fall = self.objective - objective
+        self.counts.tries += 1
+        safe = found.worst <= -error
+        if safe and fall >= number(_SUFFICIENT) * self._predicted and fall > 0:
+            return self._commit(found, objective)
+        if self._tries >= self.options.tries:
+            return self._end_step(committed=False)
+        if not found.worst < self.model.arithmetic.largest:
+            self._shorten(number(_LOST))
+            return None
+        if not safe:
+            self.counts.unsafe += 1
+            self._join(found)
+            return None
+        low, high = map(number, _SHORTER)
+        part = high
+        if self._predicted > fall:  # the least point of the parabola
+            part = min(max(self._predicted / (number(2) * (self._predicted - fall)), low), high)
+        self._shorten(part)
+        return None
+
+    def _shorten(self, part: Any) -> None:
+        self._z = self._alpha * part
+
+    def _join(self, found: Verification) -> None:
+        """Take in what a try broke."""
+        rows = self.rows
+        new = rows.take_in_broken(found, self._shown())
+        if new is None:
+            self._shorten(self.model.arithmetic.number(0.5))
+            return
+        rows.c[new] = self._at.metrics(rows.keys[new])
+        rows.G[new] = self.scaling.transposed(self._at.rows(rows.keys[new]))
+        rollouts = [key // self.model.spread if key < self.model.keys else -1 for key in rows.keys[new].tolist()]
+        rolled = sum(this >= 0 and this != last for last, this in zip([-1, *rollouts], rollouts, strict=False))
+        self.counts.pieces += 1 + new.size + rolled
+
+    def _shown(self) -> np.ndarray:
+        """Return what the last try showed of smoothness constants, in the space of θ (E4), shape (k,)."""
+        number, rows = self.model.arithmetic.number, self.rows
+        linear = rows.c + self.model.arithmetic.inner(rows.G, self._alpha)
+        bend = 2 * (rows.tried - linear) / (self._length * self._length * self.scaling.gamma)
+        return np.where(bend > 0, bend, number(0))
+
+    def _commit(self, found: Verification, objective: Any) -> DeviceStatus:
+        number, rows = self.model.arithmetic.number, self.rows
+        theta = found.trajectories.parameters.theta
+        if not np.isfinite(theta).all():
+            return self._end_step(committed=False)
+        self._previous = self._lagrangian(scaled=True)
+        shown = number(_GROWTH) * self._shown()
+        rows.L = np.maximum(np.maximum(number(_DECAY) * rows.L, shown), number(_LEAST))
+        small = self.objective - objective < number(self.options.worth) * abs(self.objective)
+        self._stalled = self._stalled + 1 if small else 0
+        self.theta, self._at, self.objective, self.margin = theta, found, objective, -found.worst
+        self.counts.commits += 1
+        return self._end_step(committed=True)
+
+    def _end_step(self, *, committed: bool) -> DeviceStatus:
+        """End the step. Where nothing was committed, curvature is learnt anew."""
+        if not committed:
+            self.scaling.forget()
+            self._length = self.model.arithmetic.number(0)
+            self._stalled += 2
+        if self._stalled >= self.options.patience:
+            self._ended = DeviceStatus.CONVERGED  # which the next step says
+        else:
+            self._begin_step()
+        return DeviceStatus.COMMITTED if committed else DeviceStatus.REJECTED

@@ -1,0 +1,231 @@
+"""A problem as the device has it: numbers in its type, and the model from the graph that its C is written from."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.codegen.context import policy_data
+from scpo_ctrl.codegen.device import Bound, ModelFunction, device_code, model_functions
+from scpo_ctrl.codegen.expressions import read
+from scpo_ctrl.device.arithmetic import Arithmetic
+from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.problem.control_problem import ControlProblem
+
+_SHARED = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings")
+_NUMBERS = ("x0", "p", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
+_OF_POLICY = ("K", "x_eq", "u_eq", "u_min", "u_max", "scale", "input_scale")
+
+
+@dataclass(frozen=True)
+class Operations:
+    """A function of the model as operations on arrays."""
+
+    arithmetic: Arithmetic
+    constants: dict[int, Any]  # by number
+    entries: tuple[tuple[int, int, int], ...]  # number, input, entry
+    steps: tuple[tuple[int, str, tuple[int, ...]], ...]  # number, operation, numbers of what it takes
+    outputs: tuple[tuple[int, ...], ...]  # numbers of what gives each output's entries
+
+    @classmethod
+    def of(cls, owner: str, function: ModelFunction, arithmetic: Arithmetic) -> "Operations":
+        """Return the operations of a function.
+
+        Parameters
+        ----------
+        owner : str
+            What it belongs to, for messages.
+        function : ModelFunction
+        arithmetic : Arithmetic
+
+        Returns
+        -------
+        Operations
+        """
+        graph, outputs = read(owner, function.computes)
+        constants, entries, steps = {}, [], []
+        for k in graph.reached([number for numbers in outputs for number in numbers]):
+            name, of, value = graph.nodes[k]
+            if name == "constant":
+                constants[k] = arithmetic.number(value)
+            elif name == "input":
+                entries.append((k, of[0], of[1]))
+            else:
+                steps.append((k, name, of))
+        return cls(arithmetic, constants, tuple(entries), tuple(steps), tuple(map(tuple, outputs)))
+
+    def __call__(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """Evaluate.
+
+        Parameters
+        ----------
+        *inputs : numpy.ndarray, shapes (..., entries)
+            The first one has all leading dimensions.
+
+        Returns
+        -------
+        list of numpy.ndarray, shapes (..., entries)
+            The outputs.
+        """
+        values = dict(self.constants)
+        for k, which, entry in self.entries:
+            values[k] = inputs[which][..., entry]
+        for k, name, of in self.steps:
+            values[k] = self.arithmetic.operate(name, [values[operand] for operand in of])
+        found = []
+        for numbers in self.outputs:
+            output = np.empty((*inputs[0].shape[:-1], len(numbers)), self.arithmetic.number)
+            for i, k in enumerate(numbers):
+                output[..., i] = values[k]
+            found.append(output)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceModel:
+    """Numbers and functions of an exported adaptation, in its type; shapes as in `DeviceCode`."""
+
+    arithmetic: Arithmetic
+    horizon: int
+    scenarios: int
+    rollouts: int  # with the single steps of the cloud (E13), which come last
+    x0: np.ndarray
+    p: np.ndarray
+    w: np.ndarray  # (steps of all rollouts, nx), no row where nothing is disturbed
+    rests: np.ndarray
+    limits: np.ndarray
+    bounds_x: tuple[Bound, ...]
+    bounds_u: tuple[Bound, ...]
+    terminal: bool
+    contracts: bool  # scenarios too
+    saturates: bool
+    P: np.ndarray
+    vertices: np.ndarray
+    vertex_B: np.ndarray
+    inverse_root: np.ndarray
+    doublings: int
+    gamma: np.floating[Any]
+    floor: np.floating[Any]
+    metric_error: np.floating[Any]
+    theta_start: np.ndarray
+    widths: tuple[int, ...]
+    K: np.ndarray
+    x_eq: np.ndarray
+    u_eq: np.ndarray
+    u_min: np.ndarray
+    u_max: np.ndarray
+    scale: np.ndarray
+    input_scale: np.ndarray
+    step: Operations
+    adjoint: Operations
+    stage: Operations
+    stage_adjoint: Operations
+
+    @classmethod
+    def of(cls, problem: ControlProblem, real: str) -> "DeviceModel":
+        """Return the model of a problem.
+
+        Parameters
+        ----------
+        problem : ControlProblem
+        real : str
+            "double" or "float".
+
+        Returns
+        -------
+        DeviceModel
+
+        Raises
+        ------
+        DomainError
+            If the problem has something that is not adapted on a device, by name.
+        """
+        code, arithmetic = device_code(problem, real), Arithmetic(real)
+        assert isinstance(problem.policy, Policy)
+        operations = [Operations.of(problem.plant.name, function, arithmetic) for function in model_functions(problem)]
+        of_policy = policy_data(problem.policy, real)
+        parts: dict[str, Any] = dict(zip(("step", "adjoint", "stage", "stage_adjoint"), operations, strict=True))
+        parts |= {key: getattr(code, key) for key in _SHARED}
+        parts |= {key: arithmetic.array(getattr(code, key)) for key in _NUMBERS}
+        parts |= {key: arithmetic.array(of_policy[key]) for key in _OF_POLICY}
+        return cls(
+            arithmetic=arithmetic,
+            rollouts=code.scenarios + code.cloud,
+            contracts=code.contraction,
+            gamma=arithmetic.number(code.gamma),
+            floor=arithmetic.number(code.floor),
+            metric_error=arithmetic.number(code.epsilon),
+            widths=of_policy["widths"],
+            **parts,
+        )
+
+    @property
+    def nx(self) -> int:
+        """Number of states."""
+        return self.x_eq.size
+
+    @property
+    def nu(self) -> int:
+        """Number of inputs."""
+        return self.u_eq.size
+
+    @property
+    def reference(self) -> np.ndarray:
+        """What the objective asks for unless told otherwise, the equilibrium, shape (nx + nu,)."""
+        return np.concatenate([self.x_eq, self.u_eq])
+
+    @property
+    def has_contraction(self) -> bool:
+        """Whether any rollout contracts: those of a cloud do."""
+        return self.contracts or self.rollouts > self.scenarios
+
+    @property
+    def signals(self) -> int:
+        """Number of metrics that a rollout may have at a time."""
+        return len(self.bounds_x) + len(self.bounds_u) + self.terminal + self.has_contraction
+
+    @property
+    def spread(self) -> int:
+        """Numbers that the metrics of a rollout take up."""
+        return (self.horizon + 1) * self.signals
+
+    @property
+    def keys(self) -> int:
+        """Numbers that the metrics of all rollouts take up; behind them come those of local stability."""
+        return self.rollouts * self.spread
+
+    @property
+    def last(self) -> np.ndarray:
+        """The last time of each rollout, shape (rollouts,)."""
+        return np.where(np.arange(self.rollouts) < self.scenarios, self.horizon, 1)
+
+    def disturbance(self, time: int) -> np.ndarray | None:
+        """Return what disturbs the rollouts that go on at this time.
+
+        Parameters
+        ----------
+        time : int
+
+        Returns
+        -------
+        numpy.ndarray, shape (rollouts or scenarios, nx), or None
+        """
+        if not len(self.w):
+            return None
+        end = self.scenarios * self.horizon
+        of_scenarios = self.w[:end].reshape(self.scenarios, self.horizon, self.nx)[:, time]
+        return np.vstack([of_scenarios, self.w[end:]]) if time == 0 else of_scenarios
+
+    def saturate(self, command: np.ndarray) -> np.ndarray:
+        """Return commands within their bounds.
+
+        Parameters
+        ----------
+        command : numpy.ndarray, shape (..., nu)
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., nu)
+        """
+        low = np.where(command < self.u_min, self.u_min, command)
+        return np.where(command > self.u_max, self.u_max, low)

@@ -1,0 +1,64 @@
+"""What may be chosen of an adaptation on a device before it is compiled, how its steps end, and what it counts."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from scpo_ctrl.codegen.device import MEMORY, ROWS
+from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.validate import as_count, as_flag, as_scalar
+
+_LARGEST = 1e15  # its square is a float
+
+
+class DeviceStatus(Enum):
+    """How a step has ended: scpo_adaptation of the exported header."""
+
+    COMMITTED = "A step has become the active parameters."
+    REJECTED = "A step has ended without a commit; the active parameters stay."
+    CONVERGED = (
+        "There is no step that lowers the objective and is safe, or none worth it; restart with another reference."
+    )
+    START_UNSAFE = "The parameters to begin with break a metric in this arithmetic; begin with others."
+    START_BAD = "The parameters to begin with, a rollout or the objective are not finite; begin with others."
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another step."""
+        return self in (DeviceStatus.COMMITTED, DeviceStatus.REJECTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(Sealed, instead="write the step in C anew"):
+    """Constants of scpo_adapt_config.h that may be set before compiling; a length in θ's space has no unit."""
+
+    rows: int = ROWS  # SCPO_NROWS, metrics of the working set, 1…127
+    memory: int = MEMORY  # SCPO_MEMORY, changes of θ that curvature is learnt from, >= 1
+    tries: int = 5  # SCPO_TRIES, projections in a step, >= 1
+    patience: int = 10  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged, >= 1
+    worth: float = 1e-6  # SCPO_WORTH, fall of the objective, relative, that makes a commit worth it, >= 0
+    radius: float = 1.0  # SCPO_RADIUS, of the local safe region, > 0
+    small: bool = False  # whether it is compiled for size (-Os), where the projection sums in another order
+    metric_error: float | None = None  # SCPO_METRIC_ERROR, what a safe metric keeps from zero, >= 0; None: the export's
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for key in ("rows", "memory", "tries", "patience"):
+            put(self, key, as_count(key, getattr(self, key), at_least=1))
+        put(self, "worth", as_scalar("worth", self.worth, at_least=0.0, at_most=_LARGEST))
+        put(self, "radius", as_scalar("radius", self.radius, above=0.0, at_most=_LARGEST))
+        put(self, "small", as_flag("small", self.small))
+        if self.metric_error is not None:
+            put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0, at_most=_LARGEST))
+
+
+@dataclass
+class DeviceCounts:
+    """Counts since the beginning: scpo_counts of the exported header."""
+
+    steps: int = 0
+    commits: int = 0
+    tries: int = 0  # parameters that were checked in all scenarios
+    unsafe: int = 0  # of these, how many broke a metric
+    pieces: int = 0  # of work
+    projections: int = 0
+    projecting: int = 0  # pieces of these

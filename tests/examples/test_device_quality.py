@@ -1,0 +1,14 @@
+"""The adaptation of a device comes near what Newton's reaches, and is safe; the benchmark has the full table."""
+
+import device_quality
+
+from scpo_ctrl.device import DeviceStatus
+
+
+def test_share_of_newtons_improvement():
+    found = device_quality.compare(device_quality.r3(1, count=4), 150)
+    assert found.newton < found.start and len(found.shares) == 2
+    for share, device in zip(found.shares, found.devices, strict=True):
+        assert share > 0.9
+        assert device.is_safe() and device.counts.commits > 40
+        assert device.status in (DeviceStatus.CONVERGED, DeviceStatus.COMMITTED, DeviceStatus.REJECTED)
