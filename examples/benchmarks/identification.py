@@ -14,6 +14,7 @@ taken for another plant's (not held, and in no other column), and "doubts" those
 Prints a table.
 
     python examples/benchmarks/identification.py --logs 200
+    python examples/benchmarks/identification.py --others    # logs of plants of the zoo, read as those of others
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ import numpy as np
 
 from scpo_ctrl import Identification, identify, lqr
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.models import Plant, buck_converter, cart_pole, dc_motor, double_integrator
+from scpo_ctrl.models import Plant, buck_converter, cart_pole, dc_motor, double_integrator, make_plant
 
 SEED = 20_261_129
+OTHERS = ("double_integrator", "dc_motor", "buck_converter", "cart_pole", "balancing_robot", "ball_and_beam")
 HELD = 10  # samples of each random input
 RANGE = (0.6, 1.5)  # of random parameters, relative to nominal
 
@@ -40,7 +42,7 @@ class Case:
     name: str
     plant: Plant
     true: dict[str, float] | None  # parameters by label; None for random ones of those in `fitted`
-    fitted: tuple[str, ...]
+    fitted: tuple[str, ...] | None  # None for all
     half: tuple[float, ...]  # (nx,) half widths of the disturbance [x_units]
     excitation: float  # of the input [u_units]
     samples: int = 500
@@ -109,7 +111,7 @@ def simulated(case: Case, p: np.ndarray, rng: np.random.Generator) -> tuple[np.n
 def parameters(case: Case, logs: int, rng: np.random.Generator) -> np.ndarray:
     """Return the true parameters of each log, shape (logs, np)."""
     p = np.tile(case.plant.p_nominal, (logs, 1))
-    for label in case.fitted:
+    for label in case.fitted or ():
         i = case.plant.p_labels.index(label)
         p[:, i] = case.true[label] if case.true else p[:, i] * rng.uniform(*RANGE, logs)
     return p
@@ -136,7 +138,7 @@ def row(case: Case, logs: int, seed: int = SEED) -> str:
     p = parameters(case, logs, rng)
     (x, u), (x_fresh, u_fresh) = simulated(case, p, rng), simulated(case, p, rng)
     answers = [fitted(case, *log) for log in zip(x, u, strict=True)]
-    at = [case.plant.p_labels.index(label) for label in case.fitted]
+    at = [case.plant.p_labels.index(label) for label in case.fitted or ()]
     found = [(f, p[i, at], i) for i, f in enumerate(answers) if f is not None]
     error = np.array([np.abs(f.values[at] / true - 1).max() for f, true, _ in found])
     held = sum(
@@ -151,12 +153,33 @@ def row(case: Case, logs: int, seed: int = SEED) -> str:
     )
 
 
+def of_others() -> list[tuple[str, str, str]]:
+    """Return what becomes of logs of plants of the zoo that are read as those of others: plant, read as, answer."""
+    plants = [make_plant(name) for name in OTHERS]
+    rows = []
+    for plant in plants:
+        half = 2e-4 * np.where(np.isfinite(plant.x_max - plant.x_min), plant.x_max - plant.x_min, 1.0)
+        case = Case(plant.name, plant, None, (), tuple(half), 0.05 * float(np.max(plant.u_max - plant.u_min)))
+        (x,), (u,) = simulated(case, plant.p_nominal[None], np.random.default_rng(SEED))
+        for other in plants:
+            if (other.nx, other.nu) == (plant.nx, plant.nu):
+                answer = fitted(replace(case, plant=other, fitted=None), x, u)
+                doubts = "refused" if answer is None else f"{len(answer.doubts)} doubts"
+                rows.append((plant.name, other.name, doubts))
+    return rows
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--logs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--others", action="store_true", help="Read logs as those of other plants instead.")
     given = parser.parse_args()
+    if given.others:
+        for row_of in of_others():
+            print("{:20s} as {:20s} {}".format(*row_of))
+        return
     columns = (
         f"{'error':>7s} {'largest':>7s} {'held':>7s} {'covered':>8s} {'least':>7s} {'width':>13s}  kept refused doubts"
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scpo_ctrl.errors import DomainError, EvaluationError
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.identification.coordinates import Coordinates
 from scpo_ctrl.identification.log import Windows
 from scpo_ctrl.identification.prediction import Prediction
@@ -79,7 +79,7 @@ class LeastSquares:
         sigma : numpy.ndarray, shape (H, nx)
             [x_units]
         reach : float
-            Bound on the size of every coordinate.
+            Bound on the size of every coordinate; where there is one, the search need not end.
 
         Returns
         -------
@@ -88,9 +88,7 @@ class LeastSquares:
         Raises
         ------
         DomainError
-            If the model is not finite where the search begins.
-        EvaluationError
-            If the search does not end.
+            If the model is not finite where the search begins, or the search does not end.
         """
         from scipy.optimize import least_squares
 
@@ -118,23 +116,22 @@ class LeastSquares:
                 max_nfev=_EVALUATIONS,
                 **tolerance,
             )
-        if found is None or found.status == 0:
-            raise EvaluationError(
-                f"the fit of plant {self.plant.name!r} did not end within {_EVALUATIONS} evaluations; begin with "
-                "better nominal parameters, or name fewer"
+        if found is None or (found.status == 0 and not np.isfinite(reach)):
+            raise DomainError(
+                f"the fit of plant {self.plant.name!r} did not end within {_EVALUATIONS} evaluations; check that it is "
+                "this plant's log, begin with better nominal parameters, or name fewer"
             )
         return np.asarray(found.x)
 
-    def first(self) -> np.ndarray:
-        """Return what residuals are like when everything is fitted that may be: weights to begin with.
+    def first(self) -> Fit:
+        """Return what residuals are like when everything is fitted that may be, within reach of the nominal values.
 
         Returns
         -------
-        numpy.ndarray, shape (H, nx)
-            [x_units]
+        Fit
         """
         q = np.zeros(len(self.places))
-        return self.at(self.solve(q, self.at(q).sigma, _REACH)).sigma
+        return self.at(self.solve(q, self.at(q).sigma, _REACH))
 
     def fitted(self, sigma: np.ndarray) -> Fit:
         """Fit, with weights that follow the residuals.

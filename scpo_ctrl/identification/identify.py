@@ -74,9 +74,7 @@ def identify(
     ------
     DomainError, DimensionError
         If the log is not one of this plant, too short, out of order or tells no parameter; the plant has none, is
-        continuous or not finite over the log; or an option is out of range.
-    EvaluationError
-        If the fit does not end.
+        continuous or not finite over the log; the fit does not end; or an option is out of range.
     """
     if isinstance(plant, ControlProblem):
         plant = plant_alone(plant.policy)
@@ -134,7 +132,10 @@ def _asked(plant: Plant, parameters: Sequence[str] | None) -> list[int]:
 def _fitted(plant: Plant, steps: Windows, windows: Windows, asked: list[int]) -> tuple[Fit, list[int], dict[str, str]]:
     """Fit what the log tells, and say of the rest why not."""
     whole = LeastSquares(plant, windows, asked)
-    sigma = whole.first()
+    first = whole.first()
+    sigma, values = first.sigma, plant.p_nominal.copy()
+    values[asked] = whole.coordinates.values(first.q)
+    check_model(plant, steps, _one_step(plant, steps, values))
     labels = [plant.p_labels[i] for i in asked]
     kept = unidentifiable(whole.at(np.zeros(len(asked)), sigma).S, labels)
     while len(kept) < len(asked):
@@ -145,7 +146,6 @@ def _fitted(plant: Plant, steps: Windows, windows: Windows, asked: list[int]) ->
             return fit, places, {label: kept[label] for label in labels if label in kept}
         kept |= more
         sigma = of.at(fit.q).sigma
-    check_model(plant, steps, _one_step(plant, steps, plant.p_nominal))
     why = "; ".join(f"{label}: {kept[label]}" for label in labels)
     raise DomainError(f"the log tells no parameter of plant {plant.name!r} ({why}); log while the input varies more")
 

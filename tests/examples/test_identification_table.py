@@ -21,6 +21,13 @@ def test_logs_follow_the_plant_with_disturbances_within_their_half_widths():
         assert (np.abs(w).max(axis=0) > 0.8 * np.array(case.half)).all()
 
 
+def test_logs_of_other_plants_are_refused_and_own_ones_raise_no_doubt():
+    rows = identification.of_others()
+    assert len(rows) == 18
+    for plant, other, answer in rows:
+        assert answer == ("0 doubts" if plant == other else "refused"), (plant, other)
+
+
 def test_a_row_counts_what_holds():
     name, numbers = "R3, random", identification.row(identification.cases()[4], 5)
     assert numbers.startswith(name)
