@@ -1,5 +1,6 @@
 """All that the templates of an exported residual policy may read, and which export it is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,7 @@ from scpo_ctrl.codegen.controller import ControllerContext, make_controller_cont
 from scpo_ctrl.codegen.device import DeviceCode, device_code
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
 from scpo_ctrl.codegen.identifiers import named
+from scpo_ctrl.codegen.law import Entry
 from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
@@ -37,6 +39,8 @@ class Context(Common):
 
     x_names: tuple[str, ...]  # (nx,) label and unit
     u_names: tuple[str, ...]  # (nu,) label and unit
+    states: tuple[Entry, ...]  # (nx,)
+    inputs: tuple[Entry, ...]  # (nu,)
     widths: tuple[int, ...]  # of the layers, from the state to the input
     K: np.ndarray  # (nu, nx)
     x_eq: np.ndarray  # (nx,)
@@ -164,7 +168,16 @@ def make_context(
     controls = control_vectors(policy, theta, result.theta_initial, real)
     if held is not None and code is not None:
         controls = guarded_vectors(policy, controls, held, code.rounding, real)
+    plant = policy.plant
+    values |= {
+        "states": _entries(plant.x_labels, plant.x_units, "x"),
+        "inputs": _entries(plant.u_labels, plant.u_units, "u"),
+    }
     return Context(**shared, **values, controls=controls, guard=code, device=device)
+
+
+def _entries(labels: Sequence[str], units: Sequence[str], letter: str) -> tuple[Entry, ...]:
+    return tuple(Entry(f"{letter}{i}", *of) for i, of in enumerate(zip(labels, units, strict=True)))
 
 
 def policy_data(policy: Policy, real: str) -> dict[str, Any]:

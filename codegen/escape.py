@@ -7,6 +7,7 @@ of a user cannot be forgotten: to print it as it is, somebody has to say so.
 import re
 from collections.abc import Callable
 from pathlib import PurePath
+from xml.sax.saxutils import escape
 
 from scpo_ctrl.codegen.literals import comment
 from scpo_ctrl.text import one_line
@@ -50,6 +51,20 @@ def plain(text: str) -> str:
     return _NOT_PLAIN.sub("_", text)
 
 
+def xml(text: str) -> str:
+    """Return text for an attribute of XML.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return escape(one_line(text), {'"': "&quot;"})
+
+
 def escape_for(name: str) -> Callable[[str], str]:
     """Return what escapes text for a file.
 
@@ -74,8 +89,17 @@ def escape_for(name: str) -> Callable[[str], str]:
 _LANGUAGES: dict[str, Callable[[str], str]] = {
     ".c": comment,
     ".h": comment,
+    ".hpp": comment,
+    ".ino": comment,
+    ".a2l": comment,
     ".md": markdown,
     "Makefile": plain,
     "CMakeLists.txt": plain,
+    "zephyr_Kconfig": plain,
+    ".conf": plain,
+    ".yml": plain,
+    ".properties": plain,
+    ".json": plain,
+    ".xml": xml,
     "LICENSE": one_line,
 }

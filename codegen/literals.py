@@ -78,6 +78,23 @@ def _suffixed(text: str, real: str) -> str:
     return text + ("f" if real == "float" else "")
 
 
+def string(text: str) -> str:
+    """Return a C string literal that holds a text as UTF-8, whatever the compiler takes its sources for.
+
+    Parameters
+    ----------
+    text : str
+        A label or a unit from a user.
+
+    Returns
+    -------
+    str
+        With its quotes, of printable ASCII only.
+    """
+    plain = (chr(b) if 32 <= b < 127 and chr(b) not in '"\\?' else f"\\{b:03o}" for b in one_line(str(text)).encode())
+    return f'"{"".join(plain)}"'
+
+
 def comment(text: str) -> str:
     """Return text that cannot end a C comment or string, break a line or a table.
 

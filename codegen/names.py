@@ -110,7 +110,7 @@ def renamed(text: str, prefix: str) -> str:
     return _OURS.sub(lambda found: prefix.upper() if found[0].isupper() else prefix, text)
 
 
-_OURS = re.compile(r"\bscpo(?=_|\.h\b)|\bSCPO(?=_)|(?<=\btest_)scpo(?=\.c\b)")
+_OURS = re.compile(r"\bscpo(?=_|\.(?:h|hpp|a2l)\b)|\bSCPO(?=_)|(?<=\btest_)scpo(?=\.c\b)")
 
 
 def _taken(prefix: str) -> str | None:

@@ -37,6 +37,11 @@ _real = click.option("--real", type=click.Choice(["float", "double"]), help="Ari
     "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
 )
 @within_option
+@click.option(
+    "--builds",
+    is_flag=True,
+    help="With boards/: Arduino, PlatformIO, Zephyr, timers of boards, A2L, and an FMU by make.",
+)
 @as_json_option
 def export_command(
     run: Path,
@@ -47,12 +52,13 @@ def export_command(
     guard: bool,
     within: str,
     adapt: bool,
+    builds: bool,
     as_json: bool,
 ) -> int:
     """Write C99 for the policy of RUN and its projection."""
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
     exported = export(
-        load_result(run), out, target=target, real=real, prefix=prefix, guarded=guard, within=within, adapting=adapt
+        load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds
     )
     if as_json:
         print_json(exported.summary())

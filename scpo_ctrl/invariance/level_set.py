@@ -25,6 +25,7 @@ from scpo_ctrl.models.varying import drawn_ranges, first_varying, still
 WHOLE = 1 - 4 * SLACK  # of ρ, which is the largest level inside all bounds but for rounding: what is to be proved
 MOST_BOXES = 30_000
 FEW_BOXES = 4000  # of a proof that nobody waits for: about two seconds
+_CLOSING = 0.5  # part of the boxes left that it must close then, to be used from there on
 _MARGINAL = 1800  # boxes after which the mean of the Jacobian along rays is tried on all that are left
 _AT_ONCE = 1 << 16  # corners
 _AHEAD = 8  # most halvings before a box is looked at again
@@ -257,23 +258,30 @@ def _held(loop: Jacobians, level: float, pushed: float, most_boxes: int) -> _Hel
     size = np.sqrt(level)
     low, high = _root(loop, size)
     chunk, plan = max(1, _AT_ONCE >> low.shape[1]), np.full((1, _AHEAD), _CLOSED)
-    seen, norm, drift, splits, mean = 0, 0.0, 0.0, [], False
+    seen, norm, drift, splits, mean, next_try = 0, 0.0, 0.0, [], False, _MARGINAL
     while len(low):
         plan[loop.outside(low, high, size)] = _OUTSIDE
         tried = np.flatnonzero(plan[:, 0] == _CLOSED)
         seen += len(tried)
         for start in range(0, len(tried), chunk):
             some = tried[start : start + chunk]
+            pointwise, is_try = None, False
             for by_mean in (False, True):
+                if by_mean:
+                    pointwise, some = (bounds, closed, some), some[~closed]
                 bounds = loop.bounds(low[some], high[some], size, mean=by_mean)
                 norms, drifts = bounds.largest
                 closed = (norms + SLACK) * size + drifts + pushed <= size * (1 - SLACK)
                 norm, drift = (max(a, float(b[closed].max(initial=0.0))) for a, b in ((norm, norms), (drift, drifts)))
                 plan[some[closed], 0] = _BY_MEAN if by_mean else _CLOSED
-                mean = mean or seen > _MARGINAL or bool(_lost(bounds, closed, size, pushed).any())
-                if by_mean or closed.all() or not mean or not loop.of_set.any():  # or they are the same
+                mean = mean or bool(_lost(bounds, closed, size, pushed).any())
+                is_try = not mean and seen > next_try
+                if by_mean or closed.all() or not (mean or is_try) or not loop.of_set.any():  # or they are the same
                     break
-                some = some[~closed]
+            if pointwise is not None and is_try:
+                mean = bool(closed.mean() >= _CLOSING)
+                if not mean:  # what is halved next is what matters to the Jacobian itself
+                    next_try, (bounds, closed, some) = 2 * seen, pointwise
             lost = _lost(bounds, closed, size, pushed)
             if lost.any() or (seen > most_boxes and not closed.all()):
                 blocks = _blocking(loop, low[some], high[some], bounds, size, lost=bool(lost.any()))

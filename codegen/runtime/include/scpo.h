@@ -154,8 +154,8 @@ scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta);
 scpo_status scpo_project_begin(const scpo_projection *problem, scpo_real *delta);
 scpo_status scpo_project_poll(scpo_workspace *work);
 
-/* Between begin and the first poll: constraint `index` [0 ... count - 1], each at most once, is likely to be active, with
- * this multiplier >= 0 (0 where it is not known). It costs or saves pieces, and nothing else depends on it. */
+/* Between begin and the first poll: constraint `index` [0 ... count - 1], each at most once, is likely to be active,
+ * with this multiplier >= 0 (0 where it is not known). It costs or saves pieces, and nothing else depends on it. */
 void scpo_project_guess(scpo_workspace *work, int index, scpo_real multiplier);
 
 /* The multiplier of a constraint at the answer: delta - u + sum_i multiplier_i (G_i + L_i delta) = 0, where e = 0. */

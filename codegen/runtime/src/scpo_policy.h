@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 /* The width of what feeds the output layer. */
-#define SCPO_LAST (scpo_widths[SCPO_NLAYERS - 1])
+#define SCPO_LAST (SCPO_NLAYERS > 1 ? scpo_widths[SCPO_NLAYERS - 1] : SCPO_NX)
 
 /* The hidden layers, one behind the other, of the network at y = z / scale; at the equilibrium where y is NULL. */
 void scpo_activations(const scpo_real *theta, const scpo_real *y /* [SCPO_NX] */, scpo_real *a /* [SCPO_HIDDEN + 1] */);
