@@ -74,6 +74,19 @@ def of_assurance() -> dict[str, Call]:
         "audit": (partial(sc.audit, rollouts=20), policy),
         "certify": (sc.certify, policy | {"epsilon": 0.5, "beta": 0.5}),
         "falsify": (partial(sc.falsify, budget=40), policy),
+        "identify": (
+            sc.identify,
+            {
+                "plant": it.plant,
+                "x": np.outer(np.sin(np.arange(30.0)), [0.1, 0.2]),
+                "u": np.cos(np.arange(30.0)),
+                "sample": np.arange(30),
+                "parameters": ["mass"],
+                "horizon": 1,
+                "confidence": 0.9,
+                "margin": 0.1,
+            },
+        ),
         "simulate": (sc.simulate, {"result": it.result, "plant": it.plant, "parameters": {"mass": 1.1}, "episodes": 2}),
     }
 
