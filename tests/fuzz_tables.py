@@ -206,6 +206,7 @@ def of_loops() -> dict[str, Call]:
             sc.lmi,
             {"plant": it.plant, "K": [[0.1, 0.5]], "decay": 0.99, "parameters": {}, "disturbance": [0.0, 0.001]},
         ),
+        "of_gain": (sc.of_gain, {"plant": it.plant, "K": [[0.1, 0.5]], "rho": 0.5, "parameters": {"mass": [0.9, 1.1]}}),
         "lqr": (sc.lqr, {"plant": it.plant, "Q": [0.1, 0.1], "R": [10.0], "allow_uncontrollable": False, "rho": 1.0}),
         "lqr parameters": (
             sc.lqr,
