@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types examples figures benchmarks cuts tools clean
+.PHONY: demo test lint types examples figures benchmarks cuts fuzz tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
@@ -49,6 +49,10 @@ figures: $(VENV)/.test
 # Millions of power cuts while parameters are saved, the readers of foreign bytes fuzzed: docs/device.md has the counts.
 cuts: $(VENV)/.test
 	SCPO_CUTS=1 $(BIN)/pytest -q -s tests/device/test_power_cuts.py
+
+# Two minutes: analysers over all of the adaptation's C, and 80 million bytes over its serial line: docs/misra.md.
+fuzz: $(VENV)/.test tools
+	SCPO_FUZZ=1 $(BIN)/pytest -q -s tests/device/test_c_quality.py
 
 # Cross compilers, emulators and sanitizers, by apt as root; otherwise what to install is printed and tests that need them skip.
 tools:

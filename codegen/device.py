@@ -22,6 +22,8 @@ ROWS = 16  # K of the working set: fewer stall, more cost memory
 MEMORY = 4  # pairs of BFGS
 METRIC_ERRORS = {"float": 5e-6, "double": 1e-12}  # ε, error of a metric in this arithmetic
 _MOST_KEYS = 2**32  # a metric's number is one of 32 bits
+_LONGEST_PAYLOAD = 65535  # of a frame [bytes], see codegen/runtime/link
+_BESIDES_THETA = 80  # bytes of a payload that are kept for what is not theta
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,20 @@ class DeviceCode:
         return FLOOR
 
 
+def _check_frames(problem: ControlProblem, real: str) -> None:
+    """Refuse what the frames of the serial link cannot state: a length in two bytes, nx and nu in one each."""
+    most = (_LONGEST_PAYLOAD - _BESIDES_THETA) // (8 if real == "double" else 4)
+    if problem.theta_dim > most:
+        raise DomainError(
+            f"the policy has {problem.theta_dim} parameters, and a frame of the serial link carries {most} in {real}; "
+            "take fewer hidden units"
+        )
+    if max(problem.plant.nx, problem.plant.nu) > 255:
+        raise DomainError(
+            "a frame of the serial link states nx and nu in a byte each; take a plant of at most 255 of each"
+        )
+
+
 def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> DeviceCode:
     """Write an adaptation as C.
 
@@ -109,6 +125,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> Dev
         If the problem has something that is not adapted on a device, by name.
     """
     check_device(problem)
+    _check_frames(problem, real)
     policy, batch = problem.policy, problem.scenarios
     assert isinstance(policy, Policy)
     plant, options, backup = policy.plant, problem.scenario_metrics.options, policy.backup

@@ -20,23 +20,26 @@ static int accepts(void *user, const unsigned char *blob, uint32_t blob_size, co
     return user != 0 ? 1 : (int)(sum & 1u);
 }
 
-/* Mutates a right blob in memory of exactly its size; whether it was accepted though it is not the right one. */
+/* Mutates a right blob in memory of exactly its size, at any alignment; whether it was accepted though it is not the right one. */
 static int read_one(sim *chance, long *accepted)
 {
     scpo_real theta[SCPO_NTHETA], before[SCPO_NTHETA];
-    unsigned char right[SCPO_BLOB_SIZE];
+    unsigned char page[SCPO_BLOB_SIZE + 8], *right;
     uint32_t size = SCPO_BLOB_SIZE + (draw(chance, 4) ? 0 : draw(chance, 80)), sequence = 7, i, changes;
-    unsigned char *blob;
+    unsigned char *block, *blob;
+    const uint32_t odd = draw(chance, 8);
     scpo_store_status status;
     int same, signed_too = draw(chance, 2) != 0;
     for (i = 0; i < SCPO_NTHETA; i++) {
         theta[i] = before[i] = (scpo_real)draw(chance, 1000) - (scpo_real)0.5;
     }
+    right = page + odd;
     scpo_blob_write(theta, draw(chance, 100), right);
     if (draw(chance, 4) == 0) {
         size = draw(chance, SCPO_BLOB_SIZE + 1);
     }
-    blob = (unsigned char *)malloc(size > 0 ? size : 1);
+    block = (unsigned char *)malloc(odd + (size > 0 ? size : 1));
+    blob = block + odd;
     for (i = 0; i < size; i++) {
         blob[i] = i < SCPO_BLOB_SIZE ? right[i] : (unsigned char)draw(chance, 256);
     }
@@ -46,7 +49,7 @@ static int read_one(sim *chance, long *accepted)
     }
     same = size >= SCPO_BLOB_SIZE && memcmp(blob, right, SCPO_BLOB_SIZE) == 0;
     status = scpo_blob_read(blob, size, signed_too ? accepts : 0, chance, theta, &sequence);
-    free(blob);
+    free(block);
     *accepted += status == SCPO_STORE_OK;
     if (status == SCPO_STORE_OK) {
         return !same;

@@ -123,13 +123,13 @@ scpo_status scpo_control(const scpo_real *theta, const scpo_real *x, scpo_real *
 
 scpo_status scpo_controller_control(const scpo_controller *controller, const scpo_real *x, scpo_real *u)
 {
-    const scpo_parameters *now = &controller->set[controller->active & 1];
+    const scpo_parameters *now = &controller->set[controller->active & 1U];
     return scpo_are_numbers(SCPO_NX, x) ? scpo_apply(now->theta, now->at_zero, x, u, SCPO_OK) : scpo_rest(u);
 }
 
 scpo_parameters *scpo_controller_spare(scpo_controller *controller)
 {
-    return &controller->set[~controller->active & 1];
+    return &controller->set[(controller->active ^ 1U) & 1U];
 }
 
 void scpo_parameters_prepare(scpo_parameters *parameters)
@@ -143,7 +143,7 @@ scpo_status scpo_controller_switch(scpo_controller *controller)
         return SCPO_BAD_THETA;
     }
     SCPO_BARRIER();
-    controller->active = (unsigned char)(~controller->active & 1);
+    controller->active = (unsigned char)((controller->active ^ 1U) & 1U);
     SCPO_BARRIER();
     return SCPO_OK;
 }

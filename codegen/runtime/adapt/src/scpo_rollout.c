@@ -48,17 +48,12 @@ int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
 /* What of the command's derivative gets through saturation: all of it where the command itself has bounds. */
 static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
 {
-#if SCPO_SATURATES
     int i;
     for (i = 0; i < SCPO_NU; i++) {
-        if (v[i] > scpo_u_max[i] || v[i] < scpo_u_min[i]) {
+        if (SCPO_SATURATES && (v[i] > scpo_u_max[i] || v[i] < scpo_u_min[i])) {
             by_u[i] = 0;
         }
     }
-#else
-    (void)v;
-    (void)by_u;
-#endif
 }
 
 scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)

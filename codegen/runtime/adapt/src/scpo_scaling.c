@@ -84,7 +84,6 @@ int scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratch
     scpo_real sy = scpo_inner(SCPO_NTHETA, s, y);
     scpo_real sBs;
     scpo_pair *last;
-    int k;
     memcpy(scratch, s, SCPO_NTHETA * sizeof *s);
     scpo_inverse_scaling(adapter, adapter->pairs, scratch);
     sBs = scpo_inner(SCPO_NTHETA, scratch, scratch);
@@ -99,6 +98,7 @@ int scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratch
         return 0;
     }
     if (adapter->pairs == SCPO_MEMORY) {
+        int k;
         for (k = 1; k < SCPO_MEMORY; k++) {
             memcpy(adapter->pair + k - 1, adapter->pair + k, sizeof *last);
         }

@@ -21,8 +21,8 @@ void scpo_inverse_transposed(const scpo_adapter *adapter, int pairs, scpo_real *
  * oldest on. scratch [SCPO_NTHETA] is overwritten. */
 int scpo_learn_curvature(scpo_adapter *adapter, scpo_real *y, scpo_real *scratch);
 
-/* w of pair k, from those before it. scratch [SCPO_NTHETA] is overwritten. */
-void scpo_complete_pair(scpo_adapter *adapter, int k, scpo_real *scratch);
+/* w of pair k, from those before it. Bs [SCPO_NTHETA] is overwritten. */
+void scpo_complete_pair(scpo_adapter *adapter, int k, scpo_real *Bs);
 
 #ifdef __cplusplus
 }

@@ -197,11 +197,15 @@ int scpo_take_in_broken(scpo_adapter *adapter)
     int k;
     for (k = 0; k < adapter->found && adapter->peak[k] > -SCPO_METRIC_ERROR; k++) {
         int row = scpo_place(adapter, adapter->peak_key[k]);
-        if (row < adapter->count) {
+        const int known = row < adapter->count;
+        if (!known) {
+            row = scpo_idle_row(adapter, idle);
+        }
+        if (known) {
             adapter->L[row] = scpo_max(2 * adapter->L[row], SCPO_GROWTH * scpo_shown(adapter, row));
             adapter->joined[row] = SCPO_KNOWN;
             changed = 1;
-        } else if ((row = scpo_idle_row(adapter, idle)) >= 0) {
+        } else if (row >= 0) {
             adapter->key[row] = adapter->peak_key[k];
             adapter->L[row] = SCPO_FIRST_SMOOTHNESS;
             adapter->joined[row] = SCPO_TO_COMPUTE;

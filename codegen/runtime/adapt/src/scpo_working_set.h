@@ -29,7 +29,7 @@ enum { SCPO_KNOWN = 1, SCPO_TO_COMPUTE = 2 }; /* of rows that a try broke: adapt
 
 static inline const scpo_parameters *scpo_active(const scpo_adapter *adapter)
 {
-    return &adapter->controller->set[adapter->controller->active & 1];
+    return &adapter->controller->set[adapter->controller->active & 1U];
 }
 
 static inline scpo_real *scpo_row(scpo_adapter *adapter, int row)

@@ -15,12 +15,12 @@ extern "C" {
 #endif
 
 #define SCPO_LINK_VERSION 1
-#define SCPO_LINK_START 0xA5u
+#define SCPO_LINK_START 0xA5U
 #ifndef SCPO_LINK_SIZE
-#define SCPO_LINK_SIZE (sizeof(scpo_real) * SCPO_NTHETA + 64) /* longest payload */
+#define SCPO_LINK_SIZE (sizeof(scpo_real) * SCPO_NTHETA + 80) /* longest payload; below 65536 */
 #endif
 #ifndef SCPO_TELEMETRY
-#define SCPO_TELEMETRY 16 /* samples that wait for the host */
+#define SCPO_TELEMETRY 16 /* samples that wait for the host; a power of two */
 #endif
 
 /* Types of requests, with what they carry and what the answer does. */

@@ -4,6 +4,12 @@
 #include "scpo_internal.h"
 #include "scpo_link.h"
 
+/* Numbers of samples wrap around at 2^32, and the ring with them; nx and nu are stated in a byte each. */
+typedef char scpo_ring_wraps[((uint32_t)(SCPO_TELEMETRY) & ((uint32_t)(SCPO_TELEMETRY) - 1U)) == 0U ? 1 : -1];
+typedef char scpo_sizes_fit[SCPO_NX <= 255 && SCPO_NU <= 255 ? 1 : -1];
+
+#define SCPO_MOST_SAMPLES 255U /* in an answer: their count is a byte */
+
 /* An answer that is being written, no longer than a payload. */
 typedef struct {
     unsigned char bytes[SCPO_LINK_SIZE];
@@ -22,7 +28,7 @@ static void scpo_append(scpo_answer *answer, const void *from, size_t size)
 static void scpo_append_number(scpo_answer *answer, uint64_t value, int bytes)
 {
     while (bytes-- > 0) {
-        const unsigned char byte = (unsigned char)(value & 0xFFu);
+        const unsigned char byte = (unsigned char)(value & 0xFFU);
         scpo_append(answer, &byte, 1);
         value >>= 8;
     }
@@ -140,6 +146,7 @@ static void scpo_answer_samples(const scpo_server *server, scpo_answer *answer)
     uint32_t count = ring ? ring->written - ring->taken : 0;
     const uint32_t most = (uint32_t)((sizeof answer->bytes - 5) / each);
     count = count < most ? count : most;
+    count = count < SCPO_MOST_SAMPLES ? count : SCPO_MOST_SAMPLES;
     scpo_append_number(answer, count, 1);
     scpo_append_number(answer, ring ? ring->lost : 0, 4);
     while (count-- > 0) {
@@ -197,7 +204,7 @@ void scpo_server_receive(scpo_server *server, unsigned char byte)
         scpo_answer_load(server, &answer);
         break;
     case SCPO_LINK_ACTIVE:
-        scpo_append(&answer, server->controller->set[server->controller->active & 1].theta,
+        scpo_append(&answer, server->controller->set[server->controller->active & 1U].theta,
                     sizeof server->controller->set[0].theta);
         break;
     case SCPO_LINK_REFERENCE:

@@ -139,13 +139,13 @@ scpo_store_status scpo_blob_read(const unsigned char *blob, uint32_t size, scpo_
         status = scpo_judge_header(blob);
     }
     if (status == SCPO_STORE_OK) {
-        if (size < SCPO_BLOB_SIZE || (verify == 0 && size > SCPO_BLOB_SIZE) ||
+        if (size < SCPO_BLOB_SIZE || (verify == NULL && size > SCPO_BLOB_SIZE) ||
             scpo_word(blob + 28) != ~scpo_crc(scpo_crc(SCPO_CRC_START, blob, 28), blob + SCPO_BLOB_HEADER,
                                               SCPO_BLOB_SIZE - SCPO_BLOB_HEADER)) {
             status = SCPO_STORE_DAMAGED;
         } else if (!scpo_are_finite(blob + SCPO_BLOB_HEADER)) {
             status = SCPO_STORE_BAD_THETA;
-        } else if (verify != 0 && verify(user, blob, SCPO_BLOB_SIZE, blob + SCPO_BLOB_SIZE, size - SCPO_BLOB_SIZE) != 1) {
+        } else if (verify != NULL && verify(user, blob, SCPO_BLOB_SIZE, blob + SCPO_BLOB_SIZE, size - SCPO_BLOB_SIZE) != 1) {
             status = SCPO_STORE_REFUSED;
         } else {
             scpo_decode(blob + SCPO_BLOB_HEADER, SCPO_NTHETA, theta);

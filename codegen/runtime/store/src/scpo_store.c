@@ -153,7 +153,7 @@ static int scpo_check_numbers(const scpo_store *store, uint32_t address, const u
             return 0;
         }
         crc = scpo_crc(crc, chunk, size);
-        if (theta != 0) {
+        if (theta != NULL) {
             scpo_decode(chunk, count, theta);
             theta += count;
         }
@@ -243,7 +243,7 @@ static int scpo_is_flash(const scpo_flash *flash)
     return flash->sectors >= 2U && unit >= 1U && unit <= SCPO_CHUNK && (unit & (unit - 1U)) == 0U &&
            flash->sector_size >= unit && flash->sector_size % unit == 0U &&
            flash->sector_size <= UINT32_MAX / flash->sectors && flash->erased >= -1 && flash->erased <= 255 &&
-           flash->read != 0 && flash->program != 0 && flash->erase != 0;
+           flash->read != NULL && flash->program != NULL && flash->erase != NULL;
 }
 
 scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash)
@@ -369,7 +369,7 @@ scpo_store_status scpo_store_save(scpo_store *store, const scpo_real *theta)
 }
 
 /* Copies the newest record to the sector that was erased, numbers first. */
-static scpo_store_status scpo_move(scpo_store *store)
+static scpo_store_status scpo_move_record(scpo_store *store)
 {
     unsigned char chunk[SCPO_CHUNK];
     const uint32_t from = scpo_record(store, store->home, store->home_slot);
@@ -430,7 +430,7 @@ scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records)
         return SCPO_STORE_FAILED;
     }
     store->ready = sector;
-    return cells < SCPO_SEAL_COUNT - SCPO_SPARE ? SCPO_STORE_OK : scpo_move(store);
+    return cells < SCPO_SEAL_COUNT - SCPO_SPARE ? SCPO_STORE_OK : scpo_move_record(store);
 }
 
 uint32_t scpo_store_room(const scpo_store *store)

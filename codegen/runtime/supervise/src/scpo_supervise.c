@@ -4,9 +4,9 @@
 #include "scpo_model.h"
 #include "scpo_policy.h"
 
-#define SCPO_HAS_RUN 1u
-#define SCPO_HAS_PASSED 2u
-#define SCPO_BOTH 3u
+#define SCPO_HAS_RUN 1U
+#define SCPO_HAS_PASSED 2U
+#define SCPO_BOTH 3U
 
 static void scpo_count(uint32_t *counter)
 {
@@ -19,13 +19,13 @@ static void scpo_count(uint32_t *counter)
 static uint32_t scpo_checksum(const scpo_parameters *set)
 {
     const unsigned char *byte = (const unsigned char *)set;
-    uint32_t crc = 0xFFFFFFFFu;
+    uint32_t crc = 0xFFFFFFFFU;
     size_t k;
     for (k = 0; k < sizeof *set; k++) {
         int bit;
         crc ^= byte[k];
         for (bit = 0; bit < 8; bit++) {
-            crc = (crc >> 1) ^ ((crc & 1u) ? 0xEDB88320u : 0u);
+            crc = (crc >> 1) ^ ((crc & 1U) ? 0xEDB88320U : 0U);
         }
     }
     return ~crc;
@@ -164,13 +164,13 @@ void scpo_supervisor_watch(scpo_supervisor *supervisor, uint32_t halving, scpo_r
 
 void scpo_supervisor_accept(scpo_supervisor *supervisor)
 {
-    const int active = supervisor->controller->active & 1;
+    const unsigned active = supervisor->controller->active & 1U;
     supervisor->checksum[active] = scpo_checksum(&supervisor->controller->set[active]);
 }
 
 int scpo_supervisor_check(scpo_supervisor *supervisor)
 {
-    const int active = supervisor->controller->active & 1;
+    const unsigned active = supervisor->controller->active & 1U;
     if (scpo_checksum(&supervisor->controller->set[active]) == supervisor->checksum[active]) {
         supervisor->token |= SCPO_HAS_PASSED;
         return 1;
@@ -189,7 +189,7 @@ int scpo_supervisor_check(scpo_supervisor *supervisor)
 uint32_t scpo_supervisor_token(scpo_supervisor *supervisor)
 {
     if ((supervisor->token & SCPO_BOTH) == SCPO_BOTH) {
-        supervisor->token = (supervisor->token & ~SCPO_BOTH) + 4u;
+        supervisor->token = (supervisor->token & ~SCPO_BOTH) + 4U;
     }
     return supervisor->token >> 2;
 }
