@@ -20,6 +20,7 @@ from scpo_ctrl.models.heater import heater, heater_ode
 from scpo_ctrl.models.integrator import discretise
 from scpo_ctrl.models.lanekeeping import lane_keeping, lane_keeping_ode
 from scpo_ctrl.models.linear import double_integrator, linear
+from scpo_ctrl.models.nominal import with_nominal
 from scpo_ctrl.models.nonlinear import from_nonlinear
 from scpo_ctrl.models.plant import Plant
 from scpo_ctrl.models.quadrotor import planar_quadrotor, planar_quadrotor_ode
@@ -113,5 +114,6 @@ __all__ = [
     "rate_limit",
     "sensor_noise",
     "to_statespace",
+    "with_nominal",
     "with_signals",
 ]

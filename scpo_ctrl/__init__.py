@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from scpo_ctrl.assurance import Audit, Certificate, Falsification, Simulation, audit, certify, falsify, simulate
     from scpo_ctrl.device import DeviceOptions, DeviceResult, DeviceStatus, adapt_as_device
     from scpo_ctrl.errors import ScpoError
+    from scpo_ctrl.identification import Identification, identify
     from scpo_ctrl.interfaces import closed_loop, controller_system
     from scpo_ctrl.loop import (
         Backup,
@@ -57,6 +58,7 @@ __all__ = [
     "DeviceStatus",
     "Falsification",
     "FunctionProblem",
+    "Identification",
     "Imitation",
     "Learned",
     "MetricOptions",
@@ -83,6 +85,7 @@ __all__ = [
     "controlled",
     "controller_system",
     "falsify",
+    "identify",
     "lmi",
     "load_problem",
     "load_result",
@@ -105,6 +108,7 @@ _WINGS = (
     "errors",
     "loop",
     "problem",
+    "identification",
     "projection",
     "record",
     "verification",

@@ -26,6 +26,7 @@ from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.cli_assurance import certify_command, falsify_command, simulate_command
 from scpo_ctrl.cli_device import bridge_command, export_command, pil_command
 from scpo_ctrl.cli_guard import guard_command
+from scpo_ctrl.cli_identify import identify_command
 from scpo_ctrl.cli_plants import plants_command
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError, ScpoWarning, cause
@@ -269,6 +270,7 @@ for command in (
     export_command,
     pil_command,
     bridge_command,
+    identify_command,
     plants_command,
 ):
     cli.add_command(command)

@@ -31,6 +31,7 @@ def of_signals(it: SimpleNamespace) -> dict[str, Call]:
         "sequence": (signals.sequence, {"values": path, "offset": (0.0, 0.1), "scale": 2.0}),
         "from_table": (signals.from_table, {"table": {"kind": "step", "before": 0.0, "after": [0.1, 0.2], "at": 0.3}}),
         "with_signals": (models.with_signals, {"plant": it.plant, "signals": {"mass": signals.step(1.0, 1.1, 0.2)}}),
+        "with_nominal": (models.with_nominal, {"plant": it.plant, "values": {"mass": 1.3}}),
         "sensor_noise": (models.sensor_noise, {"plant": it.plant, "half_width": [0.01, 0.0]}),
         "quantise": (models.quantise, {"plant": it.plant, "step": 0.01}),
         "controlled, signals": (

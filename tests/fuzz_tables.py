@@ -74,6 +74,19 @@ def of_assurance() -> dict[str, Call]:
         "audit": (partial(sc.audit, rollouts=20), policy),
         "certify": (sc.certify, policy | {"epsilon": 0.5, "beta": 0.5}),
         "falsify": (partial(sc.falsify, budget=40), policy),
+        "identify": (
+            sc.identify,
+            {
+                "plant": it.plant,
+                "x": np.outer(np.sin(np.arange(30.0)), [0.1, 0.2]),
+                "u": np.cos(np.arange(30.0)),
+                "sample": np.arange(30),
+                "parameters": ["mass"],
+                "horizon": 1,
+                "confidence": 0.9,
+                "margin": 0.1,
+            },
+        ),
         "simulate": (sc.simulate, {"result": it.result, "plant": it.plant, "parameters": {"mass": 1.1}, "episodes": 2}),
     }
 
@@ -193,6 +206,7 @@ def of_loops() -> dict[str, Call]:
             sc.lmi,
             {"plant": it.plant, "K": [[0.1, 0.5]], "decay": 0.99, "parameters": {}, "disturbance": [0.0, 0.001]},
         ),
+        "of_gain": (sc.of_gain, {"plant": it.plant, "K": [[0.1, 0.5]], "rho": 0.5, "parameters": {"mass": [0.9, 1.1]}}),
         "lqr": (sc.lqr, {"plant": it.plant, "Q": [0.1, 0.1], "R": [10.0], "allow_uncontrollable": False, "rho": 1.0}),
         "lqr parameters": (
             sc.lqr,

@@ -258,42 +258,54 @@ def _held(loop: Jacobians, level: float, pushed: float, most_boxes: int) -> _Hel
     size = np.sqrt(level)
     low, high = _root(loop, size)
     chunk, plan = max(1, _AT_ONCE >> low.shape[1]), np.full((1, _AHEAD), _CLOSED)
-    seen, norm, drift, splits, mean, next_try = 0, 0.0, 0.0, [], False, _MARGINAL
+    seen, largest, splits, mean, next_try = 0, (0.0, 0.0), [], False, _MARGINAL
     while len(low):
         plan[loop.outside(low, high, size)] = _OUTSIDE
         tried = np.flatnonzero(plan[:, 0] == _CLOSED)
         seen += len(tried)
         for start in range(0, len(tried), chunk):
             some = tried[start : start + chunk]
-            pointwise, is_try = None, False
-            for by_mean in (False, True):
-                if by_mean:
-                    pointwise, some = (bounds, closed, some), some[~closed]
-                bounds = loop.bounds(low[some], high[some], size, mean=by_mean)
-                norms, drifts = bounds.largest
-                closed = (norms + SLACK) * size + drifts + pushed <= size * (1 - SLACK)
-                norm, drift = (max(a, float(b[closed].max(initial=0.0))) for a, b in ((norm, norms), (drift, drifts)))
-                plan[some[closed], 0] = _BY_MEAN if by_mean else _CLOSED
-                mean = mean or bool(_lost(bounds, closed, size, pushed).any())
-                is_try = not mean and seen > next_try
-                if by_mean or closed.all() or not (mean or is_try) or not loop.of_set.any():  # or they are the same
-                    break
-            if pointwise is not None and is_try:
-                mean = bool(closed.mean() >= _CLOSING)
-                if not mean:  # what is halved next is what matters to the Jacobian itself
-                    next_try, (bounds, closed, some) = 2 * seen, pointwise
+            bounds, closed, largest = _bounded(loop, low[some], high[some], size, pushed, largest)
+            mean = mean or bool(_lost(bounds, closed, size, pushed).any())
+            if not closed.all() and (mean or seen > next_try) and loop.of_set.any():  # else they are the same
+                left = some[~closed]
+                found = _bounded(loop, low[left], high[left], size, pushed, largest, mean=True)
+                plan[left[found[1]], 0] = _BY_MEAN
+                mean, largest = mean or bool(found[1].mean() >= _CLOSING), found[2]
+                if mean:
+                    some, bounds, closed = left, *found[:2]
+                else:  # what is halved next is what matters to the Jacobian itself
+                    next_try, closed[~closed] = 2 * seen, found[1]
             lost = _lost(bounds, closed, size, pushed)
             if lost.any() or (seen > most_boxes and not closed.all()):
                 blocks = _blocking(loop, low[some], high[some], bounds, size, lost=bool(lost.any()))
                 blocks = blocks if lost.any() else f"not decided after {seen} boxes: {blocks}"
-                return _Held(False, seen, norm, drift, blocks)
+                return _Held(False, seen, *largest, blocks)
             if not closed.all():
                 plan[some[~closed]] = _planned(bounds, ~closed, size, pushed)
         splits.append(plan[:, 0].copy())
         low, high = halved(low, high, plan[:, 0])
         rest = plan[plan[:, 0] >= 0, 1:]
         plan = np.tile(np.pad(rest, ((0, 0), (0, 1)), constant_values=_CLOSED), (2, 1))
-    return _Held(True, seen, norm, drift, "", tuple(splits))
+    return _Held(True, seen, *largest, "", tuple(splits))
+
+
+def _bounded(
+    loop: Jacobians,
+    low: np.ndarray,
+    high: np.ndarray,
+    size: float,
+    pushed: float,
+    largest: tuple[float, float],
+    *,
+    mean: bool = False,
+) -> tuple[Bounds, np.ndarray, tuple[float, float]]:
+    """Return bounds on boxes, which boxes they close, and the largest norm and drift of those closed so far."""
+    bounds = loop.bounds(low, high, size, mean=mean)
+    norms, drifts = bounds.largest
+    closed = (norms + SLACK) * size + drifts + pushed <= size * (1 - SLACK)
+    norm, drift = (max(a, float(b[closed].max(initial=0.0))) for a, b in zip(largest, (norms, drifts), strict=True))
+    return bounds, closed, (norm, drift)
 
 
 def _lost(bounds: Bounds, closed: np.ndarray, size: float, pushed: float) -> np.ndarray:

@@ -17,6 +17,7 @@ from scpo_ctrl.models import (
     quantise,
     rate_limit,
     sensor_noise,
+    with_nominal,
     with_signals,
 )
 from scpo_ctrl.models.integrator import substeps_needed
@@ -63,8 +64,11 @@ def build_plant(table: Table, folder: Path, *, trust: bool = False) -> tuple[Pla
     ScpoError
         If a value is wrong.
     """
-    around = {key: table.pop(key) for key in (*_AROUND, "signals") if key in table}
+    around = {key: table.pop(key) for key in ("nominal", *_AROUND, "signals") if key in table}
     plant, recorded = _still(table, folder, trust=trust)
+    if "nominal" in around:
+        plant = with_nominal(plant, around["nominal"])
+        around["nominal"] = {label: float(value) for label, value in around["nominal"].items()}
     if not around:
         return plant, recorded
     for key, function in _AROUND.items():

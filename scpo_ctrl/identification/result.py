@@ -1,0 +1,121 @@
+"""What a log says of a plant."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from scpo_ctrl.models import Plant
+from scpo_ctrl.models.nominal import with_nominal
+
+_ASSUMED = (
+    "assumed: the disturbance of each sample is independent of all that was before, with mean zero; sensors show "
+    "states without noise; u is the input that was applied"
+)
+_FEEDBACK = ", and no feedback: over several steps a controller's answers to the disturbance bias the fit"
+
+
+@dataclass(frozen=True)
+class Identification:
+    """Parameters of a plant, their ranges and half widths of the disturbance, fitted to a log."""
+
+    plant: Plant  # as it was given
+    asked: tuple[str, ...]  # labels of the parameters that were to be fitted
+    kept: Mapping[str, str]  # those of them that the log does not tell, which keep their values, with the reason
+    values: np.ndarray  # (np,) fitted, else nominal [p_units]
+    ranges: np.ndarray  # (np, 2) low and high, the value itself where it was not fitted [p_units]
+    largest: np.ndarray  # (nx,) largest residual of one step [x_units]
+    rms: np.ndarray  # (nx,) root mean square residual of one step [x_units]
+    half_widths: np.ndarray  # (nx,) of the disturbance: the largest residual with the margin [x_units]
+    beyond: float  # part of fresh residuals that may be outside `largest`, at most, at `confidence`
+    doubts: tuple[str, ...]  # what in the log speaks against what was assumed
+    transitions: int  # from sample to sample
+    pieces: int  # without a gap
+    horizon: int  # steps predicted from each measured state
+    confidence: float  # that the ranges hold all fitted parameters together
+    margin: float  # in parts of the largest residual
+
+    @property
+    def fitted(self) -> tuple[str, ...]:
+        """Labels of the parameters that were fitted."""
+        return tuple(label for label in self.asked if label not in self.kept)
+
+    @property
+    def assumed(self) -> str:
+        """What the fit takes for granted, in words."""
+        return _ASSUMED + (_FEEDBACK if self.horizon > 1 else "")
+
+    def value(self, label: str) -> float:
+        """Return the fitted value of a parameter, or its nominal one.
+
+        Parameters
+        ----------
+        label : str
+
+        Returns
+        -------
+        float
+            [p_units]
+        """
+        return float(self.values[self.plant.p_labels.index(label)])
+
+    def parameters(self) -> dict[str, tuple[float, float]]:
+        """Return the ranges of the fitted parameters, as `scenarios` takes them.
+
+        Returns
+        -------
+        dict of str to (low, high)
+            [p_units]
+        """
+        low, high = self.ranges.T.tolist()
+        at = {label: self.plant.p_labels.index(label) for label in self.fitted}
+        return {label: (low[i], high[i]) for label, i in at.items()}
+
+    def fitted_plant(self) -> Plant:
+        """Return the plant with the fitted values as nominal ones, at rest at its equilibrium for them.
+
+        Returns
+        -------
+        Plant
+        """
+        return with_nominal(self.plant, {label: self.value(label) for label in self.fitted})
+
+    def summary(self) -> dict[str, Any]:
+        """Return all of it as plain data.
+
+        Returns
+        -------
+        dict
+        """
+        ranges, units = self.parameters(), dict(zip(self.plant.p_labels, self.plant.p_units, strict=True))
+        nominal = dict(zip(self.plant.p_labels, self.plant.p_nominal.tolist(), strict=True))
+        parameters = {
+            label: {
+                "unit": units[label],
+                "nominal": nominal[label],
+                "fitted": self.value(label) if label in ranges else None,
+                "range": list(ranges[label]) if label in ranges else None,
+                "identifiable": label in ranges,
+                "reason": self.kept.get(label, ""),
+            }
+            for label in self.asked
+        }
+        columns = (self.plant.x_units, self.half_widths.tolist(), self.largest.tolist(), self.rms.tolist())
+        disturbance = {
+            label: {"unit": unit, "half_width": half, "largest_residual": largest, "rms_residual": rms}
+            for label, unit, half, largest, rms in zip(self.plant.x_labels, *columns, strict=True)
+        }
+        return {
+            "plant": self.plant.name,
+            "parameters": parameters,
+            "disturbance": disturbance,
+            "transitions": self.transitions,
+            "pieces": self.pieces,
+            "horizon": self.horizon,
+            "confidence": self.confidence,
+            "margin": self.margin,
+            "beyond_largest": self.beyond,
+            "assumed": self.assumed,
+            "doubts": list(self.doubts),
+        }
