@@ -1,6 +1,6 @@
 """The adaptation on a device as C: what of a problem it has, its model and its numbers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import casadi as ca
@@ -8,6 +8,7 @@ import numpy as np
 
 from scpo_ctrl.codegen.expressions import Writer, read
 from scpo_ctrl.codegen.identifiers import named
+from scpo_ctrl.codegen.metric_error import LEAST, metric_error
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.policy import Policy
@@ -20,7 +21,6 @@ from scpo_ctrl.problem.objective import Quadratic
 
 ROWS = 16  # K of the working set: fewer stall, more cost memory
 MEMORY = 4  # pairs of BFGS
-METRIC_ERRORS = {"float": 5e-6, "double": 1e-12}  # ε, error of a metric in this arithmetic
 _MOST_KEYS = 2**32  # a metric's number is one of 32 bits
 _LONGEST_PAYLOAD = 65535  # of a frame [bytes], see codegen/runtime/link
 _BESIDES_THETA = 80  # bytes of a payload that are kept for what is not theta
@@ -72,7 +72,7 @@ class DeviceCode:
     inverse_root: np.ndarray  # (nx, nx)
     doublings: int
     model: tuple[Function, ...]
-    epsilon: float
+    epsilon: float  # ε, what a metric may be off in this arithmetic
     theta_start: np.ndarray  # (d,)
     problem_hash: str  # eight bytes as numbers of C
     rows: int = ROWS
@@ -136,7 +136,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> Dev
         x0, p = np.vstack([x0, cloud.cloud.x0]), np.vstack([p, cloud.cloud.p])
         limits = np.append(limits, cloud.limits / backup.rho)
     units = Units.of(plant)
-    return DeviceCode(
+    code = DeviceCode(
         horizon=batch.horizon,
         scenarios=batch.count,
         cloud=0 if cloud is None else cloud.cloud.count,
@@ -154,10 +154,11 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> Dev
         P=backup.P / backup.rho,
         **_stability(problem.stability, policy),
         model=tuple(_written(f"plant {plant.name!r}", of, real, prefix) for of in model_functions(problem)),
-        epsilon=METRIC_ERRORS[real],
+        epsilon=LEAST[real],
         theta_start=problem.theta_initial,
         problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),
     )
+    return replace(code, epsilon=metric_error(policy, code, real))
 
 
 def check_device(problem: ControlProblem) -> None:

@@ -1,6 +1,7 @@
 """Which parameters a log can tell: a rank test of their sensitivities, in parts of what the disturbance hides."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,8 +45,8 @@ def unidentifiable(S: np.ndarray, labels: Sequence[str]) -> dict[str, str]:
     if kept:
         from scipy.linalg import qr
 
-        R, order = qr(varying[:, kept], mode="r", pivoting=True)
-        left = np.abs(np.diag(R))
+        pivoted: Any = qr(varying[:, kept], mode="r", pivoting=True)  # (R, order)
+        left, order = np.abs(np.diag(pivoted[0])), pivoted[1]
         far = [kept[i] for i in order]
         lost = [j for j in range(len(far)) if left[j] <= max(_RANK * told[far[j]], 1 / VAGUE)]
         for j in range(lost[0], len(far)) if lost else ():

@@ -1,0 +1,107 @@
+"""How far the metrics of a device may be off: its rollouts in float beside the same in double.
+
+Policies are drawn around the safe start, from near to far. What counts is where it matters: rollouts that are safe or
+hardly unsafe, and of these the metrics that are near zero. ε is `FACTOR` times the largest difference, for policies and
+roundings that were not seen.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scpo_ctrl.codegen.arithmetic import evaluated
+from scpo_ctrl.codegen.expressions import Graph, read
+
+if TYPE_CHECKING:
+    from scpo_ctrl.codegen.device import DeviceCode
+    from scpo_ctrl.loop.policy import Policy
+
+FACTOR = 4.0  # times the largest difference seen
+LEAST = {"float": 2e-6, "double": 1e-12}  # ε is no less
+_SIZES = (0.0, 0.03, 0.1, 0.3, 1.0)  # standard deviations of changes of θ
+_DRAWS = 4  # of each
+_HARDLY, _NEAR = 0.05, 0.5  # largest metric of a rollout that counts, and sizes of its metrics that do
+_Number = type[np.floating[Any]]
+
+
+def metric_error(policy: "Policy", code: "DeviceCode", real: str) -> float:
+    """Measure ε, the error of a metric in the arithmetic of a device.
+
+    Parameters
+    ----------
+    policy : Policy
+    code : DeviceCode
+        With the rollouts, the bounds and the set.
+    real : str
+        "float" or "double".
+
+    Returns
+    -------
+    float
+        The least one in double, which nothing more exact is beside.
+    """
+    if real == "double":
+        return LEAST[real]
+    plant, rng = policy.plant, np.random.default_rng(0)
+    graph, (next_state,) = read(f"plant {plant.name!r}", plant.function)
+    largest = 0.0
+    for size in _SIZES:
+        for _ in range(_DRAWS if size else 1):
+            theta = code.theta_start + size * rng.normal(size=code.theta_start.size)
+            theta = theta.astype(np.float32).astype(float)
+            exact, rounded = (
+                _metrics(policy, code, graph, next_state, theta, number) for number in (np.float64, np.float32)
+            )
+            safe = np.nanmax(exact, axis=0, initial=-np.inf) <= _HARDLY
+            near = (np.abs(exact) <= _NEAR) & np.isfinite(rounded) & safe
+            largest = max(largest, float(np.abs(exact - rounded)[near].max(initial=0.0)))
+    return max(LEAST[real], FACTOR * largest)
+
+
+def _metrics(
+    policy: "Policy", code: "DeviceCode", graph: Graph, next_state: list[int], theta: np.ndarray, number: _Number
+) -> np.ndarray:
+    """Return all metrics of all rollouts, (k, rollouts), each operation rounded; NaN behind the cloud's step."""
+    plant, S, N = policy.plant, code.scenarios, code.horizon
+    x, p = code.x0.astype(number), code.p.astype(number)
+    w = code.w.reshape(-1, N, plant.nx)[:S] if code.w.size and not code.cloud else np.zeros((S, N, 0))
+    found, last = [], x
+    with np.errstate(all="ignore"):
+        for t in range(N):
+            v = _command(policy, theta, x, number)
+            found += [_boxes(v, code.bounds_u, number)]
+            u = np.clip(v, plant.u_min.astype(number), plant.u_max.astype(number))
+            x = np.nan_to_num(evaluated(graph, next_state, (x.T, u.T, p.T), number).T, nan=np.inf)
+            if w.size:
+                x[:S] += w[:, t].astype(number)
+            found += [_boxes(x, code.bounds_x, number)]
+            for part in found[-2:]:
+                part[:, S if t else len(x) :] = np.nan
+            last = np.vstack([x[:S], last[S:] if t else x[S:]])
+        P, level = code.P.astype(number), []
+        for about in (plant.x_eq[None], code.rests):
+            z = last - about.astype(number)
+            level.append(((z @ P) * z).sum(axis=1))
+        found += [(level[0] - number(1))[None]] * code.terminal
+        found += [(level[1] / code.limits.astype(number) - number(1))[None]] * (code.contraction or code.cloud > 0)
+    return np.vstack(found).astype(float)
+
+
+def _boxes(values: np.ndarray, bounds: tuple[Any, ...], number: _Number) -> np.ndarray:
+    parts = [number(one.weight) * (values[:, one.entry] - number(one.limit)) for one in bounds]
+    return np.array(parts) if parts else np.zeros((0, len(values)), number)
+
+
+def _command(policy: "Policy", theta: np.ndarray, x: np.ndarray, number: _Number) -> np.ndarray:
+    """Return commands before saturation, (n, nu)."""
+    z = x - policy.plant.x_eq.astype(number)
+    layer, at_zero = z / np.array(policy.scale, number), np.zeros((1, x.shape[1]), number)
+    start = 0
+    for width, last in zip(policy.hidden, policy.widths, strict=False):
+        W = theta[start : start + width * last].reshape(width, last).T.astype(number)
+        b = theta[start + width * last : start + width * (last + 1)].astype(number)
+        layer, at_zero = np.tanh(layer @ W + b), np.tanh(at_zero @ W + b)
+        start += width * (last + 1)
+    W = theta[start:].reshape(policy.plant.nu, -1).T.astype(number)
+    backup = policy.plant.u_eq.astype(number) - z @ policy.backup.K.T.astype(number)
+    return np.asarray(backup + (layer - at_zero) @ W * np.array(policy.input_scale, number))
