@@ -111,18 +111,27 @@ def pil_command(
 @click.command("bridge")
 @run_argument
 @click.option("--port", required=True, help="A serial line to a device that runs the export of RUN.")
-@click.option("--out", type=PATH, required=True, help="RUN folder to write: the adaptation on this computer.")
+@click.option("--out", type=PATH, help="RUN folder to write, the adaptation on this computer; by default RUN/bridge.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run there.")
 @click.option("--steps", type=click.IntRange(0, _MOST), default=100, show_default=True, help="Of the adaptation.")
 @click.option("--seconds", type=click.FloatRange(0.0, min_open=True), help="After which it ends.")
 @click.option("--log", type=PATH, help="CSV file for all samples, as `identify` reads it.")
 @as_json_option
 def bridge_command(
-    run: Path, port: str, out: Path, steps: int, seconds: float | None, log: Path | None, as_json: bool
+    run: Path,
+    port: str,
+    out: Path | None,
+    overwrite: bool,
+    steps: int,
+    seconds: float | None,
+    log: Path | None,
+    as_json: bool,
 ) -> int:
     """Adapt on this computer what a device runs: take in its samples, send audited policies back."""
     result = load_result(run)
-    if out.exists():
-        raise OutputError(f"{out} is there already; choose a new folder")
+    out = run / "bridge" if out is None else out
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} is there already; choose a new folder, or --overwrite")
     stop = click.get_current_context().ensure_object(Stop)
     with stop.steps(), Rollouts("bridge", quiet=as_json) as line:
 
@@ -132,7 +141,7 @@ def bridge_command(
 
         limit = math.inf if seconds is None else seconds
         done, adapted = bridge(result, port, steps=steps, seconds=limit, log=log, monitor=monitor)
-    save_result(adapted, out)
+    save_result(adapted, out, overwrite=overwrite)
     if as_json:
         print_json(done.summary())
     else:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from device_problems import r3_problem, unadapted
 from exports import require
+from problems import double_integrator_problem
 
 from scpo_ctrl.codegen import TARGETS, export
 from scpo_ctrl.device.bridge import bridge
@@ -61,3 +62,26 @@ def test_a_device_with_another_policy_and_a_log_that_cannot_be_written_are_refus
         bridge(unadapted(r3_problem(hidden=(3,))), board.port)
     with pytest.raises(OutputError, match="cannot be written"):
         bridge(unadapted(r3_problem()), board.port, log=tmp_path / "none" / "log.csv")
+
+
+def test_the_command_records_where_it_says(tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from scpo_ctrl import cli_device, load_result
+    from scpo_ctrl.cli import cli
+    from scpo_ctrl.device.bridge import BridgeRun
+
+    result = unadapted(double_integrator_problem())
+    done = BridgeRun(
+        samples=3, transitions=2, uncovered=0, steps=1, sent=1, refused=0, objective_initial=2.0, objective_final=1.0,
+        status="finished",
+    )  # fmt: skip
+    monkeypatch.setattr(cli_device, "load_result", lambda run: result)
+    monkeypatch.setattr(cli_device, "bridge", lambda *arguments, **options: (done, result))
+    arguments = ["bridge", str(tmp_path), "--port", "/dev/null", "--json"]
+    first = CliRunner().invoke(cli, arguments)
+    assert first.exit_code == 0 and '"sent": 1' in first.stdout
+    assert np.array_equal(load_result(tmp_path / "bridge").theta, result.theta)
+    again = CliRunner().invoke(cli, arguments)
+    assert isinstance(again.exception, OutputError) and "is there already" in str(again.exception)
+    assert CliRunner().invoke(cli, [*arguments, "--overwrite"]).exit_code == 0
