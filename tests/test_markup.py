@@ -77,6 +77,7 @@ def test_comments_hold_the_text_and_nothing_else_does(exported):
     for name in ("include/pump_config.h", "src/pump_data.c"):
         code = (exported / name).read_text()
         bare = re.sub(r"/\*.*?\*/", "", code, flags=re.DOTALL)
+        bare = re.sub(r'"(\\.|[^"\\\n])*"', '""', bare)  # names of signals are strings too
         assert not [text for text in texts if len(text) > 3 and text in bare]
         assert "SPDX" not in bare and "sha256" not in bare
     data = (exported / "src" / "pump_data.c").read_text()

@@ -49,6 +49,7 @@ def ours(folder: Path, d: int, m: int, real: str) -> Program:
         "SCPO_NX": 1,
         "SCPO_NU": 1,
         "SCPO_NTHETA": 1,
+        "SCPO_HIDDEN": 0,
     }
     lines = [f"typedef {real} scpo_real;", *(f"#define {name} {value}" for name, value in values.items())]
     (folder / "scpo_config.h").write_text("\n".join(lines) + "\n")

@@ -28,6 +28,7 @@ typedef {real} scpo_real;
 #define SCPO_NX 1
 #define SCPO_NU 1
 #define SCPO_NTHETA 1
+#define SCPO_HIDDEN 0
 #endif
 """
 MAIN = r"""

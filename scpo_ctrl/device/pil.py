@@ -55,7 +55,7 @@ class PilRun:
 
     @property
     def passed(self) -> bool:
-        """Whether the device did what Python does, and every commit is safe."""
+        """Whether the device did what Python does, and no commit breaks a metric in double."""
         return self.violations == 0 and self.largest_difference <= (1e-5 if self.real == "float" else 1e-12)
 
     def summary(self) -> dict[str, Any]:

@@ -17,8 +17,8 @@ GALLERY = Path(__file__).parents[2] / "examples" / "gallery"
 DATA = importlib.resources.files("scpo_ctrl") / "data"
 
 
-@pytest.mark.parametrize("name", ["cart_pole", "planar_quadrotor"])
-def test_adapts_and_verifies(tmp_path, run, request, name):
+@pytest.mark.parametrize(("name", "evidence"), [("cart_pole", "proved"), ("planar_quadrotor", "simulated")])
+def test_adapts_and_verifies(tmp_path, run, request, name, evidence):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     path = tmp_path / f"{name}.toml"
     shutil.copy(str(DATA / f"{name}.toml"), path)
@@ -29,13 +29,13 @@ def test_adapts_and_verifies(tmp_path, run, request, name):
     problem = result.problem
     assert result.is_safe() and len(result.committed) > 1
     assert result.objective_final < 0.9 * result.objective_initial
-    assert problem.backup.evidence == "simulated"
+    assert problem.backup.evidence == evidence
     assert np.ptp(problem.scenarios.p, axis=0)[:2].all()
     outcome = run("verify", whole)
     assert (outcome.status, outcome.err) == (0, "")
 
     report = (whole / "report.html").read_text(encoding="utf-8")
-    assert "backup level ρ, simulated" in report and "which is no proof" in report
+    assert f"backup level ρ, {evidence}" in report and ("which is no proof" in report) == (evidence == "simulated")
     recorded = tomllib.loads((whole / "problem.toml").read_text(encoding="utf-8"))["backup"]["rho"]
     assert recorded == problem.backup.rho
 

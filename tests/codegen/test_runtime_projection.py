@@ -327,10 +327,10 @@ def test_compiles_without_a_warning(tmp_path: Path, compiler: str, real: type, l
 
 
 def test_workspace_is_small(tmp_path: Path) -> None:
-    """Below 1.3 kB in float for 20 dimensions and 10 constraints."""
+    """Below 1.4 kB in float for 20 dimensions and 10 constraints, with what it remembers between pieces."""
     write_config(tmp_path, np.float32)
     source = tmp_path / "size.c"
-    source.write_text('#include "scpo.h"\ntypedef char small[sizeof(scpo_workspace) < 1300 ? 1 : -1];\n')
+    source.write_text('#include "scpo.h"\ntypedef char small[sizeof(scpo_workspace) < 1400 ? 1 : -1];\n')
     sizes = ["-DSCPO_MAX_DIM=20", "-DSCPO_MAX_ACTIVE=10"]
     command = [COMPILERS[0], "-std=c99", *sizes, f"-I{tmp_path}", f"-I{RUNTIME / 'include'}", "-c", source]
     subprocess.run([str(x) for x in [*command, "-o", tmp_path / "x.o"]], check=True)
