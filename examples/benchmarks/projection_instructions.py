@@ -19,6 +19,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "codegen" / "runtime"
+SOURCES = sorted((RUNTIME / "src").glob("scpo_[dp]*.c"))
 SIZES = ((5, 4), (20, 10), (21, 20))
 COUNT = 200
 CONFIG = """#ifndef SCPO_CONFIG_H
@@ -87,9 +88,8 @@ def instructions(folder: Path, p: int, m: int) -> float:
     write_instances(folder, p, m, COUNT)
     (folder / "main.c").write_text(MAIN)
     (folder / "scpo_config.h").write_text(CONFIG.format(real="double", double=1))
-    sources = [RUNTIME / "src" / name for name in ("scpo_project.c", "scpo_dual.c")]
     includes = [f"-I{folder}", f"-I{RUNTIME / 'include'}"]
-    command = ["gcc", "-std=c99", "-O2", *includes, *sources, folder / "main.c", "-o", folder / "main", "-lm"]
+    command = ["gcc", "-std=c99", "-O2", *includes, *SOURCES, folder / "main.c", "-o", folder / "main", "-lm"]
     subprocess.run([str(x) for x in command], check=True)
     tool = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", "--toggle-collect=measured"]
     done = subprocess.run([*tool, str(folder / "main")], capture_output=True, text=True, check=False)

@@ -22,7 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from projection_instructions import CONFIG, RUNTIME
+from projection_instructions import CONFIG, RUNTIME, SOURCES
 
 DRIVER = Path(__file__).parent / "c" / "million.c"
 REGULAR = (
@@ -46,8 +46,7 @@ def build(folder: Path, real: str, size: str | None) -> Path:
     if size is not None:
         sizes += [f"-D{name}={int(number)}" for name, number in zip(("DIM", "COUNT"), size.split(","), strict=True)]
     includes = [f"-I{folder}", f"-I{RUNTIME / 'include'}", f"-I{RUNTIME / 'src'}"]
-    sources = [RUNTIME / "src" / name for name in ("scpo_project.c", "scpo_dual.c")]
-    command = ["gcc", "-std=c99", "-O3", "-ffp-contract=off", *sizes, *includes, *sources, DRIVER]
+    command = ["gcc", "-std=c99", "-O3", "-ffp-contract=off", *sizes, *includes, *SOURCES, DRIVER]
     subprocess.run([str(x) for x in [*command, "-o", folder / real, "-lm"]], check=True)
     return folder / real
 

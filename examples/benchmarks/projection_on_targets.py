@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from projection_instructions import CONFIG, ROOT, RUNTIME, SIZES, write_cases, write_instances
+from projection_instructions import CONFIG, ROOT, RUNTIME, SIZES, SOURCES, write_cases, write_instances
 
 from scpo_ctrl.codegen.targets import TARGETS, Target
 from scpo_ctrl.device.emulator import BOARD
@@ -30,7 +30,6 @@ from projection_cases import REGIMES, cases
 
 COUNT = 20
 EACH = 4  # instances of every regime
-SOURCES = [RUNTIME / "src" / name for name in ("scpo_project.c", "scpo_dual.c")]
 RUNS = (
     ("cortex-m3", "float"),
     ("cortex-m4f", "float"),
@@ -138,9 +137,7 @@ def measured(target: Target, folder: Path, real: str, p: int, m: int) -> str:
 
 def most_work(p: int, m: int) -> str:
     """Return what the caps allow, for a working set of all m constraints and the radius."""
-    source = "".join(
-        (RUNTIME / "src" / name).read_text() for name in ("scpo_internal.h", "scpo_project.c", "scpo_dual.c")
-    )
+    source = "".join(file.read_text() for file in [RUNTIME / "src" / "scpo_internal.h", *SOURCES])
     newton, trials = (int(re.search(rf"#define SCPO_MAX_{name} (\d+)", source)[1]) for name in ("NEWTON", "SEARCH"))
     shrink = 50  # in double the repair's least part, 4 eps, doubles so often before it gives up
     k = m + 1

@@ -6,7 +6,7 @@ from scpo_ctrl.device.blob import HEADER
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.validate import as_choice, as_count, as_scalar
 
-SEALS, SEAL = 12, 8  # cells at the start of a sector, and their bytes; as in scpo_store.c
+SEALS, SEAL = 12, 8  # cells at the start of a sector, and their bytes; as in scpo_sectors.h
 _LARGEST_UNIT = 32  # [B]
 _DAYS = 365.25  # of a year
 

@@ -12,7 +12,7 @@ import projection_cases as pc
 import pytest
 
 RUNTIME = Path(__file__).parents[2] / "codegen" / "runtime"
-SOURCES = [RUNTIME / "src" / name for name in ("scpo_project.c", "scpo_dual.c")]
+SOURCES = sorted((RUNTIME / "src").glob("scpo_[dp]*.c"))
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
 OK, CAPPED, UNSAFE_START, BAD_PROBLEM = range(4)
 MAX_DIM, MAX_ACTIVE = 64, 24

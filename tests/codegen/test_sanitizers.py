@@ -37,7 +37,7 @@ def test_the_projection_on_few_of_many_rows(tmp_path):
             sizes = np.array([len(case.u), len(case.c)], dtype=np.int32)
             data += [sizes.tobytes(), np.asarray(case.r).tobytes(), *(x.tobytes() for x in case[:5])]
     (tmp_path / "cases.bin").write_bytes(b"".join(data))
-    sources = [RUNTIME / "src" / "scpo_project.c", RUNTIME / "src" / "scpo_dual.c", HOST / "scpo_host.c"]
+    sources = [*sorted((RUNTIME / "src").glob("scpo_[dp]*.c")), HOST / "scpo_host.c"]
     includes = [f"-I{folder}" for folder in (HOST, RUNTIME / "include", RUNTIME / "src")]
     sanitized(tmp_path, PROJECTION, ["-std=c99", *includes], sources, tmp_path / "cases.bin")
 

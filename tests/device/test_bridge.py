@@ -67,8 +67,9 @@ def test_a_device_with_another_policy_and_a_log_that_cannot_be_written_are_refus
 def test_the_command_records_where_it_says(tmp_path, monkeypatch):
     from click.testing import CliRunner
 
-    from scpo_ctrl import cli_device, load_result
+    from scpo_ctrl import load_result
     from scpo_ctrl.cli import cli
+    from scpo_ctrl.commands import device
     from scpo_ctrl.device.bridge import BridgeRun
 
     result = unadapted(double_integrator_problem())
@@ -76,8 +77,8 @@ def test_the_command_records_where_it_says(tmp_path, monkeypatch):
         samples=3, transitions=2, uncovered=0, steps=1, sent=1, refused=0, objective_initial=2.0, objective_final=1.0,
         status="finished",
     )  # fmt: skip
-    monkeypatch.setattr(cli_device, "load_result", lambda run: result)
-    monkeypatch.setattr(cli_device, "bridge", lambda *arguments, **options: (done, result))
+    monkeypatch.setattr(device, "load_result", lambda run: result)
+    monkeypatch.setattr(device, "bridge", lambda *arguments, **options: (done, result))
     arguments = ["bridge", str(tmp_path), "--port", "/dev/null", "--json"]
     first = CliRunner().invoke(cli, arguments)
     assert first.exit_code == 0 and '"sent": 1' in first.stdout

@@ -48,11 +48,11 @@ def test_every_board_adapts(target):
 def test_the_command_prints_its_keys(tmp_path, capsys, monkeypatch):
     from click.testing import CliRunner
 
-    from scpo_ctrl import cli_device
     from scpo_ctrl.cli import cli
+    from scpo_ctrl.commands import device
 
     require_target("cortex-m4f")
-    monkeypatch.setattr(cli_device, "load_result", lambda run: unadapted(double_integrator_problem()))
+    monkeypatch.setattr(device, "load_result", lambda run: unadapted(double_integrator_problem()))
     arguments = ["pil", str(tmp_path), "--target", "cortex-m4f", "--steps", "2", "--samples", "5"]
     done = CliRunner().invoke(cli, [*arguments, "--json"])
     values = json.loads(done.stdout)

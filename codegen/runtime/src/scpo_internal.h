@@ -149,4 +149,11 @@ void scpo_dual_begin(scpo_workspace *work);
 /* Goes on by a Newton step. At the end the answer is in delta, and SCPO_CAPPED says that a cap was met first. */
 scpo_status scpo_dual_poll(scpo_workspace *work);
 
+/* Begins to look for step = argmax slope's - s'Hs/2 subject to lambda + s >= 0, by Lawson and Hanson's method, from the
+ * basis of all present multipliers. */
+void scpo_step_begin(scpo_workspace *work);
+
+/* Goes on by at most SCPO_CHANGES of the basis. Returns whether the step is found. */
+int scpo_step_poll(scpo_workspace *work);
+
 #endif /* SCPO_INTERNAL_H */

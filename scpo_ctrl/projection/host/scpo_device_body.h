@@ -23,6 +23,8 @@
 #define scpo_dual_add SCPO_DEVICE(dual_add)
 #define scpo_dual_begin SCPO_DEVICE(dual_begin)
 #define scpo_dual_poll SCPO_DEVICE(dual_poll)
+#define scpo_step_begin SCPO_DEVICE(step_begin)
+#define scpo_step_poll SCPO_DEVICE(step_poll)
 #define scpo_dot SCPO_DEVICE(dot)
 #define scpo_subtract SCPO_DEVICE(subtract)
 #define scpo_multiply SCPO_DEVICE(multiply)
@@ -33,6 +35,7 @@
 #include "scpo_device.h"
 
 #include "scpo_dual.c"
+#include "scpo_dual_step.c"
 #include "scpo_project.c"
 
 int SCPO_DEVICE(solve)(int dim, int count, const scpo_real *u, const scpo_real *c, const scpo_real *G,

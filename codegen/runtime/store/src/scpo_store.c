@@ -10,107 +10,16 @@
  * first one: what was cut off is never programmed with other bits. Before home has no cells left its record moves to
  * the sector that was erased. Only sectors that this session has erased are written. SPDX-License-Identifier: MIT
  */
-#include "scpo_blob.h"
+#include "scpo_sectors.h"
 
 #include <string.h>
 
-#define SCPO_SEAL_COUNT 12U
-#define SCPO_SPARE 6U /* of them, which only cuts use up */
-#define SCPO_SEAL_SIZE 8U
-#define SCPO_JUMP 16U /* of the number of a seal from cell to cell */
+#define SCPO_SPARE 6U /* of SCPO_SEAL_COUNT, which only cuts use up */
 
 /* Whether number a is newer than b; they wrap around. */
 static int scpo_newer(uint32_t a, uint32_t b)
 {
     return a != b && a - b < 0x80000000U;
-}
-
-/* Of a size, whole program units. */
-static uint32_t scpo_units(const scpo_flash *flash, uint32_t size)
-{
-    return (size + flash->program_unit - 1U) & ~(flash->program_unit - 1U);
-}
-
-static uint32_t scpo_cell(const scpo_store *store, uint32_t sector, uint32_t cell)
-{
-    return sector * store->flash->sector_size + cell * store->seal_size;
-}
-
-static uint32_t scpo_record(const scpo_store *store, uint32_t sector, uint32_t slot)
-{
-    return scpo_cell(store, sector, SCPO_SEAL_COUNT) + slot * store->slot_size;
-}
-
-static int scpo_read_flash(const scpo_store *store, uint32_t address, unsigned char *data, uint32_t size)
-{
-    return store->flash->read(store->flash->user, address, data, size) == 0;
-}
-
-/* Programs a chunk or less, filled up to whole units. */
-static int scpo_program_flash(const scpo_store *store, uint32_t address, unsigned char *chunk, uint32_t size)
-{
-    const scpo_flash *flash = store->flash;
-    const uint32_t whole = scpo_units(flash, size);
-    memset(chunk + size, flash->erased < 0 ? 0xff : flash->erased, whole - size);
-    return flash->program(flash->user, address, chunk, whole) == 0;
-}
-
-/* Whether so many bytes are erased. */
-static int scpo_blank(const scpo_store *store, uint32_t address, uint32_t size)
-{
-    unsigned char data[SCPO_SEAL_SIZE];
-    const uint32_t end = address + size;
-    while (address < end) {
-        const uint32_t part = end - address < SCPO_SEAL_SIZE ? end - address : SCPO_SEAL_SIZE;
-        uint32_t i;
-        if (!scpo_read_flash(store, address, data, part)) {
-            return 0;
-        }
-        /* cppcheck-suppress knownConditionTrueFalse ; part > 0, as address < end */
-        for (i = 0; i < part; i++) {
-            if (data[i] != (unsigned char)store->flash->erased) {
-                return 0;
-            }
-        }
-        address += part;
-    }
-    return 1;
-}
-
-/* Whether a cell holds a seal, a number and its complement; that of the sector's first cell. */
-static int scpo_read_seal(const scpo_store *store, uint32_t sector, uint32_t cell, uint32_t *number)
-{
-    unsigned char data[SCPO_SEAL_SIZE];
-    int sealed = 0;
-    if (scpo_read_flash(store, scpo_cell(store, sector, cell), data, SCPO_SEAL_SIZE)) {
-        const uint32_t found = scpo_word(data);
-        sealed = found == ~scpo_word(data + 4);
-        if (sealed) {
-            *number = found - cell * SCPO_JUMP;
-        }
-    }
-    return sealed;
-}
-
-/* The cells of a sector up to the last seal, and the first one's number; 0 where there is none. */
-static uint32_t scpo_read_seals(const scpo_store *store, uint32_t sector, uint32_t *number)
-{
-    uint32_t cell = SCPO_SEAL_COUNT;
-    while (cell > 0U && !scpo_read_seal(store, sector, cell - 1U, number)) {
-        cell--;
-    }
-    return cell;
-}
-
-/* Programs the seal of a cell, of a sector whose first cell has this number. */
-static int scpo_seal(const scpo_store *store, uint32_t sector, uint32_t cell, uint32_t number)
-{
-    unsigned char chunk[SCPO_CHUNK];
-    uint32_t found;
-    scpo_put_word(number + cell * SCPO_JUMP, chunk);
-    scpo_put_word(~(number + cell * SCPO_JUMP), chunk + 4);
-    return scpo_program_flash(store, scpo_cell(store, sector, cell), chunk, SCPO_SEAL_SIZE) &&
-           scpo_read_seal(store, sector, cell, &found) && found == number;
 }
 
 /* Seals home again, by the first two cells behind all that were touched which take it. The cells up to that one, all where none

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from scpo_ctrl.cli_guard import within_option
 from scpo_ctrl.codegen import check_options, export
+from scpo_ctrl.codegen.targets import TARGETS
+from scpo_ctrl.commands.guard import within_option
 from scpo_ctrl.device.bridge import bridge
 from scpo_ctrl.device.pil import SAMPLES, STEPS, PilRun, pil
 from scpo_ctrl.errors import OutputError
@@ -18,10 +19,8 @@ from scpo_ctrl.rounding import down
 from scpo_ctrl.stop import Stop
 from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
 
-_BOARDS = ("cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "rv32imafc")
+_BOARDS = [name for name, target in TARGETS.items() if target.machine]
 _MOST = 1_000_000
-
-
 _target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
 _real = click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
 

@@ -1,0 +1,169 @@
+"""The commands that adapt a policy."""
+
+import math
+import time
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scpo_ctrl.adaptation.adapt import adapt
+from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.state import State
+from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.compiled import find_compiler
+from scpo_ctrl.errors import OutputError, RecordError, ScpoError
+from scpo_ctrl.reading import read_text
+from scpo_ctrl.record import toml
+from scpo_ctrl.record.config import ProblemFile, read_problem_file
+from scpo_ctrl.record.folder import RunFolder, is_unfinished
+from scpo_ctrl.record.scenario_file import with_learned
+from scpo_ctrl.report.display import Display
+from scpo_ctrl.report.reach import reach_lines
+from scpo_ctrl.report.wording import audited, beyond, gains, optimality, stability
+from scpo_ctrl.rounding import down
+from scpo_ctrl.stop import Stop
+from scpo_ctrl.terminal import PATH, as_json_option, print_json, say, verdict
+from scpo_ctrl.verification.verify import verify
+
+_SAVE_EVERY = 2.0  # s between saves of a running run, and at least 20 times what a save takes
+_FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
+
+
+@click.command("demo")
+@click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True)
+@as_json_option
+def demo_command(out: Path, as_json: bool) -> int:
+    """Run the main job on the double integrator: adapt, verify, report, export C, replay it."""
+    from scpo_ctrl.codegen import export
+    from scpo_ctrl.codegen.build import replay
+
+    _resumable()
+    with as_file(files("scpo_ctrl") / "data" / "double_integrator.toml") as path:
+        file = read_problem_file(path)
+    with RunFolder(out, file, overwrite=lambda path: _is_demo(path, file)) as folder:
+        result = _adapt("the demo", file, folder, None, as_json)
+    if result.status in _FAILED:
+        return _finish(result, out, as_json)
+    checked = verify(out)
+    exported = export(result, out / "c", target="host", real="double")
+    replayed = replay(exported.path) if find_compiler() else "not replayed: no C compiler found (set CC or install one)"
+    if not as_json:
+        say(f"verified   {checked.policies} policies on {checked.scenarios} scenarios: {verdict(checked.passed)}")
+        say(f"C          {exported.path}: {replayed.strip().splitlines()[-1]}")
+    return _finish(result, out, as_json, extra={"verified": checked.passed, "replayed": replayed}, ok=checked.passed)
+
+
+@click.command("adapt")
+@click.argument("problem", type=PATH)
+@click.option("--out", type=PATH, required=True, help="RUN folder to write.")
+@click.option("--steps", type=click.IntRange(0), help="Number of first-order steps, instead of [adapt] steps.")
+@click.option("--seed", type=click.IntRange(0), help="Seed of the initial parameters, instead of [adapt] seed.")
+@click.option("--resume", is_flag=True, help="Go on from the last complete state in RUN.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in RUN.")
+@click.option("--learn", type=PATH, multiple=True, help="Scenario file, as `falsify` writes, whose scenario joins in.")
+@as_json_option
+def adapt_command(
+    problem: Path,
+    out: Path,
+    steps: int | None,
+    seed: int | None,
+    resume: bool,
+    overwrite: bool,
+    learn: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios."""
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
+    _resumable()
+    file = read_problem_file(problem, steps=steps, seed=seed, trust=True)
+    if learn:
+        file = with_learned(file, learn)
+    if resume and (out / "history.npz").exists():
+        folder, earlier = RunFolder.resumed(out, file)
+    else:  # nothing to go on from: an earlier process may have ended within its first save
+        folder, earlier = RunFolder(out, file, overwrite=is_unfinished if resume else overwrite), None
+    with folder:
+        result = _adapt(str(problem), file, folder, earlier, as_json)
+    return _finish(result, out, as_json)
+
+
+def _is_demo(out: Path, file: ProblemFile) -> bool:
+    """Whether an earlier demo, and not another run, even of the same plant, is in the folder."""
+    try:
+        earlier = toml.loads(read_text(out / "problem.toml"))
+    except (OSError, ValueError):
+        return False
+    return bool(earlier == toml.loads(file.text()))
+
+
+def _stop() -> Stop:
+    return click.get_current_context().ensure_object(Stop)
+
+
+def _resumable() -> None:
+    """Say what an interruption leaves of a run."""
+    _stop().remedy = "`--resume` goes on from the last complete state, if one was saved"
+
+
+def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:
+    """Adapt with a progress display, saving the state at once and then now and then; write the report at the end."""
+    from scpo_ctrl.report.page import write_report
+
+    due = -math.inf
+    stop = _stop()
+    with stop.steps(), Display(file.options.steps, quiet=quiet) as display:
+
+        def monitor(state: State) -> bool:
+            nonlocal due
+            stop.wait()  # before anybody can see that something was saved
+            began = time.monotonic()
+            if began >= due:
+                folder.save(state.result())
+                ended = time.monotonic()
+                due = ended + max(_SAVE_EVERY, 20 * (ended - began))
+            display.show(state)
+            return stop.asked()
+
+        def audit_monitor(done: int, total: int) -> bool:
+            display.show_audit(done, total)
+            return stop.asked()
+
+        try:
+            result = adapt(
+                file.problem, file.options, resume_from=earlier, monitor=monitor, audit_monitor=audit_monitor
+            )
+        except OutputError:
+            raise
+        except ScpoError as error:
+            raise type(error)(f"{folder.path if isinstance(error, RecordError) else name}: {error}") from error
+        folder.save(result)
+    write_report(result, folder.path / "report.html")
+    return result
+
+
+def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] | None = None, ok: bool = True) -> int:
+    summary = result.summary() | {"run": str(out)} | (extra or {})
+    if as_json:
+        print_json(summary)
+    else:
+        say(f"status     {summary['status']}: {summary['advice']}")
+        for line in [*(f"note       {n}" for n in result.notes()), *gains(result), *reach_lines(result)]:
+            say(line)
+        say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")
+        if reached := optimality(result, lambda value: f"{value:.2g}"):
+            say(f"optimality {reached}")
+        given_up = ", withdrawn after audits {withdrawn}" if summary["withdrawn"] else ""
+        say(f"tries      accepted {{accepted}}, rejected {{rejected}}{given_up}, in {{steps}} steps".format(**summary))
+        kept = f"{summary['violations']} violations, worst margin {down(summary['worst_margin'])}"
+        say(f"safety     on its scenarios: {kept}")
+        if found := stability(result, lambda value: f"{value:.4g}"):
+            say(f"stability  {found}, the largest over the parameter ranges")
+        if look := audited(result):
+            say(f"audit      {look.sentence.removeprefix('audited: ')}")
+        elif look := beyond(result):
+            say(f"beside     {look.sentence}; the run was not audited")
+        say(f"results    {out}/ (report.html, result.json, history.npz)")
+    return 1 if result.status in _FAILED or summary["violations"] or not ok else 0
