@@ -1,0 +1,32 @@
+"""The tutorials do what they say, and print it: one after the other, in one process, on small problems."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from doc_code import walk
+
+DOCS = Path(__file__).parents[2] / "docs"
+LONG = {"board"} if not os.environ.get("SCPO_DOCS") else set()  # a whole export, compiled
+PAGES = sorted([*(DOCS / "tutorials").glob("*.md"), *(DOCS / "howto").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_prints_what_it_shows(page, tmp_path):
+    if page.stem in LONG:
+        pytest.skip("SCPO_DOCS=1 runs it")
+    walk(page.read_text(encoding="utf-8"), page.name, tmp_path)
+
+
+@pytest.mark.parametrize("shown", ["2", "11\n2"])
+def test_what_is_not_printed_is_found(shown, tmp_path):
+    with pytest.raises(AssertionError, match="not printed: '2'"):
+        walk(f"```python\nprint(1)\nprint(11)\n```\n\n```text\n{shown}\n```\n", "page.md", tmp_path)
+
+
+def test_a_command_that_fails_is_found(tmp_path):
+    walk("```sh\nscpo-ctrl verify nothing  # exit status 2\n```\n", "page.md", tmp_path)
+    with pytest.raises(AssertionError, match="verify nothing: exit status 2"):
+        walk("```sh\nscpo-ctrl verify nothing\n```\n", "page.md", tmp_path)
