@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
-from scpo_ctrl.version import __version__
+from scpo_ctrl import __all__, __version__
 
 project = "scpo-ctrl"
 author = "The scpo-ctrl developers"
@@ -28,7 +28,7 @@ default_role = "py:obj"
 highlight_language = "none"
 nitpicky = True
 # Types in words ("ndarray, (nx,)"), and what lies below the public names.
-nitpick_ignore_regex = [("py:.*", r"(?!scpo_ctrl\.\w+$).*")]
+nitpick_ignore_regex = [("py:.*", rf"(?!scpo_ctrl\.(?:{'|'.join(__all__)})$).*")]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstring has them
 napoleon_google_docstring = False

@@ -8,7 +8,17 @@ from scpo_ctrl.text import visible
 
 
 class ScpoError(Exception):
-    """Base of every error that this package raises on purpose; its message is one line, whatever names are in it."""
+    """Base of every error that this package raises on purpose; its message is one line, whatever names are in it.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> try:
+    ...     sc.AdaptOptions(steps=-1)
+    ... except sc.ScpoError as error:
+    ...     print(error)
+    steps is -1, expected a whole number >= 0
+    """
 
     exit_status = 2
 

@@ -33,8 +33,8 @@ def made_by(text: str, name: str, folder: Path | None = None) -> dict[str, objec
 def walk(text: str, name: str, folder: Path) -> dict[str, object]:
     """Do what a tutorial says, in its order, and compare what is printed.
 
-    ```python``` is run, ```toml``` whose first line names a file is written to it, each line of ```sh``` is a command, and each
-    line of ```text``` must have been printed by the block before.
+    Blocks of python are run, toml whose first line names a file is written to it, each line of sh is a command, and
+    each line of text must have been printed by the block before.
     """
     found: dict[str, object] = {}
     printed = ""

@@ -1,7 +1,6 @@
 """What the reference pages say of the code, as Markdown."""
 
 import ast
-import dataclasses
 import inspect
 import re
 import textwrap
@@ -113,7 +112,8 @@ def commands() -> str:
 def adapt_keys() -> str:
     """Return the keys of section [adapt]."""
     rows = [
-        (f"`{name}`", f"`{default}`", what.replace("<", "\\<")) for name, default, what in fields_of(_named("AdaptOptions"))
+        (f"`{name}`", f"`{default}`", what.replace("<", "\\<"))
+        for name, default, what in fields_of(_named("AdaptOptions"))
     ]
     return table(("key", "default", "meaning"), rows)
 
@@ -145,7 +145,9 @@ def error_table() -> str:
     rows = []
     for one in error_classes():
         parent = next(base for base in one.__mro__ if base.__module__ == "builtins")
-        rows.append((f"`{one.__name__}`", f"`{parent.__name__}`", str(one.exit_status), (one.__doc__ or "").split("\n")[0]))
+        rows.append(
+            (f"`{one.__name__}`", f"`{parent.__name__}`", str(one.exit_status), (one.__doc__ or "").split("\n")[0])
+        )
     return table(("error", "is also", "exit status", "meaning"), rows)
 
 
@@ -181,8 +183,25 @@ def plants() -> str:
     from scpo_ctrl.models import signals
 
     zoo = sorted(name for name in models.__all__ if name in models.ZOO)
-    around = ("actuator_lag", "rate_limit", "input_delay", "computation_delay", "sensor_noise", "quantise", "with_signals")
-    made = ("linear", "equations", "discretise", "with_nominal", "from_function", "from_nonlinear", "from_statespace", "to_statespace")
+    around = (
+        "actuator_lag",
+        "rate_limit",
+        "input_delay",
+        "computation_delay",
+        "sensor_noise",
+        "quantise",
+        "with_signals",
+    )
+    made = (
+        "linear",
+        "equations",
+        "discretise",
+        "with_nominal",
+        "from_function",
+        "from_nonlinear",
+        "from_statespace",
+        "to_statespace",
+    )
     rest = sorted(set(models.__all__) - {*zoo, *around, *made, "Plant", "ZOO"})
     kinds = tuple(signals.KINDS)
     groups = (

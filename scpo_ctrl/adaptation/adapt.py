@@ -71,6 +71,19 @@ def adapt(
         If problem, options or resume_from only look like what they should be.
     DomainError
         If a method needs derivatives that the problem does not have.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> plant = double_integrator()
+    >>> backup = sc.lqr(plant, Q=[0.1, 0.1], R=[10.0])
+    >>> policy = sc.Policy(plant, backup, hidden=(4,))
+    >>> starts = sc.scenarios(plant, backup, horizon=30, count=16, level=0.5)
+    >>> problem = sc.ControlProblem(policy, starts, sc.Quadratic(Q=[1.0, 0.1], R=[0.05]))
+    >>> result = sc.adapt(problem, sc.AdaptOptions(steps=5, audit_rollouts=1000))
+    >>> result.objective_final < result.objective_initial, result.is_safe()
+    (True, True)
     """
     options = AdaptOptions() if options is None else options
     as_instance("problem", problem, Problem)

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,6 +11,7 @@ from scpo_ctrl.adaptation.adapt import advance
 from scpo_ctrl.adaptation.audited import at_work, audit_commits, conclude, is_due, repeat_audit
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import History, Trial
+from scpo_ctrl.adaptation.measured import Learned, farthest, from_states
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
@@ -33,15 +33,6 @@ from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag, as_scalar
 CHOICES = ("farthest", "latest")
 _MEMORY = 1000  # measured states kept, the latest ones
 _AGREEMENT = 1e-9  # of the margins of a record and of the problem it is resumed with, likewise
-
-
-@dataclass(frozen=True)
-class Learned:
-    """What became of measured states that were to be scenarios."""
-
-    taken: np.ndarray  # (k, nx) initial states of the new scenarios [x_units]
-    left_out: np.ndarray  # (j, nx) states on which the current policy breaks a metric
-    reasons: tuple[str, ...]  # (j,) the metric that each of them breaks most
 
 
 class Adapter:
@@ -80,6 +71,17 @@ class Adapter:
         If the earlier run is one of another problem.
     UnsafeStartError
         If the safe start, or the policy to go on from, is unsafe.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> adapter = sc.Adapter(problem, sc.AdaptOptions(steps=5, audit_rollouts=1000))
+    >>> adapter.command([1.0, 0.0])
+    array([-0.09773481])
+    >>> adapter.observe([1.0, 0.0], [-0.1], [0.9995, -0.01])  # measured
+    >>> adapter.step().is_committed
+    True
     """
 
     def __init__(
@@ -272,10 +274,10 @@ class Adapter:
             raise DomainError("no transition was measured yet; call observe before learn_scenarios")
         problem, theta = self.problem, self._at_work
         states = np.array(list(self._states))  # another thread may observe
-        states = states[-count:] if choice == "latest" else _farthest(states, problem, count)
+        states = states[-count:] if choice == "latest" else farthest(states, problem, count)
         if not len(states):  # all of them are initial states already
             return Learned(states, states, ())
-        batch = _from_states(problem.scenarios, states)
+        batch = from_states(problem.scenarios, states)
         there = problem.with_scenarios(batch, theta)
         metrics = there.metrics(theta)[there.of_scenarios].reshape(len(states), -1)
         safe = np.asarray((metrics <= 0).all(axis=1))
@@ -377,23 +379,3 @@ def _copied(state: State) -> State:
         history=History(state.theta.size, state.history.rows),
         audits=list(state.audits),
     )
-
-
-def _farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:
-    """Return up to `count` states, each the farthest from the initial states and from those before it."""
-    C = np.linalg.cholesky(problem.backup.P)
-    points = states @ C
-    chosen: list[int] = []
-    nearest = np.full(len(states), np.inf)
-    for center in problem.scenarios.x0 @ C:
-        nearest = np.minimum(nearest, np.linalg.norm(points - center, axis=1))
-    while len(chosen) < count and nearest.max() > 0:
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return states[chosen]
-
-
-def _from_states(batch: Scenarios, states: np.ndarray) -> Scenarios:
-    """Return scenarios from these states, with parameters and disturbances of a batch in turn."""
-    turn = np.arange(len(states)) % batch.count
-    return Scenarios(states, batch.p[turn], batch.w[turn], batch.horizon)

@@ -19,7 +19,17 @@ _MOST_PROBES = 1000  # more measure nothing new, and take for ever
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt a monitor="):
-    """Options of `adapt`; θ has no unit, so neither have lengths in its space. Metrics count in `metric_units`."""
+    """Options of `adapt`; θ has no unit, so neither have lengths in its space. Metrics count in `metric_units`.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> sc.AdaptOptions(steps=40, method="gradient").radius
+    1.0
+    >>> sc.AdaptOptions(radius=-1.0)
+    Traceback (most recent call last):
+    scpo_ctrl.errors.DomainError: radius is -1, expected a number > 0
+    """
 
     steps: int = 200  # first-order steps, >= 0
     seed: int = 0  # of the initial parameters, probes and random directions, >= 0

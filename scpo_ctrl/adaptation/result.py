@@ -23,7 +23,17 @@ _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 @dataclass(frozen=True)
 class Result(Sealed, instead="hold the Result in an object of your own"):
-    """What a run did, and the state from which it can go on."""
+    """What a run did, and the state from which it can go on.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> result.status.name, len(result.committed), result.margin() > 0
+    ('FINISHED', 4, True)
+    >>> result.final_audit.violations, round(result.audit_bound(), 4)
+    (0, 0.0144)
+    """
 
     problem: Problem
     options: AdaptOptions

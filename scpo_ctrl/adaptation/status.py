@@ -4,7 +4,15 @@ from enum import Enum
 
 
 class Verdict(Enum):
-    """What happened to a tried step."""
+    """What happened to a tried step.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> sorted({list(sc.Verdict)[k].name for k in result.history.column("verdict")})
+    ['COMMITTED', 'UNSAFE', 'WITHDRAWN']
+    """
 
     COMMITTED = "The step was safe on every scenario and lowered the objective."
     UNSAFE = (
@@ -20,7 +28,17 @@ class Verdict(Enum):
 
 
 class RunStatus(Enum):
-    """How an adaptation run ended."""
+    """How an adaptation run ended.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> result.status is sc.RunStatus.FINISHED
+    True
+    >>> print(result.status.value)
+    All steps were done; more steps may improve the policy further.
+    """
 
     RUNNING = "The run has not ended; `--resume` goes on from its last complete state."
     INTERRUPTED = "The run was interrupted; `--resume` goes on from its last complete state."

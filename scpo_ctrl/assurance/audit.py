@@ -24,7 +24,16 @@ _SAME = 0.01  # of the width of the set: points closer than this are one counter
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit of one policy found."""
+    """What an audit of one policy found.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> found = sc.audit(problem, result.theta, rollouts=2000, seed=0)
+    >>> round(found.epsilon, 4), found.counterexamples.count
+    (0.0069, 0)
+    """
 
     rollouts: int  # fresh scenarios drawn at random
     violations: int  # among them
@@ -76,6 +85,14 @@ def audit(
         If the problem names no declared set.
     EvaluationError
         If a black box fails.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> found = sc.audit(problem, result.theta, rollouts=2000, seed=0)
+    >>> found.passed, found.violations
+    (True, 0)
     """
     as_instance("problem", problem, ControlProblem)
     theta = as_array("theta", theta, (problem.theta_dim,))

@@ -33,7 +33,15 @@ _CLOSEST = 10  # worst scenarios kept
 
 @dataclass(frozen=True)
 class Certificate:
-    """What fresh random scenarios have shown of one policy; the n of them was fixed before by ε and β."""
+    """What fresh random scenarios have shown of one policy; the n of them was fixed before by ε and β.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> print(sc.certify(problem, result.theta, epsilon=1e-2).sentence().split(",")[0])
+    no violation in 1 375 fresh scenarios: at most 0.01 of them violate
+    """
 
     passed: bool  # the exact bound (Clopper-Pearson) is at most ε
     rollouts: int  # n: the least with which no violation proves ε at confidence 1 - β
@@ -143,6 +151,14 @@ def certify(
         If ε or β is outside (0, 1) or takes too many rollouts, or the problem names no declared set.
     EvaluationError
         If a black box fails.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> certificate = sc.certify(problem, result.theta, epsilon=1e-2)
+    >>> certificate.passed, certificate.rollouts
+    (True, 1375)
     """
     as_instance("problem", problem, ControlProblem)
     theta = as_array("theta", theta, (problem.theta_dim,))

@@ -29,7 +29,16 @@ _STRATEGIES = 16
 
 @dataclass(frozen=True)
 class Falsification:
-    """What an attack found."""
+    """What an attack found.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> attack = sc.falsify(problem, result.theta, budget=2000)
+    >>> attack.worst < 0, attack.scenario.count
+    (True, 1)
+    """
 
     rollouts: int
     worst: float  # largest metric met, in `Problem.metric_units`
@@ -97,6 +106,13 @@ def falsify(
         If the problem names no declared set.
     EvaluationError
         If a black box fails.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> sc.falsify(problem, result.theta, budget=2000).found
+    False
     """
     as_instance("problem", problem, ControlProblem)
     theta = as_array("theta", theta, (problem.theta_dim,))

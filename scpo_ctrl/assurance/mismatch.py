@@ -11,7 +11,18 @@ ROUNDING = 1e-9  # of a prediction, relative to |x_next| or the width of the bou
 
 @dataclass(frozen=True)
 class Mismatch:
-    """What the measured transitions say of the model: errors are x_next - f(x, u, p_nominal), per state [x_units]."""
+    """What the measured transitions say of the model: errors are x_next - f(x, u, p_nominal), per state [x_units].
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> adapter = sc.Adapter(problem)
+    >>> adapter.observe([1.0, 0.0], [-0.1], [0.9995, -0.012])  # the model says -0.01
+    >>> found = adapter.mismatch()
+    >>> found.largest.round(4), found.uncovered
+    (array([0.   , 0.002]), 1)
+    """
 
     count: int  # transitions measured
     largest: np.ndarray  # (nx,) largest absolute error

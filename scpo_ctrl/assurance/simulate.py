@@ -75,6 +75,14 @@ def simulate(
         If the result has no plant or no declared set, or plant or parameters do not fit the model.
     EvaluationError
         If a black box fails.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> found = sc.simulate(result, parameters={"mass": 1.1}, episodes=50)
+    >>> found.passed, found.policies[-1].violations
+    (True, 0)
     """
     problem = _problem(result)
     declared = declared_set(problem)

@@ -49,7 +49,16 @@ class SimulatedPolicy:
 
 @dataclass(frozen=True)
 class Simulation:
-    """An adaptation that goes on on a true plant: every policy that would be at work, in their order."""
+    """An adaptation that goes on on a true plant: every policy that would be at work, in their order.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> found = sc.simulate(result, parameters={"mass": 1.1}, episodes=50)
+    >>> [policy.step for policy in found.policies]
+    [0, 4]
+    """
 
     true_plant: str  # what was simulated, in words
     policies: tuple[SimulatedPolicy, ...]  # the safe start first

@@ -17,7 +17,16 @@ from scpo_ctrl.validate import as_array, as_choice, as_count
 
 @dataclass(frozen=True)
 class DeviceResult:
-    """What an adaptation on the device does."""
+    """What an adaptation on the device does.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> found = sc.adapt_as_device(problem, steps=3)
+    >>> bool(found.objective < found.objectives[0]), len(found.committed)
+    (True, 4)
+    """
 
     problem: ControlProblem
     real: str  # "float" or "double"
@@ -122,6 +131,14 @@ def adapt_as_device(
         If the problem has something that is not adapted on a device, by name, or a number does not fit the type.
     MissingPackageError
         If the package was installed without a C compiler.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> found = sc.adapt_as_device(problem, steps=3)
+    >>> found.status.name, found.margin() > 0
+    ('COMMITTED', True)
     """
     adapter = device_adapter(problem, real, theta, options)
     status, rows = adapter.begin(), [_row(adapter)]

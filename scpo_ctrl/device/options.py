@@ -11,7 +11,15 @@ _LARGEST = 1e15  # its square is a float
 
 
 class DeviceStatus(Enum):
-    """How a step has ended: scpo_adaptation of the exported header."""
+    """How a step has ended: scpo_adaptation of the exported header.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> sc.adapt_as_device(problem, steps=1).status is sc.DeviceStatus.COMMITTED
+    True
+    """
 
     COMMITTED = "A step has become the active parameters."
     REJECTED = "A step has ended without a commit; the active parameters stay."
@@ -29,7 +37,14 @@ class DeviceStatus(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceOptions(Sealed, instead="write the step in C anew"):
-    """Constants of scpo_adapt_config.h that may be set before compiling; a length in θ's space has no unit."""
+    """Constants of scpo_adapt_config.h that may be set before compiling; a length in θ's space has no unit.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> sc.DeviceOptions(rows=24, tries=8).patience
+    10
+    """
 
     rows: int = ROWS  # SCPO_NROWS, metrics of the working set, 1…127
     memory: int = MEMORY  # SCPO_MEMORY, changes of θ that curvature is learnt from, >= 1

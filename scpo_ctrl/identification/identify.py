@@ -75,6 +75,19 @@ def identify(
     DomainError, DimensionError
         If the log is not one of this plant, too short, out of order or tells no parameter; the plant has none, is
         continuous or not finite over the log; the fit does not end; or an option is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> plant, rng = double_integrator(), np.random.default_rng(0)
+    >>> x, u = np.zeros((200, 2)), rng.uniform(-1, 1, (200, 1))
+    >>> for k in range(199):  # a log of a mass of 1.2 kg
+    ...     x[k + 1] = np.asarray(plant.function(x[k], u[k], 1.2)).ravel() + rng.uniform(-1e-3, 1e-3, 2)
+    >>> found = sc.identify(plant, x, u)
+    >>> round(found.value("mass"), 2)
+    1.2
     """
     if isinstance(plant, ControlProblem):
         plant = plant_alone(plant.policy)

@@ -92,6 +92,15 @@ def closed_loop(
     ------
     DimensionError, DomainError
         If theta does not fit, or references are asked for that the policy does not have.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> import control
+    >>> loop = sc.closed_loop(policy, result.theta, disturbance=False)
+    >>> loop.nstates
+    2
     """
     law = _law(policy, theta, reference=reference)
     plant, with_w = plant_alone(policy), as_flag("disturbance", disturbance)
@@ -144,6 +153,14 @@ def controller_system(policy: LoopPolicy, theta: ArrayLike, *, reference: bool =
     ------
     DimensionError, DomainError
         As of `closed_loop`.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> system = sc.controller_system(policy, result.theta)
+    >>> system.input_labels, system.output_labels
+    (['y_position', 'y_velocity'], ['force'])
     """
     law = _law(policy, theta, reference=reference)
     plant, ny = plant_alone(policy), len(law.measured)

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you need"):
-    """A batch of S scenarios over a horizon of N steps."""
+    """A batch of S scenarios over a horizon of N steps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scpo_ctrl as sc
+    >>> mine = sc.Scenarios(x0=np.array([[1.0, 0.0]]), p=np.array([[1.0]]), w=np.zeros((1, 30, 0)), horizon=30)
+    >>> mine.count, mine.declared is None  # no set is declared, so none can be audited
+    (1, True)
+    """
 
     x0: np.ndarray  # (S, nx) initial states [x_units]
     p: np.ndarray  # (S, np) plant parameters [p_units]

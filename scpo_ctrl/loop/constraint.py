@@ -26,6 +26,14 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
     ``u`` is the input that is applied. It holds at t = 0…N-1, and at t = N where it does not depend on u. A lower bound
     is one of ``-h``; outputs are expressions too: ``plant.y``. An expression of several entries has a name for each.
     It should be smooth: write ``x**2 + y**2 <= r**2`` rather than a root, and two constraints rather than a maximum.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> plant = double_integrator()
+    >>> power = sc.Constraint(name="power", expression=plant.u * plant.x[1], bound=0.3, unit="W")
+    >>> metrics = sc.MetricOptions(constraints=power)
     """
 
     name: str | tuple[str, ...]  # one for each entry

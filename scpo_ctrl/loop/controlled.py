@@ -37,6 +37,16 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
 
     Its θ counts changes of the controller's parameters, each in the unit that moves the command by one half width of
     its bounds somewhere on the boundary of the backup's level set: zero is the controller as it runs today.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.controllers import pid
+    >>> from scpo_ctrl.models import dc_motor
+    >>> motor = dc_motor()
+    >>> loop = sc.controlled(motor, pid(motor, kp=1.0, ki=2.0, kd=0.02, filter_time=2e-3))
+    >>> loop.parameters(loop.theta_initial(seed=0))
+    {'kp': 1.0, 'ki': 2.0, 'kd': 0.02}
     """
 
     plant: Plant  # of the loop: states (x, ξ), inputs (u, m)
@@ -248,6 +258,16 @@ def controlled(
         If the loop does not come to rest, or is not stable there.
     BackupError
         If the plant is continuous, or no level holds.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.controllers import pid
+    >>> from scpo_ctrl.models import dc_motor
+    >>> motor = dc_motor()
+    >>> loop = sc.controlled(motor, pid(motor, kp=1.0, ki=2.0, kd=0.02, filter_time=2e-3))
+    >>> loop.plant.x_labels
+    ('position', 'speed', 'integral', 'filtered position')
     """
     as_instance("plant", plant, Plant)
     as_instance("controller", controller, Controller)

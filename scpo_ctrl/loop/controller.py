@@ -30,6 +30,20 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     memory, so anti-windup can be expressed. What it remembers stays within `memory_min` and `memory_max`: memory is cut
     there as the command is, on the device too, and staying inside is a safety metric like the bounds of the command.
     Its parameters stay within `theta_min` and `theta_max`, in every policy that a run commits.
+
+    Examples
+    --------
+    >>> import casadi as ca
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> y, theta = ca.SX.sym("y", 2), ca.SX.sym("theta", 2)
+    >>> law = sc.Controller(
+    ...     name="PD", theta=theta, theta_initial=[0.1, 0.5], y=y, command=-theta[0] * y[0] - theta[1] * y[1],
+    ...     theta_labels=("kp", "kd"),
+    ... )
+    >>> loop = sc.controlled(double_integrator(), law)
+    >>> loop.parameters(loop.theta_initial(seed=0))
+    {'kp': 0.1, 'kd': 0.5}
     """
 
     name: str

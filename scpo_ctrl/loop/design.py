@@ -61,6 +61,14 @@ def lqr(
         If the plant is continuous, the design does not hold, or no level passes the simulations.
     DimensionError, DomainError
         If Q or R has a wrong shape, is not finite or not positive definite, or a parameter range is wrong.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> backup = sc.lqr(double_integrator(), Q=[0.1, 0.1], R=[10.0])
+    >>> backup.K.round(3), backup.evidence
+    (array([[0.098, 0.453]]), 'proved')
     """
     as_instance("plant", plant, Plant)
     if plant.dt is None:

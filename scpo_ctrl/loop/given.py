@@ -70,6 +70,13 @@ def lmi(
         If the plant is continuous, or no set is proved.
     DimensionError, DomainError
         If K has a wrong shape, the plant has operations without enclosure, or a range is wrong.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> sc.lmi(double_integrator(), parameters={"mass": (0.8, 1.3)}).evidence
+    'proved'
     """
     as_instance("plant", plant, Plant)
     if plant.dt is None:
@@ -114,6 +121,13 @@ def of_gain(plant: Plant, K: ArrayLike, *, rho: float | None = None, parameters:
         If the plant is continuous, or no level holds.
     DimensionError, DomainError
         If K has a wrong shape or is not finite, or a range is wrong.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> sc.of_gain(double_integrator(), [[0.1, 0.5]]).evidence
+    'proved'
     """
     as_instance("plant", plant, Plant)
     if plant.dt is None:

@@ -21,7 +21,15 @@ CLOUD = 256  # states, where one step is conditioned and their number is not giv
 
 @dataclass(frozen=True, kw_only=True)
 class MetricOptions(Sealed, instead="for other metrics or another loop give a Problem subclass or a FunctionProblem"):
-    """Which safety metrics are computed."""
+    """Which safety metrics are computed.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> metrics = sc.MetricOptions(contraction=0.5, du_max=[0.2])
+    >>> metrics.path, metrics.stability, metrics.terminal
+    (True, True, False)
+    """
 
     path: bool = True  # state bounds for t = 0…N and, with `command`, input bounds for t = 0…N-1 (E6)
     command: bool = True  # bound the command before saturation; False makes saturation part of the closed loop

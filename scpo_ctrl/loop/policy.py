@@ -59,6 +59,17 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
     An optimal policy bends where a state meets its bound, and a network that starts without a unit there may never get
     one (docs/method.md). So with `at_bounds` a unit of the first layer starts at each bound that the backup's level set
     comes near, the nearest first, up to half of the units.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> plant = double_integrator()
+    >>> policy = sc.Policy(plant, sc.lqr(plant, Q=[0.1, 0.1], R=[10.0]), hidden=(4,))
+    >>> policy.theta_dim
+    16
+    >>> policy([1.0, 0.0], policy.theta_initial(seed=0))  # the backup
+    array([-0.09773481])
     """
 
     plant: Plant

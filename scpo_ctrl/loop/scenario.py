@@ -80,6 +80,16 @@ def scenarios(
     DomainError, DimensionError
         If both or neither of `count` and `initial_states` are given, a shape or a range is wrong, an initial state is
         outside the state bounds, or the disturbance alone is wider than they are.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> plant = double_integrator()
+    >>> backup = sc.lqr(plant, Q=[0.1, 0.1], R=[10.0])
+    >>> starts = sc.scenarios(plant, backup, horizon=30, count=16, level=0.5, parameters={"mass": (0.8, 1.3)})
+    >>> starts.x0.shape, bool((starts.p >= 0.8).all())
+    ((16, 2), True)
     """
     as_instance("plant", plant, Plant)
     as_instance("backup", backup, Backup)

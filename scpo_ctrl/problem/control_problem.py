@@ -22,7 +22,7 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.bounds import BoundsPart
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.cost import Cost
-from scpo_ctrl.problem.in_units import inputs_of, local_stability, rollouts_in_units
+from scpo_ctrl.problem.in_units import check_objective, inputs_of, local_stability, rollouts_in_units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
@@ -49,6 +49,12 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     simulator : callable or casadi.Function, optional
         A black box in the plant's place, ``(x, u, p) -> x_next``: a Python function of stacks of shapes (n, nx),
         (n, nu) and (n, np), or a CasADi function of columns. Bounds, equilibrium, sensors and backup stay the plant's.
+
+    Examples
+    --------
+    >>> # after the example of `adapt`
+    >>> problem.theta_dim, bool((problem.metrics(problem.theta_initial) <= 0).all())
+    (16, True)
     """
 
     def __init__(
@@ -63,7 +69,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     ) -> None:
         as_instance("policy", policy, Policy, ControllerPolicy)
         as_instance("scenarios", scenarios, Scenarios)
-        as_instance("objective", objective, Quadratic, Cost, Imitation, UserObjective)
+        check_objective(objective, policy)
         metrics = MetricOptions() if metrics is None else metrics
         as_instance("metrics", metrics, MetricOptions)
         if simulator is not None:
@@ -82,12 +88,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
             self._at_rest.check_rest()
         self.one_step = OneStep.of(policy, scenarios, metrics, self._units, simulator)
         self.rollouts = self._rollouts_in_units(simulator)
-        self.rollouts_per_theta = scenarios.count
-        self.simulator = simulator
+        self.rollouts_per_theta, self.simulator = scenarios.count, simulator
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
-        if isinstance(objective, Quadratic) and isinstance(policy, ControllerPolicy) and policy.signals:
-            how = 'scpo_ctrl.tracking (kind = "tracking" in a problem file), or a Cost'
-            raise DomainError(f"a Quadratic holds the loop where references begin, and they vary: give {how}")
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
@@ -110,9 +112,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None, *, cost: bool = True) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
-        objective = self.closed_loop_cost if cost else None
-        options = self.scenario_metrics.options
-        return rollouts_in_units(self.policy, self.scenarios, options, objective, self._units, simulator)
+        metrics, objective = self.scenario_metrics.options, self.closed_loop_cost if cost else None
+        return rollouts_in_units(self.policy, self.scenarios, metrics, objective, self._units, simulator)
 
     def trajectories(self, theta: np.ndarray, scenarios: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Return states and commands of every scenario for one θ, for plots.

@@ -26,6 +26,14 @@ class Cost(Sealed, instead="write it as an expression of plant.x, plant.u and pl
     Minimised is the mean over scenarios of (Σ_{t<N} ℓ(x_t, u_t, p) + ℓ_N(x_N, p)) / N, u the input that is applied.
     The weight of changes adds Δu_tᵀ R_du Δu_t for t = 1…N-1. With `least_squares` both expressions are columns of
     residuals, whose squares are summed up: then the method "gauss_newton" knows them too.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl.models import double_integrator
+    >>> plant = double_integrator()
+    >>> energy = plant.u * plant.x[1] + 0.5 * plant.u**2
+    >>> cost = sc.Cost(energy + plant.x[0] ** 2, terminal=plant.x[1] ** 2, R_du=[0.1])
     """
 
     stage: ca.SX  # scalar ℓ of plant.x, plant.u and plant.p; residuals (k, 1) with least_squares

@@ -29,6 +29,15 @@ class FunctionProblem(Problem):
         What is minimised.
     labels : sequence of str, optional
         What the metrics mean, for reports.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scpo_ctrl as sc
+    >>> objective = sc.UserObjective(lambda theta: (float(((theta - 2) ** 2).sum()), 2 * (theta - 2)))
+    >>> inside = sc.FunctionProblem([0.0, 0.0], lambda thetas: (thetas**2).sum(axis=1, keepdims=True) - 1, objective)
+    >>> sc.adapt(inside, sc.AdaptOptions(steps=50)).theta.round(2)
+    array([0.71, 0.71])
     """
 
     def __init__(

@@ -18,7 +18,8 @@ from scpo_ctrl.loop.sizes import check_metrics
 from scpo_ctrl.loop.stability import LocalStability
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.cost import Cost, terms_in_units
-from scpo_ctrl.problem.objective import Quadratic
+from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
+from scpo_ctrl.sealed import as_instance
 
 
 def policy_in_units(policy: LoopPolicy, units: Units) -> LoopPolicy:
@@ -49,6 +50,25 @@ def inputs_of(policy: LoopPolicy) -> int:
     int
     """
     return policy.plant.nu - (policy.controller.memories if isinstance(policy, ControllerPolicy) else 0)
+
+
+def check_objective(objective: Objective, policy: LoopPolicy) -> None:
+    """Refuse what is no objective, or holds a loop where its references begin.
+
+    Parameters
+    ----------
+    objective : Quadratic, Cost, Imitation or UserObjective
+    policy : Policy or ControllerPolicy
+
+    Raises
+    ------
+    ClassError, DomainError
+        If it is one of these.
+    """
+    as_instance("objective", objective, Quadratic, Cost, Imitation, UserObjective)
+    if isinstance(objective, Quadratic) and isinstance(policy, ControllerPolicy) and policy.signals:
+        how = 'scpo_ctrl.tracking (kind = "tracking" in a problem file), or a Cost'
+        raise DomainError(f"a Quadratic holds the loop where references begin, and they vary: give {how}")
 
 
 def local_stability(

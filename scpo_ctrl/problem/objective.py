@@ -38,6 +38,12 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
     Weights are given as diagonals, as matrices, or as numbers where there is one state or input. The sum over time,
     which is divided by N, has z_Nᵀ P_N z_N too where `P_N` is given, and Δu_tᵀ R_du Δu_t of the changes of the input,
     t = 1…N-1, where `R_du` is.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> objective = sc.Quadratic(Q=[1.0, 0.1], R=[0.05])
+    >>> full = sc.Quadratic(Q=[[1.0, 0.2], [0.2, 0.1]], R=[0.05], R_du=[0.1])
     """
 
     Q: np.ndarray  # (nx,) diagonal or (nx, nx), positive semidefinite
@@ -119,7 +125,15 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
 
 @dataclass(frozen=True)
 class Imitation(Sealed, instead="for another objective give a UserObjective"):
-    """Mean squared error of the command (before saturation) against an expert's data."""
+    """Mean squared error of the command (before saturation) against an expert's data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import scpo_ctrl as sc
+    >>> x = np.array([[1.0, 0.0], [0.0, 0.5], [-1.0, 0.2]])
+    >>> objective = sc.Imitation(x, u=-x @ [[0.5], [0.8]])
+    """
 
     x: np.ndarray  # (k, nx) states
     u: np.ndarray  # (k, nu) the expert's inputs
@@ -195,7 +209,13 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
 
 @dataclass(frozen=True)
 class UserObjective:
-    """Any objective with a first-order oracle: ``function(theta) -> (value, gradient)``."""
+    """Any objective with a first-order oracle: ``function(theta) -> (value, gradient)``.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> objective = sc.UserObjective(lambda theta: (float(theta @ theta), 2 * theta))
+    """
 
     function: ValueAndGradient
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
+from scpo_ctrl.problem.remedy import fixed_note
 from scpo_ctrl.validate import as_array, dimensions
 
 NO_DERIVATIVES = "this problem has no derivatives of its metrics; use sampled gradients and a first-order method"
@@ -34,6 +35,13 @@ class Problem(ABC):
     ----------
     theta_initial : array_like, shape (d,)
         The safe start.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> isinstance(problem, sc.Problem), problem.objective(result.theta) == result.objective_final
+    (True, True)
     """
 
     _fixed: np.ndarray | None = None  # (m,) bool, set by `find_fixed`
@@ -376,25 +384,3 @@ class Problem(ABC):
         if dimensions(theta) == 1:
             return as_array("theta", theta, (self.theta_dim,))
         return as_array("theta", theta, (None, self.theta_dim))
-
-
-def fixed_note(problem: Problem, fixed: np.ndarray) -> tuple[str, ...]:
-    """Return a sentence on metrics that no step can move, none where there are none.
-
-    Parameters
-    ----------
-    problem : Problem
-    fixed : numpy.ndarray of int
-        Their indices.
-
-    Returns
-    -------
-    tuple of str
-    """
-    if not fixed.size:
-        return ()
-    count = "a metric is" if fixed.size == 1 else f"{fixed.size} metrics are"
-    return (
-        f"{count} satisfied and cannot move, so no step is bent to {'it' if fixed.size == 1 else 'them'}: "
-        f"{problem.metric_label(int(fixed[0]))}{'' if fixed.size == 1 else ', …'}",
-    )

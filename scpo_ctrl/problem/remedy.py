@@ -1,4 +1,4 @@
-"""What to do about a metric of a scenario that is positive at the safe start."""
+"""What to do about a metric that is positive at the safe start, and what is said of one that cannot move."""
 
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from scpo_ctrl.models.varying import still
 
 if TYPE_CHECKING:
     from scpo_ctrl.problem.control_problem import ControlProblem
+    from scpo_ctrl.problem.problem import Problem
 
 
 def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
@@ -85,3 +86,25 @@ def another_start(policy: LoopPolicy, kind: str, how: str) -> str:
 def _listed(ways: list[str]) -> str:
     """Return alternatives as one clause."""
     return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
+
+
+def fixed_note(problem: "Problem", fixed: np.ndarray) -> tuple[str, ...]:
+    """Return a sentence on metrics that no step can move, none where there are none.
+
+    Parameters
+    ----------
+    problem : Problem
+    fixed : numpy.ndarray of int
+        Their indices.
+
+    Returns
+    -------
+    tuple of str
+    """
+    if not fixed.size:
+        return ()
+    count = "a metric is" if fixed.size == 1 else f"{fixed.size} metrics are"
+    return (
+        f"{count} satisfied and cannot move, so no step is bent to {'it' if fixed.size == 1 else 'them'}: "
+        f"{problem.metric_label(int(fixed[0]))}{'' if fixed.size == 1 else ', …'}",
+    )

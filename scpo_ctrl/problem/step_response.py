@@ -45,6 +45,18 @@ def overshoot(
     ------
     DomainError
         If the reference is unknown, or is no step or ramp.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> from scpo_ctrl import signals
+    >>> from scpo_ctrl.controllers import pid
+    >>> from scpo_ctrl.models import dc_motor
+    >>> motor = dc_motor()
+    >>> law = pid(motor, kp=1.0, ki=2.0, kd=0.02, filter_time=2e-3)
+    >>> loop = sc.controlled(motor, law, reference={"position reference": signals.step(0.0, (-0.5, 0.5), at=0.01)})
+    >>> sc.overshoot(loop, "position reference", most=0.1).name
+    ('overshoot of position reference',)
     """
     y, signal = _followed(policy, reference, outputs)
     most = as_scalar("most", most, above=0.0)
@@ -85,6 +97,13 @@ def settling(
     ------
     DomainError
         If the reference is unknown, or is a sine or noise, which does not settle.
+
+    Examples
+    --------
+    After the example of `overshoot`:
+
+    >>> sc.settling(loop, "position reference", band=0.02, after=0.2).name
+    ('position reference settled from 0.2 s on, above', 'position reference settled from 0.2 s on, below')
     """
     y, signal = _followed(policy, reference, outputs)
     band, after = as_scalar("band", band, above=0.0), as_scalar("after", after, at_least=0.0)

@@ -63,6 +63,14 @@ def tracking(
     ----------
     D. Graham, R. C. Lathrop, "The synthesis of 'optimum' transient response: criteria and standard forms",
     Trans. AIEE 72(9), 1953 (ITAE).
+
+    Examples
+    --------
+    After the example of `overshoot`:
+
+    >>> cost = sc.tracking(loop, Q=[1.0], R=[1e-4])
+    >>> type(cost).__name__
+    'Cost'
     """
     as_instance("policy", policy, ControllerPolicy)
     as_choice("kind", kind, ("squares", "itae"))

@@ -19,7 +19,15 @@ _NOTHING = -(1 << 20)  # binary exponent of zero
 
 @dataclass(frozen=True)
 class Projection:
-    """The answer of a projection."""
+    """The answer of a projection.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> answer = sc.project(u=[1.0, 0.0], c=[-0.1], G=[[1.0, 0.0]], e=[0.0], L=[0.0], r=1.0)
+    >>> answer.active
+    array([0])
+    """
 
     delta: np.ndarray  # (p,) closest point found; feasible whenever all c ≤ 0
     status: ProjectionStatus

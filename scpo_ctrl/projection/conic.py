@@ -44,6 +44,13 @@ def project_reference(
     ------
     DimensionError, DomainError
         As in `project`; also for an unknown solver, or one that is not installed.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> answer = sc.project_reference(u=[1.0, 0.0], c=[-0.1], G=[[1.0, 0.0]], e=[0.0], L=[0.0], r=1.0)
+    >>> answer.delta.round(4)
+    array([0.1, 0. ])
     """
     cone = checked(u, c, G, e, L, r)
     return in_range(cone, lambda scaled: _solve_whole(scaled, solver))

@@ -67,6 +67,15 @@ def project(
     DimensionError, DomainError
         If a shape does not fit, a number is not finite, e, L or a norm is negative, r is not positive, or a guess is
         no index of a constraint.
+
+    Examples
+    --------
+    A step of (1, 0) where the one metric is at -0.1 and grows by 1 along it:
+
+    >>> import scpo_ctrl as sc
+    >>> answer = sc.project(u=[1.0, 0.0], c=[-0.1], G=[[1.0, 0.0]], e=[0.0], L=[0.0], r=1.0)
+    >>> answer.delta.round(6), answer.status.name
+    (array([0.1, 0. ]), 'SOLVED')
     """
     if not isinstance(solver, str) or solver not in SOLVERS:
         raise DomainError(f"unknown solver {shown(solver)}; known: {', '.join(SOLVERS)}")

@@ -6,7 +6,14 @@ SOLVERS = ("DUAL", "CLARABEL", "ECOS")
 
 
 class ProjectionStatus(Enum):
-    """How a projection (E5) ended."""
+    """How a projection (E5) ended.
+
+    Examples
+    --------
+    >>> import scpo_ctrl as sc
+    >>> sc.project(u=[0.05, 0.0], c=[-0.1], G=[[1.0, 0.0]], e=[0.0], L=[0.0], r=1.0).status.name
+    'INSIDE'
+    """
 
     INSIDE = "The step is inside the local safe region already; it was left as it is."
     SOLVED = "The closest point of the local safe region was found."

@@ -101,6 +101,14 @@ def load_problem(path: str | Path) -> ControlProblem:
         If the file cannot be read, is not TOML, or has an unknown, missing or wrong key.
     ScpoError
         Another member of the family where a value is in its place but wrong; the message names file and section.
+
+    Examples
+    --------
+    >>> from importlib.resources import files
+    >>> import scpo_ctrl as sc
+    >>> problem = sc.load_problem(str(files("scpo_ctrl") / "data" / "double_integrator.toml"))
+    >>> problem.theta_dim, problem.scenarios.count
+    (48, 32)
     """
     return read_problem_file(path, trust=True).problem
 

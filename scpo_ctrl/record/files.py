@@ -188,6 +188,17 @@ def load_result(path: str | Path) -> Result:
         If a file is missing or damaged, or the files do not belong together.
     ScpoError
         If the problem file does not hold.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sc.save_result(result, f"{folder}/run")
+    ...     again = sc.load_result(f"{folder}/run")
+    >>> bool((again.theta == result.theta).all())
+    True
     """
     path = as_path("path", path)
 

@@ -44,6 +44,16 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
         If no problem file can describe the problem.
     OutputError
         If the folder holds another run, or a file cannot be written.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sc.save_result(result, f"{folder}/run")
+    ...     sorted(file.name for file in pathlib.Path(folder, "run").iterdir())
+    ['history.npz', 'plant.json', 'problem.toml', 'result.json', 'theta.npy']
     """
     as_instance("result", result, Result)
     file = _problem_file(result)

@@ -92,6 +92,16 @@ def verify(
         If a file is missing or cannot be read.
     ProblemFileError, ScpoError
         If `problem` cannot be read, or does not hold.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sc.save_result(result, f"{folder}/run")
+    ...     sc.verify(f"{folder}/run").violations
+    0
     """
     path = as_path("path", path)
     asked = read_problem_file(problem, seed=seed, trust=as_flag("trust", trust)) if problem is not None else None

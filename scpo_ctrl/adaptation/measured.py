@@ -1,0 +1,69 @@
+"""Measured states as scenarios: which are taken, and what became of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.problem.control_problem import ControlProblem
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What became of measured states that were to be scenarios.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> adapter = sc.Adapter(problem)
+    >>> adapter.observe([2.0, 0.1], [-0.2], [2.009, 0.08])
+    >>> learned = adapter.learn_scenarios(1)
+    >>> learned.taken, len(learned.left_out)
+    (array([[2. , 0.1]]), 0)
+    """
+
+    taken: np.ndarray  # (k, nx) initial states of the new scenarios [x_units]
+    left_out: np.ndarray  # (j, nx) states on which the current policy breaks a metric
+    reasons: tuple[str, ...]  # (j,) the metric that each of them breaks most
+
+
+def farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:
+    """Return up to `count` states, each the farthest from the initial states and from those before it.
+
+    Parameters
+    ----------
+    states : numpy.ndarray, shape (n, nx)
+    problem : ControlProblem
+    count : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (k, nx)
+    """
+    C = np.linalg.cholesky(problem.backup.P)
+    points = states @ C
+    chosen: list[int] = []
+    nearest = np.full(len(states), np.inf)
+    for center in problem.scenarios.x0 @ C:
+        nearest = np.minimum(nearest, np.linalg.norm(points - center, axis=1))
+    while len(chosen) < count and nearest.max() > 0:
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return states[chosen]
+
+
+def from_states(batch: Scenarios, states: np.ndarray) -> Scenarios:
+    """Return scenarios from these states, with parameters and disturbances of a batch in turn.
+
+    Parameters
+    ----------
+    batch : Scenarios
+    states : numpy.ndarray, shape (n, nx)
+
+    Returns
+    -------
+    Scenarios
+    """
+    turn = np.arange(len(states)) % batch.count
+    return Scenarios(states, batch.p[turn], batch.w[turn], batch.horizon)
