@@ -125,6 +125,7 @@ def pil(
         raise DeviceError("give either a target, which is emulated, or the port of a device")
     problem = result.problem
     as_instance("the run's problem", problem, ControlProblem)
+    assert isinstance(problem, ControlProblem)
     held = None if within is None else guard(problem, within)
     with tempfile.TemporaryDirectory(prefix="scpo-ctrl-") as name:
         work = Path(name)
