@@ -1,13 +1,14 @@
 """Reading the files of users: regular ones only, and none larger than what is meant; pipes and devices never end."""
 
 import errno
+import json
 import os
 import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -98,6 +99,30 @@ def read_text(path: str | Path, *, encoding: str = "utf-8") -> str:
     return read_bytes(path, LARGEST_TEXT).decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
 
 
+def parsed_json(text: str | bytes, *, finite: bool = True) -> Any:
+    """Return what JSON text says, in which no key is there twice.
+
+    Parameters
+    ----------
+    text : str or bytes
+    finite : bool
+        Whether NaN and infinities, which JSON does not know, are refused.
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    ValueError
+        If it says nothing, or a thing twice.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse if finite else None)
+    except RecursionError as error:
+        raise ValueError("brackets are nested too deeply") from error
+
+
 def unpacked(file: BinaryIO, at_most: int) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz.
 
@@ -128,6 +153,16 @@ def unpacked(file: BinaryIO, at_most: int) -> dict[str, np.ndarray]:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:  # whatever numpy and zlib make of damaged bytes
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise ValueError("a key is there twice")
+    return dict(pairs)
+
+
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text} is no number")
 
 
 def _check(found: os.stat_result, path: str | Path, at_most: int) -> None:

@@ -82,9 +82,19 @@ def export_command(
 @click.option(
     "--samples", type=click.IntRange(1, _MOST), default=SAMPLES, show_default=True, help="Of the closed loop."
 )
+@click.option("--guard", is_flag=True, help="The export has the guard (E9), which is compared with Python's.")
+@within_option
 @as_json_option
 def pil_command(
-    run: Path, target: str | None, port: str | None, real: str | None, steps: int, samples: int, as_json: bool
+    run: Path,
+    target: str | None,
+    port: str | None,
+    real: str | None,
+    steps: int,
+    samples: int,
+    guard: bool,
+    within: str,
+    as_json: bool,
 ) -> int:
     """Run the export of RUN on a device, emulated or real: it controls the plant in Python, then adapts itself."""
     if (target is None) == (port is None):
@@ -94,7 +104,7 @@ def pil_command(
     with Rollouts("pil", quiet=as_json) as line:
         done = pil(
             load_result(run), target=target, port=port, real=real, steps=steps, samples=samples,
-            monitor=lambda what, k, total: line.show(k, total),
+            within=within if guard else None, monitor=lambda what, k, total: line.show(k, total),
         )  # fmt: skip
     if as_json:
         print_json(done.summary())
@@ -104,6 +114,8 @@ def pil_command(
     if done.passed:
         return 0
     what = f"{done.violations} committed policies break a metric" if done.violations else "inputs differ from Python's"
+    if done.astray:
+        what = f"{done.astray} inputs passed that Python's guard replaces: does the device run an export with --guard?"
     return failed(f"{run}: on {done.target}, {what}", 1)
 
 
@@ -159,6 +171,7 @@ def _lines(done: PilRun) -> list[str]:
     dearest = f"instructions in the mean, {done.dearest_step_instructions or 0:,} at most"
     rows: list[tuple[str, Any, str]] = [
         ("closed loop", loop, ""),
+        ("guard", None if done.guarded is None else f"acted at {done.guarded} states, let {done.astray} astray", ""),
         ("adaptation", adapted, ""),
         ("objective", f"{done.objective_initial:.6g} -> {done.objective_final:.6g}", ""),
         ("code", done.code_bytes, "bytes of functions"),

@@ -15,15 +15,19 @@ from scpo_ctrl.codegen.targets import Target, check_options
 from scpo_ctrl.device.emulator import BOARD, Emulator, build, check_tools, function_bytes, instructions_per_tick
 from scpo_ctrl.device.link import Answer, Device, Port, Progress
 from scpo_ctrl.errors import DeviceError
+from scpo_ctrl.invariance.guard import Guard
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.proof.guarded import WITHIN, guard
+from scpo_ctrl.sealed import as_instance
 
 SAMPLES = 1000
 STEPS = 30
 _MOST_PIECES = 10_000_000  # of one step
 _STACK_PIECES = 700  # whose stack is measured: several steps of small problems
 _PREFIX = "scpo"
-_OK = 0  # SCPO_OK
+_OK, _GUARDED = 0, 6  # SCPO_OK, SCPO_GUARDED
+_NEAR = 200  # states near the edge of the guard's set
 
 Monitor = Callable[[str, int, int], None]
 
@@ -36,6 +40,8 @@ class PilRun:
     real: str
     port: str
     samples: int  # of the closed loop with the plant in Python
+    guarded: int | None  # states at which the guard acted, some of them near the edge of its set; None without guard
+    astray: int  # inputs that Python's guard would not let pass
     largest_difference: float  # |u of the device - u of Python|, relative to half the width of the bounds
     steps: int  # of the adaptation on the device, from the run's start
     commits: int
@@ -56,7 +62,11 @@ class PilRun:
     @property
     def passed(self) -> bool:
         """Whether the device did what Python does, and no commit breaks a metric in double."""
-        return self.violations == 0 and self.largest_difference <= (1e-5 if self.real == "float" else 1e-12)
+        return (
+            self.violations == 0
+            and self.astray == 0
+            and self.largest_difference <= (1e-5 if self.real == "float" else 1e-12)
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the same as plain data, for JSON.
@@ -76,6 +86,7 @@ def pil(
     real: str | None = None,
     steps: int = STEPS,
     samples: int = SAMPLES,
+    within: str | None = None,
     monitor: Monitor | None = None,
 ) -> PilRun:
     """Run an export on an emulated board, or on a real one over a serial line.
@@ -94,6 +105,8 @@ def pil(
         Of the adaptation on the device.
     samples : int
         Of the closed loop.
+    within : str, optional
+        The set of the guard that the export has: "level" or "polytope"; none by default.
     monitor : callable, optional
         Called with what is done, how far, and of how many.
 
@@ -106,24 +119,31 @@ def pil(
     DeviceError
         If tools are missing, the device does not answer, or runs another export.
     DomainError
-        If the run cannot be exported with its adaptation.
+        If the run cannot be exported with its adaptation, or its guard.
     """
     if (target is None) == (port is None):
         raise DeviceError("give either a target, which is emulated, or the port of a device")
+    problem = result.problem
+    as_instance("the run's problem", problem, ControlProblem)
+    assert isinstance(problem, ControlProblem)
+    held = None if within is None else guard(problem, within)
     with tempfile.TemporaryDirectory(prefix="scpo-ctrl-") as name:
         work = Path(name)
         if port is not None:
             with Device(Port(port)) as device:
-                return _run(result, device, _unknown(device), port, steps, samples, monitor)
+                return _run(result, device, _unknown(device), port, steps, samples, held, monitor)
         chosen, real, _ = check_options(target or "", real, _PREFIX)
         check_tools(chosen)
         folder = work / "c"
-        export(result, folder, target=chosen.name, real=real, measured=False, adapting=True)
+        export(
+            result, folder, target=chosen.name, real=real, measured=False, adapting=True, guarded=within is not None,
+            within=within or WITHIN[0],
+        )  # fmt: skip
         program = work / "board.elf"
         sources = [*sorted((folder / "src").glob("*.c")), BOARD / "main.c"]
         build(chosen, sources, [folder / "include", folder / "src"], program)
         with Emulator(chosen, program) as board, Device(Port(board.port)) as device:
-            found = _run(result, device, chosen, board.port, steps, samples, monitor)
+            found = _run(result, device, chosen, board.port, steps, samples, held, monitor)
             stack = max(device.stack(), device.stack(_STACK_PIECES))
         sizes = measure(folder, chosen, _PREFIX)
         ram = sizes["adapter_bytes"] if isinstance(sizes, dict) else None
@@ -144,6 +164,7 @@ def _run(
     port: str,
     steps: int,
     samples: int,
+    held: Guard | None,
     monitor: Monitor | None,
 ) -> PilRun:
     problem = result.problem
@@ -160,7 +181,7 @@ def _run(
         )
     scale = instructions_per_tick(target) if target.machine else None
     say = monitor or (lambda what, done, total: None)
-    difference, dearest = _closed_loop(result, policy, device, samples, say)
+    seen = _closed_loop(result, _Commands(device, policy, held, np.asarray(result.theta)), samples, say)
     progress, committed = _adapt(problem, device, steps, say)
     margins = [-float(np.max(problem.metrics(theta)[problem.varies], initial=-np.inf)) for theta in committed]
 
@@ -173,7 +194,9 @@ def _run(
         real="float" if device.real.itemsize == 4 else "double",
         port=port,
         samples=samples,
-        largest_difference=difference,
+        guarded=None if held is None else seen.guarded,
+        astray=seen.astray,
+        largest_difference=seen.difference,
         steps=ended,
         commits=progress.commits,
         violations=sum(margin < 0 for margin in margins),
@@ -184,7 +207,7 @@ def _run(
         code_bytes=None,
         ram_bytes=None,
         stack_bytes=None,
-        control_instructions=cost(dearest),
+        control_instructions=cost(seen.dearest),
         projection_instructions=cost(progress.projecting / max(progress.projections, 1)),
         slice_instructions=cost(progress.dearest_piece),
         step_instructions=cost(progress.all / max(ended, 1)),
@@ -192,29 +215,51 @@ def _run(
     )
 
 
-def _closed_loop(
-    result: Result, policy: Policy, device: Device, samples: int, say: Callable[[str, int, int], None]
-) -> tuple[float, int]:
-    """Let the device control the plant in Python: largest relative difference of its input, most cost of a sample."""
-    problem, plant = result.problem, policy.plant
+class _Commands:
+    """A device's inputs, compared with what Python's policy, and its guard, give."""
+
+    def __init__(self, device: Device, policy: Policy, held: Guard | None, theta: np.ndarray) -> None:
+        self.device, self.policy, self.held = device, policy, held
+        self.theta = np.asarray(theta, device.real).astype(float)
+        self.half = (policy.plant.u_max - policy.plant.u_min) / 2
+        self.difference, self.dearest, self.guarded, self.astray = 0.0, 0, 0, 0
+        if device.load(self.theta) != _OK:
+            raise DeviceError("the device refuses the run's parameters; export anew, and flash it")
+
+    def at(self, x: np.ndarray) -> np.ndarray:
+        """Return the device's input at a state, and note what it differs from and what it costs."""
+        seen = np.asarray(x, self.device.real).astype(float)
+        answer: Answer = self.device.control(seen)
+        acted, wanted = answer.status == _GUARDED, self.policy(seen, self.theta)
+        if self.held is not None:
+            _, acts = self.held.apply(seen, wanted)
+            self.astray += bool(acts) and not acted
+        self.guarded += acted
+        expected = self.policy(seen, np.zeros_like(self.theta)) if acted else wanted
+        self.difference = max(self.difference, float(np.max(np.abs(answer.u - expected) / self.half)))
+        self.dearest = max(self.dearest, answer.cost)
+        return answer.u
+
+
+def _closed_loop(result: Result, commands: _Commands, samples: int, say: Callable[[str, int, int], None]) -> _Commands:
+    """Let the device control the plant in Python, scenario after scenario, and look near the edge of a guard's set."""
+    problem, plant = result.problem, commands.policy.plant
     assert isinstance(problem, ControlProblem)
-    theta = np.asarray(result.theta, device.real).astype(float)
-    if device.load(theta) != _OK:
-        raise DeviceError("the device refuses the run's parameters; export anew, and flash it")
-    batch, half = problem.scenarios, (plant.u_max - plant.u_min) / 2
-    difference, dearest, s = 0.0, 0, 0
+    batch, s = problem.scenarios, 0
     x = batch.x0[0]
     for k in range(samples):
         if k % batch.horizon == 0:
             s = (k // batch.horizon) % batch.count
             x = batch.x0[s]
-        seen = np.asarray(x, device.real).astype(float)
-        answer: Answer = device.control(seen)
-        difference = max(difference, float(np.max(np.abs(answer.u - policy(seen, theta)) / half)))
-        dearest = max(dearest, answer.cost)
-        x = np.array(plant.function(x, answer.u, batch.p[s]))[:, 0]
+        x = np.array(plant.function(x, commands.at(x), batch.p[s]))[:, 0]
         say("samples", k + 1, samples)
-    return difference, dearest
+    if commands.held is not None:
+        rng = np.random.default_rng(0)
+        towards = rng.standard_normal((_NEAR, plant.nx))
+        edge = commands.held.surface(towards / np.linalg.norm(towards, axis=1, keepdims=True))
+        for z in edge * rng.uniform(0.5, 1.0, (_NEAR, 1)):
+            commands.at(plant.x_eq + z)
+    return commands
 
 
 def _adapt(

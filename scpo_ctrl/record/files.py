@@ -14,7 +14,7 @@ from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.problem import Problem
-from scpo_ctrl.reading import LARGEST_ARRAYS, LARGEST_DATA, opened, read_bytes, read_text, unpacked
+from scpo_ctrl.reading import LARGEST_ARRAYS, LARGEST_DATA, opened, parsed_json, read_bytes, read_text, unpacked
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.atomic import steadily
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
@@ -160,8 +160,8 @@ def load_summary(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path) / "result.json"
     try:
-        summary = json.loads(read_text(file), object_pairs_hook=_unique)
-    except (OSError, ValueError, RecursionError) as error:
+        summary = parsed_json(read_text(file), finite=False)
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
     if not isinstance(summary, dict):
@@ -235,7 +235,7 @@ def read_problem(path: Path) -> tuple[str, bytes]:
         toml.loads(text)
         file = path / IMITATION_FILE
         return text, read_bytes(file, LARGEST_DATA) if file.exists() else b""
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
 
@@ -303,11 +303,3 @@ def _guards(arrays: dict[str, np.ndarray], problem: Problem) -> Scenarios | None
         return None
     x0, p, w = (arrays[_GUARD + key] for key in ("x0", "p", "w"))
     return Scenarios(x0, p, w, batch.horizon, batch.declared)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return a JSON object; one key twice would show readers other values."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("it has one key twice")
-    return found

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.models import Plant
+from scpo_ctrl.reading import parsed_json
 from scpo_ctrl.rounding import up
 from scpo_ctrl.verification.binding import bounds_of
 from scpo_ctrl.verification.draw import distribution, drawn
@@ -51,7 +52,7 @@ def certificate_faults(text: str, law: Law, tables: dict[str, Any], loop: Closed
         Each begins with certificate.json and names the key.
     """
     try:
-        stated = json.loads(text, object_pairs_hook=_unique)
+        stated = parsed_json(text)
         if not isinstance(stated, dict) or set(stated) != _KEYS:
             wrong = sorted(_KEYS ^ set(stated)) if isinstance(stated, dict) else ["all of it"]
             return [f"certificate.json has keys missing or too many: {', '.join(wrong)[:200]}"]
@@ -241,12 +242,6 @@ def _value(stated: float | None) -> float:
     if type(stated) is not float or not math.isfinite(stated):
         raise ValueError(f"metric {stated!r:.50} of closest")
     return stated
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len({key for key, _ in pairs}) < len(pairs):
-        raise ValueError("a key is there twice")
-    return dict(pairs)
 
 
 def _says(key: str, stated: Any, right: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.cover_words import for_ever, over_the_horizon
+from scpo_ctrl.reading import parsed_json
 from scpo_ctrl.verification.covered import ALLOWED, CoveredBoxes
 
 SAMPLE = 32  # boxes in Arb
@@ -52,7 +53,7 @@ def cover_faults(
         Each begins with cover_proof.json.
     """
     try:
-        stated = json.loads(text)
+        stated = parsed_json(text)
         if not isinstance(stated, dict) or set(stated) != _KEYS:
             wrong = sorted(_KEYS ^ set(stated)) if isinstance(stated, dict) else ["all of it"]
             return [f"cover_proof.json has keys missing or too many: {', '.join(wrong)[:200]}"]

@@ -1,12 +1,12 @@
 """polytope_proof.json once more: what it says is proved is of this run, and holds."""
 
-import json
 from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.reading import parsed_json
 from scpo_ctrl.verification.law import Law
-from scpo_ctrl.verification.proof_file import is_size, no_number, other_run_fault, reached, unique
+from scpo_ctrl.verification.proof_file import is_size, other_run_fault, reached
 
 _KEYS = {
     "kind", "facets", "extent", "left", "seconds", "parameters", "disturbance_half", "inverse", "cells", "between",
@@ -36,8 +36,8 @@ def polytope_faults(text: str | None, law: Law, table: dict[str, Any]) -> tuple[
     if text is None:
         return [], ""
     try:
-        stated = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
-    except (ValueError, RecursionError) as error:
+        stated = parsed_json(text)
+    except ValueError as error:
         return [f"polytope_proof.json is damaged ({error}); write it anew with `scpo-ctrl certify`"], ""
     fault = _form_fault(stated, law) or other_run_fault(stated, law, table, ("parameters", "disturbance_half"))
     if not fault:

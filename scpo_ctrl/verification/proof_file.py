@@ -1,12 +1,12 @@
 """backup_proof.json once more: what it says is proved is of this run, and holds."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from scpo_ctrl.models.varying import first_varying, still
+from scpo_ctrl.reading import parsed_json
 from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.over_time import ranges as given_ranges
 
@@ -42,8 +42,8 @@ def proof_faults(text: str | None, law: Law, table: dict[str, Any]) -> tuple[lis
     if text is None:
         return [], ""
     try:
-        stated = json.loads(text, object_pairs_hook=unique, parse_constant=no_number)
-    except (ValueError, RecursionError) as error:
+        stated = parsed_json(text)
+    except ValueError as error:
         return [f"backup_proof.json is damaged ({error}); write it anew with `scpo-ctrl certify`"], ""
     fault = _form_fault(stated) or other_run_fault(stated, law, table, _OF_RUN)
     if not fault and stated["level"]:
@@ -69,42 +69,6 @@ def proof_faults(text: str | None, law: Law, table: dict[str, Any]) -> tuple[lis
     count = sum(generation.count(-1) + generation.count(-3) for generation in stated["splits"])
     how = f"{count} box{'es' * (count != 1)} in ball arithmetic"
     return [], f"proved, and re-checked ({how}): no state of {{V <= {part}}} leaves it" if count else ""
-
-
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON, unless a key is there twice.
-
-    Parameters
-    ----------
-    pairs : list of tuple
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    ValueError
-        If one is.
-    """
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise ValueError("a key is there twice")
-    return dict(pairs)
-
-
-def no_number(text: str) -> float:
-    """Refuse what JSON does not know as a number.
-
-    Parameters
-    ----------
-    text : str
-
-    Raises
-    ------
-    ValueError
-        Always.
-    """
-    raise ValueError(f"{text} is no number")
 
 
 def is_size(value: Any) -> bool:

@@ -1,6 +1,7 @@
 """`scpo-ctrl pil`: the export on emulated boards controls the plant in Python, then adapts itself."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,6 +35,19 @@ def test_r3_on_a_cortex_m4f_stays_within_its_memory_and_is_never_late():
     assert done.code_bytes <= 13_000 and done.ram_bytes <= 11_000 and done.stack_bytes <= 700
     assert done.control_instructions <= 1800 and done.slice_instructions <= 60_000
     assert done.step_instructions <= 2_000_000 and done.dearest_step_instructions <= 8_000_000
+
+
+def test_the_guard_of_a_wild_policy_is_in_time():
+    """R3 with parameters far from safe ones: the device replaces what Python's guard does, within 1800 instructions."""
+    require_target("cortex-m4f")
+    safe = unadapted(r3_problem())
+    wild = replace(safe, theta=np.random.default_rng(5).normal(0, 3.0, safe.theta.shape))
+    done = pil(wild, target="cortex-m4f", steps=0, samples=60, within="level")
+    print(done)
+    assert done.passed and done.guarded > 20 and done.astray == 0
+    assert done.control_instructions <= 1800
+    unguarded = pil(wild, target="cortex-m4f", steps=0, samples=60)
+    assert unguarded.guarded is None
 
 
 @pytest.mark.parametrize("target", ["cortex-m7", "cortex-m33", "rv32imafc"])

@@ -78,7 +78,7 @@ def test_every_number_and_word_of_the_summary(copy_of):
     edit_summary(run, certified=True)
     assert "result.json says certified = True, which no save writes" in said(run)
     (run / "result.json").write_text(whole.replace("{", '{\n  "violations": -1,', 1))
-    assert "one key twice" in said(run)
+    assert "a key is there twice" in said(run)
 
 
 @pytest.mark.parametrize(
