@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types examples figures benchmarks cuts fuzz tools clean
+.PHONY: demo test lint types docs examples figures benchmarks cuts fuzz tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
@@ -23,6 +23,10 @@ types: $(VENV)/.test
 	mkdir -p build/empty
 	cd build/empty && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p scpo_ctrl
 	$(BIN)/pyright
+
+# The site, build/docs/index.html: warnings are errors, and nothing is asked of the network once the tools are there.
+docs: $(VENV)/.docs
+	OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going -j 2 -b html docs build/docs
 
 examples: $(VENV)/.test
 	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script; done
@@ -71,6 +75,10 @@ $(VENV)/.demo: $(VENV)/.venv pyproject.toml
 $(VENV)/.test: $(VENV)/.venv pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,ecos]"
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.venv pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[docs]"
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build runs *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
