@@ -109,6 +109,20 @@ def test_every_key_of_a_problem_file_is_listed(section, table, tmp_path):
     assert known and set(known) <= documented
 
 
+def test_defaults_of_options_are_those_of_the_code():
+    """Of [adapt], where a row has one default for each of its keys."""
+    listed = text_of("problem-file.md").split("| `[adapt]` |")[1].split("\n\n")[0]
+    compared = set()
+    for row in rows(f"| `[adapt]` |{listed}"):
+        keys, defaults = re.findall(r"`(\w+)`", row[1]), re.findall(r"`([^`]*)`", row[3])
+        if len(keys) == len(defaults):
+            found = {key: tomllib.loads(f"x = {default}")["x"] for key, default in zip(keys, defaults, strict=True)}
+            assert found == {key: getattr(sc.AdaptOptions(), key) for key in keys}
+            compared |= set(keys)
+    unnamed = {field.name for field in dataclasses.fields(sc.AdaptOptions)} - compared
+    assert unnamed <= {"smoothness", "preconditioner", "audit_rollouts"}
+
+
 def test_commands_in_the_pages_exist():
     """Each `scpo-ctrl …` of a page is a command, with options that it has."""
     found = 0
