@@ -4,6 +4,8 @@ import dataclasses
 import re
 
 import reference
+from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 MARK = re.compile(r"^<!-- from the code: (\w+) -->$", re.MULTILINE)
@@ -22,8 +24,16 @@ def _docstring(_app: Sphinx, _what: str, _name: str, found: object, _options: ob
         lines[place:place] = reference.field_list(found)
 
 
+def _unlink_words(_app: Sphinx, doctree: nodes.document) -> None:
+    """Take back links of words in a type: `shape (nx,)` is no class, though a class may have a member of that name."""
+    for link in list(doctree.findall(addnodes.pending_xref)):
+        if link.get("reftype") == "class" and not link["reftarget"].rpartition(".")[2][:1].isupper():
+            link.replace_self(link.children)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Fill in pages as they are read."""
     app.connect("source-read", _fill)
     app.connect("autodoc-process-docstring", _docstring)
+    app.connect("doctree-read", _unlink_words)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 from doc_code import walk
+from exports import STRICT, need, result_of, run
+
+from scpo_ctrl.codegen import export
 
 DOCS = Path(__file__).parents[2] / "docs"
 LONG = set() if os.environ.get("SCPO_DOCS") else {"bad-expert", "board", "certify"}
@@ -18,6 +22,19 @@ def test_a_page_prints_what_it_shows(page, tmp_path):
     if page.stem in LONG:
         pytest.skip("SCPO_DOCS=1 runs it")
     walk(page.read_text(encoding="utf-8"), page.name, tmp_path)
+
+
+def test_the_c_of_the_pages_compiles(tmp_path):
+    if not os.environ.get("SCPO_DOCS"):
+        pytest.skip("SCPO_DOCS=1 runs it")
+    need("gcc")
+    export(result_of("mlp_2_1"), tmp_path / "c", adapting=True, target="host")
+    blocks = [block for page in PAGES for block in re.findall(r"^```c\n(.*?)^```", page.read_text(), re.DOTALL | re.M)]
+    assert len(blocks) == 2
+    for block in blocks:
+        (tmp_path / "block.c").write_text(block, encoding="utf-8")
+        flags = (*STRICT.split(), "-std=c99", "-fsyntax-only", f"-I{tmp_path / 'c' / 'include'}")
+        run("gcc", *flags, tmp_path / "block.c")
 
 
 @pytest.mark.parametrize("shown", ["2", "11\n2"])
