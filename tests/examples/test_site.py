@@ -36,6 +36,11 @@ def text_of(page):
     return (DOCS / page).read_text(encoding="utf-8")
 
 
+def plain(text):
+    """A text without marks of code, in one case and one line."""
+    return " ".join(text.replace("`", "").split()).lower()
+
+
 def rows(text):
     """The cells of all tables of a page."""
     lines = (line for line in text.splitlines() if line.startswith("|") and not line.startswith("| ---"))
@@ -157,13 +162,17 @@ def test_every_page_is_found_from_the_index():
     assert seen == {str(path.relative_to(DOCS).with_suffix("")) for path in PAGES}
 
 
-def test_twenty_questions_are_answered():
+def test_twenty_questions_are_answered(reference):
+    """Their pages have the words of the answer, and are among the few that have all words of the search."""
     questions = rows((ROOT / "tests" / "docs_questions.md").read_text(encoding="utf-8"))[1:]
+    pages = {str(path.relative_to(DOCS)): plain(path.read_text(encoding="utf-8")) for path in PAGES}
+    pages["reference/errors.md"] += plain(reference.statuses() + reference.c_statuses())
     assert len(questions) >= 20
-    for question, page, words in questions:
-        text = " ".join(text_of(page).replace("`", "").split()).lower()
-        for answer in words.replace("`", "").split("; "):
-            assert answer.lower() in text, f"{question} {page} does not say {answer!r}"
+    for question, search, page, words in questions:
+        for answer in words.split("; "):
+            assert plain(answer) in pages[page], f"{question} {page} does not say {answer!r}"
+        found = {name for name, text in pages.items() if all(word in text for word in search.lower().split())}
+        assert page in found and len(found) <= 9, f"{question} {page} is not among {sorted(found)}"
 
 
 def test_pages_load_nothing_from_elsewhere(tmp_path, reference):

@@ -24,6 +24,17 @@ def test_a_page_prints_what_it_shows(page, tmp_path):
     walk(page.read_text(encoding="utf-8"), page.name, tmp_path)
 
 
+def test_guarantees_in_python(tmp_path):
+    """The code of that page, for the problem of the tutorial."""
+    if not os.environ.get("SCPO_DOCS"):
+        pytest.skip("SCPO_DOCS=1 runs it")
+    found = walk((DOCS / "tutorials" / "certify.md").read_text(encoding="utf-8"), "certify.md", tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "guarantees.md").read_text(encoding="utf-8"), re.DOTALL)
+    found["theta"] = found["result"].theta
+    exec(block, found)
+    assert found["found"].passed and found["certificate"].passed and not found["attack"].found
+
+
 def test_the_c_of_the_pages_compiles(tmp_path):
     if not os.environ.get("SCPO_DOCS"):
         pytest.skip("SCPO_DOCS=1 runs it")

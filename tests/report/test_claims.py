@@ -12,7 +12,7 @@ READ = sorted(
     path
     for folder, pattern in (
         (".", "README.md"),
-        ("docs", "*.md"),
+        ("docs", "**/*.md"),
         ("examples", "**/*.py"),
         ("models", "*.py"),
         ("scpo_ctrl/data", "*.toml"),
