@@ -222,7 +222,7 @@ def test_a_bumpless_start_is_the_least_change(name, real, tmp_path):
     controller, plant, nu = policy.controller, policy.plant, policy.controller.command.numel()
     theta = library.stored(own(policy, result_of(name).theta)).astype(float)
     width = controller.memory_max - controller.memory_min
-    for x in states(policy, times(100, 3), rng, far=0.3):
+    for x in states(policy, 100, rng, far=0.3):
         y, r = shown(library, x).astype(library.type).astype(float), np.array(policy.reference)
         memory = controller.memory_initial + 0.02 * rng.normal(size=library.nm) * width
         memory = memory.astype(library.type).astype(float)
@@ -238,7 +238,7 @@ def test_a_bumpless_start_is_the_least_change(name, real, tmp_path):
         if status == OK:
             _, commanded, _ = library.control(theta, y, r, found)
             np.testing.assert_allclose(commanded, u, atol=1e-5 * float(np.ptp([plant.u_min, plant.u_max])))
-    assert inside > 5
+    assert inside > 10
 
 
 def test_an_integral_moves_and_a_filter_stays(real, tmp_path):
