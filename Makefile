@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types docs examples figures benchmarks cuts fuzz tools clean
+.PHONY: demo test lint types docs examples figures benchmarks long cuts fuzz tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
@@ -57,6 +57,10 @@ cuts: $(VENV)/.test
 # Two minutes: analysers over all of the adaptation's C, and 80 million bytes over its serial line: docs/misra.md.
 fuzz: $(VENV)/.test tools
 	SCPO_FUZZ=1 $(BIN)/pytest -q -s tests/device/test_c_quality.py
+
+# The suite with all cases of its large tables, an hour or so.
+long: $(VENV)/.test tools
+	SCPO_LONG=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 # Cross compilers, emulators and sanitizers, by apt as root; otherwise what to install is printed and tests that need them skip.
 tools:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from controller_exports import POLICIES, result_of
 from exports import need, run
+from forms import times
 
 from scpo_ctrl.codegen import export
 from scpo_ctrl.codegen.controller import _weight
@@ -100,9 +101,9 @@ def carried(policy, theta, y, r):
 
 
 @pytest.mark.parametrize("name", POLICIES)
-def test_10000_random_steps_with_memory_carried_along(name, real, tmp_path):
+def test_random_steps_with_memory_carried_along(name, real, tmp_path):
     library = Library(name, real, tmp_path)
-    policy, rng, count = library.policy, np.random.default_rng(7), 10_000
+    policy, rng, count = library.policy, np.random.default_rng(7), times(10_000)
     controller, plant, nu = policy.controller, policy.plant, policy.controller.command.numel()
     theta = library.stored(own(policy, result_of(name).theta)).astype(float)
     y = np.array([shown(library, state) for state in states(policy, count, rng, far=40.0 if name == "lqg" else 4.0)])
@@ -117,7 +118,7 @@ def test_10000_random_steps_with_memory_carried_along(name, real, tmp_path):
     half = np.append((plant.u_max - plant.u_min)[:nu], controller.memory_max - controller.memory_min) / 2
     error = np.max(np.abs(found - expected) / np.maximum(half, np.abs(expected)))
     cut = np.isin(expected[:, :nu], [plant.u_min[:nu], plant.u_max[:nu]]).any(axis=1).mean()
-    print(f"{name}, {real}: 10000 steps, largest relative error {error:.2e}; {100 * cut:.0f} % cut")
+    print(f"{name}, {real}: {count} steps, largest relative error {error:.2e}; {100 * cut:.0f} % cut")
     assert error <= TOLERANCE[real] and 0 < cut < 0.95
     assert ((found[:, :nu] >= plant.u_min[:nu]) & (found[:, :nu] <= plant.u_max[:nu])).all()
     assert ((found[:, nu:] >= controller.memory_min) & (found[:, nu:] <= controller.memory_max)).all()
@@ -147,7 +148,7 @@ def test_whatever_bytes(name, real, flags, tmp_path):
     policy, rng, seen = library.policy, np.random.default_rng(5), set()
     controller, plant, nu = policy.controller, policy.plant, policy.controller.command.numel()
     sizes = np.cumsum([policy.theta_dim, controller.y.numel(), library.nr, library.nm])
-    for k in range(3000):
+    for k in range(times(3000)):
         raw = np.frombuffer(rng.bytes(sizes[-1] * library.type().itemsize), library.type).copy()
         if k % 3 == 0:
             tiny = np.finfo(library.type).smallest_subnormal

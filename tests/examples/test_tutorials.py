@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 from doc_code import walk
 from exports import STRICT, need, result_of, run
+from forms import LONG
 
 from scpo_ctrl.codegen import export
 
 DOCS = Path(__file__).parents[2] / "docs"
-LONG = set() if os.environ.get("SCPO_DOCS") else {"bad-expert", "board", "certify"}
+SLOW = {"bad-expert", "board", "certify"}  # in `make long`
 PAGES = sorted([*(DOCS / "tutorials").glob("*.md"), *(DOCS / "howto").glob("*.md")])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_page_prints_what_it_shows(page, tmp_path):
-    if page.stem in LONG:
-        pytest.skip("SCPO_DOCS=1 runs it")
+    if page.stem in SLOW and not LONG:
+        pytest.skip("`make long` runs it")
     walk(page.read_text(encoding="utf-8"), page.name, tmp_path)
 
 
 def test_guarantees_in_python(tmp_path):
     """The code of that page, for the problem of the tutorial."""
-    if not os.environ.get("SCPO_DOCS"):
-        pytest.skip("SCPO_DOCS=1 runs it")
+    if not LONG:
+        pytest.skip("`make long` runs it")
     found = walk((DOCS / "tutorials" / "certify.md").read_text(encoding="utf-8"), "certify.md", tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", (DOCS / "guarantees.md").read_text(encoding="utf-8"), re.DOTALL)
     found["theta"] = found["result"].theta
@@ -36,8 +36,8 @@ def test_guarantees_in_python(tmp_path):
 
 
 def test_the_c_of_the_pages_compiles(tmp_path):
-    if not os.environ.get("SCPO_DOCS"):
-        pytest.skip("SCPO_DOCS=1 runs it")
+    if not LONG:
+        pytest.skip("`make long` runs it")
     need("gcc")
     export(result_of("mlp_2_1"), tmp_path / "c", adapting=True, target="host")
     blocks = [block for page in PAGES for block in re.findall(r"^```c\n(.*?)^```", page.read_text(), re.DOTALL | re.M)]
