@@ -101,10 +101,10 @@ def commands() -> str:
         rows = [
             (f"`{option}`", " ".join(what.split()))
             for option, what in (one.get_help_record(context) or ("", "") for one in command.params)
-            if option
+            if option and what  # arguments stand in the usage
         ]
         said = inspect.cleandoc(command.help or "").replace("\f", "").replace("<", "\\<")
-        options = table(("option", ""), rows) if rows else ""
+        options = table(("option", "meaning"), rows) if rows else ""
         parts.append(f"## {name}\n\n    {' '.join(usage.split())}\n\n{said}\n\n{options}")
     return "\n".join(parts)
 
