@@ -11,7 +11,7 @@ from scpo_ctrl.codegen.common import Common, common
 from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
 from scpo_ctrl.codegen.device import DeviceCode, device_code
 from scpo_ctrl.codegen.fixed_code import FixedCode, fixed_code
-from scpo_ctrl.codegen.fixed_law import FixedPoint, fixed_law
+from scpo_ctrl.codegen.fixed_law import FixedLaw, FixedPoint, fixed_law
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.law import Entry
@@ -19,7 +19,7 @@ from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import WITHIN, guard
@@ -154,11 +154,8 @@ def make_context(
             f"the C of controller {problem.policy.controller.name!r} has no guard, as residual policies have; export "
             "it without one"
         )
-    if fixed is not None and (guarded or isinstance(problem.policy, ControllerPolicy)):
-        what = "the guard" if guarded else f"the law of controller {problem.policy.controller.name!r}"
-        raise DomainError(f"{what} is not computed in integers, as residual policies are; export without fixed")
+    law = None if fixed is None else _in_integers(problem.policy, fixed, guarded=guarded)
     held = guard(problem, within) if guarded else None
-    law = None if fixed is None else fixed_law(problem.policy, fixed)
     device = device_code(problem, real, prefix, law) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
@@ -186,6 +183,16 @@ def make_context(
     }
     integers = None if law is None else fixed_code(result, theta, law)
     return Context(**shared, **values, controls=controls, guard=code, device=device, fixed=integers)
+
+
+def _in_integers(policy: LoopPolicy, counted: FixedPoint, *, guarded: bool) -> FixedLaw:
+    """Return the policy in integers, or refuse what has none."""
+    if isinstance(policy, ControllerPolicy):
+        what = f"the law of controller {policy.controller.name!r}"
+        raise DomainError(f"{what} is not computed in integers, as residual policies are; export without fixed")
+    if guarded:
+        raise DomainError("the guard is not computed in integers; export without one, or without fixed")
+    return fixed_law(policy, counted)
 
 
 def _entries(labels: Sequence[str], units: Sequence[str], letter: str) -> tuple[Entry, ...]:

@@ -35,6 +35,11 @@ class FixedPoint:
     u_step: ArrayLike | None = None  # (nu,) > 0 [u_units]; None as above
     u_zero: ArrayLike | None = None  # (nu,) [u_units]
 
+    def __post_init__(self) -> None:
+        for key, value in vars(self).items():
+            if value is not None:
+                object.__setattr__(self, key, as_array(key, value, (None,)))
+
 
 @dataclass(frozen=True)
 class FixedParameters:

@@ -2,9 +2,9 @@
 
 python examples/benchmarks/fixed_point.py [--targets cortex-m0plus ...]
 
-R3's network of 12 units, adapted for 20 steps. Instructions are counted by the emulator, of 100 states the most; they are
-not cycles. Bytes are those of a program that only calls the function, all libraries included, less those of an empty
-one. A Cortex-M3 executes the code of a Cortex-M0+ here: QEMU has no board with one, and the same instructions are counted.
+R3's network of 12 units, adapted for 20 steps. Instructions are counted by the emulator, of 100 states the most; they
+are not cycles. Bytes are those of a program that only calls the function, all libraries included, less those of an
+empty one. A Cortex-M3 executes the code of a Cortex-M0+ here, which QEMU has no board with: the same instructions.
 """
 
 import argparse
