@@ -45,8 +45,7 @@ static int64_t scpo_fixed_inner(int count, const int32_t *w, const int32_t *y, i
 /* The sum with its bias, shifted, to the nearest, within [-most, most]. */
 static inline int32_t scpo_fixed_rounded(int64_t sum, int32_t bias, int shift, int32_t least, int32_t most)
 {
-    const int64_t whole = sum + (int64_t)bias * SCPO_FIXED_ONE + ((int64_t)1 << (shift - 1));
-    const int64_t value = whole >> shift;
+    const int64_t value = (((sum + (int64_t)bias * SCPO_FIXED_ONE) >> (shift - 1)) + 1) >> 1;
     return value > most ? most : (value < least ? least : (int32_t)value);
 }
 
