@@ -2,12 +2,14 @@
 
 import ctypes
 import functools
+import json
 import os
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from device_problems import r3_problem, unadapted
 from exports import STRICT, need, require, result_of, run
 from test_pil import QEMU, build, emulate
@@ -17,10 +19,12 @@ from scpo_ctrl.codegen import TARGETS, FixedPoint, export
 from scpo_ctrl.codegen.fixed_bound import TANH_ERROR, error_bound, error_within
 from scpo_ctrl.codegen.fixed_law import ONE, fixed_law, fixed_tanh
 from scpo_ctrl.codegen.fixed_margin import in_integers, metrics_under
+from scpo_ctrl.commands.device import export_command
 from scpo_ctrl.errors import DomainError
 
 COUNT = 1_000_000 if os.environ.get("SCPO_FIXED") else 100_000
 SANITIZE = "-O0 -fsanitize=undefined -fno-sanitize-recover=all"
+ALONE = ("-fvisibility=hidden", "-ffunction-sections", "-Wl,--gc-sections")  # without what only the projection needs
 CONVERTER = FixedPoint(x_step=[10 / 4095, 3 / 4095], x_zero=[-5.0, -1.5], u_step=[2 / 999], u_zero=[-1.0])
 OK, BAD_STATE, BAD_THETA = 0, 4, 5
 
@@ -40,9 +44,10 @@ class Library:
         include = [f"-I{folder / 'c' / part}" for part in ("include", "src")]
         driver = folder / "driver.c"
         driver.write_text(DRIVER)
-        sources = [*sorted((folder / "c" / "src").glob("*.c")), driver]
+        used = ("fixed", "fixed_prepare", "fixed_data", "data", "dual")
+        sources = [*(folder / "c" / "src" / f"scpo_{name}.c" for name in used), driver]
         strict = STRICT.split()
-        run("gcc", "-std=c99", *strict, *flags.split(), "-fPIC", "-shared", *include, *sources, "-lm", "-o",
+        run("gcc", "-std=c99", *strict, *flags.split(), *ALONE, "-fPIC", "-shared", *include, *sources, "-lm", "-o",
             folder / "c.so")  # fmt: skip
         self.c = ctypes.CDLL(str(folder / "c.so"))
         self.real = np.float32 if real == "float" else np.float64
@@ -63,6 +68,7 @@ class Library:
 
 DRIVER = r"""
 #include "scpo_fixed.h"
+#pragma GCC visibility push(default)
 int many(int count, const scpo_real *theta, const int32_t *x, int32_t *u, int32_t *initial);
 int counted(int count, const scpo_real *x, int32_t *counts);
 static scpo_fixed fixed;
@@ -253,6 +259,23 @@ def test_what_has_no_integers_is_refused(tmp_path):
     with pytest.raises(DomainError, match="the guard is not computed in integers"):
         export(adapted(), tmp_path / "c", measured=False, fixed=True, guarded=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_at_the_command_line(tmp_path):
+    sc.save_result(unadapted(r3_problem()), tmp_path / "RUN")
+    command = [str(tmp_path / "RUN"), "--out", str(tmp_path / "c"), "--real", "float"]
+    done = CliRunner().invoke(
+        export_command, [*command, "--fixed", "--u-step", "0.01", "--json"], standalone_mode=False
+    )
+    found = json.loads(done.output)
+    assert done.return_value == 0 and found["fixed_error"][0] >= 0.005 and found["fixed_margin"] > 0
+    for more, message in (
+        (["--x-step", "0.1,0.1"], "goes with --fixed"),
+        (["--fixed", "--x-zero", "a,1"], "'a,1' is no list of numbers"),
+        (["--fixed", "--x-step", "0.1"], r"x_step has shape \(1,\), expected \(2,\)"),
+    ):
+        done = CliRunner().invoke(export_command, [*command, *more], standalone_mode=False)
+        assert re.search(message, str(done.exception))
 
 
 def test_replayed_on_this_computer(tmp_path):

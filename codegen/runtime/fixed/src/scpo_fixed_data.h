@@ -11,6 +11,7 @@ extern "C" {
 
 #define SCPO_FIXED_ONE ((int32_t)1 << 30) /* of activations, and of states in parts of their reach */
 #define SCPO_FIXED_ARGUMENT 27            /* bits behind the point of what tanh takes */
+#define SCPO_FIXED_TABLE 321              /* up to where tanh is flat, at 10 */
 #define SCPO_FIXED_LAST (SCPO_NLAYERS > 1 ? scpo_widths[SCPO_NLAYERS - 1] : SCPO_NX) /* width before the output */
 
 extern const int32_t scpo_fixed_low[SCPO_NX];   /* range of counts */
@@ -19,7 +20,7 @@ extern const int32_t scpo_fixed_shift[SCPO_NX]; /* counts are multiplied by 2^th
 extern const int32_t scpo_fixed_zero[SCPO_NX];  /* equilibrium, multiplied so */
 extern const int32_t scpo_fixed_least[SCPO_NU]; /* bounds of the input in counts */
 extern const int32_t scpo_fixed_most[SCPO_NU];
-extern const int32_t scpo_fixed_tanh_table[];   /* tanh(k / 32) in 2^-30, k = 0 ... 320 */
+extern const int32_t scpo_fixed_tanh_table[SCPO_FIXED_TABLE]; /* tanh(k / 32) in 2^-30 */
 
 extern const double scpo_fixed_reach[SCPO_NX];  /* what 2^30 of a state is, in units of its scale */
 extern const double scpo_fixed_gain[SCPO_NU][SCPO_NX]; /* backup: counts of the input per 2^30 of a state */
