@@ -30,7 +30,7 @@ from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.errors import DomainError, OutputError
 from scpo_ctrl.proof.guarded import WITHIN
 from scpo_ctrl.reading import LARGEST_TEXT, opened
-from scpo_ctrl.rounding import down
+from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.stop import uninterrupted
 from scpo_ctrl.validate import as_choice, as_flag, as_path
@@ -280,6 +280,7 @@ def _environment(real: str, prefix: str = "scpo", template: str = "scpo.c") -> j
         "strings": _strings,
         "integers": lambda values, indent=0: _listed((str(int(value)) for value in values), indent),
         "margin": lambda value: Code(down(value)),
+        "bound": lambda value: Code(up(value)),
     }
     return environment
 

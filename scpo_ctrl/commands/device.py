@@ -17,7 +17,7 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.save import save_result
 from scpo_ctrl.report.display import Rollouts
-from scpo_ctrl.rounding import down
+from scpo_ctrl.rounding import down, up
 from scpo_ctrl.stop import Stop
 from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
 
@@ -90,7 +90,7 @@ def export_command(
         say(f"of the run: {exported.claim}; README.md there says on what, and how to call the code")
         say(f"margin of the exported parameters, on all that the run kept safe: {down(exported.margin)}")
         if exported.fixed_margin is not None and exported.fixed_error is not None:
-            off = ", ".join(f"{error:.3g}" for error in exported.fixed_error)
+            off = ", ".join(up(error) for error in exported.fixed_error)
             say(f"in integers: inputs off by at most {off}; margin there {down(exported.fixed_margin)}")
     if exported.margin < 0:
         warn(

@@ -21,6 +21,7 @@ from scpo_ctrl.codegen.fixed_law import ONE, fixed_law, fixed_tanh
 from scpo_ctrl.codegen.fixed_margin import in_integers, metrics_under
 from scpo_ctrl.commands.device import export_command
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.rounding import up
 
 COUNT = 1_000_000 if os.environ.get("SCPO_FIXED") else 100_000
 SANITIZE = "-O0 -fsanitize=undefined -fno-sanitize-recover=all"
@@ -232,7 +233,7 @@ def test_the_metrics_are_those_of_the_problem_and_of_the_integers(tmp_path):
     done = export(result, tmp_path / "c", real="float", measured=False, fixed=True)
     assert done.fixed_margin == -fixed.max() > 0
     readme = (tmp_path / "c" / "README.md").read_text()
-    assert f"{np.abs(fixed - own).max():.7g}" in readme and f"{done.fixed_error[0]:.7g}" in readme
+    assert f"more than {up(np.abs(fixed - own).max())}." in readme and f"most {up(done.fixed_error[0])} (" in readme
     coarse = export(result, tmp_path / "coarse", real="float", measured=False, fixed=CONVERTER)
     assert coarse.fixed_margin < done.fixed_margin
 
