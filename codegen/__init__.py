@@ -2,6 +2,7 @@
 
 from scpo_ctrl.codegen.build import replay
 from scpo_ctrl.codegen.export import Export, export
+from scpo_ctrl.codegen.fixed_law import FixedPoint
 from scpo_ctrl.codegen.targets import TARGETS, Target, check_options
 
-__all__ = ["TARGETS", "Export", "Target", "check_options", "export", "replay"]
+__all__ = ["TARGETS", "Export", "FixedPoint", "Target", "check_options", "export", "replay"]

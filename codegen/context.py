@@ -10,6 +10,8 @@ from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.codegen.common import Common, common
 from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
 from scpo_ctrl.codegen.device import DeviceCode, device_code
+from scpo_ctrl.codegen.fixed_code import FixedCode, fixed_code
+from scpo_ctrl.codegen.fixed_law import FixedLaw, FixedPoint, fixed_law
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.law import Entry
@@ -17,7 +19,7 @@ from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import WITHIN, guard
@@ -56,6 +58,7 @@ class Context(Common):
     controls: ControlVectors
     guard: GuardCode | None
     device: DeviceCode | None
+    fixed: FixedCode | None
 
     def fields(self) -> dict[str, Any]:
         """Return everything by name."""
@@ -107,6 +110,7 @@ def make_context(
     guarded: bool = False,
     within: str = WITHIN[0],
     adapting: bool = False,
+    fixed: FixedPoint | None = None,
 ) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
@@ -126,6 +130,8 @@ def make_context(
         The set that it keeps.
     adapting : bool
         Whether the adaptation is exported too.
+    fixed : FixedPoint, optional
+        What is counted, where the policy is exported in integers too.
 
     Returns
     -------
@@ -148,8 +154,9 @@ def make_context(
             f"the C of controller {problem.policy.controller.name!r} has no guard, as residual policies have; export "
             "it without one"
         )
+    law = None if fixed is None else _in_integers(problem.policy, fixed, guarded=guarded)
     held = guard(problem, within) if guarded else None
-    device = device_code(problem, real, prefix) if adapting else None
+    device = device_code(problem, real, prefix, law) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy
@@ -160,6 +167,7 @@ def make_context(
         values
         | {"theta_initial": result.theta_initial}
         | ({} if held is None else {"guard": str(replace(held, proof=None))})
+        | ({} if law is None else {key: getattr(law, key) for key in ("x_step", "x_zero", "u_step", "u_zero")})
     )
     shared = common(result, chosen, real, prefix, margin_of(result.everywhere.metrics(theta)), hashed)
     if device is not None:  # its projections are of whole steps, with all rows of the working set at once
@@ -173,7 +181,18 @@ def make_context(
         "states": _entries(plant.x_labels, plant.x_units, "x"),
         "inputs": _entries(plant.u_labels, plant.u_units, "u"),
     }
-    return Context(**shared, **values, controls=controls, guard=code, device=device)
+    integers = None if law is None else fixed_code(result, theta, law)
+    return Context(**shared, **values, controls=controls, guard=code, device=device, fixed=integers)
+
+
+def _in_integers(policy: LoopPolicy, counted: FixedPoint, *, guarded: bool) -> FixedLaw:
+    """Return the policy in integers, or refuse what has none."""
+    if isinstance(policy, ControllerPolicy):
+        what = f"the law of controller {policy.controller.name!r}"
+        raise DomainError(f"{what} is not computed in integers, as residual policies are; export without fixed")
+    if guarded:
+        raise DomainError("the guard is not computed in integers; export without one, or without fixed")
+    return fixed_law(policy, counted)
 
 
 def _entries(labels: Sequence[str], units: Sequence[str], letter: str) -> tuple[Entry, ...]:

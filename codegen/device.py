@@ -7,6 +7,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.codegen.expressions import Writer, read
+from scpo_ctrl.codegen.fixed_law import FixedLaw
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.metric_error import LEAST, metric_error
 from scpo_ctrl.errors import DomainError
@@ -104,7 +105,7 @@ def _check_frames(problem: ControlProblem, real: str) -> None:
         )
 
 
-def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> DeviceCode:
+def device_code(problem: ControlProblem, real: str, prefix: str = "scpo", law: FixedLaw | None = None) -> DeviceCode:
     """Write an adaptation as C.
 
     Parameters
@@ -114,6 +115,8 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> Dev
         "float" or "double".
     prefix : str
         Of every name of the export.
+    law : FixedLaw, optional
+        Where inputs are computed in integers: ε covers that too.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> Dev
         theta_start=problem.theta_initial,
         problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),
     )
-    return replace(code, epsilon=metric_error(policy, code, real))
+    return replace(code, epsilon=metric_error(policy, code, real, law))
 
 
 def check_device(problem: ControlProblem) -> None:

@@ -11,9 +11,11 @@ import numpy as np
 
 from scpo_ctrl.codegen.arithmetic import evaluated
 from scpo_ctrl.codegen.expressions import Graph, read
+from scpo_ctrl.codegen.fixed_margin import Commands, in_integers
 
 if TYPE_CHECKING:
     from scpo_ctrl.codegen.device import DeviceCode
+    from scpo_ctrl.codegen.fixed_law import FixedLaw
     from scpo_ctrl.loop.policy import Policy
 
 FACTOR = 4.0  # times the largest difference seen
@@ -24,7 +26,7 @@ _HARDLY, _NEAR = 0.05, 0.5  # largest metric of a rollout that counts, and sizes
 _Number = type[np.floating[Any]]
 
 
-def metric_error(policy: "Policy", code: "DeviceCode", real: str) -> float:
+def metric_error(policy: "Policy", code: "DeviceCode", real: str, law: "FixedLaw | None" = None) -> float:
     """Measure ε, the error of a metric in the arithmetic of a device.
 
     Parameters
@@ -34,14 +36,17 @@ def metric_error(policy: "Policy", code: "DeviceCode", real: str) -> float:
         With the rollouts, the bounds and the set.
     real : str
         "float" or "double".
+    law : FixedLaw, optional
+        Where inputs are computed in integers: the loop that is right has these.
 
     Returns
     -------
     float
         The least one in double, which nothing more exact is beside.
     """
-    if real == "double":
+    if real == "double" and law is None:
         return LEAST[real]
+    kind: _Number = np.float64 if real == "double" else np.float32
     plant, rng = policy.plant, np.random.default_rng(0)
     graph, (next_state,) = read(f"plant {plant.name!r}", plant.function)
     largest = 0.0
@@ -49,9 +54,9 @@ def metric_error(policy: "Policy", code: "DeviceCode", real: str) -> float:
         for _ in range(_DRAWS if size else 1):
             theta = code.theta_start + size * rng.normal(size=code.theta_start.size)
             theta = theta.astype(np.float32).astype(float)
-            exact, rounded = (
-                _metrics(policy, code, graph, next_state, theta, number) for number in (np.float64, np.float32)
-            )
+            applied = None if law is None else in_integers(law, law.prepared(theta))
+            exact = _metrics(policy, code, graph, next_state, theta, np.float64, applied)
+            rounded = _metrics(policy, code, graph, next_state, theta, kind)
             safe = np.nanmax(exact, axis=0, initial=-np.inf) <= _HARDLY
             near = (np.abs(exact) <= _NEAR) & np.isfinite(rounded) & safe
             largest = max(largest, float(np.abs(exact - rounded)[near].max(initial=0.0)))
@@ -59,16 +64,25 @@ def metric_error(policy: "Policy", code: "DeviceCode", real: str) -> float:
 
 
 def _metrics(
-    policy: "Policy", code: "DeviceCode", graph: Graph, next_state: list[int], theta: np.ndarray, number: _Number
+    policy: "Policy",
+    code: "DeviceCode",
+    graph: Graph,
+    next_state: list[int],
+    theta: np.ndarray,
+    number: _Number,
+    commands: Commands | None = None,
 ) -> np.ndarray:
-    """Return all metrics of all rollouts, (k, rollouts), each operation rounded; NaN behind the cloud's step."""
+    """Return all metrics of all rollouts, (k, rollouts), each operation rounded; NaN behind the cloud's step.
+
+    Commands are those of the policy in this arithmetic where no others are given.
+    """
     plant, S, N = policy.plant, code.scenarios, code.horizon
     x, p = code.x0.astype(number), code.p.astype(number)
     w = code.w.reshape(-1, N, plant.nx)[:S] if code.w.size and not code.cloud else np.zeros((S, N, 0))
     found, last = [], x
     with np.errstate(all="ignore"):
         for t in range(N):
-            v = _command(policy, theta, x, number)
+            v = _command(policy, theta, x, number) if commands is None else commands(x)
             found += [_boxes(v, code.bounds_u, number)]
             u = np.clip(v, plant.u_min.astype(number), plant.u_max.astype(number))
             x = np.nan_to_num(evaluated(graph, next_state, (x.T, u.T, p.T), number).T, nan=np.inf)

@@ -28,6 +28,14 @@ _ARM = "arm-none-eabi-gcc"
 _ALL = (
     Target("host", "this computer", "double", "gcc"),
     Target(
+        "cortex-m0plus",
+        "Arm Cortex-M0+, no floating-point unit",
+        "float",
+        _ARM,
+        ("-mcpu=cortex-m0plus", "-mthumb", "-mfloat-abi=soft"),
+        "mps2-an385",  # a Cortex-M3, which executes all that a Cortex-M0+ does; QEMU has no board with one
+    ),
+    Target(
         "cortex-m3",
         "Arm Cortex-M3, no floating-point unit",
         "float",

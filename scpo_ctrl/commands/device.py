@@ -1,21 +1,23 @@
 """The commands about devices."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scpo_ctrl.codegen import check_options, export
+from scpo_ctrl.codegen import FixedPoint, check_options, export
 from scpo_ctrl.codegen.targets import TARGETS
 from scpo_ctrl.commands.guard import within_option
 from scpo_ctrl.device.bridge import bridge
 from scpo_ctrl.device.pil import SAMPLES, STEPS, PilRun, pil
 from scpo_ctrl.errors import OutputError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.save import save_result
 from scpo_ctrl.report.display import Rollouts
-from scpo_ctrl.rounding import down
+from scpo_ctrl.rounding import down, up
 from scpo_ctrl.stop import Stop
 from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
 
@@ -23,6 +25,18 @@ _BOARDS = [name for name, target in TARGETS.items() if target.machine]
 _MOST = 1_000_000
 _target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
 _real = click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
+
+
+def _counted(name: str, text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return an option of numbers with commas between them."""
+    return click.option(name, metavar="A,B", callback=_numbers, help=text)
+
+
+def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    try:
+        return None if value is None else tuple(float(part) for part in value.split(","))
+    except ValueError as error:
+        raise click.BadParameter(f"{shown(value)} is no list of numbers such as 0.01,0.002", context, option) from error
 
 
 @click.command("export")
@@ -41,6 +55,11 @@ _real = click.option("--real", type=click.Choice(["float", "double"]), help="Ari
     is_flag=True,
     help="With boards/: Arduino, PlatformIO, Zephyr, timers of boards, A2L, and an FMU by make.",
 )
+@click.option("--fixed", is_flag=True, help="With the policy in integers, for processors without floating point.")
+@_counted("--x-step", "What a count of each state is, such as 0.01,0.002; powers of two by default.")
+@_counted("--x-zero", "Each state at count 0; zero by default.")
+@_counted("--u-step", "What a count of each input is.")
+@_counted("--u-zero", "Each input at count 0.")
 @as_json_option
 def export_command(
     run: Path,
@@ -52,23 +71,36 @@ def export_command(
     within: str,
     adapt: bool,
     builds: bool,
+    fixed: bool,
     as_json: bool,
+    **counted: tuple[float, ...] | None,
 ) -> int:
     """Write C99 for the policy of RUN and its projection."""
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
+    if not fixed and any(value is not None for value in counted.values()):
+        raise click.UsageError("what a count is goes with --fixed", click.get_current_context())
     exported = export(
-        load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds
-    )
+        load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds,
+        fixed=FixedPoint(**counted) if fixed else False,
+    )  # fmt: skip
     if as_json:
         print_json(exported.summary())
     else:
         say(f"{exported.path}: {len(exported.files)} files for {exported.target}, {exported.real}")
         say(f"of the run: {exported.claim}; README.md there says on what, and how to call the code")
         say(f"margin of the exported parameters, on all that the run kept safe: {down(exported.margin)}")
+        if exported.fixed_margin is not None and exported.fixed_error is not None:
+            off = ", ".join(up(error) for error in exported.fixed_error)
+            say(f"in integers: inputs off by at most {off}; margin there {down(exported.fixed_margin)}")
     if exported.margin < 0:
         warn(
             f"{out}: rounded to {exported.real}, the parameters have margin {down(exported.margin)}: they are UNSAFE "
             "by that much; adapt with a larger [adapt] metric_error, such as 1e-6"
+        )
+    elif exported.fixed_margin is not None and exported.fixed_margin < 0:
+        warn(
+            f"{out}: in integers the loop has margin {down(exported.fixed_margin)}: it is UNSAFE by that much; adapt "
+            "with a larger [adapt] metric_error, or count finer"
         )
     return 0
 

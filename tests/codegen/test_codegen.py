@@ -105,7 +105,7 @@ def test_bounds_round_inwards():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"target": "z80"}, "target is 'z80', expected one of: host, cortex-m3"),
+        ({"target": "z80"}, "target is 'z80', expected one of: host, cortex-m0plus, cortex-m3"),
         ({"real": "half"}, "real is 'half', expected one of: float, double"),
         ({"prefix": "Scpo"}, "prefix 'Scpo' cannot"),
         ({"prefix": "2x"}, "prefix '2x' cannot"),
