@@ -107,6 +107,7 @@ def make_context(
     guarded: bool = False,
     within: str = WITHIN[0],
     adapting: bool = False,
+    examples: int | None = None,
 ) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
@@ -126,6 +127,8 @@ def make_context(
         The set that it keeps.
     adapting : bool
         Whether the adaptation is exported too.
+    examples : int, optional
+        Of an expert that the adaptation keeps, at most.
 
     Returns
     -------
@@ -149,7 +152,7 @@ def make_context(
             "it without one"
         )
     held = guard(problem, within) if guarded else None
-    device = device_code(problem, real, prefix) if adapting else None
+    device = device_code(problem, real, prefix, examples) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy

@@ -57,6 +57,9 @@ static void step(scpo_adapter *adapter, int outcome)
     numbers("objective", 1, &adapter->objective);
     numbers("margin", 1, &adapter->margin);
     numbers("L", adapter->count, adapter->L);
+#if SCPO_IMITATION
+    printf(", \"expert\": [%d, %lu]", adapter->expert.count, (unsigned long)adapter->expert.lost);
+#endif
     numbers("theta", SCPO_NTHETA, controller->set[controller->active].theta);
     printf("}\n");
 }
@@ -85,6 +88,9 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
                 }
             }
         }
+#if SCPO_IMITATION
+        (void)adapter;
+#else
         if (rollout < SCPO_NSCENARIOS) {
             value = scpo_cost(adapter, &run);
             scpo_cost_row(adapter, with, rollout, &run, row);
@@ -93,6 +99,7 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
             numbers("row", SCPO_NTHETA, row);
             printf("}\n");
         }
+#endif
     }
 #if SCPO_NVERTICES
     for (rollout = 0; rollout < SCPO_NVERTICES; rollout++) {
@@ -106,7 +113,28 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
 #endif
 }
 
-/* STEPS, and where it goes on with another reference, RESTART and what moves it; or -1 for rows. */
+#if SCPO_IMITATION
+/* Some examples, as `examples` in Python makes them. */
+static void observe(scpo_adapter *adapter, int step, int count)
+{
+    int k;
+    int i;
+    for (k = 0; k < count; k++) {
+        scpo_real x[SCPO_NX];
+        scpo_real u[SCPO_NU];
+        for (i = 0; i < SCPO_NX; i++) {
+            x[i] = (scpo_real)((step * 7 + k * 5 + i * 3) % 11 - 5) / 8;
+        }
+        for (i = 0; i < SCPO_NU; i++) {
+            u[i] = (scpo_real)((step * 5 + k * 3 + i) % 7 - 3) / 16;
+        }
+        (void)scpo_adapter_observe(adapter, x, u);
+    }
+}
+#endif
+
+/* STEPS, and where it goes on with another reference, RESTART and what moves it, or with how many examples before each
+ * further step, and where they are forgotten; or -1 for rows. */
 int main(int count, char **words)
 {
     static scpo_controller controller;
@@ -127,10 +155,19 @@ int main(int count, char **words)
     }
     for (k = 0; k < steps; k++) {
         scpo_adaptation outcome = SCPO_ADAPTING;
+#if SCPO_IMITATION
+        if (count > 4 && k == atoi(words[4])) {
+            scpo_adapter_forget(&adapter);
+        }
+        if (restart >= 0 && k >= restart) {
+            observe(&adapter, k, atoi(words[3]));
+        }
+#else
         if (k == restart) {
             adapter.reference[0] += (scpo_real)atof(words[3]);
             scpo_adapter_restart(&adapter);
         }
+#endif
         while (outcome == SCPO_ADAPTING) {
             outcome = scpo_adapter_poll(&adapter, 1 + k % 3);
         }
@@ -185,6 +222,17 @@ def unbounded(**metrics) -> sc.ControlProblem:
     )
 
 
+@functools.cache
+def imitating(name: str, examples: int = 60) -> sc.ControlProblem:
+    """Return a case whose objective is an expert: right on one side, and on the other the wrong way round (R2)."""
+    of = CASES[name]()
+    x = sc.scenarios(of.plant, of.backup, horizon=1, count=examples, level=0.9, seed=3).x0
+    K = 2 * of.backup.K
+    u = np.clip(of.plant.u_eq - (x - of.plant.x_eq) @ K.T, of.plant.u_min, of.plant.u_max)
+    u = np.where(x[:, :1] < of.plant.x_eq[0], 2 * of.plant.u_eq - u, u)
+    return sc.ControlProblem(of.policy, of.scenarios, sc.Imitation(x, u), of.scenario_metrics.options)
+
+
 CASES = {
     "R3": lambda: shipped("double_integrator", 8, 30),
     "two layers, two inputs, saturating": lambda: clouds.with_metrics(
@@ -199,19 +247,27 @@ CASES = {
     ),
     "kinked": kinked,
     "explosive": explosive,
+    "imitating R3": lambda: imitating("R3"),
+    "imitating, two layers": lambda: imitating("two layers, two inputs, saturating", 7),
     "end alone": lambda: unbounded(path=False, terminal=True, contraction=None, stability=False),
 }
 
-ALONE = ("explosive", "end alone")  # for tests of their own
+ALONE = ("explosive", "end alone", "imitating R3", "imitating, two layers")  # for tests of their own
 SHARED = tuple(name for name in CASES if name not in ALONE)
 
 
 def build(
-    problem: sc.Problem, folder: Path, real: str = "double", flags: str = FLAGS, compiler: str = "gcc", prefix="scpo"
+    problem: sc.Problem,
+    folder: Path,
+    real: str = "double",
+    flags: str = FLAGS,
+    compiler: str = "gcc",
+    prefix="scpo",
+    examples: int | None = None,
 ) -> Path:
     """Export an adaptation and build it with the driver above; return the program."""
     result = sc.adapt(problem, sc.AdaptOptions(steps=0, audit=False))
-    export(result, folder, real=real, prefix=prefix, adapting=True, measured=False)
+    export(result, folder, real=real, prefix=prefix, adapting=True, measured=False, examples=examples)
     (folder / "driver.c").write_text(_DRIVER.replace("scpo", prefix).replace("SCPO", prefix.upper()))
     sources = [*map(str, sorted((folder / "src").glob("*.c"))), str(folder / "driver.c")]
     include = [f"-I{folder / part}" for part in ("include", "src")]
@@ -221,11 +277,12 @@ def build(
 
 
 @functools.cache
-def built(name: str, real: str = "double", more: str = "") -> Path:
+def built(name: str, real: str = "double", more: str = "", examples: int | None = None) -> Path:
     """Return the program of one of the cases, which stays until the tests end."""
     folder = tempfile.TemporaryDirectory(prefix="scpo_device_")
     _kept.append(folder)
-    return build(CASES[name](), Path(folder.name) / "c", real, f"{FLAGS} {more}")
+    flags = FLAGS.replace("-std=c99", "") if "-std=" in more else FLAGS
+    return build(CASES[name](), Path(folder.name) / "c", real, f"{flags} {more}", examples=examples)
 
 
 _kept: list[tempfile.TemporaryDirectory] = []
@@ -239,6 +296,14 @@ def lines(program: Path, *words: object, given: str = "") -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def examples(step: int, count: int, nx: int, nu: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return what the driver observes of an expert before a step."""
+    k, (i, j) = np.arange(count)[:, None], (np.arange(nx), np.arange(nu))
+    x = ((step * 7 + k * 5 + i * 3) % 11 - 5) / 8
+    u = ((step * 5 + k * 3 + j) % 7 - 3) / 16
+    return list(zip(x, u, strict=True))
+
+
 def state(adapter: DeviceAdapter, status: DeviceStatus) -> dict:
     """Return what the driver prints of a step."""
     return {
@@ -249,4 +314,4 @@ def state(adapter: DeviceAdapter, status: DeviceStatus) -> dict:
         "margin": [float(adapter.margin)],
         "L": adapter.rows.L.tolist(),
         "theta": adapter.theta.tolist(),
-    }
+    } | ({} if adapter.expert is None else {"expert": [len(adapter.expert.x), adapter.expert.lost]})

@@ -32,6 +32,7 @@ _real = click.option("--real", type=click.Choice(["float", "double"]), help="Ari
 @_real
 @click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
 @click.option("--adapt", is_flag=True, help="With the adaptation itself, to run on the device.")
+@click.option("--examples", type=int, help="With --adapt: of an expert that it keeps, at most.  [default: 128]")
 @click.option(
     "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
 )
@@ -51,13 +52,23 @@ def export_command(
     guard: bool,
     within: str,
     adapt: bool,
+    examples: int | None,
     builds: bool,
     as_json: bool,
 ) -> int:
     """Write C99 for the policy of RUN and its projection."""
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
     exported = export(
-        load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds
+        load_result(run),
+        out,
+        target,
+        real,
+        prefix,
+        guarded=guard,
+        within=within,
+        adapting=adapt,
+        examples=examples,
+        builds=builds,
     )
     if as_json:
         print_json(exported.summary())

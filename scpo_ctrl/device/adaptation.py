@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.device.expert import Expert
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
 from scpo_ctrl.device.policy import Parameters
@@ -35,7 +36,8 @@ class DeviceAdapter:
     model: DeviceModel
     theta: np.ndarray  # (d,) the active parameters
     options: DeviceOptions = field(default_factory=DeviceOptions)
-    reference: np.ndarray = field(init=False)  # (nx + nu,) that the objective asks for; may be changed between steps
+    reference: np.ndarray = field(init=False)  # (nx + nu,) that a cost asks for; may be changed between steps
+    expert: Expert | None = field(default=None, init=False)  # what imitation asks for
     counts: DeviceCounts = field(default_factory=DeviceCounts, init=False)
     objective: Any = field(init=False)  # of the active parameters
     start_objective: Any = field(init=False)  # of those to begin with
@@ -47,9 +49,11 @@ class DeviceAdapter:
             error = self.model.arithmetic.number(self.options.metric_error)
             self.model = replace(self.model, metric_error=error)
         self.reference = self.model.reference
+        if self.model.imitates:
+            self.expert = Expert(self.model, self.options.fresh)
         arithmetic, one = self.model.arithmetic, self.model.arithmetic.number(1)
         self.theta = arithmetic.array(self.theta)
-        self._weight = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
+        self._of_cost = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
         self.scaling = Scaling(arithmetic, self.options.memory, one)
         self.restart()
 
@@ -70,6 +74,9 @@ class DeviceAdapter:
         DeviceStatus
             REJECTED where steps may follow.
         """
+        waits = self._ended in (DeviceStatus.CONVERGED, DeviceStatus.NO_DATA)
+        if waits and self.expert is not None and self.expert.has_news:
+            self.restart()
         with np.errstate(all="ignore"):
             if self._ended is None and not self._begun:
                 self._first()
@@ -96,10 +103,16 @@ class DeviceAdapter:
 
     def _first(self) -> None:
         """Verify the parameters to begin with."""
+        if self.expert is not None:
+            self.expert.take_in()
+            if not len(self.expert.x):
+                self.counts.pieces += 1
+                self._ended = DeviceStatus.NO_DATA
+                return
         number, largest = self.model.arithmetic.number, self.model.arithmetic.largest
         found = self._verify(Parameters(self.model, self.theta))
         self._at = found
-        self.objective = self.start_objective = found.trajectories.cost(self.reference) * self._weight
+        self.objective = self.start_objective = self._value(found)
         self.margin = -found.worst
         if not found.worst < largest or not abs(self.objective) < largest:
             self._ended = DeviceStatus.START_BAD
@@ -112,19 +125,36 @@ class DeviceAdapter:
     def _verify(self, parameters: Parameters) -> Verification:
         self._last = Verification.of(parameters, self.options.rows)
         self.counts.pieces += self._last.pieces
+        if self.expert is not None and self._last.worst < self.model.arithmetic.largest:
+            self.counts.pieces += self.expert.slices
         return self._last
+
+    def _value(self, found: Verification) -> Any:
+        """Return the objective at parameters that were verified."""
+        if self.expert is not None:
+            return self.expert.error(found.trajectories.parameters) * self.expert.weight
+        return found.trajectories.cost(self.reference) * self._of_cost
 
     def _begin_step(self) -> None:
         self.rows.choose(self._at, self._last)
         self.counts.steps += 1
         self._tries = 0
+        renews = self.expert is not None and (not self._length > 0 or self.expert.has_news)
+        if renews and self.expert is not None and self.expert.take_in():
+            self._length = self.model.arithmetic.number(0)  # another objective's gradient shows no curvature
 
     def _differentiate(self) -> None:
         """Take the objective's gradient; the last commit shows curvature by that of the Lagrangian."""
         model, keys = self.model, self.rows.keys
-        self._gradient = self._at.trajectories.gradient(self.reference) * self._weight
-        clouds = np.unique(keys[(keys < model.keys) & (keys // model.spread >= model.scenarios)] // model.spread)
-        self.counts.pieces += 2 * model.scenarios + clouds.size + keys.size + bool(len(model.vertices))
+        costed = 0 if self.expert is not None else model.scenarios  # rollouts that the objective is about
+        if self.expert is not None:
+            total, gradient = self.expert.differentiate(self._at.trajectories.parameters)
+            self.objective, self._gradient = total * self.expert.weight, gradient * self.expert.weight
+            self.counts.pieces += self.expert.slices
+        else:
+            self._gradient = self._at.trajectories.gradient(self.reference) * self._of_cost
+        others = np.unique(keys[(keys < model.keys) & (keys // model.spread >= costed)] // model.spread)
+        self.counts.pieces += 2 * costed + others.size + keys.size + bool(len(model.vertices))
         learnt = False
         if self._length > 0:  # the last step was committed
             learnt = self.scaling.learn(self._step, self._lagrangian(scaled=False) - self._previous)
@@ -197,7 +227,7 @@ class DeviceAdapter:
 
     def _judge(self, found: Verification) -> DeviceStatus | None:
         number, error = self.model.arithmetic.number, self.model.metric_error
-        objective = found.trajectories.cost(self.reference) * self._weight
+        objective = self._value(found)
         fall = self.objective - objective
         self.counts.tries += 1
         safe = found.worst <= -error

@@ -64,6 +64,7 @@ class Trajectories:
         number
         """
         model, S = self.model, self.model.scenarios
+        assert model.stage is not None
         stages = model.stage(self.x[:-1, :S], model.saturate(self.v[:, :S]), reference)[0][..., 0]
         return model.arithmetic.sum(model.arithmetic.sum(stages.T))
 
@@ -223,6 +224,7 @@ class Trajectories:
         u = model.saturate(v)
         before, by_u = model.adjoint(x, u, model.p[rollout], by_x)
         if reference is not None:
+            assert model.stage_adjoint is not None
             of_x, of_u = model.stage_adjoint(x, u, reference)
             before, by_u = before + of_x, by_u + of_u
         by_x[:] = before

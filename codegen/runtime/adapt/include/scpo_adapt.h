@@ -10,6 +10,9 @@
 
 #include "scpo.h"
 #include "scpo_adapt_config.h" /* generated: sizes */
+#if SCPO_IMITATION
+#include "scpo_expert.h"
+#endif
 
 #include <stdint.h>
 
@@ -30,7 +33,8 @@ typedef enum {
     SCPO_REJECTED = 2,     /* a step has ended without: the active parameters stay */
     SCPO_CONVERGED = 3,    /* there is no step that lowers the objective and is safe, or none worth it */
     SCPO_START_UNSAFE = 4, /* the parameters to begin with break a metric; nothing is adapted */
-    SCPO_START_BAD = 5     /* they, the scenarios or the objective are not finite; nothing is adapted */
+    SCPO_START_BAD = 5,    /* they, the scenarios or the objective are not finite; nothing is adapted */
+    SCPO_NO_DATA = 6       /* there is no example of the expert yet; nothing is adapted until there is one */
 } scpo_adaptation;
 
 /* A rollout: states, commands before saturation, and the hidden layers of each. */
@@ -70,7 +74,11 @@ typedef struct {
 
 typedef struct {
     scpo_controller *controller;
+#if SCPO_IMITATION
+    scpo_expert expert; /* what the objective asks for */
+#else
     scpo_real reference[SCPO_NX + SCPO_NU]; /* x and u that the objective asks for; may be changed between steps */
+#endif
     scpo_counts counts;
     scpo_real objective;       /* of the active parameters */
     scpo_real start_objective; /* of those to begin with */
@@ -134,6 +142,19 @@ scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces);
 
 /* Goes on after SCPO_CONVERGED, such as with another reference: what was learnt of curvature is forgotten. */
 void scpo_adapter_restart(scpo_adapter *adapter);
+
+#if SCPO_IMITATION
+/* Takes in what the expert does at a state, in a time that depends on nothing. From one context: the interrupt that
+ * samples, or the background, and then at any moment. SCPO_OK; SCPO_BUSY where the ring is full until the next step
+ * begins, and the example is lost; SCPO_BAD_STATE where an entry is no number, or beyond 1e12. After SCPO_CONVERGED and
+ * SCPO_NO_DATA, scpo_adapter_poll goes on once there are enough of them. */
+scpo_status scpo_adapter_observe(scpo_adapter *adapter, const scpo_real *x /* [SCPO_NX] */,
+                                 const scpo_real *u /* [SCPO_NU] */);
+
+/* Forgets all examples, such as those of the export where the device has an expert of its own; a step under way is given
+ * up. In the background, between calls of scpo_adapter_poll, which says SCPO_NO_DATA until there is an example. */
+void scpo_adapter_forget(scpo_adapter *adapter);
+#endif
 
 #ifdef __cplusplus
 }

@@ -56,6 +56,7 @@ static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
     }
 }
 
+#if !SCPO_IMITATION
 scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
 {
     scpo_real sum = 0;
@@ -70,6 +71,7 @@ scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
     }
     return sum;
 }
+#endif
 
 /* moved *= 1 - a a, the derivative of tanh where it is a. */
 static void scpo_through_tanh(int count, const scpo_real *a, scpo_real *moved)
@@ -123,10 +125,8 @@ void scpo_backward_at_zero(const scpo_parameters *with, scpo_real *moved, scpo_r
     }
 }
 
-/* Through the policy, from derivatives by the command to those by theta, added to row, and by x, added to by_x. What
- * goes to the hidden layers at the equilibrium is taken from at_zero, for scpo_backward_at_zero at the end. */
-static void scpo_policy_backward(const scpo_parameters *with, const scpo_real *x, const scpo_real *a,
-                                 const scpo_real *by_v, scpo_real *by_x, scpo_real *at_zero, scpo_real *row)
+void scpo_policy_backward(const scpo_parameters *with, const scpo_real *x, const scpo_real *a, const scpo_real *by_v,
+                          scpo_real *by_x, scpo_real *at_zero, scpo_real *row)
 {
     const int width = SCPO_LAST;
     long start = SCPO_NTHETA - SCPO_NU * width;
@@ -193,15 +193,20 @@ static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *wi
             u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
         scpo_model_adjoint(x, u, scpo_plant_parameters[rollout], after, by_x, by_u);
+#if SCPO_IMITATION
+        (void)adapter;
+#else
         if (adapter) {
             scpo_stage_adjoint(x, u, adapter->reference, by_x, by_u);
         }
+#endif
         scpo_unsaturated(SCPO_COMMAND_AT(run, t), by_u);
         scpo_policy_backward(with, x, SCPO_LAYERS_AT(run, t), by_u, by_x, at_zero, row);
     }
     scpo_backward_at_zero(with, at_zero, row);
 }
 
+#if !SCPO_IMITATION
 void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, const scpo_trajectory *run,
                    scpo_real *row)
 {
@@ -212,6 +217,7 @@ void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int
     }
     scpo_backward(adapter, with, rollout, run, SCPO_HORIZON, by_x, NULL, row);
 }
+#endif
 
 int scpo_has_metric(int rollout, int time, int signal)
 {

@@ -78,6 +78,14 @@ static void scpo_answer_load(scpo_server *server, scpo_answer *answer)
     scpo_append_number(answer, (uint64_t)status, 1);
 }
 
+#if SCPO_IMITATION
+static void scpo_answer_observe(scpo_server *server, scpo_answer *answer)
+{
+    scpo_real example[SCPO_NX + SCPO_NU];
+    memcpy(example, server->link.payload, sizeof example);
+    scpo_append_number(answer, (uint64_t)scpo_adapter_observe(server->adapter, example, example + SCPO_NX), 1);
+}
+#else
 static void scpo_answer_reference(scpo_server *server, scpo_answer *answer)
 {
     scpo_real reference[SCPO_NX + SCPO_NU];
@@ -90,6 +98,7 @@ static void scpo_answer_reference(scpo_server *server, scpo_answer *answer)
         scpo_append_number(answer, SCPO_BAD_STATE, 1);
     }
 }
+#endif
 
 /* Does pieces until there are no more to do, or a step has ended, and counts what they cost. */
 static scpo_adaptation scpo_work(scpo_server *server, uint32_t pieces)
@@ -172,7 +181,11 @@ static long scpo_expected(unsigned char type)
         return (long)sizeof(scpo_real) * SCPO_NX;
     case SCPO_LINK_LOAD:
         return (long)sizeof(scpo_real) * SCPO_NTHETA;
+#if SCPO_IMITATION
+    case SCPO_LINK_OBSERVE:
+#else
     case SCPO_LINK_REFERENCE:
+#endif
         return (long)sizeof(scpo_real) * (SCPO_NX + SCPO_NU);
     case SCPO_LINK_ADAPT:
         return 4;
@@ -207,9 +220,15 @@ void scpo_server_receive(scpo_server *server, unsigned char byte)
         scpo_append(&answer, server->controller->set[server->controller->active & 1U].theta,
                     sizeof server->controller->set[0].theta);
         break;
+#if SCPO_IMITATION
+    case SCPO_LINK_OBSERVE:
+        scpo_answer_observe(server, &answer);
+        break;
+#else
     case SCPO_LINK_REFERENCE:
         scpo_answer_reference(server, &answer);
         break;
+#endif
     case SCPO_LINK_ADAPT:
         scpo_answer_adapt(server, &answer);
         break;
