@@ -61,6 +61,7 @@ class DeviceCode:
     cloud: int
     x0: np.ndarray  # (rollouts, nx)
     p: np.ndarray  # (rollouts, np)
+    p_range: np.ndarray  # (2, np) least and largest of each parameter, as declared
     p_names: tuple[str, ...]
     w: np.ndarray  # (scenarios * N + cloud, nx) steps of one rollout behind those of another; (0, nx): none
     rests: np.ndarray  # (rollouts or 1, nx)
@@ -86,6 +87,11 @@ class DeviceCode:
     examples_x: np.ndarray | None = None  # (k, nx) of the expert to begin with; None: the objective is a cost
     examples_u: np.ndarray | None = None  # (k, nu)
     options: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def updatable(self) -> bool:
+        """Whether plant parameters may be replaced: they have ranges, and do not move what contraction is about."""
+        return bool(np.any(self.p_range[0] < self.p_range[1])) and len(self.rests) == 1
 
     @property
     def gamma(self) -> float:
@@ -152,6 +158,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo", exampl
         cloud=0 if cloud is None else cloud.cloud.count,
         x0=x0,
         p=p,
+        p_range=_ranges(batch, p),
         p_names=named(plant.p_labels, plant.p_units),
         w=_disturbances(batch, None if cloud is None else cloud.cloud),
         rests=_rests(problem, units),
@@ -234,6 +241,16 @@ def _disturbances(batch: Scenarios, cloud: Scenarios | None) -> np.ndarray:
         return np.zeros((0, batch.x0.shape[1]))
     rows = [part.w if part.w.size else np.zeros((part.count, part.horizon, part.x0.shape[1])) for part in parts]
     return np.vstack([row.reshape(-1, row.shape[2]) for row in rows])
+
+
+def _ranges(batch: Scenarios, p: np.ndarray) -> np.ndarray:
+    """Return the ranges of plant parameters, (2, np): those that were declared, else those of the rollouts."""
+    found = np.array([p.min(axis=0), p.max(axis=0)])
+    if batch.declared is not None:
+        found = np.array(
+            [np.fmin(found[0], batch.declared.ranges[:, 0]), np.fmax(found[1], batch.declared.ranges[:, 1])]
+        )
+    return found
 
 
 def _rests(problem: ControlProblem, units: Units) -> np.ndarray:

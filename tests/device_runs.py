@@ -18,7 +18,7 @@ from exports import run
 import scpo_ctrl as sc
 from scpo_ctrl.codegen import export
 from scpo_ctrl.device import DeviceAdapter, DeviceStatus
-from scpo_ctrl.models import Plant
+from scpo_ctrl.models import Plant, double_integrator
 
 FLAGS = "-O0 -std=c99 -ffp-contract=off"
 _DRIVER = r"""
@@ -75,7 +75,7 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
     int signal;
     scpo_parameters_prepare(with);
     for (rollout = 0; rollout < SCPO_NROLLOUTS; rollout++) {
-        int found = scpo_roll(with, rollout, &run);
+        int found = scpo_roll(adapter, with, rollout, &run);
         for (time = 0; time <= scpo_horizon(rollout); time++) {
             for (signal = 0; signal < SCPO_NSIGNALS; signal++) {
                 if (scpo_has_metric(rollout, time, signal)) {
@@ -88,9 +88,7 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
                 }
             }
         }
-#if SCPO_IMITATION
-        (void)adapter;
-#else
+#if !SCPO_IMITATION
         if (rollout < SCPO_NSCENARIOS) {
             value = scpo_cost(adapter, &run);
             scpo_cost_row(adapter, with, rollout, &run, row);
@@ -133,6 +131,24 @@ static void observe(scpo_adapter *adapter, int step, int count)
 }
 #endif
 
+#if SCPO_UPDATABLE
+/* Replaces plant parameters at the steps that words 5 on name: each is a step, low and high. */
+static void replace_parameters(scpo_adapter *adapter, int step, int count, char **words)
+{
+    int k;
+    int i;
+    for (k = 5; k + 2 * SCPO_NP < count; k += 1 + 2 * SCPO_NP) {
+        scpo_real ends[2 * SCPO_NP];
+        for (i = 0; i < 2 * SCPO_NP; i++) {
+            ends[i] = (scpo_real)atof(words[k + 1 + i]);
+        }
+        if (atoi(words[k]) == step && scpo_adapter_parameters(adapter, ends, ends + SCPO_NP) != SCPO_OK) {
+            printf("refused\n");
+        }
+    }
+}
+#endif
+
 /* STEPS, and where it goes on with another reference, RESTART and what moves it, or with how many examples before each
  * further step, and where they are forgotten; or -1 for rows. */
 int main(int count, char **words)
@@ -155,6 +171,9 @@ int main(int count, char **words)
     }
     for (k = 0; k < steps; k++) {
         scpo_adaptation outcome = SCPO_ADAPTING;
+#if SCPO_UPDATABLE
+        replace_parameters(&adapter, k, count, words);
+#endif
 #if SCPO_IMITATION
         if (count > 4 && k == atoi(words[4])) {
             scpo_adapter_forget(&adapter);
@@ -222,6 +241,15 @@ def unbounded(**metrics) -> sc.ControlProblem:
     )
 
 
+def masses() -> sc.ControlProblem:
+    """Return a double integrator with a range of masses: what is best for a heavy one overshoots with a light one."""
+    plant, parameters = double_integrator(), {"mass": (0.8, 1.25)}
+    backup = sc.lqr(plant, [0.1, 0.1], [10.0], parameters=parameters)
+    batch = sc.scenarios(plant, backup, horizon=20, count=6, level=0.9, parameters=parameters)
+    policy, metrics = sc.Policy(plant, backup, (4,)), sc.MetricOptions(stability=False)
+    return sc.ControlProblem(policy, batch, sc.Quadratic([1.0, 0.1], [0.05]), metrics)
+
+
 @functools.cache
 def imitating(name: str, examples: int = 60) -> sc.ControlProblem:
     """Return a case whose objective is an expert: right on one side, and on the other the wrong way round (R2)."""
@@ -247,12 +275,13 @@ CASES = {
     ),
     "kinked": kinked,
     "explosive": explosive,
-    "imitating R3": lambda: imitating("R3"),
+    "masses": masses,
+    "imitating masses": lambda: imitating("masses"),
     "imitating, two layers": lambda: imitating("two layers, two inputs, saturating", 7),
     "end alone": lambda: unbounded(path=False, terminal=True, contraction=None, stability=False),
 }
 
-ALONE = ("explosive", "end alone", "imitating R3", "imitating, two layers")  # for tests of their own
+ALONE = ("explosive", "end alone", "masses", "imitating masses", "imitating, two layers")  # for tests of their own
 SHARED = tuple(name for name in CASES if name not in ALONE)
 
 

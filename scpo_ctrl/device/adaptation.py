@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from scpo_ctrl.device.expert import Expert
 from scpo_ctrl.device.model import DeviceModel
@@ -19,7 +20,9 @@ from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
 from scpo_ctrl.device.policy import Parameters
 from scpo_ctrl.device.scaling import Scaling
 from scpo_ctrl.device.working_set import Verification, WorkingSet
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.projection.as_device import check_sizes, project_as_device
+from scpo_ctrl.validate import as_array
 
 _KEPT = 0.5  # part of a metric's distance from zero that a step leaves
 _FIRST_STEP = 0.1  # length of the first one, and after curvature was forgotten, in radii
@@ -55,6 +58,33 @@ class DeviceAdapter:
         self.theta = arithmetic.array(self.theta)
         self._of_cost = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
         self.scaling = Scaling(arithmetic, self.options.memory, one)
+        self._exported = self.model
+        self.restart()
+
+    def parameters(self, low: ArrayLike, high: ArrayLike) -> None:
+        """Spread the plant parameters of all rollouts over other ranges, and restart: theta is verified anew.
+
+        Parameters
+        ----------
+        low, high : array_like, shape (np,)
+            Within the declared ranges; both the same for a parameter that is known.
+
+        Raises
+        ------
+        DomainError
+            If they are not within, or the parameters cannot be replaced.
+        """
+        model = self._exported
+        if not model.updatable:
+            raise DomainError("the plant has no parameters with ranges, or they move its equilibrium; none is replaced")
+        shape = model.p_range[0].shape
+        ends = [model.arithmetic.array(as_array(key, of, shape)) for key, of in (("low", low), ("high", high))]
+        if not np.all((model.p_range[0] <= ends[0]) & (ends[0] <= ends[1]) & (ends[1] <= model.p_range[1])):
+            raise DomainError(
+                f"plant parameters from {ends[0].tolist()} to {ends[1].tolist()} do not lie within the declared "
+                f"ranges, {model.p_range[0].tolist()} to {model.p_range[1].tolist()}"
+            )
+        self.model = replace(self.model, p=model.parameters_over(ends[0], ends[1]))
         self.restart()
 
     def restart(self) -> None:

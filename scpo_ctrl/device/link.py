@@ -312,6 +312,20 @@ class Device:
         """
         return self.ask(b"O", np.concatenate([x, u]).astype(self.real).tobytes())[0]
 
+    def parameters(self, low: np.ndarray, high: np.ndarray) -> int:
+        """Replace the ranges of the plant parameters, from which the adaptation begins anew; returns the status.
+
+        Parameters
+        ----------
+        low, high : numpy.ndarray, shape (np,)
+
+        Returns
+        -------
+        int
+            4 where they do not lie in the declared ranges.
+        """
+        return self.ask(b"P", np.concatenate([low, high]).astype(self.real).tobytes())[0]
+
     def adapt(self, pieces: int) -> Progress:
         """Let the device do pieces of its adaptation, at most until a step ends.
 

@@ -12,8 +12,8 @@ from scpo_ctrl.device.arithmetic import Arithmetic
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
-_SHARED = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings")
-_NUMBERS = ("x0", "p", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
+_SHARED = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings", "updatable")
+_NUMBERS = ("x0", "p", "p_range", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
 _FUNCTIONS = ("step", "adjoint", "stage", "stage_adjoint")
 _OF_POLICY = ("K", "x_eq", "u_eq", "u_min", "u_max", "scale", "input_scale")
 
@@ -92,6 +92,8 @@ class DeviceModel:
     rollouts: int  # with the single steps of the cloud (E13), which come last
     x0: np.ndarray
     p: np.ndarray
+    p_range: np.ndarray
+    updatable: bool  # whether plant parameters may be replaced
     w: np.ndarray  # (steps of all rollouts, nx), no row where nothing is disturbed
     rests: np.ndarray
     limits: np.ndarray
@@ -211,6 +213,23 @@ class DeviceModel:
     def last(self) -> np.ndarray:
         """The last time of each rollout, shape (rollouts,)."""
         return np.where(np.arange(self.rollouts) < self.scenarios, self.horizon, 1)
+
+    def parameters_over(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return plant parameters of the rollouts, spread over other ranges as they are over the declared ones.
+
+        Parameters
+        ----------
+        low, high : numpy.ndarray, shape (np,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (rollouts, np)
+        """
+        least, width = self.p_range[0], self.p_range[1] - self.p_range[0]
+        one = np.ones_like(width)
+        part = np.where(width > 0, (self.p - least) / np.where(width > 0, width, one), 0 * one)
+        p = low + part * (high - low)
+        return np.where(p > high, high, p)
 
     def disturbance(self, time: int) -> np.ndarray | None:
         """Return what disturbs the rollouts that go on at this time.

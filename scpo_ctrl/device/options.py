@@ -18,7 +18,9 @@ class DeviceStatus(Enum):
     CONVERGED = (
         "There is no step that lowers the objective and is safe, or none worth it; restart with another reference."
     )
-    START_UNSAFE = "The parameters to begin with break a metric in this arithmetic; begin with others."
+    START_UNSAFE = (
+        "The active parameters break a metric at the beginning, in this arithmetic; give others, or other plant ones."
+    )
     START_BAD = "The parameters to begin with, a rollout or the objective are not finite; begin with others."
     NO_DATA = "There is no example of the expert yet; observe one."
 

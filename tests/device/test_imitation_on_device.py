@@ -18,6 +18,7 @@ from scpo_ctrl.device.policy import Parameters
 from scpo_ctrl.errors import DomainError
 
 STEPS = 20
+CPP = "-std=c++11 -x c++"
 SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
@@ -42,14 +43,14 @@ def follow(name, real, flags, options, begin, count, forget=STEPS):
 
 
 def test_the_same_bits_while_examples_come_in():
-    adapter, outcomes = follow("imitating R3", "double", "-std=c++11 -x c++", DeviceOptions(), begin=8, count=3)
+    adapter, outcomes = follow("imitating masses", "double", CPP, DeviceOptions(), begin=8, count=3)
     assert len(adapter.expert.x) > 80 and adapter.expert.lost == 0
     assert outcomes.count(DeviceStatus.COMMITTED) > 10
 
 
 def test_a_ring_that_is_full_and_one_that_is_empty():
-    options = DeviceOptions(examples=5, fresh=2, small=True)
-    flags = f"-Os -DSCPO_FRESH=2 {SANITIZE}"
+    options = DeviceOptions(examples=5, fresh=2)
+    flags = f"-DSCPO_FRESH=2 {SANITIZE}"
     adapter, outcomes = follow("imitating, two layers", "float", flags, options, begin=6, count=4, forget=4)
     assert len(adapter.expert.x) == 5 and adapter.expert.lost > 10
     assert outcomes[4:6] == [DeviceStatus.NO_DATA] * 2 and outcomes[6].goes_on
@@ -105,7 +106,8 @@ def test_examples_over_the_serial_line(tmp_path):
 
     def ask(kind, values):
         request = frame(kind, np.array(values, np.float32).tobytes())
-        return answer.raw[: library.give(request, len(request), answer)][1:-2]
+        size = library.give(request, len(request), answer)
+        return answer.raw[1 : size - 2]
 
     good = [0.1, 0.0, 0.2, 0.3, 0.0]
     assert [ask(b"O", good)[-1] for _ in range(18)] == [0] * 16 + [8] * 2  # SCPO_BUSY

@@ -32,7 +32,7 @@ typedef enum {
     SCPO_COMMITTED = 1,    /* a step has become the active parameters */
     SCPO_REJECTED = 2,     /* a step has ended without: the active parameters stay */
     SCPO_CONVERGED = 3,    /* there is no step that lowers the objective and is safe, or none worth it */
-    SCPO_START_UNSAFE = 4, /* the parameters to begin with break a metric; nothing is adapted */
+    SCPO_START_UNSAFE = 4, /* the active parameters break a metric at the beginning; they stay, nothing is adapted */
     SCPO_START_BAD = 5,    /* they, the scenarios or the objective are not finite; nothing is adapted */
     SCPO_NO_DATA = 6       /* there is no example of the expert yet; nothing is adapted until there is one */
 } scpo_adaptation;
@@ -42,6 +42,9 @@ typedef struct {
     scpo_real x[(SCPO_HORIZON + 1) * SCPO_NX];
     scpo_real v[SCPO_HORIZON * SCPO_NU];
     scpo_real a[SCPO_HORIZON * (SCPO_HIDDEN + 1)];
+#if SCPO_UPDATABLE
+    scpo_real p[SCPO_NP]; /* plant parameters */
+#endif
 } scpo_trajectory;
 
 #if SCPO_NVERTICES
@@ -78,6 +81,11 @@ typedef struct {
     scpo_expert expert; /* what the objective asks for */
 #else
     scpo_real reference[SCPO_NX + SCPO_NU]; /* x and u that the objective asks for; may be changed between steps */
+#endif
+#if SCPO_UPDATABLE
+    scpo_real p_low[SCPO_NP]; /* what plant parameters are spread over, once they were replaced */
+    scpo_real p_high[SCPO_NP];
+    unsigned char replaced;
 #endif
     scpo_counts counts;
     scpo_real objective;       /* of the active parameters */
@@ -142,6 +150,20 @@ scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces);
 
 /* Goes on after SCPO_CONVERGED, such as with another reference: what was learnt of curvature is forgotten. */
 void scpo_adapter_restart(scpo_adapter *adapter);
+
+#if SCPO_UPDATABLE
+/* The plant parameters of all rollouts are spread over low ... high from now on, as they were over the declared ranges:
+ * both are the same for a parameter that is known. In the background, between calls of scpo_adapter_poll; all of it is
+ * taken over at once. A step under way is given up, and the active parameters theta are verified before there is another
+ * one: where they break a metric now, scpo_adapter_poll says SCPO_START_UNSAFE. They stay active then, and nothing is
+ * committed, until scpo_adapter_parameters, or other parameters theta and scpo_adapter_restart, make them safe.
+ * SCPO_BAD_STATE where low ... high does not lie in scpo_p_min ... scpo_p_max: then nothing has changed. */
+scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low /* [SCPO_NP] */,
+                                    const scpo_real *high /* [SCPO_NP] */);
+
+extern const scpo_real scpo_p_min[SCPO_NP]; /* the declared ranges */
+extern const scpo_real scpo_p_max[SCPO_NP];
+#endif
 
 #if SCPO_IMITATION
 /* Takes in what the expert does at a state, in a time that depends on nothing. From one context: the interrupt that

@@ -240,7 +240,7 @@ static void scpo_join(scpo_adapter *adapter)
         scpo_begin_projection(adapter);
     } else if (adapter->key[row] < SCPO_KEYS && adapter->rollout != SCPO_ROLLOUT_OF(adapter->key[row])) {
         adapter->rollout = SCPO_ROLLOUT_OF(adapter->key[row]);
-        (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
+        (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run);
     } else {
         scpo_compute_row(adapter, row);
         scpo_scaling_transposed(adapter, scpo_row(adapter, row));
@@ -277,7 +277,7 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
 static void scpo_differentiate(scpo_adapter *adapter)
 {
     if (adapter->phase == SCPO_ROLL) {
-        (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
+        (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run);
         adapter->phase = adapter->rollout < SCPO_NCOSTED ? SCPO_COST : SCPO_ROW;
         adapter->row = scpo_next_row(adapter, adapter->rollout);
         return;

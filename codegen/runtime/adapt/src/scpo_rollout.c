@@ -17,12 +17,54 @@ static int scpo_first_step(int rollout)
 }
 #endif
 
-int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
+#if SCPO_UPDATABLE
+#define SCPO_PLANT(run, rollout) ((run)->p)
+
+scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low, const scpo_real *high)
 {
-    const scpo_real *p = scpo_plant_parameters[rollout];
+    int within = scpo_largest(SCPO_NP, high, scpo_largest(SCPO_NP, low, 0)) < SCPO_INFINITY;
+    int i;
+    for (i = 0; i < SCPO_NP; i++) {
+        within = within && scpo_p_min[i] <= low[i] && low[i] <= high[i] && high[i] <= scpo_p_max[i];
+    }
+    if (!within) {
+        return SCPO_BAD_STATE;
+    }
+    memcpy(adapter->p_low, low, sizeof adapter->p_low);
+    memcpy(adapter->p_high, high, sizeof adapter->p_high);
+    adapter->replaced = 1;
+    scpo_adapter_restart(adapter);
+    return SCPO_OK;
+}
+
+/* The plant parameters of a rollout. */
+static void scpo_set_plant(const scpo_adapter *adapter, int rollout, scpo_real *p)
+{
+    int i;
+    for (i = 0; i < SCPO_NP; i++) {
+        p[i] = scpo_plant_parameters[rollout][i];
+        if (adapter->replaced) {
+            const scpo_real width = scpo_p_max[i] - scpo_p_min[i];
+            const scpo_real part = width > 0 ? (p[i] - scpo_p_min[i]) / width : 0;
+            p[i] = adapter->p_low[i] + part * (adapter->p_high[i] - adapter->p_low[i]);
+            p[i] = p[i] > adapter->p_high[i] ? adapter->p_high[i] : p[i];
+        }
+    }
+}
+#else
+#define SCPO_PLANT(run, rollout) (scpo_plant_parameters[rollout])
+#endif
+
+int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, scpo_trajectory *run)
+{
     scpo_bits largest = 0;
     int t;
     int i;
+#if SCPO_UPDATABLE
+    scpo_set_plant(adapter, rollout, run->p);
+#else
+    (void)adapter;
+#endif
     for (i = 0; i < SCPO_NX; i++) {
         run->x[i] = scpo_start_states[rollout][i];
     }
@@ -34,7 +76,7 @@ int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
         for (i = 0; i < SCPO_NU; i++) {
             u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
-        scpo_model_step(x, u, p, next);
+        scpo_model_step(x, u, SCPO_PLANT(run, rollout), next);
 #if SCPO_NDISTURBANCES
         for (i = 0; i < SCPO_NX; i++) {
             next[i] += scpo_disturbances[scpo_first_step(rollout) + t][i];
@@ -175,6 +217,7 @@ static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *wi
     scpo_real at_zero[SCPO_HIDDEN + 1];
     scpo_real by_u[SCPO_NU];
     int i;
+    (void)rollout; /* where the trajectory has its plant parameters */
     memset(row, 0, SCPO_NTHETA * sizeof *row);
     for (i = 0; i <= SCPO_HIDDEN; i++) {
         at_zero[i] = 0;
@@ -192,7 +235,7 @@ static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *wi
         for (i = 0; i < SCPO_NU; i++) {
             u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
-        scpo_model_adjoint(x, u, scpo_plant_parameters[rollout], after, by_x, by_u);
+        scpo_model_adjoint(x, u, SCPO_PLANT(run, rollout), after, by_x, by_u);
 #if SCPO_IMITATION
         (void)adapter;
 #else

@@ -24,7 +24,7 @@ static inline int scpo_horizon(int rollout)
 }
 
 /* Rolls out; the trajectory holds all that metrics and derivatives need. 0 where something is not finite. */
-int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run);
+int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, scpo_trajectory *run);
 
 #if !SCPO_IMITATION
 /* The cost of a rollout, summed over its steps. */

@@ -97,7 +97,7 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
 #endif
     }
     if (adapter->rollout < SCPO_NROLLOUTS) {
-        if (!scpo_roll(with, adapter->rollout, &adapter->work.run)) {
+        if (!scpo_roll(adapter, with, adapter->rollout, &adapter->work.run)) {
             adapter->worst = SCPO_LARGEST;
             return 1;
         }

@@ -100,6 +100,15 @@ static void scpo_answer_reference(scpo_server *server, scpo_answer *answer)
 }
 #endif
 
+#if SCPO_UPDATABLE
+static void scpo_answer_parameters(scpo_server *server, scpo_answer *answer)
+{
+    scpo_real ends[2 * SCPO_NP];
+    memcpy(ends, server->link.payload, sizeof ends);
+    scpo_append_number(answer, (uint64_t)scpo_adapter_parameters(server->adapter, ends, ends + SCPO_NP), 1);
+}
+#endif
+
 /* Does pieces until there are no more to do, or a step has ended, and counts what they cost. */
 static scpo_adaptation scpo_work(scpo_server *server, uint32_t pieces)
 {
@@ -187,6 +196,10 @@ static long scpo_expected(unsigned char type)
     case SCPO_LINK_REFERENCE:
 #endif
         return (long)sizeof(scpo_real) * (SCPO_NX + SCPO_NU);
+#if SCPO_UPDATABLE
+    case SCPO_LINK_PARAMETERS:
+        return (long)sizeof(scpo_real) * 2 * SCPO_NP;
+#endif
     case SCPO_LINK_ADAPT:
         return 4;
     default:
@@ -227,6 +240,11 @@ void scpo_server_receive(scpo_server *server, unsigned char byte)
 #else
     case SCPO_LINK_REFERENCE:
         scpo_answer_reference(server, &answer);
+        break;
+#endif
+#if SCPO_UPDATABLE
+    case SCPO_LINK_PARAMETERS:
+        scpo_answer_parameters(server, &answer);
         break;
 #endif
     case SCPO_LINK_ADAPT:
