@@ -183,7 +183,11 @@ int main(int count, char **words)
         }
 #else
         if (k == restart) {
-            adapter.reference[0] += (scpo_real)atof(words[3]);
+            int t;
+            for (t = 0; t < SCPO_NREFERENCE; t += SCPO_NX + SCPO_NU) { /* a ramp, where it tracks */
+                const int last = SCPO_NREFERENCE - SCPO_NX - SCPO_NU;
+                adapter.reference[t] += (scpo_real)(atof(words[3]) * (last ? t : 1) / (last ? last : 1));
+            }
             scpo_adapter_restart(&adapter);
         }
 #endif

@@ -39,7 +39,9 @@ class DeviceAdapter:
     model: DeviceModel
     theta: np.ndarray  # (d,) the active parameters
     options: DeviceOptions = field(default_factory=DeviceOptions)
-    reference: np.ndarray = field(init=False)  # (nx + nu,) that a cost asks for; may be changed between steps
+    reference: np.ndarray = field(
+        init=False
+    )  # (nx + nu,), or (N, nx + nu) where it tracks; may be changed between steps
     expert: Expert | None = field(default=None, init=False)  # what imitation asks for
     counts: DeviceCounts = field(default_factory=DeviceCounts, init=False)
     objective: Any = field(init=False)  # of the active parameters
@@ -52,6 +54,8 @@ class DeviceAdapter:
             error = self.model.arithmetic.number(self.options.metric_error)
             self.model = replace(self.model, metric_error=error)
         self.reference = self.model.reference
+        if self.options.tracking:
+            self.reference = np.tile(self.reference, (self.model.horizon, 1))
         if self.model.imitates:
             self.expert = Expert(self.model, self.options.fresh)
         arithmetic, one = self.model.arithmetic, self.model.arithmetic.number(1)
@@ -85,6 +89,17 @@ class DeviceAdapter:
                 f"ranges, {model.p_range[0].tolist()} to {model.p_range[1].tolist()}"
             )
         self.model = replace(self.model, p=model.parameters_over(ends[0], ends[1]))
+        self.restart()
+
+    def refer(self, reference: ArrayLike) -> None:
+        """Replace what the cost asks for, and restart.
+
+        Parameters
+        ----------
+        reference : array_like, shape (nx + nu,), or (N, nx + nu) with the option `tracking`
+            State and input; at step t its row t.
+        """
+        self.reference = self.model.arithmetic.array(as_array("reference", reference, self.reference.shape))
         self.restart()
 
     def restart(self) -> None:

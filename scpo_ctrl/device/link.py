@@ -289,14 +289,14 @@ class Device:
 
         Parameters
         ----------
-        x : numpy.ndarray, shape (nx,)
-        u : numpy.ndarray, shape (nu,)
+        x : numpy.ndarray, shape (nx,), or (N, nx) where it tracks
+        u : numpy.ndarray, shape (nu,) or (N, nu)
 
         Returns
         -------
         int
         """
-        return self.ask(b"F", np.concatenate([x, u]).astype(self.real).tobytes())[0]
+        return self.ask(b"F", np.concatenate([x, u], axis=-1).astype(self.real).tobytes())[0]
 
     def observe(self, x: np.ndarray, u: np.ndarray) -> int:
         """Give an example of the expert to a device that imitates; returns its status, 8 where there is no room now.

@@ -37,6 +37,10 @@ typedef enum {
     SCPO_NO_DATA = 6       /* there is no example of the expert yet; nothing is adapted until there is one */
 } scpo_adaptation;
 
+#if !SCPO_IMITATION
+#define SCPO_NREFERENCE ((SCPO_TRACKING ? SCPO_HORIZON : 1) * (SCPO_NX + SCPO_NU)) /* x and u, step by step where it is a signal */
+#endif
+
 /* A rollout: states, commands before saturation, and the hidden layers of each. */
 typedef struct {
     scpo_real x[(SCPO_HORIZON + 1) * SCPO_NX];
@@ -80,7 +84,7 @@ typedef struct {
 #if SCPO_IMITATION
     scpo_expert expert; /* what the objective asks for */
 #else
-    scpo_real reference[SCPO_NX + SCPO_NU]; /* x and u that the objective asks for; may be changed between steps */
+    scpo_real reference[SCPO_NREFERENCE]; /* x and u that the objective asks for; may be changed between steps */
 #endif
 #if SCPO_UPDATABLE
     scpo_real p_low[SCPO_NP]; /* what plant parameters are spread over, once they were replaced */
@@ -163,6 +167,12 @@ scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low 
 
 extern const scpo_real scpo_p_min[SCPO_NP]; /* the declared ranges */
 extern const scpo_real scpo_p_max[SCPO_NP];
+#endif
+
+#if !SCPO_IMITATION
+/* Replaces the reference in one piece, and goes on as scpo_adapter_restart does. In the background, between calls of
+ * scpo_adapter_poll. SCPO_BAD_STATE where an entry is no number: then nothing has changed. */
+scpo_status scpo_adapter_refer(scpo_adapter *adapter, const scpo_real *reference /* [SCPO_NREFERENCE] */);
 #endif
 
 #if SCPO_IMITATION

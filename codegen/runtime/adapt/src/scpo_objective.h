@@ -51,8 +51,9 @@ int scpo_objective_error(scpo_adapter *adapter, const scpo_parameters *with);
 static inline void scpo_objective_begin(scpo_adapter *adapter)
 {
     int i;
-    for (i = 0; i < SCPO_NX + SCPO_NU; i++) {
-        adapter->reference[i] = i < SCPO_NX ? scpo_x_eq[i] : scpo_u_eq[i - SCPO_NX];
+    for (i = 0; i < SCPO_NREFERENCE; i++) {
+        const int entry = i % (SCPO_NX + SCPO_NU);
+        adapter->reference[i] = entry < SCPO_NX ? scpo_x_eq[entry] : scpo_u_eq[entry - SCPO_NX];
     }
 }
 

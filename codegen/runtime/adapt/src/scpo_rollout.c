@@ -7,6 +7,7 @@
 #define SCPO_STATE_AT(run, t) ((run)->x + (t) * SCPO_NX)
 #define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
 #define SCPO_LAYERS_AT(run, t) ((run)->a + (t) * (SCPO_HIDDEN + 1))
+#define SCPO_REFERENCE_AT(adapter, t) ((adapter)->reference + (SCPO_TRACKING ? (t) * (SCPO_NX + SCPO_NU) : 0))
 
 #if SCPO_NDISTURBANCES
 /* The number of a rollout's first step, among those of all. */
@@ -99,6 +100,16 @@ static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
 }
 
 #if !SCPO_IMITATION
+scpo_status scpo_adapter_refer(scpo_adapter *adapter, const scpo_real *reference)
+{
+    if (scpo_largest(SCPO_NREFERENCE, reference, 0) >= SCPO_INFINITY) {
+        return SCPO_BAD_STATE;
+    }
+    memcpy(adapter->reference, reference, sizeof adapter->reference);
+    scpo_adapter_restart(adapter);
+    return SCPO_OK;
+}
+
 scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
 {
     scpo_real sum = 0;
@@ -109,7 +120,7 @@ scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
         for (i = 0; i < SCPO_NU; i++) {
             u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
-        sum += scpo_stage(SCPO_STATE_AT(run, t), u, adapter->reference);
+        sum += scpo_stage(SCPO_STATE_AT(run, t), u, SCPO_REFERENCE_AT(adapter, t));
     }
     return sum;
 }
@@ -240,7 +251,7 @@ static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *wi
         (void)adapter;
 #else
         if (adapter) {
-            scpo_stage_adjoint(x, u, adapter->reference, by_x, by_u);
+            scpo_stage_adjoint(x, u, SCPO_REFERENCE_AT(adapter, t), by_x, by_u);
         }
 #endif
         scpo_unsaturated(SCPO_COMMAND_AT(run, t), by_u);

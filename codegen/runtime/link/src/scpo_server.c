@@ -88,15 +88,9 @@ static void scpo_answer_observe(scpo_server *server, scpo_answer *answer)
 #else
 static void scpo_answer_reference(scpo_server *server, scpo_answer *answer)
 {
-    scpo_real reference[SCPO_NX + SCPO_NU];
+    scpo_real reference[SCPO_NREFERENCE];
     memcpy(reference, server->link.payload, sizeof reference);
-    if (scpo_largest(SCPO_NX + SCPO_NU, reference, 0) < SCPO_INFINITY) {
-        memcpy(server->adapter->reference, reference, sizeof reference);
-        scpo_adapter_restart(server->adapter);
-        scpo_append_number(answer, SCPO_OK, 1);
-    } else {
-        scpo_append_number(answer, SCPO_BAD_STATE, 1);
-    }
+    scpo_append_number(answer, (uint64_t)scpo_adapter_refer(server->adapter, reference), 1);
 }
 #endif
 
@@ -192,10 +186,11 @@ static long scpo_expected(unsigned char type)
         return (long)sizeof(scpo_real) * SCPO_NTHETA;
 #if SCPO_IMITATION
     case SCPO_LINK_OBSERVE:
+        return (long)sizeof(scpo_real) * (SCPO_NX + SCPO_NU);
 #else
     case SCPO_LINK_REFERENCE:
+        return (long)sizeof(scpo_real) * SCPO_NREFERENCE;
 #endif
-        return (long)sizeof(scpo_real) * (SCPO_NX + SCPO_NU);
 #if SCPO_UPDATABLE
     case SCPO_LINK_PARAMETERS:
         return (long)sizeof(scpo_real) * 2 * SCPO_NP;
