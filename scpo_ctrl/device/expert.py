@@ -74,7 +74,12 @@ class Expert:
     @property
     def slices(self) -> int:
         """Pieces that a pass over the examples takes."""
-        return -(-len(self.x) // self.model.horizon)
+        return -(-len(self.x) // self._slice)
+
+    @property
+    def _slice(self) -> int:
+        """Examples of a piece."""
+        return (self.model.horizon + 1) // 2
 
     def error(self, parameters: Parameters) -> np.floating[Any]:
         """Return the squared error of the command, summed over the examples.
@@ -116,8 +121,8 @@ class Expert:
         by_v = error * model.arithmetic.number(2)
         parameters.backward(self.x, hidden, by_v, np.zeros_like(self.x), each)
         gradient = np.zeros_like(parameters.theta)
-        for start in range(0, len(self.x), model.horizon):
-            of = slice(start, start + model.horizon)
+        for start in range(0, len(self.x), self._slice):
+            of = slice(start, start + self._slice)
             at_zero = [model.arithmetic.sum(layer[of].T)[None] for layer in each.at_zero]
             part = Derivatives.view(model, model.arithmetic.sum(each.rows[of].T)[None], at_zero)
             parameters.backward_at_zero(part)

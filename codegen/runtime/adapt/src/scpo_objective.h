@@ -38,7 +38,7 @@ int scpo_objective_has_news(const scpo_adapter *adapter);
  * objective has become another one. */
 int scpo_objective_renew(scpo_adapter *adapter);
 
-/* One piece of gradient and sum at the active parameters: SCPO_HORIZON examples. Returns whether they were the last. */
+/* One piece of gradient and sum at the active parameters. Returns whether it was the last. */
 int scpo_objective_slice(scpo_adapter *adapter);
 
 /* One piece of the sum at others, behind the rollouts of a verification. Returns whether it was the last. */

@@ -6,6 +6,7 @@
 #include "scpo_objective.h"
 
 #define SCPO_FARTHEST SCPO_R(1e12) /* entry of an example: squares of errors stay numbers in float */
+#define SCPO_SLICE ((SCPO_HORIZON + 1) / 2) /* examples of a piece, which is no longer than others are */
 
 /* The place that is `count` behind another one. */
 static int scpo_place_behind(int place, int count)
@@ -106,7 +107,7 @@ static int scpo_example_error(const scpo_expert *expert, const scpo_parameters *
 int scpo_objective_error(scpo_adapter *adapter, const scpo_parameters *with)
 {
     scpo_expert *expert = &adapter->expert;
-    int left = SCPO_HORIZON;
+    int left = SCPO_SLICE;
     while (left-- > 0 && expert->next < expert->count) {
         scpo_real error[SCPO_NU];
         (void)scpo_example_error(expert, with, adapter->work.run.a, error);
@@ -121,7 +122,7 @@ int scpo_objective_slice(scpo_adapter *adapter)
     scpo_expert *expert = &adapter->expert;
     const scpo_parameters *with = scpo_active(adapter);
     scpo_real at_zero[SCPO_HIDDEN + 1];
-    int left = SCPO_HORIZON;
+    int left = SCPO_SLICE;
     int i;
     memset(adapter->alpha, 0, sizeof adapter->alpha);
     for (i = 0; i <= SCPO_HIDDEN; i++) {
