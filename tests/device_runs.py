@@ -137,12 +137,12 @@ static void replace_parameters(scpo_adapter *adapter, int step, int count, char 
 {
     int k;
     int i;
-    for (k = 5; k + 2 * SCPO_NP < count; k += 1 + 2 * SCPO_NP) {
-        scpo_real ends[2 * SCPO_NP];
-        for (i = 0; i < 2 * SCPO_NP; i++) {
+    for (k = 5; k + 2 * SCPO_NPARAMETERS < count; k += 1 + 2 * SCPO_NPARAMETERS) {
+        scpo_real ends[2 * SCPO_NPARAMETERS];
+        for (i = 0; i < 2 * SCPO_NPARAMETERS; i++) {
             ends[i] = (scpo_real)atof(words[k + 1 + i]);
         }
-        if (atoi(words[k]) == step && scpo_adapter_parameters(adapter, ends, ends + SCPO_NP) != SCPO_OK) {
+        if (atoi(words[k]) == step && scpo_adapter_parameters(adapter, ends, ends + SCPO_NPARAMETERS) != SCPO_OK) {
             printf("refused\n");
         }
     }

@@ -47,7 +47,7 @@ typedef struct {
     scpo_real v[SCPO_HORIZON * SCPO_NU];
     scpo_real a[SCPO_HORIZON * (SCPO_HIDDEN + 1)];
 #if SCPO_UPDATABLE
-    scpo_real p[SCPO_NP]; /* plant parameters */
+    scpo_real p[SCPO_NPARAMETERS]; /* plant parameters */
 #endif
 } scpo_trajectory;
 
@@ -87,8 +87,8 @@ typedef struct {
     scpo_real reference[SCPO_NREFERENCE]; /* x and u that the objective asks for; may be changed between steps */
 #endif
 #if SCPO_UPDATABLE
-    scpo_real p_low[SCPO_NP]; /* what plant parameters are spread over, once they were replaced */
-    scpo_real p_high[SCPO_NP];
+    scpo_real p_low[SCPO_NPARAMETERS]; /* what plant parameters are spread over, once they were replaced */
+    scpo_real p_high[SCPO_NPARAMETERS];
     unsigned char replaced;
 #endif
     scpo_counts counts;
@@ -162,11 +162,11 @@ void scpo_adapter_restart(scpo_adapter *adapter);
  * one: where they break a metric now, scpo_adapter_poll says SCPO_START_UNSAFE. They stay active then, and nothing is
  * committed, until scpo_adapter_parameters, or other parameters theta and scpo_adapter_restart, make them safe.
  * SCPO_BAD_STATE where low ... high does not lie in scpo_p_min ... scpo_p_max: then nothing has changed. */
-scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low /* [SCPO_NP] */,
-                                    const scpo_real *high /* [SCPO_NP] */);
+scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low /* [SCPO_NPARAMETERS] */,
+                                    const scpo_real *high /* [SCPO_NPARAMETERS] */);
 
-extern const scpo_real scpo_p_min[SCPO_NP]; /* the declared ranges */
-extern const scpo_real scpo_p_max[SCPO_NP];
+extern const scpo_real scpo_p_min[SCPO_NPARAMETERS]; /* the declared ranges */
+extern const scpo_real scpo_p_max[SCPO_NPARAMETERS];
 #endif
 
 #if !SCPO_IMITATION

@@ -23,9 +23,9 @@ static int scpo_first_step(int rollout)
 
 scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low, const scpo_real *high)
 {
-    int within = scpo_largest(SCPO_NP, high, scpo_largest(SCPO_NP, low, 0)) < SCPO_INFINITY;
+    int within = scpo_largest(SCPO_NPARAMETERS, high, scpo_largest(SCPO_NPARAMETERS, low, 0)) < SCPO_INFINITY;
     int i;
-    for (i = 0; i < SCPO_NP; i++) {
+    for (i = 0; i < SCPO_NPARAMETERS; i++) {
         within = within && scpo_p_min[i] <= low[i] && low[i] <= high[i] && high[i] <= scpo_p_max[i];
     }
     if (!within) {
@@ -42,7 +42,7 @@ scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low,
 static void scpo_set_plant(const scpo_adapter *adapter, int rollout, scpo_real *p)
 {
     int i;
-    for (i = 0; i < SCPO_NP; i++) {
+    for (i = 0; i < SCPO_NPARAMETERS; i++) {
         p[i] = scpo_plant_parameters[rollout][i];
         if (adapter->replaced) {
             const scpo_real width = scpo_p_max[i] - scpo_p_min[i];

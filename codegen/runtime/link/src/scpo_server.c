@@ -97,9 +97,9 @@ static void scpo_answer_reference(scpo_server *server, scpo_answer *answer)
 #if SCPO_UPDATABLE
 static void scpo_answer_parameters(scpo_server *server, scpo_answer *answer)
 {
-    scpo_real ends[2 * SCPO_NP];
+    scpo_real ends[2 * SCPO_NPARAMETERS];
     memcpy(ends, server->link.payload, sizeof ends);
-    scpo_append_number(answer, (uint64_t)scpo_adapter_parameters(server->adapter, ends, ends + SCPO_NP), 1);
+    scpo_append_number(answer, (uint64_t)scpo_adapter_parameters(server->adapter, ends, ends + SCPO_NPARAMETERS), 1);
 }
 #endif
 
@@ -193,7 +193,7 @@ static long scpo_expected(unsigned char type)
 #endif
 #if SCPO_UPDATABLE
     case SCPO_LINK_PARAMETERS:
-        return (long)sizeof(scpo_real) * 2 * SCPO_NP;
+        return (long)sizeof(scpo_real) * 2 * SCPO_NPARAMETERS;
 #endif
     case SCPO_LINK_ADAPT:
         return 4;
