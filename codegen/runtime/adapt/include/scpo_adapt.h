@@ -38,7 +38,8 @@ typedef enum {
 } scpo_adaptation;
 
 #if !SCPO_IMITATION
-#define SCPO_NREFERENCE ((SCPO_TRACKING ? SCPO_HORIZON : 1) * (SCPO_NX + SCPO_NU)) /* x and u, step by step where it is a signal */
+/* Of x and u, and step by step where the reference is a signal. */
+#define SCPO_NREFERENCE ((SCPO_TRACKING ? SCPO_HORIZON : 1) * (SCPO_NX + SCPO_NU))
 #endif
 
 /* A rollout: states, commands before saturation, and the hidden layers of each. */
