@@ -159,8 +159,8 @@ void scpo_adapter_restart(scpo_adapter *adapter);
 #if SCPO_UPDATABLE
 /* The plant parameters of all rollouts are spread over low ... high from now on, as they were over the declared ranges:
  * both are the same for a parameter that is known. In the background, between calls of scpo_adapter_poll; all of it is
- * taken over at once. A step under way is given up, and the active parameters theta are verified before there is another
- * one: where they break a metric now, scpo_adapter_poll says SCPO_START_UNSAFE. They stay active then, and nothing is
+ * taken over at once. A step under way is given up, and the active parameters theta are verified before the next one:
+ * where they break a metric now, scpo_adapter_poll says SCPO_START_UNSAFE. They stay active then, and nothing is
  * committed, until scpo_adapter_parameters, or other parameters theta and scpo_adapter_restart, make them safe.
  * SCPO_BAD_STATE where low ... high does not lie in scpo_p_min ... scpo_p_max: then nothing has changed. */
 scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low /* [SCPO_NPARAMETERS] */,
@@ -184,8 +184,8 @@ scpo_status scpo_adapter_refer(scpo_adapter *adapter, const scpo_real *reference
 scpo_status scpo_adapter_observe(scpo_adapter *adapter, const scpo_real *x /* [SCPO_NX] */,
                                  const scpo_real *u /* [SCPO_NU] */);
 
-/* Forgets all examples, such as those of the export where the device has an expert of its own; a step under way is given
- * up. In the background, between calls of scpo_adapter_poll, which says SCPO_NO_DATA until there is an example. */
+/* Forgets all examples, such as those of the export where the device has an expert of its own; a step under way is
+ * given up. In the background, between calls of scpo_adapter_poll, which says SCPO_NO_DATA until there is an example. */
 void scpo_adapter_forget(scpo_adapter *adapter);
 #endif
 

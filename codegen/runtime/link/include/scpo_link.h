@@ -38,7 +38,7 @@ enum {
     SCPO_LINK_ACTIVE = 'G',    /* -> theta that is active */
     SCPO_LINK_REFERENCE = 'F', /* x and u that the objective asks for -> status; the adaptation begins anew;
                                 * where it tracks, of each step of the horizon */
-    SCPO_LINK_OBSERVE = 'O',   /* x and u of an expert -> status, as scpo_adapter_observe; where the objective imitates */
+    SCPO_LINK_OBSERVE = 'O',   /* x and u of an expert -> status, as scpo_adapter_observe; where it imitates */
     SCPO_LINK_PARAMETERS = 'P', /* low and high of plant parameters -> status, as scpo_adapter_parameters */
     SCPO_LINK_ADAPT = 'A',     /* pieces (4) -> outcome, scpo_counts (4 each), objective, margin, costs: dearest piece,
                                 * dearest step, all of projections, all (4, 4, 8, 8) */
