@@ -185,7 +185,7 @@ scpo_status scpo_adapter_observe(scpo_adapter *adapter, const scpo_real *x /* [S
                                  const scpo_real *u /* [SCPO_NU] */);
 
 /* Forgets all examples, such as those of the export where the device has an expert of its own; a step under way is
- * given up. In the background, between calls of scpo_adapter_poll, which says SCPO_NO_DATA until there is an example. */
+ * given up. In the background, between calls of scpo_adapter_poll, which says SCPO_NO_DATA until there is one. */
 void scpo_adapter_forget(scpo_adapter *adapter);
 #endif
 
