@@ -111,6 +111,7 @@ def make_context(
     within: str = WITHIN[0],
     adapting: bool = False,
     fixed: FixedPoint | None = None,
+    examples: int | None = None,
 ) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
@@ -132,6 +133,8 @@ def make_context(
         Whether the adaptation is exported too.
     fixed : FixedPoint, optional
         What is counted, where the policy is exported in integers too.
+    examples : int, optional
+        Of an expert that the adaptation keeps, at most.
 
     Returns
     -------
@@ -156,7 +159,7 @@ def make_context(
         )
     law = None if fixed is None else _in_integers(problem.policy, fixed, guarded=guarded)
     held = guard(problem, within) if guarded else None
-    device = device_code(problem, real, prefix, law) if adapting else None
+    device = device_code(problem, real, prefix, law, examples) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy

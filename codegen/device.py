@@ -18,10 +18,14 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.cost import quadratic
 from scpo_ctrl.problem.identity import problem_hash
-from scpo_ctrl.problem.objective import Quadratic
+from scpo_ctrl.problem.objective import Imitation, Quadratic
+from scpo_ctrl.validate import as_count
 
 ROWS = 16  # K of the working set: fewer stall, more cost memory
 MEMORY = 4  # pairs of BFGS
+EXAMPLES = 128  # of an expert, at most
+FRESH = 16  # examples that find room while a step is under way
+_MOST_EXAMPLES = 10_000
 _MOST_KEYS = 2**32  # a metric's number is one of 32 bits
 _LONGEST_PAYLOAD = 65535  # of a frame [bytes], see codegen/runtime/link
 _BESIDES_THETA = 80  # bytes of a payload that are kept for what is not theta
@@ -58,6 +62,7 @@ class DeviceCode:
     cloud: int
     x0: np.ndarray  # (rollouts, nx)
     p: np.ndarray  # (rollouts, np)
+    p_range: np.ndarray  # (2, np) least and largest of each parameter, as declared
     p_names: tuple[str, ...]
     w: np.ndarray  # (scenarios * N + cloud, nx) steps of one rollout behind those of another; (0, nx): none
     rests: np.ndarray  # (rollouts or 1, nx)
@@ -78,7 +83,16 @@ class DeviceCode:
     problem_hash: str  # eight bytes as numbers of C
     rows: int = ROWS
     memory: int = MEMORY
+    examples: int = EXAMPLES
+    fresh: int = FRESH
+    examples_x: np.ndarray | None = None  # (k, nx) of the expert to begin with; None: the objective is a cost
+    examples_u: np.ndarray | None = None  # (k, nu)
     options: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def updatable(self) -> bool:
+        """Whether plant parameters may be replaced: they have ranges, and do not move what contraction is about."""
+        return bool(np.any(self.p_range[0] < self.p_range[1])) and len(self.rests) == 1
 
     @property
     def gamma(self) -> float:
@@ -105,7 +119,13 @@ def _check_frames(problem: ControlProblem, real: str) -> None:
         )
 
 
-def device_code(problem: ControlProblem, real: str, prefix: str = "scpo", law: FixedLaw | None = None) -> DeviceCode:
+def device_code(
+    problem: ControlProblem,
+    real: str,
+    prefix: str = "scpo",
+    law: FixedLaw | None = None,
+    examples: int | None = None,
+) -> DeviceCode:
     """Write an adaptation as C.
 
     Parameters
@@ -117,6 +137,8 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo", law: F
         Of every name of the export.
     law : FixedLaw, optional
         Where inputs are computed in integers: ε covers that too.
+    examples : int, optional
+        Of an expert that the device keeps, at most; 128 by default.
 
     Returns
     -------
@@ -145,6 +167,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo", law: F
         cloud=0 if cloud is None else cloud.cloud.count,
         x0=x0,
         p=p,
+        p_range=_ranges(batch, p),
         p_names=named(plant.p_labels, plant.p_units),
         w=_disturbances(batch, None if cloud is None else cloud.cloud),
         rests=_rests(problem, units),
@@ -160,6 +183,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo", law: F
         epsilon=LEAST[real],
         theta_start=problem.theta_initial,
         problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),
+        **_examples(problem.imitation, examples),
     )
     return replace(code, epsilon=metric_error(policy, code, real, law))
 
@@ -181,7 +205,10 @@ def check_device(problem: ControlProblem) -> None:
         (not isinstance(policy, Policy), "a controller with expressions of its own; it adapts residual policies"),
         (problem.has_simulator, "a simulator in the plant's place; it adapts on the plant's model"),
         (bool(problem.plant.signals), "signals over time; it has constant parameters"),
-        (not isinstance(problem.objective_data, Quadratic), "this objective; it adapts Quadratic costs"),
+        (
+            not isinstance(problem.objective_data, Quadratic | Imitation),
+            "this objective; it adapts Quadratic costs and Imitation",
+        ),
         (options.constraints is not None or options.du_max is not None, "constraints of the user's own, or du_max"),
     )
     for there, what in reasons:
@@ -193,6 +220,19 @@ def check_device(problem: ControlProblem) -> None:
     rollouts = problem.scenarios.count + (0 if problem.one_step is None else problem.one_step.cloud.count)
     if rollouts * (problem.scenarios.horizon + 1) * (2 * problem.plant.nx + 2 * problem.plant.nu + 2) >= _MOST_KEYS:
         raise DomainError("the problem has more metrics than a device can number; take fewer scenarios")
+
+
+def _examples(data: Imitation | None, examples: int | None) -> dict[str, Any]:
+    """Return what of an expert's data the device begins with: all of it, or as many rows as it keeps, evenly spread."""
+    if data is None:
+        if examples is not None:
+            raise DomainError("examples is of an expert's data, and the objective is a cost; leave it out")
+        return {}
+    most = EXAMPLES if examples is None else as_count("examples", examples, at_least=1, at_most=_MOST_EXAMPLES)
+    rows = np.arange(len(data.x))
+    if rows.size > most:
+        rows = np.linspace(0, rows.size - 1, most).round().astype(int)
+    return {"examples": most, "examples_x": data.x[rows], "examples_u": data.u[rows]}
 
 
 def _bounds(low: np.ndarray, high: np.ndarray, units: np.ndarray, labels: tuple[str, ...]) -> tuple[Bound, ...]:
@@ -210,6 +250,16 @@ def _disturbances(batch: Scenarios, cloud: Scenarios | None) -> np.ndarray:
         return np.zeros((0, batch.x0.shape[1]))
     rows = [part.w if part.w.size else np.zeros((part.count, part.horizon, part.x0.shape[1])) for part in parts]
     return np.vstack([row.reshape(-1, row.shape[2]) for row in rows])
+
+
+def _ranges(batch: Scenarios, p: np.ndarray) -> np.ndarray:
+    """Return the ranges of plant parameters, (2, np): those that were declared, else those of the rollouts."""
+    found = np.array([p.min(axis=0), p.max(axis=0)])
+    if batch.declared is not None:
+        found = np.array(
+            [np.fmin(found[0], batch.declared.ranges[:, 0]), np.fmax(found[1], batch.declared.ranges[:, 1])]
+        )
+    return found
 
 
 def _rests(problem: ControlProblem, units: Units) -> np.ndarray:
@@ -270,13 +320,11 @@ def model_functions(problem: ControlProblem) -> tuple[ModelFunction, ...]:
     Returns
     -------
     tuple of ModelFunction
-        model_step, model_adjoint, stage, stage_adjoint.
+        model_step, model_adjoint, and of a Quadratic stage, stage_adjoint.
     """
     plant, data = problem.plant, problem.objective_data
-    assert isinstance(data, Quadratic)
     x, u, p = plant.x, plant.u, plant.p
     after, reference = ca.SX.sym("after", plant.nx), ca.SX.sym("reference", plant.nx + plant.nu)
-    stage = quadratic(data.Q, x - reference[: plant.nx]) + quadratic(data.R, u - reference[plant.nx :])
     symbols = {"x": x, "u": u, "p": p, "after": after, "reference": reference}
 
     def function(name: str, inputs: tuple[str, ...], outputs: dict[str, ca.SX], *, adds: bool = False) -> ModelFunction:
@@ -285,10 +333,16 @@ def model_functions(problem: ControlProblem) -> tuple[ModelFunction, ...]:
         return ModelFunction(name, inputs, tuple(outputs), computes, adds)
 
     adjoint = {"by_x": ca.jtimes(plant.f, x, after, True), "by_u": ca.jtimes(plant.f, u, after, True)}
-    slopes = {"by_x": ca.gradient(stage, x), "by_u": ca.gradient(stage, u)}
-    return (
+    model = (
         function("model_step", ("x", "u", "p"), {"next": plant.f}),
         function("model_adjoint", ("x", "u", "p", "after"), adjoint),
+    )
+    if not isinstance(data, Quadratic):
+        return model
+    stage = quadratic(data.Q, x - reference[: plant.nx]) + quadratic(data.R, u - reference[plant.nx :])
+    slopes = {"by_x": ca.gradient(stage, x), "by_u": ca.gradient(stage, u)}
+    return (
+        *model,
         function("stage", ("x", "u", "reference"), {"cost": stage}),
         function("stage_adjoint", ("x", "u", "reference"), slopes, adds=True),
     )

@@ -77,6 +77,7 @@ def export(
     guarded: bool = False,
     within: str = WITHIN[0],
     adapting: bool = False,
+    examples: int | None = None,
     builds: bool = False,
     fixed: bool | FixedPoint = False,
 ) -> Export:
@@ -104,6 +105,8 @@ def export(
         Which set: "level" or "polytope", see `scpo_ctrl.proof.guarded.guard`.
     adapting : bool
         Whether the adaptation itself is exported, to run on the device.
+    examples : int, optional
+        Of an expert that a device which imitates keeps, at most; 128 by default.
     builds : bool
         Whether boards/ is written too: Arduino, PlatformIO, Zephyr, timers of boards, names for calibration, an FMU.
     fixed : bool or FixedPoint
@@ -126,8 +129,10 @@ def export(
     flags = {"guarded": as_flag("guarded", guarded), "adapting": as_flag("adapting", adapting)}
     if as_choice("within", within, WITHIN) != WITHIN[0] and not flags["guarded"]:
         raise DomainError("within is of the guard; give guarded=True too")
+    if examples is not None and not flags["adapting"]:
+        raise DomainError("examples is of the adaptation; give adapting=True too")
     counted = fixed if isinstance(fixed, FixedPoint) else FixedPoint() if as_flag("fixed", fixed) else None
-    context = make_context(result, target, real, prefix, within=within, fixed=counted, **flags)
+    context = make_context(result, target, real, prefix, within=within, fixed=counted, examples=examples, **flags)
     try:
         folder = Path(os.path.realpath(path))
         _check_replaceable(folder, Path.cwd())
@@ -183,21 +188,19 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
     templates = dict(CONTROLLER if own else POLICY)
     if not own and context.fields()["guard"] is not None:
         templates["scpo_guard.c.jinja"] = "src/scpo_guard.c"
-    adapts = not own and context.fields()["device"] is not None
-    if adapts:
+    device = None if own else context.fields()["device"]
+    parts = [""]
+    if device is not None:
         templates |= ADAPTING
-    integers = not own and context.fields()["fixed"] is not None
-    if integers:
+        parts += ["adapt", "link", "supervise", "store"] + ["imitate"] * (device.examples_x is not None)
+    if not own and context.fields()["fixed"] is not None:
         templates |= FIXED
+        parts.append("fixed")
     if own and not context.fields()["law"].memory:
         del templates["controller/scpo_start.c.jinja"]
     files = {
         renamed(f"{folder}/{file.name}", prefix): renamed(file.read_text(encoding="utf-8"), prefix)
-        for part in (
-            "",
-            *(("adapt", "link", "supervise", "store") if adapts else ()),
-            *(("fixed",) if integers else ()),
-        )
+        for part in parts
         for folder in ("include", "src")
         for file in sorted((_HERE / "runtime" / part / folder).iterdir())
         if file.suffix in (".c", ".h") and not (own and file.name in OF_POLICIES)

@@ -59,7 +59,7 @@ def metric_error(policy: "Policy", code: "DeviceCode", real: str, law: "FixedLaw
             rounded = _metrics(policy, code, graph, next_state, theta, kind)
             safe = np.nanmax(exact, axis=0, initial=-np.inf) <= _HARDLY
             near = (np.abs(exact) <= _NEAR) & np.isfinite(rounded) & safe
-            largest = max(largest, float(np.abs(exact - rounded)[near].max(initial=0.0)))
+            largest = max(largest, float(np.abs(exact[near] - rounded[near]).max(initial=0.0)))
     return max(LEAST[real], FACTOR * largest)
 
 

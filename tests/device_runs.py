@@ -18,7 +18,7 @@ from exports import run
 import scpo_ctrl as sc
 from scpo_ctrl.codegen import export
 from scpo_ctrl.device import DeviceAdapter, DeviceStatus
-from scpo_ctrl.models import Plant
+from scpo_ctrl.models import Plant, double_integrator
 
 FLAGS = "-O0 -std=c99 -ffp-contract=off"
 _DRIVER = r"""
@@ -57,6 +57,9 @@ static void step(scpo_adapter *adapter, int outcome)
     numbers("objective", 1, &adapter->objective);
     numbers("margin", 1, &adapter->margin);
     numbers("L", adapter->count, adapter->L);
+#if SCPO_IMITATION
+    printf(", \"expert\": [%d, %lu]", adapter->expert.count, (unsigned long)adapter->expert.lost);
+#endif
     numbers("theta", SCPO_NTHETA, controller->set[controller->active].theta);
     printf("}\n");
 }
@@ -72,7 +75,7 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
     int signal;
     scpo_parameters_prepare(with);
     for (rollout = 0; rollout < SCPO_NROLLOUTS; rollout++) {
-        int found = scpo_roll(with, rollout, &run);
+        int found = scpo_roll(adapter, with, rollout, &run);
         for (time = 0; time <= scpo_horizon(rollout); time++) {
             for (signal = 0; signal < SCPO_NSIGNALS; signal++) {
                 if (scpo_has_metric(rollout, time, signal)) {
@@ -85,6 +88,7 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
                 }
             }
         }
+#if !SCPO_IMITATION
         if (rollout < SCPO_NSCENARIOS) {
             value = scpo_cost(adapter, &run);
             scpo_cost_row(adapter, with, rollout, &run, row);
@@ -93,6 +97,7 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
             numbers("row", SCPO_NTHETA, row);
             printf("}\n");
         }
+#endif
     }
 #if SCPO_NVERTICES
     for (rollout = 0; rollout < SCPO_NVERTICES; rollout++) {
@@ -106,7 +111,46 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
 #endif
 }
 
-/* STEPS, and where it goes on with another reference, RESTART and what moves it; or -1 for rows. */
+#if SCPO_IMITATION
+/* Some examples, as `examples` in Python makes them. */
+static void observe(scpo_adapter *adapter, int step, int count)
+{
+    int k;
+    int i;
+    for (k = 0; k < count; k++) {
+        scpo_real x[SCPO_NX];
+        scpo_real u[SCPO_NU];
+        for (i = 0; i < SCPO_NX; i++) {
+            x[i] = (scpo_real)((step * 7 + k * 5 + i * 3) % 11 - 5) / 8;
+        }
+        for (i = 0; i < SCPO_NU; i++) {
+            u[i] = (scpo_real)((step * 5 + k * 3 + i) % 7 - 3) / 16;
+        }
+        (void)scpo_adapter_observe(adapter, x, u);
+    }
+}
+#endif
+
+#if SCPO_UPDATABLE
+/* Replaces plant parameters at the steps that words 5 on name: each is a step, low and high. */
+static void replace_parameters(scpo_adapter *adapter, int step, int count, char **words)
+{
+    int k;
+    int i;
+    for (k = 5; k + 2 * SCPO_NPARAMETERS < count; k += 1 + 2 * SCPO_NPARAMETERS) {
+        scpo_real ends[2 * SCPO_NPARAMETERS];
+        for (i = 0; i < 2 * SCPO_NPARAMETERS; i++) {
+            ends[i] = (scpo_real)atof(words[k + 1 + i]);
+        }
+        if (atoi(words[k]) == step && scpo_adapter_parameters(adapter, ends, ends + SCPO_NPARAMETERS) != SCPO_OK) {
+            printf("refused\n");
+        }
+    }
+}
+#endif
+
+/* STEPS, and where it goes on with another reference, RESTART and what moves it, or with how many examples before each
+ * further step, and where they are forgotten; or -1 for rows. */
 int main(int count, char **words)
 {
     static scpo_controller controller;
@@ -127,10 +171,26 @@ int main(int count, char **words)
     }
     for (k = 0; k < steps; k++) {
         scpo_adaptation outcome = SCPO_ADAPTING;
+#if SCPO_UPDATABLE
+        replace_parameters(&adapter, k, count, words);
+#endif
+#if SCPO_IMITATION
+        if (count > 4 && k == atoi(words[4])) {
+            scpo_adapter_forget(&adapter);
+        }
+        if (restart >= 0 && k >= restart) {
+            observe(&adapter, k, atoi(words[3]));
+        }
+#else
         if (k == restart) {
-            adapter.reference[0] += (scpo_real)atof(words[3]);
+            int t;
+            for (t = 0; t < SCPO_NREFERENCE; t += SCPO_NX + SCPO_NU) { /* a ramp, where it tracks */
+                const int last = SCPO_NREFERENCE - SCPO_NX - SCPO_NU;
+                adapter.reference[t] += (scpo_real)(atof(words[3]) * (last ? t : 1) / (last ? last : 1));
+            }
             scpo_adapter_restart(&adapter);
         }
+#endif
         while (outcome == SCPO_ADAPTING) {
             outcome = scpo_adapter_poll(&adapter, 1 + k % 3);
         }
@@ -185,6 +245,26 @@ def unbounded(**metrics) -> sc.ControlProblem:
     )
 
 
+def masses() -> sc.ControlProblem:
+    """Return a double integrator with a range of masses: what is best for a heavy one overshoots with a light one."""
+    plant, parameters = double_integrator(), {"mass": (0.8, 1.25)}
+    backup = sc.lqr(plant, [0.1, 0.1], [10.0], parameters=parameters)
+    batch = sc.scenarios(plant, backup, horizon=20, count=6, level=0.9, parameters=parameters)
+    policy, metrics = sc.Policy(plant, backup, (4,)), sc.MetricOptions(stability=False)
+    return sc.ControlProblem(policy, batch, sc.Quadratic([1.0, 0.1], [0.05]), metrics)
+
+
+@functools.cache
+def imitating(name: str, examples: int = 60) -> sc.ControlProblem:
+    """Return a case whose objective is an expert: right on one side, and on the other the wrong way round (R2)."""
+    of = CASES[name]()
+    x = sc.scenarios(of.plant, of.backup, horizon=1, count=examples, level=0.9, seed=3).x0
+    K = 2 * of.backup.K
+    u = np.clip(of.plant.u_eq - (x - of.plant.x_eq) @ K.T, of.plant.u_min, of.plant.u_max)
+    u = np.where(x[:, :1] < of.plant.x_eq[0], 2 * of.plant.u_eq - u, u)
+    return sc.ControlProblem(of.policy, of.scenarios, sc.Imitation(x, u), of.scenario_metrics.options)
+
+
 CASES = {
     "R3": lambda: shipped("double_integrator", 8, 30),
     "two layers, two inputs, saturating": lambda: clouds.with_metrics(
@@ -199,19 +279,28 @@ CASES = {
     ),
     "kinked": kinked,
     "explosive": explosive,
+    "masses": masses,
+    "imitating masses": lambda: imitating("masses"),
+    "imitating, two layers": lambda: imitating("two layers, two inputs, saturating", 7),
     "end alone": lambda: unbounded(path=False, terminal=True, contraction=None, stability=False),
 }
 
-ALONE = ("explosive", "end alone")  # for tests of their own
+ALONE = ("explosive", "end alone", "masses", "imitating masses", "imitating, two layers")  # for tests of their own
 SHARED = tuple(name for name in CASES if name not in ALONE)
 
 
 def build(
-    problem: sc.Problem, folder: Path, real: str = "double", flags: str = FLAGS, compiler: str = "gcc", prefix="scpo"
+    problem: sc.Problem,
+    folder: Path,
+    real: str = "double",
+    flags: str = FLAGS,
+    compiler: str = "gcc",
+    prefix="scpo",
+    examples: int | None = None,
 ) -> Path:
     """Export an adaptation and build it with the driver above; return the program."""
     result = sc.adapt(problem, sc.AdaptOptions(steps=0, audit=False))
-    export(result, folder, real=real, prefix=prefix, adapting=True, measured=False)
+    export(result, folder, real=real, prefix=prefix, adapting=True, measured=False, examples=examples)
     (folder / "driver.c").write_text(_DRIVER.replace("scpo", prefix).replace("SCPO", prefix.upper()))
     sources = [*map(str, sorted((folder / "src").glob("*.c"))), str(folder / "driver.c")]
     include = [f"-I{folder / part}" for part in ("include", "src")]
@@ -221,11 +310,12 @@ def build(
 
 
 @functools.cache
-def built(name: str, real: str = "double", more: str = "") -> Path:
+def built(name: str, real: str = "double", more: str = "", examples: int | None = None) -> Path:
     """Return the program of one of the cases, which stays until the tests end."""
     folder = tempfile.TemporaryDirectory(prefix="scpo_device_")
     _kept.append(folder)
-    return build(CASES[name](), Path(folder.name) / "c", real, f"{FLAGS} {more}")
+    flags = FLAGS.replace("-std=c99", "") if "-std=" in more else FLAGS
+    return build(CASES[name](), Path(folder.name) / "c", real, f"{flags} {more}", examples=examples)
 
 
 _kept: list[tempfile.TemporaryDirectory] = []
@@ -239,6 +329,14 @@ def lines(program: Path, *words: object, given: str = "") -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def examples(step: int, count: int, nx: int, nu: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return what the driver observes of an expert before a step."""
+    k, (i, j) = np.arange(count)[:, None], (np.arange(nx), np.arange(nu))
+    x = ((step * 7 + k * 5 + i * 3) % 11 - 5) / 8
+    u = ((step * 5 + k * 3 + j) % 7 - 3) / 16
+    return list(zip(x, u, strict=True))
+
+
 def state(adapter: DeviceAdapter, status: DeviceStatus) -> dict:
     """Return what the driver prints of a step."""
     return {
@@ -249,4 +347,4 @@ def state(adapter: DeviceAdapter, status: DeviceStatus) -> dict:
         "margin": [float(adapter.margin)],
         "L": adapter.rows.L.tolist(),
         "theta": adapter.theta.tolist(),
-    }
+    } | ({} if adapter.expert is None else {"expert": [len(adapter.expert.x), adapter.expert.lost]})

@@ -46,6 +46,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 @_real
 @click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
 @click.option("--adapt", is_flag=True, help="With the adaptation itself, to run on the device.")
+@click.option("--examples", type=int, help="With --adapt: of an expert that it keeps, at most.  [default: 128]")
 @click.option(
     "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
 )
@@ -70,6 +71,7 @@ def export_command(
     guard: bool,
     within: str,
     adapt: bool,
+    examples: int | None,
     builds: bool,
     fixed: bool,
     as_json: bool,
@@ -81,7 +83,7 @@ def export_command(
         raise click.UsageError("what a count is goes with --fixed", click.get_current_context())
     exported = export(
         load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds,
-        fixed=FixedPoint(**counted) if fixed else False,
+        examples=examples,         fixed=FixedPoint(**counted) if fixed else False,
     )  # fmt: skip
     if as_json:
         print_json(exported.summary())

@@ -93,7 +93,7 @@ def device_adapter(
     as_choice("real", real, REALS)
     options = DeviceOptions() if options is None else options
     as_instance("options", options, DeviceOptions)
-    model = DeviceModel.of(problem, real)
+    model = DeviceModel.of(problem, real, None if problem.imitation is None else options.examples)
     start = model.theta_start if theta is None else as_array("theta", theta, (problem.theta_dim,))
     return DeviceAdapter(model, start, options)
 
@@ -111,7 +111,7 @@ def adapt_as_device(
     Parameters
     ----------
     problem : ControlProblem
-        With a residual policy and a Quadratic objective.
+        With a residual policy, and Quadratic or Imitation as its objective.
     steps : int
         At most; fewer where it converges.
     real : str

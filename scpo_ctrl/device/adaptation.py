@@ -12,13 +12,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from scpo_ctrl.device.expert import Expert
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
 from scpo_ctrl.device.policy import Parameters
 from scpo_ctrl.device.scaling import Scaling
 from scpo_ctrl.device.working_set import Verification, WorkingSet
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.projection.as_device import check_sizes, project_as_device
+from scpo_ctrl.validate import as_array
 
 _KEPT = 0.5  # part of a metric's distance from zero that a step leaves
 _FIRST_STEP = 0.1  # length of the first one, and after curvature was forgotten, in radii
@@ -35,7 +39,10 @@ class DeviceAdapter:
     model: DeviceModel
     theta: np.ndarray  # (d,) the active parameters
     options: DeviceOptions = field(default_factory=DeviceOptions)
-    reference: np.ndarray = field(init=False)  # (nx + nu,) that the objective asks for; may be changed between steps
+    reference: np.ndarray = field(
+        init=False
+    )  # (nx + nu,), or (N, nx + nu) where it tracks; may be changed between steps
+    expert: Expert | None = field(default=None, init=False)  # what imitation asks for
     counts: DeviceCounts = field(default_factory=DeviceCounts, init=False)
     objective: Any = field(init=False)  # of the active parameters
     start_objective: Any = field(init=False)  # of those to begin with
@@ -47,10 +54,52 @@ class DeviceAdapter:
             error = self.model.arithmetic.number(self.options.metric_error)
             self.model = replace(self.model, metric_error=error)
         self.reference = self.model.reference
+        if self.options.tracking:
+            self.reference = np.tile(self.reference, (self.model.horizon, 1))
+        if self.model.imitates:
+            self.expert = Expert(self.model, self.options.fresh)
         arithmetic, one = self.model.arithmetic, self.model.arithmetic.number(1)
         self.theta = arithmetic.array(self.theta)
-        self._weight = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
+        self._of_cost = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
         self.scaling = Scaling(arithmetic, self.options.memory, one)
+        self._exported = self.model
+        self.restart()
+
+    def parameters(self, low: ArrayLike, high: ArrayLike) -> None:
+        """Spread the plant parameters of all rollouts over other ranges, and restart: theta is verified anew.
+
+        Parameters
+        ----------
+        low, high : array_like, shape (np,)
+            Within the declared ranges; both the same for a parameter that is known.
+
+        Raises
+        ------
+        DomainError
+            If they are not within, or the parameters cannot be replaced.
+        """
+        model = self._exported
+        if not model.updatable:
+            raise DomainError("the plant has no parameters with ranges, or they move its equilibrium; none is replaced")
+        shape = model.p_range[0].shape
+        ends = [model.arithmetic.array(as_array(key, of, shape)) for key, of in (("low", low), ("high", high))]
+        if not np.all((model.p_range[0] <= ends[0]) & (ends[0] <= ends[1]) & (ends[1] <= model.p_range[1])):
+            raise DomainError(
+                f"plant parameters from {ends[0].tolist()} to {ends[1].tolist()} do not lie within the declared "
+                f"ranges, {model.p_range[0].tolist()} to {model.p_range[1].tolist()}"
+            )
+        self.model = replace(self.model, p=model.parameters_over(ends[0], ends[1]))
+        self.restart()
+
+    def refer(self, reference: ArrayLike) -> None:
+        """Replace what the cost asks for, and restart.
+
+        Parameters
+        ----------
+        reference : array_like, shape (nx + nu,), or (N, nx + nu) with the option `tracking`
+            State and input; at step t its row t.
+        """
+        self.reference = self.model.arithmetic.array(as_array("reference", reference, self.reference.shape))
         self.restart()
 
     def restart(self) -> None:
@@ -70,6 +119,9 @@ class DeviceAdapter:
         DeviceStatus
             REJECTED where steps may follow.
         """
+        waits = self._ended in (DeviceStatus.CONVERGED, DeviceStatus.NO_DATA)
+        if waits and self.expert is not None and self.expert.has_news:
+            self.restart()
         with np.errstate(all="ignore"):
             if self._ended is None and not self._begun:
                 self._first()
@@ -96,10 +148,16 @@ class DeviceAdapter:
 
     def _first(self) -> None:
         """Verify the parameters to begin with."""
+        if self.expert is not None:
+            self.expert.take_in()
+            if not len(self.expert.x):
+                self.counts.pieces += 1
+                self._ended = DeviceStatus.NO_DATA
+                return
         number, largest = self.model.arithmetic.number, self.model.arithmetic.largest
         found = self._verify(Parameters(self.model, self.theta))
         self._at = found
-        self.objective = self.start_objective = found.trajectories.cost(self.reference) * self._weight
+        self.objective = self.start_objective = self._value(found)
         self.margin = -found.worst
         if not found.worst < largest or not abs(self.objective) < largest:
             self._ended = DeviceStatus.START_BAD
@@ -112,19 +170,36 @@ class DeviceAdapter:
     def _verify(self, parameters: Parameters) -> Verification:
         self._last = Verification.of(parameters, self.options.rows)
         self.counts.pieces += self._last.pieces
+        if self.expert is not None and self._last.worst < self.model.arithmetic.largest:
+            self.counts.pieces += self.expert.slices
         return self._last
+
+    def _value(self, found: Verification) -> Any:
+        """Return the objective at parameters that were verified."""
+        if self.expert is not None:
+            return self.expert.error(found.trajectories.parameters) * self.expert.weight
+        return found.trajectories.cost(self.reference) * self._of_cost
 
     def _begin_step(self) -> None:
         self.rows.choose(self._at, self._last)
         self.counts.steps += 1
         self._tries = 0
+        renews = self.expert is not None and (not self._length > 0 or self.expert.has_news)
+        if renews and self.expert is not None and self.expert.take_in():
+            self._length = self.model.arithmetic.number(0)  # another objective's gradient shows no curvature
 
     def _differentiate(self) -> None:
         """Take the objective's gradient; the last commit shows curvature by that of the Lagrangian."""
         model, keys = self.model, self.rows.keys
-        self._gradient = self._at.trajectories.gradient(self.reference) * self._weight
-        clouds = np.unique(keys[(keys < model.keys) & (keys // model.spread >= model.scenarios)] // model.spread)
-        self.counts.pieces += 2 * model.scenarios + clouds.size + keys.size + bool(len(model.vertices))
+        costed = 0 if self.expert is not None else model.scenarios  # rollouts that the objective is about
+        if self.expert is not None:
+            total, gradient = self.expert.differentiate(self._at.trajectories.parameters)
+            self.objective, self._gradient = total * self.expert.weight, gradient * self.expert.weight
+            self.counts.pieces += self.expert.slices
+        else:
+            self._gradient = self._at.trajectories.gradient(self.reference) * self._of_cost
+        others = np.unique(keys[(keys < model.keys) & (keys // model.spread >= costed)] // model.spread)
+        self.counts.pieces += 2 * costed + others.size + keys.size + bool(len(model.vertices))
         learnt = False
         if self._length > 0:  # the last step was committed
             learnt = self.scaling.learn(self._step, self._lagrangian(scaled=False) - self._previous)
@@ -197,7 +272,7 @@ class DeviceAdapter:
 
     def _judge(self, found: Verification) -> DeviceStatus | None:
         number, error = self.model.arithmetic.number, self.model.metric_error
-        objective = found.trajectories.cost(self.reference) * self._weight
+        objective = self._value(found)
         fall = self.objective - objective
         self.counts.tries += 1
         safe = found.worst <= -error

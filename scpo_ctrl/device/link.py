@@ -19,7 +19,7 @@ PROTOCOL = 1  # SCPO_LINK_VERSION in scpo_link.h
 _START = 0xA5
 _HASH = 64  # characters of SCPO_INPUT_HASH
 _SPEEDS = {9600: termios.B9600, 57600: termios.B57600, 115200: termios.B115200, 230400: termios.B230400}
-OUTCOMES = ("adapting", "committed", "rejected", "converged", "start_unsafe", "start_bad")
+OUTCOMES = ("adapting", "committed", "rejected", "converged", "start_unsafe", "start_bad", "no_data")
 
 
 def crc16(data: bytes) -> int:
@@ -289,6 +289,20 @@ class Device:
 
         Parameters
         ----------
+        x : numpy.ndarray, shape (nx,), or (N, nx) where it tracks
+        u : numpy.ndarray, shape (nu,) or (N, nu)
+
+        Returns
+        -------
+        int
+        """
+        return self.ask(b"F", np.concatenate([x, u], axis=-1).astype(self.real).tobytes())[0]
+
+    def observe(self, x: np.ndarray, u: np.ndarray) -> int:
+        """Give an example of the expert to a device that imitates; returns its status, 8 where there is no room now.
+
+        Parameters
+        ----------
         x : numpy.ndarray, shape (nx,)
         u : numpy.ndarray, shape (nu,)
 
@@ -296,7 +310,21 @@ class Device:
         -------
         int
         """
-        return self.ask(b"F", np.concatenate([x, u]).astype(self.real).tobytes())[0]
+        return self.ask(b"O", np.concatenate([x, u]).astype(self.real).tobytes())[0]
+
+    def parameters(self, low: np.ndarray, high: np.ndarray) -> int:
+        """Replace the ranges of the plant parameters, from which the adaptation begins anew; returns the status.
+
+        Parameters
+        ----------
+        low, high : numpy.ndarray, shape (np,)
+
+        Returns
+        -------
+        int
+            4 where they do not lie in the declared ranges.
+        """
+        return self.ask(b"P", np.concatenate([low, high]).astype(self.real).tobytes())[0]
 
     def adapt(self, pieces: int) -> Progress:
         """Let the device do pieces of its adaptation, at most until a step ends.

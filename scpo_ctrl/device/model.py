@@ -12,8 +12,9 @@ from scpo_ctrl.device.arithmetic import Arithmetic
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
-_SHARED = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings")
-_NUMBERS = ("x0", "p", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
+_SHARED = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings", "updatable")
+_NUMBERS = ("x0", "p", "p_range", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
+_FUNCTIONS = ("step", "adjoint", "stage", "stage_adjoint")
 _OF_POLICY = ("K", "x_eq", "u_eq", "u_min", "u_max", "scale", "input_scale")
 
 
@@ -91,6 +92,8 @@ class DeviceModel:
     rollouts: int  # with the single steps of the cloud (E13), which come last
     x0: np.ndarray
     p: np.ndarray
+    p_range: np.ndarray
+    updatable: bool  # whether plant parameters may be replaced
     w: np.ndarray  # (steps of all rollouts, nx), no row where nothing is disturbed
     rests: np.ndarray
     limits: np.ndarray
@@ -118,11 +121,15 @@ class DeviceModel:
     input_scale: np.ndarray
     step: Operations
     adjoint: Operations
-    stage: Operations
-    stage_adjoint: Operations
+    stage: Operations | None = None  # of a Quadratic
+    stage_adjoint: Operations | None = None
+    examples: int  # of an expert, at most
+    examples_x: np.ndarray  # (k, nx) to begin with
+    examples_u: np.ndarray
+    imitates: bool  # whether the objective is the error against them
 
     @classmethod
-    def of(cls, problem: ControlProblem, real: str) -> "DeviceModel":
+    def of(cls, problem: ControlProblem, real: str, examples: int | None = None) -> "DeviceModel":
         """Return the model of a problem.
 
         Parameters
@@ -130,6 +137,8 @@ class DeviceModel:
         problem : ControlProblem
         real : str
             "double" or "float".
+        examples : int, optional
+            Of an expert that the device keeps, at most.
 
         Returns
         -------
@@ -140,16 +149,22 @@ class DeviceModel:
         DomainError
             If the problem has something that is not adapted on a device, by name.
         """
-        code, arithmetic = device_code(problem, real), Arithmetic(real)
+        code, arithmetic = device_code(problem, real, examples=examples), Arithmetic(real)
         assert isinstance(problem.policy, Policy)
         operations = [Operations.of(problem.plant.name, function, arithmetic) for function in model_functions(problem)]
         of_policy = policy_data(problem.policy, real)
-        parts: dict[str, Any] = dict(zip(("step", "adjoint", "stage", "stage_adjoint"), operations, strict=True))
+        parts: dict[str, Any] = dict(zip(_FUNCTIONS, operations, strict=False))
         parts |= {key: getattr(code, key) for key in _SHARED}
         parts |= {key: arithmetic.array(getattr(code, key)) for key in _NUMBERS}
         parts |= {key: arithmetic.array(of_policy[key]) for key in _OF_POLICY}
         return cls(
             arithmetic=arithmetic,
+            imitates=code.examples_x is not None,
+            examples=code.examples,
+            examples_x=arithmetic.array(
+                np.zeros((0, code.x0.shape[1])) if code.examples_x is None else code.examples_x
+            ),
+            examples_u=arithmetic.array(np.zeros((0, 0)) if code.examples_u is None else code.examples_u),
             rollouts=code.scenarios + code.cloud,
             contracts=code.contraction,
             gamma=arithmetic.number(code.gamma),
@@ -198,6 +213,23 @@ class DeviceModel:
     def last(self) -> np.ndarray:
         """The last time of each rollout, shape (rollouts,)."""
         return np.where(np.arange(self.rollouts) < self.scenarios, self.horizon, 1)
+
+    def parameters_over(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return plant parameters of the rollouts, spread over other ranges as they are over the declared ones.
+
+        Parameters
+        ----------
+        low, high : numpy.ndarray, shape (np,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (rollouts, np)
+        """
+        least, width = self.p_range[0], self.p_range[1] - self.p_range[0]
+        one = np.ones_like(width)
+        part = np.where(width > 0, (self.p - least) / np.where(width > 0, width, one), 0 * one)
+        p = low + part * (high - low)
+        return np.where(p > high, high, p)
 
     def disturbance(self, time: int) -> np.ndarray | None:
         """Return what disturbs the rollouts that go on at this time.

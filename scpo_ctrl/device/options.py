@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from scpo_ctrl.codegen.device import MEMORY, ROWS
+from scpo_ctrl.codegen.device import EXAMPLES, FRESH, MEMORY, ROWS
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_count, as_flag, as_scalar
 
@@ -26,8 +26,11 @@ class DeviceStatus(Enum):
     CONVERGED = (
         "There is no step that lowers the objective and is safe, or none worth it; restart with another reference."
     )
-    START_UNSAFE = "The parameters to begin with break a metric in this arithmetic; begin with others."
+    START_UNSAFE = (
+        "The active parameters break a metric at the beginning, in this arithmetic; give others, or other plant ones."
+    )
     START_BAD = "The parameters to begin with, a rollout or the objective are not finite; begin with others."
+    NO_DATA = "There is no example of the expert yet; observe one."
 
     @property
     def goes_on(self) -> bool:
@@ -52,15 +55,19 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
     patience: int = 10  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged, >= 1
     worth: float = 1e-6  # SCPO_WORTH, fall of the objective, relative, that makes a commit worth it, >= 0
     radius: float = 1.0  # SCPO_RADIUS, of the local safe region, > 0
+    examples: int = EXAMPLES  # SCPO_EXAMPLES, of an expert, chosen at export, >= 1
+    fresh: int = FRESH  # SCPO_FRESH, examples that find room while a step is under way, >= 1
+    tracking: bool = False  # SCPO_TRACKING, whether the reference has x and u for each step of the horizon
     small: bool = False  # whether it is compiled for size (-Os), where the projection sums in another order
     metric_error: float | None = None  # SCPO_METRIC_ERROR, what a safe metric keeps from zero, >= 0; None: the export's
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for key in ("rows", "memory", "tries", "patience"):
+        for key in ("rows", "memory", "tries", "patience", "examples", "fresh"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
         put(self, "worth", as_scalar("worth", self.worth, at_least=0.0, at_most=_LARGEST))
         put(self, "radius", as_scalar("radius", self.radius, above=0.0, at_most=_LARGEST))
+        put(self, "tracking", as_flag("tracking", self.tracking))
         put(self, "small", as_flag("small", self.small))
         if self.metric_error is not None:
             put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0, at_most=_LARGEST))

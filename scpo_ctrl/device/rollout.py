@@ -57,14 +57,16 @@ class Trajectories:
 
         Parameters
         ----------
-        reference : numpy.ndarray, shape (nx + nu,)
+        reference : numpy.ndarray, shape (nx + nu,) or (N, nx + nu)
 
         Returns
         -------
         number
         """
         model, S = self.model, self.model.scenarios
-        stages = model.stage(self.x[:-1, :S], model.saturate(self.v[:, :S]), reference)[0][..., 0]
+        assert model.stage is not None
+        of_steps = reference[:, None] if reference.ndim == 2 else reference
+        stages = model.stage(self.x[:-1, :S], model.saturate(self.v[:, :S]), of_steps)[0][..., 0]
         return model.arithmetic.sum(model.arithmetic.sum(stages.T))
 
     def gradient(self, reference: np.ndarray) -> np.ndarray:
@@ -72,7 +74,7 @@ class Trajectories:
 
         Parameters
         ----------
-        reference : numpy.ndarray, shape (nx + nu,)
+        reference : numpy.ndarray, shape (nx + nu,) or (N, nx + nu)
 
         Returns
         -------
@@ -223,7 +225,8 @@ class Trajectories:
         u = model.saturate(v)
         before, by_u = model.adjoint(x, u, model.p[rollout], by_x)
         if reference is not None:
-            of_x, of_u = model.stage_adjoint(x, u, reference)
+            assert model.stage_adjoint is not None
+            of_x, of_u = model.stage_adjoint(x, u, reference[t] if reference.ndim == 2 else reference)
             before, by_u = before + of_x, by_u + of_u
         by_x[:] = before
         held = model.saturates & ((v > model.u_max) | (v < model.u_min))

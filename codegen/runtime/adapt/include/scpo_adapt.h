@@ -10,6 +10,9 @@
 
 #include "scpo.h"
 #include "scpo_adapt_config.h" /* generated: sizes */
+#if SCPO_IMITATION
+#include "scpo_expert.h"
+#endif
 
 #include <stdint.h>
 
@@ -29,15 +32,24 @@ typedef enum {
     SCPO_COMMITTED = 1,    /* a step has become the active parameters */
     SCPO_REJECTED = 2,     /* a step has ended without: the active parameters stay */
     SCPO_CONVERGED = 3,    /* there is no step that lowers the objective and is safe, or none worth it */
-    SCPO_START_UNSAFE = 4, /* the parameters to begin with break a metric; nothing is adapted */
-    SCPO_START_BAD = 5     /* they, the scenarios or the objective are not finite; nothing is adapted */
+    SCPO_START_UNSAFE = 4, /* the active parameters break a metric at the beginning; they stay, nothing is adapted */
+    SCPO_START_BAD = 5,    /* they, the scenarios or the objective are not finite; nothing is adapted */
+    SCPO_NO_DATA = 6       /* there is no example of the expert yet; nothing is adapted until there is one */
 } scpo_adaptation;
+
+#if !SCPO_IMITATION
+/* Of x and u, and step by step where the reference is a signal. */
+#define SCPO_NREFERENCE ((SCPO_TRACKING ? SCPO_HORIZON : 1) * (SCPO_NX + SCPO_NU))
+#endif
 
 /* A rollout: states, commands before saturation, and the hidden layers of each. */
 typedef struct {
     scpo_real x[(SCPO_HORIZON + 1) * SCPO_NX];
     scpo_real v[SCPO_HORIZON * SCPO_NU];
     scpo_real a[SCPO_HORIZON * (SCPO_HIDDEN + 1)];
+#if SCPO_UPDATABLE
+    scpo_real p[SCPO_NPARAMETERS]; /* plant parameters */
+#endif
 } scpo_trajectory;
 
 #if SCPO_NVERTICES
@@ -70,7 +82,16 @@ typedef struct {
 
 typedef struct {
     scpo_controller *controller;
-    scpo_real reference[SCPO_NX + SCPO_NU]; /* x and u that the objective asks for; may be changed between steps */
+#if SCPO_IMITATION
+    scpo_expert expert; /* what the objective asks for */
+#else
+    scpo_real reference[SCPO_NREFERENCE]; /* x and u that the objective asks for; may be changed between steps */
+#endif
+#if SCPO_UPDATABLE
+    scpo_real p_low[SCPO_NPARAMETERS]; /* what plant parameters are spread over, once they were replaced */
+    scpo_real p_high[SCPO_NPARAMETERS];
+    unsigned char replaced;
+#endif
     scpo_counts counts;
     scpo_real objective;       /* of the active parameters */
     scpo_real start_objective; /* of those to begin with */
@@ -134,6 +155,39 @@ scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces);
 
 /* Goes on after SCPO_CONVERGED, such as with another reference: what was learnt of curvature is forgotten. */
 void scpo_adapter_restart(scpo_adapter *adapter);
+
+#if SCPO_UPDATABLE
+/* The plant parameters of all rollouts are spread over low ... high from now on, as they were over the declared ranges:
+ * both are the same for a parameter that is known. In the background, between calls of scpo_adapter_poll; all of it is
+ * taken over at once. A step under way is given up, and the active parameters theta are verified before the next one:
+ * where they break a metric now, scpo_adapter_poll says SCPO_START_UNSAFE. They stay active then, and nothing is
+ * committed, until scpo_adapter_parameters, or other parameters theta and scpo_adapter_restart, make them safe.
+ * SCPO_BAD_STATE where low ... high does not lie in scpo_p_min ... scpo_p_max: then nothing has changed. */
+scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low /* [SCPO_NPARAMETERS] */,
+                                    const scpo_real *high /* [SCPO_NPARAMETERS] */);
+
+extern const scpo_real scpo_p_min[SCPO_NPARAMETERS]; /* the declared ranges */
+extern const scpo_real scpo_p_max[SCPO_NPARAMETERS];
+#endif
+
+#if !SCPO_IMITATION
+/* Replaces the reference in one piece, and goes on as scpo_adapter_restart does. In the background, between calls of
+ * scpo_adapter_poll. SCPO_BAD_STATE where an entry is no number: then nothing has changed. */
+scpo_status scpo_adapter_refer(scpo_adapter *adapter, const scpo_real *reference /* [SCPO_NREFERENCE] */);
+#endif
+
+#if SCPO_IMITATION
+/* Takes in what the expert does at a state, in a time that depends on nothing. From one context: the interrupt that
+ * samples, or the background, and then at any moment. SCPO_OK; SCPO_BUSY where the ring is full until the next step
+ * begins, and the example is lost; SCPO_BAD_STATE where an entry is no number, or beyond 1e12. After SCPO_CONVERGED and
+ * SCPO_NO_DATA, scpo_adapter_poll goes on once there are enough of them. */
+scpo_status scpo_adapter_observe(scpo_adapter *adapter, const scpo_real *x /* [SCPO_NX] */,
+                                 const scpo_real *u /* [SCPO_NU] */);
+
+/* Forgets all examples, such as those of the export where the device has an expert of its own; a step under way is
+ * given up. In the background, between calls of scpo_adapter_poll, which says SCPO_NO_DATA until there is one. */
+void scpo_adapter_forget(scpo_adapter *adapter);
+#endif
 
 #ifdef __cplusplus
 }

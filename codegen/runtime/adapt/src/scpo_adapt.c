@@ -14,7 +14,7 @@
 
 enum {
     SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM,
-    SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY, SCPO_JOIN, SCPO_ENDED
+    SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY, SCPO_JOIN, SCPO_ENDED, SCPO_EXAMPLE
 };
 
 #define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
@@ -28,7 +28,10 @@ static void scpo_begin_step(scpo_adapter *adapter)
     adapter->tries = 0;
     adapter->rollout = 0;
     adapter->row = 0;
-    adapter->phase = SCPO_ROLL;
+    adapter->phase = SCPO_IMITATION ? SCPO_EXAMPLE : SCPO_ROLL;
+    if (scpo_objective_renew(adapter)) {
+        adapter->length = 0; /* what a commit did to the gradient of another objective shows no curvature */
+    }
 }
 
 /* Behind the rows of one rollout comes the next that has a cost or a row. */
@@ -37,20 +40,22 @@ static void scpo_next_rollout(scpo_adapter *adapter)
     adapter->row = 0;
     do {
         adapter->rollout++;
-    } while (adapter->rollout >= SCPO_NSCENARIOS && adapter->rollout < SCPO_NROLLOUTS &&
+    } while (adapter->rollout >= SCPO_NCOSTED && adapter->rollout < SCPO_NROLLOUTS &&
              scpo_next_row(adapter, adapter->rollout) == adapter->count);
     adapter->phase = adapter->rollout < SCPO_NROLLOUTS ? SCPO_ROLL : (SCPO_NVERTICES ? SCPO_AT_REST : SCPO_LEARN);
 }
 
-/* gradient += the part of a rollout, by way of alpha. */
-static void scpo_add_gradient(scpo_adapter *adapter)
+#if SCPO_IMITATION
+/* Behind the last examples comes the first rollout that has a row. */
+static void scpo_add_examples(scpo_adapter *adapter)
 {
-    int i;
-    scpo_cost_row(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run, adapter->alpha);
-    for (i = 0; i < SCPO_NTHETA; i++) {
-        adapter->gradient[i] += adapter->alpha[i];
+    if (scpo_objective_slice(adapter)) {
+        adapter->objective = adapter->sum * SCPO_WEIGHT(adapter);
+        adapter->rollout = -1;
+        scpo_next_rollout(adapter);
     }
 }
+#endif
 
 /* What a step may use up of the distance from the bound, and curvatures in scaled coordinates. */
 static void scpo_begin_projection(scpo_adapter *adapter)
@@ -192,7 +197,7 @@ static scpo_adaptation scpo_commit(scpo_adapter *adapter, scpo_real objective)
 /* After the last rollout of a try. */
 static scpo_adaptation scpo_judge(scpo_adapter *adapter)
 {
-    const scpo_real objective = adapter->sum * SCPO_WEIGHT;
+    const scpo_real objective = adapter->sum * SCPO_WEIGHT(adapter);
     const scpo_real fall = adapter->objective - objective;
     adapter->counts.tries++;
     if (adapter->worst <= -SCPO_METRIC_ERROR && adapter->predicted > 0 &&
@@ -235,7 +240,7 @@ static void scpo_join(scpo_adapter *adapter)
         scpo_begin_projection(adapter);
     } else if (adapter->key[row] < SCPO_KEYS && adapter->rollout != SCPO_ROLLOUT_OF(adapter->key[row])) {
         adapter->rollout = SCPO_ROLLOUT_OF(adapter->key[row]);
-        (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
+        (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run);
     } else {
         scpo_compute_row(adapter, row);
         scpo_scaling_transposed(adapter, scpo_row(adapter, row));
@@ -249,10 +254,13 @@ static void scpo_join(scpo_adapter *adapter)
 /* One piece of the first verification, that of the parameters to begin with. */
 static scpo_adaptation scpo_first(scpo_adapter *adapter)
 {
+    if (adapter->rollout == 0 && !scpo_objective_is_there(adapter)) {
+        return scpo_stop(adapter, SCPO_NO_DATA);
+    }
     if (!scpo_verify(adapter, scpo_active(adapter))) {
         return SCPO_ADAPTING;
     }
-    adapter->objective = adapter->sum * SCPO_WEIGHT;
+    adapter->objective = adapter->sum * SCPO_WEIGHT(adapter);
     adapter->start_objective = adapter->objective;
     adapter->margin = -adapter->worst;
     if (!(adapter->worst < SCPO_LARGEST) || !(SCPO_ABS(adapter->objective) < SCPO_LARGEST)) {
@@ -269,15 +277,18 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
 static void scpo_differentiate(scpo_adapter *adapter)
 {
     if (adapter->phase == SCPO_ROLL) {
-        (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
-        adapter->phase = adapter->rollout < SCPO_NSCENARIOS ? SCPO_COST : SCPO_ROW;
+        (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run);
+        adapter->phase = adapter->rollout < SCPO_NCOSTED ? SCPO_COST : SCPO_ROW;
         adapter->row = scpo_next_row(adapter, adapter->rollout);
         return;
     }
+#if !SCPO_IMITATION
     if (adapter->phase == SCPO_COST) {
-        scpo_add_gradient(adapter);
+        scpo_objective_of_rollout(adapter);
         adapter->phase = SCPO_ROW;
-    } else {
+    } else
+#endif
+    {
         scpo_compute_row(adapter, adapter->row++);
     }
     adapter->row = scpo_next_row(adapter, adapter->rollout);
@@ -291,6 +302,11 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
     switch (adapter->phase) {
     case SCPO_BEGIN:
         return scpo_first(adapter);
+#if SCPO_IMITATION
+    case SCPO_EXAMPLE:
+        scpo_add_examples(adapter);
+        return SCPO_ADAPTING;
+#endif
     case SCPO_ROLL:
     case SCPO_COST:
     case SCPO_ROW:
@@ -349,7 +365,12 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
 
 scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces)
 {
-    scpo_adaptation outcome = adapter->phase == SCPO_ENDED ? adapter->outcome : SCPO_ADAPTING;
+    scpo_adaptation outcome;
+    if (scpo_objective_has_news(adapter) && adapter->phase == SCPO_ENDED &&
+        (adapter->outcome == SCPO_CONVERGED || adapter->outcome == SCPO_NO_DATA)) {
+        scpo_adapter_restart(adapter);
+    }
+    outcome = adapter->phase == SCPO_ENDED ? adapter->outcome : SCPO_ADAPTING;
     while (pieces-- > 0 && outcome == SCPO_ADAPTING) {
         adapter->counts.pieces++;
         outcome = scpo_piece_of_step(adapter);
@@ -359,12 +380,9 @@ scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces)
 
 void scpo_adapter_begin(scpo_adapter *adapter, scpo_controller *controller)
 {
-    int i;
     memset(adapter, 0, sizeof *adapter);
     adapter->controller = controller;
-    for (i = 0; i < SCPO_NX + SCPO_NU; i++) {
-        adapter->reference[i] = i < SCPO_NX ? scpo_x_eq[i] : scpo_u_eq[i - SCPO_NX];
-    }
+    scpo_objective_begin(adapter);
     scpo_adapter_restart(adapter);
 }
 

@@ -35,7 +35,7 @@ static void scpo_limit(scpo_adapter *adapter)
 void scpo_learn(scpo_adapter *adapter)
 {
     int i;
-    scpo_multiply(SCPO_NTHETA, SCPO_WEIGHT, adapter->gradient, adapter->gradient);
+    scpo_multiply(SCPO_NTHETA, SCPO_WEIGHT(adapter), adapter->gradient, adapter->gradient);
     adapter->row = adapter->pairs; /* pairs to complete: none, or all */
     if (adapter->length > 0) { /* the last step was committed */
         scpo_lagrangian(adapter, 0, adapter->z);

@@ -2,14 +2,13 @@
 #ifndef SCPO_PLAN_H
 #define SCPO_PLAN_H
 
+#include "scpo_objective.h"
 #include "scpo_scaling.h"
 #include "scpo_working_set.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-#define SCPO_WEIGHT (SCPO_R(1.0) / (SCPO_R(SCPO_NSCENARIOS) * SCPO_HORIZON)) /* of a step's cost in the objective */
 
 /* out = gradient + sum of multiplier G, with rows in the space of theta, or, where scaled, from scaled ones. */
 void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out);

@@ -7,6 +7,7 @@
 #define SCPO_STATE_AT(run, t) ((run)->x + (t) * SCPO_NX)
 #define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
 #define SCPO_LAYERS_AT(run, t) ((run)->a + (t) * (SCPO_HIDDEN + 1))
+#define SCPO_REFERENCE_AT(adapter, t) ((adapter)->reference + (SCPO_TRACKING ? (t) * (SCPO_NX + SCPO_NU) : 0))
 
 #if SCPO_NDISTURBANCES
 /* The number of a rollout's first step, among those of all. */
@@ -17,12 +18,54 @@ static int scpo_first_step(int rollout)
 }
 #endif
 
-int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
+#if SCPO_UPDATABLE
+#define SCPO_PLANT(run, rollout) ((run)->p)
+
+scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low, const scpo_real *high)
 {
-    const scpo_real *p = scpo_plant_parameters[rollout];
+    int within = scpo_largest(SCPO_NPARAMETERS, high, scpo_largest(SCPO_NPARAMETERS, low, 0)) < SCPO_INFINITY;
+    int i;
+    for (i = 0; i < SCPO_NPARAMETERS; i++) {
+        within = within && scpo_p_min[i] <= low[i] && low[i] <= high[i] && high[i] <= scpo_p_max[i];
+    }
+    if (!within) {
+        return SCPO_BAD_STATE;
+    }
+    memcpy(adapter->p_low, low, sizeof adapter->p_low);
+    memcpy(adapter->p_high, high, sizeof adapter->p_high);
+    adapter->replaced = 1;
+    scpo_adapter_restart(adapter);
+    return SCPO_OK;
+}
+
+/* The plant parameters of a rollout. */
+static void scpo_set_plant(const scpo_adapter *adapter, int rollout, scpo_real *p)
+{
+    int i;
+    for (i = 0; i < SCPO_NPARAMETERS; i++) {
+        p[i] = scpo_plant_parameters[rollout][i];
+        if (adapter->replaced) {
+            const scpo_real width = scpo_p_max[i] - scpo_p_min[i];
+            const scpo_real part = width > 0 ? (p[i] - scpo_p_min[i]) / width : 0;
+            p[i] = adapter->p_low[i] + part * (adapter->p_high[i] - adapter->p_low[i]);
+            p[i] = p[i] > adapter->p_high[i] ? adapter->p_high[i] : p[i];
+        }
+    }
+}
+#else
+#define SCPO_PLANT(run, rollout) (scpo_plant_parameters[rollout])
+#endif
+
+int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, scpo_trajectory *run)
+{
     scpo_bits largest = 0;
     int t;
     int i;
+#if SCPO_UPDATABLE
+    scpo_set_plant(adapter, rollout, run->p);
+#else
+    (void)adapter;
+#endif
     for (i = 0; i < SCPO_NX; i++) {
         run->x[i] = scpo_start_states[rollout][i];
     }
@@ -34,7 +77,7 @@ int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
         for (i = 0; i < SCPO_NU; i++) {
             u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
-        scpo_model_step(x, u, p, next);
+        scpo_model_step(x, u, SCPO_PLANT(run, rollout), next);
 #if SCPO_NDISTURBANCES
         for (i = 0; i < SCPO_NX; i++) {
             next[i] += scpo_disturbances[scpo_first_step(rollout) + t][i];
@@ -56,6 +99,17 @@ static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
     }
 }
 
+#if !SCPO_IMITATION
+scpo_status scpo_adapter_refer(scpo_adapter *adapter, const scpo_real *reference)
+{
+    if (scpo_largest(SCPO_NREFERENCE, reference, 0) >= SCPO_INFINITY) {
+        return SCPO_BAD_STATE;
+    }
+    memcpy(adapter->reference, reference, sizeof adapter->reference);
+    scpo_adapter_restart(adapter);
+    return SCPO_OK;
+}
+
 scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
 {
     scpo_real sum = 0;
@@ -66,10 +120,11 @@ scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
         for (i = 0; i < SCPO_NU; i++) {
             u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
-        sum += scpo_stage(SCPO_STATE_AT(run, t), u, adapter->reference);
+        sum += scpo_stage(SCPO_STATE_AT(run, t), u, SCPO_REFERENCE_AT(adapter, t));
     }
     return sum;
 }
+#endif
 
 /* moved *= 1 - a a, the derivative of tanh where it is a. */
 static void scpo_through_tanh(int count, const scpo_real *a, scpo_real *moved)
@@ -123,10 +178,8 @@ void scpo_backward_at_zero(const scpo_parameters *with, scpo_real *moved, scpo_r
     }
 }
 
-/* Through the policy, from derivatives by the command to those by theta, added to row, and by x, added to by_x. What
- * goes to the hidden layers at the equilibrium is taken from at_zero, for scpo_backward_at_zero at the end. */
-static void scpo_policy_backward(const scpo_parameters *with, const scpo_real *x, const scpo_real *a,
-                                 const scpo_real *by_v, scpo_real *by_x, scpo_real *at_zero, scpo_real *row)
+void scpo_policy_backward(const scpo_parameters *with, const scpo_real *x, const scpo_real *a, const scpo_real *by_v,
+                          scpo_real *by_x, scpo_real *at_zero, scpo_real *row)
 {
     const int width = SCPO_LAST;
     long start = SCPO_NTHETA - SCPO_NU * width;
@@ -175,6 +228,7 @@ static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *wi
     scpo_real at_zero[SCPO_HIDDEN + 1];
     scpo_real by_u[SCPO_NU];
     int i;
+    (void)rollout; /* where the trajectory has its plant parameters */
     memset(row, 0, SCPO_NTHETA * sizeof *row);
     for (i = 0; i <= SCPO_HIDDEN; i++) {
         at_zero[i] = 0;
@@ -192,16 +246,21 @@ static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *wi
         for (i = 0; i < SCPO_NU; i++) {
             u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
         }
-        scpo_model_adjoint(x, u, scpo_plant_parameters[rollout], after, by_x, by_u);
+        scpo_model_adjoint(x, u, SCPO_PLANT(run, rollout), after, by_x, by_u);
+#if SCPO_IMITATION
+        (void)adapter;
+#else
         if (adapter) {
-            scpo_stage_adjoint(x, u, adapter->reference, by_x, by_u);
+            scpo_stage_adjoint(x, u, SCPO_REFERENCE_AT(adapter, t), by_x, by_u);
         }
+#endif
         scpo_unsaturated(SCPO_COMMAND_AT(run, t), by_u);
         scpo_policy_backward(with, x, SCPO_LAYERS_AT(run, t), by_u, by_x, at_zero, row);
     }
     scpo_backward_at_zero(with, at_zero, row);
 }
 
+#if !SCPO_IMITATION
 void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, const scpo_trajectory *run,
                    scpo_real *row)
 {
@@ -212,6 +271,7 @@ void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int
     }
     scpo_backward(adapter, with, rollout, run, SCPO_HORIZON, by_x, NULL, row);
 }
+#endif
 
 int scpo_has_metric(int rollout, int time, int signal)
 {

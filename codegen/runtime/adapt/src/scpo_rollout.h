@@ -15,6 +15,8 @@ extern "C" {
 #define SCPO_NSIGNALS (SCPO_NBOUNDS + SCPO_TERMINAL + SCPO_CONTRACTION) /* at least 1: a problem has metrics */
 #define SCPO_KEYS ((uint32_t)SCPO_NROLLOUTS * (SCPO_HORIZON + 1) * SCPO_NSIGNALS)
 
+#define SCPO_NCOSTED (SCPO_IMITATION ? 0 : SCPO_NSCENARIOS) /* rollouts that the objective is about, the first ones */
+
 /* How many steps a rollout has: those of the cloud, which come last, have one (E13). */
 static inline int scpo_horizon(int rollout)
 {
@@ -22,14 +24,16 @@ static inline int scpo_horizon(int rollout)
 }
 
 /* Rolls out; the trajectory holds all that metrics and derivatives need. 0 where something is not finite. */
-int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run);
+int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, scpo_trajectory *run);
 
+#if !SCPO_IMITATION
 /* The cost of a rollout, summed over its steps. */
 scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run);
 
 /* row [SCPO_NTHETA] = the derivative of that cost. */
 void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, const scpo_trajectory *run,
                    scpo_real *row);
+#endif
 
 /* Whether a signal has a metric at this time. */
 int scpo_has_metric(int rollout, int time, int signal);
@@ -40,6 +44,12 @@ scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int sig
 /* row [SCPO_NTHETA] = the derivative of a metric. */
 void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajectory *run, int time, int signal,
                      scpo_real *row);
+
+/* Through the policy at x, where its hidden layers are a: from derivatives by the command to those by theta, added to
+ * row, and by x, added to by_x. What goes to the hidden layers at the equilibrium is taken from at_zero, for
+ * scpo_backward_at_zero at the end. */
+void scpo_policy_backward(const scpo_parameters *with, const scpo_real *x, const scpo_real *a, const scpo_real *by_v,
+                          scpo_real *by_x, scpo_real *at_zero, scpo_real *row);
 
 /* row += what moves the hidden layers at the equilibrium: moved [SCPO_HIDDEN + 1], which it overwrites. */
 void scpo_backward_at_zero(const scpo_parameters *with, scpo_real *moved, scpo_real *row);

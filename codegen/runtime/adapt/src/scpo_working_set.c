@@ -1,8 +1,7 @@
 /* The working set: the metrics that a step is projected onto, and how it follows from verifications.
  * SPDX-License-Identifier: MIT
  */
-#include "scpo_working_set.h"
-
+#include "scpo_objective.h"
 
 int scpo_place(const scpo_adapter *adapter, uint32_t key)
 {
@@ -93,17 +92,27 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
         adapter->sum = 0;
         adapter->worst = -SCPO_LARGEST;
         adapter->found = 0;
+#if SCPO_IMITATION
+        adapter->expert.next = 0;
+#endif
     }
     if (adapter->rollout < SCPO_NROLLOUTS) {
-        if (!scpo_roll(with, adapter->rollout, &adapter->work.run)) {
+        if (!scpo_roll(adapter, with, adapter->rollout, &adapter->work.run)) {
             adapter->worst = SCPO_LARGEST;
             return 1;
         }
         scpo_scan(adapter, adapter->rollout);
+#if !SCPO_IMITATION
         if (adapter->rollout < SCPO_NSCENARIOS) {
             adapter->sum += scpo_cost(adapter, &adapter->work.run);
         }
+#endif
     }
+#if SCPO_IMITATION
+    else if (adapter->rollout == SCPO_NROLLOUTS + SCPO_NVERTICES) {
+        return scpo_objective_error(adapter, with);
+    }
+#endif
 #if SCPO_NVERTICES
     else {
         const int vertex = adapter->rollout - SCPO_NROLLOUTS;
@@ -116,8 +125,13 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
         }
     }
 #endif
+#if SCPO_IMITATION
+    adapter->rollout++;
+    return 0;
+#else
     adapter->rollout++;
     return adapter->rollout == SCPO_NROLLOUTS + SCPO_NVERTICES;
+#endif
 }
 
 void scpo_choose_rows(scpo_adapter *adapter)

@@ -16,8 +16,14 @@ extern "C" {
 
 #define SCPO_LINK_VERSION 1
 #define SCPO_LINK_START 0xA5U
+#if !SCPO_IMITATION && SCPO_TRACKING
+#define SCPO_LINK_REALS (SCPO_NTHETA + SCPO_NREFERENCE) /* more than what is longer */
+typedef char scpo_reference_fits[sizeof(scpo_real) * SCPO_LINK_REALS + 80 < 65536 ? 1 : -1]; /* in a frame */
+#else
+#define SCPO_LINK_REALS SCPO_NTHETA
+#endif
 #ifndef SCPO_LINK_SIZE
-#define SCPO_LINK_SIZE (sizeof(scpo_real) * SCPO_NTHETA + 80) /* longest payload; below 65536 */
+#define SCPO_LINK_SIZE (sizeof(scpo_real) * SCPO_LINK_REALS + 80) /* longest payload; below 65536 */
 #endif
 #ifndef SCPO_TELEMETRY
 #define SCPO_TELEMETRY 16 /* samples that wait for the host; a power of two */
@@ -30,7 +36,10 @@ enum {
     SCPO_LINK_CONTROL = 'X',   /* x -> status, cost of the call (4), u */
     SCPO_LINK_LOAD = 'T',      /* theta -> status; the parameters become the active ones */
     SCPO_LINK_ACTIVE = 'G',    /* -> theta that is active */
-    SCPO_LINK_REFERENCE = 'F', /* x and u that the objective asks for -> status; the adaptation begins anew */
+    SCPO_LINK_REFERENCE = 'F', /* x and u that the objective asks for -> status; the adaptation begins anew;
+                                * where it tracks, of each step of the horizon */
+    SCPO_LINK_OBSERVE = 'O',   /* x and u of an expert -> status, as scpo_adapter_observe; where it imitates */
+    SCPO_LINK_PARAMETERS = 'P', /* low and high of plant parameters -> status, as scpo_adapter_parameters */
     SCPO_LINK_ADAPT = 'A',     /* pieces (4) -> outcome, scpo_counts (4 each), objective, margin, costs: dearest piece,
                                 * dearest step, all of projections, all (4, 4, 8, 8) */
     SCPO_LINK_SAMPLES = 'R'    /* -> count, lost (4), then as many samples as fit: number (4), status, x, u */

@@ -78,18 +78,30 @@ static void scpo_answer_load(scpo_server *server, scpo_answer *answer)
     scpo_append_number(answer, (uint64_t)status, 1);
 }
 
+#if SCPO_IMITATION
+static void scpo_answer_observe(scpo_server *server, scpo_answer *answer)
+{
+    scpo_real example[SCPO_NX + SCPO_NU];
+    memcpy(example, server->link.payload, sizeof example);
+    scpo_append_number(answer, (uint64_t)scpo_adapter_observe(server->adapter, example, example + SCPO_NX), 1);
+}
+#else
 static void scpo_answer_reference(scpo_server *server, scpo_answer *answer)
 {
-    scpo_real reference[SCPO_NX + SCPO_NU];
+    scpo_real reference[SCPO_NREFERENCE];
     memcpy(reference, server->link.payload, sizeof reference);
-    if (scpo_largest(SCPO_NX + SCPO_NU, reference, 0) < SCPO_INFINITY) {
-        memcpy(server->adapter->reference, reference, sizeof reference);
-        scpo_adapter_restart(server->adapter);
-        scpo_append_number(answer, SCPO_OK, 1);
-    } else {
-        scpo_append_number(answer, SCPO_BAD_STATE, 1);
-    }
+    scpo_append_number(answer, (uint64_t)scpo_adapter_refer(server->adapter, reference), 1);
 }
+#endif
+
+#if SCPO_UPDATABLE
+static void scpo_answer_parameters(scpo_server *server, scpo_answer *answer)
+{
+    scpo_real ends[2 * SCPO_NPARAMETERS];
+    memcpy(ends, server->link.payload, sizeof ends);
+    scpo_append_number(answer, (uint64_t)scpo_adapter_parameters(server->adapter, ends, ends + SCPO_NPARAMETERS), 1);
+}
+#endif
 
 /* Does pieces until there are no more to do, or a step has ended, and counts what they cost. */
 static scpo_adaptation scpo_work(scpo_server *server, uint32_t pieces)
@@ -172,8 +184,17 @@ static long scpo_expected(unsigned char type)
         return (long)sizeof(scpo_real) * SCPO_NX;
     case SCPO_LINK_LOAD:
         return (long)sizeof(scpo_real) * SCPO_NTHETA;
-    case SCPO_LINK_REFERENCE:
+#if SCPO_IMITATION
+    case SCPO_LINK_OBSERVE:
         return (long)sizeof(scpo_real) * (SCPO_NX + SCPO_NU);
+#else
+    case SCPO_LINK_REFERENCE:
+        return (long)sizeof(scpo_real) * SCPO_NREFERENCE;
+#endif
+#if SCPO_UPDATABLE
+    case SCPO_LINK_PARAMETERS:
+        return (long)sizeof(scpo_real) * 2 * SCPO_NPARAMETERS;
+#endif
     case SCPO_LINK_ADAPT:
         return 4;
     default:
@@ -207,9 +228,20 @@ void scpo_server_receive(scpo_server *server, unsigned char byte)
         scpo_append(&answer, server->controller->set[server->controller->active & 1U].theta,
                     sizeof server->controller->set[0].theta);
         break;
+#if SCPO_IMITATION
+    case SCPO_LINK_OBSERVE:
+        scpo_answer_observe(server, &answer);
+        break;
+#else
     case SCPO_LINK_REFERENCE:
         scpo_answer_reference(server, &answer);
         break;
+#endif
+#if SCPO_UPDATABLE
+    case SCPO_LINK_PARAMETERS:
+        scpo_answer_parameters(server, &answer);
+        break;
+#endif
     case SCPO_LINK_ADAPT:
         scpo_answer_adapt(server, &answer);
         break;
