@@ -9,7 +9,7 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.codegen.common import Common, common
 from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
-from scpo_ctrl.codegen.device import DeviceCode, device_code
+from scpo_ctrl.codegen.device import GRADIENTS, DeviceCode, device_code
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.law import Entry
@@ -107,6 +107,7 @@ def make_context(
     guarded: bool = False,
     within: str = WITHIN[0],
     adapting: bool = False,
+    gradients: str = GRADIENTS[0],
 ) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
@@ -126,6 +127,8 @@ def make_context(
         The set that it keeps.
     adapting : bool
         Whether the adaptation is exported too.
+    gradients : str
+        Of the adaptation, "exact" or "sampled".
 
     Returns
     -------
@@ -149,7 +152,7 @@ def make_context(
             "it without one"
         )
     held = guard(problem, within) if guarded else None
-    device = device_code(problem, real, prefix) if adapting else None
+    device = device_code(problem, real, prefix, gradients) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy
@@ -163,7 +166,8 @@ def make_context(
     )
     shared = common(result, chosen, real, prefix, margin_of(result.everywhere.metrics(theta)), hashed)
     if device is not None:  # its projections are of whole steps, with all rows of the working set at once
-        shared |= {"max_dim": policy.theta_dim, "max_active": device.rows}
+        span = device.directions if device.sampled else policy.theta_dim
+        shared |= {"max_dim": span, "max_active": device.rows}
     code = None if held is None else guard_code(held, real, prefix)
     controls = control_vectors(policy, theta, result.theta_initial, real)
     if held is not None and code is not None:

@@ -21,6 +21,9 @@ from scpo_ctrl.problem.objective import Quadratic
 
 ROWS = 16  # K of the working set: fewer stall, more cost memory
 MEMORY = 4  # pairs of BFGS
+GRADIENTS = ("exact", "sampled")
+DIRECTIONS = 16  # of a step whose gradients are sampled
+_LANES = 480  # numbers of their rollouts that are kept at once
 _MOST_KEYS = 2**32  # a metric's number is one of 32 bits
 _LONGEST_PAYLOAD = 65535  # of a frame [bytes], see codegen/runtime/link
 _BESIDES_THETA = 80  # bytes of a payload that are kept for what is not theta
@@ -55,6 +58,7 @@ class DeviceCode:
     horizon: int
     scenarios: int
     cloud: int
+    nu: int
     x0: np.ndarray  # (rollouts, nx)
     p: np.ndarray  # (rollouts, np)
     p_names: tuple[str, ...]
@@ -75,9 +79,31 @@ class DeviceCode:
     epsilon: float  # ε, what a metric may be off in this arithmetic
     theta_start: np.ndarray  # (d,)
     problem_hash: str  # eight bytes as numbers of C
+    gradients: str = GRADIENTS[0]
     rows: int = ROWS
     memory: int = MEMORY
     options: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def sampled(self) -> bool:
+        """Whether gradients are sampled."""
+        return self.gradients == "sampled"
+
+    @property
+    def directions(self) -> int:
+        """Of a step whose gradients are sampled."""
+        return min(DIRECTIONS, self.theta_start.size)
+
+    @property
+    def chunk(self) -> int:
+        """Steps of a rollout that are sampled in a piece."""
+        nx, nu = self.P.shape[0], self.nu
+        return min(max(_LANES // (self.directions * (nx + nu)), 1), self.horizon)
+
+    @property
+    def sampling_radius(self) -> float:
+        """σ of (E2), where the error e of (E3) is least for a smoothness constant of one."""
+        return 2 * float(np.sqrt(self.epsilon))
 
     @property
     def gamma(self) -> float:
@@ -104,7 +130,9 @@ def _check_frames(problem: ControlProblem, real: str) -> None:
         )
 
 
-def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> DeviceCode:
+def device_code(
+    problem: ControlProblem, real: str, prefix: str = "scpo", gradients: str = GRADIENTS[0]
+) -> DeviceCode:
     """Write an adaptation as C.
 
     Parameters
@@ -114,6 +142,8 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> Dev
         "float" or "double".
     prefix : str
         Of every name of the export.
+    gradients : str
+        "exact" or "sampled".
 
     Returns
     -------
@@ -140,6 +170,7 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> Dev
         horizon=batch.horizon,
         scenarios=batch.count,
         cloud=0 if cloud is None else cloud.cloud.count,
+        nu=plant.nu,
         x0=x0,
         p=p,
         p_names=named(plant.p_labels, plant.p_units),
@@ -153,7 +184,12 @@ def device_code(problem: ControlProblem, real: str, prefix: str = "scpo") -> Dev
         saturates=not (options.path and options.command),
         P=backup.P / backup.rho,
         **_stability(problem.stability, policy),
-        model=tuple(_written(f"plant {plant.name!r}", of, real, prefix) for of in model_functions(problem)),
+        model=tuple(
+            _written(f"plant {plant.name!r}", of, real, prefix)
+            for of in model_functions(problem)
+            if not (of.name == "model_adjoint" and gradients == "sampled")
+        ),
+        gradients=gradients,
         epsilon=LEAST[real],
         theta_start=problem.theta_initial,
         problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),

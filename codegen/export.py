@@ -20,6 +20,7 @@ from scpo_ctrl.codegen.builds import TEMPLATES, build_fields, library_copies, si
 from scpo_ctrl.codegen.common import Common
 from scpo_ctrl.codegen.context import make_context
 from scpo_ctrl.codegen.controller import ControllerContext
+from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.codegen.escape import Code, escape_for
 from scpo_ctrl.codegen.header import projection_part
 from scpo_ctrl.codegen.literals import literal, string
@@ -105,6 +106,7 @@ def export(
     guarded: bool = False,
     within: str = WITHIN[0],
     adapting: bool = False,
+    gradients: str = GRADIENTS[0],
     builds: bool = False,
 ) -> Export:
     """Write the policy of a run as C99, with tests that compare it to Python: a residual on a backup, or a controller.
@@ -131,6 +133,8 @@ def export(
         Which set: "level" or "polytope", see `scpo_ctrl.proof.guarded.guard`.
     adapting : bool
         Whether the adaptation itself is exported, to run on the device.
+    gradients : str
+        Of the adaptation: "exact", backwards through rollouts, or "sampled" from more rollouts, in less memory.
     builds : bool
         Whether boards/ is written too: Arduino, PlatformIO, Zephyr, timers of boards, names for calibration, an FMU.
 
@@ -151,7 +155,9 @@ def export(
     flags = {"guarded": as_flag("guarded", guarded), "adapting": as_flag("adapting", adapting)}
     if as_choice("within", within, WITHIN) != WITHIN[0] and not flags["guarded"]:
         raise DomainError("within is of the guard; give guarded=True too")
-    context = make_context(result, target, real, prefix, within=within, **flags)
+    if as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0] and not flags["adapting"]:
+        raise DomainError("gradients are of the adaptation; give adapting=True too")
+    context = make_context(result, target, real, prefix, within=within, gradients=gradients, **flags)
     try:
         folder = Path(os.path.realpath(path))
         _check_replaceable(folder, Path.cwd())
@@ -204,16 +210,17 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
     templates = dict(_CONTROLLER_TEMPLATES if own else _TEMPLATES)
     if not own and context.fields()["guard"] is not None:
         templates["scpo_guard.c.jinja"] = "src/scpo_guard.c"
-    adapts = not own and context.fields()["device"] is not None
-    if adapts:
+    device = None if own else context.fields()["device"]
+    adapting = () if device is None else ("adapt", device.gradients, "link", "supervise", "store")
+    if adapting:
         templates |= _ADAPTING
     if own and not context.fields()["law"].memory:
         del templates["controller/scpo_start.c.jinja"]
     files = {
         renamed(f"{folder}/{file.name}", prefix): renamed(file.read_text(encoding="utf-8"), prefix)
-        for part in (("", "adapt", "link", "supervise", "store") if adapts else ("",))
+        for part in ("", *adapting)
         for folder in ("include", "src")
-        for file in sorted((_HERE / "runtime" / part / folder).iterdir())
+        for file in sorted((_HERE / "runtime" / part / folder).glob("*"))
         if file.suffix in (".c", ".h") and not (own and file.name in _OF_POLICIES)
     }
     if builds:

@@ -1,12 +1,10 @@
-/* Rollouts of the model, forwards and, for derivatives, backwards: an adjoint step costs about as much as a step.
+/* Rollouts of the model, forwards and, for exact derivatives, backwards: an adjoint step costs about as much as a step.
  * Sums are taken term by term in a fixed order, so that another implementation can give the same bits.
  * SPDX-License-Identifier: MIT
  */
 #include "scpo_rollout.h"
 
-#define SCPO_STATE_AT(run, t) ((run)->x + (t) * SCPO_NX)
-#define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
-#define SCPO_LAYERS_AT(run, t) ((run)->a + (t) * (SCPO_HIDDEN + 1))
+#define SCPO_LAYERS_AT(run, t) ((run)->a + (SCPO_SAMPLED ? 0 : (t) * (SCPO_HIDDEN + 1)))
 
 #if SCPO_NDISTURBANCES
 /* The number of a rollout's first step, among those of all. */
@@ -17,9 +15,26 @@ static int scpo_first_step(int rollout)
 }
 #endif
 
+void scpo_roll_step(const scpo_parameters *with, int rollout, int t, const scpo_real *x, scpo_real *a, scpo_real *v,
+                    scpo_real *u, scpo_real *next)
+{
+    int i;
+    scpo_command(with->theta, with->at_zero, x, a, v);
+    for (i = 0; i < SCPO_NU; i++) {
+        u[i] = scpo_saturate(i, v[i]);
+    }
+    scpo_model_step(x, u, scpo_plant_parameters[rollout], next);
+#if SCPO_NDISTURBANCES
+    for (i = 0; i < SCPO_NX; i++) {
+        next[i] += scpo_disturbances[scpo_first_step(rollout) + t][i];
+    }
+#else
+    (void)t;
+#endif
+}
+
 int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
 {
-    const scpo_real *p = scpo_plant_parameters[rollout];
     scpo_bits largest = 0;
     int t;
     int i;
@@ -27,33 +42,12 @@ int scpo_roll(const scpo_parameters *with, int rollout, scpo_trajectory *run)
         run->x[i] = scpo_start_states[rollout][i];
     }
     for (t = 0; t < scpo_horizon(rollout); t++) {
-        const scpo_real *x = SCPO_STATE_AT(run, t);
         scpo_real *next = SCPO_STATE_AT(run, t + 1);
         scpo_real u[SCPO_NU];
-        scpo_command(with->theta, with->at_zero, x, SCPO_LAYERS_AT(run, t), SCPO_COMMAND_AT(run, t));
-        for (i = 0; i < SCPO_NU; i++) {
-            u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
-        }
-        scpo_model_step(x, u, p, next);
-#if SCPO_NDISTURBANCES
-        for (i = 0; i < SCPO_NX; i++) {
-            next[i] += scpo_disturbances[scpo_first_step(rollout) + t][i];
-        }
-#endif
+        scpo_roll_step(with, rollout, t, SCPO_STATE_AT(run, t), SCPO_LAYERS_AT(run, t), SCPO_COMMAND_AT(run, t), u, next);
         largest = scpo_largest(SCPO_NU, SCPO_COMMAND_AT(run, t), scpo_largest(SCPO_NX, next, largest));
     }
     return largest < SCPO_INFINITY;
-}
-
-/* What of the command's derivative gets through saturation: all of it where the command itself has bounds. */
-static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
-{
-    int i;
-    for (i = 0; i < SCPO_NU; i++) {
-        if (SCPO_SATURATES && (v[i] > scpo_u_max[i] || v[i] < scpo_u_min[i])) {
-            by_u[i] = 0;
-        }
-    }
 }
 
 scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
@@ -69,6 +63,18 @@ scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
         sum += scpo_stage(SCPO_STATE_AT(run, t), u, adapter->reference);
     }
     return sum;
+}
+
+#if !SCPO_SAMPLED
+/* What of the command's derivative gets through saturation: all of it where the command itself has bounds. */
+static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
+{
+    int i;
+    for (i = 0; i < SCPO_NU; i++) {
+        if (SCPO_SATURATES && (v[i] > scpo_u_max[i] || v[i] < scpo_u_min[i])) {
+            by_u[i] = 0;
+        }
+    }
 }
 
 /* moved *= 1 - a a, the derivative of tanh where it is a. */
@@ -212,6 +218,7 @@ void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int
     }
     scpo_backward(adapter, with, rollout, run, SCPO_HORIZON, by_x, NULL, row);
 }
+#endif
 
 int scpo_has_metric(int rollout, int time, int signal)
 {
@@ -242,21 +249,25 @@ static scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real
     return scpo_inner(SCPO_NX, half, z);
 }
 
-scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal)
+scpo_real scpo_metric_of(int rollout, const scpo_real *x, const scpo_real *v, int signal)
 {
     scpo_real half[SCPO_NX];
     if (signal < SCPO_NBOUNDS) {
         const scpo_bound *bound = scpo_bounds + signal;
-        const scpo_real *of = signal < SCPO_NBOUNDS_X ? SCPO_STATE_AT(run, time) : SCPO_COMMAND_AT(run, time);
-        return bound->weight * (of[bound->entry] - bound->limit);
+        return bound->weight * ((signal < SCPO_NBOUNDS_X ? x : v)[bound->entry] - bound->limit);
     }
     if (SCPO_TERMINAL && signal == SCPO_NBOUNDS) {
-        return scpo_level(SCPO_STATE_AT(run, time), scpo_x_eq, half) - 1;
+        return scpo_level(x, scpo_x_eq, half) - 1;
     }
-    return scpo_level(SCPO_STATE_AT(run, time), scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) /
-               scpo_contraction_limits[rollout] - 1;
+    return scpo_level(x, scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) / scpo_contraction_limits[rollout] - 1;
 }
 
+scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal)
+{
+    return scpo_metric_of(rollout, SCPO_STATE_AT(run, time), SCPO_COMMAND_AT(run, time), signal);
+}
+
+#if !SCPO_SAMPLED
 void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajectory *run, int time, int signal,
                      scpo_real *row)
 {
@@ -284,3 +295,4 @@ void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajec
     scpo_backward(NULL, with, rollout, run, time, by_x,
                   signal >= SCPO_NBOUNDS_X && signal < SCPO_NBOUNDS ? by_v : NULL, row);
 }
+#endif

@@ -9,8 +9,6 @@
 extern "C" {
 #endif
 
-#define SCPO_WEIGHT (SCPO_R(1.0) / (SCPO_R(SCPO_NSCENARIOS) * SCPO_HORIZON)) /* of a step's cost in the objective */
-
 /* out = gradient + sum of multiplier G, with rows in the space of theta, or, where scaled, from scaled ones. */
 void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out);
 

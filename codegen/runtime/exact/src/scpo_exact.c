@@ -1,0 +1,158 @@
+/* Exact gradients, backwards through the rollouts, and the curvature that commits show of the Lagrangian.
+ * SPDX-License-Identifier: MIT
+ */
+#include "scpo_gradient.h"
+#include "scpo_plan.h"
+
+enum {
+    SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM, SCPO_JOIN
+};
+
+void scpo_gradient_begin(scpo_adapter *adapter)
+{
+    memset(adapter->gradient, 0, sizeof adapter->gradient);
+    adapter->rollout = 0;
+    adapter->row = 0;
+    adapter->stage = SCPO_ROLL;
+}
+
+void scpo_join_begin(scpo_adapter *adapter)
+{
+    adapter->rollout = -1; /* none is at hand */
+    adapter->stage = SCPO_JOIN;
+}
+
+/* Behind the rows of one rollout comes the next that has a cost or a row. */
+static void scpo_next_rollout(scpo_adapter *adapter)
+{
+    adapter->row = 0;
+    do {
+        adapter->rollout++;
+    } while (adapter->rollout >= SCPO_NSCENARIOS && adapter->rollout < SCPO_NROLLOUTS &&
+             scpo_next_row(adapter, adapter->rollout) == adapter->count);
+    adapter->stage = adapter->rollout < SCPO_NROLLOUTS ? SCPO_ROLL : (SCPO_NVERTICES ? SCPO_AT_REST : SCPO_LEARN);
+}
+
+/* gradient += the part of a rollout, by way of alpha. */
+static void scpo_add_gradient(scpo_adapter *adapter)
+{
+    int i;
+    scpo_cost_row(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run, adapter->alpha);
+    for (i = 0; i < SCPO_NTHETA; i++) {
+        adapter->gradient[i] += adapter->alpha[i];
+    }
+}
+
+/* One piece of the gradient's part of a step. */
+static void scpo_differentiate(scpo_adapter *adapter)
+{
+    if (adapter->stage == SCPO_ROLL) {
+        (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
+        adapter->stage = adapter->rollout < SCPO_NSCENARIOS ? SCPO_COST : SCPO_ROW;
+        adapter->row = scpo_next_row(adapter, adapter->rollout);
+        return;
+    }
+    if (adapter->stage == SCPO_COST) {
+        scpo_add_gradient(adapter);
+        adapter->stage = SCPO_ROW;
+    } else {
+        scpo_compute_row(adapter, adapter->row++);
+    }
+    adapter->row = scpo_next_row(adapter, adapter->rollout);
+    if (adapter->row == adapter->count) {
+        scpo_next_rollout(adapter);
+    }
+}
+
+/* One piece of taking in what a try broke: a rollout, or a row of it. Returns whether nothing was left. */
+static int scpo_join(scpo_adapter *adapter)
+{
+    int row = 0;
+    while (row < adapter->count && adapter->joined[row] != SCPO_TO_COMPUTE) {
+        row++;
+    }
+    if (row == adapter->count) {
+        return 1;
+    }
+    if (adapter->key[row] < SCPO_KEYS && adapter->rollout != SCPO_ROLLOUT_OF(adapter->key[row])) {
+        adapter->rollout = SCPO_ROLLOUT_OF(adapter->key[row]);
+        (void)scpo_roll(scpo_active(adapter), adapter->rollout, &adapter->work.run);
+    } else {
+        scpo_compute_row(adapter, row);
+        scpo_scaling_transposed(adapter, scpo_row(adapter, row));
+        adapter->joined[row] = SCPO_KNOWN;
+        if (adapter->key[row] >= SCPO_KEYS) {
+            adapter->rollout = -1; /* its work took the rollout's place */
+        }
+    }
+    return 0;
+}
+
+int scpo_gradient_poll(scpo_adapter *adapter)
+{
+    switch (adapter->stage) {
+    case SCPO_ROLL:
+    case SCPO_COST:
+    case SCPO_ROW:
+        scpo_differentiate(adapter);
+        return 0;
+    case SCPO_AT_REST:
+        while (adapter->row < adapter->count && adapter->key[adapter->row] < SCPO_KEYS) {
+            adapter->row++;
+        }
+        if (adapter->row < adapter->count) {
+            scpo_compute_row(adapter, adapter->row++);
+        } else {
+            adapter->stage = SCPO_LEARN;
+        }
+        return 0;
+    case SCPO_LEARN:
+        scpo_learn(adapter);
+        adapter->stage = SCPO_COMPLETE;
+        return 0;
+    case SCPO_COMPLETE:
+        if (adapter->row < adapter->pairs) {
+            scpo_complete_pair(adapter, adapter->row++, adapter->alpha);
+        } else {
+            adapter->stage = SCPO_PLAN;
+        }
+        return 0;
+    case SCPO_PLAN:
+        scpo_plan(adapter);
+        adapter->row = 0;
+        adapter->stage = SCPO_TRANSFORM;
+        return 0;
+    case SCPO_TRANSFORM:
+        if (adapter->row < adapter->count) {
+            scpo_scaling_transposed(adapter, scpo_row(adapter, adapter->row++));
+            return 0;
+        }
+        return 1;
+    default:
+        return scpo_join(adapter);
+    }
+}
+
+scpo_real scpo_gradient_error(const scpo_adapter *adapter, int row)
+{
+    (void)adapter;
+    (void)row;
+    return 0;
+}
+
+scpo_real scpo_unscale(scpo_adapter *adapter)
+{
+    memcpy(adapter->step, adapter->alpha, sizeof adapter->step);
+    scpo_scaling(adapter, adapter->step);
+    return -scpo_inner(SCPO_NTHETA, adapter->gradient, adapter->step);
+}
+
+void scpo_remember(scpo_adapter *adapter)
+{
+    scpo_lagrangian(adapter, 1, adapter->previous);
+}
+
+void scpo_forget_curvature(scpo_adapter *adapter)
+{
+    adapter->pairs = 0;
+}
