@@ -130,9 +130,7 @@ def _check_frames(problem: ControlProblem, real: str) -> None:
         )
 
 
-def device_code(
-    problem: ControlProblem, real: str, prefix: str = "scpo", gradients: str = GRADIENTS[0]
-) -> DeviceCode:
+def device_code(problem: ControlProblem, real: str, prefix: str = "scpo", gradients: str = GRADIENTS[0]) -> DeviceCode:
     """Write an adaptation as C.
 
     Parameters

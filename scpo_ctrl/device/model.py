@@ -12,7 +12,7 @@ from scpo_ctrl.device.arithmetic import Arithmetic
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
-_SHARED = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings")
+_SHARED = ("horizon", "scenarios", "chunk", "bounds_x", "bounds_u", "terminal", "saturates", "doublings")
 _NUMBERS = ("x0", "p", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
 _OF_POLICY = ("K", "x_eq", "u_eq", "u_min", "u_max", "scale", "input_scale")
 
@@ -99,6 +99,8 @@ class DeviceModel:
     terminal: bool
     contracts: bool  # scenarios too
     saturates: bool
+    chunk: int  # steps of a rollout that are sampled in a piece
+    sampling_radius: np.floating[Any]  # σ of (E2)
     P: np.ndarray
     vertices: np.ndarray
     vertex_B: np.ndarray
@@ -155,6 +157,7 @@ class DeviceModel:
             gamma=arithmetic.number(code.gamma),
             floor=arithmetic.number(code.floor),
             metric_error=arithmetic.number(code.epsilon),
+            sampling_radius=arithmetic.number(code.sampling_radius),
             widths=of_policy["widths"],
             **parts,
         )

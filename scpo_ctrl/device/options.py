@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from scpo_ctrl.codegen.device import MEMORY, ROWS
+from scpo_ctrl.codegen.device import DIRECTIONS, GRADIENTS, MEMORY, ROWS
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_count, as_flag, as_scalar
+from scpo_ctrl.validate import as_choice, as_count, as_flag, as_scalar
 
 _LARGEST = 1e15  # its square is a float
 
@@ -31,8 +31,11 @@ class DeviceStatus(Enum):
 class DeviceOptions(Sealed, instead="write the step in C anew"):
     """Constants of scpo_adapt_config.h that may be set before compiling; a length in θ's space has no unit."""
 
+    gradients: str = GRADIENTS[0]  # "exact", or "sampled" as the export has them
     rows: int = ROWS  # SCPO_NROWS, metrics of the working set, 1…127
     memory: int = MEMORY  # SCPO_MEMORY, changes of θ that curvature is learnt from, >= 1
+    directions: int = DIRECTIONS  # SCPO_NDIRECTIONS, of a step whose gradients are sampled, 1…255; no more than θ has
+    sampling_radius: float | None = None  # SCPO_SAMPLING_RADIUS, σ of (E2), > 0; None: the export's
     tries: int = 5  # SCPO_TRIES, projections in a step, >= 1
     patience: int = 10  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged, >= 1
     worth: float = 1e-6  # SCPO_WORTH, fall of the objective, relative, that makes a commit worth it, >= 0
@@ -42,8 +45,11 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for key in ("rows", "memory", "tries", "patience"):
+        put(self, "gradients", as_choice("gradients", self.gradients, GRADIENTS))
+        for key in ("rows", "memory", "directions", "tries", "patience"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
+        if self.sampling_radius is not None:
+            put(self, "sampling_radius", as_scalar("sampling_radius", self.sampling_radius, above=0.0, at_most=1e6))
         put(self, "worth", as_scalar("worth", self.worth, at_least=0.0, at_most=_LARGEST))
         put(self, "radius", as_scalar("radius", self.radius, above=0.0, at_most=_LARGEST))
         put(self, "small", as_flag("small", self.small))
