@@ -22,6 +22,7 @@ from scpo_ctrl.problem.objective import Quadratic
 ROWS = 16  # K of the working set: fewer stall, more cost memory
 MEMORY = 4  # pairs of BFGS
 GRADIENTS = ("exact", "sampled")
+PATIENCE = {"exact": 10, "sampled": 40}  # another span may have what this one has not
 DIRECTIONS = 16  # of a step whose gradients are sampled
 _LANES = 480  # numbers of their rollouts that are kept at once
 _MOST_KEYS = 2**32  # a metric's number is one of 32 bits
@@ -88,6 +89,11 @@ class DeviceCode:
     def sampled(self) -> bool:
         """Whether gradients are sampled."""
         return self.gradients == "sampled"
+
+    @property
+    def patience(self) -> int:
+        """Commits not worth it, or half as many rejections, until it has converged."""
+        return PATIENCE[self.gradients]
 
     @property
     def directions(self) -> int:

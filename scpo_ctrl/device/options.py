@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from scpo_ctrl.codegen.device import DIRECTIONS, GRADIENTS, MEMORY, ROWS
+from scpo_ctrl.codegen.device import DIRECTIONS, GRADIENTS, MEMORY, PATIENCE, ROWS
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_choice, as_count, as_flag, as_scalar
 
@@ -37,7 +37,8 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
     directions: int = DIRECTIONS  # SCPO_NDIRECTIONS, of a step whose gradients are sampled, 1…255; no more than θ has
     sampling_radius: float | None = None  # SCPO_SAMPLING_RADIUS, σ of (E2), > 0; None: the export's
     tries: int = 5  # SCPO_TRIES, projections in a step, >= 1
-    patience: int = 10  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged, >= 1
+    patience: int = 0  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged
+    # >= 1; 0: the export's, 10 or, where sampled, 40
     worth: float = 1e-6  # SCPO_WORTH, fall of the objective, relative, that makes a commit worth it, >= 0
     radius: float = 1.0  # SCPO_RADIUS, of the local safe region, > 0
     small: bool = False  # whether it is compiled for size (-Os), where the projection sums in another order
@@ -46,6 +47,8 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
     def __post_init__(self) -> None:
         put = object.__setattr__
         put(self, "gradients", as_choice("gradients", self.gradients, GRADIENTS))
+        if self.patience == 0:
+            put(self, "patience", PATIENCE[self.gradients])
         for key in ("rows", "memory", "directions", "tries", "patience"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
         if self.sampling_radius is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.codegen import TARGETS, export
 from scpo_ctrl.codegen.build import measure
+from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.codegen.targets import Target, check_options
 from scpo_ctrl.device.emulator import BOARD, Emulator, build, check_tools, function_bytes, instructions_per_tick
 from scpo_ctrl.device.link import Answer, Device, Port, Progress
@@ -74,6 +75,7 @@ def pil(
     target: str | None = None,
     port: str | None = None,
     real: str | None = None,
+    gradients: str = GRADIENTS[0],
     steps: int = STEPS,
     samples: int = SAMPLES,
     monitor: Monitor | None = None,
@@ -90,6 +92,8 @@ def pil(
         A serial line instead, with a device that runs `scpo_server_receive` with the export of this run.
     real : str, optional
         "float" or "double"; by default the target's own.
+    gradients : str
+        "exact" or "sampled", as `export` has them; of an emulated board.
     steps : int
         Of the adaptation on the device.
     samples : int
@@ -118,7 +122,7 @@ def pil(
         chosen, real, _ = check_options(target or "", real, _PREFIX)
         check_tools(chosen)
         folder = work / "c"
-        export(result, folder, target=chosen.name, real=real, measured=False, adapting=True)
+        export(result, folder, target=chosen.name, real=real, measured=False, adapting=True, gradients=gradients)
         program = work / "board.elf"
         sources = [*sorted((folder / "src").glob("*.c")), BOARD / "main.c"]
         build(chosen, sources, [folder / "include", folder / "src"], program)

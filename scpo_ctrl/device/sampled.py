@@ -1,8 +1,8 @@
 """Sampled gradients (E2), (E3), as the exported C takes them: no derivative of the model is needed.
 
 A step is searched in the span of orthonormal directions, drawn anew for each: every parameter belongs to one of them,
-with a sign. Rollouts at θ + σ d_j beside that at θ give the objective's gradient and its Gauss-Newton matrix C C' in the
-span, and the rows of the working set; in the coordinates C'α a step is planned and projected.
+with a sign. Rollouts at θ + σ d_j beside that at θ give the objective's gradient and its Gauss-Newton matrix C C' in
+the span, and the rows of the working set; in the coordinates C'α a step is planned and projected.
 """
 
 from dataclasses import dataclass, replace
