@@ -61,6 +61,7 @@ static void step(scpo_adapter *adapter, int outcome)
     printf("}\n");
 }
 
+#if !SCPO_SAMPLED
 /* Prints every metric of every rollout, and its derivative, at parameters on standard input; then those of the cost. */
 static void rows(const scpo_adapter *adapter, scpo_parameters *with)
 {
@@ -105,19 +106,21 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
     }
 #endif
 }
+#endif
 
 /* STEPS, and where it goes on with another reference, RESTART and what moves it; or -1 for rows. */
 int main(int count, char **words)
 {
     static scpo_controller controller;
     static scpo_adapter adapter;
-    static scpo_parameters with;
     const int steps = STEPS ? STEPS : atoi(words[1]);
     const int restart = !STEPS && count > 3 ? atoi(words[2]) : -1;
     int k;
     scpo_controller_begin(&controller, scpo_theta_start);
     scpo_adapter_begin(&adapter, &controller);
+#if !SCPO_SAMPLED
     if (steps < 0) {
+        static scpo_parameters with;
         double value;
         for (k = 0; k < SCPO_NTHETA && scanf("%lf", &value) == 1; k++) {
             with.theta[k] = (scpo_real)value;
@@ -125,6 +128,7 @@ int main(int count, char **words)
         rows(&adapter, &with);
         return 0;
     }
+#endif
     for (k = 0; k < steps; k++) {
         scpo_adaptation outcome = SCPO_ADAPTING;
         if (k == restart) {
@@ -207,11 +211,17 @@ SHARED = tuple(name for name in CASES if name not in ALONE)
 
 
 def build(
-    problem: sc.Problem, folder: Path, real: str = "double", flags: str = FLAGS, compiler: str = "gcc", prefix="scpo"
+    problem: sc.Problem,
+    folder: Path,
+    real: str = "double",
+    flags: str = FLAGS,
+    compiler: str = "gcc",
+    prefix="scpo",
+    gradients: str = "exact",
 ) -> Path:
     """Export an adaptation and build it with the driver above; return the program."""
     result = sc.adapt(problem, sc.AdaptOptions(steps=0, audit=False))
-    export(result, folder, real=real, prefix=prefix, adapting=True, measured=False)
+    export(result, folder, real=real, prefix=prefix, adapting=True, gradients=gradients, measured=False)
     (folder / "driver.c").write_text(_DRIVER.replace("scpo", prefix).replace("SCPO", prefix.upper()))
     sources = [*map(str, sorted((folder / "src").glob("*.c"))), str(folder / "driver.c")]
     include = [f"-I{folder / part}" for part in ("include", "src")]
@@ -221,11 +231,11 @@ def build(
 
 
 @functools.cache
-def built(name: str, real: str = "double", more: str = "") -> Path:
+def built(name: str, real: str = "double", more: str = "", gradients: str = "exact") -> Path:
     """Return the program of one of the cases, which stays until the tests end."""
     folder = tempfile.TemporaryDirectory(prefix="scpo_device_")
     _kept.append(folder)
-    return build(CASES[name](), Path(folder.name) / "c", real, f"{FLAGS} {more}")
+    return build(CASES[name](), Path(folder.name) / "c", real, f"{FLAGS} {more}", gradients=gradients)
 
 
 _kept: list[tempfile.TemporaryDirectory] = []

@@ -1,0 +1,94 @@
+"""Sampled gradients: decisions as the C takes them, estimates within what (E3) allows, plants without derivatives."""
+
+import device_runs
+import numpy as np
+import pytest
+from device_runs import state
+from exports import need, run
+
+import scpo_ctrl as sc
+from scpo_ctrl.device import DeviceOptions, adapt_as_device, device_adapter
+from scpo_ctrl.device.sampled import Directions
+from scpo_ctrl.errors import DomainError
+
+SAMPLED = DeviceOptions(gradients="sampled")
+
+
+@pytest.mark.parametrize(
+    ("name", "real", "steps", "chosen", "flags"),
+    [
+        ("R3", "double", 8, {}, ""),
+        ("disturbed cloud", "float", 12, {"directions": 5, "rows": 4, "sampling_radius": 0.01},
+         "-DSCPO_NDIRECTIONS=5 -DSCPO_NROWS=4 -DSCPO_SAMPLING_RADIUS=0.01f"),
+        ("terminal, two layers", "double", 10, {}, "-DSCPO_CHUNK=7"),
+    ],
+)  # fmt: skip
+def test_the_same_bits(name, real, steps, chosen, flags):
+    need("gcc")
+    problem = device_runs.CASES[name]()
+    options = DeviceOptions(gradients="sampled", **chosen)
+    adapter = device_adapter(problem, real, options=options)
+    chunk = [int(flag.partition("=")[2]) for flag in flags.split() if "CHUNK" in flag]
+    if chunk:
+        object.__setattr__(adapter.model, "chunk", chunk[0])
+    for k, line in enumerate(device_runs.lines(device_runs.built(name, real, flags, "sampled"), steps)):
+        assert state(adapter, adapter.step()) == line, f"step {k}"
+        assert problem.metrics(adapter.theta.astype(float)).max() <= 0
+    assert adapter.counts.commits > 2
+
+
+@pytest.mark.parametrize(("parameters", "count"), [(48, 16), (13, 5), (3, 3)])
+def test_directions_are_orthonormal(parameters, count):
+    adapter = device_adapter(device_runs.CASES["linear"](), "double", options=SAMPLED)
+    drawn = Directions.draw(adapter.model.arithmetic, parameters, count, 1)
+    again = Directions.draw(adapter.model.arithmetic, parameters, count, drawn.random)
+    D = drawn.disturbed(np.zeros(parameters), 1.0)
+    np.testing.assert_allclose(D @ D.T, np.eye(count), atol=1e-15)
+    assert not np.array_equal(D, again.disturbed(np.zeros(parameters), 1.0))
+
+
+def test_estimates_are_those_of_the_exact_gradients_in_the_span():
+    problem = device_runs.CASES["R3"]()
+    sampled, exact = (device_adapter(problem, "double", options=options) for options in (SAMPLED, DeviceOptions()))
+    for adapter in (sampled, exact):
+        adapter.begin()
+        adapter._differentiate()
+    D = sampled._directions.disturbed(np.zeros(problem.theta_dim), 1.0)
+    assert np.array_equal(sampled.rows.keys, exact.rows.keys)
+    error, size = np.linalg.norm(sampled.rows.G - exact.rows.G @ D.T, axis=1), np.linalg.norm(exact.rows.G, axis=1)
+    assert np.all(error <= 1e-4 * size)
+    gradient = exact._gradient @ D.T
+    assert np.linalg.norm(sampled._gradient - gradient) <= 1e-4 * np.linalg.norm(gradient)
+
+
+def test_it_adapts_safely_in_float():
+    problem = device_runs.CASES["R3"]()
+    found = adapt_as_device(problem, steps=40, options=SAMPLED)
+    assert found.is_safe() and np.all(np.diff(found.objectives) < 0)
+    assert found.objective < 0.8 * found.objectives[0]
+
+
+def test_a_step_of_the_user_s_own(tmp_path):
+    """The plant as a function in C, which the export knows nothing of: the same steps as with the generated one."""
+    need("gcc")
+    problem = device_runs.CASES["linear"]()
+    program = device_runs.build(problem, tmp_path / "c", gradients="sampled")
+    generated = device_runs.lines(program, 5)
+    model = (tmp_path / "c" / "src" / "scpo_model.c").read_text()
+    assert "adjoint(const scpo_real *x, const scpo_real *u, const scpo_real *p" not in model
+    own = model[model.index("void scpo_model_step") : model.index("#endif", model.index("void scpo_model_step"))]
+    (tmp_path / "c" / "src" / "own.c").write_text(f'#include "scpo_model.h"\n{own}')
+    sources = [*map(str, sorted((tmp_path / "c" / "src").glob("*.c"))), str(tmp_path / "c" / "driver.c")]
+    include = [f"-I{tmp_path / 'c' / part}" for part in ("include", "src")]
+    run("gcc", *device_runs.FLAGS.split(), "-DSCPO_OWN_STEP", *include, *sources, "-lm", "-o", str(program))
+    assert device_runs.lines(program, 5) == generated
+
+
+def test_refusals(tmp_path):
+    result = sc.adapt(device_runs.CASES["linear"](), sc.AdaptOptions(steps=0, audit=False))
+    with pytest.raises(DomainError, match="adapting"):
+        sc.codegen.export(result, tmp_path / "c", gradients="sampled")
+    with pytest.raises(DomainError, match="half"):
+        DeviceOptions(gradients="half")
+    with pytest.raises(DomainError, match="sampling_radius"):
+        DeviceOptions(sampling_radius=0.0)
