@@ -8,7 +8,7 @@ import numpy as np
 
 from scpo_ctrl.codegen.expressions import Writer, read
 from scpo_ctrl.codegen.identifiers import named
-from scpo_ctrl.codegen.metric_error import LEAST, metric_error
+from scpo_ctrl.codegen.metric_error import FACTOR, LEAST, metric_error
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.policy import Policy
@@ -108,8 +108,8 @@ class DeviceCode:
 
     @property
     def sampling_radius(self) -> float:
-        """σ of (E2), where the error e of (E3) is least for a smoothness constant of one."""
-        return 2 * float(np.sqrt(self.epsilon))
+        """σ of (E2), where the error e of (E3) is least for a smoothness constant of two."""
+        return 2 * float(np.sqrt(self.epsilon / FACTOR / 2))
 
     @property
     def gamma(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo_ctrl.codegen.metric_error import FACTOR
 from scpo_ctrl.device.adaptation import DeviceAdapter
 from scpo_ctrl.device.arithmetic import Arithmetic
 from scpo_ctrl.device.model import DeviceModel
@@ -187,7 +188,8 @@ class SampledAdapter(DeviceAdapter):
         """Return e of (E3), with what rounding adds, in scaled coordinates."""
         model, number = self.model, self.model.arithmetic.number
         radius = model.sampling_radius
-        error = self.rows.L * radius / number(2) + number(2) * model.metric_error / radius
+        rounding = model.metric_error / number(FACTOR)  # as it was seen at export
+        error = self.rows.L * radius / number(2) + number(2) * rounding / radius
         return np.sqrt(number(self._span)) * error * np.sqrt(self.scaling.gamma)
 
     def _unscale(self) -> np.ndarray:

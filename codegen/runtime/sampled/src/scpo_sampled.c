@@ -9,7 +9,8 @@
 enum { SCPO_DRAW, SCPO_BASE, SCPO_LANE, SCPO_AT_REST, SCPO_PLAN, SCPO_TRANSFORM };
 
 #define SCPO_SIGMA SCPO_SAMPLING_RADIUS
-#define SCPO_DAMPING SCPO_R(0.1)  /* added to the Gauss-Newton matrix, in parts of its mean curvature */
+#define SCPO_ROUNDING (SCPO_METRIC_ERROR / 4) /* of a metric, as it was seen at export */
+#define SCPO_DAMPING SCPO_R(0.1) /* added to the Gauss-Newton matrix, in parts of its mean curvature */
 #define SCPO_BOTH (SCPO_NX + SCPO_NU)
 #define SCPO_CURVATURE(row) (adapter->curvature + (row) * ((row) + 1) / 2)
 
@@ -299,7 +300,7 @@ int scpo_gradient_poll(scpo_adapter *adapter)
 
 scpo_real scpo_gradient_error(const scpo_adapter *adapter, int row)
 {
-    const scpo_real error = adapter->L[row] * SCPO_SIGMA / 2 + 2 * SCPO_METRIC_ERROR / SCPO_SIGMA;
+    const scpo_real error = adapter->L[row] * SCPO_SIGMA / 2 + 2 * SCPO_ROUNDING / SCPO_SIGMA;
     return SCPO_SQRT(SCPO_R(SCPO_SPAN)) * error * SCPO_SQRT(adapter->gamma);
 }
 
