@@ -50,7 +50,7 @@ class DeviceAdapter:
         arithmetic, one = self.model.arithmetic, self.model.arithmetic.number(1)
         self.theta = arithmetic.array(self.theta)
         self._weight = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
-        self.scaling = Scaling(arithmetic, self.options.memory, one)
+        self.scaling: Any = Scaling(arithmetic, self.options.memory, one)
         self.restart()
 
     @property
@@ -63,7 +63,7 @@ class DeviceAdapter:
         self._begun = False
         self._ended: DeviceStatus | None = None
         self.rows = WorkingSet.empty(self.model, self.options.rows)
-        self.scaling.forget()
+        self._forget()
         self._length: Any = self.model.arithmetic.number(0)
         self._stalled = 0
 
@@ -279,10 +279,14 @@ class DeviceAdapter:
         """Keep what is to be known of the step that is committed."""
         self._previous = self._lagrangian(scaled=True)
 
+    def _forget(self) -> None:
+        """Learn curvature anew."""
+        self.scaling.forget()
+
     def _end_step(self, *, committed: bool) -> DeviceStatus:
         """End the step. Where nothing was committed, curvature is learnt anew."""
         if not committed:
-            self.scaling.forget()
+            self._forget()
             self._length = self.model.arithmetic.number(0)
             self._stalled += 2
         if self._stalled >= self.options.patience:
