@@ -83,6 +83,16 @@ def test_a_step_of_the_user_s_own(tmp_path):
     assert device_runs.lines(tmp_path / "own", 3) == device_runs.lines(program, 3)
 
 
+@pytest.mark.parametrize(("compiler", "language"), [("gcc", "c"), ("g++", "c++")])
+def test_no_warning_as_c_and_as_cxx(compiler, language):
+    need("gcc", compiler)
+    folder = device_runs.built("terminal, two layers", "double", "-DSCPO_CHUNK=7", "sampled").parent
+    chosen = [folder / "src" / f"scpo_{name}.c" for name in ("sampled", "adapt", "rollout", "stability", "working_set")]
+    flags = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wundef", "-Wshadow", "-pedantic", "-Werror")
+    include = [f"-I{folder / part}" for part in ("include", "src")]
+    run(compiler, "-fsyntax-only", *flags, *include, "-x", language, *chosen)
+
+
 def test_refusals(tmp_path):
     result = sc.adapt(device_runs.CASES["linear"](), sc.AdaptOptions(steps=0, audit=False))
     with pytest.raises(DomainError, match="adapting"):
