@@ -140,7 +140,13 @@ def _repeated(model: DeviceModel, count: int) -> DeviceModel:
     if len(w):
         of_scenarios = w[:end].reshape(model.scenarios, -1).repeat(count, axis=0).reshape(-1, model.nx)
         w = np.vstack([of_scenarios, w[end:].repeat(count, axis=0)])
-    each = {key: getattr(model, key).repeat(count, axis=0) for key in ("x0", "p", "limits")}
-    rests = model.rests if len(model.rests) == 1 else model.rests.repeat(count, axis=0)
-    numbers = {"scenarios": model.scenarios * count, "rollouts": model.rollouts * count}
-    return replace(model, w=w, rests=rests, **numbers, **each)
+    return replace(
+        model,
+        scenarios=model.scenarios * count,
+        rollouts=model.rollouts * count,
+        x0=model.x0.repeat(count, axis=0),
+        p=model.p.repeat(count, axis=0),
+        w=w,
+        rests=model.rests if len(model.rests) == 1 else model.rests.repeat(count, axis=0),
+        limits=model.limits.repeat(count, axis=0),
+    )
