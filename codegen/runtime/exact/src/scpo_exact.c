@@ -133,13 +133,6 @@ int scpo_gradient_poll(scpo_adapter *adapter)
     }
 }
 
-scpo_real scpo_gradient_error(const scpo_adapter *adapter, int row)
-{
-    (void)adapter;
-    (void)row;
-    return 0;
-}
-
 scpo_real scpo_unscale(scpo_adapter *adapter)
 {
     memcpy(adapter->step, adapter->alpha, sizeof adapter->step);
@@ -150,9 +143,4 @@ scpo_real scpo_unscale(scpo_adapter *adapter)
 void scpo_remember(scpo_adapter *adapter)
 {
     scpo_lagrangian(adapter, 1, adapter->previous);
-}
-
-void scpo_forget_curvature(scpo_adapter *adapter)
-{
-    adapter->pairs = 0;
 }

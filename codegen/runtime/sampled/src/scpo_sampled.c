@@ -329,13 +329,3 @@ scpo_real scpo_unscale(scpo_adapter *adapter)
     }
     return -scpo_inner(SCPO_SPAN, adapter->gradient, move);
 }
-
-void scpo_remember(scpo_adapter *adapter)
-{
-    (void)adapter;
-}
-
-void scpo_forget_curvature(scpo_adapter *adapter)
-{
-    (void)adapter;
-}
