@@ -48,6 +48,7 @@ class SampledAdapter(DeviceAdapter):
         terms = arithmetic.inner(slopes[:, :, None], moved)  # (N, scenarios, lanes)
         scale = self._of_cost / model.sampling_radius
         self._gradient = arithmetic.sum(terms.transpose(2, 1, 0).reshape(count, -1)) * scale
+        assert model.stage_adjoint is not None  # of a Quadratic
         bends = np.concatenate(
             model.stage_adjoint(moved[..., : model.nx], moved[..., model.nx :], np.zeros_like(model.reference)), axis=-1
         )
@@ -61,6 +62,7 @@ class SampledAdapter(DeviceAdapter):
         """Return changes of x and u (N, scenarios, lanes, nx + nu), and the cost's slopes (N, scenarios, nx + nu)."""
         model, count, at = self.model, self._span, self._at.trajectories
         x, u = at.x[:-1, : model.scenarios], model.saturate(at.v[:, : model.scenarios])
+        assert model.stage_adjoint is not None
         reference = self.reference[:, None] if self.options.tracking else self.reference
         slopes = np.concatenate(model.stage_adjoint(x, u, reference), axis=-1)
         here = slice(0, model.scenarios * count)

@@ -4,6 +4,12 @@
  */
 #include "scpo_rollout.h"
 
+#if SCPO_SAMPLED
+#define SCPO_OF_LANES /* functions that sampled gradients call too */
+#else
+#define SCPO_OF_LANES static
+#endif
+
 #define SCPO_LAYERS_AT(run, t) ((run)->a + (SCPO_SAMPLED ? 0 : (t) * (SCPO_HIDDEN + 1)))
 
 #if SCPO_NDISTURBANCES
@@ -53,8 +59,8 @@ static void scpo_set_plant(const scpo_adapter *adapter, int rollout, scpo_real *
 #define SCPO_PLANT(run, rollout) (scpo_plant_parameters[rollout])
 #endif
 
-void scpo_roll_step(const scpo_parameters *with, int rollout, int t, scpo_trajectory *run, const scpo_real *x,
-                    scpo_real *v, scpo_real *u, scpo_real *next)
+SCPO_OF_LANES void scpo_roll_step(const scpo_parameters *with, int rollout, int t, scpo_trajectory *run,
+                                  const scpo_real *x, scpo_real *v, scpo_real *u, scpo_real *next)
 {
     int i;
     scpo_command(with->theta, with->at_zero, x, SCPO_LAYERS_AT(run, t), v);
@@ -310,7 +316,7 @@ static scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real
     return scpo_inner(SCPO_NX, half, z);
 }
 
-scpo_real scpo_metric_of(int rollout, const scpo_real *x, const scpo_real *v, int signal)
+SCPO_OF_LANES scpo_real scpo_metric_of(int rollout, const scpo_real *x, const scpo_real *v, int signal)
 {
     scpo_real half[SCPO_NX];
     if (signal < SCPO_NBOUNDS) {

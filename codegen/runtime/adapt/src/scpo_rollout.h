@@ -27,10 +27,6 @@ static inline int scpo_horizon(int rollout)
     return rollout < SCPO_NSCENARIOS ? SCPO_HORIZON : 1;
 }
 
-/* A step from x on the plant of `run`, which receives the hidden layers: v before saturation, u after it, and next. */
-void scpo_roll_step(const scpo_parameters *with, int rollout, int t, scpo_trajectory *run, const scpo_real *x,
-                    scpo_real *v, scpo_real *u, scpo_real *next);
-
 /* Rolls out; the trajectory holds all that metrics and derivatives need. 0 where something is not finite. */
 int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, scpo_trajectory *run);
 
@@ -45,10 +41,14 @@ int scpo_has_metric(int rollout, int time, int signal);
 /* A metric of a rollout, safe at or below zero: (E6), (E7), (E8), (E13). */
 scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal);
 
+#if SCPO_SAMPLED
 /* The same of a signal of the state x or the command v. */
 scpo_real scpo_metric_of(int rollout, const scpo_real *x, const scpo_real *v, int signal);
 
-#if !SCPO_SAMPLED
+/* A step from x on the plant of `run`, which receives the hidden layers: v before saturation, u after it, and next. */
+void scpo_roll_step(const scpo_parameters *with, int rollout, int t, scpo_trajectory *run, const scpo_real *x,
+                    scpo_real *v, scpo_real *u, scpo_real *next);
+#else
 #if !SCPO_IMITATION
 /* row [SCPO_NTHETA] = the derivative of that cost. */
 void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, const scpo_trajectory *run,
