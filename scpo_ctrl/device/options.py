@@ -5,7 +5,7 @@ from enum import Enum
 
 from scpo_ctrl.codegen.device import MEMORY, ROWS
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_count, as_flag, as_scalar
+from scpo_ctrl.validate import as_count, as_scalar
 
 _LARGEST = 1e15  # its square is a float
 
@@ -37,7 +37,6 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
     patience: int = 10  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged, >= 1
     worth: float = 1e-6  # SCPO_WORTH, fall of the objective, relative, that makes a commit worth it, >= 0
     radius: float = 1.0  # SCPO_RADIUS, of the local safe region, > 0
-    small: bool = False  # whether it is compiled for size (-Os), where the projection sums in another order
     metric_error: float | None = None  # SCPO_METRIC_ERROR, what a safe metric keeps from zero, >= 0; None: the export's
 
     def __post_init__(self) -> None:
@@ -46,7 +45,6 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
         put(self, "worth", as_scalar("worth", self.worth, at_least=0.0, at_most=_LARGEST))
         put(self, "radius", as_scalar("radius", self.radius, above=0.0, at_most=_LARGEST))
-        put(self, "small", as_flag("small", self.small))
         if self.metric_error is not None:
             put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0, at_most=_LARGEST))
 

@@ -61,7 +61,6 @@ static scpo_status scpo_check(const scpo_projection *problem)
 /* Adds x'y to sum and the sum of its |terms| to size, in fours, which rounds less than one by one. */
 static inline void scpo_sum(int dim, const scpo_real *x, const scpo_real *y, scpo_real *sum, scpo_real *size)
 {
-#ifndef __OPTIMIZE_SIZE__
     for (; dim > 3; dim -= 4, x += 4, y += 4) {
         const scpo_real one = x[0] * y[0];
         const scpo_real two = x[1] * y[1];
@@ -75,17 +74,6 @@ static inline void scpo_sum(int dim, const scpo_real *x, const scpo_real *y, scp
         *sum += term;
         *size += SCPO_ABS(term);
     }
-#else
-    while (dim > 0) {
-        scpo_real part = 0;
-        do {
-            const scpo_real term = *x++ * *y++;
-            part += term;
-            *size += SCPO_ABS(term);
-        } while (--dim & 3);
-        *sum += part;
-    }
-#endif
 }
 
 /* The slot of a constraint in the working set, or work->size. */
@@ -146,7 +134,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
             if (slot < SCPO_PLACES(dim) && found < 2 * SCPO_JOINING) {
                 newest = slot;
                 found += 2;
-            } else if (!(found > 1 && excess > worst * size)) {
+            } else if (newest < 0 || !(excess > worst * size)) {
                 continue;
             }
             worst = excess / size; /* of the newest, which makes way for a worse one */
