@@ -28,6 +28,16 @@ static int scpo_negative(scpo_real x)
     return scpo_raw(&x) - SCPO_SIGN < SCPO_INFINITY;
 }
 
+/* Whether sums are rounded to nearest, which the bounds on rounding errors hold for. */
+static int scpo_rounds_to_nearest(void)
+{
+    const volatile scpo_real one = 1; /* volatile: the processor's sums, not the compiler's */
+    const volatile scpo_real little = SCPO_EPS / 8;
+    const volatile scpo_real above = one + little;
+    const volatile scpo_real below = one - little;
+    return above <= one && below >= one;
+}
+
 /* Also leaves the largest part of u in work->length. */
 static scpo_status scpo_check(const scpo_projection *problem)
 {
@@ -38,6 +48,9 @@ static scpo_status scpo_check(const scpo_projection *problem)
     int i;
     if (dim < 1 || dim > SCPO_MAX_DIM || count < 0 || scpo_raw(&problem->r) - 1 >= SCPO_INFINITY - 1) {
         return SCPO_BAD_PROBLEM;
+    }
+    if (!scpo_rounds_to_nearest()) {
+        return SCPO_BAD_MODE;
     }
     largest = scpo_largest(dim, problem->u, 0);
     problem->work->length = scpo_value(largest);
@@ -76,6 +89,15 @@ static inline void scpo_sum(int dim, const scpo_real *x, const scpo_real *y, scp
     }
 }
 
+/* Whether a constraint is 0 everywhere, and not only so small that its terms underflow. */
+static int scpo_is_zero(const scpo_projection *problem, int i)
+{
+    scpo_bits largest = scpo_largest(problem->dim, problem->G + (long)i * problem->dim, 0);
+    largest = scpo_largest(1, problem->c + i, largest);
+    largest = scpo_largest(1, problem->e + i, largest);
+    return scpo_largest(1, problem->L + i, largest) == 0;
+}
+
 /* The slot of a constraint in the working set, or work->size. */
 static int scpo_member(const scpo_workspace *work, const scpo_real *row)
 {
@@ -107,6 +129,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
     const scpo_real length = work->t * work->length;
     const scpo_real rounding = work->rounding;
     const scpo_real norm = length + length * (rounding + 4 * SCPO_EPS); /* no one finds more */
+    const scpo_real underflow = SCPO_R(4 * dim + 16) * SCPO_UNDERFLOW;
     scpo_real worst = 0;
     int newest = -1;
     int found = !(norm <= problem->r);
@@ -120,8 +143,8 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         scpo_real excess;
         int slot;
         scpo_sum(dim, G, work->delta, &slope, &size);
-        excess = problem->c[i] + slope + bend + rounding * size + SCPO_UNDERFLOW;
-        if (scpo_negative(excess) || scpo_raw(&size) == 0) { /* or all terms are 0 */
+        excess = problem->c[i] + slope + bend + rounding * size + underflow;
+        if (scpo_negative(excess) || (scpo_raw(&size) == 0 && scpo_is_zero(problem, i))) {
             continue;
         }
         excess += room * size;
