@@ -152,7 +152,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         *cut = scpo_max(excess / (excess - problem->c[i] + bend), *cut);
         found |= 1;
         slot = scpo_member(work, G);
-        if (slot == work->size) {
+        if (slot >= work->size) {
             slot = scpo_vacant(work, newest);
             if (slot < SCPO_PLACES(dim) && found < 2 * SCPO_JOINING) {
                 newest = slot;
