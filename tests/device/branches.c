@@ -1,6 +1,7 @@
 /* Branches that random numbers seldom take: refusals, starts that are unsafe or no numbers, ends of the adaptation.
  * SPDX-License-Identifier: MIT
  */
+#include <fenv.h>
 #include <math.h>
 #include <stdio.h>
 
@@ -150,9 +151,38 @@ static void counters(void)
     check(supervisor.incidents.calls == UINT32_MAX, __LINE__); /* it stops there */
 }
 
+/* Where the processor does not round to nearest. */
+static void other_rounding(void)
+{
+    static scpo_workspace work;
+    static const scpo_real u = 1;
+    scpo_real delta = 1;
+    scpo_projection problem = {1, 0, &u, NULL, NULL, NULL, NULL, 2, &work};
+    (void)fesetround(FE_DOWNWARD);
+    check(scpo_project(&problem, &delta) == SCPO_BAD_MODE && !(delta > 0), __LINE__);
+    (void)fesetround(FE_UPWARD);
+    check(scpo_project(&problem, &delta) == SCPO_BAD_MODE, __LINE__);
+    (void)fesetround(FE_TONEAREST);
+    check(scpo_project(&problem, &delta) == SCPO_OK && delta > 0, __LINE__);
+}
+
+/* A ring that is full loses samples and counts them. */
+static void ring(void)
+{
+    static scpo_telemetry telemetry;
+    scpo_real x[SCPO_NX] = {0}, u[SCPO_NU] = {0};
+    int k;
+    for (k = 0; k < SCPO_TELEMETRY + 3; k++) {
+        scpo_telemetry_put(&telemetry, x, u, SCPO_OK);
+    }
+    check(telemetry.lost == 3 && telemetry.written == SCPO_TELEMETRY, __LINE__);
+}
+
 int main(void)
 {
     starts();
+    other_rounding();
+    ring();
     ends();
     torn_commit();
     link();

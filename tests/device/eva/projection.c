@@ -1,12 +1,12 @@
-/* A piece of a projection, by induction: from every state of the workspace that the invariant allows, a piece or a guess
- * leads to one that it allows, and begin does from any. Sizes are small here; the code is the same for all.
+/* A part of a projection, by induction: from every state of the workspace that the invariant allows, a sweep, a piece of
+ * Newton's method or a guess leads to one that it allows, and begin does from any. Sizes are small here; the code is the same for all.
  * SPDX-License-Identifier: MIT
  */
 #include "eva.h"
 #include "scpo_internal.h"
 
 #define DIM SCPO_MAX_DIM
-#define COUNT 5
+#define COUNT 3
 
 static scpo_workspace work;
 static scpo_real u[DIM], c[COUNT], G[COUNT * DIM], e[COUNT], L[COUNT], delta[DIM];
@@ -30,63 +30,83 @@ static void any_problem(void)
     problem.work = &work;
 }
 
-/* A workspace of the invariant, with so many constraints in its set and so many of them in the basis. */
-static void any_workspace(int size, int count)
+enum { BEGIN, GUESS, SWEEP, NEWTON, STEP };
+
+#if defined(IN_ITS_PLACE) /* NEWTON: in the place of scpo_dual_step.c, which STEP analyses */
+void scpo_step_begin(scpo_workspace *of)
 {
-    int i;
-    Frama_C_make_unknown((char *)&work, sizeof work);
-    any_reals(delta, DIM);
-    work.problem = &problem;
-    work.delta = delta;
-    work.size = size;
-    work.budget = Frama_C_interval(-1000, SCPO_MAX_NEWTON);
-    work.maximising = any();
-    work.steps = Frama_C_interval(-1, 16);
-    work.changes = Frama_C_interval(0, 6 * SCPO_SLOTS);
-    work.count = count;
-    work.factored = Frama_C_interval_split(0, count);
-    work.trials = Frama_C_interval(0, 40);
-    work.status = any() ? SCPO_OK : SCPO_CAPPED;
-    for (i = 0; i < SCPO_SLOTS; i++) {
-        work.row[i] = any() ? work.pull : G + Frama_C_interval(0, COUNT - 1) * DIM;
-        work.basis[i] = size ? Frama_C_interval(0, size - 1) : 0;
-    }
+    of->changes = 6 * SCPO_SLOTS;
 }
 
-static void check_workspace(void)
+int scpo_step_poll(scpo_workspace *of)
 {
-    /*@ assert size: 0 <= work.size <= SCPO_SLOTS; */
-    /*@ assert steps: -1 <= work.steps <= 16; */
-    /*@ assert changes: 0 <= work.changes <= 6 * SCPO_SLOTS; */
-    /*@ assert count: work.changes > 0 ==> 0 <= work.factored <= work.count <= work.size; */
-    /*@ assert trials: 0 <= work.trials <= 40; */
-    /*@ assert rows: \forall integer k; 0 <= k < work.size ==> \valid_read(work.row[k] + (0 .. DIM - 1)); */
+    any_reals(of->step, SCPO_SLOTS);
+    of->changes = Frama_C_interval(0, 6 * SCPO_SLOTS);
+    return of->changes == 0;
 }
+#endif
 
 int main(void)
 {
+    const int part = PART;
+    const scpo_real *rows[COUNT + 1];
     int size;
-    int count;
+    int i;
     any_problem();
-    if (any()) {
-        Frama_C_make_unknown((char *)&work, sizeof work);
-        if (scpo_project_begin(&problem, delta) == SCPO_BUSY) {
-            check_workspace();
-        }
+    Frama_C_make_unknown((char *)&work, sizeof work);
+    if (part == BEGIN) {
+        (void)scpo_project_begin(&problem, delta);
+        /*@ assert begun: work.size == 0 || work.size == 1; */
         return 0;
     }
-    size = Frama_C_interval_split(0, SCPO_SLOTS);
-    count = Frama_C_interval_split(0, size);
-    any_workspace(size, count);
-    if (any()) {
+    for (i = 0; i < COUNT; i++) {
+        rows[i] = G + i * DIM;
+    }
+    rows[COUNT] = work.pull;
+    for (i = 0; i < SCPO_SLOTS; i++) {
+        work.row[i] = rows[Frama_C_interval(0, COUNT)];
+    }
+    any_reals(delta, DIM);
+    work.problem = &problem;
+    work.delta = delta;
+    work.budget = Frama_C_interval(-1000, SCPO_MAX_NEWTON);
+    work.status = (scpo_status)Frama_C_interval(SCPO_OK, SCPO_CAPPED);
+    size = Frama_C_interval_split(0, SCPO_SLOTS); /* a state of the analysis for each */
+    work.size = size;
+    for (i = 0; i < SCPO_SLOTS; i++) {
+        work.basis[i] = Frama_C_interval(0, size > 0 ? size - 1 : 0);
+    }
+    work.maximising = part >= NEWTON;
+    if (part == GUESS) {
         scpo_real guessed;
+        const int index = Frama_C_interval_split(0, COUNT - 1);
         any_reals(&guessed, 1);
-        scpo_project_guess(&work, Frama_C_interval_split(0, COUNT - 1), guessed);
-    } else if (any()) {
-        (void)scpo_project_multiplier(&work, Frama_C_interval_split(0, COUNT - 1));
+        (void)scpo_project_multiplier(&work, index);
+        scpo_project_guess(&work, index, guessed);
+    } else if (part == STEP) { /* begun, or half done with so many constraints in the basis */
+        work.count = Frama_C_interval_split(0, size);
+        work.factored = Frama_C_interval_split(0, work.count);
+        work.changes = Frama_C_interval(1, 6 * SCPO_SLOTS);
+        if (any()) {
+            scpo_step_begin(&work);
+        } else {
+            (void)scpo_step_poll(&work);
+        }
+        /*@ assert count: 0 <= work.factored <= work.count <= work.size; */
+        /*@ assert changes: 0 <= work.changes <= 6 * SCPO_SLOTS; */
     } else {
+        if (part == NEWTON) {
+            work.steps = Frama_C_interval(-1, 16);
+            work.trials = Frama_C_interval(0, 40);
+            work.changes = Frama_C_interval(0, 6 * SCPO_SLOTS);
+        }
         (void)scpo_project_poll(&work);
     }
-    check_workspace();
+    /*@ assert size: 0 <= work.size <= SCPO_SLOTS; */
+    if (part == NEWTON) { /* elsewhere `maximising` is set together with scpo_dual_begin, which sets what follows */
+        /*@ assert steps: -1 <= work.steps <= 16; */
+        /*@ assert trials: 0 <= work.trials <= 40; */
+        /*@ assert changes: 0 <= work.changes <= 6 * SCPO_SLOTS; */
+    }
     return 0;
 }

@@ -5,7 +5,7 @@
 #include "scpo_store.h"
 
 #define SECTORS 2U
-#define SECTOR_SIZE 1024U
+#define SECTOR_SIZE 256U
 
 static int accepts(void *user, const unsigned char *blob, uint32_t blob_size, const unsigned char *tail, uint32_t tail_size)
 {
