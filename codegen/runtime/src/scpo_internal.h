@@ -51,6 +51,13 @@ typedef uint64_t scpo_bits;
 typedef uint32_t scpo_bits;
 #endif
 
+/* Sums are taken in fours, one by one within them, what is over first. For speed the fours are unrolled: the same bits. */
+#ifdef __OPTIMIZE_SIZE__
+#define SCPO_IN_LOOP(dim) ((dim) > 0)
+#else
+#define SCPO_IN_LOOP(dim) (((dim) & 3) != 0)
+#endif
+
 #ifndef SCPO_CHANGES
 #define SCPO_CHANGES (6 * SCPO_SLOTS) /* of the basis of a Newton step in a piece, at most; fewer make pieces shorter */
 #endif

@@ -31,11 +31,10 @@ static int scpo_negative(scpo_real x)
 /* Whether sums are rounded to nearest, which the bounds on rounding errors hold for. */
 static int scpo_rounds_to_nearest(void)
 {
-    const volatile scpo_real one = 1; /* volatile: the processor's sums, not the compiler's */
-    const volatile scpo_real little = SCPO_EPS / 8;
-    const volatile scpo_real above = one + little;
-    const volatile scpo_real below = one - little;
-    return above <= one && below >= one;
+    volatile scpo_real one = 1; /* volatile: the processor's sums, not the compiler's */
+    one = one + SCPO_EPS / 8;
+    one = one - SCPO_EPS / 8;
+    return !(one < 1 || one > 1);
 }
 
 /* Also leaves the largest part of u in work->length. */
@@ -74,28 +73,27 @@ static scpo_status scpo_check(const scpo_projection *problem)
 /* Adds x'y to sum and the sum of its |terms| to size, in fours, which rounds less than one by one. */
 static inline void scpo_sum(int dim, const scpo_real *x, const scpo_real *y, scpo_real *sum, scpo_real *size)
 {
+    while (SCPO_IN_LOOP(dim)) {
+        scpo_real part = 0;
+        scpo_real bulk = 0;
+        do {
+            const scpo_real term = *x++ * *y++;
+            part += term;
+            bulk += SCPO_ABS(term);
+        } while (--dim & 3);
+        *sum += part;
+        *size += bulk;
+    }
+#ifndef __OPTIMIZE_SIZE__
     for (; dim > 3; dim -= 4, x += 4, y += 4) {
         const scpo_real one = x[0] * y[0];
         const scpo_real two = x[1] * y[1];
         const scpo_real three = x[2] * y[2];
         const scpo_real four = x[3] * y[3];
-        *sum += (one + two) + (three + four);
-        *size += (SCPO_ABS(one) + SCPO_ABS(two)) + (SCPO_ABS(three) + SCPO_ABS(four));
+        *sum += one + two + three + four;
+        *size += SCPO_ABS(one) + SCPO_ABS(two) + SCPO_ABS(three) + SCPO_ABS(four);
     }
-    while (dim-- > 0) {
-        const scpo_real term = *x++ * *y++;
-        *sum += term;
-        *size += SCPO_ABS(term);
-    }
-}
-
-/* Whether a constraint is 0 everywhere, and not only so small that its terms underflow. */
-static int scpo_is_zero(const scpo_projection *problem, int i)
-{
-    scpo_bits largest = scpo_largest(problem->dim, problem->G + (long)i * problem->dim, 0);
-    largest = scpo_largest(1, problem->c + i, largest);
-    largest = scpo_largest(1, problem->e + i, largest);
-    return scpo_largest(1, problem->L + i, largest) == 0;
+#endif
 }
 
 /* The slot of a constraint in the working set, or work->size. */
@@ -144,7 +142,11 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         int slot;
         scpo_sum(dim, G, work->delta, &slope, &size);
         excess = problem->c[i] + slope + bend + rounding * size + underflow;
-        if (scpo_negative(excess) || (scpo_raw(&size) == 0 && scpo_is_zero(problem, i))) {
+        if (scpo_negative(excess)) {
+            continue;
+        }
+        if (scpo_raw(&size) == 0 && /* all terms are 0: where they do not only underflow, it holds everywhere */
+            scpo_largest(dim, G, (scpo_raw(problem->e + i) | scpo_raw(problem->L + i)) & ~SCPO_SIGN) == 0) {
             continue;
         }
         excess += room * size;
