@@ -235,8 +235,7 @@ class DeviceAdapter:
         room = np.where(distance < 0, distance * (number(1) - number(_KEPT)), number(0))
         curved = rows.L * self.scaling.gamma
         found = project_as_device(
-            self._z, room, np.ascontiguousarray(rows.G), curved, self._radius, np.ascontiguousarray(rows.multipliers),
-            small=self.options.small,
+            self._z, room, np.ascontiguousarray(rows.G), curved, self._radius, np.ascontiguousarray(rows.multipliers)
         )  # fmt: skip
         self._alpha, rows.multipliers = found.delta, found.multipliers
         self._length = self.model.arithmetic.length(self._alpha)

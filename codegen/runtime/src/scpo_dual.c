@@ -13,23 +13,16 @@
 scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y)
 {
     scpo_real sum = 0;
-#ifndef __OPTIMIZE_SIZE__ /* four terms at once, where speed matters more */
-    scpo_real odd = 0;
-    for (; dim > 3; dim -= 4, x += 4, y += 4) {
-        sum += x[0] * y[0] + x[2] * y[2];
-        odd += x[1] * y[1] + x[3] * y[3];
-    }
-    sum += odd;
-    while (dim-- > 0) {
-        sum += *x++ * *y++;
-    }
-#else /* in fours, which rounds less */
-    while (dim > 0) {
+    while (SCPO_IN_LOOP(dim)) {
         scpo_real part = 0;
         do {
             part += *x++ * *y++;
         } while (--dim & 3);
         sum += part;
+    }
+#ifndef __OPTIMIZE_SIZE__
+    for (; dim > 3; dim -= 4, x += 4, y += 4) {
+        sum += x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3];
     }
 #endif
     return sum;

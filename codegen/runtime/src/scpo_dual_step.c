@@ -14,8 +14,7 @@ static void scpo_swap(int *x, int *y)
 
 static scpo_real scpo_gram(const scpo_workspace *work, int i, int j)
 {
-    const int k = i < j ? i : j;
-    return SCPO_GRAM(work, k)[i + j - k];
+    return i < j ? SCPO_GRAM(work, i)[j] : SCPO_GRAM(work, j)[i];
 }
 
 /* row = forward substitution, by the first k rows of H_BB's Cholesky factor, of column i of H_BB; of gain_B if i < 0. */
