@@ -5,7 +5,7 @@ from enum import Enum
 
 from scpo_ctrl.codegen.device import EXAMPLES, FRESH, MEMORY, ROWS
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_count, as_scalar
+from scpo_ctrl.validate import as_count, as_flag, as_scalar
 
 _LARGEST = 1e15  # its square is a float
 
