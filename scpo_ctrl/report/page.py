@@ -1,5 +1,7 @@
-"""The report of a run: one self-contained HTML file, no script and no external resource in it."""
+"""The report of a run: one self-contained HTML file, which needs nothing from outside and says all without its script."""
 
+import base64
+import hashlib
 import io
 import re
 import warnings
@@ -21,11 +23,13 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.backup_set import NARROWER, standing
 from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.record.atomic import write_atomic
+from scpo_ctrl.report.answers import answers
 from scpo_ctrl.report.figures import PHASE_TRAJECTORIES, SIGNAL_TRAJECTORIES, phase_figure, signals_figure, style
 from scpo_ctrl.report.guard_figure import guard_figure
 from scpo_ctrl.report.history_figures import convergence_figure, scales_basis, smoothness_figure
 from scpo_ctrl.report.limits_figure import MOST_LIMITS, limits_figure
 from scpo_ctrl.report.numbers import NARROW_SPACE, margin, number, plural, short, with_unit
+from scpo_ctrl.report.page_data import page_data
 from scpo_ctrl.report.response import responses
 from scpo_ctrl.report.tables import (
     bound_rows,
@@ -43,12 +47,34 @@ from scpo_ctrl.report.wording import backup_name, change, headline, start_name
 from scpo_ctrl.text import visible
 
 NO_PICTURE = Markup("<svg></svg>")
+_COLOUR = re.compile("#[0-9a-f]{6}")
+COLOURS = {  # of pictures, by their names in the page's style
+    "#222222": "ink",
+    "#000000": "ink",
+    "#444444": "soft",
+    "#ffffff": "paper",
+    "#8a8a8a": "before",
+    "#0072b2": "after",
+    "#d55e00": "limit",
+    "#009e73": "level",
+    "#bbbbbb": "rest",
+    "#666666": "frame",
+    "#999999": "frame",
+    "#e9e9e9": "faint",
+    "#fdf0e6": "outside",
+    "#eba878": "hatch",
+    "#e5f5f1": "safe-ground",
+    "#c9a227": "withdrawn",
+    "#cc79a7": "shorter",
+}
+_TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True)
 class Panel:
     """A figure of the report."""
 
+    name: str
     title: str
     svg: Markup
     caption: str
@@ -92,7 +118,13 @@ def render_report(result: Result, *, pictures: bool = True, guarded: GuardedRuns
     problem = result.problem
     everywhere = result.everywhere
     before, after = everywhere.metrics(result.theta_initial), everywhere.metrics(result.theta)
-    return _template().render(
+    closest, script = metric_rows(result, before, after), part_of_page("chart.js", "history.js", "explore.js")
+    return template("report.html.jinja").render(
+        style=part_of_page("report.css"),
+        script=script,
+        script_digest=digest(script),
+        explored=page_data(result) if pictures else None,
+        answers=answers(result, closest),
         title=problem.plant.name if isinstance(problem, ControlProblem) else "user's functions",
         plant=problem.plant if isinstance(problem, ControlProblem) else None,
         start=start_name(result),
@@ -110,15 +142,53 @@ def render_report(result: Result, *, pictures: bool = True, guarded: GuardedRuns
         details=details(result),
         options=option_rows(result),
         panels=_panels(result, pictures) + _guard_panels(result, pictures, guarded),
-        closest=metric_rows(result, before, after),
+        closest=closest,
         binds=what_binds(result, after),
         tight=f"{100 * TIGHT:g}{NARROW_SPACE}%",
         notes=_scope(result),
     )
 
 
+def part_of_page(*names: str) -> Markup:
+    """Return files that a page holds as they are: its style, its script.
+
+    Parameters
+    ----------
+    *names : str
+
+    Returns
+    -------
+    markupsafe.Markup
+    """
+    return Markup("\n".join((_TEMPLATES / name).read_text() for name in names))
+
+
+def digest(script: str) -> str:
+    """Return what the page's policy names its script by: no other one is run.
+
+    Parameters
+    ----------
+    script : str
+
+    Returns
+    -------
+    str
+    """
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
+
+
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return a page to be filled in; what it is given is escaped.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    jinja2.Template
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("scpo_ctrl.report", "templates"),
         autoescape=True,
@@ -130,7 +200,7 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {"number": number, "short": short, "data": _data, "unit": with_unit}
     environment.filters |= {"margin": margin, "margin_data": _margin_data}
-    return environment.get_template("report.html.jinja")
+    return environment.get_template(name)
 
 
 def to_svg(figure: Figure, name: str, description: str) -> Markup:
@@ -159,9 +229,16 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     body = re.sub(r'\bid="', f'id="{name}-', body)
     body = re.sub(r'\b(?:xlink:)?href="#', f'href="#{name}-', body).replace("xlink:href", "href")
     body = body.replace("url(#", f"url(#{name}-").replace("'DejaVu Sans'", "inherit")
+    body = re.sub(r"<[^<>!]*>", lambda tag: _COLOUR.sub(_of_page, tag.group()), body)
     width, height = (72 * float(inches) for inches in figure.get_size_inches())
     head = f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{escape(visible(description))}">'
     return Markup(head + body)  # matplotlib escapes the labels in it
+
+
+def _of_page(colour: re.Match[str]) -> str:
+    """Return a colour of a picture as the page has it, in light and in dark."""
+    name = COLOURS.get(colour.group())
+    return f"var(--{name})" if name else colour.group()
 
 
 def _guard_panels(result: Result, pictures: bool, guarded: GuardedRuns | None) -> list[Panel]:
@@ -175,7 +252,7 @@ def _guard_panels(result: Result, pictures: bool, guarded: GuardedRuns | None) -
         "the parameters of the policy, on the model within its ranges."
     )
     svg = to_svg(guard_figure(result.problem, guarded), "guard", title) if pictures else NO_PICTURE
-    return [Panel(title, svg, caption)]
+    return [Panel("guard", title, svg, caption)]
 
 
 def _panels(result: Result, pictures: bool) -> list[Panel]:
@@ -206,7 +283,7 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
             caption += " Equilibrium and level set are about where references and loads begin."
         if plant.nx > 2:
             caption += " Projections: a coordinate against its rate first, then the states closest to their bounds."
-        panels.append(Panel(title, drawn(phase_figure, "phase", title), caption))
+        panels.append(Panel("phase", title, drawn(phase_figure, "phase", title), caption))
     if len(result.history):
         title = "Objective, margin and stationarity over tried steps"
         caption = (
@@ -214,16 +291,16 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
             "sides of zero. A rejected step was tried on the model only. Values off the scale stand at its edge. The "
             "stationarity is by how much the objective could still fall to first order, relative to the objective."
         )
-        panels.append(Panel(title, drawn(convergence_figure, "convergence", title), caption))
+        panels.append(Panel("convergence", title, drawn(convergence_figure, "convergence", title), caption))
     if isinstance(problem, ControlProblem):
         title = "Inputs and states over time"
         caption = _over_time_caption(problem)
         if loads(problem, np.arange(1)):
             caption += " Below them what varies by itself."
-        panels.append(Panel(title, drawn(signals_figure, "signals", title), caption))
+        panels.append(Panel("signals", title, drawn(signals_figure, "signals", title), caption))
         if problem.scenario_metrics.steps is not None:
             title = "Constraints over time"
-            panels.append(Panel(title, drawn(limits_figure, "limits", title), _limits_caption(problem)))
+            panels.append(Panel("limits", title, drawn(limits_figure, "limits", title), _limits_caption(problem)))
     if len(result.history):
         title = "What held the steps back"
         caption = (
@@ -237,7 +314,7 @@ def _panels(result: Result, pictures: bool) -> list[Panel]:
             if scales_basis(result)
             else ", beside the radius of the local safe region."
         )
-        panels.append(Panel(title, drawn(smoothness_figure, "smoothness", title), caption))
+        panels.append(Panel("smoothness", title, drawn(smoothness_figure, "smoothness", title), caption))
     return panels
 
 
