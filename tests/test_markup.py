@@ -25,7 +25,8 @@ from scpo_ctrl.codegen.export import _environment
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models import linear
 from scpo_ctrl.report.figures import style
-from scpo_ctrl.report.page import render_report, to_svg
+from scpo_ctrl.report.page import render_report
+from scpo_ctrl.report.panels import to_svg
 from scpo_ctrl.text import one_line, visible
 
 NASTY = (

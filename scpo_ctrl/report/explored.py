@@ -70,12 +70,14 @@ def spread_steps(objectives: np.ndarray, most: int) -> np.ndarray:
     return np.unique([0, *found.tolist(), last])
 
 
-def explored(result: Result) -> Explored | None:
+def explored(result: Result, scenarios: np.ndarray | None = None) -> Explored | None:
     """Roll out policies that a run committed, on the scenarios closest to their bounds and others far from these.
 
     Parameters
     ----------
     result : Result
+    scenarios : numpy.ndarray of int, optional
+        Others to show.
 
     Returns
     -------
@@ -85,7 +87,8 @@ def explored(result: Result) -> Explored | None:
     everywhere = result.everywhere
     if not isinstance(everywhere, ControlProblem):
         return None
-    chosen, batch = _chosen(result, everywhere), everywhere.scenarios
+    chosen = _chosen(result, everywhere) if scenarios is None else scenarios
+    batch = everywhere.scenarios
     some = Scenarios(batch.x0[chosen], batch.p[chosen], batch.w[chosen], batch.horizon)
     problem = everywhere.with_scenarios(some, everywhere.theta_initial, checked=False)
     ends = [problem.trajectories(theta) for theta in (result.theta_initial, result.theta)]
@@ -120,8 +123,7 @@ def explored(result: Result) -> Explored | None:
 def _chosen(result: Result, everywhere: ControlProblem) -> np.ndarray:
     """Choose half of the scenarios by their margin at the final policy, and others far from each other."""
     batch = everywhere.scenarios
-    g = everywhere.metrics(result.theta)[everywhere.of_scenarios].reshape(batch.count, -1)
-    closest = np.argsort(-np.nan_to_num(np.max(g, axis=1, initial=-np.inf), nan=np.inf), kind="stable")
+    closest = np.argsort(np.nan_to_num(_margins(everywhere, result.theta), nan=-np.inf), kind="stable")
     scaled = (batch.x0 - everywhere.plant.x_eq) @ np.linalg.cholesky(everywhere.backup.P)
     far = spread(scaled, int(closest[0]), MOST_SCENARIOS)
     order = dict.fromkeys([*closest[: MOST_SCENARIOS // 2].tolist(), *far.tolist()])

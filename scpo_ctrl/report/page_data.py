@@ -38,19 +38,21 @@ def encoded(values: np.ndarray) -> str:
     return base64.b64encode(np.where(fits, values, np.nan).astype("<f4").tobytes()).decode()
 
 
-def page_data(result: Result) -> dict[str, Any]:
+def page_data(result: Result, scenarios: np.ndarray | None = None) -> dict[str, Any]:
     """Return all that the page's script draws.
 
     Parameters
     ----------
     result : Result
+    scenarios : numpy.ndarray of int, optional
+        Which ones to show; by default those closest to their bounds, and others far from these.
 
     Returns
     -------
     dict
         Plain data, for JSON.
     """
-    loop = explored(result)
+    loop = explored(result, scenarios)
     return {
         "start": start_name(result),
         "history": history_data(result, np.array([], dtype=int) if loop is None else loop.tried[1:]),

@@ -83,6 +83,13 @@ function range(values) {
   return [low - pad, high + pad];
 }
 
+const SHAPE = { cross: "m-4-4l8 8m0-8l-8 8", down: "m-4-3h8l-4 7z", bar: "m0-5v10", star: "m-5 0h10m-5-5v10", square: "m-4-4h8v8h-8z" };
+
+function drawMark(parent, kind, shape, left, top) {
+  if (shape in SHAPE) add(parent, "path", { class: kind, d: `M${left} ${top}${SHAPE[shape]}` });
+  else add(parent, "circle", { class: kind, cx: left, cy: top, r: 2.5 });
+}
+
 class Chart {
   // options: title, label (of the x axis, none where another chart below has it), x and y (scales), view {x, y}, height,
   // hover(line, index) and pick(line, index), called with null where nothing is near.
@@ -187,9 +194,7 @@ class Chart {
   mark(parent, { kind, shape, x, y }) {
     const low = Math.min(...this.view.y);
     const [left, top] = this.place(x, Number.isFinite(y) ? y : low);
-    const d = { cross: "m-4-4l8 8m0-8l-8 8", down: "m-4-3h8l-4 7z", bar: "m0-5v10", star: "m-5 0h10m-5-5v10", square: "m-4-4h8v8h-8z" }[shape];
-    if (d) add(parent, "path", { class: kind, d: `M${left} ${top}${d}` });
-    else add(parent, "circle", { class: kind, cx: left, cy: top, r: 2.5 });
+    drawMark(parent, kind, shape, left, top);
   }
 
   // The moment that is looked at in another chart, or here.

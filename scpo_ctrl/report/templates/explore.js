@@ -66,6 +66,10 @@ function explore(data) {
     const [slider, select] = [document.getElementById("explore-step"), document.getElementById("explore-scenario")];
     slider.max = loop.tried.length - 1;
     slider.addEventListener("input", () => { state.step = Number(slider.value); update(); });
+    const every = loop.t.length > 1 ? Math.round((loop.t[1] - loop.t[0]) / loop.hold) : 1;
+    document.getElementById("explore-shown").textContent =
+      `Shown are ${loop.numbers.length} scenarios, half of them the closest to a bound, guards of the audits among them, ` +
+      `at ${loop.tried.length} committed policies${every > 1 ? `, about every ${every}th time step` : ""}.`;
     loop.scenarios.forEach((name, s) => add(select, "option", { value: s }, name));
     select.addEventListener("change", () => choose(select.value === "" ? null : Number(select.value)));
     for (const button of document.querySelectorAll('[name="explore-shows"]')) {
@@ -212,6 +216,11 @@ function scenarioMargins(host, loop, linked, on) {
   };
 }
 
-explore(JSON.parse(document.getElementById("explored").textContent));
-for (const host of document.querySelectorAll("[data-live]")) host.closest("section").classList.toggle("explored", host.firstChild !== null);
-document.documentElement.classList.add("live");
+const explored = JSON.parse(document.getElementById("explored").textContent);
+if (explored) {
+  explore(explored);
+  for (const host of document.querySelectorAll("[data-live]")) {
+    host.closest("section").classList.toggle("explored", host.firstChild !== null);
+  }
+  document.documentElement.classList.add("live");
+}

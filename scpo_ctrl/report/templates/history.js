@@ -73,6 +73,18 @@ function marksOf(history, start, place, first) {
   return [...kinds, { kind: "mark start", shape: "square", x: 0, y: first, label: () => triedText(history, start, -1) }];
 }
 
+// What the marks mean, and how many there are of each.
+function legendOf(host, history) {
+  const legend = add(host, "p", { class: "legend chart" });
+  history.verdicts.forEach((name, verdict) => {
+    const count = history.verdict.filter((one) => one === verdict).length;
+    if (!count) return;
+    const key = add(legend, "span");
+    drawMark(add(key, "svg", { viewBox: "-7 -7 14 14", "aria-hidden": "true" }), `mark verdict-${verdict}`, SHAPES[verdict], 0, 0);
+    key.append(`${name} (${count})`);
+  });
+}
+
 function columnChart(host, history, title, columns, options) {
   const scale = logarithmicWherePositive(columns.flatMap(({ values }) => [...values]));
   const levels = (options.levels ?? []).filter(({ value }) => value !== null && scale.to(value) === scale.to(value));
@@ -95,6 +107,7 @@ function historyCharts(hosts, history, start, pick) {
   if (hosts.convergence) {
     charts.push(objectiveChart(hosts.convergence, history, start, { ...options }));
     charts.push(marginChart(hosts.convergence, history, start, { ...options }));
+    legendOf(hosts.convergence, history);
     const stationarity = [{ kind: "after", name: "stationarity", values: history.stationarity }];
     const levels = [{ value: history.tolerance || null, name: "tolerance: converged at or below" }];
     charts.push(columnChart(hosts.convergence, history, "stationarity", stationarity, { ...options, ...x, levels, height: 140 }));
