@@ -102,7 +102,8 @@ class Browser:
         while self.value("location.href + document.readyState") != page.absolute().as_uri() + "complete":
             assert time.monotonic() < end, "the page does not load"
             time.sleep(0.02)
-        self.frames()
+        if script:
+            self.frames()
 
     def frames(self) -> None:
         """Wait until what was changed is drawn."""

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.report.compare import compared_figure, render_compared
 from scpo_ctrl.report.compare import compared as compared_run
+from scpo_ctrl.report.compare import compared_figure, render_compared
 from scpo_ctrl.report.numbers import margin, number
+
+KINDS = "mlp", "linear policy, terminal"
 
 
 @pytest.fixture(scope="module")
 def two(runs):
-    return [compared_run(kind, load_result(runs[kind])) for kind in ("mlp", "linear")]
+    return [compared_run(kind, load_result(runs[kind])) for kind in KINDS]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def cells(page: str, table: str) -> dict[str, list[str]]:
 
 
 def test_each_number_stands_under_its_run(two, page):
-    assert re.findall(r'<th scope="col">(.*?)</th>', page)[:2] == ["mlp", "linear"]
+    assert re.findall(r'<th scope="col">(.*?)</th>', page)[:2] == list(KINDS)
     facts = cells(page, "facts")
     for k, run in enumerate(two):
         summary = run.result.summary()
@@ -68,23 +70,25 @@ def test_the_page_needs_nothing_from_outside(page):
 
 def test_command_writes_the_page(run, runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = run("compare", runs["mlp"], runs["linear"], "--json")
+    done = run("compare", runs["mlp"], runs[KINDS[1]], "--json")
     assert done.status == 0, done.err
     said = json.loads(done.out)
     assert said["compare"] == "compare.html"
-    assert list(said["runs"]) == [str(runs["mlp"]), str(runs["linear"])]
+    assert list(said["runs"]) == [str(runs["mlp"]), str(runs[KINDS[1]])]
     page = (tmp_path / "compare.html").read_text()
     assert page.count("<thead>") == 2  # what came out, what differs
     assert [entry.name for entry in tmp_path.iterdir()] == ["compare.html"]
 
 
 def test_names_that_two_folders_share_are_their_paths(run, runs, tmp_path):
-    assert run("compare", runs["mlp"], runs["linear"], "--out", tmp_path / "side.html").status == 0
+    assert run("compare", runs["mlp"], runs[KINDS[1]], "--out", tmp_path / "side.html").status == 0
     page = (tmp_path / "side.html").read_text()
     assert str(runs["mlp"]) in page  # both are called run
 
 
-@pytest.mark.parametrize(("count", "said"), [(0, "Missing argument 'RUN RUN...'"), (1, "only one RUN"), (2, "given twice")])
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "Missing argument 'RUN RUN...'"), (1, "only one RUN"), (2, "given twice")]
+)
 def test_what_is_no_comparison_is_refused(run, runs, tmp_path, count, said):
     outcome = run("compare", *[runs["mlp"], runs["mlp"] / "."][:count], "--out", tmp_path / "out.html")
     assert outcome.status == 2

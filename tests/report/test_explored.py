@@ -7,9 +7,10 @@ import re
 
 import numpy as np
 import pytest
-from problems import scalar_problem, two_input_problem
+from problems import control_problem, scalar_problem, two_input_problem
 from report_runs import headings, run, user_problem
 
+from scpo_ctrl.models import linear
 from scpo_ctrl.report.explored import MOST_SCENARIOS, MOST_STEPS, MOST_VALUES, explored, spread_steps
 from scpo_ctrl.report.page import digest, render_report
 from scpo_ctrl.report.page_data import encoded, page_data
@@ -139,11 +140,12 @@ def test_four_questions_are_answered_first(plain, page):
 
 
 def test_labels_cannot_end_the_data():
-    problem = user_problem()
-    page = render_report(run(problem, steps=2))
-    plant_page = DATA.search(page).group(1)
-    assert "<" not in plant_page
-    assert json.loads(plant_page)["loop"] is None
+    plant = linear([[0.9]], [[0.5]], 0.1, ([-2.0], [2.0], [-1.0], [1.0]), x_labels=["</script><i>"], u_units=["&"])
+    page = render_report(run(control_problem(plant), steps=1))
+    text = DATA.search(page).group(1)
+    assert not set("<>&'") & set(text)
+    signals = json.loads(text)["loop"]["signals"]
+    assert [(one["name"], one["unit"]) for one in signals] == [("u0", "&"), ("</script><i>", "")]
 
 
 def test_colours_of_pictures_follow_the_page(page):

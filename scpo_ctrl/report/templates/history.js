@@ -75,7 +75,7 @@ function marksOf(history, start, place, first) {
 
 // What the marks mean, and how many there are of each.
 function legendOf(host, history) {
-  const legend = add(host, "p", { class: "legend chart" });
+  const legend = add(host, "p", { class: "legend" });
   history.verdicts.forEach((name, verdict) => {
     const count = history.verdict.filter((one) => one === verdict).length;
     if (!count) return;
