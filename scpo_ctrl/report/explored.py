@@ -14,7 +14,7 @@ MOST_STEPS = 30  # committed policies
 MOST_SCENARIOS = 16
 MOST_SAMPLES = 251  # of a trajectory
 MOST_LIMITS = 6  # constraints
-MOST_VALUES = 75_000  # of all trajectories together
+MOST_VALUES = 56_000  # of all trajectories together
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from scpo_ctrl.report.trajectories import followed_references, level_set, loads,
 from scpo_ctrl.report.wording import start_name
 from scpo_ctrl.text import visible
 
-MOST_TRIED = 4000  # rows of the history
+MOST_TRIED = 2000  # rows of the history
 _RING = 121  # points of the boundary of a level set
 _COLUMNS = ("objective", "margin", "stationarity", "verdict", "active", "smoothness_max", "smoothness_median")
 
