@@ -8,7 +8,8 @@ const DRAG = 6; // [px], less is a click
 let chartCount = 0;
 
 function add(parent, name, attributes = {}, text = "") {
-  const node = parent.namespaceURI === SVG || name === "svg" ? document.createElementNS(SVG, name) : document.createElement(name);
+  const node =
+    parent.namespaceURI === SVG || name === "svg" ? document.createElementNS(SVG, name) : document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
   if (text) node.textContent = text;
   parent.append(node);
@@ -20,7 +21,12 @@ function decoded(text) {
 }
 
 function power(exponent) {
-  return "10" + String(exponent).replace("-", "⁻").replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]);
+  return (
+    "10" +
+    String(exponent)
+      .replace("-", "⁻")
+      .replace(/\d/g, (digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit])
+  );
 }
 
 // A number for reading: a few digits, a true minus, powers of ten.
@@ -28,7 +34,9 @@ function shown(value, digits = 4) {
   if (!Number.isFinite(value)) return "not a number";
   const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
   const plain = exponent >= -4 && exponent < Math.max(digits, 5);
-  const text = plain ? String(Number(value.toPrecision(digits))) : `${Number(mantissa)}\u202f×\u202f${power(Number(exponent))}`;
+  const text = plain
+    ? String(Number(value.toPrecision(digits)))
+    : `${Number(mantissa)}\u202f×\u202f${power(Number(exponent))}`;
   return text.replace(/^-/, "−");
 }
 
@@ -55,7 +63,9 @@ const LOGARITHMIC = {
   to: (value) => (value > 0 ? Math.log10(value) : NaN),
   ticks: (low, high, most) => {
     const decades = evenTicks(Math.ceil(low), high, most).filter(Number.isInteger);
-    return decades.length > 1 ? decades.map((k) => [k, power(k)]) : evenTicks(low, high, most).map((k) => [k, shown(10 ** k, 3)]);
+    return decades.length > 1
+      ? decades.map((k) => [k, power(k)])
+      : evenTicks(low, high, most).map((k) => [k, shown(10 ** k, 3)]);
   },
 };
 // Logarithmic on both sides of zero, linear within the least size.
@@ -83,7 +93,13 @@ function range(values) {
   return [low - pad, high + pad];
 }
 
-const SHAPE = { cross: "m-4-4l8 8m0-8l-8 8", down: "m-4-3h8l-4 7z", bar: "m0-5v10", star: "m-5 0h10m-5-5v10", square: "m-4-4h8v8h-8z" };
+const SHAPE = {
+  cross: "m-4-4l8 8m0-8l-8 8",
+  down: "m-4-3h8l-4 7z",
+  bar: "m0-5v10",
+  star: "m-5 0h10m-5-5v10",
+  square: "m-4-4h8v8h-8z",
+};
 
 function drawMark(parent, kind, shape, left, top) {
   if (shape in SHAPE) add(parent, "path", { class: kind, d: `M${left} ${top}${SHAPE[shape]}` });
@@ -91,7 +107,7 @@ function drawMark(parent, kind, shape, left, top) {
 }
 
 class Chart {
-  // options: title, label (of the x axis, none where another chart below has it), x and y (scales), view {x, y}, height,
+  // options: title, label (of the x axis), x and y (scales), view {x, y}, height,
   // hover(line, index) and pick(line, index), called with null where nothing is near.
   constructor(host, options) {
     this.options = { x: LINEAR, y: LINEAR, height: 170, hover: () => {}, pick: () => {}, ...options };
@@ -103,8 +119,17 @@ class Chart {
     this.box = add(host, "div", { class: "chart", role: "group", "aria-label": options.title });
     const head = add(this.box, "div", { class: "chart-head" });
     add(head, "span", { class: "chart-title" }, options.title);
-    for (const [sign, name, act] of [["+", "Zoom in", () => this.zoom(0.6)], ["−", "Zoom out", () => this.zoom(1 / 0.6)], ["↺", "Whole view", () => this.reset()]]) {
-      add(head, "button", { type: "button", title: name, "aria-label": `${name}: ${options.title}` }, sign).addEventListener("click", act);
+    for (const [sign, name, act] of [
+      ["+", "Zoom in", () => this.zoom(0.6)],
+      ["−", "Zoom out", () => this.zoom(1 / 0.6)],
+      ["↺", "Whole view", () => this.reset()],
+    ]) {
+      add(
+        head,
+        "button",
+        { type: "button", title: name, "aria-label": `${name}: ${options.title}` },
+        sign,
+      ).addEventListener("click", act);
     }
     this.svg = add(this.box, "svg", { role: "img", tabindex: 0 });
     this.tip = add(this.box, "div", { class: "tip", hidden: "" });
@@ -120,13 +145,19 @@ class Chart {
   }
 
   place(x, y) {
-    const { x: [x0, x1], y: [y0, y1] } = this.view;
+    const {
+      x: [x0, x1],
+      y: [y0, y1],
+    } = this.view;
     const [wide, high] = [this.width - EDGE.left - EDGE.right, this.height - EDGE.top - EDGE.bottom];
     return [EDGE.left + ((x - x0) / (x1 - x0)) * wide, EDGE.top + ((y1 - y) / (y1 - y0)) * high];
   }
 
   value(left, top) {
-    const { x: [x0, x1], y: [y0, y1] } = this.view;
+    const {
+      x: [x0, x1],
+      y: [y0, y1],
+    } = this.view;
     const [wide, high] = [this.width - EDGE.left - EDGE.right, this.height - EDGE.top - EDGE.bottom];
     return [x0 + ((left - EDGE.left) / wide) * (x1 - x0), y1 - ((top - EDGE.top) / high) * (y1 - y0)];
   }
@@ -137,7 +168,12 @@ class Chart {
     this.svg.replaceChildren();
     this.svg.setAttribute("viewBox", `0 0 ${this.width} ${this.height}`);
     this.svg.setAttribute("height", this.height);
-    const frame = { x: EDGE.left, y: EDGE.top, width: this.width - EDGE.left - EDGE.right, height: this.options.height - EDGE.top - EDGE.bottom };
+    const frame = {
+      x: EDGE.left,
+      y: EDGE.top,
+      width: this.width - EDGE.left - EDGE.right,
+      height: this.options.height - EDGE.top - EDGE.bottom,
+    };
     this.height = this.options.height;
     add(add(add(this.svg, "defs"), "clipPath", { id: this.clip }), "rect", frame);
     this.axes(frame);
@@ -162,7 +198,13 @@ class Chart {
       add(grid, "line", { x1: frame.x, x2: right, y1: y, y2: y });
       add(grid, "text", { x: frame.x - 6, y: y + 4, "text-anchor": "end" }, text);
     }
-    if (this.options.label) add(grid, "text", { class: "label", x: frame.x + frame.width / 2, y: bottom + 32, "text-anchor": "middle" }, this.options.label);
+    if (this.options.label)
+      add(
+        grid,
+        "text",
+        { class: "label", x: frame.x + frame.width / 2, y: bottom + 32, "text-anchor": "middle" },
+        this.options.label,
+      );
   }
 
   path({ x, y, held }) {
@@ -185,10 +227,17 @@ class Chart {
       add(parent, "path", { class: kind, d: `${this.path(points)}Z` });
       return;
     }
-    const finite = (ends, [low, high]) => ends.map((end) => Math.min(Math.max(end, low - (high - low)), high + (high - low)));
+    const finite = (ends, [low, high]) =>
+      ends.map((end) => Math.min(Math.max(end, low - (high - low)), high + (high - low)));
     const [left, bottom] = this.place(finite(x, this.view.x)[0], finite(y, this.view.y)[0]);
     const [right, top] = this.place(finite(x, this.view.x)[1], finite(y, this.view.y)[1]);
-    add(parent, "rect", { class: kind, x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) });
+    add(parent, "rect", {
+      class: kind,
+      x: left,
+      y: top,
+      width: Math.max(0, right - left),
+      height: Math.max(0, bottom - top),
+    });
   }
 
   mark(parent, { kind, shape, x, y }) {
@@ -203,7 +252,8 @@ class Chart {
     this.over.replaceChildren();
     if (this.cursor.x !== null) {
       const [x] = this.place(this.cursor.x, 0);
-      if (x >= EDGE.left && x <= this.width - EDGE.right) add(this.over, "line", { class: "cursor", x1: x, x2: x, y1: EDGE.top, y2: this.height - EDGE.bottom });
+      if (x >= EDGE.left && x <= this.width - EDGE.right)
+        add(this.over, "line", { class: "cursor", x1: x, x2: x, y1: EDGE.top, y2: this.height - EDGE.bottom });
     }
     for (const { x, y, kind } of this.cursor.dots) {
       const [left, top] = this.place(x, y);
@@ -213,7 +263,10 @@ class Chart {
 
   nearest(left, top) {
     let [best, found] = [NEAR ** 2, [null, 0]];
-    for (const line of [...this.content.lines, ...this.content.marks.map((mark) => ({ ...mark, x: [mark.x], y: [mark.y] }))]) {
+    for (const line of [
+      ...this.content.lines,
+      ...this.content.marks.map((mark) => ({ ...mark, x: [mark.x], y: [mark.y] })),
+    ]) {
       if (!line.label) continue;
       for (let k = 0; k < line.x.length; k += 1) {
         const [x, y] = this.place(line.x[k], line.y[k]);
@@ -262,8 +315,13 @@ class Chart {
       const box = this.svg.getBoundingClientRect();
       return [event.clientX - box.left, event.clientY - box.top];
     };
-    const drop = () => { this.tip.hidden = true; this.options.hover(null, 0); };
-    this.svg.addEventListener("pointerdown", (event) => { from = at(event); });
+    const drop = () => {
+      this.tip.hidden = true;
+      this.options.hover(null, 0);
+    };
+    this.svg.addEventListener("pointerdown", (event) => {
+      from = at(event);
+    });
     this.svg.addEventListener("pointermove", (event) => {
       if (from && event.pointerType === "mouse" && event.buttons) this.select(from, at(event));
       else this.name(...at(event));
@@ -275,13 +333,22 @@ class Chart {
       else if (from && !moved) this.options.pick(...this.nearest(...to), this.value(...to)[0]);
       from = null;
     });
-    this.svg.addEventListener("pointerleave", () => { from = null; this.point(); drop(); });
+    this.svg.addEventListener("pointerleave", () => {
+      from = null;
+      this.point();
+      drop();
+    });
     this.svg.addEventListener("dblclick", () => this.reset());
     this.svg.addEventListener("keydown", (event) => {
       const act = {
-        "+": () => this.zoom(0.6), "-": () => this.zoom(1 / 0.6), 0: () => this.reset(), Escape: () => this.reset(),
-        ArrowLeft: () => this.zoom(1, [-0.15, 0]), ArrowRight: () => this.zoom(1, [0.15, 0]),
-        ArrowUp: () => this.zoom(1, [0, 0.15]), ArrowDown: () => this.zoom(1, [0, -0.15]),
+        "+": () => this.zoom(0.6),
+        "-": () => this.zoom(1 / 0.6),
+        0: () => this.reset(),
+        Escape: () => this.reset(),
+        ArrowLeft: () => this.zoom(1, [-0.15, 0]),
+        ArrowRight: () => this.zoom(1, [0.15, 0]),
+        ArrowUp: () => this.zoom(1, [0, 0.15]),
+        ArrowDown: () => this.zoom(1, [0, -0.15]),
       }[event.key];
       if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
@@ -291,7 +358,13 @@ class Chart {
 
   select([x0, y0], [x1, y1]) {
     this.point();
-    add(this.over, "rect", { class: "selection", x: Math.min(x0, x1), y: Math.min(y0, y1), width: Math.abs(x1 - x0), height: Math.abs(y1 - y0) });
+    add(this.over, "rect", {
+      class: "selection",
+      x: Math.min(x0, x1),
+      y: Math.min(y0, y1),
+      width: Math.abs(x1 - x0),
+      height: Math.abs(y1 - y0),
+    });
   }
 
   within(from, to) {

@@ -19,9 +19,18 @@ function compare(runs) {
     const every = paths.flatMap(({ y }) => y);
     const scale = column === "margin" ? marginScale(every) : logarithmicWherePositive(every);
     const y = range([...(column === "margin" ? [0] : []), ...every.map(scale.to)]);
-    const title = column === "margin" ? "margin −max g of committed policies (unsafe below 0)" : "objective ℓ of committed policies";
+    const title =
+      column === "margin"
+        ? "margin −max g of committed policies (unsafe below 0)"
+        : "objective ℓ of committed policies";
     const view = { x: [-0.02 * most, 1.02 * most], y };
-    return { column, paths, scale, title, chart: new Chart(host, { title, label: "tried step (0: the safe start)", y: scale, view, height: 260, pick }) };
+    return {
+      column,
+      paths,
+      scale,
+      title,
+      chart: new Chart(host, { title, label: "tried step (0: the safe start)", y: scale, view, height: 260, pick }),
+    };
   }
 
   function pick(line) {
