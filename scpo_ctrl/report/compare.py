@@ -153,7 +153,7 @@ def compared_figure(runs: list[Compared]) -> Figure:
         bottom.set_yscale("symlog", linthresh=1e-6)
         low = bottom.get_ylim()[0]
         if low < 0:
-            bottom.axhspan(low, 0, **FORBIDDEN)  # type: ignore[arg-type]
+            bottom.axhspan(low, 0, **FORBIDDEN)
         bottom.axhline(0, color=LIMIT, linewidth=1.2)
         figure.legend(loc="outside lower center", ncols=3)
     return figure

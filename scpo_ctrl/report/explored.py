@@ -1,6 +1,7 @@
 """What a reader of the page explores: trajectories of policies that were committed along the run."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -137,13 +138,19 @@ def _signals(problem: ControlProblem, states: list[int], X: np.ndarray, U: np.nd
     of_x = zip(plant.x_labels, plant.x_units, plant.x_min, plant.x_max, plant.x_eq, strict=True)
     of_u = zip(plant.u_labels, plant.u_units, plant.u_min, plant.u_max, plant.u_eq, strict=True)
     for i, row in enumerate(list(of_u)[: plant.nu - memories(problem)]):
-        found.append(Signal(row[0], row[1], "input", *map(float, row[2:]), 0, inputs[:, :, i]))
+        found.append(_of_bounds(row, "input", inputs[:, :, i]))
     for i, row in enumerate(of_x):
         if i in states:
-            found.append(Signal(row[0], row[1], "state", *map(float, row[2:]), 0, X[:, :, i]))
+            found.append(_of_bounds(row, "state", X[:, :, i]))
     for one in limited(problem, problem.scenarios.p, X, U):
         found.append(Signal(one.name, one.unit, "constraint", one.low, one.high, one.rest, one.first, one.values))
     return found
+
+
+def _of_bounds(row: tuple[Any, ...], kind: str, values: np.ndarray) -> Signal:
+    """Return a signal from its label, unit, bounds and value at rest."""
+    label, unit, low, high, rest = row
+    return Signal(label, unit, kind, float(low), float(high), float(rest), 0, values)
 
 
 def _kept(before: list[Signal], after: list[Signal]) -> list[int]:

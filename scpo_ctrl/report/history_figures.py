@@ -1,5 +1,7 @@
 """Figures of a run's history: what was tried, what was committed, and what held the steps back."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -81,7 +83,7 @@ def smoothness_figure(result: Result) -> Figure:
         middle.set_title("smoothness constants L")
         width = 1.4 if tried.size <= _LONG else 0.8
         for name, colour in (("smoothness_max", AFTER), ("smoothness_median", BEFORE)):
-            look = {"color": colour, "linewidth": width, "rasterized": as_image}
+            look: dict[str, Any] = {"color": colour, "linewidth": width, "rasterized": as_image}
             middle.plot(tried, columns[name], label=name.split("_")[1], **look)
         right.set_title("length of the projected step ‖Δ‖")
         right.plot(tried, columns["delta_norm"], color=AFTER, linewidth=width, label="‖Δ‖", rasterized=as_image)
@@ -184,7 +186,12 @@ def _stationarity(ax: Axes, result: Result, values: np.ndarray, step: np.ndarray
     tolerance = result.options.tolerance
     _log_axis(ax, np.append(values, tolerance))
     values = np.where(np.isnan(values), np.inf, values)
-    look = {"color": AFTER, "linewidth": 1.3, "markersize": 4, "rasterized": len(values) > _VECTOR_STEPS}
+    look: dict[str, Any] = {
+        "color": AFTER,
+        "linewidth": 1.3,
+        "markersize": 4,
+        "rasterized": len(values) > _VECTOR_STEPS,
+    }
     ax.plot(x, np.clip(values, *ax.get_ylim()), ".-", **look)
     if tolerance > 0:
         label = "tolerance: converged at or below it"
