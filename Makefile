@@ -49,6 +49,8 @@ figures: $(VENV)/.test
 	$(BIN)/python examples/benchmarks/scaling.py --figure docs/figures/scaling.png
 	$(BIN)/python examples/benchmarks/paper_experiments.py
 	for problem in r1 r2; do cp runs/paper_experiments/$$problem.png docs/figures/baselines_$$problem.png; done
+	$(BIN)/scpo-ctrl demo --out runs/demo
+	$(BIN)/python tests/page_pictures.py runs/demo/report.html docs/figures report
 
 # Millions of power cuts while parameters are saved, the readers of foreign bytes fuzzed: docs/device.md has the counts.
 cuts: $(VENV)/.test
