@@ -30,8 +30,8 @@ typedef enum {
     SCPO_BAD_STATE = 4,    /* control: x is not finite; u is the equilibrium input, within its bounds */
     SCPO_BAD_THETA = 5,    /* control: the policy is not finite; u is the backup's command, within its bounds */
     SCPO_GUARDED = 6,      /* control: the policy's input might leave the proved set; u is the backup's command */
-    SCPO_BAD_MODE = 7,     /* projection: the processor does not round to nearest; delta = 0 */
-    SCPO_BUSY = 8          /* of what is done piece by piece: there is more to do, call again */
+    SCPO_BUSY = 8,         /* of what is done piece by piece: there is more to do, call again */
+    SCPO_BAD_MODE = 9      /* projection: the processor does not round to nearest; delta = 0 */
 } scpo_status;
 
 #define SCPO_SLOTS (SCPO_MAX_ACTIVE + 1) /* the radius is a constraint too */

@@ -1,8 +1,8 @@
 /* The dual of the projection (E5) on a working set of constraints: Newton's method with bounds.
  *
  * The dual function is concave and once differentiable, in as many variables as there are constraints in the set. Each
- * step maximises its quadratic model over lambda >= 0 exactly (scpo_dual_step.c), and a search along it makes the function
- * rise. Where the answer is so short that the model fits nowhere, a homotopy leads there.
+ * step maximises its quadratic model over lambda >= 0 exactly (scpo_dual_step.c), and a search along it makes the
+ * function rise. Where the answer is so short that the model fits nowhere, a homotopy leads there.
  * SPDX-License-Identifier: MIT
  */
 #include "scpo_internal.h"
@@ -176,8 +176,8 @@ static int scpo_search(scpo_workspace *work)
     return 1;
 }
 
-/* One piece of Newton's method: the start's evaluation, some changes of the basis with the step that they end in, or one
- * back from it. Returns 1 where it has converged, -1 where it has taken too many, else 0. */
+/* One piece of Newton's method: the start's evaluation, some changes of the basis with the step that they end in, or
+ * one back from it. Returns 1 where it has converged, -1 where it has taken too many, else 0. */
 static int scpo_ascend(scpo_workspace *work)
 {
     int converged = 0;

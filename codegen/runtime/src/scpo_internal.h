@@ -51,7 +51,7 @@ typedef uint64_t scpo_bits;
 typedef uint32_t scpo_bits;
 #endif
 
-/* Sums are taken in fours, one by one within them, what is over first. For speed the fours are unrolled: the same bits. */
+/* Sums are taken in fours, one by one within them, what is over first; unrolled or not they have the same bits. */
 #ifdef __OPTIMIZE_SIZE__
 #define SCPO_IN_LOOP(dim) ((dim) > 0)
 #else

@@ -14,8 +14,8 @@
 
 /* Bound on the rounding errors of a constraint, of its sum here and of one in any order elsewhere together, relative to
  * the sum of all |terms|, in units of SCPO_EPS / 2. No partial sum of a sum <= 0 exceeds its negative terms, which are
- * half of all where it matters. So each of the dim + 2 additions costs half a unit, elsewhere and, one by one, here, and
- * each product one; in fours there are fewer. docs/projection.md has more. */
+ * half of all where it matters. So each of the dim + 2 additions costs half a unit, elsewhere and, one by one, here,
+ * and each product one; in fours there are fewer. docs/projection.md has more. */
 #ifdef __FAST_MATH__
 #define SCPO_ROUNDINGS(dim) SCPO_R((dim) + 5)
 #else
@@ -114,11 +114,11 @@ static int scpo_vacant(const scpo_workspace *work, int slot)
     return slot;
 }
 
-/* Evaluates (E4) at delta. Constraints that delta violates join the working set as far as there are places, behind it or
- * instead of those without a multiplier; the worst one always does. They are tightened by what rounding takes at delta,
- * and all violated ones by `margin`, in the same relative units. `cut` receives the part of delta to take away so that
- * all hold with `room` to spare: a Newton step on each constraint as a function of the length of delta. Returns 0 if
- * nothing is violated, else 1, and 2 more for each that joined. */
+/* Evaluates (E4) at delta. Constraints that delta violates join the working set as far as there are places, behind it
+ * or instead of those without a multiplier; the worst one always does. They are tightened by what rounding takes at
+ * delta, and all violated ones by `margin`, in the same relative units. `cut` receives the part of delta to take away
+ * so that all hold with `room` to spare: a Newton step on each constraint as a function of the length of delta.
+ * Returns 0 if nothing is violated, else 1, and 2 more for each that joined. */
 static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, scpo_real *cut)
 {
     const scpo_projection *problem = work->problem;
@@ -172,9 +172,9 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
     return found;
 }
 
-/* One piece of (E5) and the repair: a sweep, or a step towards the optimum of the working set. Where rounding alone is to
- * blame, shortening the answer is cheapest, unless it costs too much of the objective, |u|^2 (1 + inertia value): then
- * the violated constraints are tightened, ever more. Returns SCPO_BUSY where there is more to do. */
+/* One piece of (E5) and the repair: a sweep, or a step towards the optimum of the working set. Where rounding alone
+ * is to blame, shortening the answer is cheapest, unless it costs too much of the objective, |u|^2 (1 + inertia
+ * value): then the violated constraints are tightened, ever more. Returns SCPO_BUSY where there is more to do. */
 static scpo_status scpo_piece(scpo_workspace *work)
 {
     scpo_real cut;
