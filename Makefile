@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types docs examples figures benchmarks long cuts fuzz tools clean
+.PHONY: demo test lint types docs examples figures benchmarks long cuts fuzz coverage eva tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
@@ -49,14 +49,27 @@ figures: $(VENV)/.test
 	$(BIN)/python examples/benchmarks/scaling.py --figure docs/figures/scaling.png
 	$(BIN)/python examples/benchmarks/paper_experiments.py
 	for problem in r1 r2; do cp runs/paper_experiments/$$problem.png docs/figures/baselines_$$problem.png; done
+	$(BIN)/scpo-ctrl demo --out runs/demo
+	$(BIN)/python tests/page_pictures.py runs/demo/report.html docs/figures report
 
 # Millions of power cuts while parameters are saved, the readers of foreign bytes fuzzed: docs/device.md has the counts.
 cuts: $(VENV)/.test
 	SCPO_CUTS=1 $(BIN)/pytest -q -s tests/device/test_power_cuts.py
 
-# Two minutes: analysers over all of the adaptation's C, and 80 million bytes over its serial line: docs/misra.md.
+# Half an hour: analysers over all of the adaptation's C, 10^8 calls of its functions, 80 million bytes over its serial line,
+# 10^6 commands from an interrupt, other rounding modes: docs/misra.md.
 fuzz: $(VENV)/.test tools
-	SCPO_FUZZ=1 $(BIN)/pytest -q -s tests/device/test_c_quality.py
+	SCPO_FUZZ=1 $(BIN)/pytest -q -s tests/device/test_c_quality.py tests/device/test_interrupts.py tests/codegen/test_rounding_modes.py
+
+# A minute: which branches of the runtime the tests' C programs take: docs/misra.md.
+coverage: $(VENV)/.test tools
+	SCPO_COVERAGE=1 $(BIN)/pytest -q -s tests/device/test_coverage.py
+
+# Minutes: Frama-C's EVA over the C of an adaptation, with drivers for any input: docs/misra.md has the alarms.
+eva: $(VENV)/.test tools
+	@command -v frama-c >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y -qq --no-install-recommends frama-c-base >/dev/null; } || \
+		{ echo "not installed: sudo apt-get install --no-install-recommends frama-c-base" >&2; exit 1; }
+	SCPO_EVA=1 $(BIN)/pytest -q -s tests/device/test_eva.py
 
 # The suite with all cases of its large tables, an hour or so.
 long: $(VENV)/.test tools

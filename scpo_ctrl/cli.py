@@ -26,6 +26,7 @@ _COMMANDS = {
     "adapt": ("adapt", "Adapt the policy of a problem; every committed one is safe."),
     "bridge": ("device", "Adapt on this computer what a device runs."),
     "certify": ("assurance", "Certify a run's final policy, or prove its backup's set."),
+    "compare": ("compare", "Write a page with several runs side by side."),
     "demo": ("adapt", "Adapt, verify, report, export and replay an example."),
     "export": ("device", "Write C99 for the policy of a run, and its projection."),
     "falsify": ("assurance", "Search for a scenario that breaks a run's final policy."),

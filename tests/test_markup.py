@@ -25,7 +25,8 @@ from scpo_ctrl.codegen.export import _environment
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.models import linear
 from scpo_ctrl.report.figures import style
-from scpo_ctrl.report.page import render_report, to_svg
+from scpo_ctrl.report.page import render_report
+from scpo_ctrl.report.panels import to_svg
 from scpo_ctrl.text import one_line, visible
 
 NASTY = (
@@ -121,7 +122,9 @@ def test_the_report(result):
             found.append((tag, attrs))
 
     Parser().feed(text)
-    assert not {"script", "img", "iframe", "a"} & {tag for tag, _ in found}
+    assert not {"img", "iframe", "a"} & {tag for tag, _ in found}
+    own = [[("type", "application/json"), ("id", "explored")], []]
+    assert [attributes for tag, attributes in found if tag == "script"] == own
     assert not [attr for _, attrs in found for attr, value in attrs if attr.startswith("on")]
     assert not [value for _, attrs in found for attr, value in attrs if attr == "href" and not value.startswith("#")]
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2028\u2029]", text)

@@ -246,7 +246,7 @@ class DeviceAdapter:
         curved = rows.L * self.scaling.gamma
         found = project_as_device(
             self._z, room, np.ascontiguousarray(rows.G), self._errors(), curved, self._radius,
-            np.ascontiguousarray(rows.multipliers), small=self.options.small,
+            np.ascontiguousarray(rows.multipliers),
         )  # fmt: skip
         self._alpha, rows.multipliers = found.delta, found.multipliers
         self._length = self.model.arithmetic.length(self._alpha)

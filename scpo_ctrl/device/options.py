@@ -62,7 +62,6 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
     examples: int = EXAMPLES  # SCPO_EXAMPLES, of an expert, chosen at export, >= 1
     fresh: int = FRESH  # SCPO_FRESH, examples that find room while a step is under way, >= 1
     tracking: bool = False  # SCPO_TRACKING, whether the reference has x and u for each step of the horizon
-    small: bool = False  # whether it is compiled for size (-Os), where the projection sums in another order
     metric_error: float | None = None  # SCPO_METRIC_ERROR, what a safe metric keeps from zero, >= 0; None: the export's
 
     def __post_init__(self) -> None:
@@ -77,7 +76,6 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
         put(self, "worth", as_scalar("worth", self.worth, at_least=0.0, at_most=_LARGEST))
         put(self, "radius", as_scalar("radius", self.radius, above=0.0, at_most=_LARGEST))
         put(self, "tracking", as_flag("tracking", self.tracking))
-        put(self, "small", as_flag("small", self.small))
         if self.metric_error is not None:
             put(self, "metric_error", as_scalar("metric_error", self.metric_error, at_least=0.0, at_most=_LARGEST))
 

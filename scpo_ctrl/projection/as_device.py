@@ -51,8 +51,6 @@ def project_as_device(
     L: np.ndarray,
     r: np.floating,
     guess: np.ndarray,
-    *,
-    small: bool = False,
 ) -> DeviceProjection:
     """Solve (E5).
 
@@ -67,8 +65,6 @@ def project_as_device(
     r : numpy.float64 or numpy.float32
     guess : numpy.ndarray, shape (m,)
         Multipliers of the rows that are likely to be active, 0 of others.
-    small : bool
-        Whether sums are those of code that is compiled for size.
 
     Returns
     -------
@@ -76,7 +72,7 @@ def project_as_device(
         Zero where a number is not finite or out of range, as on the device.
     """
     kind = "double" if u.dtype == np.float64 else "float"
-    solve = getattr(lib, f"scpo_device_{kind}{'_size' if small else ''}_solve")
+    solve = getattr(lib, f"scpo_device_{kind}_solve")
     delta, multipliers = np.zeros_like(u), np.zeros_like(c)
     pieces = ffi.new("int *")
 

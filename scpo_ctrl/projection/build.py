@@ -23,12 +23,6 @@ ffi.cdef(
     int scpo_device_float_solve(int dim, int count, const float *u, const float *c, const float *G, const float *e,
                                 const float *L, float r, const float *guess, float *delta, float *multiplier,
                                 int *pieces);
-    int scpo_device_double_size_solve(int dim, int count, const double *u, const double *c, const double *G,
-                                      const double *e, const double *L, double r, const double *guess, double *delta,
-                                      double *multiplier, int *pieces);
-    int scpo_device_float_size_solve(int dim, int count, const float *u, const float *c, const float *G, const float *e,
-                                     const float *L, float r, const float *guess, float *delta, float *multiplier,
-                                     int *pieces);
     #define SCPO_DEVICE_DIM ...
     #define SCPO_DEVICE_ROWS ...
     #define SCPO_SLOTS ...

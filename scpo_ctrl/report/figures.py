@@ -149,7 +149,7 @@ def signals_figure(result: Result) -> Figure:
             values = [side[:, :, i] for side in pair]
             if stem == "u" and not command:
                 values = [np.clip(side, low, high) for side in values]
-            view, hidden = _view(np.concatenate(values), low, high)
+            view, hidden = view_of(np.concatenate(values), low, high)
             for ax, side, colour in zip(row, values, (BEFORE, AFTER), strict=True):
                 ax.set(xlim=(0, problem.scenarios.horizon * (plant.dt or 1.0)), ylim=view)
                 _forbid_rows(ax, view, low, high)
@@ -164,7 +164,7 @@ def signals_figure(result: Result) -> Figure:
                 row[1].set_title(_out_of_view(hidden), **NOTE)
         for row, (label, unit, given) in zip(axes[len(signals) :], varying, strict=True):
             for ax in row:
-                ax.set_ylim(_view(given, -np.inf, np.inf)[0])
+                ax.set_ylim(view_of(given, -np.inf, np.inf)[0])
                 _lines(ax, _over_time(plant, given, hold=True), INK, 0.8, 0.8, dashed=True)
             row[0].set_ylabel(labelled(label, unit))
         axes[0, 0].set_title(f"before: {start_name(result)}")
@@ -185,7 +185,7 @@ def _portrait(ax: Axes, problem: ControlProblem, rolled: Rolled, pair: tuple[int
     ring = level_set(backup.P, backup.rho, pair) + plant.x_eq[[i, j]]
     drawn = np.concatenate([before.reshape(-1, 2), after.reshape(-1, 2), ring])
     (x_view, x_hidden), (y_view, y_hidden) = (
-        _view(drawn[:, k], plant.x_min[axis], plant.x_max[axis]) for k, axis in enumerate(pair)
+        view_of(drawn[:, k], plant.x_min[axis], plant.x_max[axis]) for k, axis in enumerate(pair)
     )
     ax.set(xlim=x_view, ylim=y_view, xlabel=axis_label(plant, "x", i, " "), ylabel=axis_label(plant, "x", j, " "))
     _forbid_outside(ax, x_view, y_view, plant.x_min[[i, j]], plant.x_max[[i, j]])
@@ -209,7 +209,7 @@ def _only_state(ax: Axes, problem: ControlProblem, rolled: Rolled) -> None:
     band = plant.x_eq[0] + np.array([-half, half])
     before, after = rolled.X_before[:, :, 0], rolled.X_after[:, :, 0]
     low, high = plant.x_min[0], plant.x_max[0]
-    view, hidden = _view(np.concatenate([before.ravel(), after.ravel(), band]), low, high)
+    view, hidden = view_of(np.concatenate([before.ravel(), after.ravel(), band]), low, high)
     ax.set_title(_out_of_view(hidden) if hidden else "", **NOTE)  # type: ignore[arg-type]
     ax.set(ylim=view, ylabel=axis_label(plant, "x", 0, " "), xlabel=time_label(plant))
     ax.set_xlim(0, problem.scenarios.horizon * (plant.dt or 1.0))
@@ -273,8 +273,21 @@ def _over_time(plant: Plant, values: np.ndarray, *, hold: bool = False, first: i
     return np.stack([np.broadcast_to(time, values.shape), values], axis=2)
 
 
-def _view(values: np.ndarray, low: float, high: float) -> tuple[tuple[float, float], list[float]]:
-    """Return the axis range, and the bounds that are out of it: those much farther away than the values reach."""
+def view_of(values: np.ndarray, low: float, high: float) -> tuple[tuple[float, float], list[float]]:
+    """Return the axis range, and the bounds that are out of it: those much farther away than the values reach.
+
+    Parameters
+    ----------
+    values : numpy.ndarray
+        What is drawn; those that are not finite do not count.
+    low, high : float
+        Bounds.
+
+    Returns
+    -------
+    view : (float, float)
+    hidden : list of float
+    """
     bounds = [float(bound) for bound in (low, high) if np.isfinite(bound)]
     finite = values[np.isfinite(values)]
     if len(bounds) == 2:  # what left the bounds by far does not set the scale
@@ -348,7 +361,7 @@ def draw_bounds(ax: Axes, values: np.ndarray, low: float, high: float, *, line: 
     line : str
         Style of the line at a bound, as of matplotlib.
     """
-    view, hidden = _view(values, low, high)
+    view, hidden = view_of(values, low, high)
     ax.set_ylim(view)
     _forbid_rows(ax, view, low, high, line)
     if hidden:

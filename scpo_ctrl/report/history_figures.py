@@ -1,5 +1,7 @@
 """Figures of a run's history: what was tried, what was committed, and what held the steps back."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,6 +23,7 @@ MARKS: dict[Verdict, tuple[str, str, float, str]] = {
     Verdict.NO_STEP: ("|", "#666666", 7.0, "rejected: no step"),
     Verdict.WITHDRAWN: ("o", "#c9a227", 3.5, "withdrawn after an audit"),
 }
+_VECTOR_STEPS = VECTOR_POINTS // 10  # tried steps beyond which marks and lines become an image inside the figure
 _LONG = 150  # tried steps beyond which lines are thin
 _DECADES = 9  # a margin this many decades below the largest one counts as zero
 
@@ -69,19 +72,21 @@ def smoothness_figure(result: Result) -> Figure:
     """
     columns = result.history.columns()
     tried = np.arange(1, len(result.history) + 1)
+    as_image = tried.size > _VECTOR_STEPS
     with style():
         figure = Figure(figsize=(10.0, 2.7), layout="constrained")
         left, middle, right = figure.subplots(1, 3, sharex=True)
         left.set_title("active constraints")
-        left.plot(tried, columns["active"], color=AFTER, linewidth=1.2, drawstyle="steps-mid")
+        left.plot(tried, columns["active"], color=AFTER, linewidth=1.2, drawstyle="steps-mid", rasterized=as_image)
         left.yaxis.get_major_locator().set_params(integer=True)
         left.set_ylim(0, 1.1 * max(1, int(columns["active"].max())))
         middle.set_title("smoothness constants L")
         width = 1.4 if tried.size <= _LONG else 0.8
         for name, colour in (("smoothness_max", AFTER), ("smoothness_median", BEFORE)):
-            middle.plot(tried, columns[name], color=colour, linewidth=width, label=name.split("_")[1])
+            look: dict[str, Any] = {"color": colour, "linewidth": width, "rasterized": as_image}
+            middle.plot(tried, columns[name], label=name.split("_")[1], **look)
         right.set_title("length of the projected step ‖Δ‖")
-        right.plot(tried, columns["delta_norm"], color=AFTER, linewidth=width, label="‖Δ‖")
+        right.plot(tried, columns["delta_norm"], color=AFTER, linewidth=width, label="‖Δ‖", rasterized=as_image)
         lengths = columns["delta_norm"]
         if not scales_basis(result):  # else the radius is in another norm
             right.axhline(result.options.radius, color=LIMIT, linewidth=1.2, linestyle=":", label="radius r")
@@ -181,7 +186,13 @@ def _stationarity(ax: Axes, result: Result, values: np.ndarray, step: np.ndarray
     tolerance = result.options.tolerance
     _log_axis(ax, np.append(values, tolerance))
     values = np.where(np.isnan(values), np.inf, values)
-    ax.plot(x, np.clip(values, *ax.get_ylim()), ".-", color=AFTER, linewidth=1.3, markersize=4)
+    look: dict[str, Any] = {
+        "color": AFTER,
+        "linewidth": 1.3,
+        "markersize": 4,
+        "rasterized": len(values) > _VECTOR_STEPS,
+    }
+    ax.plot(x, np.clip(values, *ax.get_ylim()), ".-", **look)
     if tolerance > 0:
         label = "tolerance: converged at or below it"
         ax.axhline(tolerance, color=INK, linewidth=0.9, linestyle="--", label=label)
@@ -233,7 +244,7 @@ def _marks(ax: Axes, values: np.ndarray, verdict: np.ndarray, view: tuple[float,
                 zorder=2.5 if kind is Verdict.COMMITTED else 3.5,
                 clip_on=False,
                 label=f"{label} ({at.size})",
-                rasterized=len(values) > VECTOR_POINTS // 10,
+                rasterized=len(values) > _VECTOR_STEPS,
             )
 
 

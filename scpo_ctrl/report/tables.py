@@ -45,6 +45,7 @@ class MetricRow:
     after: float  # margin of the final policy
     before: float  # margin of the safe start
     varies: bool  # False where no policy can change it
+    number: int | None  # of the scenario on all of S (E12)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def metric_rows(result: Result, before: np.ndarray, after: np.ndarray) -> list[M
         if isinstance(problem, ControlProblem):
             when, scenario, part = _time(problem, metric), _who(result, problem, metric), 100 * metric.part
         margins = part, metric.after, metric.before
-        rows.append(MetricRow(_relations(metric.label), when, scenario, *margins, metric.varies))
+        rows.append(MetricRow(_relations(metric.label), when, scenario, *margins, metric.varies, metric.scenario))
     return rows
 
 
@@ -121,9 +122,24 @@ def _who(result: Result, problem: ControlProblem, metric: ClosestMetric) -> str:
         cloud, k = problem.one_step.cloud, metric.cloud_state
         return f"cloud state {k}: {conditions(problem.plant, cloud, k)}"
     assert metric.scenario is not None  # a metric is of one or the other
-    guard = metric.scenario - (problem.scenarios.count - (result.guards.count if result.guards else 0))
-    name = f"scenario {metric.scenario}" if guard < 0 else f"guard {guard}"
-    return f"{name}: {conditions(problem.plant, problem.scenarios, metric.scenario)}"
+    own = problem.scenarios.count - (result.guards.count if result.guards else 0)
+    return f"{scenario_name(metric.scenario, own)}: {conditions(problem.plant, problem.scenarios, metric.scenario)}"
+
+
+def scenario_name(number: int, own: int) -> str:
+    """Return what a scenario of all of S (E12) is called.
+
+    Parameters
+    ----------
+    number : int
+    own : int
+        How many are the problem's own; the guards follow.
+
+    Returns
+    -------
+    str
+    """
+    return f"scenario {number}" if number < own else f"guard {number - own}"
 
 
 def conditions(plant: Plant, batch: Scenarios, scenario: int) -> str:

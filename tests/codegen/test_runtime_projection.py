@@ -80,7 +80,9 @@ def compile_runtime(
     """Compile the runtime into a shared library and load it; the working set has so many places."""
     write_config(folder, real)
     size = folder / "size.c"
-    size.write_text('#include "scpo.h"\nint scpo_size(void);\nint scpo_size(void) { return sizeof(scpo_workspace); }\n')
+    size.write_text(
+        '#include "scpo.h"\nextern const int scpo_size;\nconst int scpo_size = (int)sizeof(scpo_workspace);\n'
+    )
     library = folder / "runtime.so"
     sizes = [f"-DSCPO_MAX_DIM={MAX_DIM}", f"-DSCPO_MAX_ACTIVE={places}"]
     command = [compiler, "-std=c99", "-O2", *WARNINGS, *flags, *sizes, f"-I{folder}", f"-I{RUNTIME / 'include'}"]

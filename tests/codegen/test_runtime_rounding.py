@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import projection_cases as pc
@@ -15,7 +16,7 @@ SIZES = ((1, 6), (5, 4), (9, 12), (20, 10), (35, 20), (64, 12))
 
 @pytest.fixture(scope="module", params=["float -O2", "float -Os", "double -O2"])
 def runtime(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runtime:
-    """The runtime, which sums in another way where it is compiled for size."""
+    """The runtime as compiled for speed and for size."""
     real, flag = request.param.split()
     number = np.float64 if real == "double" else np.float32
     return compile_runtime(tmp_path_factory.mktemp("rounding"), number, flags=(flag,))
@@ -28,6 +29,19 @@ def test_feasible_in_any_order(runtime: Runtime, name: str) -> None:
         delta, _ = runtime.project(case)
         assert largest_of_any_order(case, delta, rng) <= 0
         assert max(norms(delta, rng)) <= case.r
+
+
+@pytest.mark.parametrize("real", [np.float64, np.float32], ids=["double", "float"])
+def test_the_same_bits_whatever_the_compiler_optimises_for(tmp_path: Path, real: type) -> None:
+    """One source has one order of summation; only contraction and fast-math would change it."""
+    built = []
+    for flag in ("-O0", "-O1", "-O2", "-O3", "-Os"):
+        (tmp_path / flag).mkdir()
+        built.append(compile_runtime(tmp_path / flag, real, flags=(flag,)))
+    for name in pc.REGIMES:
+        for case in pc.cases(name, 6, SIZES, seed=34, real=real):
+            answers = [runtime.project(case) for runtime in built]
+            assert len({(delta.tobytes(), status) for delta, status in answers}) == 1, name
 
 
 @pytest.mark.parametrize("name", pc.REGIMES)

@@ -2,7 +2,7 @@
  *
  *     fuzz_link SEED BYTES
  *
- * Prints how many bytes were given, frames passed, were answered and were refused. Sanitizers judge memory, alignment and
+ * Prints how many messages and bytes were given, frames passed, were answered and were refused. Sanitizers judge memory, alignment and
  * arithmetic; here is checked that every answer is a right frame, and that parameters in use stay finite.
  */
 #include "scpo_internal.h"
@@ -113,7 +113,7 @@ static void random_bytes(void)
 
 int main(int count, char **words)
 {
-    unsigned long given = 0, passed = 0;
+    unsigned long given = 0, passed = 0, messages = 0;
     const unsigned long most = count > 2 ? strtoul(words[2], NULL, 10) : 0;
     state = 88172645463325252ULL + (count > 1 ? strtoull(words[1], NULL, 10) : 0);
     bytes = (unsigned char *)malloc(LONGEST);
@@ -138,12 +138,13 @@ int main(int count, char **words)
             scpo_server_receive(&server, bytes[k]);
             passed += before == 6 && server.link.state == 0;
         }
+        messages++;
         given += (unsigned long)length;
         wrong += scpo_largest(SCPO_NTHETA, controller.set[controller.active & 1U].theta, 0) >= SCPO_INFINITY;
         wrong += telemetry.written - telemetry.taken > SCPO_TELEMETRY;
     }
     free(bytes);
-    printf("bytes %lu ended %lu answered %lu refused %lu wrong %lu steps %lu\n", given, passed, answered, refused, wrong,
+    printf("messages %lu bytes %lu ended %lu answered %lu refused %lu wrong %lu steps %lu\n", messages, given, passed, answered, refused, wrong,
            (unsigned long)adapter.counts.steps);
     return wrong != 0;
 }

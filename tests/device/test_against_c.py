@@ -34,9 +34,10 @@ def test_the_same_bits_in_double(name):
     follow(name, "double", device_runs.built(name))
 
 
-def test_the_same_bits_in_float_compiled_for_size():
+@pytest.mark.parametrize("optimisation", ["-Os", "-O3"])
+def test_the_same_bits_in_float_whatever_the_compiler_optimises_for(optimisation):
     need("gcc")
-    follow("R3", "float", device_runs.built("R3", "float", "-Os"), DeviceOptions(small=True))
+    follow("R3", "float", device_runs.built("R3", "float", optimisation))
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,26 @@ def test_no_byte_from_outside_does_harm(tmp_path):
             assert found["answered"] > 2_000 and found["refused"] > 100 and found["steps"] > 5
 
 
+def test_every_public_function_keeps_its_promises(tmp_path):
+    """10^8 calls with any numbers in the long form: inputs in bounds, steps feasible, active parameters finite."""
+    need("gcc")
+    total = Counter()
+    for real in ("float", "double") if LONG else ("float",):
+        folder = exported(real, True)
+        program = tmp_path / f"public_{real}"
+        flags = ["-std=gnu99", *SANITIZE.split(), "-O1" if LONG else "-O0", "-Wall", "-Wextra", "-Werror"]
+        every = [*sorted((folder / "src").glob("*.c")), HERE / "fuzz_public.c"]
+        run("gcc", *flags, *includes(folder), *every, "-o", program, "-lm")
+        for seed in range(1, 26 if LONG else 2):
+            said = run(program, seed, 2_000_000 if LONG else 100_000)
+            total.update(dict(zip(said.split()[::2], map(int, said.split()[1::2]), strict=True)))
+    print(dict(total))
+    assert total["wrong"] == 0
+    assert total["executions"] >= (100_000_000 if LONG else 100_000)
+    kinds = ("control", "controller", "project", "guess", "poll", "adapter", "supervisor", "blob")
+    assert all(total[kind] > total["executions"] / 1_000 for kind in (*kinds, "moved"))
+
+
 def test_sizes_that_frames_cannot_state_are_refused(tmp_path):
     """At compile time; and before that, where it is exported."""
     need("gcc")

@@ -1,5 +1,6 @@
 """Commands from an interrupt while the parameters change under it: each comes from one whole set."""
 
+import os
 import re
 import subprocess
 
@@ -8,6 +9,8 @@ from device_problems import r3_problem, unadapted
 from exports import need
 
 from scpo_ctrl.codegen import export
+
+LONG = bool(os.environ.get("SCPO_FUZZ"))  # see `make fuzz`
 
 # A timer's signal stands for the interrupt. Each command is kept with the number of commits before it; afterwards it is
 # compared with what every set of parameters gives, by its bits.
@@ -23,7 +26,7 @@ NESTED = r"""
 static scpo_controller controller;
 static scpo_adapter adapter;
 static const scpo_real x[SCPO_NX] = {1, 0.5};
-static scpo_real seen[MOST], whole[1 << 14];
+static scpo_real seen[MOST], whole[1 << 20];
 static volatile long count;
 static void interrupt(int signal)
 {
@@ -45,7 +48,7 @@ int main(int argc, char **argv)
     signal(SIGALRM, interrupt);
     setitimer(ITIMER_REAL, &period, NULL);
     before = count;
-    while (count < wanted && sets < (1 << 14)) {
+    while (count < wanted && sets < (1 << 20)) {
         const scpo_adaptation outcome = scpo_adapter_poll(&adapter, 1);
         between += count > before;
         before = count;
@@ -83,8 +86,8 @@ def test_every_command_comes_from_one_whole_set(tmp_path, optimisation):
     includes = [f"-I{tmp_path / 'c' / part}" for part in ("include", "src")]
     program = tmp_path / "nested"
     subprocess.run(["gcc", "-std=gnu99", optimisation, *includes, *map(str, sources), "-o", program, "-lm"], check=True)
-    count = "20000"
-    done = subprocess.run([program, count], capture_output=True, text=True, timeout=60, check=False)
+    count = "1000000" if LONG else "20000"
+    done = subprocess.run([program, count], capture_output=True, text=True, timeout=600, check=False)
     print(done.stdout)
     assert done.returncode == 0 and " 0 torn" in done.stdout, done.stdout
     commands, sets, pieces = (int(word) for word in re.findall(r"\d+", done.stdout)[:3])

@@ -67,12 +67,13 @@ def test_headline_counts_policies_metrics_and_scenarios(plain, page):
 
 def test_nothing_is_loaded_from_outside(page):
     assert "://" not in page
-    assert not re.search(r"<(script|link|iframe|object|embed|base)\b|@import|\bsrc=", page)
+    assert not re.search(r"<(link|iframe|object|embed|base)\b|@import|\bsrc=", page)
     assert all(target.startswith("#") for target in re.findall(r'\bhref="(.*?)"', page))
     assert all(target.startswith("#") for target in re.findall(r"url\((.*?)\)", page))
 
 
 def test_identifiers_are_unique_and_every_reference_has_its_target(page):
+    page = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
     names = re.findall(r'\bid="(.*?)"', page)
     assert len(names) == len(set(names))
     used = set(re.findall(r'\bhref="#(.*?)"', page)) | set(re.findall(r"url\(#(.*?)\)", page))
@@ -126,7 +127,7 @@ def test_closest_metrics_stand_in_the_table_with_their_scenarios(plain, page):
     assert re.findall(r"<tr[^>]*><td>(.*?)</td>", table) == [
         row.label + ("" if row.varies else " (fixed by the initial state)") for row in rows
     ]
-    assert re.findall(r'<td colspan="5">((?:scenario|guard|cloud state) .*?)</td>', table) == [
+    assert re.findall(r'<td colspan="5"[^>]*>((?:scenario|guard|cloud state) .*?)</td>', table) == [
         row.scenario for row in rows
     ]
     exact = [float(text) for text in re.findall(r'<data value="(.*?)"', table)]
@@ -166,7 +167,7 @@ def test_a_final_policy_that_breaks_a_metric_when_computed_anew_is_unsafe(plain)
     ],
 )
 def test_status_and_its_advice_are_shown(plain, monkeypatch, status, level):
-    monkeypatch.setattr(page_module, "_panels", lambda *_: [])  # the figures take long, and are the same
+    monkeypatch.setattr(page_module, "panels", lambda *_: [])  # the figures take long, and are the same
     monkeypatch.setattr(wording, "beyond", lambda _: Beyond("none of them violates", True))
     result = dataclasses.replace(plain, status=status)
     assert headline(result, result.margin()).level == level
@@ -295,7 +296,7 @@ def test_many_scenarios_and_a_long_history_stay_small(plain):
     rows = [(VERDICTS_DRAWN[k % 3], 1 / (1 + k), 10.0 ** rng.uniform(-6, -1)) for k in range(5000)]
     result = with_history(dataclasses.replace(plain, problem=many, theta=many.theta_initial), *rows)
     page = render_report(dataclasses.replace(result, theta_initial=many.theta_initial))
-    assert len(page.encode()) < 2_000_000
+    assert len(page.encode()) < 1_500_000
     assert "12 of 1\u202f500 scenarios" in page
     assert "64 of 1\u202f500 scenarios" in page
 
@@ -306,7 +307,7 @@ def test_many_points_become_an_image_inside_the_file(plain):
     images = re.findall(r'<image\b[^>]*\bhref="(.*?)"', page, flags=re.DOTALL)
     assert images
     assert all(image.startswith("data:image/png;base64,") for image in images)
-    assert len(page.encode()) < 2_000_000
+    assert len(page.encode()) < 1_500_000
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

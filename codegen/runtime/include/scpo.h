@@ -30,7 +30,8 @@ typedef enum {
     SCPO_BAD_STATE = 4,    /* control: x is not finite; u is the equilibrium input, within its bounds */
     SCPO_BAD_THETA = 5,    /* control: the policy is not finite; u is the backup's command, within its bounds */
     SCPO_GUARDED = 6,      /* control: the policy's input might leave the proved set; u is the backup's command */
-    SCPO_BUSY = 8          /* of what is done piece by piece: there is more to do, call again */
+    SCPO_BUSY = 8,         /* of what is done piece by piece: there is more to do, call again */
+    SCPO_BAD_MODE = 9      /* projection: the processor does not round to nearest; delta = 0 */
 } scpo_status;
 
 #define SCPO_SLOTS (SCPO_MAX_ACTIVE + 1) /* the radius is a constraint too */
@@ -146,7 +147,8 @@ int scpo_guard(const scpo_real *x /* [SCPO_NX] */, const scpo_real *u /* [SCPO_N
 #endif
 
 /* Solves (E5). Steps shorter than 1e-280 (float: 1e-22) count as 0. delta [dim], which is none of the inputs, is always
- * written, finite, and feasible when every c <= 0. */
+ * written, finite, and feasible when every c <= 0; also where the processor flushes subnormal numbers to zero, as far as
+ * none of the inputs is one. Where it does not round to nearest the answer is SCPO_BAD_MODE. */
 scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta);
 
 /* The same piece by piece, each a sweep over the constraints or a Newton step: begin, then poll while the answer is

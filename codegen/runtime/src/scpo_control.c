@@ -1,7 +1,7 @@
 /* The policy: u = sat(u_eq - K z + residual(z; theta)) with z = x - x_eq.
  *
- * The residual is input_scale W (a(z / scale) - a(0)), a tanh network a, or the identity where there is no hidden layer.
- * theta holds W_1, b_1, ..., W_k, b_k, W, each matrix row by row. SPDX-License-Identifier: MIT
+ * The residual is input_scale W (a(z / scale) - a(0)), a tanh network a, or the identity where there is no hidden
+ * layer. theta holds W_1, b_1, ..., W_k, b_k, W, each matrix row by row. SPDX-License-Identifier: MIT
  */
 #include "scpo_policy.h"
 

@@ -1,8 +1,8 @@
 /* The dual of the projection (E5) on a working set of constraints: Newton's method with bounds.
  *
  * The dual function is concave and once differentiable, in as many variables as there are constraints in the set. Each
- * step maximises its quadratic model over lambda >= 0 exactly (scpo_dual_step.c), and a search along it makes the function
- * rise. Where the answer is so short that the model fits nowhere, a homotopy leads there.
+ * step maximises its quadratic model over lambda >= 0 exactly (scpo_dual_step.c), and a search along it makes the
+ * function rise. Where the answer is so short that the model fits nowhere, a homotopy leads there.
  * SPDX-License-Identifier: MIT
  */
 #include "scpo_internal.h"
@@ -13,23 +13,16 @@
 scpo_real scpo_dot(int dim, const scpo_real *x, const scpo_real *y)
 {
     scpo_real sum = 0;
-#ifndef __OPTIMIZE_SIZE__ /* four terms at once, where speed matters more */
-    scpo_real odd = 0;
-    for (; dim > 3; dim -= 4, x += 4, y += 4) {
-        sum += x[0] * y[0] + x[2] * y[2];
-        odd += x[1] * y[1] + x[3] * y[3];
-    }
-    sum += odd;
-    while (dim-- > 0) {
-        sum += *x++ * *y++;
-    }
-#else /* in fours, which rounds less */
-    while (dim > 0) {
+    while (SCPO_IN_LOOP(dim)) {
         scpo_real part = 0;
         do {
             part += *x++ * *y++;
         } while (--dim & 3);
         sum += part;
+    }
+#ifndef __OPTIMIZE_SIZE__
+    for (; dim > 3; dim -= 4, x += 4, y += 4) {
+        sum += x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3];
     }
 #endif
     return sum;
@@ -183,8 +176,8 @@ static int scpo_search(scpo_workspace *work)
     return 1;
 }
 
-/* One piece of Newton's method: the start's evaluation, some changes of the basis with the step that they end in, or one
- * back from it. Returns 1 where it has converged, -1 where it has taken too many, else 0. */
+/* One piece of Newton's method: the start's evaluation, some changes of the basis with the step that they end in, or
+ * one back from it. Returns 1 where it has converged, -1 where it has taken too many, else 0. */
 static int scpo_ascend(scpo_workspace *work)
 {
     int converged = 0;

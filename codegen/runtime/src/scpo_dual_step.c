@@ -1,7 +1,7 @@
 /* A step of Newton's method for the dual: the most of its quadratic model over lambda + step >= 0, exactly.
  *
- * Constraints enter and leave a basis (Lawson and Hanson's order, so finitely many), and dependent constraints, which make
- * the model flat, move until one of them meets its bound. SPDX-License-Identifier: MIT
+ * Constraints enter and leave a basis (Lawson and Hanson's order, so finitely many), and dependent constraints, which
+ * make the model flat, move until one of them meets its bound. SPDX-License-Identifier: MIT
  */
 #include "scpo_internal.h"
 
@@ -14,11 +14,10 @@ static void scpo_swap(int *x, int *y)
 
 static scpo_real scpo_gram(const scpo_workspace *work, int i, int j)
 {
-    const int k = i < j ? i : j;
-    return SCPO_GRAM(work, k)[i + j - k];
+    return i < j ? SCPO_GRAM(work, i)[j] : SCPO_GRAM(work, j)[i];
 }
 
-/* row = forward substitution, by the first k rows of H_BB's Cholesky factor, of column i of H_BB; of gain_B if i < 0. */
+/* row = forward substitution by the first k rows of H_BB's Cholesky factor, of column i of H_BB; of gain_B if i < 0 */
 static void scpo_substitute(scpo_workspace *work, scpo_real *row, int k, int i)
 {
     int j;
@@ -34,9 +33,9 @@ static void scpo_substitute(scpo_workspace *work, scpo_real *row, int k, int i)
     }
 }
 
-/* move = inv(H_BB) gain_B, in the order of the basis, of which `factored` rows are known. The factor's diagonal is stored
- * inverted. A pivot near 0 means that a constraint depends on those before it; the least pivot lets it move far, until
- * some multiplier meets its bound. */
+/* move = inv(H_BB) gain_B, in the order of the basis, of which `factored` rows are known. The factor's diagonal is
+ * stored inverted. A pivot near 0 means that a constraint depends on those before it; the least pivot lets it move
+ * far, until some multiplier meets its bound. */
 static void scpo_direction(scpo_workspace *work, int count, int factored)
 {
     scpo_real *move = work->move;

@@ -24,7 +24,7 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
 #if SCPO_REAL_IS_DOUBLE
 #define SCPO_EPS DBL_EPSILON
 #define SCPO_LEAST 1e-280        /* a shorter step is none; parts of longer ones are normal numbers where it matters */
-#define SCPO_UNDERFLOW DBL_MIN   /* more than underflow adds to a constraint */
+#define SCPO_UNDERFLOW DBL_MIN   /* more than underflow takes from a sum or a product, flushed to zero or not */
 #define SCPO_GAP_TOLERANCE 3e-13  /* of the dual function before its last Newton step, relative */
 #define SCPO_GAIN_TOLERANCE 1e-11 /* of the objective: what is not worth a step, relative to |u| min(|u|, r) */
 #define SCPO_MORE 1e8             /* inertia with which the homotopy begins */
@@ -49,6 +49,13 @@ typedef uint64_t scpo_bits;
 #define SCPO_ABS(x) fabsf(x)
 #define SCPO_INFINITY ((uint32_t)0xff << 23)
 typedef uint32_t scpo_bits;
+#endif
+
+/* Sums are taken in fours, one by one within them, what is over first; unrolled or not they have the same bits. */
+#ifdef __OPTIMIZE_SIZE__
+#define SCPO_IN_LOOP(dim) ((dim) > 0)
+#else
+#define SCPO_IN_LOOP(dim) (((dim) & 3) != 0)
 #endif
 
 #ifndef SCPO_CHANGES

@@ -14,8 +14,8 @@
 
 /* Bound on the rounding errors of a constraint, of its sum here and of one in any order elsewhere together, relative to
  * the sum of all |terms|, in units of SCPO_EPS / 2. No partial sum of a sum <= 0 exceeds its negative terms, which are
- * half of all where it matters. So each of the dim + 2 additions costs half a unit, elsewhere and, one by one, here, and
- * each product one; in fours there are fewer. docs/projection.md has more. */
+ * half of all where it matters. So each of the dim + 2 additions costs half a unit, elsewhere and, one by one, here,
+ * and each product one; in fours there are fewer. docs/projection.md has more. */
 #ifdef __FAST_MATH__
 #define SCPO_ROUNDINGS(dim) SCPO_R((dim) + 5)
 #else
@@ -28,6 +28,15 @@ static int scpo_negative(scpo_real x)
     return scpo_raw(&x) - SCPO_SIGN < SCPO_INFINITY;
 }
 
+/* Whether sums are rounded to nearest, which the bounds on rounding errors hold for. */
+static int scpo_rounds_to_nearest(void)
+{
+    volatile scpo_real one = 1; /* volatile: the processor's sums, not the compiler's */
+    one = one + SCPO_EPS / 8;
+    one = one - SCPO_EPS / 8;
+    return !(one < 1 || one > 1);
+}
+
 /* Also leaves the largest part of u in work->length. */
 static scpo_status scpo_check(const scpo_projection *problem)
 {
@@ -38,6 +47,9 @@ static scpo_status scpo_check(const scpo_projection *problem)
     int i;
     if (dim < 1 || dim > SCPO_MAX_DIM || count < 0 || scpo_raw(&problem->r) - 1 >= SCPO_INFINITY - 1) {
         return SCPO_BAD_PROBLEM;
+    }
+    if (!scpo_rounds_to_nearest()) {
+        return SCPO_BAD_MODE;
     }
     largest = scpo_largest(dim, problem->u, 0);
     problem->work->length = scpo_value(largest);
@@ -61,29 +73,25 @@ static scpo_status scpo_check(const scpo_projection *problem)
 /* Adds x'y to sum and the sum of its |terms| to size, in fours, which rounds less than one by one. */
 static inline void scpo_sum(int dim, const scpo_real *x, const scpo_real *y, scpo_real *sum, scpo_real *size)
 {
+    while (SCPO_IN_LOOP(dim)) {
+        scpo_real part = 0;
+        scpo_real bulk = 0;
+        do {
+            const scpo_real term = *x++ * *y++;
+            part += term;
+            bulk += SCPO_ABS(term);
+        } while (--dim & 3);
+        *sum += part;
+        *size += bulk;
+    }
 #ifndef __OPTIMIZE_SIZE__
     for (; dim > 3; dim -= 4, x += 4, y += 4) {
         const scpo_real one = x[0] * y[0];
         const scpo_real two = x[1] * y[1];
         const scpo_real three = x[2] * y[2];
         const scpo_real four = x[3] * y[3];
-        *sum += (one + two) + (three + four);
-        *size += (SCPO_ABS(one) + SCPO_ABS(two)) + (SCPO_ABS(three) + SCPO_ABS(four));
-    }
-    while (dim-- > 0) {
-        const scpo_real term = *x++ * *y++;
-        *sum += term;
-        *size += SCPO_ABS(term);
-    }
-#else
-    while (dim > 0) {
-        scpo_real part = 0;
-        do {
-            const scpo_real term = *x++ * *y++;
-            part += term;
-            *size += SCPO_ABS(term);
-        } while (--dim & 3);
-        *sum += part;
+        *sum += one + two + three + four;
+        *size += SCPO_ABS(one) + SCPO_ABS(two) + SCPO_ABS(three) + SCPO_ABS(four);
     }
 #endif
 }
@@ -106,11 +114,11 @@ static int scpo_vacant(const scpo_workspace *work, int slot)
     return slot;
 }
 
-/* Evaluates (E4) at delta. Constraints that delta violates join the working set as far as there are places, behind it or
- * instead of those without a multiplier; the worst one always does. They are tightened by what rounding takes at delta,
- * and all violated ones by `margin`, in the same relative units. `cut` receives the part of delta to take away so that
- * all hold with `room` to spare: a Newton step on each constraint as a function of the length of delta. Returns 0 if
- * nothing is violated, else 1, and 2 more for each that joined. */
+/* Evaluates (E4) at delta. Constraints that delta violates join the working set as far as there are places, behind it
+ * or instead of those without a multiplier; the worst one always does. They are tightened by what rounding takes at
+ * delta, and all violated ones by `margin`, in the same relative units. `cut` receives the part of delta to take away
+ * so that all hold with `room` to spare: a Newton step on each constraint as a function of the length of delta.
+ * Returns 0 if nothing is violated, else 1, and 2 more for each that joined. */
 static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, scpo_real *cut)
 {
     const scpo_projection *problem = work->problem;
@@ -119,6 +127,7 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
     const scpo_real length = work->t * work->length;
     const scpo_real rounding = work->rounding;
     const scpo_real norm = length + length * (rounding + 4 * SCPO_EPS); /* no one finds more */
+    const scpo_real underflow = SCPO_R(4 * dim + 16) * SCPO_UNDERFLOW;
     scpo_real worst = 0;
     int newest = -1;
     int found = !(norm <= problem->r);
@@ -132,8 +141,12 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         scpo_real excess;
         int slot;
         scpo_sum(dim, G, work->delta, &slope, &size);
-        excess = problem->c[i] + slope + bend + rounding * size + SCPO_UNDERFLOW;
-        if (scpo_negative(excess) || scpo_raw(&size) == 0) { /* or all terms are 0 */
+        excess = problem->c[i] + slope + bend + rounding * size + underflow;
+        if (scpo_negative(excess)) {
+            continue;
+        }
+        if (scpo_raw(&size) == 0 && /* all terms are 0: where they do not only underflow, it holds everywhere */
+            scpo_largest(dim, G, (scpo_raw(problem->e + i) | scpo_raw(problem->L + i)) & ~SCPO_SIGN) == 0) {
             continue;
         }
         excess += room * size;
@@ -141,12 +154,12 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
         *cut = scpo_max(excess / (excess - problem->c[i] + bend), *cut);
         found |= 1;
         slot = scpo_member(work, G);
-        if (slot == work->size) {
+        if (slot >= work->size) {
             slot = scpo_vacant(work, newest);
             if (slot < SCPO_PLACES(dim) && found < 2 * SCPO_JOINING) {
                 newest = slot;
                 found += 2;
-            } else if (!(found > 1 && excess > worst * size)) {
+            } else if (newest < 0 || !(excess > worst * size)) {
                 continue;
             }
             worst = excess / size; /* of the newest, which makes way for a worse one */
@@ -159,9 +172,9 @@ static int scpo_sweep(scpo_workspace *work, scpo_real room, scpo_real margin, sc
     return found;
 }
 
-/* One piece of (E5) and the repair: a sweep, or a step towards the optimum of the working set. Where rounding alone is to
- * blame, shortening the answer is cheapest, unless it costs too much of the objective, |u|^2 (1 + inertia value): then
- * the violated constraints are tightened, ever more. Returns SCPO_BUSY where there is more to do. */
+/* One piece of (E5) and the repair: a sweep, or a step towards the optimum of the working set. Where rounding alone
+ * is to blame, shortening the answer is cheapest, unless it costs too much of the objective, |u|^2 (1 + inertia
+ * value): then the violated constraints are tightened, ever more. Returns SCPO_BUSY where there is more to do. */
 static scpo_status scpo_piece(scpo_workspace *work)
 {
     scpo_real cut;

@@ -16,12 +16,4 @@ int scpo_device_double_solve(int dim, int count, const double *u, const double *
 int scpo_device_float_solve(int dim, int count, const float *u, const float *c, const float *G, const float *e,
                             const float *L, float r, const float *guess, float *delta, float *multiplier, int *pieces);
 
-/* The same as a compiler that optimises for size is given it: other sums. */
-int scpo_device_double_size_solve(int dim, int count, const double *u, const double *c, const double *G,
-                                  const double *e, const double *L, double r, const double *guess, double *delta,
-                                  double *multiplier, int *pieces);
-int scpo_device_float_size_solve(int dim, int count, const float *u, const float *c, const float *G, const float *e,
-                                 const float *L, float r, const float *guess, float *delta, float *multiplier,
-                                 int *pieces);
-
 #endif /* SCPO_DEVICE_H */

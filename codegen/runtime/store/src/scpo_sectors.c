@@ -12,7 +12,9 @@ int scpo_program_flash(const scpo_store *store, uint32_t address, unsigned char 
 {
     const scpo_flash *flash = store->flash;
     const uint32_t whole = scpo_units(flash, size);
-    memset(chunk + size, flash->erased < 0 ? 0xff : flash->erased, whole - size);
+    if (whole > size) {
+        memset(chunk + size, flash->erased < 0 ? 0xff : flash->erased, whole - size);
+    }
     return flash->program(flash->user, address, chunk, whole) == 0;
 }
 
@@ -64,7 +66,7 @@ uint32_t scpo_read_seals(const scpo_store *store, uint32_t sector, uint32_t *num
 int scpo_seal(const scpo_store *store, uint32_t sector, uint32_t cell, uint32_t number)
 {
     unsigned char chunk[SCPO_CHUNK];
-    uint32_t found;
+    uint32_t found = 0;
     scpo_put_word(number + cell * SCPO_JUMP, chunk);
     scpo_put_word(~(number + cell * SCPO_JUMP), chunk + 4);
     return scpo_program_flash(store, scpo_cell(store, sector, cell), chunk, SCPO_SEAL_SIZE) &&
