@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 KNOWN = HERE.parents[1] / "docs" / "misra.md"
 LONG = bool(os.environ.get("SCPO_EVA"))
 CONTROL = ("control", "data", "dual")
-ADAPT = ("adapt", "plan", "rollout", "scaling", "stability", "working_set", "model")
+ADAPT = ("adapt", "exact", "rollout", "scaling", "stability", "working_set", "model")
 SMALL_SETS = ("-DSCPO_NROWS=2", "-DSCPO_MEMORY=2")
 _kept: list[tempfile.TemporaryDirectory] = []
 
@@ -63,8 +63,11 @@ ANALYSES = {
         "projection", ("project", "dual"), "small", PROJECTION, (*FEW, "-DPART=NEWTON", "-DIN_ITS_PLACE")
     ),
     **{
-        f"adapt {phase}": Analysis("adapt", (*CONTROL, *ADAPT), "small", PRECISE, (*SMALL_SETS, f"-DPHASE={phase}"))
-        for phase in range(-1, 14)
+        f"adapt {phase} {stage}": Analysis(
+            "adapt", (*CONTROL, *ADAPT), "small", PRECISE, (*SMALL_SETS, f"-DPHASE={phase}", f"-DSTAGE={stage}")
+        )
+        for phase in range(-1, 6)
+        for stage in (range(9) if phase == 1 else (0,))
     },
 }  # fmt: skip
 SHORT = ("control",)  # in seconds

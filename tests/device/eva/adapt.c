@@ -1,10 +1,13 @@
-/* A piece of the adaptation, by induction: in the phase PHASE, from every adapter that the invariant allows, a piece leads to
+/* A piece of the adaptation, by induction: in the phase PHASE and, of gradients, the stage STAGE, from every adapter that the invariant allows, a piece leads to
  * one that it allows. The projection is analysed by projection.c; here anything may come of it. SPDX-License-Identifier: MIT
  */
 #include "eva.h"
 #include "scpo_working_set.h"
 
-enum { BEGIN = 0, ROLL = 1, ROW = 3, VERIFY = 11, JOIN = 12, LAST_PHASE = 13 };
+enum { BEGIN = 0, GRADIENT = 1, VERIFY = 4, LAST_PHASE = 5 };
+enum { ROLL = 0, ROW = 2, JOIN = 8, LAST_STAGE = 9 };
+
+#define IS_ROW (PHASE == GRADIENT && STAGE == ROW)
 
 static scpo_controller controller;
 static scpo_adapter adapter;
@@ -55,16 +58,16 @@ int main(void)
         adapter.controller = &controller;
         adapter.projection.work = &adapter.work.projection;
         adapter.phase = PHASE;
+        adapter.stage = STAGE;
         adapter.outcome = (scpo_adaptation)Frama_C_interval(SCPO_CONVERGED, SCPO_START_BAD);
         adapter.rollout = Frama_C_interval(0, SCPO_NROLLOUTS - 1);
         if (adapter.phase == BEGIN || adapter.phase == VERIFY) {
             adapter.rollout = Frama_C_interval(0, SCPO_NROLLOUTS + SCPO_NVERTICES - 1);
-        } else if (adapter.phase == JOIN) {
+        } else if (adapter.phase == GRADIENT && adapter.stage == JOIN) {
             adapter.rollout = Frama_C_interval(-1, SCPO_NROLLOUTS - 1);
         }
-        adapter.count = Frama_C_interval_split(adapter.phase == ROW ? 1 : 0, SCPO_NROWS);
-        adapter.row = Frama_C_interval(0, adapter.phase == ROW ? adapter.count - 1 : SCPO_NROWS);
-        adapter.fresh = Frama_C_interval(0, SCPO_NROWS);
+        adapter.count = Frama_C_interval_split(IS_ROW ? 1 : 0, SCPO_NROWS);
+        adapter.row = Frama_C_interval(0, IS_ROW ? adapter.count - 1 : SCPO_NROWS);
         adapter.found = Frama_C_interval_split(0, SCPO_NROWS);
         adapter.pairs = Frama_C_interval(0, SCPO_MEMORY);
         adapter.tries = Frama_C_interval(0, SCPO_TRIES);
@@ -76,13 +79,14 @@ int main(void)
         (void)scpo_adapter_poll(&adapter, 1);
     }
     /*@ assert phase: 0 <= adapter.phase <= LAST_PHASE; */
+    /*@ assert stage: 0 <= adapter.stage <= LAST_STAGE; */
     /*@ assert count: 0 <= adapter.count <= SCPO_NROWS; */
     /*@ assert found: 0 <= adapter.found <= SCPO_NROWS; */
     /*@ assert pairs: 0 <= adapter.pairs <= SCPO_MEMORY; */
-    /*@ assert rollout: ROLL <= adapter.phase <= ROW ==> 0 <= adapter.rollout < SCPO_NROLLOUTS; */
+    /*@ assert rollout: adapter.phase == GRADIENT && ROLL <= adapter.stage <= ROW ==> 0 <= adapter.rollout < SCPO_NROLLOUTS; */
     /*@ assert vertex: -1 <= adapter.rollout <= SCPO_NROLLOUTS + SCPO_NVERTICES; */
     /*@ assert row: 0 <= adapter.row <= SCPO_NROWS; */
-    /*@ assert next: adapter.phase == ROW ==> adapter.row < adapter.count; */
+    /*@ assert next: adapter.phase == GRADIENT && adapter.stage == ROW ==> adapter.row < adapter.count; */
     /*@ assert keys: \forall integer k; 0 <= k < SCPO_NROWS ==> adapter.key[k] < SCPO_KEYS + SCPO_NVERTICES; */
     return 0;
 }

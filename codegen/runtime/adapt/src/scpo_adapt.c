@@ -28,15 +28,6 @@ static void scpo_begin_step(scpo_adapter *adapter)
     adapter->phase = SCPO_GRADIENT;
 }
 
-void scpo_limit(scpo_adapter *adapter)
-{
-    const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_SPAN, adapter->z, adapter->z));
-    const scpo_real most = SCPO_LONGEST * adapter->radius;
-    if (size > most) {
-        scpo_multiply(SCPO_SPAN, most / size, adapter->z, adapter->z);
-    }
-}
-
 /* What a step may use up of the distance from the bound, and curvatures in scaled coordinates. */
 static void scpo_begin_projection(scpo_adapter *adapter)
 {

@@ -45,7 +45,14 @@ void scpo_remember(scpo_adapter *adapter);
 #endif
 
 /* z, no longer than SCPO_LONGEST radii. */
-void scpo_limit(scpo_adapter *adapter);
+static inline void scpo_limit(scpo_adapter *adapter)
+{
+    const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_SPAN, adapter->z, adapter->z));
+    const scpo_real most = SCPO_LONGEST * adapter->radius;
+    if (size > most) {
+        scpo_multiply(SCPO_SPAN, most / size, adapter->z, adapter->z);
+    }
+}
 
 #ifdef __cplusplus
 }

@@ -160,35 +160,6 @@ void scpo_choose_rows(scpo_adapter *adapter)
     }
 }
 
-int scpo_next_row(const scpo_adapter *adapter, int rollout)
-{
-    int row = adapter->row;
-    while (row < adapter->count && SCPO_ROLLOUT_OF(adapter->key[row]) != rollout) {
-        row++;
-    }
-    return row;
-}
-
-#if !SCPO_SAMPLED
-void scpo_compute_row(scpo_adapter *adapter, int row)
-{
-    const uint32_t key = adapter->key[row];
-#if SCPO_NVERTICES
-    if (key >= SCPO_KEYS) {
-        adapter->c[row] = scpo_stability(scpo_active(adapter), (int)(key - SCPO_KEYS), &adapter->work.powers,
-                                         scpo_row(adapter, row));
-        return;
-    }
-#endif
-    {
-        const int rollout = SCPO_ROLLOUT_OF(key);
-        adapter->c[row] = scpo_metric(rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key));
-        scpo_metric_row(scpo_active(adapter), rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key),
-                        scpo_row(adapter, row));
-    }
-}
-#endif
-
 scpo_real scpo_shown(scpo_adapter *adapter, int row)
 {
     const scpo_real linear = adapter->c[row] + scpo_inner(SCPO_SPAN, scpo_row(adapter, row), adapter->alpha);

@@ -12,6 +12,7 @@ extern "C" {
 #define SCPO_ROLLOUT_OF(key) ((int)((key) / SCPO_SPREAD))
 #define SCPO_TIME_OF(key) ((int)((key) % SCPO_SPREAD / SCPO_NSIGNALS))
 #define SCPO_SIGNAL_OF(key) ((int)((key) % SCPO_NSIGNALS))
+#define SCPO_IS_AT_REST(key) (SCPO_NVERTICES && (key) >= SCPO_KEYS) /* whether it is of local stability */
 
 /* What a metric that is no number counts as. */
 #if SCPO_REAL_IS_DOUBLE
@@ -46,14 +47,6 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with);
 
 /* The working set of the next step: what held the last one back or was broken by a try, then the largest metrics. */
 void scpo_choose_rows(scpo_adapter *adapter);
-
-/* The next row of a rollout, from adapter->row on, or count. */
-int scpo_next_row(const scpo_adapter *adapter, int rollout);
-
-#if !SCPO_SAMPLED
-/* Computes a row at the active parameters, from the rollout at hand. */
-void scpo_compute_row(scpo_adapter *adapter, int row);
-#endif
 
 /* Where a try broke metrics: those of the working set get larger smoothness constants, others join it instead of rows
  * that nothing depends on, to be computed. Returns whether anything changed. */
