@@ -181,7 +181,7 @@ scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash)
 scpo_store_status scpo_store_load(scpo_store *store, scpo_real *theta)
 {
     const int found = scpo_find(store, theta);
-    if (!found) {
+    if (!found && theta != NULL) {
         uint32_t i;
         for (i = 0; i < (uint32_t)(SCPO_NTHETA); i++) {
             theta[i] = 0;
