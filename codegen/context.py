@@ -9,7 +9,7 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.codegen.common import Common, common
 from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
-from scpo_ctrl.codegen.device import DeviceCode, device_code
+from scpo_ctrl.codegen.device import GRADIENTS, DeviceCode, device_code
 from scpo_ctrl.codegen.fixed_code import FixedCode, fixed_code
 from scpo_ctrl.codegen.fixed_law import FixedLaw, FixedPoint, fixed_law
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
@@ -112,6 +112,7 @@ def make_context(
     adapting: bool = False,
     fixed: FixedPoint | None = None,
     examples: int | None = None,
+    gradients: str = GRADIENTS[0],
 ) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
@@ -135,6 +136,8 @@ def make_context(
         What is counted, where the policy is exported in integers too.
     examples : int, optional
         Of an expert that the adaptation keeps, at most.
+    gradients : str
+        Of the adaptation, "exact" or "sampled".
 
     Returns
     -------
@@ -159,7 +162,7 @@ def make_context(
         )
     law = None if fixed is None else _in_integers(problem.policy, fixed, guarded=guarded)
     held = guard(problem, within) if guarded else None
-    device = device_code(problem, real, prefix, law, examples) if adapting else None
+    device = device_code(problem, real, prefix, law, examples, gradients) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy
@@ -174,7 +177,8 @@ def make_context(
     )
     shared = common(result, chosen, real, prefix, margin_of(result.everywhere.metrics(theta)), hashed)
     if device is not None:  # its projections are of whole steps, with all rows of the working set at once
-        shared |= {"max_dim": policy.theta_dim, "max_active": device.rows}
+        span = device.directions if device.sampled else policy.theta_dim
+        shared |= {"max_dim": span, "max_active": device.rows}
     code = None if held is None else guard_code(held, real, prefix)
     controls = control_vectors(policy, theta, result.theta_initial, real)
     if held is not None and code is not None:

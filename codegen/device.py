@@ -9,7 +9,7 @@ import numpy as np
 from scpo_ctrl.codegen.expressions import Writer, read
 from scpo_ctrl.codegen.fixed_law import FixedLaw
 from scpo_ctrl.codegen.identifiers import named
-from scpo_ctrl.codegen.metric_error import LEAST, metric_error
+from scpo_ctrl.codegen.metric_error import FACTOR, LEAST, metric_error
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.policy import Policy
@@ -26,6 +26,10 @@ MEMORY = 4  # pairs of BFGS
 EXAMPLES = 128  # of an expert, at most
 FRESH = 16  # examples that find room while a step is under way
 _MOST_EXAMPLES = 10_000
+GRADIENTS = ("exact", "sampled")
+PATIENCE = {"exact": 10, "sampled": 40}  # another span may have what this one has not
+DIRECTIONS = 16  # of a step whose gradients are sampled
+_LANES = 480  # numbers of their rollouts that are kept at once
 _MOST_KEYS = 2**32  # a metric's number is one of 32 bits
 _LONGEST_PAYLOAD = 65535  # of a frame [bytes], see codegen/runtime/link
 _BESIDES_THETA = 80  # bytes of a payload that are kept for what is not theta
@@ -60,6 +64,7 @@ class DeviceCode:
     horizon: int
     scenarios: int
     cloud: int
+    nu: int
     x0: np.ndarray  # (rollouts, nx)
     p: np.ndarray  # (rollouts, np)
     p_range: np.ndarray  # (2, np) least and largest of each parameter, as declared
@@ -81,6 +86,7 @@ class DeviceCode:
     epsilon: float  # ε, what a metric may be off in this arithmetic
     theta_start: np.ndarray  # (d,)
     problem_hash: str  # eight bytes as numbers of C
+    gradients: str = GRADIENTS[0]
     rows: int = ROWS
     memory: int = MEMORY
     examples: int = EXAMPLES
@@ -93,6 +99,32 @@ class DeviceCode:
     def updatable(self) -> bool:
         """Whether plant parameters may be replaced: they have ranges, and do not move what contraction is about."""
         return bool(np.any(self.p_range[0] < self.p_range[1])) and len(self.rests) == 1
+
+    @property
+    def sampled(self) -> bool:
+        """Whether gradients are sampled."""
+        return self.gradients == "sampled"
+
+    @property
+    def patience(self) -> int:
+        """Commits not worth it, or half as many rejections, until it has converged."""
+        return PATIENCE[self.gradients]
+
+    @property
+    def directions(self) -> int:
+        """Of a step whose gradients are sampled."""
+        return min(DIRECTIONS, self.theta_start.size)
+
+    @property
+    def chunk(self) -> int:
+        """Steps of a rollout that are sampled in a piece."""
+        nx, nu = self.P.shape[0], self.nu
+        return min(max(_LANES // (self.directions * (nx + nu)), 1), self.horizon)
+
+    @property
+    def sampling_radius(self) -> float:
+        """σ of (E2), where the error e of (E3) is least for a smoothness constant of two."""
+        return 2 * float(np.sqrt(self.epsilon / FACTOR / 2))
 
     @property
     def gamma(self) -> float:
@@ -125,6 +157,7 @@ def device_code(
     prefix: str = "scpo",
     law: FixedLaw | None = None,
     examples: int | None = None,
+    gradients: str = GRADIENTS[0],
 ) -> DeviceCode:
     """Write an adaptation as C.
 
@@ -139,6 +172,8 @@ def device_code(
         Where inputs are computed in integers: ε covers that too.
     examples : int, optional
         Of an expert that the device keeps, at most; 128 by default.
+    gradients : str
+        "exact" or "sampled".
 
     Returns
     -------
@@ -149,7 +184,7 @@ def device_code(
     DomainError
         If the problem has something that is not adapted on a device, by name.
     """
-    check_device(problem)
+    check_device(problem, gradients)
     _check_frames(problem, real)
     policy, batch = problem.policy, problem.scenarios
     assert isinstance(policy, Policy)
@@ -165,6 +200,7 @@ def device_code(
         horizon=batch.horizon,
         scenarios=batch.count,
         cloud=0 if cloud is None else cloud.cloud.count,
+        nu=plant.nu,
         x0=x0,
         p=p,
         p_range=_ranges(batch, p),
@@ -179,7 +215,12 @@ def device_code(
         saturates=not (options.path and options.command),
         P=backup.P / backup.rho,
         **_stability(problem.stability, policy),
-        model=tuple(_written(f"plant {plant.name!r}", of, real, prefix) for of in model_functions(problem)),
+        model=tuple(
+            _written(f"plant {plant.name!r}", of, real, prefix)
+            for of in model_functions(problem)
+            if not (of.name == "model_adjoint" and gradients == "sampled")
+        ),
+        gradients=gradients,
         epsilon=LEAST[real],
         theta_start=problem.theta_initial,
         problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),
@@ -188,12 +229,14 @@ def device_code(
     return replace(code, epsilon=metric_error(policy, code, real, law))
 
 
-def check_device(problem: ControlProblem) -> None:
+def check_device(problem: ControlProblem, gradients: str = GRADIENTS[0]) -> None:
     """Refuse what is not adapted on a device.
 
     Parameters
     ----------
     problem : ControlProblem
+    gradients : str
+        "exact" or "sampled".
 
     Raises
     ------
@@ -217,6 +260,10 @@ def check_device(problem: ControlProblem) -> None:
     data = problem.objective_data
     if isinstance(data, Quadratic) and (data.P_N is not None or data.R_du is not None):
         raise DomainError("the adaptation on a device does not have P_N and R_du of a Quadratic; export without it")
+    if isinstance(data, Imitation) and gradients == "sampled":
+        raise DomainError(
+            "sampled gradients are of a Quadratic, and the objective is Imitation; take gradients='exact'"
+        )
     rollouts = problem.scenarios.count + (0 if problem.one_step is None else problem.one_step.cloud.count)
     if rollouts * (problem.scenarios.horizon + 1) * (2 * problem.plant.nx + 2 * problem.plant.nu + 2) >= _MOST_KEYS:
         raise DomainError("the problem has more metrics than a device can number; take fewer scenarios")

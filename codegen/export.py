@@ -20,6 +20,7 @@ from scpo_ctrl.codegen.builds import TEMPLATES, build_fields, library_copies, si
 from scpo_ctrl.codegen.common import Common
 from scpo_ctrl.codegen.context import make_context
 from scpo_ctrl.codegen.controller import ControllerContext
+from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.codegen.escape import Code, escape_for
 from scpo_ctrl.codegen.fixed_law import FixedPoint
 from scpo_ctrl.codegen.header import projection_part
@@ -78,6 +79,7 @@ def export(
     within: str = WITHIN[0],
     adapting: bool = False,
     examples: int | None = None,
+    gradients: str = GRADIENTS[0],
     builds: bool = False,
     fixed: bool | FixedPoint = False,
 ) -> Export:
@@ -107,6 +109,8 @@ def export(
         Whether the adaptation itself is exported, to run on the device.
     examples : int, optional
         Of an expert that a device which imitates keeps, at most; 128 by default.
+    gradients : str
+        Of the adaptation: "exact", backwards through rollouts, or "sampled" from more rollouts, in less memory.
     builds : bool
         Whether boards/ is written too: Arduino, PlatformIO, Zephyr, timers of boards, names for calibration, an FMU.
     fixed : bool or FixedPoint
@@ -131,8 +135,12 @@ def export(
         raise DomainError("within is of the guard; give guarded=True too")
     if examples is not None and not flags["adapting"]:
         raise DomainError("examples is of the adaptation; give adapting=True too")
+    if as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0] and not flags["adapting"]:
+        raise DomainError("gradients are of the adaptation; give adapting=True too")
     counted = fixed if isinstance(fixed, FixedPoint) else FixedPoint() if as_flag("fixed", fixed) else None
-    context = make_context(result, target, real, prefix, within=within, fixed=counted, examples=examples, **flags)
+    context = make_context(
+        result, target, real, prefix, within=within, fixed=counted, examples=examples, gradients=gradients, **flags
+    )
     try:
         folder = Path(os.path.realpath(path))
         _check_replaceable(folder, Path.cwd())
@@ -192,7 +200,9 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
     parts = [""]
     if device is not None:
         templates |= ADAPTING
-        parts += ["adapt", "link", "supervise", "store"] + ["imitate"] * (device.examples_x is not None)
+        parts += ["adapt", device.gradients, "link", "supervise", "store"] + ["imitate"] * (
+            device.examples_x is not None
+        )
     if not own and context.fields()["fixed"] is not None:
         templates |= FIXED
         parts.append("fixed")
@@ -202,7 +212,7 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
         renamed(f"{folder}/{file.name}", prefix): renamed(file.read_text(encoding="utf-8"), prefix)
         for part in parts
         for folder in ("include", "src")
-        for file in sorted((_HERE / "runtime" / part / folder).iterdir())
+        for file in sorted((_HERE / "runtime" / part / folder).glob("*"))
         if file.suffix in (".c", ".h") and not (own and file.name in OF_POLICIES)
     }
     if builds:

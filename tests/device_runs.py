@@ -64,6 +64,7 @@ static void step(scpo_adapter *adapter, int outcome)
     printf("}\n");
 }
 
+#if !SCPO_SAMPLED
 /* Prints every metric of every rollout, and its derivative, at parameters on standard input; then those of the cost. */
 static void rows(const scpo_adapter *adapter, scpo_parameters *with)
 {
@@ -110,6 +111,7 @@ static void rows(const scpo_adapter *adapter, scpo_parameters *with)
     }
 #endif
 }
+#endif
 
 #if SCPO_IMITATION
 /* Some examples, as `examples` in Python makes them. */
@@ -155,13 +157,14 @@ int main(int count, char **words)
 {
     static scpo_controller controller;
     static scpo_adapter adapter;
-    static scpo_parameters with;
     const int steps = STEPS ? STEPS : atoi(words[1]);
     const int restart = !STEPS && count > 3 ? atoi(words[2]) : -1;
     int k;
     scpo_controller_begin(&controller, scpo_theta_start);
     scpo_adapter_begin(&adapter, &controller);
+#if !SCPO_SAMPLED
     if (steps < 0) {
+        static scpo_parameters with;
         double value;
         for (k = 0; k < SCPO_NTHETA && scanf("%lf", &value) == 1; k++) {
             with.theta[k] = (scpo_real)value;
@@ -169,6 +172,7 @@ int main(int count, char **words)
         rows(&adapter, &with);
         return 0;
     }
+#endif
     for (k = 0; k < steps; k++) {
         scpo_adaptation outcome = SCPO_ADAPTING;
 #if SCPO_UPDATABLE
@@ -297,10 +301,13 @@ def build(
     compiler: str = "gcc",
     prefix="scpo",
     examples: int | None = None,
+    gradients: str = "exact",
 ) -> Path:
     """Export an adaptation and build it with the driver above; return the program."""
     result = sc.adapt(problem, sc.AdaptOptions(steps=0, audit=False))
-    export(result, folder, real=real, prefix=prefix, adapting=True, measured=False, examples=examples)
+    export(
+        result, folder, real=real, prefix=prefix, adapting=True, measured=False, examples=examples, gradients=gradients
+    )
     (folder / "driver.c").write_text(_DRIVER.replace("scpo", prefix).replace("SCPO", prefix.upper()))
     sources = [*map(str, sorted((folder / "src").glob("*.c"))), str(folder / "driver.c")]
     include = [f"-I{folder / part}" for part in ("include", "src")]
@@ -310,12 +317,16 @@ def build(
 
 
 @functools.cache
-def built(name: str, real: str = "double", more: str = "", examples: int | None = None) -> Path:
+def built(
+    name: str, real: str = "double", more: str = "", examples: int | None = None, gradients: str = "exact"
+) -> Path:
     """Return the program of one of the cases, which stays until the tests end."""
     folder = tempfile.TemporaryDirectory(prefix="scpo_device_")
     _kept.append(folder)
     flags = FLAGS.replace("-std=c99", "") if "-std=" in more else FLAGS
-    return build(CASES[name](), Path(folder.name) / "c", real, f"{flags} {more}", examples=examples)
+    return build(
+        CASES[name](), Path(folder.name) / "c", real, f"{flags} {more}", examples=examples, gradients=gradients
+    )
 
 
 _kept: list[tempfile.TemporaryDirectory] = []

@@ -1,6 +1,6 @@
 """What the adaptation takes on emulated boards: bytes, stack and instructions of R3 with 8 scenarios.
 
-python examples/benchmarks/device.py [--steps 100] [--targets cortex-m4f ...]
+python examples/benchmarks/device.py [--steps 100] [--targets cortex-m4f ...] [--gradients sampled]
 
 R3 with 8 scenarios, N = 30, d = 48, from the backup. Instructions are counted by the emulator; they are not cycles.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from device_problems import r3_problem, unadapted
 from support.common import print_table
 
+from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.device.pil import PilRun, pil
 
 TARGETS = ("cortex-m3", "cortex-m4f", "cortex-m7", "cortex-m33", "rv32imafc")
@@ -57,9 +58,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
+    parser.add_argument("--gradients", choices=GRADIENTS, default=GRADIENTS[0])
     options = parser.parse_args()
     result = unadapted(r3_problem())
-    runs = [pil(result, target=target, steps=options.steps, samples=1000) for target in options.targets]
+    runs = [
+        pil(result, target=target, gradients=options.gradients, steps=options.steps, samples=1000)
+        for target in options.targets
+    ]
     print_table(["", *options.targets], [[title, *(cell(run, name) for run in runs)] for title, name in ROWS.items()])
 
 

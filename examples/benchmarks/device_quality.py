@@ -4,7 +4,7 @@ The device has 8 scenarios of 30 steps, a working set of 16 metrics, four pairs 
 Newton's has all metrics and second derivatives. A share is the fall of the objective in parts of Newton's, by the
 problem's own objective in double. Margins are the least of all commits, likewise: negative is a violation.
 
-    python examples/benchmarks/device_quality.py --seeds 16
+    python examples/benchmarks/device_quality.py --seeds 16 [--gradients sampled]
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo_ctrl import AdaptOptions, ControlProblem, Scenarios, adapt, load_problem
-from scpo_ctrl.device import DeviceResult, adapt_as_device
+from scpo_ctrl.codegen.device import GRADIENTS
+from scpo_ctrl.device import DeviceOptions, DeviceResult, adapt_as_device
 
 REALS = ("double", "float")
 
@@ -46,10 +47,11 @@ def r3(seed: int, count: int = 8, horizon: int = 30) -> ControlProblem:
     return ControlProblem(problem.policy, few, problem.objective_data, options, seed=seed)
 
 
-def compare(problem: ControlProblem, steps: int) -> Comparison:
+def compare(problem: ControlProblem, steps: int, gradients: str = GRADIENTS[0]) -> Comparison:
     """Adapt on the desktop and as devices do."""
     newton = adapt(problem, AdaptOptions(steps=steps, audit=False))
-    devices = tuple(adapt_as_device(problem, steps=steps, real=real) for real in REALS)
+    options = DeviceOptions(gradients=gradients)
+    devices = tuple(adapt_as_device(problem, steps=steps, real=real, options=options) for real in REALS)
     return Comparison(newton.objective_initial, newton.objective_final, devices)
 
 
@@ -57,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=16, help="initial networks")
     parser.add_argument("--steps", type=int, default=400, help="steps of each run, at most")
+    parser.add_argument("--gradients", choices=GRADIENTS, default=GRADIENTS[0])
     given = parser.parse_args()
     print(
         "| seed | start | Newton's | " + " | ".join(f"{real}: share, commits, tries, margin" for real in REALS) + " |"
@@ -64,7 +67,7 @@ def main() -> None:
     print("|---|---|---|" + "---|" * len(REALS))
     found = []
     for seed in range(given.seeds):
-        done = compare(r3(seed), given.steps)
+        done = compare(r3(seed), given.steps, given.gradients)
         found.append(done)
         cells = [
             f"{share:.4f}, {device.counts.commits}, {device.counts.tries}, {device.margin():.1e}"

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from scpo_ctrl.codegen import FixedPoint, check_options, export
+from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.codegen.targets import TARGETS
 from scpo_ctrl.commands.guard import within_option
 from scpo_ctrl.device.bridge import bridge
@@ -24,6 +25,10 @@ from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_arg
 _BOARDS = [name for name, target in TARGETS.items() if target.machine]
 _MOST = 1_000_000
 _target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
+_gradients = click.option(
+    "--gradients", type=click.Choice(GRADIENTS), default=GRADIENTS[0], show_default=True,
+    help="Of the adaptation: backwards through rollouts, or sampled from more rollouts, in less memory.",
+)  # fmt: skip
 _real = click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
 
 
@@ -46,6 +51,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 @_real
 @click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
 @click.option("--adapt", is_flag=True, help="With the adaptation itself, to run on the device.")
+@_gradients
 @click.option("--examples", type=int, help="With --adapt: of an expert that it keeps, at most.  [default: 128]")
 @click.option(
     "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
@@ -71,6 +77,7 @@ def export_command(
     guard: bool,
     within: str,
     adapt: bool,
+    gradients: str,
     examples: int | None,
     builds: bool,
     fixed: bool,
@@ -83,7 +90,7 @@ def export_command(
         raise click.UsageError("what a count is goes with --fixed", click.get_current_context())
     exported = export(
         load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds,
-        examples=examples,         fixed=FixedPoint(**counted) if fixed else False,
+        examples=examples, gradients=gradients, fixed=FixedPoint(**counted) if fixed else False,
     )  # fmt: skip
     if as_json:
         print_json(exported.summary())
@@ -112,6 +119,7 @@ def export_command(
 @click.option("--target", type=click.Choice(_BOARDS), help="An emulated board, which is built and started.")
 @click.option("--port", help="A serial line to a device that runs the export of RUN, such as /dev/ttyUSB0.")
 @click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
+@_gradients
 @click.option("--steps", type=click.IntRange(0, _MOST), default=STEPS, show_default=True, help="Of the adaptation.")
 @click.option(
     "--samples", type=click.IntRange(1, _MOST), default=SAMPLES, show_default=True, help="Of the closed loop."
@@ -124,6 +132,7 @@ def pil_command(
     target: str | None,
     port: str | None,
     real: str | None,
+    gradients: str,
     steps: int,
     samples: int,
     guard: bool,
@@ -135,9 +144,11 @@ def pil_command(
         raise click.UsageError("give either --target or --port", click.get_current_context())
     if port is not None and real is not None:
         raise click.UsageError("--real goes with --target; a device has its own", click.get_current_context())
+    if port is not None and gradients != GRADIENTS[0]:
+        raise click.UsageError("--gradients goes with --target; a device has its own", click.get_current_context())
     with Rollouts("pil", quiet=as_json) as line:
         done = pil(
-            load_result(run), target=target, port=port, real=real, steps=steps, samples=samples,
+            load_result(run), target=target, port=port, real=real, gradients=gradients, steps=steps, samples=samples,
             within=within if guard else None, monitor=lambda what, k, total: line.show(k, total),
         )  # fmt: skip
     if as_json:

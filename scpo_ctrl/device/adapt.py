@@ -10,6 +10,7 @@ from scpo_ctrl.codegen.literals import REALS
 from scpo_ctrl.device.adaptation import DeviceAdapter
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
+from scpo_ctrl.device.sampled import SampledAdapter
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count
@@ -93,9 +94,9 @@ def device_adapter(
     as_choice("real", real, REALS)
     options = DeviceOptions() if options is None else options
     as_instance("options", options, DeviceOptions)
-    model = DeviceModel.of(problem, real, None if problem.imitation is None else options.examples)
+    model = DeviceModel.of(problem, real, None if problem.imitation is None else options.examples, options.gradients)
     start = model.theta_start if theta is None else as_array("theta", theta, (problem.theta_dim,))
-    return DeviceAdapter(model, start, options)
+    return (SampledAdapter if options.gradients == "sampled" else DeviceAdapter)(model, start, options)
 
 
 def adapt_as_device(

@@ -2,7 +2,7 @@
 
 gradient    the objective's derivative backwards through every rollout, and the rows of the working set
 plan        curvature from the last commit, scaling, the step to be projected
-project     (E5) onto the region (E4) of the working set: gradients are exact, so e = 0
+project     (E5) onto the region (E4) of the working set: gradients are exact here, so e = 0
 verify      all metrics at most -epsilon at the projected step, and a lower objective, or
 join        metrics that it broke get a larger smoothness constant, or join the working set; then it projects again
 commit      the parameters that were verified become the active ones
@@ -49,7 +49,7 @@ class DeviceAdapter:
     margin: Any = field(init=False)  # -max g of the active parameters
 
     def __post_init__(self) -> None:
-        check_sizes(self.theta.size, self.options.rows)
+        check_sizes(self._span, self.options.rows)
         if self.options.metric_error is not None:
             error = self.model.arithmetic.number(self.options.metric_error)
             self.model = replace(self.model, metric_error=error)
@@ -61,7 +61,7 @@ class DeviceAdapter:
         arithmetic, one = self.model.arithmetic, self.model.arithmetic.number(1)
         self.theta = arithmetic.array(self.theta)
         self._of_cost = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
-        self.scaling = Scaling(arithmetic, self.options.memory, one)
+        self.scaling: Any = Scaling(arithmetic, self.options.memory, one)
         self._exported = self.model
         self.restart()
 
@@ -102,12 +102,17 @@ class DeviceAdapter:
         self.reference = self.model.arithmetic.array(as_array("reference", reference, self.reference.shape))
         self.restart()
 
+    @property
+    def _span(self) -> int:
+        """Dimensions that a step is planned and projected in."""
+        return self.theta.size
+
     def restart(self) -> None:
         """Go on after CONVERGED, such as with another reference: what was learnt of curvature is forgotten."""
         self._begun = False
         self._ended: DeviceStatus | None = None
         self.rows = WorkingSet.empty(self.model, self.options.rows)
-        self.scaling.forget()
+        self._forget()
         self._length: Any = self.model.arithmetic.number(0)
         self._stalled = 0
 
@@ -191,6 +196,7 @@ class DeviceAdapter:
     def _differentiate(self) -> None:
         """Take the objective's gradient; the last commit shows curvature by that of the Lagrangian."""
         model, keys = self.model, self.rows.keys
+        self.rows.G = self._at.rows(keys)
         costed = 0 if self.expert is not None else model.scenarios  # rollouts that the objective is about
         if self.expert is not None:
             total, gradient = self.expert.differentiate(self._at.trajectories.parameters)
@@ -222,11 +228,15 @@ class DeviceAdapter:
             self.scaling.gamma = number(_FIRST_STEP) * radius / (size if size > arithmetic.least else arithmetic.least)
         self._radius = radius / np.sqrt(self.scaling.gamma)
         self._z = self.scaling.transposed(-self._gradient)
-        size, most = arithmetic.length(self._z), number(_LONGEST) * self._radius
-        if size > most:
-            self._z = self._z * (most / size)
+        self._limit()
         self.rows.G = self.scaling.transposed(self.rows.G)
         self.counts.pieces += 2 + self.rows.keys.size
+
+    def _limit(self) -> None:
+        """Keep the step from being longer than some radii."""
+        size, most = self.model.arithmetic.length(self._z), self.model.arithmetic.number(_LONGEST) * self._radius
+        if size > most:
+            self._z = self._z * (most / size)
 
     def _project(self) -> None:
         """Project the step (E5); afterwards alpha, its length and multipliers are there."""
@@ -235,7 +245,8 @@ class DeviceAdapter:
         room = np.where(distance < 0, distance * (number(1) - number(_KEPT)), number(0))
         curved = rows.L * self.scaling.gamma
         found = project_as_device(
-            self._z, room, np.ascontiguousarray(rows.G), curved, self._radius, np.ascontiguousarray(rows.multipliers)
+            self._z, room, np.ascontiguousarray(rows.G), self._errors(), curved, self._radius,
+            np.ascontiguousarray(rows.multipliers),
         )  # fmt: skip
         self._alpha, rows.multipliers = found.delta, found.multipliers
         self._length = self.model.arithmetic.length(self._alpha)
@@ -244,14 +255,23 @@ class DeviceAdapter:
         self.counts.projections += 1
         self._tries += 1
 
+    def _errors(self) -> np.ndarray:
+        """Return e of (E4) for each row."""
+        return np.zeros_like(self.rows.c)
+
+    def _unscale(self) -> np.ndarray:
+        """Return the projected step in the space of θ; afterwards the predicted fall of the objective is there."""
+        step = self.scaling.apply(self._alpha)
+        self._predicted = -self.model.arithmetic.inner(self._gradient, step)
+        return step
+
     def _try(self) -> DeviceStatus | None:
         """Project and verify; None where the next try follows."""
         self._project()
         if not self._length > 0:  # it asks for smaller constants
             self.rows.L = self.rows.L * self.model.arithmetic.number(0.5)
             return self._end_step(committed=False)
-        self._step = self.scaling.apply(self._alpha)
-        self._predicted = -self.model.arithmetic.inner(self._gradient, self._step)
+        self._step = self._unscale()
         if not self._predicted > 0:  # the projection turned a shortened step into one of ascent
             return self._descend()
         found = self._verify(Parameters(self.model, self.theta + self._step))
@@ -321,7 +341,7 @@ class DeviceAdapter:
         theta = found.trajectories.parameters.theta
         if not np.isfinite(theta).all():
             return self._end_step(committed=False)
-        self._previous = self._lagrangian(scaled=True)
+        self._remember()
         shown = number(_GROWTH) * self._shown()
         rows.L = np.maximum(np.maximum(number(_DECAY) * rows.L, shown), number(_LEAST))
         small = self.objective - objective < number(self.options.worth) * abs(self.objective)
@@ -330,10 +350,18 @@ class DeviceAdapter:
         self.counts.commits += 1
         return self._end_step(committed=True)
 
+    def _remember(self) -> None:
+        """Keep what is to be known of the step that is committed."""
+        self._previous = self._lagrangian(scaled=True)
+
+    def _forget(self) -> None:
+        """Learn curvature anew."""
+        self.scaling.forget()
+
     def _end_step(self, *, committed: bool) -> DeviceStatus:
         """End the step. Where nothing was committed, curvature is learnt anew."""
         if not committed:
-            self.scaling.forget()
+            self._forget()
             self._length = self.model.arithmetic.number(0)
             self._stalled += 2
         if self._stalled >= self.options.patience:

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.codegen.context import policy_data
-from scpo_ctrl.codegen.device import Bound, ModelFunction, device_code, model_functions
+from scpo_ctrl.codegen.device import GRADIENTS, Bound, ModelFunction, device_code, model_functions
 from scpo_ctrl.codegen.expressions import read
 from scpo_ctrl.device.arithmetic import Arithmetic
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
-_SHARED = ("horizon", "scenarios", "bounds_x", "bounds_u", "terminal", "saturates", "doublings", "updatable")
+_SHARED = ("horizon", "scenarios", "chunk", "bounds_x", "bounds_u", "terminal", "saturates", "doublings", "updatable")
 _NUMBERS = ("x0", "p", "p_range", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
 _FUNCTIONS = ("step", "adjoint", "stage", "stage_adjoint")
 _OF_POLICY = ("K", "x_eq", "u_eq", "u_min", "u_max", "scale", "input_scale")
@@ -102,6 +102,8 @@ class DeviceModel:
     terminal: bool
     contracts: bool  # scenarios too
     saturates: bool
+    chunk: int  # steps of a rollout that are sampled in a piece
+    sampling_radius: np.floating[Any]  # σ of (E2)
     P: np.ndarray
     vertices: np.ndarray
     vertex_B: np.ndarray
@@ -129,7 +131,9 @@ class DeviceModel:
     imitates: bool  # whether the objective is the error against them
 
     @classmethod
-    def of(cls, problem: ControlProblem, real: str, examples: int | None = None) -> "DeviceModel":
+    def of(
+        cls, problem: ControlProblem, real: str, examples: int | None = None, gradients: str = GRADIENTS[0]
+    ) -> "DeviceModel":
         """Return the model of a problem.
 
         Parameters
@@ -139,6 +143,8 @@ class DeviceModel:
             "double" or "float".
         examples : int, optional
             Of an expert that the device keeps, at most.
+        gradients : str
+            "exact" or "sampled".
 
         Returns
         -------
@@ -149,7 +155,7 @@ class DeviceModel:
         DomainError
             If the problem has something that is not adapted on a device, by name.
         """
-        code, arithmetic = device_code(problem, real, examples=examples), Arithmetic(real)
+        code, arithmetic = device_code(problem, real, examples=examples, gradients=gradients), Arithmetic(real)
         assert isinstance(problem.policy, Policy)
         operations = [Operations.of(problem.plant.name, function, arithmetic) for function in model_functions(problem)]
         of_policy = policy_data(problem.policy, real)
@@ -170,6 +176,7 @@ class DeviceModel:
             gamma=arithmetic.number(code.gamma),
             floor=arithmetic.number(code.floor),
             metric_error=arithmetic.number(code.epsilon),
+            sampling_radius=arithmetic.number(code.sampling_radius),
             widths=of_policy["widths"],
             **parts,
         )

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from scpo_ctrl.codegen.device import EXAMPLES, FRESH, MEMORY, ROWS
+from scpo_ctrl.codegen.device import DIRECTIONS, EXAMPLES, FRESH, GRADIENTS, MEMORY, PATIENCE, ROWS
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_count, as_flag, as_scalar
+from scpo_ctrl.validate import as_choice, as_count, as_flag, as_scalar
 
 _LARGEST = 1e15  # its square is a float
 
@@ -49,10 +49,14 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
     10
     """
 
+    gradients: str = GRADIENTS[0]  # "exact", or "sampled" as the export has them
     rows: int = ROWS  # SCPO_NROWS, metrics of the working set, 1…127
     memory: int = MEMORY  # SCPO_MEMORY, changes of θ that curvature is learnt from, >= 1
+    directions: int = DIRECTIONS  # SCPO_NDIRECTIONS, of a step whose gradients are sampled, 1…255; no more than θ has
+    sampling_radius: float | None = None  # SCPO_SAMPLING_RADIUS, σ of (E2), > 0; None: the export's
     tries: int = 5  # SCPO_TRIES, projections in a step, >= 1
-    patience: int = 10  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged, >= 1
+    patience: int = 0  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged
+    # >= 1; 0: the export's, 10 or, where sampled, 40
     worth: float = 1e-6  # SCPO_WORTH, fall of the objective, relative, that makes a commit worth it, >= 0
     radius: float = 1.0  # SCPO_RADIUS, of the local safe region, > 0
     examples: int = EXAMPLES  # SCPO_EXAMPLES, of an expert, chosen at export, >= 1
@@ -62,8 +66,13 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for key in ("rows", "memory", "tries", "patience", "examples", "fresh"):
+        put(self, "gradients", as_choice("gradients", self.gradients, GRADIENTS))
+        if self.patience == 0:
+            put(self, "patience", PATIENCE[self.gradients])
+        for key in ("rows", "memory", "directions", "tries", "patience", "examples", "fresh"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
+        if self.sampling_radius is not None:
+            put(self, "sampling_radius", as_scalar("sampling_radius", self.sampling_radius, above=0.0, at_most=1e6))
         put(self, "worth", as_scalar("worth", self.worth, at_least=0.0, at_most=_LARGEST))
         put(self, "radius", as_scalar("radius", self.radius, above=0.0, at_most=_LARGEST))
         put(self, "tracking", as_flag("tracking", self.tracking))

@@ -11,6 +11,7 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.codegen import TARGETS, export
 from scpo_ctrl.codegen.build import measure
+from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.codegen.targets import Target, check_options
 from scpo_ctrl.device.emulator import BOARD, Emulator, build, check_tools, function_bytes, instructions_per_tick
 from scpo_ctrl.device.link import Answer, Device, Port, Progress
@@ -84,6 +85,7 @@ def pil(
     target: str | None = None,
     port: str | None = None,
     real: str | None = None,
+    gradients: str = GRADIENTS[0],
     steps: int = STEPS,
     samples: int = SAMPLES,
     within: str | None = None,
@@ -101,6 +103,8 @@ def pil(
         A serial line instead, with a device that runs `scpo_server_receive` with the export of this run.
     real : str, optional
         "float" or "double"; by default the target's own.
+    gradients : str
+        "exact" or "sampled", as `export` has them; of an emulated board.
     steps : int
         Of the adaptation on the device.
     samples : int
@@ -136,8 +140,8 @@ def pil(
         check_tools(chosen)
         folder = work / "c"
         export(
-            result, folder, target=chosen.name, real=real, measured=False, adapting=True, guarded=within is not None,
-            within=within or WITHIN[0],
+            result, folder, target=chosen.name, real=real, measured=False, adapting=True, gradients=gradients,
+            guarded=within is not None, within=within or WITHIN[0],
         )  # fmt: skip
         program = work / "board.elf"
         sources = [*sorted((folder / "src").glob("*.c")), BOARD / "main.c"]

@@ -11,10 +11,15 @@ from scpo_ctrl.device.model import DeviceModel
 
 @dataclass(frozen=True)
 class Parameters:
-    """θ, as the matrices that it stacks, with the hidden layers at the equilibrium."""
+    """θ, as the matrices that it stacks, with the hidden layers at the equilibrium; one θ for all or for each."""
 
     model: DeviceModel
-    theta: np.ndarray  # (d,)
+    theta: np.ndarray  # (d,) or (rollouts, d)
+
+    @cached_property
+    def of_scenarios(self) -> "Parameters":
+        """The same without the cloud."""
+        return self if self.theta.ndim == 1 else Parameters(self.model, self.theta[: self.model.scenarios])
 
     @cached_property
     def layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -31,7 +36,7 @@ class Parameters:
         """The hidden layers at the equilibrium, each (out,)."""
         found: list[np.ndarray] = []
         for W, b in self.layers:
-            fed = self.model.arithmetic.inner(W, found[-1]) if found else np.zeros_like(b)
+            fed = self.model.arithmetic.inner(W, found[-1][..., None, :]) if found else np.zeros_like(b)
             found.append(self.model.arithmetic.tanh(fed + b))
         return found
 

@@ -37,7 +37,7 @@ class Trajectories:
         x[0] = model.x0
         for t in range(N):
             on = slice(0, R if t == 0 else model.scenarios)
-            v[t, on], layers = parameters.command(x[t, on])
+            v[t, on], layers = (parameters.of_scenarios if t else parameters).command(x[t, on])
             for kept, layer in zip(hidden, layers, strict=True):
                 kept[t, on] = layer
             (x[t + 1, on],) = model.step(x[t, on], model.saturate(v[t, on]), model.p[on])

@@ -120,7 +120,7 @@ class WorkingSet:
         Parameters
         ----------
         at : Verification
-            Of the active parameters, where rows are computed.
+            Of the active parameters, where metrics are computed.
         last : Verification
         """
         kept = (self.multipliers > 0) | self.joined
@@ -131,7 +131,7 @@ class WorkingSet:
         self.multipliers = np.append(self.multipliers[kept], np.zeros(new.size, number))
         self.joined = np.zeros(self.keys.size, dtype=bool)
         self.tried = np.zeros(self.keys.size, number)
-        self.c, self.G = at.metrics(self.keys), at.rows(self.keys)
+        self.c = at.metrics(self.keys)
 
     def take_in_broken(self, tried: Verification, shown: np.ndarray) -> np.ndarray | None:
         """Follow a try that broke metrics: those at hand get larger smoothness constants, others join.

@@ -23,7 +23,7 @@ def check_sizes(dim: int, rows: int) -> None:
     Parameters
     ----------
     dim : int
-        Parameters.
+        Of a step.
     rows : int
         Of the working set, at most.
 
@@ -47,11 +47,12 @@ def project_as_device(
     u: np.ndarray,
     c: np.ndarray,
     G: np.ndarray,
+    e: np.ndarray,
     L: np.ndarray,
     r: np.floating,
     guess: np.ndarray,
 ) -> DeviceProjection:
-    """Solve (E5) with exact gradients, e = 0.
+    """Solve (E5).
 
     Parameters
     ----------
@@ -59,6 +60,7 @@ def project_as_device(
         C-contiguous, of float64 or float32, as the others are.
     c : numpy.ndarray, shape (m,)
     G : numpy.ndarray, shape (m, d)
+    e : numpy.ndarray, shape (m,)
     L : numpy.ndarray, shape (m,)
     r : numpy.float64 or numpy.float32
     guess : numpy.ndarray, shape (m,)
@@ -71,7 +73,7 @@ def project_as_device(
     """
     kind = "double" if u.dtype == np.float64 else "float"
     solve = getattr(lib, f"scpo_device_{kind}_solve")
-    delta, multipliers, e = np.zeros_like(u), np.zeros_like(c), np.zeros_like(c)
+    delta, multipliers = np.zeros_like(u), np.zeros_like(c)
     pieces = ffi.new("int *")
 
     def address(values: np.ndarray) -> object:

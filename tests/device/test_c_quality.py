@@ -30,7 +30,7 @@ WARNINGS = (
 STANDARDS = {"c99": "gcc", "c11": "gcc", "c++11": "g++", "c++17": "g++"}
 SANITIZE = "-g1 -O0 -fsanitize=address,undefined,alignment -fno-sanitize-recover=all"
 # What an export has for the adaptation; in the short form what takes an analyser seconds only.
-NEW = ("adapt", "plan", "rollout", "scaling", "working_set", "link", "server", "supervise", "model")
+NEW = ("adapt", "exact", "plan", "rollout", "scaling", "working_set", "link", "server", "supervise", "model")
 SHORT = ("link", "server", "supervise")
 _kept: list[tempfile.TemporaryDirectory] = []
 

@@ -16,11 +16,22 @@
 
 #include <stdint.h>
 
-#if SCPO_NROWS < 1 || SCPO_MEMORY < 1 || SCPO_TRIES < 1 || SCPO_PATIENCE < 1
-#error "SCPO_NROWS, SCPO_MEMORY, SCPO_TRIES and SCPO_PATIENCE are 1 or more"
+#if SCPO_NROWS < 1 || SCPO_TRIES < 1 || SCPO_PATIENCE < 1
+#error "SCPO_NROWS, SCPO_TRIES and SCPO_PATIENCE are 1 or more"
 #endif
-#if SCPO_MAX_DIM < SCPO_NTHETA || SCPO_MAX_ACTIVE < SCPO_NROWS
-#error "a projection of the adaptation has SCPO_NTHETA dimensions and SCPO_NROWS constraints: enlarge SCPO_MAX_DIM, SCPO_MAX_ACTIVE"
+#if !SCPO_SAMPLED && SCPO_MEMORY < 1
+#error "SCPO_MEMORY is 1 or more"
+#endif
+#if SCPO_SAMPLED
+#if SCPO_NDIRECTIONS < 1 || SCPO_NDIRECTIONS > SCPO_NTHETA || SCPO_NDIRECTIONS > 255 || SCPO_CHUNK < 1
+#error "SCPO_NDIRECTIONS is 1 ... SCPO_NTHETA and at most 255, SCPO_CHUNK is 1 or more"
+#endif
+#define SCPO_SPAN SCPO_NDIRECTIONS /* dimensions that a step is planned and projected in */
+#else
+#define SCPO_SPAN SCPO_NTHETA
+#endif
+#if SCPO_MAX_DIM < SCPO_SPAN || SCPO_MAX_ACTIVE < SCPO_NROWS
+#error "a projection of the adaptation has SCPO_SPAN dimensions and SCPO_NROWS constraints: enlarge SCPO_MAX_DIM, SCPO_MAX_ACTIVE"
 #endif
 
 #ifdef __cplusplus
@@ -42,15 +53,24 @@ typedef enum {
 #define SCPO_NREFERENCE ((SCPO_TRACKING ? SCPO_HORIZON : 1) * (SCPO_NX + SCPO_NU))
 #endif
 
-/* A rollout: states, commands before saturation, and the hidden layers of each. */
+/* A rollout: states, commands before saturation, and the hidden layers of each, which only exact gradients need. */
 typedef struct {
     scpo_real x[(SCPO_HORIZON + 1) * SCPO_NX];
     scpo_real v[SCPO_HORIZON * SCPO_NU];
-    scpo_real a[SCPO_HORIZON * (SCPO_HIDDEN + 1)];
+    scpo_real a[(SCPO_SAMPLED ? 1 : SCPO_HORIZON) * (SCPO_HIDDEN + 1)];
 #if SCPO_UPDATABLE
     scpo_real p[SCPO_NPARAMETERS]; /* plant parameters */
 #endif
 } scpo_trajectory;
+
+#if SCPO_SAMPLED
+/* Rollouts at theta + sigma d_j, side by side with that at theta: where they are, and how far from it on their way. */
+typedef struct {
+    scpo_trajectory run; /* at theta */
+    scpo_real x[SCPO_SPAN * SCPO_NX];
+    scpo_real moved[SCPO_SPAN * SCPO_CHUNK * (SCPO_NX + SCPO_NU)]; /* changes of x and u in some steps */
+} scpo_lanes;
+#endif
 
 #if SCPO_NVERTICES
 /* Powers of the loop's derivative at the equilibrium, and its hidden layers before tanh. */
@@ -60,6 +80,7 @@ typedef struct {
 } scpo_powers;
 #endif
 
+#if !SCPO_SAMPLED
 /* What changes of theta showed of the objective's curvature: the change s, that of the gradient y, and w of the scaling
  * S = sqrt(gamma) (I + s_1 w_1') (I + s_2 w_2') ..., with S S' the inverse of BFGS. */
 typedef struct {
@@ -68,6 +89,7 @@ typedef struct {
     scpo_real w[SCPO_NTHETA];
     scpo_real determinant; /* of I + s w' */
 } scpo_pair;
+#endif
 
 /* Counts since the beginning, for telemetry. */
 typedef struct {
@@ -105,37 +127,49 @@ typedef struct {
     scpo_real worst;     /* largest metric, so far */
     scpo_real length;    /* |alpha| */
     int phase;
+    int stage; /* of the gradients */
     scpo_adaptation outcome; /* how it has ended, where it has */
     int rollout;
     int row;
     int count;   /* rows of the working set */
-    int fresh;   /* from this one on they are to be computed */
     int found;   /* peaks */
-    int pairs;
     int tries;
     int stalled; /* steps in a row without a commit worth it */
     uint32_t key[SCPO_NROWS];         /* of the metrics of the working set */
     unsigned char joined[SCPO_NROWS]; /* whether a try of this step broke it */
     scpo_real c[SCPO_NROWS];          /* their values */
     scpo_real room[SCPO_NROWS];       /* what of them a step may use up, <= 0 */
-    scpo_real e[SCPO_NROWS];          /* 0: gradients are exact */
+    scpo_real e[SCPO_NROWS];          /* errors of their gradients, 0 where these are exact */
     scpo_real L[SCPO_NROWS];          /* smoothness constants in the space of theta */
     scpo_real curved[SCPO_NROWS];     /* the same in scaled coordinates */
     scpo_real tried[SCPO_NROWS];      /* values at the last try */
     scpo_real multiplier[SCPO_NROWS];
-    scpo_real G[SCPO_NROWS * SCPO_NTHETA]; /* gradients, in scaled coordinates once a step is planned */
+    scpo_real G[SCPO_NROWS * SCPO_SPAN]; /* gradients, in scaled coordinates once a step is planned */
     uint32_t peak_key[SCPO_NROWS];    /* the largest metrics of the last try, one for each signal of a rollout */
     scpo_real peak[SCPO_NROWS];
-    scpo_real gradient[SCPO_NTHETA];
-    scpo_real previous[SCPO_NTHETA];  /* gradient of the Lagrangian before the last commit */
-    scpo_real z[SCPO_NTHETA];         /* the step to be projected, in scaled coordinates */
-    scpo_real alpha[SCPO_NTHETA];     /* its projection */
+    scpo_real gradient[SCPO_SPAN];
+    scpo_real z[SCPO_SPAN];           /* the step to be projected, in scaled coordinates */
+    scpo_real alpha[SCPO_SPAN];       /* its projection */
     scpo_real step[SCPO_NTHETA];      /* the same in the space of theta */
-    scpo_pair pair[SCPO_MEMORY];      /* oldest first */
+#if SCPO_SAMPLED
+    uint32_t random;
+    int lane; /* direction of a rollout */
+    int time; /* that its steps have come to */
+    unsigned char group[SCPO_NTHETA]; /* the direction that has a part along this parameter, each has one */
+    scpo_real along[SCPO_NTHETA];     /* this part */
+    scpo_real curvature[SCPO_SPAN * (SCPO_SPAN + 1) / 2]; /* of the objective, row by row, and its Cholesky factor */
+#else
+    scpo_real previous[SCPO_NTHETA]; /* gradient of the Lagrangian before the last commit */
+    int pairs;
+    scpo_pair pair[SCPO_MEMORY]; /* oldest first */
+#endif
     scpo_projection projection;
     union { /* what is never needed at once */
         scpo_trajectory run;
         scpo_workspace projection;
+#if SCPO_SAMPLED
+        scpo_lanes lanes;
+#endif
 #if SCPO_NVERTICES
         scpo_powers powers;
 #endif

@@ -1,21 +1,17 @@
 /* The step of the adaptation, piece by piece.
  *
- *   gradient   a rollout at a time: the objective's derivative backwards through it, and the rows of the working set
- *   plan       curvature from the last commit, scaling, the step to be projected
- *   project    (E5) onto the region (E4) of the working set: gradients are exact, so e = 0
+ *   gradient   of the objective and of the working set's metrics, exact or sampled; and the step to be projected
+ *   project    (E5) onto the region (E4) of the working set
  *   verify     a rollout at a time at the projected step: all metrics at most -epsilon, and a lower objective, or
  *   join       metrics that it broke get a larger smoothness constant, or join the working set; then it projects again
  *   commit     the parameters that were verified become active by one write
  *
  * docs/device.md says why each of these is as it is. SPDX-License-Identifier: MIT
  */
-#include "scpo_plan.h"
+#include "scpo_gradient.h"
 #include "scpo_working_set.h"
 
-enum {
-    SCPO_BEGIN, SCPO_ROLL, SCPO_COST, SCPO_ROW, SCPO_AT_REST, SCPO_LEARN, SCPO_COMPLETE, SCPO_PLAN, SCPO_TRANSFORM,
-    SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY, SCPO_JOIN, SCPO_ENDED, SCPO_EXAMPLE
-};
+enum { SCPO_BEGIN, SCPO_GRADIENT, SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY, SCPO_ENDED };
 
 #define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
 #define SCPO_SUFFICIENT SCPO_R(1e-4) /* part of the predicted fall that a commit must reach */
@@ -23,39 +19,23 @@ enum {
 static void scpo_begin_step(scpo_adapter *adapter)
 {
     scpo_choose_rows(adapter);
-    memset(adapter->gradient, 0, sizeof adapter->gradient);
     adapter->counts.steps++;
     adapter->tries = 0;
-    adapter->rollout = 0;
-    adapter->row = 0;
-    adapter->phase = SCPO_IMITATION ? SCPO_EXAMPLE : SCPO_ROLL;
     if (scpo_objective_renew(adapter)) {
         adapter->length = 0; /* what a commit did to the gradient of another objective shows no curvature */
     }
+    scpo_gradient_begin(adapter);
+    adapter->phase = SCPO_GRADIENT;
 }
 
-/* Behind the rows of one rollout comes the next that has a cost or a row. */
-static void scpo_next_rollout(scpo_adapter *adapter)
+void scpo_limit(scpo_adapter *adapter)
 {
-    adapter->row = 0;
-    do {
-        adapter->rollout++;
-    } while (adapter->rollout >= SCPO_NCOSTED && adapter->rollout < SCPO_NROLLOUTS &&
-             scpo_next_row(adapter, adapter->rollout) == adapter->count);
-    adapter->phase = adapter->rollout < SCPO_NROLLOUTS ? SCPO_ROLL : (SCPO_NVERTICES ? SCPO_AT_REST : SCPO_LEARN);
-}
-
-#if SCPO_IMITATION
-/* Behind the last examples comes the first rollout that has a row. */
-static void scpo_add_examples(scpo_adapter *adapter)
-{
-    if (scpo_objective_slice(adapter)) {
-        adapter->objective = adapter->sum * SCPO_WEIGHT(adapter);
-        adapter->rollout = -1;
-        scpo_next_rollout(adapter);
+    const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_SPAN, adapter->z, adapter->z));
+    const scpo_real most = SCPO_LONGEST * adapter->radius;
+    if (size > most) {
+        scpo_multiply(SCPO_SPAN, most / size, adapter->z, adapter->z);
     }
 }
-#endif
 
 /* What a step may use up of the distance from the bound, and curvatures in scaled coordinates. */
 static void scpo_begin_projection(scpo_adapter *adapter)
@@ -66,8 +46,9 @@ static void scpo_begin_projection(scpo_adapter *adapter)
         const scpo_real distance = adapter->c[row] + SCPO_METRIC_ERROR;
         adapter->room[row] = distance < 0 ? distance * (1 - SCPO_KEPT) : 0;
         adapter->curved[row] = adapter->L[row] * adapter->gamma;
+        adapter->e[row] = scpo_gradient_error(adapter, row);
     }
-    problem->dim = SCPO_NTHETA;
+    problem->dim = SCPO_SPAN;
     problem->count = adapter->count;
     problem->u = adapter->z;
     problem->c = adapter->room;
@@ -108,7 +89,7 @@ static scpo_adaptation scpo_stop(scpo_adapter *adapter, scpo_adaptation outcome)
 static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
 {
     if (!committed) {
-        adapter->pairs = 0;
+        scpo_forget_curvature(adapter);
         adapter->length = 0;
         adapter->stalled += 2;
     }
@@ -127,10 +108,10 @@ static scpo_adaptation scpo_descend(scpo_adapter *adapter)
     if (adapter->tries >= SCPO_TRIES) {
         return scpo_end_step(adapter, 0);
     }
-    scpo_multiply(SCPO_NTHETA, -1, adapter->gradient, adapter->z);
+    scpo_multiply(SCPO_SPAN, -1, adapter->gradient, adapter->z);
     scpo_scaling_transposed(adapter, adapter->z);
-    size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->z, adapter->z));
-    scpo_multiply(SCPO_NTHETA, (size > adapter->length ? adapter->length / size : 1) / 2, adapter->z, adapter->z);
+    size = SCPO_SQRT(scpo_inner(SCPO_SPAN, adapter->z, adapter->z));
+    scpo_multiply(SCPO_SPAN, (size > adapter->length ? adapter->length / size : 1) / 2, adapter->z, adapter->z);
     scpo_begin_projection(adapter);
     return SCPO_ADAPTING;
 }
@@ -142,7 +123,7 @@ static scpo_adaptation scpo_begin_try(scpo_adapter *adapter)
     const scpo_real *theta = scpo_active(adapter)->theta;
     int row;
     int i;
-    adapter->length = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->alpha, adapter->alpha));
+    adapter->length = SCPO_SQRT(scpo_inner(SCPO_SPAN, adapter->alpha, adapter->alpha));
     for (row = 0; row < adapter->count; row++) {
         adapter->multiplier[row] = scpo_project_multiplier(adapter->projection.work, row);
         if (!(adapter->length > 0)) { /* it asks for smaller constants */
@@ -152,9 +133,7 @@ static scpo_adaptation scpo_begin_try(scpo_adapter *adapter)
     if (!(adapter->length > 0)) {
         return scpo_end_step(adapter, 0);
     }
-    memcpy(adapter->step, adapter->alpha, sizeof adapter->step);
-    scpo_scaling(adapter, adapter->step);
-    adapter->predicted = -scpo_inner(SCPO_NTHETA, adapter->gradient, adapter->step);
+    adapter->predicted = scpo_unscale(adapter);
     if (!(adapter->predicted > 0)) { /* the projection turned a shortened step into one of ascent */
         return scpo_descend(adapter);
     }
@@ -170,7 +149,7 @@ static scpo_adaptation scpo_begin_try(scpo_adapter *adapter)
 /* The step to be projected becomes a part of the last one; the next try projects it. */
 static scpo_adaptation scpo_shorten(scpo_adapter *adapter, scpo_real part)
 {
-    scpo_multiply(SCPO_NTHETA, part, adapter->alpha, adapter->z);
+    scpo_multiply(SCPO_SPAN, part, adapter->alpha, adapter->z);
     scpo_begin_projection(adapter);
     return SCPO_ADAPTING;
 }
@@ -182,7 +161,7 @@ static scpo_adaptation scpo_commit(scpo_adapter *adapter, scpo_real objective)
     if (scpo_controller_switch(adapter->controller) != SCPO_OK) {
         return scpo_end_step(adapter, 0);
     }
-    scpo_lagrangian(adapter, 1, adapter->previous);
+    scpo_remember(adapter);
     for (row = 0; row < adapter->count; row++) {
         const scpo_real shown = SCPO_GROWTH * scpo_shown(adapter, row);
         adapter->L[row] = scpo_max(scpo_max(SCPO_DECAY * adapter->L[row], shown), SCPO_LEAST_SMOOTHNESS);
@@ -215,8 +194,8 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
         if (!scpo_take_in_broken(adapter)) {
             return scpo_shorten(adapter, SCPO_R(0.5));
         }
-        adapter->rollout = -1; /* none is at hand */
-        adapter->phase = SCPO_JOIN;
+        scpo_join_begin(adapter);
+        adapter->phase = SCPO_GRADIENT;
         return SCPO_ADAPTING;
     }
     {
@@ -226,28 +205,6 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
             part = part < SCPO_R(0.1) ? SCPO_R(0.1) : (part > SCPO_R(0.5) ? SCPO_R(0.5) : part);
         }
         return scpo_shorten(adapter, part);
-    }
-}
-
-/* One piece of taking in what a try broke: a rollout, or a row of it. */
-static void scpo_join(scpo_adapter *adapter)
-{
-    int row = 0;
-    while (row < adapter->count && adapter->joined[row] != SCPO_TO_COMPUTE) {
-        row++;
-    }
-    if (row == adapter->count) {
-        scpo_begin_projection(adapter);
-    } else if (adapter->key[row] < SCPO_KEYS && adapter->rollout != SCPO_ROLLOUT_OF(adapter->key[row])) {
-        adapter->rollout = SCPO_ROLLOUT_OF(adapter->key[row]);
-        (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run);
-    } else {
-        scpo_compute_row(adapter, row);
-        scpo_scaling_transposed(adapter, scpo_row(adapter, row));
-        adapter->joined[row] = SCPO_KNOWN;
-        if (adapter->key[row] >= SCPO_KEYS) {
-            adapter->rollout = -1; /* its work took the rollout's place */
-        }
     }
 }
 
@@ -273,75 +230,13 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
     return SCPO_ADAPTING;
 }
 
-/* One piece of the gradient's part of a step. */
-static void scpo_differentiate(scpo_adapter *adapter)
-{
-    if (adapter->phase == SCPO_ROLL) {
-        (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run);
-        adapter->phase = adapter->rollout < SCPO_NCOSTED ? SCPO_COST : SCPO_ROW;
-        adapter->row = scpo_next_row(adapter, adapter->rollout);
-        return;
-    }
-#if !SCPO_IMITATION
-    if (adapter->phase == SCPO_COST) {
-        scpo_objective_of_rollout(adapter);
-        adapter->phase = SCPO_ROW;
-    } else
-#endif
-    {
-        scpo_compute_row(adapter, adapter->row++);
-    }
-    adapter->row = scpo_next_row(adapter, adapter->rollout);
-    if (adapter->row == adapter->count) {
-        scpo_next_rollout(adapter);
-    }
-}
-
 static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
 {
     switch (adapter->phase) {
     case SCPO_BEGIN:
         return scpo_first(adapter);
-#if SCPO_IMITATION
-    case SCPO_EXAMPLE:
-        scpo_add_examples(adapter);
-        return SCPO_ADAPTING;
-#endif
-    case SCPO_ROLL:
-    case SCPO_COST:
-    case SCPO_ROW:
-        scpo_differentiate(adapter);
-        return SCPO_ADAPTING;
-    case SCPO_AT_REST:
-        while (adapter->row < adapter->count && adapter->key[adapter->row] < SCPO_KEYS) {
-            adapter->row++;
-        }
-        if (adapter->row < adapter->count) {
-            scpo_compute_row(adapter, adapter->row++);
-        } else {
-            adapter->phase = SCPO_LEARN;
-        }
-        return SCPO_ADAPTING;
-    case SCPO_LEARN:
-        scpo_learn(adapter);
-        adapter->phase = SCPO_COMPLETE;
-        return SCPO_ADAPTING;
-    case SCPO_COMPLETE:
-        if (adapter->row < adapter->pairs) {
-            scpo_complete_pair(adapter, adapter->row++, adapter->alpha);
-        } else {
-            adapter->phase = SCPO_PLAN;
-        }
-        return SCPO_ADAPTING;
-    case SCPO_PLAN:
-        scpo_plan(adapter);
-        adapter->row = 0;
-        adapter->phase = SCPO_TRANSFORM;
-        return SCPO_ADAPTING;
-    case SCPO_TRANSFORM:
-        if (adapter->row < adapter->count) {
-            scpo_scaling_transposed(adapter, scpo_row(adapter, adapter->row++));
-        } else {
+    case SCPO_GRADIENT:
+        if (scpo_gradient_poll(adapter)) {
             scpo_begin_projection(adapter);
         }
         return SCPO_ADAPTING;
@@ -355,11 +250,8 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
             return SCPO_ADAPTING;
         }
         return scpo_begin_try(adapter);
-    case SCPO_VERIFY:
-        return scpo_verify(adapter, scpo_controller_spare(adapter->controller)) ? scpo_judge(adapter) : SCPO_ADAPTING;
     default:
-        scpo_join(adapter);
-        return SCPO_ADAPTING;
+        return scpo_verify(adapter, scpo_controller_spare(adapter->controller)) ? scpo_judge(adapter) : SCPO_ADAPTING;
     }
 }
 
@@ -391,7 +283,7 @@ void scpo_adapter_restart(scpo_adapter *adapter)
     adapter->phase = SCPO_BEGIN;
     adapter->rollout = 0;
     adapter->count = 0;
-    adapter->pairs = 0;
+    scpo_forget_curvature(adapter);
     adapter->length = 0;
     adapter->stalled = 0;
 }

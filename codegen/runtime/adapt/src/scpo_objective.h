@@ -11,6 +11,7 @@
 extern "C" {
 #endif
 
+#if !SCPO_SAMPLED
 /* gradient += what adapter->alpha holds. */
 static inline void scpo_add_to_gradient(scpo_adapter *adapter)
 {
@@ -19,6 +20,7 @@ static inline void scpo_add_to_gradient(scpo_adapter *adapter)
         adapter->gradient[i] += adapter->alpha[i];
     }
 }
+#endif
 
 #if SCPO_IMITATION
 
@@ -75,12 +77,14 @@ static inline int scpo_objective_renew(scpo_adapter *adapter)
     return 0;
 }
 
+#if !SCPO_SAMPLED
 /* gradient += the part of a rollout. */
 static inline void scpo_objective_of_rollout(scpo_adapter *adapter)
 {
     scpo_cost_row(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run, adapter->alpha);
     scpo_add_to_gradient(adapter);
 }
+#endif
 
 #endif
 

@@ -1,13 +1,16 @@
-/* Rollouts of the model, forwards and, for derivatives, backwards: an adjoint step costs about as much as a step.
+/* Rollouts of the model, forwards and, for exact derivatives, backwards: an adjoint step costs about as much as a step.
  * Sums are taken term by term in a fixed order, so that another implementation can give the same bits.
  * SPDX-License-Identifier: MIT
  */
 #include "scpo_rollout.h"
 
-#define SCPO_STATE_AT(run, t) ((run)->x + (t) * SCPO_NX)
-#define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
-#define SCPO_LAYERS_AT(run, t) ((run)->a + (t) * (SCPO_HIDDEN + 1))
-#define SCPO_REFERENCE_AT(adapter, t) ((adapter)->reference + (SCPO_TRACKING ? (t) * (SCPO_NX + SCPO_NU) : 0))
+#if SCPO_SAMPLED
+#define SCPO_OF_LANES /* functions that sampled gradients call too */
+#else
+#define SCPO_OF_LANES static
+#endif
+
+#define SCPO_LAYERS_AT(run, t) ((run)->a + (SCPO_SAMPLED ? 0 : (t) * (SCPO_HIDDEN + 1)))
 
 #if SCPO_NDISTURBANCES
 /* The number of a rollout's first step, among those of all. */
@@ -56,6 +59,25 @@ static void scpo_set_plant(const scpo_adapter *adapter, int rollout, scpo_real *
 #define SCPO_PLANT(run, rollout) (scpo_plant_parameters[rollout])
 #endif
 
+SCPO_OF_LANES void scpo_roll_step(const scpo_parameters *with, int rollout, int t, scpo_trajectory *run,
+                                  const scpo_real *x, scpo_real *v, scpo_real *u, scpo_real *next)
+{
+    int i;
+    scpo_command(with->theta, with->at_zero, x, SCPO_LAYERS_AT(run, t), v);
+    for (i = 0; i < SCPO_NU; i++) {
+        u[i] = scpo_saturate(i, v[i]);
+    }
+    scpo_model_step(x, u, SCPO_PLANT(run, rollout), next);
+#if SCPO_NDISTURBANCES
+    for (i = 0; i < SCPO_NX; i++) {
+        next[i] += scpo_disturbances[scpo_first_step(rollout) + t][i];
+    }
+#else
+    (void)t;
+    (void)rollout; /* where the trajectory has its plant parameters */
+#endif
+}
+
 int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, scpo_trajectory *run)
 {
     scpo_bits largest = 0;
@@ -70,33 +92,12 @@ int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int roll
         run->x[i] = scpo_start_states[rollout][i];
     }
     for (t = 0; t < scpo_horizon(rollout); t++) {
-        const scpo_real *x = SCPO_STATE_AT(run, t);
         scpo_real *next = SCPO_STATE_AT(run, t + 1);
         scpo_real u[SCPO_NU];
-        scpo_command(with->theta, with->at_zero, x, SCPO_LAYERS_AT(run, t), SCPO_COMMAND_AT(run, t));
-        for (i = 0; i < SCPO_NU; i++) {
-            u[i] = scpo_saturate(i, SCPO_COMMAND_AT(run, t)[i]);
-        }
-        scpo_model_step(x, u, SCPO_PLANT(run, rollout), next);
-#if SCPO_NDISTURBANCES
-        for (i = 0; i < SCPO_NX; i++) {
-            next[i] += scpo_disturbances[scpo_first_step(rollout) + t][i];
-        }
-#endif
+        scpo_roll_step(with, rollout, t, run, SCPO_STATE_AT(run, t), SCPO_COMMAND_AT(run, t), u, next);
         largest = scpo_largest(SCPO_NU, SCPO_COMMAND_AT(run, t), scpo_largest(SCPO_NX, next, largest));
     }
     return largest < SCPO_INFINITY;
-}
-
-/* What of the command's derivative gets through saturation: all of it where the command itself has bounds. */
-static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
-{
-    int i;
-    for (i = 0; i < SCPO_NU; i++) {
-        if (SCPO_SATURATES && (v[i] > scpo_u_max[i] || v[i] < scpo_u_min[i])) {
-            by_u[i] = 0;
-        }
-    }
 }
 
 #if !SCPO_IMITATION
@@ -126,6 +127,18 @@ scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run)
 }
 #endif
 
+#if !SCPO_SAMPLED
+/* What of the command's derivative gets through saturation: all of it where the command itself has bounds. */
+static void scpo_unsaturated(const scpo_real *v, scpo_real *by_u)
+{
+    int i;
+    for (i = 0; i < SCPO_NU; i++) {
+        if (SCPO_SATURATES && (v[i] > scpo_u_max[i] || v[i] < scpo_u_min[i])) {
+            by_u[i] = 0;
+        }
+    }
+}
+
 /* moved *= 1 - a a, the derivative of tanh where it is a. */
 static void scpo_through_tanh(int count, const scpo_real *a, scpo_real *moved)
 {
@@ -135,8 +148,8 @@ static void scpo_through_tanh(int count, const scpo_real *a, scpo_real *moved)
     }
 }
 
-/* Through the hidden layer whose weights are at W, from its `out` sums to what it is fed with, y: row gets the parts of W
- * and b, by_y the others. y or by_y may be NULL: zero, or not asked for. */
+/* Through the hidden layer whose weights are at W, from its `out` sums to what it is fed with, y: row gets the parts of
+ * W and b, by_y the others. y or by_y may be NULL: zero, or not asked for. */
 static void scpo_layer_backward(int in, int out, const scpo_real *W, const scpo_real *moved, const scpo_real *y,
                                 scpo_real *by_y, scpo_real *row)
 {
@@ -220,8 +233,8 @@ void scpo_policy_backward(const scpo_parameters *with, const scpo_real *x, const
     }
 }
 
-/* Backwards from time t, where a sum has derivatives by_x and, where by_v is not NULL, by_v by the command of that time;
- * with the cost's own on the way where `adapter` is not NULL. */
+/* Backwards from time t, where a sum has derivatives by_x and, where by_v is not NULL, by_v by the command of that
+ * time; with the cost's own on the way where `adapter` is not NULL. */
 static void scpo_backward(const scpo_adapter *adapter, const scpo_parameters *with, int rollout,
                           const scpo_trajectory *run, int t, scpo_real *by_x, scpo_real *by_v, scpo_real *row)
 {
@@ -272,6 +285,7 @@ void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int
     scpo_backward(adapter, with, rollout, run, SCPO_HORIZON, by_x, NULL, row);
 }
 #endif
+#endif
 
 int scpo_has_metric(int rollout, int time, int signal)
 {
@@ -302,21 +316,25 @@ static scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real
     return scpo_inner(SCPO_NX, half, z);
 }
 
-scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal)
+SCPO_OF_LANES scpo_real scpo_metric_of(int rollout, const scpo_real *x, const scpo_real *v, int signal)
 {
     scpo_real half[SCPO_NX];
     if (signal < SCPO_NBOUNDS) {
         const scpo_bound *bound = scpo_bounds + signal;
-        const scpo_real *of = signal < SCPO_NBOUNDS_X ? SCPO_STATE_AT(run, time) : SCPO_COMMAND_AT(run, time);
-        return bound->weight * (of[bound->entry] - bound->limit);
+        return bound->weight * ((signal < SCPO_NBOUNDS_X ? x : v)[bound->entry] - bound->limit);
     }
     if (SCPO_TERMINAL && signal == SCPO_NBOUNDS) {
-        return scpo_level(SCPO_STATE_AT(run, time), scpo_x_eq, half) - 1;
+        return scpo_level(x, scpo_x_eq, half) - 1;
     }
-    return scpo_level(SCPO_STATE_AT(run, time), scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) /
-               scpo_contraction_limits[rollout] - 1;
+    return scpo_level(x, scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) / scpo_contraction_limits[rollout] - 1;
 }
 
+scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal)
+{
+    return scpo_metric_of(rollout, SCPO_STATE_AT(run, time), SCPO_COMMAND_AT(run, time), signal);
+}
+
+#if !SCPO_SAMPLED
 void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajectory *run, int time, int signal,
                      scpo_real *row)
 {
@@ -344,3 +362,4 @@ void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajec
     scpo_backward(NULL, with, rollout, run, time, by_x,
                   signal >= SCPO_NBOUNDS_X && signal < SCPO_NBOUNDS ? by_v : NULL, row);
 }
+#endif

@@ -17,6 +17,10 @@ extern "C" {
 
 #define SCPO_NCOSTED (SCPO_IMITATION ? 0 : SCPO_NSCENARIOS) /* rollouts that the objective is about, the first ones */
 
+#define SCPO_STATE_AT(run, t) ((run)->x + (t) * SCPO_NX)
+#define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
+#define SCPO_REFERENCE_AT(adapter, t) ((adapter)->reference + (SCPO_TRACKING ? (t) * (SCPO_NX + SCPO_NU) : 0))
+
 /* How many steps a rollout has: those of the cloud, which come last, have one (E13). */
 static inline int scpo_horizon(int rollout)
 {
@@ -29,10 +33,6 @@ int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int roll
 #if !SCPO_IMITATION
 /* The cost of a rollout, summed over its steps. */
 scpo_real scpo_cost(const scpo_adapter *adapter, const scpo_trajectory *run);
-
-/* row [SCPO_NTHETA] = the derivative of that cost. */
-void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, const scpo_trajectory *run,
-                   scpo_real *row);
 #endif
 
 /* Whether a signal has a metric at this time. */
@@ -40,6 +40,20 @@ int scpo_has_metric(int rollout, int time, int signal);
 
 /* A metric of a rollout, safe at or below zero: (E6), (E7), (E8), (E13). */
 scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal);
+
+#if SCPO_SAMPLED
+/* The same of a signal of the state x or the command v. */
+scpo_real scpo_metric_of(int rollout, const scpo_real *x, const scpo_real *v, int signal);
+
+/* A step from x on the plant of `run`, which receives the hidden layers: v before saturation, u after it, and next. */
+void scpo_roll_step(const scpo_parameters *with, int rollout, int t, scpo_trajectory *run, const scpo_real *x,
+                    scpo_real *v, scpo_real *u, scpo_real *next);
+#else
+#if !SCPO_IMITATION
+/* row [SCPO_NTHETA] = the derivative of that cost. */
+void scpo_cost_row(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, const scpo_trajectory *run,
+                   scpo_real *row);
+#endif
 
 /* row [SCPO_NTHETA] = the derivative of a metric. */
 void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajectory *run, int time, int signal,
@@ -53,9 +67,10 @@ void scpo_policy_backward(const scpo_parameters *with, const scpo_real *x, const
 
 /* row += what moves the hidden layers at the equilibrium: moved [SCPO_HIDDEN + 1], which it overwrites. */
 void scpo_backward_at_zero(const scpo_parameters *with, scpo_real *moved, scpo_real *row);
+#endif
 
 #if SCPO_NVERTICES
-/* The metric of local stability at a vertex (E11); and its derivative, where row is not NULL. */
+/* The metric of local stability at a vertex (E11); and, of exact gradients, its derivative, where row is not NULL. */
 scpo_real scpo_stability(const scpo_parameters *with, int vertex, scpo_powers *powers, scpo_real *row);
 #endif
 

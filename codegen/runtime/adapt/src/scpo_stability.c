@@ -40,6 +40,25 @@ static void scpo_tangent(const scpo_parameters *with, int column, scpo_real *q /
     }
 }
 
+/* out = x y, or with x or y transposed. */
+static void scpo_product(const scpo_real *x, int x_row, int x_column, const scpo_real *y, int y_row, int y_column,
+                         scpo_real *out)
+{
+    int i;
+    int j;
+    int k;
+    for (i = 0; i < SCPO_NX; i++) {
+        for (j = 0; j < SCPO_NX; j++) {
+            scpo_real sum = 0;
+            for (k = 0; k < SCPO_NX; k++) {
+                sum += x[i * x_row + k * x_column] * y[k * y_row + j * y_column];
+            }
+            *out++ = sum;
+        }
+    }
+}
+
+#if !SCPO_SAMPLED
 /* The derivative by theta of what has the derivatives by_slope by a column: added to row, and, of the hidden layers at
  * the equilibrium, to at_zero. */
 static void scpo_tangent_backward(const scpo_parameters *with, int column, const scpo_real *q,
@@ -97,24 +116,6 @@ static void scpo_tangent_backward(const scpo_parameters *with, int column, const
     }
 }
 
-/* out = x y, or with x or y transposed. */
-static void scpo_product(const scpo_real *x, int x_row, int x_column, const scpo_real *y, int y_row, int y_column,
-                         scpo_real *out)
-{
-    int i;
-    int j;
-    int k;
-    for (i = 0; i < SCPO_NX; i++) {
-        for (j = 0; j < SCPO_NX; j++) {
-            scpo_real sum = 0;
-            for (k = 0; k < SCPO_NX; k++) {
-                sum += x[i * x_row + k * x_column] * y[k * y_row + j * y_column];
-            }
-            *out++ = sum;
-        }
-    }
-}
-
 /* by, the derivative by the last power, becomes that by the first. */
 static void scpo_powers_backward(const scpo_powers *powers, scpo_real *by)
 {
@@ -131,6 +132,42 @@ static void scpo_powers_backward(const scpo_powers *powers, scpo_real *by)
         }
     }
 }
+
+/* row = the derivative by theta of what has the derivative weight times the last power by that. */
+static void scpo_stability_row(const scpo_parameters *with, scpo_powers *powers, scpo_real weight, int vertex,
+                               scpo_real *row)
+{
+    const scpo_real *last = powers->power + SCPO_DOUBLINGS * SCPO_SQUARE;
+    scpo_real by[SCPO_SQUARE];
+    scpo_real at_zero[SCPO_HIDDEN + 1];
+    int column;
+    int i;
+    for (i = 0; i < SCPO_SQUARE; i++) {
+        by[i] = last[i] * weight;
+    }
+    memset(row, 0, SCPO_NTHETA * sizeof *row);
+    for (i = 0; i <= SCPO_HIDDEN; i++) {
+        at_zero[i] = 0;
+    }
+    scpo_powers_backward(powers, by);
+    for (column = 0; column < SCPO_NX; column++) {
+        scpo_real by_slope[SCPO_NU];
+        int j;
+        for (j = 0; j < SCPO_NU; j++) {
+            by_slope[j] = 0;
+            for (i = 0; i < SCPO_NX; i++) {
+                by_slope[j] += scpo_vertex_B[vertex][i][j] * by[i * SCPO_NX + column];
+            }
+        }
+        {
+            scpo_real slope[SCPO_NU];
+            scpo_tangent(with, column, powers->q, slope);
+        }
+        scpo_tangent_backward(with, column, powers->q, by_slope, at_zero, row);
+    }
+    scpo_backward_at_zero(with, at_zero, row);
+}
+#endif
 
 scpo_real scpo_stability(const scpo_parameters *with, int vertex, scpo_powers *powers, scpo_real *row)
 {
@@ -153,34 +190,13 @@ scpo_real scpo_stability(const scpo_parameters *with, int vertex, scpo_powers *p
     for (i = 0; i < SCPO_SQUARE; i++) {
         size += last[i] * last[i];
     }
+#if SCPO_SAMPLED
+    (void)row;
+#else
     if (row) {
-        scpo_real by[SCPO_SQUARE];
-        scpo_real at_zero[SCPO_HIDDEN + 1];
-        for (i = 0; i < SCPO_SQUARE; i++) {
-            by[i] = last[i] * (2 / ((size + SCPO_STABILITY_FLOOR) * SCPO_LOG4));
-        }
-        memset(row, 0, SCPO_NTHETA * sizeof *row);
-        for (i = 0; i <= SCPO_HIDDEN; i++) {
-            at_zero[i] = 0;
-        }
-        scpo_powers_backward(powers, by);
-        for (column = 0; column < SCPO_NX; column++) {
-            scpo_real by_slope[SCPO_NU];
-            int j;
-            for (j = 0; j < SCPO_NU; j++) {
-                by_slope[j] = 0;
-                for (i = 0; i < SCPO_NX; i++) {
-                    by_slope[j] += scpo_vertex_B[vertex][i][j] * by[i * SCPO_NX + column];
-                }
-            }
-            {
-                scpo_real slope[SCPO_NU];
-                scpo_tangent(with, column, powers->q, slope);
-            }
-            scpo_tangent_backward(with, column, powers->q, by_slope, at_zero, row);
-        }
-        scpo_backward_at_zero(with, at_zero, row);
+        scpo_stability_row(with, powers, 2 / ((size + SCPO_STABILITY_FLOOR) * SCPO_LOG4), vertex, row);
     }
+#endif
     return SCPO_LOG((size + SCPO_STABILITY_FLOOR) / (SCPO_STABILITY_GAMMA + SCPO_STABILITY_FLOOR)) / SCPO_LOG4;
 }
 

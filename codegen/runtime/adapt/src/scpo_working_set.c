@@ -157,7 +157,6 @@ void scpo_choose_rows(scpo_adapter *adapter)
     }
     for (row = 0; row < adapter->count; row++) {
         adapter->joined[row] = 0;
-        adapter->e[row] = 0;
     }
 }
 
@@ -170,6 +169,7 @@ int scpo_next_row(const scpo_adapter *adapter, int rollout)
     return row;
 }
 
+#if !SCPO_SAMPLED
 void scpo_compute_row(scpo_adapter *adapter, int row)
 {
     const uint32_t key = adapter->key[row];
@@ -187,10 +187,11 @@ void scpo_compute_row(scpo_adapter *adapter, int row)
                         scpo_row(adapter, row));
     }
 }
+#endif
 
 scpo_real scpo_shown(scpo_adapter *adapter, int row)
 {
-    const scpo_real linear = adapter->c[row] + scpo_inner(SCPO_NTHETA, scpo_row(adapter, row), adapter->alpha);
+    const scpo_real linear = adapter->c[row] + scpo_inner(SCPO_SPAN, scpo_row(adapter, row), adapter->alpha);
     const scpo_real bend = 2 * (adapter->tried[row] - linear) / (adapter->length * adapter->length * adapter->gamma);
     return bend > 0 ? bend : 0;
 }

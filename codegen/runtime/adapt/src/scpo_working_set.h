@@ -34,7 +34,7 @@ static inline const scpo_parameters *scpo_active(const scpo_adapter *adapter)
 
 static inline scpo_real *scpo_row(scpo_adapter *adapter, int row)
 {
-    return adapter->G + (long)row * SCPO_NTHETA;
+    return adapter->G + (long)row * SCPO_SPAN;
 }
 
 /* The row of a metric, or count. */
@@ -50,8 +50,10 @@ void scpo_choose_rows(scpo_adapter *adapter);
 /* The next row of a rollout, from adapter->row on, or count. */
 int scpo_next_row(const scpo_adapter *adapter, int rollout);
 
+#if !SCPO_SAMPLED
 /* Computes a row at the active parameters, from the rollout at hand. */
 void scpo_compute_row(scpo_adapter *adapter, int row);
+#endif
 
 /* Where a try broke metrics: those of the working set get larger smoothness constants, others join it instead of rows
  * that nothing depends on, to be computed. Returns whether anything changed. */

@@ -2,7 +2,6 @@
 #ifndef SCPO_PLAN_H
 #define SCPO_PLAN_H
 
-#include "scpo_objective.h"
 #include "scpo_scaling.h"
 #include "scpo_working_set.h"
 

@@ -1,8 +1,8 @@
 /* The step that a projection starts from. SPDX-License-Identifier: MIT */
 #include "scpo_plan.h"
+#include "scpo_gradient.h"
 
 #define SCPO_FIRST_STEP SCPO_R(0.1) /* length of the first one, and after curvature was forgotten, in radii */
-#define SCPO_LONGEST 10             /* step before its projection, in radii */
 
 void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out)
 {
@@ -19,16 +19,6 @@ void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out)
     }
     for (i = 0; i < SCPO_NTHETA; i++) {
         out[i] += adapter->gradient[i];
-    }
-}
-
-/* z, no longer than SCPO_LONGEST radii. */
-static void scpo_limit(scpo_adapter *adapter)
-{
-    const scpo_real size = SCPO_SQRT(scpo_inner(SCPO_NTHETA, adapter->z, adapter->z));
-    const scpo_real most = SCPO_LONGEST * adapter->radius;
-    if (size > most) {
-        scpo_multiply(SCPO_NTHETA, most / size, adapter->z, adapter->z);
     }
 }
 

@@ -2,15 +2,13 @@
 #ifndef SCPO_SCALING_H
 #define SCPO_SCALING_H
 
-#include "scpo_adapt.h"
-#include "scpo_internal.h"
+#include "scpo_gradient.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-void scpo_scaling(const scpo_adapter *adapter, scpo_real *vector);            /* <- S vector */
-void scpo_scaling_transposed(const scpo_adapter *adapter, scpo_real *vector); /* <- S' vector */
+void scpo_scaling(const scpo_adapter *adapter, scpo_real *vector); /* <- S vector */
 
 /* The same of the inverse, with the first `pairs` pairs. */
 void scpo_inverse_scaling(const scpo_adapter *adapter, int pairs, scpo_real *vector);
