@@ -12,8 +12,8 @@ extern "C" {
 /* out = gradient + sum of multiplier G, with rows in the space of theta, or, where scaled, from scaled ones. */
 void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out);
 
-/* The gradient is complete: what the last commit did to that of the Lagrangian shows curvature. adapter->row becomes the
- * first pair that is to be completed. */
+/* The gradient is complete: what the last commit did to that of the Lagrangian shows curvature. adapter->row becomes
+ * the first pair that is to be completed. */
 void scpo_learn(scpo_adapter *adapter);
 
 /* z = the steepest descent in scaled coordinates. */
