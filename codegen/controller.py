@@ -111,9 +111,10 @@ def _within_bounds(controller: Controller, exact: np.ndarray, real: str) -> np.n
     """Return parameters as a target stores them: the nearest numbers, those next to them where these leave a bound."""
     found = []
     for value, low, high in zip(exact, controller.theta_min, controller.theta_max, strict=True):
-        nearest = rounded(value, real)
+        inside = min(max(value, low), high)  # a run keeps bounds but for rounding
+        nearest = rounded(inside, real)
         towards = -np.inf if nearest > high else np.inf if nearest < low else None
-        found.append(nearest if towards is None else rounded(value, real, towards))
+        found.append(nearest if towards is None else rounded(inside, real, towards))
     return np.array(found)
 
 

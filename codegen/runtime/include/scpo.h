@@ -147,8 +147,8 @@ int scpo_guard(const scpo_real *x /* [SCPO_NX] */, const scpo_real *u /* [SCPO_N
 #endif
 
 /* Solves (E5). Steps shorter than 1e-280 (float: 1e-22) count as 0. delta [dim], which is none of the inputs, is always
- * written, finite, and feasible when every c <= 0; also where the processor flushes subnormal numbers to zero, as far as
- * none of the inputs is one. Where it does not round to nearest the answer is SCPO_BAD_MODE. */
+ * written, finite, and feasible when every c <= 0; also where the processor flushes subnormal numbers to zero, as far
+ * as none of the inputs is one. Where it does not round to nearest the answer is SCPO_BAD_MODE. */
 scpo_status scpo_project(const scpo_projection *problem, scpo_real *delta);
 
 /* The same piece by piece, each a sweep over the constraints or a Newton step: begin, then poll while the answer is

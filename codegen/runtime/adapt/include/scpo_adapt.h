@@ -1,9 +1,9 @@
 /* scpo-ctrl runtime: safe adaptation on the device, piece by piece, while the controller is in use.
  *
  * Each step plans a quasi-Newton step of the objective, projects it onto the local safe region of a working set of
- * metrics (E4), (E5), and checks all metrics of all scenarios on the model before it is committed: in the background, by
- * calls of scpo_adapter_poll that are as short as is asked for. scpo_controller_control may interrupt them at any moment.
- * No heap, no global mutable state: an adapter is one struct. C99, also valid C++. SPDX-License-Identifier: MIT
+ * metrics (E4), (E5), and checks all metrics of all scenarios on the model before it is committed: in the background,
+ * by calls of scpo_adapter_poll that are as short as is asked for. scpo_controller_control may interrupt them at any
+ * moment. No heap, no global mutable state: an adapter is one struct. C99, also valid C++. SPDX-License-Identifier: MIT
  */
 #ifndef SCPO_ADAPT_H
 #define SCPO_ADAPT_H

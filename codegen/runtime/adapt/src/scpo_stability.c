@@ -1,5 +1,5 @@
-/* Local stability (E11) at the equilibrium: g = log_4((T + floor) / (gamma + floor)) with T = |A^M|^2 in the norm of P, A
- * the loop's derivative there, M = 2^SCPO_DOUBLINGS. The squared Frobenius norm bounds the spectral one.
+/* Local stability (E11) at the equilibrium: g = log_4((T + floor) / (gamma + floor)) with T = |A^M|^2 in the norm of
+ * P, A the loop's derivative there, M = 2^SCPO_DOUBLINGS. The squared Frobenius norm bounds the spectral one.
  * SPDX-License-Identifier: MIT
  */
 #include "scpo_rollout.h"

@@ -141,8 +141,8 @@ static void scpo_lagrangian(scpo_adapter *adapter, int scaled, scpo_real *out)
     }
 }
 
-/* The gradient is complete: what the last commit did to that of the Lagrangian shows curvature. adapter->row becomes the
- * first pair that is to be completed. */
+/* The gradient is complete: what the last commit did to that of the Lagrangian shows curvature. adapter->row becomes
+ * the first pair that is to be completed. */
 static void scpo_learn(scpo_adapter *adapter)
 {
     int i;

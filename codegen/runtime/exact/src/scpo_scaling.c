@@ -1,6 +1,6 @@
 /* BFGS in product form with a limited memory: H_k = (I + s w') H (I + w s') with w = -y/(s'y) + B s / sqrt(s'y s'B s).
- * So H = S S' with S = sqrt(gamma) (I + s_k w_k') ... (I + s_1 w_1'), and in the coordinates S the objective has curvature
- * one: a projection there, in the Euclidean norm, is the quadratic programme of a Newton step.
+ * So H = S S' with S = sqrt(gamma) (I + s_k w_k') ... (I + s_1 w_1'), and in the coordinates S the objective has
+ * curvature one: a projection there, in the Euclidean norm, is the quadratic programme of a Newton step.
  * (K. W. Brodlie, A. R. Gourlay, J. Greenstadt, "Rank-one and rank-two corrections to positive definite matrices
  * expressed in product form", IMA J. Appl. Math. 11, 1973.) SPDX-License-Identifier: MIT
  */

@@ -33,8 +33,9 @@ typedef struct {
 /* scpo_theta_initial as integers, computed at export: who needs no other parameters links no floating point. */
 extern const scpo_fixed_parameters scpo_fixed_initial;
 
-/* The inputs at a state, within their bounds. States beyond the range [SCPO_FIXED_X_LOW, SCPO_FIXED_X_HIGH] count as its
- * ends. Off by at most SCPO_FIXED_ERROR from scpo_control in exact arithmetic, where the parameters are scpo_fixed_initial. */
+/* The inputs at a state, within their bounds. States beyond the range [SCPO_FIXED_X_LOW, SCPO_FIXED_X_HIGH] count as
+ * its ends. Off by at most SCPO_FIXED_ERROR from scpo_control in exact arithmetic, where the parameters are
+ * scpo_fixed_initial. */
 void scpo_fixed_command(const scpo_fixed_parameters *parameters, const int32_t *x /* [SCPO_NX] */,
                         int32_t *u /* [SCPO_NU] */);
 

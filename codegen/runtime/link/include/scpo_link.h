@@ -2,8 +2,8 @@
  *
  * A frame is SCPO_LINK_START, type, length (2 bytes), payload, CRC-16/CCITT-FALSE of what lies between (2 bytes); all
  * numbers have the low byte first, and reals are as the device has them. The host asks, the device answers each request
- * with one frame of the same type, or SCPO_LINK_NO. What does not pass the CRC is dropped without an answer. Nothing here
- * waits or reads a device: give it bytes, take bytes from it. SPDX-License-Identifier: MIT
+ * with one frame of the same type, or SCPO_LINK_NO. What does not pass the CRC is dropped without an answer. Nothing
+ * here waits or reads a device: give it bytes, take bytes from it. SPDX-License-Identifier: MIT
  */
 #ifndef SCPO_LINK_H
 #define SCPO_LINK_H

@@ -18,7 +18,8 @@ extern "C" {
 
 /* The bytes of a blob, all numbers little-endian, whatever the processor:
  *   0 "SCPO"   4 format   5 bytes of a number: 4 or 8   6 zero   8 count of numbers   12 sequence number
- *   16 problem hash, 8 bytes   24 zero   28 CRC-32 (IEEE 802.3) of bytes 0 ... 27 and the numbers   32 numbers, IEEE 754 */
+ *   16 problem hash, 8 bytes   24 zero   28 CRC-32 (IEEE 802.3) of bytes 0 ... 27 and of the numbers
+ *   32 numbers, IEEE 754 */
 #define SCPO_BLOB_FORMAT 1 /* of these bytes; has nothing to do with the version of the library */
 #define SCPO_BLOB_HEADER 32U
 #define SCPO_BLOB_SIZE (SCPO_BLOB_HEADER + (uint32_t)sizeof(scpo_real) * (uint32_t)(SCPO_NTHETA))
@@ -83,8 +84,8 @@ typedef struct {
 /* Looks for the newest record; call it after every reset, before all else. SCPO_STORE_GEOMETRY or SCPO_STORE_OK. */
 scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash);
 
-/* Reads the newest whole record: what was saved last, or, after a cut, what was being saved then. The CRC is that of the
- * numbers in theta, not of an earlier reading. SCPO_STORE_OK or SCPO_STORE_EMPTY. */
+/* Reads the newest whole record: what was saved last, or, after a cut, what was being saved then. The CRC is that of
+ * the numbers in theta, not of an earlier reading. SCPO_STORE_OK or SCPO_STORE_EMPTY. */
 scpo_store_status scpo_store_load(scpo_store *store, scpo_real *theta /* [SCPO_NTHETA] */);
 
 /* Appends a record. Never erases. Once it says SCPO_STORE_OK the record survives every cut. */
@@ -92,8 +93,8 @@ scpo_store_status scpo_store_save(scpo_store *store, const scpo_real *theta /* [
 
 /* Erases one sector, never that of the newest record, unless there is room for this many records, or another sector is
  * erased already. SCPO_STORE_OK: there is room for one at least. Needed once after every reset before saving: what was
- * half written at a cut may look blank. After three resets without a save it moves the record to the erased sector; where
- * that has room for one only, the answer is SCPO_STORE_BUSY: call it again. */
+ * half written at a cut may look blank. After three resets without a save it moves the record to the erased sector;
+ * where that has room for one only, the answer is SCPO_STORE_BUSY: call it again. */
 scpo_store_status scpo_store_prepare(scpo_store *store, uint32_t records);
 
 /* How many records fit before scpo_store_save answers SCPO_STORE_BUSY. */

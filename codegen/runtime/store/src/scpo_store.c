@@ -1,14 +1,16 @@
 /* The parameter store: records appended to sectors of flash.
  *
- * A sector begins with SCPO_SEAL_COUNT cells; the records follow. Once its first record is written and read back, the first
- * cell is programmed with a seal, a number larger than that of any sector before. The sector of the largest number is
- * home: its last whole record is the newest. So a seal, whatever of it can be read, says that a whole record is there.
+ * A sector begins with SCPO_SEAL_COUNT cells; the records follow. Once its first record is written and read back, the
+ * first cell is programmed with a seal, a number larger than that of any sector before. The sector of the largest
+ * number is home: its last whole record is the newest. So a seal, whatever of it can be read, says that a whole
+ * record is there.
  *
- * What a cut leaves behind may read as whole now and not later, or the other way round. Therefore a session that did not
- * seal home itself does so again, by the next two cells and numbers SCPO_JUMP larger, before it erases anything: from then on
- * home is home whatever else comes to light, and what is half erased is not. The number of a cell follows from that of the
- * first one: what was cut off is never programmed with other bits. Before home has no cells left its record moves to
- * the sector that was erased. Only sectors that this session has erased are written. SPDX-License-Identifier: MIT
+ * What a cut leaves behind may read as whole now and not later, or the other way round. Therefore a session that did
+ * not seal home itself does so again, by the next two cells and numbers SCPO_JUMP larger, before it erases anything:
+ * from then on home is home whatever else comes to light, and what is half erased is not. The number of a cell
+ * follows from that of the first one: what was cut off is never programmed with other bits. Before home has no cells
+ * left its record moves to the sector that was erased. Only sectors that this session has erased are written.
+ * SPDX-License-Identifier: MIT
  */
 #include "scpo_sectors.h"
 
@@ -22,8 +24,8 @@ static int scpo_newer(uint32_t a, uint32_t b)
     return a != b && a - b < 0x80000000U;
 }
 
-/* Seals home again, by the first two cells behind all that were touched which take it. The cells up to that one, all where none
- * does; 0 where no seal can be read now. */
+/* Seals home again, by the first two cells behind all that were touched which take it. The cells up to that one, all
+ * where none does; 0 where no seal can be read now. */
 static uint32_t scpo_seal_again(scpo_store *store)
 {
     uint32_t number = 0;
@@ -181,7 +183,7 @@ scpo_store_status scpo_store_begin(scpo_store *store, const scpo_flash *flash)
 scpo_store_status scpo_store_load(scpo_store *store, scpo_real *theta)
 {
     const int found = scpo_find(store, theta);
-    if (!found) {
+    if (!found && theta != NULL) {
         uint32_t i;
         for (i = 0; i < (uint32_t)(SCPO_NTHETA); i++) {
             theta[i] = 0;

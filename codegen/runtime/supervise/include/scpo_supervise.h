@@ -1,6 +1,6 @@
 /* scpo-ctrl runtime: what stands between a controller and the plant where something is wrong: measurements that are no
- * numbers or do not come, parameters whose memory has changed, calls that stay away. Every case has a finite input within
- * its bounds, a status and a counter. SPDX-License-Identifier: MIT
+ * numbers or do not come, parameters whose memory has changed, calls that stay away. Every case has a finite input
+ * within its bounds, a status and a counter. SPDX-License-Identifier: MIT
  */
 #ifndef SCPO_SUPERVISE_H
 #define SCPO_SUPERVISE_H
@@ -54,23 +54,23 @@ void scpo_supervisor_begin(scpo_supervisor *supervisor, scpo_controller *control
                            uint32_t patience);
 
 /* The input for a sample. x is NULL where no new measurement has come. u is always written. SCPO_OK, SCPO_GUARDED,
- * SCPO_BAD_THETA as of scpo_control; SCPO_GUARDED also where the liveness timer has applied the backup; SCPO_BAD_STATE where
- * a fallback is applied. */
+ * SCPO_BAD_THETA as of scpo_control; SCPO_GUARDED also where the liveness timer has applied the backup;
+ * SCPO_BAD_STATE where a fallback is applied. */
 scpo_status scpo_supervisor_control(scpo_supervisor *supervisor, const scpo_real *x, scpo_real *u);
 
-/* A liveness timer: a guard keeps the loop in a set, and invariance is not convergence. From now on the backup takes over
- * where V has not halved within so many calls, down to `floor` of rho, such as 0.01. */
+/* A liveness timer: a guard keeps the loop in a set, and invariance is not convergence. From now on the backup takes
+ * over where V has not halved within so many calls, down to `floor` of rho, such as 0.01. */
 void scpo_supervisor_watch(scpo_supervisor *supervisor, uint32_t halving, scpo_real floor);
 
-/* From the background, now and then: whether the active parameters are, bit by bit, what was made active. Where they are
- * not, the backup's become active. Returns 1 where all was well. */
+/* From the background, now and then: whether the active parameters are, bit by bit, what was made active. Where they
+ * are not, the backup's become active. Returns 1 where all was well. */
 int scpo_supervisor_check(scpo_supervisor *supervisor);
 
 /* After parameters were made active, by a commit or otherwise: takes their checksum. */
 void scpo_supervisor_accept(scpo_supervisor *supervisor);
 
-/* A number that changes when control has run and a check has passed since the last call, and else stays: feed a watchdog
- * by it, and nothing else. */
+/* A number that changes when control has run and a check has passed since the last call, and else stays: feed a
+ * watchdog by it, and nothing else. */
 uint32_t scpo_supervisor_token(scpo_supervisor *supervisor);
 
 #ifdef __cplusplus
