@@ -84,7 +84,7 @@ static void torn_commit(void)
     while (pieces-- > 0 && !refused) {
         const uint32_t commits = adapter.counts.commits;
         scpo_adaptation outcome;
-        if (adapter.phase == 11 && adapter.rollout == SCPO_NROLLOUTS + SCPO_NVERTICES - 1) {
+        if (adapter.phase == 4 && adapter.rollout == SCPO_NROLLOUTS + SCPO_NVERTICES - 1) {
             scpo_controller_spare(&controller)->theta[0] = (scpo_real)NAN;
         }
         outcome = scpo_adapter_poll(&adapter, 1);
