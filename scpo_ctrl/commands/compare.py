@@ -15,7 +15,7 @@ from scpo_ctrl.terminal import PATH, as_json_option, print_json, say
 @as_json_option
 def compare_command(runs: tuple[Path, ...], out: Path, as_json: bool) -> int:
     """Write a page with several runs side by side, self-contained."""
-    if len(runs) < 2:
+    if len(runs) == 1:
         raise click.UsageError(f"only one RUN is given, {runs[0]}; give two or more, or use `scpo-ctrl report`")
     places = [run.resolve() for run in runs]
     twice = next((run for k, run in enumerate(runs) if places[k] in places[:k]), None)
