@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import report_runs
+from forms import left_out
 from problems import double_integrator_problem
 from run_folders import Runs
 
@@ -21,6 +22,16 @@ from scpo_ctrl.cli import main
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.page import render_report
 from scpo_ctrl.verification import audits
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out most cases of large tables, unless a test is named on the command line."""
+    if any("::" in name for name in config.args):
+        return
+    if out := left_out(items):
+        config.hook.pytest_deselected(items=out)
+        gone = set(map(id, out))
+        items[:] = [item for item in items if id(item) not in gone]
 
 
 @pytest.fixture(scope="session", autouse=True)

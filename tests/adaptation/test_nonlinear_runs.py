@@ -17,6 +17,7 @@ GALLERY = Path(__file__).parents[2] / "examples" / "gallery"
 DATA = importlib.resources.files("scpo_ctrl") / "data"
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize(("name", "evidence"), [("cart_pole", "proved"), ("planar_quadrotor", "simulated")])
 def test_adapts_and_verifies(tmp_path, run, request, monkeypatch, name, evidence):
     whole, parts = tmp_path / "whole", tmp_path / "parts"

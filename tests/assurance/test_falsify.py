@@ -6,7 +6,6 @@ import tomllib
 
 import numpy as np
 import pytest
-from forms import some
 from planted import KINDS, interval_problem, planted
 from problem_files import BASE
 from run_folders import make_run
@@ -18,7 +17,8 @@ from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.scenario_file import with_learned
 
 
-@pytest.mark.parametrize("seed", some(range(2)))
+@pytest.mark.table(2)
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_planted_violation_is_found(kind, seed):
     case = planted(kind, seed, clean=False)
@@ -33,7 +33,8 @@ def test_a_planted_violation_is_found(kind, seed):
         assert np.allclose(getattr(near, key), getattr(found.scenario, key), rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("seed", some(range(3), 3))
+@pytest.mark.table(3)
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_clean_policy_is_not_accused(kind, seed):
     case = planted(kind, seed, clean=True)

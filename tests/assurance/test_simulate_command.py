@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 import tomli_w
-from forms import some
 from problem_files import BASE, KINDS
 from run_folders import content, make_run
 
@@ -177,7 +176,8 @@ def test_a_tampered_run_is_refused(tmp_path, run):
     assert outcome.status == 2 and "do not belong together" in outcome.line
 
 
-@pytest.mark.parametrize("kind", some(KINDS))
+@pytest.mark.table(3)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_model_in_its_own_place_is_the_model(runs, kind):
     """A whole run of each kind, its own plant as a black box in the model's place: the same numbers by other code."""
     result = sc.load_result(runs[kind])

@@ -100,6 +100,7 @@ def carried(policy, theta, y, r):
     return np.hstack([np.array(u).T, np.array(memory).T.reshape(len(y), -1)])
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("name", POLICIES)
 def test_random_steps_with_memory_carried_along(name, real, tmp_path):
     library = Library(name, real, tmp_path)
@@ -140,6 +141,7 @@ def test_a_step_is_what_the_policy_of_the_run_does(name, tmp_path):
         np.testing.assert_allclose(np.append(u, after), expected, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize("flags", ["-O2", "-O3 -ffast-math"])
 @pytest.mark.parametrize("name", ["pid", "lqi", "by_hand", "gain_schedule"])
 def test_whatever_bytes(name, real, flags, tmp_path):
@@ -215,6 +217,7 @@ def result_of_policy(library):
     return next(result_of(name) for name in POLICIES if result_of(name).problem.policy is library.policy)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("name", ["pid", "lqi", "lqg", "cascade"])
 def test_a_bumpless_start_is_the_least_change(name, real, tmp_path):
     library = Library(name, real, tmp_path)
