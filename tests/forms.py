@@ -17,8 +17,8 @@ def times(count: int, part: int = 5) -> int:
 def left_out(items: list[pytest.Item]) -> list[pytest.Item]:
     """Return what the short form leaves out: of the cases of a test marked `table(n)` all but one of n in a row.
 
-    It is the first of the first n, the second of the next n and so on, so that where two tables are crossed each case of
-    one meets several of the other.
+    It is the first of the first n, the second of the next n and so on: where two tables are crossed each case of one
+    meets several of the other.
     """
     if LONG:
         return []
