@@ -73,7 +73,10 @@ def test_arduino_library(kind, tree):
     for sketch in (folder / "examples").iterdir():
         assert (sketch / f"{sketch.name}.ino").is_file()
     for file in (folder / "src").iterdir():  # all that is included is beside it, or of the C library
-        names = re.findall(r'#include "([^"]+)"', file.read_text(encoding="utf-8"))
+        text = re.sub(
+            r"#if \w+\n#include .*\n#endif\n", "", file.read_text(encoding="utf-8")
+        )  # the next test compiles these
+        names = re.findall(r'#include "([^"]+)"', text)
         assert set(names) <= sources, file.name
 
 
