@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import pytest
 
 LONG = bool(os.environ.get("SCPO_LONG"))
+MANY = 6  # cases of a test
 
 
 def times(count: int, part: int = 5) -> int:
@@ -15,20 +17,25 @@ def times(count: int, part: int = 5) -> int:
 
 
 def left_out(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return what the short form leaves out: of the cases of a test marked `table(n)` all but one of n in a row.
+    """Return what the short form leaves out: all but one in n cases of a test marked `table(n)`, every second of many.
 
     It is the first of the first n, the second of the next n and so on: where two tables are crossed each case of one
     meets several of the other.
     """
     if LONG:
         return []
-    seen: dict[str, int] = {}
+    cases = Counter(_name(item) for item in items)
+    seen: Counter[str] = Counter()
     found = []
     for item in items:
-        mark = item.get_closest_marker("table")
-        if mark is not None:
-            name, every = item.nodeid.partition("[")[0], mark.args[0]
-            k = seen[name] = seen.get(name, -1) + 1
-            if k % every != k // every % every:
-                found.append(item)
+        mark, name = item.get_closest_marker("table"), _name(item)
+        every = mark.args[0] if mark is not None else 2 if cases[name] >= MANY else 1
+        k = seen[name]
+        seen[name] += 1
+        if k % every != k // every % every:
+            found.append(item)
     return found
+
+
+def _name(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]

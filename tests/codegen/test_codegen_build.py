@@ -31,7 +31,7 @@ MATRIX = [
 ]
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(3)
 @pytest.mark.parametrize(("compiler", "language", "real", "shape"), MATRIX)
 def test_strict_and_sanitized(compiler, language, real, shape, tmp_path):
     command, standard = COMMANDS[compiler, language], LANGUAGES[language][1]
@@ -41,7 +41,7 @@ def test_strict_and_sanitized(compiler, language, real, shape, tmp_path):
     assert "200 control vectors" in output and "50 projections" in output and " 0 failures" in output
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_optimised_without_warnings(compiler, shape, tmp_path):

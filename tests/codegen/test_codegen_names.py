@@ -60,7 +60,7 @@ def exported(tmp_path_factory):
     return make
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("prefix", NASTY)
 def test_accepted_prefixes_compile(prefix, exported):
     """Every file, library and test, as C and as C++, with nothing but the folder of headers that a user adds."""
@@ -75,7 +75,7 @@ def test_accepted_prefixes_compile(prefix, exported):
     assert f"{prefix}_{prefix.removeprefix('scpo').lstrip('_')}_control" not in code
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("prefix", NASTY)
 def test_accepted_prefixes_build_with_make(prefix, exported):
     need("gcc", "make")

@@ -65,7 +65,7 @@ def exported(shape, real, folder, **options):
     return Library(folder / "c", real, **options)
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(3)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_10000_random_states(shape, real, tmp_path):
     result = result_of(shape)

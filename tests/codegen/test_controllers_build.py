@@ -28,7 +28,7 @@ MATRIX = [
 ]
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(4)
 @pytest.mark.parametrize(("name", "compiler", "language", "real"), MATRIX)
 def test_strict_and_sanitized(name, compiler, language, real, tmp_path):
     command, standard = COMMANDS[compiler, language], LANGUAGES[language][1]

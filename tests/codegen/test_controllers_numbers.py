@@ -100,7 +100,7 @@ def carried(policy, theta, y, r):
     return np.hstack([np.array(u).T, np.array(memory).T.reshape(len(y), -1)])
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", POLICIES)
 def test_random_steps_with_memory_carried_along(name, real, tmp_path):
     library = Library(name, real, tmp_path)
@@ -125,6 +125,7 @@ def test_random_steps_with_memory_carried_along(name, real, tmp_path):
     assert ((found[:, nu:] >= controller.memory_min) & (found[:, nu:] <= controller.memory_max)).all()
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_step_is_what_the_policy_of_the_run_does(name, tmp_path):
     """By the joined law of the run, which rolls out: its state, its θ, its reference."""
@@ -141,7 +142,7 @@ def test_a_step_is_what_the_policy_of_the_run_does(name, tmp_path):
         np.testing.assert_allclose(np.append(u, after), expected, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("flags", ["-O2", "-O3 -ffast-math"])
 @pytest.mark.parametrize("name", ["pid", "lqi", "by_hand", "gain_schedule"])
 def test_whatever_bytes(name, real, flags, tmp_path):

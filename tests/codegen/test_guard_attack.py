@@ -128,7 +128,7 @@ def test_a_set_that_float_may_leave_is_refused(pushed):
 SANITIZED = "-O1 -fsanitize=address,undefined -fno-sanitize-recover=all"
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize(
     "compiler", [f"gcc -std=c99 {SANITIZED}", "clang -std=c99 -O1", "g++ -x c++ -O1", "gcc -std=c99 -Ofast"]
 )

@@ -113,7 +113,7 @@ def assert_feasible(case: pc.Case, delta: np.ndarray) -> None:
     assert np.all(pc.residuals(exact, delta.astype(np.longdouble)) <= 0)
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", pc.REGIMES)
 def test_closest_feasible(runtime: Runtime, name: str) -> None:
     """Every answer is feasible and, by weak duality, as close to u as there is."""
@@ -130,7 +130,7 @@ def test_closest_feasible(runtime: Runtime, name: str) -> None:
         assert np.mean(np.array(gaps) <= 1e-3) >= 0.97
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", pc.REGIMES)
 def test_many_feasible_and_converged(runtime: Runtime, name: str) -> None:
     capped = 0
@@ -283,7 +283,7 @@ def test_bad_problem(tmp_path: Path, real: type, flags: tuple[str, ...]) -> None
     assert runtime.project(case)[1] == OK
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", pc.REGIMES)
 def test_fast_math_stays_feasible(fast_math: Runtime, name: str) -> None:
     for case in pc.cases(name, 90, seed=10, real=fast_math.real):

@@ -22,7 +22,7 @@ def runtime(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return compile_runtime(tmp_path_factory.mktemp("rounding"), number, flags=(flag,))
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", pc.REGIMES)
 def test_feasible_in_any_order(runtime: Runtime, name: str) -> None:
     rng = np.random.default_rng(31)
@@ -45,7 +45,7 @@ def test_the_same_bits_whatever_the_compiler_optimises_for(tmp_path: Path, real:
             assert len({(delta.tobytes(), status) for delta, status in answers}) == 1, name
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", pc.REGIMES)
 def test_feasible_in_rational_numbers(runtime: Runtime, name: str) -> None:
     for case in pc.cases(name, 6, SIZES, seed=33, real=runtime.real):

@@ -48,14 +48,14 @@ def flags(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     return ["-std=c99", f"-I{tmp_path}", f"-I{RUNTIME / 'include'}", *of_store]
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("source", ALL, ids=lambda path: path.name)
 def test_gcc_analyzer(tmp_path: Path, flags: list[str], source: Path) -> None:
     require("gcc", "gcc")
     run("gcc", *flags, "-O2", "-fanalyzer", "-Wall", "-Wextra", "-Werror", "-c", source, "-o", tmp_path / "x.o")
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("source", ALL, ids=lambda path: path.name)
 def test_clang_tidy(flags: list[str], source: Path) -> None:
     require("clang-tidy", "clang-tidy")

@@ -28,7 +28,7 @@ def follow(name, real, program, options=None, restart=-1, moved=0.0):
     return adapter
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(3)
 @pytest.mark.parametrize("name", device_runs.SHARED)
 def test_the_same_bits_in_double(name):
     need("gcc")

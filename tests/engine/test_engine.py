@@ -68,6 +68,7 @@ def test_metrics_and_costs_are_those_of_casadi(case, oracle):
     close(metrics_of(fast, case, thetas, saturated=False), metrics_of(slow, case, thetas, saturated=False))
 
 
+@pytest.mark.table(4)
 def test_derivatives_are_those_of_casadi(case, oracle):
     fast, slow = LaneEngine(case.loop), oracle(case.loop)
     theta, batch = case.theta(), case.batch
@@ -143,6 +144,7 @@ def test_the_floor_of_contraction_holds_exactly_where_it_is_larger(oracle):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.table(3)
 def test_jacobian_is_the_limit_of_differences(case):
     rollouts, theta, h = rollouts_of(case), case.theta(0.1), 1e-6
     ahead, behind = (rollouts.sample(theta + sign * h * np.eye(theta.size)) for sign in (1, -1))
@@ -384,6 +386,7 @@ def test_plants_with_operations_unknown_to_the_engine_are_left_to_casadi(oracle)
     close(rollouts.differences(theta + 0.1, g, 0.1)[0], (rollouts.sample(theta + 0.1) - g) / 0.1)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("compiler", ["cc", "clang"])
 def test_other_compilers_and_machines_give_the_same_bits(compiler, monkeypatch):
     """Without this computer's instructions the lanes become short vectors, and every bit stays."""

@@ -39,6 +39,7 @@ def problem(**metrics):
     return sc.ControlProblem(policy, batch, sc.Quadratic([10.0, 0.0], [0.1]), sc.MetricOptions(**options))
 
 
+@pytest.mark.table(2)
 @needs_compiler
 @pytest.mark.parametrize("command", [True, False])
 def test_lanes_and_casadi_agree_on_everything(command):

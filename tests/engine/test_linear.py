@@ -51,6 +51,7 @@ def test_small_plants_are_written_as_before() -> None:
     assert linear.linear_part(dense(4)).rows == []
 
 
+@pytest.mark.table(2)
 @pytest.mark.skipif(find_compiler() is None, reason="no C compiler")
 @pytest.mark.parametrize("nonlinear", [False, True])
 def test_loops_agree_with_casadi(nonlinear: bool) -> None:

@@ -139,7 +139,7 @@ def test_gradients_are_the_limit_of_differences(case, saturated):
     close(gradients, differences(engine, case.batch, theta, multipliers, saturated=saturated), 1e-6)
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("saturated", [True, False])
 def test_gradients_are_those_of_casadi(case, saturated, oracle):
     theta, multipliers = case.theta(), weights(case)

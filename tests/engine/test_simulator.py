@@ -72,6 +72,7 @@ def test_metrics_costs_and_trajectories_are_those_of_the_plant(case, black_box):
         close(value, expected, 1e-11)
 
 
+@pytest.mark.table(4)
 def test_differences_approach_the_derivatives(case, black_box):
     fast, theta, batch = LaneEngine(case.loop), case.theta(0.5), case.batch
     for name in ("gradient", "gauss_newton"):

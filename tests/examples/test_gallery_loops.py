@@ -22,6 +22,7 @@ FOLDER = Path(gallery.__file__).parent / "gallery"
 SHORT = AdaptOptions(steps=4, audit_rollouts=500)
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize("name", gallery.LOOPS)
 def test_a_loop_is_safe_as_it_runs_today(name):
     problem, _ = gallery.load(name)
@@ -57,6 +58,7 @@ def test_gains_are_those_of_the_rules_that_files_name():
         np.testing.assert_allclose((given["kp"], given["ki"]), (kp, ki), rtol=5e-3)
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize("name", ["dc_motor", "buck_converter", "lane_keeping", "quadruple_tank", "heater", "afti_16"])
 def test_a_loop_gets_better_and_stays_safe(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "missing", lambda: ("no emulator",))
@@ -75,6 +77,7 @@ def test_a_loop_gets_better_and_stays_safe(name, tmp_path, monkeypatch, capsys):
         assert image.width >= 1000 and len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) >= 20
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", [name for name, loop in gallery.LOOPS.items() if loop.at_rest])
 def test_a_step_begins_at_rest_and_inside_the_declared_set(name):
     problem, _ = gallery.load(name)
@@ -121,6 +124,7 @@ def test_a_response_that_does_not_arrive_has_no_time():
     assert rings.info[1] == pytest.approx(30) and rings.info[2] == np.inf
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize("name", ["dc_motor", "buck_converter", "lane_keeping", "heater", "balancing_robot", "cstr"])
 def test_margins_are_where_the_loop_becomes_unstable(name):
     policy = gallery.load(name)[0].policy

@@ -46,6 +46,7 @@ def test_there_are_seven_and_each_is_short():
     assert sum(job.language == "toml" for job in FOUND.values()) == 5
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", FOUND)
 def test_a_job_gets_better_and_stays_safe(name, result):
     found = result(name)

@@ -57,6 +57,7 @@ def loop(plant, backup, x0, p, steps):
     return np.array(path)
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize(
     ("plant", "Q", "R", "ranges"),
     [

@@ -35,6 +35,7 @@ def escapes(plant: Plant, backup, ranges, half, count=1_000_000) -> int:
     return int(out.sum())
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize(
     ("plant", "Q", "R", "parameters", "given", "decay", "least"),
     [

@@ -107,6 +107,7 @@ def dead_time() -> Plant:
     return linear(A, B, 1.0, ([-5.0] * 5, [5.0] * 5, [-5.0], [5.0]), name="heater")
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("make", [buck_like, dead_time])
 def test_what_a_short_horizon_rewards_does_not_end_unstable_at_rest(make):
     """Over few steps an aggressive loop costs least, whether it is stable or not."""

@@ -136,6 +136,7 @@ def test_a_range_that_is_too_wide_names_its_worst_vertex_and_the_range_that_hold
     assert not prove_backup_set(policy, nominal, (part + 0.02) * np.array([0, 0.1])).proved
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize(
     ("second", "operation"),
     [

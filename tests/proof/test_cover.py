@@ -45,6 +45,7 @@ def largest_safe(of, seed):
     return low
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_policy_with_room_is_proved_and_one_with_a_sliver_is_not(seed):
     of = problem()
@@ -99,6 +100,7 @@ def test_a_second_call_goes_on_to_the_same_tree():
 ROUND = {"mass": (0.9, 1.1)}
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize(
     ("metrics", "declared"),
     [
