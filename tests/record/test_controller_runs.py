@@ -60,7 +60,7 @@ def test_a_shipped_file_from_adapt_to_resume(tmp_path, run, request, name):
 def test_a_run_of_a_controller_is_exported_and_replayed(copy_of, run, tmp_path):
     folder = copy_of("pid, audited")
     said = run("export", folder, "--out", tmp_path / "c")
-    assert said.status == 0 and "17 files for host" in said.out
+    assert said.status == 0 and "18 files for host" in said.out
     assert "const scpo_real kp = theta[0];" in (tmp_path / "c" / "src" / "scpo_control.c").read_text()
     data = (tmp_path / "c" / "src" / "scpo_data.c").read_text()
     numbers = {float(text) for text in re.findall(r"-?\d+\.\d+(?:e[-+]?\d+)?", data)}
