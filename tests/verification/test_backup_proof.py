@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+from forms import times
 from problem_files import CONTROLLERS, KINDS
 from proved_loops import LOOPS, proved, pruned
 from run_folders import faults, make_run
@@ -16,7 +17,7 @@ from run_folders import faults, make_run
 from scpo_ctrl import load_result, verify
 from scpo_ctrl.proof.backup_set import declared_ranges, prove_backup_set
 
-COUNT = 1000  # of tampered proofs, over all loops and kinds
+COUNT = times(1000)  # of tampered proofs, over all loops and kinds
 
 
 @pytest.fixture(scope="module")
