@@ -50,6 +50,7 @@ def held(found: ga.Attack) -> bool:
     return found.escapes == 0 and found.beyond == 0
 
 
+@pytest.mark.long
 def test_the_cart_whose_masses_are_known_to_within_half_does_not_escape(tmp_path):
     need("gcc")
     result = cart()

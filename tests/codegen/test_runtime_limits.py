@@ -77,6 +77,7 @@ def test_the_million_driver_draws_the_regimes_and_judges_them():
         assert float(row[5]) <= (1e-8 if name in pc.REGULAR else 1e-6)
 
 
+@pytest.mark.long
 def test_the_million_driver_goes_on_where_it_stopped(tmp_path):
     script = ROOT / "examples" / "benchmarks" / "projection_million.py"
     command = [sys.executable, script, "--regimes", "plain", "--real", "float", "--resume", tmp_path / "counts.json"]

@@ -1,10 +1,12 @@
 """The adaptation of a device comes near what Newton's reaches, and is safe; the benchmark has the full table."""
 
 import device_quality
+import pytest
 
 from scpo_ctrl.device import DeviceStatus
 
 
+@pytest.mark.long
 def test_share_of_newtons_improvement():
     found = device_quality.compare(device_quality.r3(1, count=4), 150)
     assert found.newton < found.start and len(found.shares) == 2

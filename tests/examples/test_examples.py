@@ -89,6 +89,7 @@ def test_r2_follows_the_good_half_and_holds_the_malicious_one_back(tmp_path):
     assert_picture(tmp_path / "r2.png")
 
 
+@pytest.mark.long
 def test_r3_reaches_the_objective_safely(tmp_path):
     outcome = r3_double_integrator.run(steps=150)
     result = outcome.result

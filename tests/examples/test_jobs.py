@@ -99,6 +99,7 @@ def test_the_script_verifies_exports_and_prints(tmp_path, monkeypatch, capsys):
     np.testing.assert_array_equal(sc.load_result(tmp_path / "a_pd_by_hand" / "run").theta_initial, 0)
 
 
+@pytest.mark.long
 def test_a_run_that_does_not_verify_ends_the_script(tmp_path, monkeypatch, result):
     found = result("a_pd_by_hand")
     monkeypatch.setattr(jobs, "adapted", lambda job, folder: found)

@@ -28,6 +28,7 @@ DATA = files("scpo_ctrl") / "data"
 SHIPPED = {"motor_pid": ("kp", "ki", "kd"), "converter_pi": ("kp", "ki")}
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_file_from_adapt_to_resume(tmp_path, run, request, name):
     problem, folder, labels = str(DATA / f"{name}.toml"), tmp_path / "run", SHIPPED[name]

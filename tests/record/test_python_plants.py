@@ -206,6 +206,7 @@ def test_faults_of_the_python_are_one_line(problem, run, tmp_path, code, table, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_nonlinear_plant_with_parameters_holds_too(tmp_path, run, without_report):
     (tmp_path / "plant.py").write_text(
         "from scpo_ctrl.models import cart_pole_ode, discretise\n\n"
