@@ -42,7 +42,7 @@ def test_agrees_with_the_record_at_any_policy(runs, kind):
         theta = problem.theta_initial + spread * rng.normal(size=problem.theta_dim)
         g = problem.metrics(theta)
         if g.max() > 1e3:  # a loop that runs away, which none that is committed does: last bits grow with it
-            assert spread > 0.1
+            assert spread > 0.01
             continue
         summary = json.loads(json.dumps(binding_summary(problem, g, g)))
         for of in (loop, cloud):
