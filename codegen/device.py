@@ -6,17 +6,16 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.codegen.expressions import Writer, read
 from scpo_ctrl.codegen.fixed_law import FixedLaw
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.metric_error import FACTOR, LEAST, metric_error
+from scpo_ctrl.codegen.model import Function, model_functions, written
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.stability import FLOOR, GAMMA, LocalStability
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.cost import quadratic
 from scpo_ctrl.problem.identity import problem_hash
 from scpo_ctrl.problem.objective import Imitation, Quadratic
 from scpo_ctrl.validate import as_count
@@ -43,18 +42,6 @@ class Bound:
     weight: float  # 1 / unit, with the sign of the side
     limit: float
     label: str
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function of the model in C."""
-
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    lines: tuple[str, ...]
-    unused: tuple[str, ...]
-    helpers: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +203,7 @@ def device_code(
         P=backup.P / backup.rho,
         **_stability(problem.stability, policy),
         model=tuple(
-            _written(f"plant {plant.name!r}", of, real, prefix)
+            written(f"plant {plant.name!r}", of, real, prefix)
             for of in model_functions(problem)
             if not (of.name == "model_adjoint" and gradients == "sampled")
         ),
@@ -343,76 +330,3 @@ def _stability(stability: LocalStability | None, policy: Policy) -> dict[str, An
         found.append((root.T @ (A - B @ policy.backup.K) @ inverse, root.T @ B))
     A, B = (np.array(part) for part in zip(*found, strict=True))
     return {"vertices": A, "vertex_B": B, "inverse_root": inverse, "doublings": stability.power.bit_length() - 1}
-
-
-@dataclass(frozen=True)
-class ModelFunction:
-    """A function of the model, as what is written in C and evaluated in numpy alike."""
-
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    computes: ca.Function
-    adds: bool = False  # to what the outputs hold
-
-
-def model_functions(problem: ControlProblem) -> tuple[ModelFunction, ...]:
-    """Return the plant's step, the stage cost, and the adjoints of both.
-
-    Parameters
-    ----------
-    problem : ControlProblem
-        That `check_device` does not refuse.
-
-    Returns
-    -------
-    tuple of ModelFunction
-        model_step, model_adjoint, and of a Quadratic stage, stage_adjoint.
-    """
-    plant, data = problem.plant, problem.objective_data
-    x, u, p = plant.x, plant.u, plant.p
-    after, reference = ca.SX.sym("after", plant.nx), ca.SX.sym("reference", plant.nx + plant.nu)
-    symbols = {"x": x, "u": u, "p": p, "after": after, "reference": reference}
-
-    def function(name: str, inputs: tuple[str, ...], outputs: dict[str, ca.SX], *, adds: bool = False) -> ModelFunction:
-        dense = [ca.densify(value) for value in outputs.values()]
-        computes = ca.Function(name, [symbols[key] for key in inputs], dense)
-        return ModelFunction(name, inputs, tuple(outputs), computes, adds)
-
-    adjoint = {"by_x": ca.jtimes(plant.f, x, after, True), "by_u": ca.jtimes(plant.f, u, after, True)}
-    model = (
-        function("model_step", ("x", "u", "p"), {"next": plant.f}),
-        function("model_adjoint", ("x", "u", "p", "after"), adjoint),
-    )
-    if not isinstance(data, Quadratic):
-        return model
-    stage = quadratic(data.Q, x - reference[: plant.nx]) + quadratic(data.R, u - reference[plant.nx :])
-    slopes = {"by_x": ca.gradient(stage, x), "by_u": ca.gradient(stage, u)}
-    return (
-        *model,
-        function("stage", ("x", "u", "reference"), {"cost": stage}),
-        function("stage_adjoint", ("x", "u", "reference"), slopes, adds=True),
-    )
-
-
-def _written(owner: str, of: ModelFunction, real: str, prefix: str) -> Function:
-    """Write a function of the model in C."""
-    graph, found = read(owner, of.computes)
-    wanted = [number for numbers in found for number in numbers]
-    writer = Writer(owner, graph, real, f"{prefix}_real", prefix, {}, wanted)
-    used = set[str]()
-    for number in writer.inputs():
-        which, entry = graph.nodes[number][1]
-        used.add(of.inputs[which])
-        writer.names[number] = f"{of.inputs[which]}[{entry}]"
-    lines: list[str] = []
-    for key, numbers in zip(of.outputs, found, strict=True):
-        targets = [key if key == "cost" else f"{key}[{i}]" for i in range(len(numbers))]
-        if of.adds:
-            lines += writer.named([number for number in numbers if graph.operands(number)])
-            values = (writer.operand(number) for number in numbers)
-            lines += [f"{target} += {value};" for target, value in zip(targets, values, strict=True)]
-        else:
-            lines += writer.statements(dict(zip(targets, numbers, strict=True)))
-    unused, helpers = tuple(key for key in of.inputs if key not in used), tuple(sorted(writer.helpers))
-    return Function(of.name, of.inputs, of.outputs, tuple(lines), unused, helpers)

@@ -377,7 +377,7 @@ def of_files(place: Path) -> dict[str, Call]:
         ),
         "FixedPoint": (
             codegen.FixedPoint,
-            {"x_step": [0.01, 0.01], "x_zero": [0.0, 0.0], "u_step": [0.01], "u_zero": [0.0]},
+            {"x_step": [0.01] * 2, "x_zero": [0.0] * 2, "u_step": [0.01], "u_zero": [0.0]},
         ),
         "check_options": (codegen.check_options, {"target": "host", "real": "double", "prefix": "scpo"}),
         "replay": (codegen.replay, {"path": place / "c"}),

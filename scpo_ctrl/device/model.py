@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.codegen.context import policy_data
-from scpo_ctrl.codegen.device import GRADIENTS, Bound, ModelFunction, device_code, model_functions
+from scpo_ctrl.codegen.device import GRADIENTS, Bound, device_code
 from scpo_ctrl.codegen.expressions import read
+from scpo_ctrl.codegen.model import ModelFunction, model_functions
 from scpo_ctrl.device.arithmetic import Arithmetic
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
