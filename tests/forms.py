@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 LONG = bool(os.environ.get("SCPO_LONG"))
-MANY = 3  # cases of a test
+MANY, VERY_MANY = 3, 6  # cases of a test
 
 
 def times(count: int, part: int = 5) -> int:
@@ -19,7 +19,7 @@ def times(count: int, part: int = 5) -> int:
 def left_out(items: list[pytest.Item]) -> list[pytest.Item]:
     """Return what the short form leaves out: tests marked `long`, and most cases of tables.
 
-    Of tests marked `table(n)` one case in n stays, of others that have many one in two.
+    Of tests marked `table(n)` one case in n stays, of others that have many one in two, of very many one in three.
 
     It is the first of the first n, the second of the next n and so on: where two tables are crossed each case of one
     meets several of the other.
@@ -34,7 +34,8 @@ def left_out(items: list[pytest.Item]) -> list[pytest.Item]:
         if item.get_closest_marker("long") is not None:
             found.append(item)
             continue
-        every = mark.args[0] if mark is not None else 2 if cases[name] >= MANY else 1
+        few = 1 if cases[name] < MANY else 2 if cases[name] < VERY_MANY else 3
+        every = few if mark is None else mark.args[0]
         k = seen[name]
         seen[name] += 1
         if k % every != k // every % every:

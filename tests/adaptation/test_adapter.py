@@ -86,6 +86,7 @@ def test_every_k_th_transition_triggers_a_step(every, expected):
         np.testing.assert_array_equal(adapter.theta, short.theta)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("method", ["gradient", "newton"])
 def test_a_run_goes_on_after_it_was_saved_and_loaded(method, tmp_path):
     changes = {

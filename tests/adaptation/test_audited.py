@@ -120,6 +120,7 @@ def test_a_run_that_is_stopped_in_an_audit_does_it_again_to_the_same_bits(run):
 STALLING = {"method": "gradient", "patience": 1, "tries": 1, "radius": 100.0}
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("more", [{"tolerance": 0.3}, STALLING])
 def test_a_run_that_is_stopped_in_its_last_audit_ends_as_it_would_have(more):
     options = sc.AdaptOptions(**FEW | more)

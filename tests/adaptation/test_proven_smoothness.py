@@ -32,6 +32,7 @@ from scpo_ctrl.models import Plant, double_integrator
 from scpo_ctrl.problem.objective import Quadratic
 
 
+@pytest.mark.table(6)
 @pytest.mark.parametrize("radius", [1e-4, 0.05, 0.3])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_bounds_hold_for_hessians_and_second_differences_all_over_the_ball(name, radius):

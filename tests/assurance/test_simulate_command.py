@@ -176,7 +176,7 @@ def test_a_tampered_run_is_refused(tmp_path, run):
     assert outcome.status == 2 and "do not belong together" in outcome.line
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(5)
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_model_in_its_own_place_is_the_model(runs, kind):
     """A whole run of each kind, its own plant as a black box in the model's place: the same numbers by other code."""

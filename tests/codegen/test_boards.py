@@ -40,6 +40,7 @@ def user(kind):
     return USER.format(letter="y" if kind in ("memory", "feedback") else "x", more=more, unused=unused)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("kind", ["adapting", "memory"])
 def test_timers_sample_at_dt(kind, tree, library, tmp_path):
     """Each sets its timer to SCPO_DT by its own units, and samples once in each of its interrupts."""

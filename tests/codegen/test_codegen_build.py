@@ -31,7 +31,7 @@ MATRIX = [
 ]
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(8)
 @pytest.mark.parametrize(("compiler", "language", "real", "shape"), MATRIX)
 def test_strict_and_sanitized(compiler, language, real, shape, tmp_path):
     command, standard = COMMANDS[compiler, language], LANGUAGES[language][1]
@@ -66,6 +66,7 @@ def test_replay(tmp_path):
     assert re.match(r"scpo, double: 200 control vectors, .*; 0 failures$", replay(done.path))
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("real", ["float", "double"])
 def test_replay_where_large_numbers_cancel(real, tmp_path):
     need("make", "cc")

@@ -83,6 +83,7 @@ def test_accepted_prefixes_build_with_make(prefix, exported):
     assert (exported(prefix) / "build" / f"lib{prefix}.a").is_file()
 
 
+@pytest.mark.long
 def test_accepted_prefixes_build_in_one_project_of_cmake(exported, tmp_path):
     """All of them in one project, whose program calls each; targets, options and headers keep apart."""
     need("cmake", "ctest", "gcc")

@@ -87,7 +87,7 @@ def test_10000_random_states(shape, real, tmp_path):
     assert (np.isclose(u, plant.u_max).any() or np.isclose(u, plant.u_min).any()) and (u < plant.u_max).any()
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("flags", ["-O2", "-O3 -ffast-math"])
 @pytest.mark.parametrize("shape", ["linear_1_1", "mlp_3_2"])
 def test_whatever_bytes(shape, real, flags, tmp_path):

@@ -28,7 +28,7 @@ MATRIX = [
 ]
 
 
-@pytest.mark.table(4)
+@pytest.mark.table(12)
 @pytest.mark.parametrize(("name", "compiler", "language", "real"), MATRIX)
 def test_strict_and_sanitized(name, compiler, language, real, tmp_path):
     command, standard = COMMANDS[compiler, language], LANGUAGES[language][1]
@@ -42,6 +42,7 @@ def test_strict_and_sanitized(name, compiler, language, real, tmp_path):
             assert max(map(len, file.read_text().splitlines())) <= 120, file
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("real", ["float", "double"])
 @pytest.mark.parametrize("name", NEAR_REST)
 def test_a_law_that_is_not_defined_everywhere_is_replayed_where_it_is(name, real, tmp_path):
@@ -69,6 +70,7 @@ def test_a_reference_that_varied_is_said_to_have_varied(tmp_path):
     assert "varied" not in (tmp_path / "still/include/scpo.h").read_text()
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_fast_math(compiler, tmp_path):
     need(compiler, "make")
@@ -125,6 +127,7 @@ def test_names_units_and_numbers_are_in_header_and_data(tmp_path):
     assert done.margin == pytest.approx(-result.problem.metrics(result.theta).max(), abs=1e-9)
 
 
+@pytest.mark.long
 def test_equal_runs_give_equal_bytes_in_every_process(tmp_path):
     script = (
         "import sys, controller_exports as c; from scpo_ctrl.codegen import export; "

@@ -100,7 +100,7 @@ def carried(policy, theta, y, r):
     return np.hstack([np.array(u).T, np.array(memory).T.reshape(len(y), -1)])
 
 
-@pytest.mark.table(4)
+@pytest.mark.table(8)
 @pytest.mark.parametrize("name", POLICIES)
 def test_random_steps_with_memory_carried_along(name, real, tmp_path):
     library = Library(name, real, tmp_path)
@@ -218,7 +218,7 @@ def result_of_policy(library):
     return next(result_of(name) for name in POLICIES if result_of(name).problem.policy is library.policy)
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", ["pid", "lqi", "lqg", "cascade"])
 def test_a_bumpless_start_is_the_least_change(name, real, tmp_path):
     library = Library(name, real, tmp_path)

@@ -51,6 +51,7 @@ int main(void)
 """
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", ["pid", "lqg", "gain_schedule"])
 @pytest.mark.parametrize("target", ["cortex-m4f", "cortex-m7"])
 def test_vectors_on_the_device(target, name, tmp_path):

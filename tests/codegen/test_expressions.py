@@ -87,6 +87,7 @@ def drawn(rng, depth):
     return kinds[rng.integers(len(kinds))]
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("seed", range(4))
 def test_random_expressions_give_the_same_bits(seed, tmp_path):
     rng = np.random.default_rng(seed)

@@ -38,6 +38,7 @@ def require_fuzzer(folder: Path) -> None:
         unavailable("clang's fuzzer runtime not found; apt-get install libclang-rt-dev (or libclang-rt-14-dev)")
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("real", [np.float64, np.float32], ids=["double", "float"])
 def test_fuzzer_finds_nothing(tmp_path: Path, real: type) -> None:
     require_fuzzer(tmp_path)

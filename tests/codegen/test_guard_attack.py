@@ -64,6 +64,7 @@ def test_a_pushed_mass_does_not_escape_and_the_attack_is_at_the_surface(real, pu
     assert held(found) and found.farthest > 0.9999
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize(
     ("pattern", "factor"),
     [(r"scpo_at_most\(level, (\S+?)\)", 1.001), (r"reach = (\S+) -", 1.05)],
@@ -81,6 +82,7 @@ def test_a_fault_that_is_planted_is_found(pattern, factor, nominal, tmp_path):
     assert ga.attack(nominal.problem, ga.Library(tmp_path / "c", "double"), 100_000, seed=43).escapes > 0
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("real", ["double", "float"])
 def test_options_of_a_compiler_do_not_let_it_pass_what_is_no_number(real, quadrotor, tmp_path):
     need("gcc")

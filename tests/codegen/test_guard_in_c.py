@@ -34,7 +34,7 @@ def result(request):
     return sc.adapt(sc.ControlProblem(policy, batch, cost, sc.MetricOptions()), sc.AdaptOptions(steps=2, audit=False))
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(6)
 @pytest.mark.parametrize("real", ["double", "float"])
 def test_no_theta_leaves_the_set_through_the_c(result, tmp_path, real):
     exported = export(result, tmp_path / "c", real=real, guarded=True, measured=False)

@@ -46,6 +46,7 @@ def held(found: ga.Attack) -> bool:
     return found.escapes == 0 and found.beyond == 0
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("real", ["double", "float"])
 def test_nothing_escapes_and_the_attack_is_at_the_surface(real, pushed, motor, tmp_path):
     need("gcc")
@@ -86,6 +87,7 @@ def test_options_of_a_compiler_do_not_let_it_pass_what_is_no_number(pushed, tmp_
         assert library.guard(plant.x_eq, np.full(plant.nu, bad)) == 0
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize(("compiler", "real"), [("clang -std=c99 -O1", "float"), ("g++ -x c++ -O1", "double")])
 def test_other_compilers_replay_the_vectors(compiler, real, pushed, tmp_path):
     need("make", compiler.split()[0])

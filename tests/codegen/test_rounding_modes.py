@@ -49,6 +49,7 @@ def build(folder: Path, sources: list[Path], real: type) -> Path:
     return folder / "modes"
 
 
+@pytest.mark.table(2)
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="sets the modes of x86")
 @pytest.mark.parametrize("real", [np.float64, np.float32], ids=["double", "float"])
 def test_modes_of_this_computer(tmp_path: Path, real: type) -> None:

@@ -22,7 +22,7 @@ def runtime(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return compile_runtime(tmp_path_factory.mktemp("rounding"), number, flags=(flag,))
 
 
-@pytest.mark.table(4)
+@pytest.mark.table(8)
 @pytest.mark.parametrize("name", pc.REGIMES)
 def test_feasible_in_any_order(runtime: Runtime, name: str) -> None:
     rng = np.random.default_rng(31)
@@ -32,6 +32,7 @@ def test_feasible_in_any_order(runtime: Runtime, name: str) -> None:
         assert max(norms(delta, rng)) <= case.r
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("real", [np.float64, np.float32], ids=["double", "float"])
 def test_the_same_bits_whatever_the_compiler_optimises_for(tmp_path: Path, real: type) -> None:
     """One source has one order of summation; only contraction and fast-math would change it."""

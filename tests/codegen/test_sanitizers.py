@@ -54,7 +54,7 @@ def test_the_kernels_of_a_step(tmp_path):
 _SOME = ("expressions, signals", "expressions, two inputs")
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(5)
 @pytest.mark.parametrize(
     "case",
     [linear_case((5, 3)), pendulum_case(), scalar_case(), *(EXPRESSIONS[name] for name in _SOME)],

@@ -55,7 +55,7 @@ def test_gcc_analyzer(tmp_path: Path, flags: list[str], source: Path) -> None:
     run("gcc", *flags, "-O2", "-fanalyzer", "-Wall", "-Wextra", "-Werror", "-c", source, "-o", tmp_path / "x.o")
 
 
-@pytest.mark.table(4)
+@pytest.mark.table(12)
 @pytest.mark.parametrize("source", ALL, ids=lambda path: path.name)
 def test_clang_tidy(flags: list[str], source: Path) -> None:
     require("clang-tidy", "clang-tidy")
@@ -69,6 +69,7 @@ def test_cppcheck(flags: list[str]) -> None:
     run("cppcheck", *enable, *suppress, "--error-exitcode=1", "--quiet", "--std=c99", *flags[1:], *ALL)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("name", ["pid", "lqg"])
 def test_exported_controllers(tmp_path: Path, name: str) -> None:
     """Literals of double only: those of float have a small f, as all of this project."""

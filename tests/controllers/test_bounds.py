@@ -218,6 +218,7 @@ def test_bad_bounds_of_a_problem_file_are_one_line(tmp_path, run):
             sc.load_problem(file)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("real", ["float", "double"])
 def test_exported_parameters_keep_the_bounds_in_the_type_of_the_target(real, tmp_path):
     """The nearest float to 0.02 is below it, that to 5.1 below, and a run comes to 1e-12 of a bound."""

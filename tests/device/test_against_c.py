@@ -28,19 +28,21 @@ def follow(name, real, program, options=None, restart=-1, moved=0.0):
     return adapter
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(8)
 @pytest.mark.parametrize("name", device_runs.SHARED)
 def test_the_same_bits_in_double(name):
     need("gcc")
     follow(name, "double", device_runs.built(name))
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("optimisation", ["-Os", "-O3"])
 def test_the_same_bits_in_float_whatever_the_compiler_optimises_for(optimisation):
     need("gcc")
     follow("R3", "float", device_runs.built("R3", "float", optimisation))
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize(
     ("name", "real", "chosen", "flags"),
     [

@@ -11,6 +11,7 @@ BUILDS = [
 ]
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize(("name", "real", "compiler", "flags", "prefix"), BUILDS)
 def test_strict_and_sanitized(name, real, compiler, flags, prefix, tmp_path):
     need(compiler)

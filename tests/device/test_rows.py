@@ -36,6 +36,7 @@ def place(problem, rollout, time, signal):
     )
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("name", device_runs.SHARED)
 def test_rows_are_the_problem_s(name):
     need("gcc")

@@ -120,6 +120,7 @@ def test_memory_is_exact_whatever_the_box_does(policy):
     np.testing.assert_array_equal(found[:, 2:], u[:, 1:])
 
 
+@pytest.mark.long
 @pytest.mark.table(2)
 @pytest.mark.parametrize("objective", [None, "cost"])
 def test_adaptation_around_a_box_is_that_around_the_plant(policy, objective):

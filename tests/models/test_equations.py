@@ -9,6 +9,7 @@ import control
 import fuzz_expressions
 import numpy as np
 import pytest
+from forms import times
 from problems import pendulum
 
 from scpo_ctrl.errors import BoundsError, DomainError, ScpoError, ScpoWarning
@@ -276,5 +277,6 @@ def test_no_text_runs_anything():
 
 def test_random_text_is_read_as_sympy_does_or_refused():
     pytest.importorskip("sympy")
-    found = fuzz_expressions.survey(3000, seed=0)
-    assert found["equal"] > 1200 and found["refused"] > 900, found
+    count = times(3000, 4)
+    found = fuzz_expressions.survey(count, seed=0)
+    assert found["equal"] > 0.4 * count and found["refused"] > 0.3 * count, found

@@ -44,6 +44,7 @@ def runs() -> dict[str, dict[bool, sc.Result]]:
     return found
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("name", ["double_integrator", "cart_pole"])
 def test_a_run_keeps_v_falling_where_it_did_not_before(runs, name):
     with_it, without = runs[name][True], runs[name][False]

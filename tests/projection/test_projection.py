@@ -22,6 +22,7 @@ def feasible(case, delta):
     return (residuals(case, delta) <= 0).all() and (residuals(wide, delta.astype(np.longdouble)) <= 0).all()
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("solver", ["DUAL", "CLARABEL"])
 @pytest.mark.parametrize("name", REGIMES)
 def test_answers_are_optimal_and_feasible(name, solver):
