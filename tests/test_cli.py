@@ -315,6 +315,7 @@ def mounted(tmp_path):
     subprocess.run(["umount", str(folder)], capture_output=True, check=False)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize(("options", "said"), [("size=8k", "No space left"), ("ro", "")], ids=["full", "read-only"])
 def test_a_file_system_that_takes_nothing(tmp_path, mounted, options, said):
     problem, folder = write(tmp_path / "problem.toml"), mounted(options)
@@ -327,6 +328,7 @@ def test_a_file_system_that_takes_nothing(tmp_path, mounted, options, said):
     assert not list(folder.iterdir())
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("change", [{"CC": "/nonexistent/cc"}, {"PATH": "/nonexistent"}])
 def test_without_a_compiler_the_run_goes_on_with_one_notice(tmp_path, change):
     environment = {key: value for key, value in os.environ.items() if key != "CC"} | change

@@ -56,6 +56,7 @@ TOO_LARGE: dict[str, tuple[Callable[[Path], dict[str, Any]], list[str]]] = {
 }
 
 
+@pytest.mark.table(6)
 @pytest.mark.parametrize("case", TOO_LARGE)
 def test_sizes_are_refused(tmp_path: Path, case: str) -> None:
     changes, said = TOO_LARGE[case]

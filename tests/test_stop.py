@@ -82,6 +82,7 @@ def nothing_half_written(folder):
         assert verify(folder).faults == ()
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("place", PLACES)
 def test_a_signal_at_every_stage(tmp_path, place):
     folder, number = tmp_path / "run", signal.SIGINT if len(place) % 2 else signal.SIGHUP
@@ -153,6 +154,7 @@ def test_a_signal_waits_from_the_moment_on_that_a_state_may_be_seen():
         signal.raise_signal(signal.SIGTERM)
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_every_signal_saves_the_last_step(tmp_path, number):
     folder = tmp_path / "run"

@@ -199,6 +199,7 @@ def options_of(name: str, method: str, steps: int) -> AdaptOptions:
     return AdaptOptions(steps=steps, **(METHODS[method] | small))
 
 
+@pytest.mark.table(5)
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("method", METHODS)
 def test_steps_are_the_same_bits_in_units_that_differ_by_powers_of_two(name, method):
@@ -259,6 +260,7 @@ def r3_in_newtons(newtons: float) -> ControlProblem:
     return ControlProblem(policy, base.scenarios, Quadratic([1.0, 0.1], 0.05 / u**2), metrics)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("newtons", [1e6, 1e4])
 def test_a_heavy_mass_in_newtons_reaches_what_it_reaches_in_meganewtons(newtons):
     result = adapt(r3_in_newtons(newtons), AdaptOptions(steps=450))

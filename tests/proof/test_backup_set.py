@@ -63,7 +63,7 @@ def escapes(policy, proof, ranges, half, count=200_000):
     return int((backup.level(following, plant.x_eq) > proof.level * backup.rho).sum())
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(5)
 @pytest.mark.parametrize("name", CASES)
 def test_no_random_state_escapes_what_is_proved(name):
     make, given, half = CASES[name]

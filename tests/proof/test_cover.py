@@ -100,7 +100,7 @@ def test_a_second_call_goes_on_to_the_same_tree():
 ROUND = {"mass": (0.9, 1.1)}
 
 
-@pytest.mark.table(4)
+@pytest.mark.table(9)
 @pytest.mark.parametrize(
     ("metrics", "declared"),
     [

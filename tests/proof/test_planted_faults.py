@@ -63,6 +63,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.table(5)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_none_of_two_hundred_is_proved_with_a_fault_and_all_without(fault):
     rng = np.random.default_rng(sorted(FAULTS).index(fault))

@@ -247,6 +247,7 @@ def test_verify_refuses_a_proof_of_something_else(tmp_path, certified, run):
     assert outcome.status == 1 and "backup_proof.json: rho = " in outcome.err
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("kind", ["one step from a cloud", "two inputs", "lqi, one step from a cloud", "lqg"])
 def test_proofs_of_runs_are_accepted_with_all_of_them_computed_anew(tmp_path, kind):
     changes = KINDS[kind] if kind in KINDS else CONTROLLERS[kind]

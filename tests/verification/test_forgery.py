@@ -42,6 +42,7 @@ def changed(array):
     return np.full_like(array, "STALLED") if array.dtype.kind == "U" else array + array.dtype.type(1)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("kind", ["audited", "mlp", "parameters, disturbance", "imitation"])
 def test_every_array_of_the_history(copy_of, kind):
     run = copy_of(kind)
@@ -110,6 +111,7 @@ FORGED = {  # sections by kind of problem: those of the first have their keys in
 }
 
 
+@pytest.mark.table(4)
 @pytest.mark.parametrize("kind", FORGED)
 def test_every_key_of_the_problem_against_the_file_that_was_asked_for(copy_of, tmp_path, kind):
     run = copy_of(kind)
@@ -179,6 +181,7 @@ def test_scenarios_drawn_anew_are_those_of_the_run(runs, kind):
     assert verify(runs[kind]).faults == ()
 
 
+@pytest.mark.table(6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_row_removed(copy_of, kind):
     """Steps are numbered, their tries counted by rollouts: no row goes unnoticed but a first try of several."""

@@ -34,6 +34,7 @@ def loops(run):
     return ClosedLoop(law, tables, arrays), cloud_loop(law, tables, arrays)
 
 
+@pytest.mark.table(6)
 @pytest.mark.parametrize("kind", KINDS)
 def test_agrees_with_the_record_at_any_policy(runs, kind):
     problem, (loop, cloud) = load_result(runs[kind]).problem, loops(runs[kind])

@@ -23,6 +23,7 @@ def test_philox_is_that_of_numpy(key):
     assert np.array_equal(mine.ravel(), theirs.random_raw(400))
 
 
+@pytest.mark.table(8)
 @pytest.mark.parametrize("name", KINDS)
 def test_a_certificate_of_every_kind_of_run_verifies(tmp_path, name):
     run = make_run(tmp_path / ("two" if name == "two inputs" else "one"), KINDS[name])
