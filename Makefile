@@ -30,7 +30,7 @@ docs: $(VENV)/.docs
 
 # Wheel and source distribution, build/dist. The wheel is for every CPython from 3.11 on (stable ABI) and, on Linux, carries the
 # oldest manylinux tag that its symbols allow. It is then installed where no compiler is, and used (tests/test_installation.py);
-# there it finds its dependencies in .venv. `make dist FRESH=1` installs them anew, which takes minutes.
+# there it finds its dependencies in .venv. `make dist FRESH=1` installs them anew and runs all of `demo`, which takes minutes.
 dist: $(VENV)/.dist
 	rm -rf build/raw build/dist build/installed
 	mkdir -p build/raw build/dist
@@ -44,7 +44,7 @@ dist: $(VENV)/.dist
 	$(if $(FRESH),,$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		>"$$(echo build/installed/lib/python3*/site-packages)/borrowed.pth")
 	$(BIN)/pip --python build/installed/bin/python install --quiet --disable-pip-version-check $(if $(FRESH),,--no-deps) build/dist/*.whl
-	SCPO_INSTALLED=build/installed/bin $(BIN)/pytest -q tests/test_installation.py
+	$(if $(FRESH),SCPO_LONG=1 )SCPO_INSTALLED=build/installed/bin $(BIN)/pytest -q tests/test_installation.py
 
 examples: $(VENV)/.test
 	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -11,9 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import tomli_w
 
 USER = """
 import scpo_ctrl as sc
@@ -123,8 +125,16 @@ def test_an_installed_wheel_is_imported_from_an_empty_folder(unpacked, tmp_path)
 
 
 @of_the_wheel
-def test_an_installed_wheel_runs_the_main_job_without_a_compiler(tmp_path):
-    said = json.loads(installed("scpo-ctrl", "demo", "--out", "run", "--json", folder=tmp_path))
+def test_an_installed_wheel_goes_from_plant_to_c_without_a_compiler(unpacked, tmp_path):
+    """A few steps of the main job; in the long form `demo` itself, which takes minutes where nothing is compiled."""
+    if os.environ.get("SCPO_LONG"):
+        said = json.loads(installed("scpo-ctrl", "demo", "--out", "run", "--json", folder=tmp_path))
+    else:
+        problem = tomllib.loads((unpacked / "scpo_ctrl" / "data" / "double_integrator.toml").read_text(encoding="utf-8"))
+        problem["adapt"] = problem.get("adapt", {}) | {"steps": 5, "audit": False}
+        (tmp_path / "short.toml").write_text(tomli_w.dumps(problem), encoding="utf-8")
+        said = json.loads(installed("scpo-ctrl", "adapt", "short.toml", "--out", "run", "--json", folder=tmp_path))
+        installed("scpo-ctrl", "export", "run", "--out", "run/c", folder=tmp_path)
     assert said["violations"] == 0
     assert said["objective_final"] < said["objective_initial"]
     installed("scpo-ctrl", "verify", "run", folder=tmp_path)
