@@ -130,7 +130,9 @@ def test_an_installed_wheel_goes_from_plant_to_c_without_a_compiler(unpacked, tm
     if os.environ.get("SCPO_LONG"):
         said = json.loads(installed("scpo-ctrl", "demo", "--out", "run", "--json", folder=tmp_path))
     else:
-        problem = tomllib.loads((unpacked / "scpo_ctrl" / "data" / "double_integrator.toml").read_text(encoding="utf-8"))
+        problem = tomllib.loads(
+            (unpacked / "scpo_ctrl" / "data" / "double_integrator.toml").read_text(encoding="utf-8")
+        )
         problem["adapt"] = problem.get("adapt", {}) | {"steps": 5, "audit": False}
         (tmp_path / "short.toml").write_text(tomli_w.dumps(problem), encoding="utf-8")
         said = json.loads(installed("scpo-ctrl", "adapt", "short.toml", "--out", "run", "--json", folder=tmp_path))
