@@ -201,7 +201,7 @@ def test_on_paper_and_without_script_the_pictures_are_there(browser, report):
 
 
 def test_a_report_read_in_the_dark_is_printed_like_a_paper(browser, report):
-    """Black on white, whole, numbered, as many pages from light as from dark, every part of it visible and inside the paper."""
+    """Black on white, numbered, as many pages from light as from dark, every part visible and nothing scrolled."""
     pages = set()
     for dark in (False, True):
         browser.open(report, dark=dark)
