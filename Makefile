@@ -36,14 +36,14 @@ dist: $(VENV)/.dist
 	mkdir -p build/raw build/dist
 	$(BIN)/python -m build --no-isolation --outdir build/raw . >build/dist.log 2>&1 || { cat build/dist.log >&2; exit 1; }
 	mv build/raw/*.tar.gz build/dist
-	if [ "$$(uname)" = Linux ]; then PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel -q repair --wheel-dir build/dist build/raw/*.whl; \
+	if [ "$$(uname)" = Linux ]; then PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir build/dist build/raw/*.whl; \
 		else mv build/raw/*.whl build/dist; fi
 	$(BIN)/twine check --strict build/dist/*
 	$(BIN)/abi3audit --strict --summary build/dist/*.whl
 	$(BIN)/python -m venv --without-pip build/installed
+	$(BIN)/pip --python build/installed/bin/python install --quiet --disable-pip-version-check $(if $(FRESH),,--no-deps) build/dist/*.whl
 	$(if $(FRESH),,$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
 		>"$$(echo build/installed/lib/python3*/site-packages)/borrowed.pth")
-	$(BIN)/pip --python build/installed/bin/python install --quiet --disable-pip-version-check $(if $(FRESH),,--no-deps) build/dist/*.whl
 	$(if $(FRESH),SCPO_LONG=1 )SCPO_INSTALLED=build/installed/bin $(BIN)/pytest -q tests/test_installation.py
 
 examples: $(VENV)/.test
