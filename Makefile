@@ -4,7 +4,7 @@ PYTHON ?= $(firstword $(foreach v,3.12 3.11 3.13 3.14,$(if $(shell python$(v) --
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint types docs examples figures benchmarks long cuts fuzz coverage eva tools clean
+.PHONY: demo test lint types docs dist examples figures benchmarks long cuts fuzz coverage eva tools clean
 
 demo: $(VENV)/.demo
 	$(BIN)/scpo-ctrl demo --out runs/demo
@@ -27,6 +27,24 @@ types: $(VENV)/.test
 # The site, build/docs/index.html: warnings are errors, and nothing is asked of the network once the tools are there.
 docs: $(VENV)/.docs
 	OPENBLAS_NUM_THREADS=1 $(BIN)/sphinx-build -q -W --keep-going -j 2 -b html docs build/docs
+
+# Wheel and source distribution, build/dist. The wheel is for every CPython from 3.11 on (stable ABI) and, on Linux, carries the
+# oldest manylinux tag that its symbols allow. It is then installed where no compiler is, and used (tests/test_installation.py);
+# there it finds its dependencies in .venv. `make dist FRESH=1` installs them anew and runs all of `demo`, which takes minutes.
+dist: $(VENV)/.dist
+	rm -rf build/raw build/dist build/installed
+	mkdir -p build/raw build/dist
+	$(BIN)/python -m build --no-isolation --outdir build/raw . >build/dist.log 2>&1 || { cat build/dist.log >&2; exit 1; }
+	mv build/raw/*.tar.gz build/dist
+	if [ "$$(uname)" = Linux ]; then PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir build/dist build/raw/*.whl; \
+		else mv build/raw/*.whl build/dist; fi
+	$(BIN)/twine check --strict build/dist/*
+	$(BIN)/abi3audit --strict --summary build/dist/*.whl
+	$(BIN)/python -m venv --without-pip build/installed
+	$(BIN)/pip --python build/installed/bin/python install --quiet --disable-pip-version-check $(if $(FRESH),,--no-deps) build/dist/*.whl
+	$(if $(FRESH),,$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+		>"$$(echo build/installed/lib/python3*/site-packages)/borrowed.pth")
+	$(if $(FRESH),SCPO_LONG=1 )SCPO_INSTALLED=build/installed/bin $(BIN)/pytest -q tests/test_installation.py
 
 examples: $(VENV)/.test
 	set -e; for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script; done
@@ -92,6 +110,10 @@ $(VENV)/.demo: $(VENV)/.venv pyproject.toml
 $(VENV)/.test: $(VENV)/.venv pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test,ecos]"
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.dist: $(VENV)/.test
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dist]"
+	@touch $@
 
 $(VENV)/.docs: $(VENV)/.venv pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[docs]"

@@ -200,6 +200,29 @@ def test_on_paper_and_without_script_the_pictures_are_there(browser, report):
     browser.call("Emulation.setScriptExecutionDisabled", value=False)
 
 
+def test_a_report_read_in_the_dark_is_printed_like_a_paper(browser, report):
+    """Black on white, numbered, as many pages from light as from dark, every part visible and nothing scrolled."""
+    pages = set()
+    for dark in (False, True):
+        browser.open(report, dark=dark)
+        pages.add(int(re.search(rb"/Type\s*/Pages\s*/Count (\d+)", browser.printed())[1]))
+    assert len(pages) == 1
+    scheme = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.call("Emulation.setEmulatedMedia", media="print", features=[scheme])
+    for part, low, high in (("color", 0, 64), ("backgroundColor", 255, 255)):
+        channels = re.findall(r"\d+", browser.value(f"getComputedStyle(document.body).{part}"))
+        assert all(low <= int(one) <= high for one in channels[:3])
+    hidden = (
+        "[...document.querySelectorAll('h1, h2, table, .static svg, footer')].filter((one) => !one.checkVisibility())"
+    )
+    assert browser.value(f"{hidden}.length") == 0
+    cut = "[...document.querySelectorAll('.static')].filter((one) => getComputedStyle(one).overflowX !== 'visible')"
+    assert browser.value(f"{cut}.length") == 0
+    rules = "[...document.styleSheets[0].cssRules].map((one) => one.cssText).join()"
+    assert "counter(pages)" in browser.value(rules) or "@bottom-right" not in browser.value(rules)
+    browser.call("Emulation.setEmulatedMedia", media="", features=[])
+
+
 def test_a_run_stands_out_beside_others(browser, side_by_side):
     browser.open(side_by_side)
     assert browser.value("document.querySelectorAll('main i').length") == 0

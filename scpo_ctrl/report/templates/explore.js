@@ -1,125 +1,106 @@
 "use strict";
 // The page's charts and its three controls: committed step, scenario, before and after.
 
-function explore(data) {
-  const host = (name) => document.querySelector(`[data-live="${name}"]`);
-  const history = decodedHistory(data.history);
-  const loop = data.loop && decodedLoop(data.loop);
-  const state = { step: loop ? loop.tried.length - 1 : 0, scenario: null, shows: "both" };
-  const hosts = { convergence: host("convergence"), smoothness: host("smoothness") };
-  const charts = {
-    history: historyCharts(hosts, history, data.start, pickStep),
-    time: [],
-    portraits: [],
-    margins: null,
-  };
-  if (loop) {
-    charts.portraits = loop.portraits.map((one) => portraitChart(host("phase"), loop, one, { hover, pick }));
-    charts.time = timeCharts({ signals: host("signals"), limits: host("limits") }, loop, { hover, pick });
-    if (loop.tried.length > 1)
-      charts.margins = scenarioMargins(hosts.convergence, loop, charts.history, { pick, hover: () => {} });
-    connect();
-  }
-  update();
-
-  function decodedLoop(of) {
-    const [S, T, n] = [of.numbers.length, of.t.length, of.signals.length];
-    const values = decoded(of.values);
-    const margins = decoded(of.margins);
-    return {
-      ...of,
-      margin: (k, s) => margins[k * S + s],
-      values: (k, i, s) => values.subarray(((k * n + i) * S + s) * T, ((k * n + i) * S + s + 1) * T),
-      portraits: of.portraits.map((one) => ({ ...one, ring: decoded(one.ring) })),
-      given: of.given.map((one) => ({ ...one, all: decoded(one.values) })),
-    };
-  }
-
-  function hover(line, index) {
-    const sides =
-      line && line.of !== undefined
-        ? [
-            [0, "before"],
-            [state.step, "after"],
-          ].filter(([, side]) => showing(side))
-        : [];
-    for (const { chart, signal } of charts.time) {
-      const dots = sides
-        .filter(() => signal !== null)
-        .map(([k, kind]) => ({ kind, x: loop.t[index], y: loop.values(k, signal, line.of)[index] }));
-      chart.cursor = { x: sides.length ? loop.t[index] : null, dots };
-      chart.point();
-    }
-    for (const {
-      chart,
-      signals: [i, j],
-    } of charts.portraits) {
-      chart.cursor.dots = sides.map(([k, kind]) => ({
-        kind,
-        x: loop.values(k, i, line.of)[index],
-        y: loop.values(k, j, line.of)[index],
-      }));
-      chart.point();
+class Exploration {
+  constructor(data) {
+    this.start = data.start;
+    this.history = decodedHistory(data.history);
+    this.loop = data.loop && decodedLoop(data.loop);
+    this.state = { step: this.loop ? this.loop.tried.length - 1 : 0, scenario: null, shows: "both" };
+    this.charts = { history: [], time: [], portraits: [], margins: null };
+    this.drawCharts();
+    if (this.loop) {
+      this.connect();
+      this.connectTable();
+      this.update();
     }
   }
 
-  function showing(side) {
-    return state.shows === "both" || state.shows === side;
-  }
-
-  function pick(line) {
-    if (line && line.of !== undefined) choose(line.of === state.scenario ? null : line.of);
-  }
-
-  function pickStep(x) {
+  drawCharts() {
+    const host = (name) => document.querySelector(`[data-live="${name}"]`);
+    const { charts, history, loop } = this;
+    const hosts = { convergence: host("convergence"), smoothness: host("smoothness") };
+    charts.history = historyCharts(hosts, history, this.start, (x) => this.pickStep(x));
     if (!loop) return;
-    const away = loop.tried.map((row) => Math.abs(row - x));
-    state.step = away.indexOf(Math.min(...away));
-    update();
+    const on = { hover: (line, index) => this.hover(line, index), pick: (line) => this.pick(line) };
+    charts.portraits = loop.portraits.map((one) => portraitChart(host("phase"), loop, one, on));
+    charts.time = timeCharts({ signals: host("signals"), limits: host("limits") }, loop, on);
+    if (loop.tried.length > 1)
+      charts.margins = scenarioMargins(hosts.convergence, loop, charts.history, { ...on, hover: () => {} });
   }
 
-  function choose(scenario) {
-    state.scenario = scenario;
-    update();
+  // The moment under the pointer, marked in every chart of the loop.
+  hover(line, index) {
+    const { charts, loop } = this;
+    const sides = line && line.of !== undefined ? shownSides(this.state) : [];
+    const dot = ([k, kind], x, y) => ({ kind, x: x(k), y: y(k) });
+    const value = (signal) => (k) => loop.values(k, signal, line.of)[index];
+    const moment = () => loop.t[index];
+    for (const { chart, signal } of charts.time) {
+      const dots = signal === null ? [] : sides.map((side) => dot(side, moment, value(signal)));
+      chart.cursor = { x: sides.length ? moment() : null, dots };
+      chart.point();
+    }
+    for (const { chart, signals } of charts.portraits) {
+      chart.cursor.dots = sides.map((side) => dot(side, ...signals.map(value)));
+      chart.point();
+    }
   }
 
-  function connect() {
+  pick(line) {
+    if (line && line.of !== undefined) this.choose(line.of === this.state.scenario ? null : line.of);
+  }
+
+  pickStep(x) {
+    if (!this.loop) return;
+    const away = this.loop.tried.map((row) => Math.abs(row - x));
+    this.set({ step: away.indexOf(Math.min(...away)) });
+  }
+
+  choose(scenario) {
+    this.set({ scenario });
+  }
+
+  set(change) {
+    Object.assign(this.state, change);
+    this.update();
+  }
+
+  connect() {
+    const { loop } = this;
     const [slider, select] = [document.getElementById("explore-step"), document.getElementById("explore-scenario")];
     slider.max = loop.tried.length - 1;
-    slider.addEventListener("input", () => {
-      state.step = Number(slider.value);
-      update();
-    });
+    slider.addEventListener("input", () => this.set({ step: Number(slider.value) }));
+    loop.scenarios.forEach((name, s) => add(select, "option", { value: s }, name));
+    select.addEventListener("change", () => this.choose(select.value === "" ? null : Number(select.value)));
+    for (const button of document.querySelectorAll('[name="explore-shows"]')) {
+      button.addEventListener("change", () => this.set({ shows: button.value }));
+    }
     const every = loop.t.length > 1 ? Math.round((loop.t[1] - loop.t[0]) / loop.hold) : 1;
     document.getElementById("explore-shown").textContent =
       `Shown are ${loop.numbers.length} scenarios, half of them the closest to a bound, guards of the audits ` +
       `among them, at ${loop.tried.length} committed policies${every > 1 ? `, about every ${every}th time step` : ""}.`;
-    loop.scenarios.forEach((name, s) => add(select, "option", { value: s }, name));
-    select.addEventListener("change", () => choose(select.value === "" ? null : Number(select.value)));
-    for (const button of document.querySelectorAll('[name="explore-shows"]')) {
-      button.addEventListener("change", () => {
-        state.shows = button.value;
-        update();
-      });
-    }
+  }
+
+  // A button beside each scenario of the closest metrics that is among those shown.
+  connectTable() {
     for (const row of document.querySelectorAll("[data-scenario]")) {
-      const s = loop.numbers.indexOf(Number(row.dataset.scenario));
+      const s = this.loop.numbers.indexOf(Number(row.dataset.scenario));
       if (s >= 0)
         add(row, "button", { type: "button", class: "choose" }, "show").addEventListener("click", () => {
-          choose(s);
+          this.choose(s);
           document.getElementById("explore").scrollIntoView({ block: "start" });
         });
     }
   }
 
-  function update() {
-    if (!loop) return;
+  update() {
+    const { charts, history, loop, state } = this;
     const row = loop.tried[state.step];
-    const k = history.tried.indexOf(row);
     const last = state.step === loop.tried.length - 1;
+    const where = triedText(history, this.start, history.tried.indexOf(row));
     document.getElementById("explore-step").value = state.step;
     document.getElementById("explore-scenario").value = state.scenario ?? "";
-    const where = triedText(history, data.start, k);
     document.getElementById("explore-step").setAttribute("aria-valuetext", where);
     document.getElementById("explore-where").textContent = where + (last && row ? " (final)" : "");
     for (const one of [...charts.portraits, ...charts.time]) one.update(state);
@@ -131,15 +112,32 @@ function explore(data) {
   }
 }
 
+function decodedLoop(of) {
+  const [S, T, n] = [of.numbers.length, of.t.length, of.signals.length];
+  const values = decoded(of.values);
+  const margins = decoded(of.margins);
+  return {
+    ...of,
+    margin: (k, s) => margins[k * S + s],
+    values: (k, i, s) => values.subarray(((k * n + i) * S + s) * T, ((k * n + i) * S + s + 1) * T),
+    portraits: of.portraits.map((one) => ({ ...one, ring: decoded(one.ring) })),
+    given: of.given.map((one) => ({ ...one, all: decoded(one.values) })),
+  };
+}
+
+// The policies that are shown: the place of each among the committed ones, and what it is called.
+function shownSides({ step, shows }) {
+  return [
+    [0, "before"],
+    [step, "after"],
+  ].filter(([, side]) => shows === "both" || shows === side);
+}
+
 // Lines of every scenario before and at the chosen step; the chosen scenario stands out.
 function loopLines(loop, state, coordinates, held, name) {
-  const sides = [
-    [0, "before"],
-    [state.step, "after"],
-  ].filter(([, side]) => state.shows === "both" || state.shows === side);
   const scenarios = loop.numbers.map((_, s) => s);
   scenarios.sort((a, b) => (a === state.scenario) - (b === state.scenario)); // the chosen one on top
-  return sides.flatMap(([k, side]) =>
+  return shownSides(state).flatMap(([k, side]) =>
     scenarios.map((s) => ({
       kind: side + (state.scenario === null ? "" : s === state.scenario ? " chosen" : " dim"),
       of: s,
@@ -306,7 +304,7 @@ function scenarioMargins(host, loop, linked, on) {
 
 const explored = JSON.parse(document.getElementById("explored").textContent);
 if (explored) {
-  explore(explored);
+  new Exploration(explored);
   for (const host of document.querySelectorAll("[data-live]")) {
     host.closest("section").classList.toggle("explored", host.firstChild !== null);
   }
