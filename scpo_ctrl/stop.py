@@ -13,6 +13,8 @@ from types import FrameType
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 _INSISTING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)  # the others repeat themselves
 
+lead = ""  # what `say` begins with: a new line while another one is being drawn
+
 
 class Stopped(KeyboardInterrupt):
     """The process is to end at once."""
@@ -146,7 +148,7 @@ def say(text: str) -> None:
     if sys.stderr is None:  # closed by the caller, and its number may be another file's
         return
     with contextlib.suppress(OSError):
-        os.write(2, f"scpo-ctrl: {text}\n".encode(errors="backslashreplace"))
+        os.write(2, f"{lead}scpo-ctrl: {text}\n".encode(errors="backslashreplace"))
 
 
 _Handler = Callable[[int, FrameType | None], object]

@@ -44,7 +44,7 @@ def test_progress_on_a_terminal(tmp_path):
         "5/5",
         "objective 6.4",
         "stationarity",
-        "accepted 5 rejected 0",
+        "accepted 5 of 5",
         "active",
     ):
         assert text in shown

@@ -19,7 +19,7 @@ from scpo_ctrl.codegen import TARGETS, FixedPoint, export
 from scpo_ctrl.codegen.fixed_bound import TANH_ERROR, error_bound, error_within
 from scpo_ctrl.codegen.fixed_law import ONE, fixed_law, fixed_tanh
 from scpo_ctrl.codegen.fixed_margin import in_integers, metrics_under
-from scpo_ctrl.commands.device import export_command
+from scpo_ctrl.usage.device import export_command
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.rounding import up
 
