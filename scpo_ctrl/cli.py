@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, get_completion_class, shell_complete
 
 from scpo_ctrl.errors import ScpoError, ScpoWarning, cause
 from scpo_ctrl.stop import Stop, Stopped, answered
@@ -20,6 +20,7 @@ from scpo_ctrl.stop import say as say_at_once
 from scpo_ctrl.terminal import failed, warn
 from scpo_ctrl.version import __version__
 
+_COMPLETE = "_SCPO_CTRL_COMPLETE"  # variable by which a shell asks
 # The module of scpo_ctrl.usage that has a command, loaded when it is called, and what --help says of it.
 _COMMANDS = {
     "adapt": ("adapting", "Adapt the policy of a problem; every committed one is safe."),
@@ -131,6 +132,8 @@ def _progress_shown() -> Iterator[None]:
 
 
 def _invoke(stop: Stop) -> int:
+    if asked := os.environ.get(_COMPLETE):  # by the shell, at Tab
+        return shell_complete(cli, {}, "scpo-ctrl", _COMPLETE, asked)
     try:
         with _progress_shown(), cli.make_context("scpo-ctrl", sys.argv[1:], obj=stop) as context:
             status = cli.invoke(context)
@@ -167,8 +170,20 @@ class _Commands(click.Group):
         return [*(CompletionItem(name, help=_COMMANDS[name][1]) for name in names), *options]
 
 
+def _print_completion(context: click.Context, _option: click.Parameter, shell: str | None) -> None:
+    """Print the script by which a shell completes the command at Tab."""
+    kind = get_completion_class(shell or "")
+    if kind is not None:
+        click.echo(kind(cli, {}, "scpo-ctrl", _COMPLETE).source())
+        context.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
 @click.version_option(__version__)
+@click.option(
+    "--completion", type=click.Choice(["bash", "zsh", "fish"]), is_eager=True, expose_value=False,
+    callback=_print_completion, help="Print a script for the shell, by which Tab completes scpo-ctrl.",
+)  # fmt: skip
 def cli() -> None:
     """Safe online adaptation of controllers (SCPO), from a plant model to C on a microcontroller."""
 

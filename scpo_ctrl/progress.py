@@ -10,8 +10,9 @@ from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from scpo_ctrl import messages, stop
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.messages import shown as in_words
+from scpo_ctrl.stop import drawing
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
@@ -71,7 +72,7 @@ class Line:
         text: str = "",
     ) -> None:
         if not (shown is None or isinstance(shown, bool)):
-            raise DomainError(f"progress is {messages.shown(shown)}, expected true, false or None")
+            raise DomainError(f"progress is {in_words(shown)}, expected true, false or None")
         self._name, self._unit, self._total, self._done = name, unit, total, 0
         self._fields: tuple[str, ...] = (text,) if text else ()
         self._more: tuple[str, ...] = ()
@@ -276,7 +277,7 @@ class _Live(_Sink):
             def on_broken_pipe(self) -> None:
                 self.quiet = True
 
-        stop.lead = "\n"
+        drawing(True)
         is_shared = sys.stdout is not None and sys.stdout.isatty()  # what is printed meanwhile stands above the line
         console = Quiet(stderr=True)
         self._live = Live(self.line, console=console, refresh_per_second=8, redirect_stdout=is_shared)
@@ -289,7 +290,7 @@ class _Live(_Sink):
 
     def end(self) -> None:
         if self._live is not None:
-            stop.lead = ""
+            drawing(False)
             self._live.stop()
 
 

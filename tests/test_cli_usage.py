@@ -12,7 +12,7 @@ import click
 import pytest
 from problem_files import KINDS, write, write_expert
 
-from scpo_ctrl import choices, usage
+from scpo_ctrl import usage
 from scpo_ctrl.cli import cli
 
 NAN, INF = math.nan, math.inf

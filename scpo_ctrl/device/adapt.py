@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.codegen.literals import REALS
+from scpo_ctrl.choices import REALS
 from scpo_ctrl.device.adaptation import DeviceAdapter
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus

@@ -95,6 +95,7 @@ def test_the_line_of_a_run_counts_what_became_of_every_try(capfd):
         state.history = History(
             state.theta.size, [trial(state.theta, i, of, 1.0, 0.1) for i, of in enumerate(verdicts)]
         )
+        state.step += 1
         display.show(state)
         return capfd.readouterr().err
 
@@ -108,6 +109,7 @@ def test_the_line_of_a_run_counts_what_became_of_every_try(capfd):
 
 def test_the_line_of_a_run_shows_margins_rounded_down_and_in_percent_of_their_room(capfd):
     state = start(double_integrator_problem(), AdaptOptions(steps=10))
+    state.step = 1
     for part, said in ((0.5, "margin 50 %"), (0.01999, "margin 1.9 %"), (-1.05e-9, "margin -1.1e-07 %")):
         rooms_in_units = rooms(state.problem) / state.problem.metric_units
         state.g = np.where(state.problem.varies, -np.where(np.isfinite(rooms_in_units), rooms_in_units, 1.0), 0.0)
@@ -115,5 +117,6 @@ def test_the_line_of_a_run_shows_margins_rounded_down_and_in_percent_of_their_ro
         Display(10).show(state)
         assert f"{said}  accepted" in capfd.readouterr().err
     users = start(user_problem(), AdaptOptions(steps=10))
+    users.step = 1
     Display(10).show(users)
     assert "margin 0.5  accepted" in capfd.readouterr().err  # in its own unit
