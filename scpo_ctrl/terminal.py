@@ -13,7 +13,7 @@ import click
 from scpo_ctrl.stop import say as say_at_once
 from scpo_ctrl.text import visible
 
-_LABEL = re.compile(r"\S+ {2,}")  # what a line begins with, before its text
+_LABEL = re.compile(r"\S+ {2,}|\w{10} ")  # what a line begins with, before its text, in a column of eleven
 _HANG = 4  # columns, of what follows a line without one
 _NAME = len("scpo-ctrl: ")
 
