@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.adaptation.result import Result, margin_of
+from scpo_ctrl.choices import WITHIN
 from scpo_ctrl.codegen.common import Common, common
 from scpo_ctrl.codegen.controller import ControllerContext, make_controller_context
 from scpo_ctrl.codegen.device import GRADIENTS, DeviceCode, device_code
@@ -22,7 +23,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.proof.guarded import WITHIN, guard
+from scpo_ctrl.proof.guarded import guard
 
 _SCALES = ("scale", "input_scale")  # of a policy, with units
 

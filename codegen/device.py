@@ -6,6 +6,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.choices import DEVICE_GRADIENTS as GRADIENTS
 from scpo_ctrl.codegen.fixed_law import FixedLaw
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.metric_error import FACTOR, LEAST, metric_error
@@ -25,7 +26,6 @@ MEMORY = 4  # pairs of BFGS
 EXAMPLES = 128  # of an expert, at most
 FRESH = 16  # examples that find room while a step is under way
 _MOST_EXAMPLES = 10_000
-GRADIENTS = ("exact", "sampled")
 PATIENCE = {"exact": 10, "sampled": 40}  # another span may have what this one has not
 DIRECTIONS = 16  # of a step whose gradients are sampled
 _LANES = 480  # numbers of their rollouts that are kept at once

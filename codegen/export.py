@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 
 from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.choices import WITHIN
 from scpo_ctrl.codegen.build import measure, size_flags
 from scpo_ctrl.codegen.builds import TEMPLATES, build_fields, library_copies, signals_of
 from scpo_ctrl.codegen.common import Common
@@ -29,7 +30,6 @@ from scpo_ctrl.codegen.literals import literal, string
 from scpo_ctrl.codegen.names import has_plain_target, renamed
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.errors import DomainError, OutputError
-from scpo_ctrl.proof.guarded import WITHIN
 from scpo_ctrl.reading import LARGEST_TEXT, opened
 from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import as_instance
@@ -141,11 +141,7 @@ def export(
     context = make_context(
         result, target, real, prefix, within=within, fixed=counted, examples=examples, gradients=gradients, **flags
     )
-    try:
-        folder = Path(os.path.realpath(path))
-        _check_replaceable(folder, Path.cwd())
-    except FileNotFoundError as error:
-        raise OutputError("the current folder does not exist any more; change to another one") from error
+    folder = check_replaceable(path)
     files, resources = _write_folder(context, folder, measured, builds)
     integers = context.fields().get("fixed")
     return Export(
@@ -309,6 +305,31 @@ def _listed(items: Iterable[str], indent: int) -> Code:
     """Numbers with commas between them, in lines below each other."""
     lines = textwrap.wrap(", ".join(items), _WIDTH, break_on_hyphens=False)
     return Code(("\n" + " " * indent).join(lines))
+
+
+def check_replaceable(path: Path) -> Path:
+    """Return the folder of an export, after checking that it holds nothing else than an earlier one.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    pathlib.Path
+        Without links.
+
+    Raises
+    ------
+    OutputError
+        If it does, or is a file.
+    """
+    try:
+        folder = Path(os.path.realpath(path))
+        _check_replaceable(folder, Path.cwd())
+    except FileNotFoundError as error:
+        raise OutputError("the current folder does not exist any more; change to another one") from error
+    return folder
 
 
 def _check_replaceable(folder: Path, current: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.text import one_line
 
-REALS = ("float", "double")
 _ENDS_COMMENT = re.compile(r"[*/]{2,}|\?{2,}")  # ends or begins a comment; begins a trigraph
 
 

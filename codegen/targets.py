@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scpo_ctrl.codegen.literals import REALS
+from scpo_ctrl.choices import REALS
 from scpo_ctrl.codegen.names import check_prefix
 from scpo_ctrl.validate import as_choice
 

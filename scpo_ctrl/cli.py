@@ -10,10 +10,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
+from click.shell_completion import CompletionItem, get_completion_class, shell_complete
 
 from scpo_ctrl.errors import ScpoError, ScpoWarning, cause
 from scpo_ctrl.stop import Stop, Stopped, answered
@@ -21,22 +20,23 @@ from scpo_ctrl.stop import say as say_at_once
 from scpo_ctrl.terminal import failed, warn
 from scpo_ctrl.version import __version__
 
-# The module of scpo_ctrl.commands that has a command, loaded when it is called, and what --help says of it.
+_COMPLETE = "_SCPO_CTRL_COMPLETE"  # variable by which a shell asks
+# The module of scpo_ctrl.usage that has a command, loaded when it is called, and what --help says of it.
 _COMMANDS = {
-    "adapt": ("adapt", "Adapt the policy of a problem; every committed one is safe."),
+    "adapt": ("adapting", "Adapt the policy of a problem; every committed one is safe."),
     "bridge": ("device", "Adapt on this computer what a device runs."),
     "certify": ("assurance", "Certify a run's final policy, or prove its backup's set."),
-    "compare": ("compare", "Write a page with several runs side by side."),
-    "demo": ("adapt", "Adapt, verify, report, export and replay an example."),
+    "compare": ("records", "Write a page with several runs side by side."),
+    "demo": ("adapting", "Adapt, verify, report, export and replay an example."),
     "export": ("device", "Write C99 for the policy of a run, and its projection."),
     "falsify": ("assurance", "Search for a scenario that breaks a run's final policy."),
-    "guard": ("guard", "Simulate a run's final policy under the guard."),
-    "identify": ("identify", "Fit the plant of a problem to a log."),
+    "guard": ("assurance", "Simulate a run's final policy under the guard."),
+    "identify": ("records", "Fit the plant of a problem to a log."),
     "pil": ("device", "Run the export of a run on a device, emulated or real."),
-    "plants": ("plants", "List the model zoo."),
-    "report": ("report", "Write a run's page, report.html."),
+    "plants": ("records", "List the model zoo."),
+    "report": ("records", "Write a run's page, report.html."),
     "simulate": ("assurance", "Simulate a run's policies on a plant that differs."),
-    "verify": ("verify", "Re-check a run from its files alone."),
+    "verify": ("records", "Re-check a run from its files alone."),
 }
 
 
@@ -109,11 +109,17 @@ def _quiet_warnings() -> Iterator[None]:
         warnings.showwarning = show
 
 
+class _Said(logging.Handler):
+    """Says what is logged on stderr, below a line that is being drawn there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(record.getMessage())
+
+
 @contextmanager
 def _progress_shown() -> Iterator[None]:
     """Show on stderr what the library logs, such as a compilation that takes long."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("scpo-ctrl: %(message)s"))
+    handler = _Said()
     log = logging.getLogger("scpo_ctrl")
     level = log.level
     log.addHandler(handler)
@@ -126,6 +132,8 @@ def _progress_shown() -> Iterator[None]:
 
 
 def _invoke(stop: Stop) -> int:
+    if asked := os.environ.get(_COMPLETE):  # by the shell, at Tab
+        return shell_complete(cli, {}, "scpo-ctrl", _COMPLETE, asked)
     try:
         with _progress_shown(), cli.make_context("scpo-ctrl", sys.argv[1:], obj=stop) as context:
             status = cli.invoke(context)
@@ -147,7 +155,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"scpo_ctrl.commands.{_COMMANDS[cmd_name][0]}")
+        module = import_module(f"scpo_ctrl.usage.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_command")
         return command
 
@@ -161,15 +169,21 @@ class _Commands(click.Group):
         options = click.Command.shell_complete(self, ctx, incomplete)
         return [*(CompletionItem(name, help=_COMMANDS[name][1]) for name in names), *options]
 
-    def invoke(self, ctx: click.Context) -> Any:
-        import numpy as np  # not for --help
 
-        with np.errstate(all="ignore"):  # what is not finite is found where it is used
-            return super().invoke(ctx)
+def _print_completion(context: click.Context, _option: click.Parameter, shell: str | None) -> None:
+    """Print the script by which a shell completes the command at Tab."""
+    kind = get_completion_class(shell or "")
+    if kind is not None:
+        click.echo(kind(cli, {}, "scpo-ctrl", _COMPLETE).source())
+        context.exit()
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False)
 @click.version_option(__version__)
+@click.option(
+    "--completion", type=click.Choice(["bash", "zsh", "fish"]), is_eager=True, expose_value=False,
+    callback=_print_completion, help="Print a script for the shell, by which Tab completes scpo-ctrl.",
+)  # fmt: skip
 def cli() -> None:
     """Safe online adaptation of controllers (SCPO), from a plant model to C on a microcontroller."""
 

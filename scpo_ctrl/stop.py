@@ -11,6 +11,7 @@ from types import FrameType
 
 # Those that end a process unless it answers them, and may come from a user, a batch system or a lost terminal.
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+_lead = [b""]  # what `say` begins with
 _INSISTING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)  # the others repeat themselves
 
 
@@ -136,6 +137,16 @@ def without_traceback() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def drawing(is_drawn: bool) -> None:
+    """Let `say` begin on a new line, while another one is being drawn.
+
+    Parameters
+    ----------
+    is_drawn : bool
+    """
+    _lead[0] = b"\n" if is_drawn else b""
+
+
 def say(text: str) -> None:
     """Write a line to stderr past ``sys.stderr``, which a signal may interrupt; a terminal that is gone is no fault.
 
@@ -146,7 +157,7 @@ def say(text: str) -> None:
     if sys.stderr is None:  # closed by the caller, and its number may be another file's
         return
     with contextlib.suppress(OSError):
-        os.write(2, f"scpo-ctrl: {text}\n".encode(errors="backslashreplace"))
+        os.write(2, _lead[0] + f"scpo-ctrl: {text}\n".encode(errors="backslashreplace"))
 
 
 _Handler = Callable[[int, FrameType | None], object]

@@ -1,20 +1,21 @@
-"""What commands share: how they speak, and the options that several have."""
+"""How commands speak."""
 
 import json
 import math
-from pathlib import Path
-from typing import Any
+import re
+import shutil
+import sys
+import textwrap
+from typing import Any, TextIO
 
 import click
 
 from scpo_ctrl.stop import say as say_at_once
 from scpo_ctrl.text import visible
 
-PATH = click.Path(path_type=Path, readable=False)  # what cannot be read is reported by what reads it
-as_json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else there."
-)
-run_argument = click.argument("run", type=PATH)
+_LABEL = re.compile(r"\S+ {2,}|\w{10} ")  # what a line begins with, before its text, in a column of eleven
+_HANG = 4  # columns, of what follows a line without one
+_NAME = len("scpo-ctrl: ")
 
 
 def say(line: str) -> None:
@@ -24,7 +25,23 @@ def say(line: str) -> None:
     ----------
     line : str
     """
-    click.echo(visible(line))
+    click.echo(_fitted(visible(line), sys.stdout))
+
+
+def _fitted(line: str, stream: TextIO | None, before: int = 0) -> str:
+    """Return a line as a terminal holds it: broken between words, and what follows stands below the text of its label.
+
+    In a file a line stays one.
+    """
+    if stream is None or not stream.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    label = _LABEL.match(line)
+    hang = " " * (label.end() if label and label.end() <= width // 3 else _HANG)
+    lines = textwrap.wrap(
+        " " * before + line, width, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines)[before:]
 
 
 def verdict(passed: bool) -> str:
@@ -48,7 +65,7 @@ def warn(line: str) -> None:
     ----------
     line : str
     """
-    say_at_once(visible(" ".join(line.split())))
+    say_at_once(_fitted(visible(" ".join(line.split())), sys.stderr, before=_NAME))
 
 
 def failed(message: str, status: int) -> int:
@@ -77,7 +94,7 @@ def print_json(value: Any) -> None:
     value : object
         Plain data.
     """
-    say(json.dumps(_finite(value), allow_nan=False))
+    click.echo(visible(json.dumps(_finite(value), allow_nan=False)))
 
 
 def _finite(value: Any) -> Any:

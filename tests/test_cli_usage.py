@@ -12,7 +12,7 @@ import click
 import pytest
 from problem_files import KINDS, write, write_expert
 
-from scpo_ctrl import commands
+from scpo_ctrl import usage
 from scpo_ctrl.cli import cli
 
 NAN, INF = math.nan, math.inf
@@ -49,10 +49,11 @@ def test_usage(run, tmp_path, monkeypatch, arguments, said):
 
 @pytest.mark.parametrize(("option", "value", "said"), [("--target", "z80", "host"), ("--prefix", "sched", "sched.h")])
 def test_options_of_an_export_are_checked_before_the_run_is_loaded(tmp_path, run, option, value, said):
-    outcome = run("export", tmp_path / "no run", "--out", tmp_path / "c", option, value)
+    (tmp_path / "history.npz").touch()
+    outcome = run("export", tmp_path, "--out", tmp_path / "c", option, value)
     assert outcome.status == 2
     assert value in outcome.line and said in outcome.line
-    assert not list(tmp_path.iterdir())
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("command", ["verify", "report", "export"])
@@ -128,8 +129,8 @@ def test_the_table_of_commands_is_that_of_the_modules():
     listed = cli.list_commands(context)
     assert {cli.get_command(context, name).name for name in listed} == set(listed)
     there = set()
-    for module in pkgutil.iter_modules(commands.__path__):
-        contents = vars(importlib.import_module(f"scpo_ctrl.commands.{module.name}"))
+    for module in pkgutil.iter_modules(usage.__path__):
+        contents = vars(importlib.import_module(f"scpo_ctrl.usage.{module.name}"))
         there |= {value.name for value in contents.values() if isinstance(value, click.Command)}
     assert there == set(listed)
     assert cli.get_command(context, "nothing") is None

@@ -13,6 +13,7 @@ import numpy as np
 from scpo_ctrl.adaptation.attempt import Attempt, probe, project_step, sample, stationarity, try_step
 from scpo_ctrl.adaptation.audited import AuditMonitor, AuditStopped, audit_commits, conclude, is_due, repeat_audit
 from scpo_ctrl.adaptation.blas import one_thread
+from scpo_ctrl.adaptation.display import Display
 from scpo_ctrl.adaptation.history import VERDICTS, Trial
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
@@ -35,6 +36,7 @@ def adapt(
     resume_from: Result | None = None,
     monitor: Monitor | None = None,
     audit_monitor: AuditMonitor | None = None,
+    progress: bool | None = None,
 ) -> Result:
     """Improve a policy while every committed one stays safe.
 
@@ -55,6 +57,9 @@ def adapt(
     audit_monitor : callable, optional
         Called now and then during an audit, which may take minutes, with the number of its rollouts done and that of
         all. Where it returns True the run stops likewise, and does that audit again when it goes on.
+    progress : bool, optional
+        Show a line on stderr that follows the run. By default it shows on a terminal and in a notebook, of a run that
+        takes longer than a second; True shows it at once, and plain lines now and then in a file; False never.
 
     Returns
     -------
@@ -93,9 +98,10 @@ def adapt(
     for name, function in (("monitor", monitor), ("audit_monitor", audit_monitor)):
         if function is not None:
             as_function(name, function)
+    display = Display(options.steps, shown=progress)
     state = resume(resume_from, options) if resume_from is not None else start(problem, options)  # θ₀ is safe: (E1)
-    with one_thread(), patient() as interrupted:
-        return _run(state, resume_from, monitor, audit_monitor, interrupted)
+    with one_thread(), patient() as interrupted, display:
+        return _run(state, resume_from, monitor, audit_monitor, interrupted, display)
 
 
 def _run(
@@ -104,10 +110,12 @@ def _run(
     monitor: Monitor | None,
     audit_monitor: AuditMonitor | None,
     interrupted: Callable[[], bool],
+    display: Display,
 ) -> Result:
     """Do the steps and audits of a run until its end, or until it is to stop."""
 
     def audited(done: int, every: int) -> bool:
+        display.show_audit(state.step, done, every)
         return bool(audit_monitor and audit_monitor(done, every)) or interrupted()
 
     try:
@@ -117,6 +125,7 @@ def _run(
             advance(state)
             if is_due(state):
                 audit_commits(state, audited)  # on scenarios that it never saw: (E12)
+            display.show(state)
             is_asked = bool(monitor and monitor(state)) or interrupted()
             if is_asked and state.status is RunStatus.RUNNING:
                 state.status = RunStatus.INTERRUPTED

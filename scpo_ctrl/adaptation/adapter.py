@@ -17,6 +17,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.assurance.mismatch import ROUNDING, Errors, Mismatch
+from scpo_ctrl.choices import WITHIN
 from scpo_ctrl.engine.simulator import Step, stepping
 from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
 from scpo_ctrl.invariance.guard import Liveness
@@ -25,7 +26,7 @@ from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.proof.guarded import WITHIN, guard
+from scpo_ctrl.proof.guarded import guard
 from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag, as_scalar

@@ -72,6 +72,7 @@ def sample(state: State, watch: Watch, plan: Plan) -> Attempt:
     region = sample_region(watch.problem, state.theta, watch.of(state.g), watch.of(state.L), D, plan.reach, options)
     region = replace(region, rows=watch.whole(region.rows), largest_error=largest_error(state.g, options))
     state.count_rollouts(len(D), watch.problem)
+    state.reach = region.radius
     state.slopes = watch.put(region.slopes, state.slopes)
     kept, z = state.L[region.rows], plan.z if Q is None else Q @ plan.z
     merit = state.method.merit(state.objective, watch.of(state.g))

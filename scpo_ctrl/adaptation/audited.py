@@ -73,7 +73,7 @@ def audit_commits(state: State, monitor: AuditMonitor | None = None, *, full: bo
     seed, halting = audit_seed(options.seed, number), _halting(monitor)
     for stage in (False, True) if ends else (False,):  # a full audit begins as one between, and ends if that fails
         count = fresh_scenarios(problem.problem, options, full=stage)
-        found = audit(problem.problem, state.theta, rollouts=count, seed=seed, monitor=halting)
+        found = audit(problem.problem, state.theta, rollouts=count, seed=seed, monitor=halting, progress=False)
         if not found.passed:
             break
     state.unaudited, back = 0, policy

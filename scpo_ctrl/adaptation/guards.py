@@ -62,7 +62,7 @@ def guarded(problem: ControlProblem, options: AdaptOptions) -> tuple[GuardedProb
         If it failed: the declared set is larger than the backup holds.
     """
     theta, count = problem.theta_initial, fresh_scenarios(problem, options, full=True)
-    found = audit(problem, theta, rollouts=count, seed=audit_seed(options.seed, 0))
+    found = audit(problem, theta, rollouts=count, seed=audit_seed(options.seed, 0), progress=False)
     check_start(problem, found, options)
     problem_on_edges = GuardedProblem(
         problem, declared_set(problem).edge(options.guards, audit_seed(options.seed, _EDGES)), options.back_off
@@ -198,7 +198,9 @@ def _passes(problem: ControlProblem, options: AdaptOptions, part: float, *, full
     """Return whether the safe start passes an audit of the declared set made smaller."""
     batch = dataclasses.replace(problem.scenarios, declared=_shrunk(declared_set(problem), part))
     smaller, count = problem.with_scenarios(batch, problem.theta_initial), fresh_scenarios(problem, options, full=full)
-    return audit(smaller, problem.theta_initial, rollouts=count, seed=audit_seed(options.seed, 0)).passed
+    return audit(
+        smaller, problem.theta_initial, rollouts=count, seed=audit_seed(options.seed, 0), progress=False
+    ).passed
 
 
 def _rounded_down(value: float) -> float:

@@ -58,6 +58,7 @@ class State:
     audits: list[AuditRow] = field(default_factory=list)
     unaudited: int = 0  # commits since the last audit
     interval: int = 0  # commits after which the next one is due
+    reach: float = np.nan  # radius of the last step's region
 
     @property
     def given(self) -> Problem:

@@ -12,6 +12,7 @@ from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.progress import Monitor, following
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count, as_function
 
@@ -60,6 +61,7 @@ def audit(
     rollouts: int,
     seed: int,
     monitor: Callable[[int, int], object] | None = None,
+    progress: bool | None = None,
 ) -> Audit:
     """Audit a policy on its declared set.
 
@@ -74,6 +76,8 @@ def audit(
         Another one gives other scenarios.
     monitor : callable, optional
         Called now and then with the number of rollouts done and that of all; what it raises ends the audit.
+    progress : bool, optional
+        Show a line on stderr that follows it, as `adapt` does.
 
     Returns
     -------
@@ -99,6 +103,11 @@ def audit(
     rollouts, seed = as_count("rollouts", rollouts, at_least=1), as_count("seed", seed)
     if monitor is not None:
         as_function("monitor", monitor)
+    with following("audit", "rollouts", progress, monitor) as follow:
+        return _audit(problem, theta, rollouts, seed, follow)
+
+
+def _audit(problem: ControlProblem, theta: np.ndarray, rollouts: int, seed: int, monitor: Monitor) -> Audit:
     declared = declared_set(problem)
     edges = declared.edge(max(_STARTS, int(_EDGES * rollouts)), seed)
     searching = (min(_STARTS, rollouts) + _STARTS) * climb_rollouts(problem)
@@ -112,8 +121,7 @@ def audit(
     for one in again[1:]:
         starts = starts.and_then(one)
     points, found = climb(problem, theta, starts, seed=seed, counted=counted)
-    if monitor is not None:
-        monitor(total, total)
+    monitor(total, total)
     order = np.argsort(-found.worst, kind="stable")
     broken = order[found.violates[order]]
     broken = _apart(declared, points, found, broken)[:_MOST]
@@ -128,10 +136,8 @@ def audit(
     )
 
 
-def _counting(monitor: Callable[[int, int], object] | None, total: int) -> Counted | None:
+def _counting(monitor: Monitor, total: int) -> Counted:
     """Return what adds up rollouts for a monitor."""
-    if monitor is None:
-        return None
     done = 0
 
     def counted(rollouts: int) -> None:

@@ -12,17 +12,16 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.assurance.fresh import Fresh, declared_set
+from scpo_ctrl.choices import BETA, EPSILON, MOST_SEED
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.progress import following
 from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count, as_function, as_scalar
 from scpo_ctrl.version import __version__
 
-EPSILON = 1e-4  # takes 138 149 rollouts, seconds for small plants; a tenth of it takes ten times as many
-BETA = 1e-6  # of a million policies that violate more often than ε, at most one passes; 1e-9 takes half as many more
 STREAM = 1 << 64  # added to the seed: keys of Philox that no run and no audit ever uses, whose seeds are smaller
-MOST_SEED = (1 << 53) - 1  # whole numbers that every reader of JSON can hold
 SECTIONS = ("plant", "backup", "policy", "scenarios", "metrics")  # of a problem file, on which a violation depends
 
 _MOST_ROLLOUTS = 10**9
@@ -118,6 +117,7 @@ def certify(
     beta: float = BETA,
     seed: int | None = None,
     monitor: Callable[[int, int], object] | None = None,
+    progress: bool | None = None,
 ) -> Certificate:
     """Roll out a policy over fresh random scenarios of its declared set, and state what follows for all others.
 
@@ -140,6 +140,8 @@ def certify(
         accident. Scenarios of certificates are never those of a run or an audit, whatever the seeds.
     monitor : callable, optional
         Called with the number of rollouts done and that of all.
+    progress : bool, optional
+        Show a line on stderr that follows it, as `adapt` does.
 
     Returns
     -------
@@ -170,17 +172,17 @@ def certify(
     seed = _own_seed(of_theta, of_problem) if seed is None else as_count("seed", seed, at_most=MOST_SEED)
     violations, violating = 0, np.zeros(0, dtype=np.int64)
     numbers, values, rows = np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0, dtype=np.int64)
-    for first in range(0, n, _AT_ONCE):
-        found = Fresh.drawn(problem, theta, first, min(_AT_ONCE, n - first), STREAM + seed)
-        broken = first + np.flatnonzero(found.violates)
-        violations += broken.size
-        violating = np.append(violating, broken)[:_MOST_VIOLATING]
-        numbers = np.append(numbers, first + np.arange(found.worst.size))
-        values, rows = np.append(values, found.worst), np.append(rows, found.row)
-        kept = np.argsort(-values, kind="stable")[:_CLOSEST]  # of equal ones the first
-        numbers, values, rows = numbers[kept], values[kept], rows[kept]
-        if monitor is not None:
-            monitor(min(first + _AT_ONCE, n), n)
+    with following("certify", "rollouts", progress, monitor) as follow:
+        for first in range(0, n, _AT_ONCE):
+            found = Fresh.drawn(problem, theta, first, min(_AT_ONCE, n - first), STREAM + seed)
+            broken = first + np.flatnonzero(found.violates)
+            violations += broken.size
+            violating = np.append(violating, broken)[:_MOST_VIOLATING]
+            numbers = np.append(numbers, first + np.arange(found.worst.size))
+            values, rows = np.append(values, found.worst), np.append(rows, found.row)
+            kept = np.argsort(-values, kind="stable")[:_CLOSEST]  # of equal ones the first
+            numbers, values, rows = numbers[kept], values[kept], rows[kept]
+            follow(min(first + _AT_ONCE, n), n)
     bound = violation_bound(violations, n, beta)
     return Certificate(
         passed=bound <= epsilon,

@@ -9,17 +9,18 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.assurance.evolution import POPULATION, evolve
 from scpo_ctrl.assurance.fresh import Fresh, closeness, declared_set, rows_of
 from scpo_ctrl.assurance.search import climb, climb_rollouts
+from scpo_ctrl.choices import BUDGET
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.sizes import most_rollouts
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
 from scpo_ctrl.problem.problem import NUMBERS
+from scpo_ctrl.progress import following
 from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count, as_function
 
-BUDGET = 1_000_000  # rollouts
 _EXPLORING, _CLIMBING = 0.5, 0.75  # parts of the budget after which local search, and strategies, begin
 _AT_ONCE = 16_384
 _STARTS = 256  # of a round of local searches
@@ -78,6 +79,7 @@ def falsify(
     budget: int = BUDGET,
     seed: int = 0,
     monitor: Callable[[int, int], object] | None = None,
+    progress: bool | None = None,
 ) -> Falsification:
     """Attack a policy: search its declared set for a scenario that it violates, and stop at the first.
 
@@ -95,6 +97,8 @@ def falsify(
     seed : int
     monitor : callable, optional
         Called with the number of rollouts done and the budget.
+    progress : bool, optional
+        Show a line on stderr that follows it, as `adapt` does.
 
     Returns
     -------
@@ -119,13 +123,14 @@ def falsify(
     budget, seed = as_count("budget", budget, at_least=1), as_count("seed", seed)
     if monitor is not None:
         as_function("monitor", monitor)
-    attack = _Attack(problem, theta, declared_set(problem), seed, budget, monitor)
-    attack.explore()
-    if attack.declared.has_interior:
-        attack.climb_rows()
-        attack.climb_worst()
-        attack.evolve()
-        attack.finish()
+    with following("falsify", "rollouts", progress, monitor) as follow:
+        attack = _Attack(problem, theta, declared_set(problem), seed, budget, follow)
+        attack.explore()
+        if attack.declared.has_interior:
+            attack.climb_rows()
+            attack.climb_worst()
+            attack.evolve()
+            attack.finish()
     return attack.result()
 
 

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scpo_ctrl.assurance.certificate import MOST_SEED, STREAM, problem_digest, theta_digest
+from scpo_ctrl.assurance.certificate import STREAM, problem_digest, theta_digest
 from scpo_ctrl.assurance.fresh import closeness, declared_set, rows_of
 from scpo_ctrl.assurance.prediction import Prediction
 from scpo_ctrl.assurance.simulation import SimulatedPolicy, Simulation
 from scpo_ctrl.assurance.true_plant import true_plant
+from scpo_ctrl.choices import EPISODES, MOST_EPISODES, MOST_SEED
 from scpo_ctrl.engine.rollout import Step
 from scpo_ctrl.errors import ClassError, DomainError
 from scpo_ctrl.loop.batch import Scenarios
@@ -18,6 +19,7 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.progress import following
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_count, as_function
 
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from scpo_ctrl.adaptation.history import Trial
     from scpo_ctrl.adaptation.result import Result
 
-EPISODES = 200  # of each policy
-MOST_EPISODES = 1_000_000
 _STREAM = 2 * STREAM  # added to the seed: keys of Philox that no run, no audit and no certificate ever uses
 _NUMBERS = 1 << 22  # at most so many at once in an array
 
@@ -39,6 +39,7 @@ def simulate(
     seed: int = 0,
     *,
     monitor: Callable[[int, int], object] | None = None,
+    progress: bool | None = None,
 ) -> Simulation:
     """Simulate every policy of a run that would be at work, one after the other, on a plant other than its model.
 
@@ -64,6 +65,8 @@ def simulate(
         Of the scenarios, below 2**53. They are never those of a run, an audit or a certificate.
     monitor : callable, optional
         Called with the number of rollouts done and that of all; what it raises ends the simulation.
+    progress : bool, optional
+        Show a line on stderr that follows it, as `adapt` does.
 
     Returns
     -------
@@ -95,16 +98,16 @@ def simulate(
     thetas = [result.theta_initial, *(trial.theta for trial in trials if trial is not None)]
     prediction, tallies = Prediction(problem), [(_Tally(), _Tally()) for _ in thetas]
     done, total = 0, 2 * episodes * len(thetas)
-    for part in _parts(episodes, problem, declared):
-        drawn = declared.random(part.start, part.stop - part.start, _STREAM + seed)
-        true = truth.scenarios(drawn)
-        for (on_true, on_model), theta in zip(tallies, thetas, strict=True):
-            on_true.add(truth.problem, theta, true)
-            on_model.add(problem, theta, drawn)
-            prediction.compare(drawn, *truth.problem.trajectories(theta, true))
-            done += 2 * drawn.count
-            if monitor is not None:
-                monitor(done, total)
+    with following("simulate", "rollouts", progress, monitor) as follow:
+        for part in _parts(episodes, problem, declared):
+            drawn = declared.random(part.start, part.stop - part.start, _STREAM + seed)
+            true = truth.scenarios(drawn)
+            for (on_true, on_model), theta in zip(tallies, thetas, strict=True):
+                on_true.add(truth.problem, theta, true)
+                on_model.add(problem, theta, drawn)
+                prediction.compare(drawn, *truth.problem.trajectories(theta, true))
+                done += 2 * drawn.count
+                follow(done, total)
     plant_itself, final = prediction.plant, theta_digest(result.theta)
     return Simulation(
         true_plant=truth.words,

@@ -9,33 +9,31 @@ from typing import Any
 import click
 
 from scpo_ctrl.adaptation.adapt import adapt
+from scpo_ctrl.adaptation.display import Display
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.compiled import find_compiler
 from scpo_ctrl.errors import OutputError, RecordError, ScpoError
+from scpo_ctrl.places import is_run
 from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.config import ProblemFile, read_problem_file
-from scpo_ctrl.record.folder import RunFolder, is_unfinished
+from scpo_ctrl.record.folder import RunFolder, check_free, is_unfinished
 from scpo_ctrl.record.scenario_file import with_learned
-from scpo_ctrl.report.display import Display
 from scpo_ctrl.report.reach import reach_lines
 from scpo_ctrl.report.wording import audited, beyond, gains, optimality, stability
 from scpo_ctrl.rounding import down
 from scpo_ctrl.stop import Stop
-from scpo_ctrl.terminal import PATH, as_json_option, print_json, say, verdict
+from scpo_ctrl.terminal import print_json, say, verdict
 from scpo_ctrl.verification.verify import verify
 
 _SAVE_EVERY = 2.0  # s between saves of a running run, and at least 20 times what a save takes
 _FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
 
 
-@click.command("demo")
-@click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True)
-@as_json_option
-def demo_command(out: Path, as_json: bool) -> int:
-    """Run the main job on the double integrator: adapt, verify, report, export C, replay it."""
+def demo(out: Path, verbose: bool, as_json: bool) -> int:
+    """Adapt, verify, report, export and replay the double integrator."""
     from scpo_ctrl.codegen import export
     from scpo_ctrl.codegen.build import replay
 
@@ -43,7 +41,7 @@ def demo_command(out: Path, as_json: bool) -> int:
     with as_file(files("scpo_ctrl") / "data" / "double_integrator.toml") as path:
         file = read_problem_file(path)
     with RunFolder(out, file, overwrite=lambda path: _is_demo(path, file)) as folder:
-        result = _adapt("the demo", file, folder, None, as_json)
+        result = _adapt("the demo", file, folder, None, as_json, verbose)
     if result.status in _FAILED:
         return _finish(result, out, as_json)
     checked = verify(out)
@@ -55,16 +53,7 @@ def demo_command(out: Path, as_json: bool) -> int:
     return _finish(result, out, as_json, extra={"verified": checked.passed, "replayed": replayed}, ok=checked.passed)
 
 
-@click.command("adapt")
-@click.argument("problem", type=PATH)
-@click.option("--out", type=PATH, required=True, help="RUN folder to write.")
-@click.option("--steps", type=click.IntRange(0), help="Number of first-order steps, instead of [adapt] steps.")
-@click.option("--seed", type=click.IntRange(0), help="Seed of the initial parameters, instead of [adapt] seed.")
-@click.option("--resume", is_flag=True, help="Go on from the last complete state in RUN.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in RUN.")
-@click.option("--learn", type=PATH, multiple=True, help="Scenario file, as `falsify` writes, whose scenario joins in.")
-@as_json_option
-def adapt_command(
+def adapt_problem(
     problem: Path,
     out: Path,
     steps: int | None,
@@ -72,21 +61,20 @@ def adapt_command(
     resume: bool,
     overwrite: bool,
     learn: tuple[Path, ...],
+    verbose: bool,
     as_json: bool,
 ) -> int:
-    """Adapt the policy of PROBLEM.toml; every committed policy is safe on its scenarios."""
-    if resume and overwrite:
-        raise click.UsageError("--resume and --overwrite exclude each other", click.get_current_context())
+    """Adapt the policy of a problem file, and save the run."""
     _resumable()
+    goes_on = resume and is_run(out)  # else an earlier process may have ended within its first save
+    replaces = goes_on or (is_unfinished if resume else overwrite)
+    check_free(out, replaces)  # before the problem is read, whose backup may take long
     file = read_problem_file(problem, steps=steps, seed=seed, trust=True)
     if learn:
         file = with_learned(file, learn)
-    if resume and (out / "history.npz").exists():
-        folder, earlier = RunFolder.resumed(out, file)
-    else:  # nothing to go on from: an earlier process may have ended within its first save
-        folder, earlier = RunFolder(out, file, overwrite=is_unfinished if resume else overwrite), None
+    folder, earlier = RunFolder.resumed(out, file) if goes_on else (RunFolder(out, file, overwrite=replaces), None)
     with folder:
-        result = _adapt(str(problem), file, folder, earlier, as_json)
+        result = _adapt(str(problem), file, folder, earlier, as_json, verbose)
     return _finish(result, out, as_json)
 
 
@@ -108,16 +96,19 @@ def _resumable() -> None:
     _stop().remedy = "`--resume` goes on from the last complete state, if one was saved"
 
 
-def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool) -> Result:
+def _adapt(
+    name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool, verbose: bool
+) -> Result:
     """Adapt with a progress display, saving the state at once and then now and then; write the report at the end."""
     from scpo_ctrl.report.page import write_report
 
-    due = -math.inf
+    due, step = -math.inf, 0 if earlier is None else earlier.steps
     stop = _stop()
-    with stop.steps(), Display(file.options.steps, quiet=quiet) as display:
+    with stop.steps(), Display(file.options.steps, shown=not quiet, verbose=verbose) as display:
 
         def monitor(state: State) -> bool:
-            nonlocal due
+            nonlocal due, step
+            step = state.step
             stop.wait()  # before anybody can see that something was saved
             began = time.monotonic()
             if began >= due:
@@ -128,13 +119,14 @@ def _adapt(name: str, file: ProblemFile, folder: RunFolder, earlier: Result | No
             return stop.asked()
 
         def audit_monitor(done: int, total: int) -> bool:
-            display.show_audit(done, total)
+            display.show_audit(step, done, total)
             return stop.asked()
 
         try:
             result = adapt(
-                file.problem, file.options, resume_from=earlier, monitor=monitor, audit_monitor=audit_monitor
-            )
+                file.problem, file.options, resume_from=earlier, monitor=monitor, audit_monitor=audit_monitor,
+                progress=False,
+            )  # fmt: skip
         except OutputError:
             raise
         except ScpoError as error:

@@ -3,16 +3,13 @@
 import shutil
 from pathlib import Path
 
-import click
-from click.core import ParameterSource
-
-from scpo_ctrl.assurance.certificate import BETA, EPSILON, MOST_SEED, certify, rollouts_needed
-from scpo_ctrl.assurance.falsify import BUDGET, driven_on, falsify
-from scpo_ctrl.assurance.simulate import EPISODES, MOST_EPISODES, simulate
+from scpo_ctrl.assurance.certificate import certify, rollouts_needed
+from scpo_ctrl.assurance.falsify import driven_on, falsify
+from scpo_ctrl.assurance.simulate import simulate
 from scpo_ctrl.assurance.true_plant import check_fit
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.progress import Line
 from scpo_ctrl.proof.backup_set import declared_ranges, prove_in_time
-from scpo_ctrl.proof.cover import BOXES, SECONDS, cover
+from scpo_ctrl.proof.cover import cover
 from scpo_ctrl.proof.polytope_set import backup_polytope
 from scpo_ctrl.record.assurance import (
     save_backup_proof,
@@ -34,40 +31,17 @@ from scpo_ctrl.record.folder import (
     SIMULATION_FILE,
 )
 from scpo_ctrl.record.plant_file import read_plant
-from scpo_ctrl.report.display import Covering, Rollouts
 from scpo_ctrl.report.simulated import simulation_lines
 from scpo_ctrl.report.trajectories import plant_problem
 from scpo_ctrl.rounding import up
-from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say
+from scpo_ctrl.terminal import failed, print_json, say
 from scpo_ctrl.validate import as_scalar
 
 
-@click.command("certify")
-@run_argument
-@click.option(
-    "--kind",
-    type=click.Choice(["scenario", "backup", "polytope", "cover"]),
-    required=True,
-    help="What to certify by or of.",
-)
-@click.option("--epsilon", type=float, default=EPSILON, show_default=True, help="Part of scenarios that may violate.")
-@click.option("--beta", type=float, default=BETA, show_default=True, help="1 - confidence.")
-@click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Of the scenarios; by default from policy and problem.")
-@click.option("--seconds", type=float, default=SECONDS, show_default=True, help="Of a proof: when to stop.")
-@click.option("--boxes", type=click.IntRange(1), default=BOXES, show_default=True, help="Of a cover: where to stop.")
-@as_json_option
-def certify_command(
+def certify_run(
     run: Path, kind: str, epsilon: float, beta: float, seed: int | None, seconds: float, boxes: int, as_json: bool
 ) -> int:
-    """Certify RUN's final policy by fresh scenarios or by a cover of the declared set, or prove its backup's level set.
-
-    "scenario" rolls the final policy out, as often as ε and β need, and writes RUN/certificate.json. "backup" proves
-    that the backup keeps its level set, for all parameters and disturbances in range: RUN/backup_proof.json. "polytope"
-    finds the largest polytope that it keeps, of a linear plant, and proves it: RUN/polytope_proof.json. "cover" proves
-    that the final policy keeps every metric from all of the declared set, and writes RUN/cover_proof.json, and
-    RUN/falsified.toml if a point violates. "backup" and "cover" go on where an earlier call stopped.
-    """
-    _check_options(kind)
+    """Certify the final policy of a run, or what its backup keeps."""
     if kind == "backup":
         return _certify_backup(run, seconds, as_json=as_json)
     if kind == "polytope":
@@ -77,8 +51,7 @@ def certify_command(
     rollouts_needed(epsilon, beta)  # before the run is loaded, which takes seconds
     result = load_result(run)
     problem = plant_problem(result)
-    with Rollouts("certify", quiet=as_json) as line:
-        certificate = certify(problem, result.theta, epsilon=epsilon, beta=beta, seed=seed, monitor=line.show)
+    certificate = certify(problem, result.theta, epsilon=epsilon, beta=beta, seed=seed, progress=not as_json)
     save_certificate(run, certificate, result)
     if as_json:
         print_json(certificate.summary())
@@ -95,23 +68,18 @@ def certify_command(
     )
 
 
-def _check_options(kind: str) -> None:
-    """Refuse options of other kinds."""
-    context = click.get_current_context()
-    kinds = dict.fromkeys(("epsilon", "beta", "seed"), ("scenario",)) | {"seconds": ("backup", "cover")}
-    for name, of in (kinds | {"boxes": ("cover",)}).items():
-        if kind not in of and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise DomainError(f"--{name} is of --kind {' and '.join(of)}, and --kind {kind} has none; leave it out")
-
-
 def _certify_cover(run: Path, seconds: float, boxes: int, *, as_json: bool) -> int:
     """Prove, or refute, that the final policy keeps every metric on the whole declared set."""
     as_scalar("--seconds", seconds, above=0.0)
     result = load_result(run)
     problem = plant_problem(result)
     tree, spent = unfinished_cover(run, problem, result)
-    with Covering(quiet=as_json) as line:
-        found = cover(problem, result.theta, seconds=seconds, boxes=boxes, tree=tree, spent=spent, monitor=line.show)
+    with Line("cover", 100, unit="% decided", shown=not as_json) as line:
+
+        def monitor(decided: float, looked_at: int) -> None:
+            line.show(int(100 * decided), fields=(f"{looked_at} boxes",))
+
+        found = cover(problem, result.theta, seconds=seconds, boxes=boxes, tree=tree, spent=spent, monitor=monitor)
     save_cover(run, found, result)
     if as_json:
         print_json({key: value for key, value in cover_summary(found).items() if key != "letters"})
@@ -158,17 +126,11 @@ def _certify_polytope(run: Path, *, as_json: bool) -> int:
     return 0
 
 
-@click.command("falsify")
-@run_argument
-@click.option("--budget", type=click.IntRange(1), default=BUDGET, show_default=True, help="Rollouts to spend.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the search.")
-@as_json_option
-def falsify_command(run: Path, budget: int, seed: int, as_json: bool) -> int:
+def falsify_run(run: Path, budget: int, seed: int, as_json: bool) -> int:
     """Search for a scenario that breaks the final policy of RUN; write RUN/falsified.toml and .png if one is found."""
     result = load_result(run)
     problem = plant_problem(result)
-    with Rollouts("falsify", quiet=as_json) as line:
-        attack = falsify(problem, result.theta, budget=budget, seed=seed, monitor=line.show)
+    attack = falsify(problem, result.theta, budget=budget, seed=seed, progress=not as_json)
     if attack.found:
         from scpo_ctrl.report.falsified import falsified_png  # matplotlib takes long to import
 
@@ -184,30 +146,16 @@ def falsify_command(run: Path, budget: int, seed: int, as_json: bool) -> int:
     return failed(f"{run / FALSIFIED_FILE}: {attack.sentence()}", 1) if attack.found else 0
 
 
-@click.command("simulate")
-@run_argument
-@click.option("--set", "given", metavar="LABEL=VALUE", multiple=True, help="A parameter of the true plant.")
-@click.option("--plant", type=PATH, help="File whose section [plant] is the true plant; the model by default.")
-@click.option("--trust", is_flag=True, help="Run the Python that that file names.")
-@click.option(
-    "--episodes", type=click.IntRange(1, MOST_EPISODES), default=EPISODES, show_default=True, help="Of each policy."
-)
-@click.option("--seed", type=click.IntRange(0, MOST_SEED), default=0, show_default=True, help="Of the episodes.")
-@as_json_option
-def simulate_command(
-    run: Path, given: tuple[str, ...], plant: Path | None, trust: bool, episodes: int, seed: int, as_json: bool
+def simulate_run(
+    run: Path, values: dict[str, float], plant: Path | None, trust: bool, episodes: int, seed: int, as_json: bool
 ) -> int:
     """Simulate the policies of RUN on a plant that differs from its model; write RUN/simulation.json and .png."""
-    if trust and plant is None:
-        raise click.UsageError("--trust goes with --plant", click.get_current_context())
-    values = _values(given)
     true = None if plant is None else read_plant(plant, trust=trust)
     result = load_result(run)
     if plant is not None and true is not None:
         with located(f"{plant}: [plant] "):
             check_fit(plant_problem(result), true)
-    with Rollouts("simulate", quiet=as_json) as line:
-        simulation = simulate(result, true, values, episodes, seed, monitor=line.show)
+    simulation = simulate(result, true, values, episodes, seed, progress=not as_json)
     from scpo_ctrl.report.simulated_figure import simulation_png  # matplotlib takes long to import
 
     save_simulation(run, simulation, result, simulation_png(result, simulation, true))
@@ -217,23 +165,3 @@ def simulate_command(
         for text in simulation_lines(simulation, shutil.get_terminal_size((160, 24)).columns):
             say(text)
     return 0 if simulation.passed else failed(f"{run / SIMULATION_FILE}: {simulation.sentence()}", 1)
-
-
-def _values(given: tuple[str, ...]) -> dict[str, float]:
-    """Return the parameters that --set gives, by label."""
-    values: dict[str, float] = {}
-    for text in given:
-        label, equals, value = text.rpartition("=")
-        label = label.strip()
-        try:
-            number = float(value)
-        except ValueError:
-            number = None
-        if not equals or not label or number is None:
-            raise click.UsageError(
-                f"--set {text}: expected LABEL=NUMBER, such as mass=1.25", click.get_current_context()
-            )
-        if label in values:
-            raise click.UsageError(f"--set gives {label} twice", click.get_current_context())
-        values[label] = number
-    return values

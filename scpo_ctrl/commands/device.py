@@ -1,74 +1,25 @@
 """The commands about devices."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from scpo_ctrl.codegen import FixedPoint, check_options, export
-from scpo_ctrl.codegen.device import GRADIENTS
-from scpo_ctrl.codegen.targets import TARGETS
-from scpo_ctrl.commands.guard import within_option
+from scpo_ctrl.codegen import TARGETS, FixedPoint, check_options, export
+from scpo_ctrl.codegen.export import check_replaceable
 from scpo_ctrl.device.bridge import bridge
-from scpo_ctrl.device.pil import SAMPLES, STEPS, PilRun, pil
-from scpo_ctrl.errors import OutputError
-from scpo_ctrl.messages import shown
+from scpo_ctrl.device.emulator import check_tools
+from scpo_ctrl.device.pil import PilRun, pil
+from scpo_ctrl.progress import Line, following
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.record.save import save_result
-from scpo_ctrl.report.display import Rollouts
 from scpo_ctrl.rounding import down, up
 from scpo_ctrl.stop import Stop
-from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_argument, say, warn
-
-_BOARDS = [name for name, target in TARGETS.items() if target.machine]
-_MOST = 1_000_000
-_target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
-_gradients = click.option(
-    "--gradients", type=click.Choice(GRADIENTS), default=GRADIENTS[0], show_default=True,
-    help="Of the adaptation: backwards through rollouts, or sampled from more rollouts, in less memory.",
-)  # fmt: skip
-_real = click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
+from scpo_ctrl.terminal import failed, print_json, say, warn
 
 
-def _counted(name: str, text: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Return an option of numbers with commas between them."""
-    return click.option(name, metavar="A,B", callback=_numbers, help=text)
-
-
-def _numbers(context: click.Context, option: click.Parameter, value: str | None) -> tuple[float, ...] | None:
-    try:
-        return None if value is None else tuple(float(part) for part in value.split(","))
-    except ValueError as error:
-        raise click.BadParameter(f"{shown(value)} is no list of numbers such as 0.01,0.002", context, option) from error
-
-
-@click.command("export")
-@run_argument
-@click.option("--out", type=PATH, required=True, help="Folder to write the C to.")
-@_target
-@_real
-@click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
-@click.option("--adapt", is_flag=True, help="With the adaptation itself, to run on the device.")
-@_gradients
-@click.option("--examples", type=int, help="With --adapt: of an expert that it keeps, at most.  [default: 128]")
-@click.option(
-    "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
-)
-@within_option
-@click.option(
-    "--builds",
-    is_flag=True,
-    help="With boards/: Arduino, PlatformIO, Zephyr, timers of boards, A2L, and an FMU by make.",
-)
-@click.option("--fixed", is_flag=True, help="With the policy in integers, for processors without floating point.")
-@_counted("--x-step", "What a count of each state is, such as 0.01,0.002; powers of two by default.")
-@_counted("--x-zero", "Each state at count 0; zero by default.")
-@_counted("--u-step", "What a count of each input is.")
-@_counted("--u-zero", "Each input at count 0.")
-@as_json_option
-def export_command(
+def export_run(
     run: Path,
     out: Path,
     target: str,
@@ -86,8 +37,7 @@ def export_command(
 ) -> int:
     """Write C99 for the policy of RUN and its projection."""
     check_options(target, real, prefix)  # before the run is loaded, which takes seconds
-    if not fixed and any(value is not None for value in counted.values()):
-        raise click.UsageError("what a count is goes with --fixed", click.get_current_context())
+    check_replaceable(out)
     exported = export(
         load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds,
         examples=examples, gradients=gradients, fixed=FixedPoint(**counted) if fixed else False,
@@ -114,23 +64,10 @@ def export_command(
     return 0
 
 
-@click.command("pil")
-@run_argument
-@click.option("--target", type=click.Choice(_BOARDS), help="An emulated board, which is built and started.")
-@click.option("--port", help="A serial line to a device that runs the export of RUN, such as /dev/ttyUSB0.")
-@click.option("--real", type=click.Choice(["float", "double"]), help="Arithmetic; by default the target's own.")
-@_gradients
-@click.option("--steps", type=click.IntRange(0, _MOST), default=STEPS, show_default=True, help="Of the adaptation.")
-@click.option(
-    "--samples", type=click.IntRange(1, _MOST), default=SAMPLES, show_default=True, help="Of the closed loop."
-)
-@click.option("--guard", is_flag=True, help="The export has the guard (E9), which is compared with Python's.")
-@within_option
-@as_json_option
-def pil_command(
+def pil_run(
     run: Path,
     target: str | None,
-    port: str | None,
+    port: Path | None,
     real: str | None,
     gradients: str,
     steps: int,
@@ -140,16 +77,13 @@ def pil_command(
     as_json: bool,
 ) -> int:
     """Run the export of RUN on a device, emulated or real: it controls the plant in Python, then adapts itself."""
-    if (target is None) == (port is None):
-        raise click.UsageError("give either --target or --port", click.get_current_context())
-    if port is not None and real is not None:
-        raise click.UsageError("--real goes with --target; a device has its own", click.get_current_context())
-    if port is not None and gradients != GRADIENTS[0]:
-        raise click.UsageError("--gradients goes with --target; a device has its own", click.get_current_context())
-    with Rollouts("pil", quiet=as_json) as line:
+    if target is not None:
+        check_tools(TARGETS[target])  # before the run is loaded, which takes seconds
+    with Line("pil", shown=not as_json) as line:
         done = pil(
-            load_result(run), target=target, port=port, real=real, gradients=gradients, steps=steps, samples=samples,
-            within=within if guard else None, monitor=lambda what, k, total: line.show(k, total),
+            load_result(run), target=target, port=None if port is None else str(port), real=real, gradients=gradients,
+            steps=steps, samples=samples, within=within if guard else None,
+            monitor=lambda what, k, total: line.show(k, total, (what,)),
         )  # fmt: skip
     if as_json:
         print_json(done.summary())
@@ -164,19 +98,10 @@ def pil_command(
     return failed(f"{run}: on {done.target}, {what}", 1)
 
 
-@click.command("bridge")
-@run_argument
-@click.option("--port", required=True, help="A serial line to a device that runs the export of RUN.")
-@click.option("--out", type=PATH, help="RUN folder to write, the adaptation on this computer; by default RUN/bridge.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run there.")
-@click.option("--steps", type=click.IntRange(0, _MOST), default=100, show_default=True, help="Of the adaptation.")
-@click.option("--seconds", type=click.FloatRange(0.0, min_open=True), help="After which it ends.")
-@click.option("--log", type=PATH, help="CSV file for all samples, as `identify` reads it.")
-@as_json_option
-def bridge_command(
+def bridge_run(
     run: Path,
-    port: str,
-    out: Path | None,
+    port: Path,
+    out: Path,
     overwrite: bool,
     steps: int,
     seconds: float | None,
@@ -185,18 +110,15 @@ def bridge_command(
 ) -> int:
     """Adapt on this computer what a device runs: take in its samples, send audited policies back."""
     result = load_result(run)
-    out = run / "bridge" if out is None else out
-    if out.exists() and not overwrite:
-        raise OutputError(f"{out} is there already; choose a new folder, or --overwrite")
     stop = click.get_current_context().ensure_object(Stop)
-    with stop.steps(), Rollouts("bridge", quiet=as_json) as line:
+    with stop.steps(), following("bridge", "steps", not as_json, None) as follow:
 
         def monitor(done: int, total: int) -> bool:
-            line.show(done, total)
+            follow(done, total)
             return stop.asked()
 
         limit = math.inf if seconds is None else seconds
-        done, adapted = bridge(result, port, steps=steps, seconds=limit, log=log, monitor=monitor)
+        done, adapted = bridge(result, str(port), steps=steps, seconds=limit, log=log, monitor=monitor)
     save_result(adapted, out, overwrite=overwrite)
     if as_json:
         print_json(done.summary())

@@ -2,27 +2,14 @@
 
 from pathlib import Path
 
-import click
-
 from scpo_ctrl.identification import Identification, identify
-from scpo_ctrl.identification.identify import CONFIDENCE, MARGIN
 from scpo_ctrl.record.config import located
 from scpo_ctrl.record.identified import check_place, read_plant_of, write_identified
 from scpo_ctrl.record.log_file import read_log
-from scpo_ctrl.terminal import PATH, as_json_option, print_json, say
+from scpo_ctrl.terminal import print_json, say
 
 
-@click.command("identify")
-@click.argument("problem", type=PATH)
-@click.argument("log", type=PATH)
-@click.option("--out", type=PATH, help="Problem file to write, with what was found; by default none is.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there, PROBLEM itself too.")
-@click.option("--parameters", help="Labels of the parameters to fit, separated by commas; by default all.")
-@click.option("--horizon", type=click.IntRange(1), default=1, show_default=True, help="Steps predicted at once.")
-@click.option("--confidence", type=float, default=CONFIDENCE, show_default=True, help="That ranges hold all of them.")
-@click.option("--margin", type=float, default=MARGIN, show_default=True, help="Added to the largest residual.")
-@as_json_option
-def identify_command(
+def identify_plant(
     problem: Path,
     log: Path,
     out: Path | None,
@@ -33,15 +20,7 @@ def identify_command(
     margin: float,
     as_json: bool,
 ) -> int:
-    """Fit the plant of PROBLEM.toml to LOG.csv: its parameters, their ranges, and the disturbance.
-
-    LOG.csv has columns x0…, u0… as imitation data has; a column `sample` (numbers) or `t` [s] says where there are
-    gaps. Parameters that the log does not tell are named and keep their values. With --out a new problem file is
-    written: [plant] nominal, [scenarios] parameters and disturbance are the fitted ones, all else is as it was. Python
-    that PROBLEM.toml names is run, as `adapt` does.
-    """
-    if overwrite and out is None:
-        raise click.UsageError("--overwrite goes with --out", click.get_current_context())
+    """Fit the plant of a problem file to a log."""
     plant, tables = read_plant_of(problem, trust=True)
     if out is not None:
         check_place(problem, tables, out, overwrite=overwrite)

@@ -1,14 +1,10 @@
 """The command that lists the model zoo."""
 
-import click
-
 from scpo_ctrl.models import ZOO, make_plant
-from scpo_ctrl.terminal import as_json_option, print_json, say
+from scpo_ctrl.terminal import print_json, say
 
 
-@click.command("plants")
-@as_json_option
-def plants_command(as_json: bool) -> int:
+def list_plants(as_json: bool) -> int:
     """List the model zoo, one line each."""
     zoo = {name: make_plant(name) for name in sorted(ZOO)}
     if as_json:

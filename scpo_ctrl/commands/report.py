@@ -2,20 +2,15 @@
 
 from pathlib import Path
 
-import click
-
 from scpo_ctrl.record.assurance import load_guarded
 from scpo_ctrl.record.atomic import stamps
 from scpo_ctrl.record.files import load_result
-from scpo_ctrl.terminal import as_json_option, print_json, run_argument, say
+from scpo_ctrl.terminal import print_json, say
 
 _TRIES = 5  # before another process saves once more
 
 
-@click.command("report")
-@run_argument
-@as_json_option
-def report_command(run: Path, as_json: bool) -> int:
+def report_run(run: Path, as_json: bool) -> int:
     """Write RUN/report.html, self-contained."""
     from scpo_ctrl.report.page import write_report  # a door of tests, which write pages without pictures
 

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.codegen.literals import REALS
+from scpo_ctrl.choices import REALS
 from scpo_ctrl.device.adaptation import DeviceAdapter
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
 from scpo_ctrl.device.sampled import SampledAdapter
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.progress import Line
+from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_choice, as_count
 
@@ -106,6 +108,7 @@ def adapt_as_device(
     real: str = "float",
     theta: ArrayLike | None = None,
     options: DeviceOptions | None = None,
+    progress: bool | None = None,
 ) -> DeviceResult:
     """Adapt as the exported C does: step for step the same decisions, in double with the same bits.
 
@@ -121,6 +124,8 @@ def adapt_as_device(
         Parameters to begin with; the problem's by default, as on the device.
     options : DeviceOptions, optional
         What is set before the C is compiled.
+    progress : bool, optional
+        Show a line on stderr that follows it, as `adapt` does.
 
     Returns
     -------
@@ -142,13 +147,16 @@ def adapt_as_device(
     ('COMMITTED', True)
     """
     adapter = device_adapter(problem, real, theta, options)
+    steps = as_count("steps", steps)
     status, rows = adapter.begin(), [_row(adapter)]
-    for _ in range(as_count("steps", steps)):
-        if not status.goes_on:
-            break
-        status = adapter.step()
-        if adapter.counts.commits == len(rows):
-            rows.append(_row(adapter))
+    with Line("adapt", steps, shown=progress) as line:
+        for step in range(steps):
+            if not status.goes_on:
+                break
+            status = adapter.step()
+            if adapter.counts.commits == len(rows):
+                rows.append(_row(adapter))
+            line.show(step + 1, None, [f"objective {adapter.objective:.4f}", f"margin {down(float(adapter.margin))}"])
     thetas, objectives, margins = (np.array(column) for column in zip(*rows, strict=True))
     return DeviceResult(problem, real, status, adapter.theta, thetas, objectives, margins, adapter.counts)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.choices import SAMPLES, STEPS, WITHIN
 from scpo_ctrl.codegen import TARGETS, export
 from scpo_ctrl.codegen.build import measure
 from scpo_ctrl.codegen.device import GRADIENTS
@@ -19,11 +20,9 @@ from scpo_ctrl.errors import DeviceError
 from scpo_ctrl.invariance.guard import Guard
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.proof.guarded import WITHIN, guard
+from scpo_ctrl.proof.guarded import guard
 from scpo_ctrl.sealed import as_instance
 
-SAMPLES = 1000
-STEPS = 30
 _MOST_PIECES = 10_000_000  # of one step
 _STACK_PIECES = 700  # whose stack is measured: several steps of small problems
 _PREFIX = "scpo"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.choices import CONFIDENCE, MARGIN
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.identification.coordinates import Coordinates
 from scpo_ctrl.identification.fit import Fit, LeastSquares, half_ranges
@@ -20,7 +21,6 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_count, as_scalar, as_texts
 
-CONFIDENCE, MARGIN = 0.99, 0.1  # by default
 _MOST = 10_000  # steps of a window
 
 

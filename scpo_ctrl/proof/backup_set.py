@@ -6,6 +6,7 @@ from dataclasses import replace
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.choices import SECONDS
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.invariance.intervals import NoEnclosureError
 from scpo_ctrl.invariance.jacobians import SLACK, Law
@@ -18,7 +19,6 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.obstacles import explained
 
-SECONDS = 600.0
 _PER_SECOND, _FEWEST = 50, 200  # boxes that a first round may look at
 _GROWS, _WORTH = 4.0, 1.5  # most and least by which a round has more boxes than the last
 _WITH_KINKS = (

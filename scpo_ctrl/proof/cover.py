@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.choices import BOXES, SECONDS
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
@@ -26,8 +27,6 @@ from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_count, as_function, as_scalar
 
-SECONDS = 600.0
-BOXES = 4_000_000
 _AT_ONCE = 2048  # boxes
 _TRIED = 256  # of those that fail, points rolled out: so many at once
 

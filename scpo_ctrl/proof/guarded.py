@@ -7,6 +7,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.choices import GUARDED_EPISODES, MOST_AHEAD, WITHIN
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.invariance.guard import LEVEL_SET, Guard, guard_of
@@ -21,9 +22,6 @@ from scpo_ctrl.proof.backup_set import backup_law, declared_ranges, prove_backup
 from scpo_ctrl.proof.polytope_set import backup_polytope
 from scpo_ctrl.validate import as_array, as_choice, as_count
 
-WITHIN = ("level", "polytope")  # sets that a guard may keep
-MOST_AHEAD = 100  # steps
-EPISODES = 20_000
 _STREAM = 1 << 51  # of seeds: no run, audit, certificate or simulation draws from there
 _MOST_KEPT = 1000  # states at which it acted, for pictures
 
@@ -152,7 +150,7 @@ def guarded_runs(
     theta: np.ndarray,
     guard: Guard,
     *,
-    episodes: int = EPISODES,
+    episodes: int = GUARDED_EPISODES,
     seed: int = 0,
     monitor: Callable[[int, int], None] | None = None,
 ) -> GuardedRuns:

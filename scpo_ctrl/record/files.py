@@ -13,6 +13,7 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.places import no_run
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.reading import LARGEST_ARRAYS, LARGEST_DATA, opened, parsed_json, read_bytes, read_text, unpacked
 from scpo_ctrl.record import toml
@@ -108,9 +109,7 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
         with opened(file, LARGEST_ARRAYS) as handle:
             return unpacked(handle, LARGEST_ARRAYS)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RecordError(
-            f"{path}: is not a RUN folder: {file.name} is missing; give one that `adapt` wrote"
-        ) from error
+        raise no_run(Path(path)) from error
     except OSError as error:
         raise RecordError(f"{file}: cannot be read: {error.strerror or error}; restore it or run again") from error
     except ValueError as error:

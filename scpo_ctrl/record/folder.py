@@ -16,6 +16,7 @@ import numpy as np
 from scpo_ctrl.adaptation.binding import binding_summary
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import OutputError, RecordError
+from scpo_ctrl.places import check_folder
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import everywhere
 from scpo_ctrl.problem.learned import LEARNED_FILE
@@ -86,27 +87,11 @@ class RunFolder:
         self._text = file.text()
         self._started = False
         self._lock_handle: int | None = None
-        nearest = next(folder for folder in (self.path, *self.path.absolute().parents) if os.path.lexists(folder))
-        if not nearest.is_dir():
-            which = "" if nearest == self.path else f"{nearest} "
-            raise OutputError(f"{self.path}: {which}is not a folder; choose another --out")
+        check_folder(self.path)
         self._check_free()
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise OutputError(f"{self.path}: {nearest} is not writable; choose another --out")
 
     def _check_free(self) -> None:
-        """Refuse a folder with something that is not to be replaced."""
-        try:
-            found = _entries(self.path)
-        except OSError as error:
-            raise OutputError(f"{self.path}: cannot be read: {error.strerror}; choose another --out") from error
-        if found and not is_run(found):
-            raise OutputError(f"{self.path}: holds {found[0]!r} but no run; choose another --out")
-        if found and not (self._overwrite(self.path) if callable(self._overwrite) else self._overwrite):
-            raise OutputError(
-                f"{self.path}: holds a run already; choose another --out, or let `scpo-ctrl adapt` go on with it "
-                "(--resume) or replace it (--overwrite)"
-            )
+        check_free(self.path, self._overwrite)
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -261,6 +246,33 @@ class RunFolder:
             stack.pop_all()
         folder._started = True
         return folder, result
+
+
+def check_free(path: Path, overwrite: bool | Callable[[Path], bool]) -> None:
+    """Refuse a folder with something that is not to be replaced.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    overwrite : bool or callable
+        As of `RunFolder`.
+
+    Raises
+    ------
+    OutputError
+        If there is something.
+    """
+    try:
+        found = _entries(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read: {error.strerror}; choose another --out") from error
+    if found and not is_run(found):
+        raise OutputError(f"{path}: holds {found[0]!r} but no run; choose another --out")
+    if found and not (overwrite(path) if callable(overwrite) else overwrite):
+        raise OutputError(
+            f"{path}: holds a run already; choose another --out, or let `scpo-ctrl adapt` go on with it (--resume) or "
+            "replace it (--overwrite)"
+        )
 
 
 def is_unfinished(path: Path) -> bool:

@@ -19,9 +19,9 @@ from scpo_ctrl.codegen import TARGETS, FixedPoint, export
 from scpo_ctrl.codegen.fixed_bound import TANH_ERROR, error_bound, error_within
 from scpo_ctrl.codegen.fixed_law import ONE, fixed_law, fixed_tanh
 from scpo_ctrl.codegen.fixed_margin import in_integers, metrics_under
-from scpo_ctrl.commands.device import export_command
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.rounding import up
+from scpo_ctrl.usage.device import export_command
 
 COUNT = 1_000_000 if os.environ.get("SCPO_FIXED") else 100_000
 SANITIZE = "-O0 -fsanitize=undefined -fno-sanitize-recover=all"

@@ -77,6 +77,7 @@ def test_the_command_records_where_it_says(tmp_path, monkeypatch):
         samples=3, transitions=2, uncovered=0, steps=1, sent=1, refused=0, objective_initial=2.0, objective_final=1.0,
         status="finished",
     )  # fmt: skip
+    (tmp_path / "history.npz").touch()
     monkeypatch.setattr(device, "load_result", lambda run: result)
     monkeypatch.setattr(device, "bridge", lambda *arguments, **options: (done, result))
     arguments = ["bridge", str(tmp_path), "--port", "/dev/null", "--json"]

@@ -66,6 +66,7 @@ def test_the_command_prints_its_keys(tmp_path, capsys, monkeypatch):
     from scpo_ctrl.commands import device
 
     require_target("cortex-m4f")
+    (tmp_path / "history.npz").touch()
     monkeypatch.setattr(device, "load_result", lambda run: unadapted(double_integrator_problem()))
     arguments = ["pil", str(tmp_path), "--target", "cortex-m4f", "--steps", "2", "--samples", "5"]
     done = CliRunner().invoke(cli, [*arguments, "--json"])
