@@ -37,6 +37,7 @@ _COMMANDS = {
     "report": ("report", "Write a run's page, report.html."),
     "simulate": ("assurance", "Simulate a run's policies on a plant that differs."),
     "verify": ("verify", "Re-check a run from its files alone."),
+    "watch": ("watch", "Show a run in a browser while it goes on."),
 }
 
 

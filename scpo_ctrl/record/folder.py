@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,7 @@ FILES = (
     "report.html",
 )
 
-
+_LOOKS, _PAUSE = 3, 0.03  # tries to lock a folder, and the time between them [s]
 CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE = "certificate.json", "falsified.toml", "falsified.png"
 SIMULATION_FILE, SIMULATION_PICTURE = "simulation.json", "simulation.png"
 # Are of one state of the run; another save removes them.
@@ -210,7 +211,7 @@ class RunFolder:
             return
         handle = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(handle)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 os.close(handle)
@@ -261,6 +262,16 @@ class RunFolder:
             stack.pop_all()
         folder._started = True
         return folder, result
+
+
+def _flock(handle: int) -> None:
+    """Lock an open folder; one that only looks whether it is locked holds it for a moment."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_PAUSE)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_unfinished(path: Path) -> bool:
