@@ -16,7 +16,7 @@ from scpo_ctrl.report.wording import VERDICT_WORDS, capital, percent
 from scpo_ctrl.text import visible
 
 MOST_REJECTED = 12  # of the last rejected tries that are listed
-_MOST_CLOSEST = 5
+_MOST_NEAREST = 5
 _MOST_SAMPLES, _MOST_VALUES = 500, 6000  # of a plant at work
 _WORDS = {
     RunStatus.FINISHED: "Finished",
@@ -71,7 +71,7 @@ def facts(path: Path, saved: Saved, is_writing: bool) -> dict[str, Any]:
     return {
         **_headline(saved, is_writing),
         "folder": visible(str(path)),
-        "title": visible(str(saved.tables.get("plant", {}).get("kind", "user's functions"))).replace("_", " "),
+        "title": _title(saved.tables.get("plant", {})),
         "version": visible(str(summary["version"])),
         "saved": saved.time,
         "tiles": [_objective_tile(saved), _safety_tile(saved), _tries_tile(saved), _stability_tile(saved)],
@@ -84,7 +84,7 @@ def facts(path: Path, saved: Saved, is_writing: bool) -> dict[str, Any]:
         "tolerance": plain(float(options.get("tolerance", 0.0))),
         "radius": None if scaled else plain(float(options.get("radius", math.nan))),
         "rejected": _rejected(saved),
-        "closest": _closest(summary),
+        "nearest": _nearest(summary),
         "parameters": [
             [visible(str(row["label"])), visible(str(row["unit"])), number(row["before"]), number(row["after"])]
             for row in summary.get("parameters", [])
@@ -105,6 +105,11 @@ def plain(value: float) -> float | None:
     float or None
     """
     return float(f"{value:.7g}") if math.isfinite(value) else None
+
+
+def _title(plant: dict[str, Any]) -> str:
+    """Return what a plant is called in its problem file."""
+    return visible(str(plant.get("name") or plant.get("kind", "user's functions")).replace("_", " "))
 
 
 def _headline(saved: Saved, is_writing: bool) -> dict[str, Any]:
@@ -131,8 +136,7 @@ def _headline(saved: Saved, is_writing: bool) -> dict[str, Any]:
         "sentence": _kept(saved),
         "advice": advice,
         "done": done,
-        "total": total,
-        "going": is_going and is_writing,
+        "total": total if status in (RunStatus.RUNNING, RunStatus.INTERRUPTED) else 0,
     }
 
 
@@ -172,46 +176,46 @@ def _kept(saved: Saved) -> str:
     return f"{fate}; {look}."
 
 
-def _objective_tile(saved: Saved) -> dict[str, str]:
+def _objective_tile(saved: Saved) -> dict[str, Any]:
     first, last = saved.objective_initial, float(saved.summary["objective_final"])
     changed = percent(first, last)
     said = f"{changed} since the safe start" if changed else "as at the safe start"
     return {
         "question": "How much better?",
-        "value": f"{short(first, 4)} → {short(last, 4)}",
+        "parts": [f"{short(first, 4)} →", short(last, 4)],
         "said": f"objective ℓ, {said}",
     }
 
 
-def _safety_tile(saved: Saved) -> dict[str, str]:
+def _safety_tile(saved: Saved) -> dict[str, Any]:
     worst, audit = saved.summary["worst_margin"], saved.summary.get("audit")
     said = f"least margin {margin(worst)}, of any committed policy"
     if audit:
         found = "passed" if audit["passed"] else "did not pass"
         said += f"; its audit of {plural(audit['rollouts'], 'fresh scenario')} {found}"
-    return {"question": "Is it safe?", "value": plural(saved.summary["violations"], "violation"), "said": said}
+    return {"question": "Is it safe?", "parts": [plural(saved.summary["violations"], "violation")], "said": said}
 
 
-def _tries_tile(saved: Saved) -> dict[str, str]:
+def _tries_tile(saved: Saved) -> dict[str, Any]:
     summary, verdicts = saved.summary, saved.column("verdict").astype(int)
     reasons = [
         f"{number(count)} {VERDICT_WORDS[verdict].removeprefix('rejected: ')}"
         for k, verdict in enumerate(VERDICTS)
         if verdict is not Verdict.COMMITTED and (count := int(np.count_nonzero(verdicts == k)))
     ]
-    value = f"{number(summary['accepted'])} accepted, {number(summary['rejected'])} rejected"
-    return {"question": "What became of tries?", "value": value, "said": "; ".join(reasons) or "none was rejected"}
+    parts = [f"{number(summary['accepted'])} accepted,", f"{number(summary['rejected'])} rejected"]
+    return {"question": "What became of tries?", "parts": parts, "said": "; ".join(reasons) or "none was rejected"}
 
 
-def _stability_tile(saved: Saved) -> dict[str, str]:
+def _stability_tile(saved: Saved) -> dict[str, Any]:
     ends = [saved.summary.get(f"spectral_radius_{end}") for end in ("initial", "final")]
     length = saved.column("delta_norm")
     last = f"last step ‖Δ‖ {short(length[-1])}" if length.size else "no step yet"
-    if None in ends:
-        return {"question": "Is it stable at rest?", "value": "not known", "said": last}
-    value = " → ".join(short(end, 4) for end in ends if end is not None)
-    stable = "stable" if ends[1] is not None and ends[1] < 1 else "not stable"
-    return {"question": "Is it stable at rest?", "value": value, "said": f"spectral radius, {stable}; {last}"}
+    if ends[0] is None or ends[1] is None:
+        return {"question": "Is it stable at rest?", "parts": ["not known"], "said": last}
+    parts = [f"{short(ends[0], 4)} →", short(ends[1], 4)]
+    stable = "stable" if ends[1] < 1 else "not stable"
+    return {"question": "Is it stable at rest?", "parts": parts, "said": f"spectral radius, {stable}; {last}"}
 
 
 def _rejected(saved: Saved) -> list[list[str]]:
@@ -232,10 +236,10 @@ def _rejected(saved: Saved) -> list[list[str]]:
     ]
 
 
-def _closest(summary: dict[str, Any]) -> list[list[str]]:
+def _nearest(summary: dict[str, Any]) -> list[list[str]]:
     """Return the metrics closest to their bounds."""
     rows = []
-    for row in (summary.get("binding") or {}).get("closest", [])[:_MOST_CLOSEST]:
+    for row in (summary.get("binding") or {}).get("closest", [])[:_MOST_NEAREST]:
         first, last = row["time"]
         kind = next((kind for kind in ("scenario", "guard", "cloud_state") if row.get(kind) is not None), None)
         where = f"{kind.replace('_', ' ')} {number(row[kind])}" if kind else ""

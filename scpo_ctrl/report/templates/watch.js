@@ -75,7 +75,7 @@ function watch() {
     tiles(facts.tiles ?? []);
     for (const [id, plain] of [
       ["rejected", 3],
-      ["closest", 3],
+      ["nearest", 3],
       ["parameters", 2],
     ])
       table(id, facts[id] ?? [], plain);
@@ -86,10 +86,15 @@ function watch() {
   function tiles(said) {
     byId("tiles").hidden = !said.length;
     byId("tiles").replaceChildren();
-    for (const { question, value, said: rest } of said) {
+    for (const { question, parts, said: rest } of said) {
       const box = add(byId("tiles"), "div");
       add(box, "dt", {}, question);
-      add(add(box, "dd", {}, value), "small", {}, rest);
+      const answer = add(box, "dd");
+      for (const part of parts) {
+        add(answer, "span", {}, part);
+        answer.append(" ");
+      }
+      add(answer, "small", {}, rest);
     }
   }
 
