@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from problem_files import write
+from problem_files import LINEAR_PLANT, write
 
 from scpo_ctrl import adapt
 from scpo_ctrl.adaptation.result import Result
@@ -19,8 +19,12 @@ from scpo_ctrl.record.folder import RunFolder
 HOSTILE = '<i id="evil" onclick="alert(1)">position</i>'
 CHANGES = {
     "metrics.contraction": 0.95,
-    "plant.x_labels": [HOSTILE, "velocity"],
-    "plant.name": "</script><i>plant</i>",
+    "plant": LINEAR_PLANT
+    | {
+        "name": "</script><i>plant</i>",
+        "x_labels": [HOSTILE, f"{HOSTILE} velocity"],
+        "u_labels": [f"{HOSTILE} force"],
+    },
     "adapt.steps": 8,
 }
 

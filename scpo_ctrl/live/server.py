@@ -7,6 +7,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import socket
+from socketserver import TCPServer
 from typing import Any
 
 from scpo_ctrl.errors import cause
@@ -77,8 +78,7 @@ class Server(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         """Bind without asking for the name of the machine, which may take seconds."""
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = ADDRESS, self.server_address[1]
 
     def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
@@ -97,7 +97,7 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
         """Say in one line what went wrong; a client that has gone is no fault."""
-        error = sys.exception() if sys.version_info >= (3, 11) else sys.exc_info()[1]
+        error = sys.exception()
         if isinstance(error, Exception) and not isinstance(error, OSError):
             warn(f"a request failed: {cause(error)}")
 

@@ -145,7 +145,7 @@ def test_samples_of_a_plant_at_work(run, steps):
     save_samples(run, Samples.of(taken, plant, 7), plant)
     said = looked(Watched(run)).facts["samples"]
     assert said["said"] == "The last 500 samples; at 7 of all samples the backup took over."
-    assert [signal["name"] for signal in said["signals"]] == [HOSTILE, "velocity", plant.u_labels[0]]
+    assert [signal["name"] for signal in said["signals"]] == [*plant.x_labels, *plant.u_labels]
     assert [signal["is_input"] for signal in said["signals"]] == [False, False, True]
     assert (said["t"][0], said["acted"]) == (pytest.approx(501 * plant.dt), [200])
     assert said["signals"][0]["values"][:2] == pytest.approx([50.0, 50.1])

