@@ -174,7 +174,7 @@ class Adapter:
         self.interventions += int(acted)
         return u
 
-    def observe(self, x: ArrayLike, u: ArrayLike, x_next: ArrayLike) -> Trial | None:
+    def observe(self, x: ArrayLike, u: ArrayLike, x_next: ArrayLike, *, acted: bool | None = None) -> Trial | None:
         """Take in one transition that was measured on the plant.
 
         Parameters
@@ -185,6 +185,8 @@ class Adapter:
             Input that was applied there [u_units].
         x_next : array_like, shape (nx,)
             State at the next sample [x_units].
+        acted : bool, optional
+            Whether a guard elsewhere, such as a device's, applied the backup's input there; None where `command` did.
 
         Returns
         -------
@@ -202,7 +204,8 @@ class Adapter:
         x = as_array("x", x, (plant.nx,))
         u = as_array("u", u, (plant.nu,))
         self._measured.add(x, u, as_array("x_next", x_next, (plant.nx,)))
-        self._samples.append(Sample(self._measured.count, x, u, self._acted))
+        self.interventions += bool(acted)
+        self._samples.append(Sample(self._measured.count, x, u, self._acted if acted is None else bool(acted)))
         self._acted = False
         return self.step() if self.every and self._measured.count % self.every == 0 else None
 

@@ -1,12 +1,15 @@
 """The commands about devices."""
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from scpo_ctrl.adaptation.adapter import Adapter
+from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.codegen import FixedPoint, check_options, export
 from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.codegen.targets import TARGETS
@@ -24,6 +27,7 @@ from scpo_ctrl.terminal import PATH, as_json_option, failed, print_json, run_arg
 
 _BOARDS = [name for name, target in TARGETS.items() if target.machine]
 _MOST = 1_000_000
+_SAVE_EVERY = 2.0  # s between saves of a bridge, and at least 20 times what a save takes
 _target = click.option("--target", default="host", show_default=True, help="Board the resource table is measured for.")
 _gradients = click.option(
     "--gradients", type=click.Choice(GRADIENTS), default=GRADIENTS[0], show_default=True,
@@ -189,6 +193,7 @@ def bridge_command(
     if out.exists() and not overwrite:
         raise OutputError(f"{out} is there already; choose a new folder, or --overwrite")
     stop = click.get_current_context().ensure_object(Stop)
+    saves = _Saves(out, overwrite)
     with stop.steps(), Rollouts("bridge", quiet=as_json) as line:
 
         def monitor(done: int, total: int) -> bool:
@@ -196,8 +201,8 @@ def bridge_command(
             return stop.asked()
 
         limit = math.inf if seconds is None else seconds
-        done, adapted = bridge(result, port, steps=steps, seconds=limit, log=log, monitor=monitor)
-    save_result(adapted, out, overwrite=overwrite)
+        done, adapted = bridge(result, port, steps=steps, seconds=limit, log=log, monitor=monitor, save=saves)
+    saves.save(adapted)
     if as_json:
         print_json(done.summary())
     else:
@@ -205,6 +210,26 @@ def bridge_command(
         say(f"{done.steps} steps, {done.sent} policies sent, {done.refused} refused after rounding ({done.status})")
         say(f"objective {done.objective_initial:.6g} -> {done.objective_final:.6g}; {out}")
     return 0
+
+
+class _Saves:
+    """Saves of a bridge: now and then while it goes on, for `watch`, and at its end."""
+
+    def __init__(self, out: Path, overwrite: bool) -> None:
+        self._out, self._overwrite = out, overwrite
+        self._adapter: Adapter | None = None
+        self._due = time.monotonic() + _SAVE_EVERY
+
+    def __call__(self, adapter: Adapter) -> None:
+        self._adapter, began = adapter, time.monotonic()
+        if began >= self._due:
+            self.save(adapter.result())
+            self._due = time.monotonic() + max(_SAVE_EVERY, 20 * (time.monotonic() - began))
+
+    def save(self, result: Result) -> None:
+        """Save a state of the run, and what was measured last."""
+        samples = self._adapter.samples() if self._adapter else None
+        save_result(result, self._out, overwrite=self._overwrite, samples=samples)
 
 
 def _lines(done: PilRun) -> list[str]:

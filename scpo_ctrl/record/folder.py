@@ -24,6 +24,7 @@ from scpo_ctrl.record.atomic import is_staged, unwritable, write_together
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
 from scpo_ctrl.record.files import digest, history_arrays, load_state
 from scpo_ctrl.record.recorded import CONSTRAINTS_FILE, CONTROLLER_FILE, COST_FILE, PLANT_FILE
+from scpo_ctrl.record.samples_file import SAMPLES_FILE
 
 # In the order in which a save puts them in place: a folder with a history has all of a run.
 FILES = (
@@ -37,6 +38,7 @@ FILES = (
     COST_FILE,
     "problem.toml",
     "history.npz",
+    SAMPLES_FILE,
     "report.html",
 )
 

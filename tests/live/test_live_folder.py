@@ -15,7 +15,7 @@ from scpo_ctrl.live.saved import COLUMNS, read_saved
 from scpo_ctrl.live.view import MOST_ROWS, View
 from scpo_ctrl.live.watched import Watched
 from scpo_ctrl.record.folder import RunFolder
-from scpo_ctrl.record.samples_file import save_samples
+from scpo_ctrl.record.save import save_result
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_a_long_history_stays_small(run, monkeypatch):
 def test_samples_of_a_plant_at_work(run, steps):
     plant = steps.file.problem.plant
     taken = [Sample(k + 1, np.array([0.1 * k, -1.0]), np.array([0.5]), k in (2, 700)) for k in range(1000)]
-    save_samples(run, Samples.of(taken, plant, 7), plant)
+    save_result(steps.states[-1], run, samples=Samples.of(taken, plant, 7))
     said = looked(Watched(run)).facts["samples"]
     assert said["said"] == "The last 500 samples; at 7 of all samples the backup took over."
     assert [signal["name"] for signal in said["signals"]] == [*plant.x_labels, *plant.u_labels]
