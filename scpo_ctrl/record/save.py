@@ -74,7 +74,7 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False, sa
             folder.go_on()
         folder.save(result)
         if samples is not None:
-            save_samples(path, samples, result.problem.plant)
+            save_samples(path, samples, file.problem.plant)
 
 
 def _problem_file(result: Result) -> ProblemFile:
