@@ -37,6 +37,7 @@ _COMMANDS = {
     "report": ("records", "Write a run's page, report.html."),
     "simulate": ("assurance", "Simulate a run's policies on a plant that differs."),
     "verify": ("records", "Re-check a run from its files alone."),
+    "watch": ("records", "Show a run in a browser while it goes on."),
 }
 
 

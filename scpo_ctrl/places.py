@@ -71,6 +71,22 @@ def check_written_run(path: Path) -> None:
         raise OutputError(f"{path}: is not writable, and what comes out is saved there; make the folder writable")
 
 
+def check_future_run(path: Path) -> None:
+    """Refuse what can never become a RUN folder: something else is there.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Raises
+    ------
+    RecordError
+        If there is something that is no folder.
+    """
+    if path.exists() and not path.is_dir():
+        raise RecordError(f"{path}: is not a folder; give the RUN folder that `adapt --out` names")
+
+
 def check_file(path: Path) -> None:
     """Refuse a file that cannot be read.
 

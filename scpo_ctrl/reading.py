@@ -5,7 +5,7 @@ import json
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -123,7 +123,7 @@ def parsed_json(text: str | bytes, *, finite: bool = True) -> Any:
         raise ValueError("brackets are nested too deeply") from error
 
 
-def unpacked(file: BinaryIO, at_most: int) -> dict[str, np.ndarray]:
+def unpacked(file: BinaryIO, at_most: int, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Return the arrays of an .npz.
 
     Parameters
@@ -131,6 +131,8 @@ def unpacked(file: BinaryIO, at_most: int) -> dict[str, np.ndarray]:
     file : binary file
     at_most : int
         Largest size when unpacked [B].
+    names : collection of str, optional
+        Of the arrays that are wanted, as far as they are there; all by default.
 
     Returns
     -------
@@ -150,7 +152,7 @@ def unpacked(file: BinaryIO, at_most: int) -> dict[str, np.ndarray]:
             )
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {name: arrays[name] for name in arrays.files if names is None or name in names}
     except Exception as error:  # whatever numpy and zlib make of damaged bytes
         raise ValueError(f"{type(error).__name__}: {error}") from error
 

@@ -88,8 +88,9 @@ class Browser:
                 return said["result"]
             self._note(said)
 
-    def open(self, page: Path, width: int = 1400, *, dark: bool = False, script: bool = True) -> None:
-        """Load a file at a width [px]."""
+    def open(self, page: Path | str, width: int = 1400, *, dark: bool = False, script: bool = True) -> None:
+        """Load a file, or an address, at a width [px]."""
+        address = page if isinstance(page, str) else page.absolute().as_uri()
         self.requests.clear()
         self.complaints.clear()
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -97,9 +98,9 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
-        self.call("Page.navigate", url=page.absolute().as_uri())
+        self.call("Page.navigate", url=address)
         end = time.monotonic() + SECONDS
-        while self.value("location.href + document.readyState") != page.absolute().as_uri() + "complete":
+        while self.value("location.href + document.readyState") != address + "complete":
             assert time.monotonic() < end, "the page does not load"
             time.sleep(0.02)
         if script:

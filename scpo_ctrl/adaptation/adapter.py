@@ -11,7 +11,7 @@ from scpo_ctrl.adaptation.adapt import advance
 from scpo_ctrl.adaptation.audited import at_work, audit_commits, conclude, is_due, repeat_audit
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import History, Trial
-from scpo_ctrl.adaptation.measured import Learned, farthest, from_states
+from scpo_ctrl.adaptation.measured import Learned, Sample, Samples, farthest, from_states
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
@@ -120,7 +120,8 @@ class Adapter:
         self._take(start(problem, options) if resume_from is None else _resumed(problem, options, resume_from))
         problem.rollouts.prepare()  # a step between two samples has no time for a compiler
         self._measured = _Measured(problem, as_scalar("resolution", resolution, at_least=0.0))
-        self._states: deque[np.ndarray] = deque(maxlen=_MEMORY)
+        self._samples: deque[Sample] = deque(maxlen=_MEMORY)
+        self._acted = False  # whether the last command was the backup's
 
     @property
     def problem(self) -> ControlProblem:
@@ -170,10 +171,11 @@ class Adapter:
             return u
         handed_over = self.liveness is not None and self.liveness.handed_over(x)
         u, acted = self.guard.apply(x, np.full_like(u, np.nan) if handed_over else u)
+        self._acted = bool(acted)
         self.interventions += int(acted)
         return u
 
-    def observe(self, x: ArrayLike, u: ArrayLike, x_next: ArrayLike) -> Trial | None:
+    def observe(self, x: ArrayLike, u: ArrayLike, x_next: ArrayLike, *, acted: bool | None = None) -> Trial | None:
         """Take in one transition that was measured on the plant.
 
         Parameters
@@ -184,6 +186,8 @@ class Adapter:
             Input that was applied there [u_units].
         x_next : array_like, shape (nx,)
             State at the next sample [x_units].
+        acted : bool, optional
+            Whether a guard elsewhere, such as a device's, applied the backup's input there; None where `command` did.
 
         Returns
         -------
@@ -199,8 +203,11 @@ class Adapter:
         """
         plant = self.problem.plant
         x = as_array("x", x, (plant.nx,))
-        self._measured.add(x, as_array("u", u, (plant.nu,)), as_array("x_next", x_next, (plant.nx,)))
-        self._states.append(x)
+        u = as_array("u", u, (plant.nu,))
+        self._measured.add(x, u, as_array("x_next", x_next, (plant.nx,)))
+        self.interventions += bool(acted)
+        self._samples.append(Sample(self._measured.count, x, u, self._acted if acted is None else bool(acted)))
+        self._acted = False
         return self.step() if self.every and self._measured.count % self.every == 0 else None
 
     def step(self) -> Trial | None:
@@ -235,6 +242,15 @@ class Adapter:
         Result
         """
         return self._state.result() if self._ended is None else self._ended
+
+    def samples(self) -> Samples:
+        """Return the last 1000 transitions that were measured, for `save_result`.
+
+        Returns
+        -------
+        Samples
+        """
+        return Samples.of(list(self._samples), self.problem.plant, self.interventions)
 
     def mismatch(self) -> Mismatch:
         """Return how far the measured transitions are from the model.
@@ -271,10 +287,10 @@ class Adapter:
         """
         count = as_count("count", count, at_least=1)
         as_choice("choice", choice, CHOICES)
-        if not self._states:
+        if not self._samples:
             raise DomainError("no transition was measured yet; call observe before learn_scenarios")
         problem, theta = self.problem, self._at_work
-        states = np.array(list(self._states))  # another thread may observe
+        states = self.samples().x  # another thread may observe
         states = states[-count:] if choice == "latest" else farthest(states, problem, count)
         if not len(states):  # all of them are initial states already
             return Learned(states, states, ())

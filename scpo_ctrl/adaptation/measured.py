@@ -1,10 +1,12 @@
 """Measured states as scenarios: which are taken, and what became of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
 
 
@@ -26,6 +28,49 @@ class Learned:
     taken: np.ndarray  # (k, nx) initial states of the new scenarios [x_units]
     left_out: np.ndarray  # (j, nx) states on which the current policy breaks a metric
     reasons: tuple[str, ...]  # (j,) the metric that each of them breaks most
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was measured at a sample of a plant at work."""
+
+    number: int  # counts from 1
+    x: np.ndarray  # (nx,) state [x_units]
+    u: np.ndarray  # (nu,) input that was applied [u_units]
+    acted: bool  # whether it was the backup's in place of the policy's
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The latest samples of a plant at work, in columns."""
+
+    number: np.ndarray  # (T,) counts from 1
+    x: np.ndarray  # (T, nx) states [x_units]
+    u: np.ndarray  # (T, nu) inputs that were applied there [u_units]
+    acted: np.ndarray  # (T,) whether it was the backup's in place of the policy's
+    interventions: int  # samples of the whole run at which it was
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], plant: Plant, interventions: int) -> "Samples":
+        """Put samples into columns.
+
+        Parameters
+        ----------
+        samples : sequence of Sample
+        plant : Plant
+        interventions : int
+
+        Returns
+        -------
+        Samples
+        """
+        return cls(
+            number=np.array([sample.number for sample in samples], dtype=np.int64),
+            x=np.array([sample.x for sample in samples]).reshape(-1, plant.nx),
+            u=np.array([sample.u for sample in samples]).reshape(-1, plant.nu),
+            acted=np.array([sample.acted for sample in samples], dtype=bool),
+            interventions=interventions,
+        )
 
 
 def farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:

@@ -1,11 +1,14 @@
 """The commands about devices."""
 
 import math
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from scpo_ctrl.adaptation.adapter import Adapter
+from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.codegen import TARGETS, FixedPoint, check_options, export
 from scpo_ctrl.codegen.export import check_replaceable
 from scpo_ctrl.device.bridge import bridge
@@ -17,6 +20,8 @@ from scpo_ctrl.record.save import save_result
 from scpo_ctrl.rounding import down, up
 from scpo_ctrl.stop import Stop
 from scpo_ctrl.terminal import failed, print_json, say, warn
+
+_SAVE_EVERY = 2.0  # s between saves of a bridge, and at least 20 times what a save takes
 
 
 def export_run(
@@ -111,6 +116,7 @@ def bridge_run(
     """Adapt on this computer what a device runs: take in its samples, send audited policies back."""
     result = load_result(run)
     stop = click.get_current_context().ensure_object(Stop)
+    saves = _Saves(out, overwrite)
     with stop.steps(), following("bridge", "steps", not as_json, None) as follow:
 
         def monitor(done: int, total: int) -> bool:
@@ -118,8 +124,8 @@ def bridge_run(
             return stop.asked()
 
         limit = math.inf if seconds is None else seconds
-        done, adapted = bridge(result, str(port), steps=steps, seconds=limit, log=log, monitor=monitor)
-    save_result(adapted, out, overwrite=overwrite)
+        done, adapted = bridge(result, str(port), steps=steps, seconds=limit, log=log, monitor=monitor, save=saves)
+    saves.save(adapted)
     if as_json:
         print_json(done.summary())
     else:
@@ -127,6 +133,26 @@ def bridge_run(
         say(f"{done.steps} steps, {done.sent} policies sent, {done.refused} refused after rounding ({done.status})")
         say(f"objective {done.objective_initial:.6g} -> {done.objective_final:.6g}; {out}")
     return 0
+
+
+class _Saves:
+    """Saves of a bridge: now and then while it goes on, for `watch`, and at its end."""
+
+    def __init__(self, out: Path, overwrite: bool) -> None:
+        self._out, self._overwrite = out, overwrite
+        self._adapter: Adapter | None = None
+        self._due = time.monotonic() + _SAVE_EVERY
+
+    def __call__(self, adapter: Adapter) -> None:
+        self._adapter, began = adapter, time.monotonic()
+        if began >= self._due:
+            self.save(adapter.result())
+            self._due = time.monotonic() + max(_SAVE_EVERY, 20 * (time.monotonic() - began))
+
+    def save(self, result: Result) -> None:
+        """Save a state of the run, and what was measured last."""
+        samples = self._adapter.samples() if self._adapter else None
+        save_result(result, self._out, overwrite=self._overwrite, samples=samples)
 
 
 def _lines(done: PilRun) -> list[str]:

@@ -20,7 +20,7 @@ from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
 _QUIET = 0.02  # [s] between looks at a device that has nothing new
-_OK = 0  # SCPO_OK
+_OK, _GUARDED = 0, 6  # SCPO_OK, SCPO_GUARDED
 _ROUNDINGS = 16  # of the device's numbers, that a model's error may come from
 
 Monitor = Callable[[int, int], bool | None]  # steps done and of how many; true to stop
@@ -58,6 +58,7 @@ def bridge(
     seconds: float = math.inf,
     log: Path | None = None,
     monitor: Monitor | None = None,
+    save: Callable[[Adapter], None] | None = None,
 ) -> tuple[BridgeRun, Result]:
     """Adapt on the host what a device runs.
 
@@ -75,6 +76,8 @@ def bridge(
         A CSV file for all samples, as `scpo-ctrl identify` reads it.
     monitor : callable, optional
         Called with steps done and of how many after each; returns true to stop.
+    save : callable, optional
+        Called after each step with the adapter, to save the run while it goes on.
 
     Returns
     -------
@@ -103,6 +106,8 @@ def bridge(
         end = time.monotonic() + seconds
         while adapter.status is RunStatus.RUNNING and time.monotonic() < end:
             host.turn()
+            if save is not None:
+                save(adapter)
             if monitor is not None and monitor(host.steps, steps):
                 break
         host.receive()
@@ -165,7 +170,7 @@ class _Host:
             last, self._last = self._last, sample
             self.log.put(sample)
             if last is not None and sample.number == last.number + 1:
-                self.adapter.observe(last.x, last.u, sample.x)
+                self.adapter.observe(last.x, last.u, sample.x, acted=last.status == _GUARDED)
         self.samples += len(found)
         return len(found)
 

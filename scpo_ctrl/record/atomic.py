@@ -146,9 +146,9 @@ def steadily(path: Path, read: Callable[[], _T]) -> _T:
         before = stamps(path)
         with contextlib.suppress(ScpoError):
             value = read()
-            if before == stamps(path) and not (was_cut_short(path) and _is_locked(path)):
+            if before == stamps(path) and not (was_cut_short(path) and is_locked(path)):
                 return value
-        if before == stamps(path) and not _is_locked(path):
+        if before == stamps(path) and not is_locked(path):
             break
         time.sleep(pause)
     return read()
@@ -175,8 +175,17 @@ def stamps(path: Path) -> list[tuple[str, int, int, int]]:
     return sorted(found)
 
 
-def _is_locked(path: Path) -> bool:
-    """Whether a process that is alive is writing to a folder."""
+def is_locked(path: Path) -> bool:
+    """Return whether a process that is alive is writing to a folder.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    bool
+    """
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -87,13 +88,15 @@ def digest(arrays: dict[str, np.ndarray], problem_text: str, csv_data: bytes = b
     return total.hexdigest()
 
 
-def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
+def load_arrays(path: str | Path, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Read history.npz of a RUN folder.
 
     Parameters
     ----------
     path : str or pathlib.Path
         The RUN folder.
+    names : collection of str, optional
+        Of the arrays that are wanted; all by default.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def load_arrays(path: str | Path) -> dict[str, np.ndarray]:
     file = Path(path) / "history.npz"
     try:
         with opened(file, LARGEST_ARRAYS) as handle:
-            return unpacked(handle, LARGEST_ARRAYS)
+            return unpacked(handle, LARGEST_ARRAYS, names)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise no_run(Path(path)) from error
     except OSError as error:

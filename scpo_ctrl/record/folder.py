@@ -7,6 +7,7 @@ import fcntl
 import io
 import json
 import os
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from scpo_ctrl.record.atomic import is_staged, unwritable, write_together
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
 from scpo_ctrl.record.files import digest, history_arrays, load_state
 from scpo_ctrl.record.recorded import CONSTRAINTS_FILE, CONTROLLER_FILE, COST_FILE, PLANT_FILE
+from scpo_ctrl.record.samples_file import SAMPLES_FILE
 
 # In the order in which a save puts them in place: a folder with a history has all of a run.
 FILES = (
@@ -37,10 +39,11 @@ FILES = (
     COST_FILE,
     "problem.toml",
     "history.npz",
+    SAMPLES_FILE,
     "report.html",
 )
 
-
+_LOOKS, _PAUSE = 3, 0.03  # tries to lock a folder, and the time between them [s]
 CERTIFICATE_FILE, FALSIFIED_FILE, FALSIFIED_PICTURE = "certificate.json", "falsified.toml", "falsified.png"
 SIMULATION_FILE, SIMULATION_PICTURE = "simulation.json", "simulation.png"
 # Are of one state of the run; another save removes them.
@@ -195,7 +198,7 @@ class RunFolder:
             return
         handle = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(handle)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 os.close(handle)
@@ -273,6 +276,16 @@ def check_free(path: Path, overwrite: bool | Callable[[Path], bool]) -> None:
             f"{path}: holds a run already; choose another --out, or let `scpo-ctrl adapt` go on with it (--resume) or "
             "replace it (--overwrite)"
         )
+
+
+def _flock(handle: int) -> None:
+    """Lock an open folder; one that only looks whether it is locked holds it for a moment."""
+    for _ in range(_LOOKS):
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_PAUSE)
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_unfinished(path: Path) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scpo_ctrl.adaptation.measured import Samples
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import RecordError, ScpoError
 from scpo_ctrl.loop.controlled import ControllerPolicy
@@ -16,11 +17,12 @@ from scpo_ctrl.record.described import described, recorded_constraints, recorded
 from scpo_ctrl.record.files import load_arrays, read_problem
 from scpo_ctrl.record.folder import RunFolder
 from scpo_ctrl.record.recorded import RecordedController
+from scpo_ctrl.record.samples_file import save_samples
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_flag, as_path
 
 
-def save_result(result: Result, path: str | Path, *, overwrite: bool = False) -> None:
+def save_result(result: Result, path: str | Path, *, overwrite: bool = False, samples: Samples | None = None) -> None:
     """Save a run, also an unfinished one, as a RUN folder.
 
     Scenarios that were learned, and the policy at work then, go into learned.npz, which problem.toml names. A folder
@@ -37,6 +39,8 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
         The RUN folder.
     overwrite : bool
         Replace another run in the folder; other files in it are left alone.
+    samples : Samples, optional
+        What an `Adapter` measured last, for `scpo-ctrl watch`: it goes into samples.npz.
 
     Raises
     ------
@@ -56,6 +60,8 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
     ['history.npz', 'plant.json', 'problem.toml', 'result.json', 'theta.npy']
     """
     as_instance("result", result, Result)
+    if samples is not None:
+        as_instance("samples", samples, Samples)
     file = _problem_file(result)
     path, overwrite = as_path("path", path), as_flag("overwrite", overwrite)
 
@@ -67,6 +73,8 @@ def save_result(result: Result, path: str | Path, *, overwrite: bool = False) ->
         if goes_on:
             folder.go_on()
         folder.save(result)
+        if samples is not None:
+            save_samples(path, samples, file.problem.plant)
 
 
 def _problem_file(result: Result) -> ProblemFile:

@@ -14,10 +14,10 @@ from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.answers import answers
 from scpo_ctrl.report.figures import FORBIDDEN, LIMIT, style
 from scpo_ctrl.report.numbers import bound, margin, number
-from scpo_ctrl.report.page import digest, part_of_page, template
 from scpo_ctrl.report.page_data import history_data
 from scpo_ctrl.report.panels import to_svg
 from scpo_ctrl.report.tables import bound_rows, details, metric_rows, option_rows
+from scpo_ctrl.report.templating import digest, part_of_page, template
 from scpo_ctrl.report.wording import Headline, change, headline, start_name
 from scpo_ctrl.text import visible
 

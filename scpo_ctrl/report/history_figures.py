@@ -12,16 +12,16 @@ from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.adaptation.status import Verdict
 from scpo_ctrl.report.figures import AFTER, BEFORE, FORBIDDEN, INK, LIMIT, VECTOR_POINTS, style
 from scpo_ctrl.report.numbers import power_of_ten
-from scpo_ctrl.report.wording import start_name
+from scpo_ctrl.report.wording import VERDICT_WORDS, start_name
 
 # marker, its colour, its size, what the legend says
 MARKS: dict[Verdict, tuple[str, str, float, str]] = {
-    Verdict.COMMITTED: ("o", AFTER, 3.5, "committed"),
-    Verdict.UNSAFE: ("x", LIMIT, 6.0, "rejected: unsafe, or within the back-off"),
-    Verdict.NO_DECREASE: ("v", "#cc79a7", 5.5, "rejected: no decrease"),
-    Verdict.NOT_FINITE: ("*", INK, 7.0, "rejected: not finite"),
-    Verdict.NO_STEP: ("|", "#666666", 7.0, "rejected: no step"),
-    Verdict.WITHDRAWN: ("o", "#c9a227", 3.5, "withdrawn after an audit"),
+    Verdict.COMMITTED: ("o", AFTER, 3.5, VERDICT_WORDS[Verdict.COMMITTED]),
+    Verdict.UNSAFE: ("x", LIMIT, 6.0, VERDICT_WORDS[Verdict.UNSAFE]),
+    Verdict.NO_DECREASE: ("v", "#cc79a7", 5.5, VERDICT_WORDS[Verdict.NO_DECREASE]),
+    Verdict.NOT_FINITE: ("*", INK, 7.0, VERDICT_WORDS[Verdict.NOT_FINITE]),
+    Verdict.NO_STEP: ("|", "#666666", 7.0, VERDICT_WORDS[Verdict.NO_STEP]),
+    Verdict.WITHDRAWN: ("o", "#c9a227", 3.5, VERDICT_WORDS[Verdict.WITHDRAWN]),
 }
 _VECTOR_STEPS = VECTOR_POINTS // 10  # tried steps beyond which marks and lines become an image inside the figure
 _LONG = 150  # tried steps beyond which lines are thin

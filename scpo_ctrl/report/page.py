@@ -1,15 +1,7 @@
 """The report of a run: one self-contained HTML file, which says all without its script too."""
 
-import base64
-import hashlib
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import jinja2
-import numpy as np
-from markupsafe import Markup
 
 from scpo_ctrl.adaptation.binding import TIGHT
 from scpo_ctrl.adaptation.options import CURVED
@@ -18,7 +10,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.answers import answers
-from scpo_ctrl.report.numbers import NARROW_SPACE, margin, number, short, with_unit
+from scpo_ctrl.report.numbers import NARROW_SPACE
 from scpo_ctrl.report.page_data import page_data
 from scpo_ctrl.report.panels import panels
 from scpo_ctrl.report.response import responses
@@ -33,11 +25,11 @@ from scpo_ctrl.report.tables import (
     option_rows,
     what_binds,
 )
+from scpo_ctrl.report.templating import digest, part_of_page, template
 from scpo_ctrl.report.trajectories import memories
 from scpo_ctrl.report.wording import backup_name, change, headline, start_name
-from scpo_ctrl.text import visible
 
-_TEMPLATES = Path(__file__).with_name("templates")
+SCRIPTS = "chart.js", "history.js", "signals.js", "explore.js"
 
 
 def write_report(result: Result, path: Path, guarded: GuardedRuns | None = None) -> None:
@@ -78,7 +70,7 @@ def render_report(result: Result, *, pictures: bool = True, guarded: GuardedRuns
     problem = result.problem
     everywhere = result.everywhere
     before, after = everywhere.metrics(result.theta_initial), everywhere.metrics(result.theta)
-    closest, script = metric_rows(result, before, after), part_of_page("chart.js", "history.js", "explore.js")
+    closest, script = metric_rows(result, before, after), part_of_page(*SCRIPTS)
     return template("report.html.jinja").render(
         style=part_of_page("report.css"),
         script=script,
@@ -110,60 +102,6 @@ def render_report(result: Result, *, pictures: bool = True, guarded: GuardedRuns
     )
 
 
-def part_of_page(*names: str) -> Markup:
-    """Return files that a page holds as they are: its style, its script.
-
-    Parameters
-    ----------
-    *names : str
-
-    Returns
-    -------
-    markupsafe.Markup
-    """
-    return Markup("\n".join((_TEMPLATES / name).read_text() for name in names))
-
-
-def digest(script: str) -> str:
-    """Return what the page's policy names its script by: no other one is run.
-
-    Parameters
-    ----------
-    script : str
-
-    Returns
-    -------
-    str
-    """
-    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"
-
-
-@cache
-def template(name: str) -> jinja2.Template:
-    """Return a page to be filled in; what it is given is escaped.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    jinja2.Template
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("scpo_ctrl.report", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    environment.filters |= {"number": number, "short": short, "data": _data, "unit": with_unit}
-    environment.filters |= {"margin": margin, "margin_data": _margin_data}
-    return environment.get_template(name)
-
-
 def _scope(result: Result) -> dict[str, Any]:
     """Return what the notes on guarantees depend on."""
     problem = result.problem
@@ -184,13 +122,3 @@ def _scope(result: Result) -> dict[str, Any]:
         "one_step": problem.one_step and decrease(problem.one_step),
         "cloud": options.cloud,
     }
-
-
-def _data(value: float, show: Callable[[Any], str] = number) -> Markup:
-    """Return a number for reading that also carries its every digit, for machines and on hovering."""
-    exact = repr(value.item() if isinstance(value, np.generic) else value)
-    return Markup('<data value="{0}" title="{0}">{1}</data>').format(exact, show(value))
-
-
-def _margin_data(value: float, digits: int = 4) -> Markup:
-    return _data(value, lambda exact: margin(exact, digits))

@@ -9,7 +9,7 @@ import numpy as np
 from scpo_ctrl.adaptation.binding import TIGHT
 from scpo_ctrl.adaptation.options import CURVED
 from scpo_ctrl.adaptation.result import Result
-from scpo_ctrl.adaptation.status import RunStatus
+from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.assurance.fresh import look_beyond
@@ -18,6 +18,14 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, number, plural, short
 
 _MOST_GAINS = 24  # in as many lines on a terminal
+VERDICT_WORDS = {
+    Verdict.COMMITTED: "committed",
+    Verdict.UNSAFE: "rejected: unsafe, or within the back-off",
+    Verdict.NO_DECREASE: "rejected: no decrease",
+    Verdict.NOT_FINITE: "rejected: not finite",
+    Verdict.NO_STEP: "rejected: no step",
+    Verdict.WITHDRAWN: "withdrawn after an audit",
+}
 
 
 @dataclass(frozen=True)

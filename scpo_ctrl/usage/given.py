@@ -11,7 +11,16 @@ import click
 from click.shell_completion import CompletionItem
 
 from scpo_ctrl.choices import TARGETS
-from scpo_ctrl.places import check_file, check_folder, check_new_file, check_port, check_run, check_written_run, is_run
+from scpo_ctrl.places import (
+    check_file,
+    check_folder,
+    check_future_run,
+    check_new_file,
+    check_port,
+    check_run,
+    check_written_run,
+    is_run,
+)
 
 _DEEP = 3  # folders below each other in which Tab looks for runs
 
@@ -68,6 +77,7 @@ class Command(click.Command):
 
 
 RUN, WRITTEN_RUN = Place(check_run, "run"), Place(check_written_run, "run")
+FUTURE_RUN = Place(check_future_run, "run")
 FILE, NEW_FILE = Place(check_file, "file"), Place(check_new_file, "file")
 NEW_FOLDER, PORT = Place(check_folder, "dir"), Place(check_port, "file")
 

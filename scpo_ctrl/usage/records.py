@@ -8,6 +8,7 @@ import click
 from scpo_ctrl.choices import CONFIDENCE, MARGIN
 from scpo_ctrl.usage.given import (
     FILE,
+    FUTURE_RUN,
     NEW_FILE,
     RUN,
     Command,
@@ -83,3 +84,15 @@ def identify_command(**given: Any) -> int:
 def plants_command(**given: Any) -> int:
     """List the model zoo, one line each."""
     return work("plants:list_plants", given)
+
+
+@click.command("watch", cls=Command)
+@click.argument("run", type=FUTURE_RUN)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="To listen on, of 127.0.0.1; by default a free one."
+)
+@click.option("--no-open", is_flag=True, help="Do not open a browser.")
+@as_json_option
+def watch_command(**given: Any) -> int:
+    """Show RUN in a browser while it goes on, or before it begins; Ctrl-C ends this, and not the run."""
+    return work("watch:watch_run", given)

@@ -293,3 +293,16 @@ def test_the_example_prints_a_table_and_writes_its_figure(tmp_path, capsys):
     text = Path(online.__file__).read_text(encoding="utf-8")
     positions = [text.index(f"# --- {heading} ---") for heading in ("Problem", "Adaptation", "What came out")]
     assert positions == sorted(positions)
+
+
+def test_samples_say_where_the_backup_took_over():
+    adapter = Adapter(mass_problem([1.0]), AdaptOptions(steps=3))
+    assert adapter.samples().x.shape == (0, 2)
+    x = np.array([1.0, 0.0])
+    for k in range(1005):
+        adapter.observe(x, [-0.01 * k / 1005], x, acted=k % 500 == 4)
+    adapter.step()
+    taken = adapter.samples()
+    assert (taken.number[0], taken.number[-1], len(taken.number)) == (6, 1005, 1000)
+    assert taken.number[taken.acted].tolist() == [505, 1005] and taken.interventions == adapter.interventions == 3
+    np.testing.assert_allclose(taken.u[:, 0], -0.01 * np.arange(5, 1005) / 1005)

@@ -39,7 +39,10 @@ def test_a_policy_gets_better_on_the_device_that_it_runs_on(board, tmp_path):
     device = Device(Port(board.port))
     device.walk(0, problem.scenarios.x0[0])
     device.port.close()
-    done, result = bridge(unadapted(problem), board.port, steps=12, log=tmp_path / "log.csv")
+    counts = []
+    save = lambda adapter: counts.append(len(adapter.samples().number))  # noqa: E731
+    done, result = bridge(unadapted(problem), board.port, steps=12, log=tmp_path / "log.csv", save=save)
+    assert len(counts) == 12 and counts == sorted(counts) and counts[-1] <= done.transitions
     device = Device(Port(board.port))
     active = device.active()
     device.port.close()

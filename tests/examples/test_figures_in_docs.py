@@ -54,7 +54,9 @@ def readme_column(index):
 
 
 def test_every_figure_is_compared():
-    pages = {f"report_{width}_{scheme}" for width in (390, 800, 1400) for scheme in ("light", "dark")}
+    pages = {f"report_{width}_{scheme}" for width in (390, 800, 1400) for scheme in ("light", "dark")} | {
+        "watch_1400_light"
+    }
     # Signals over time, and how a page looks: beside them no number is stated.
     assert {path.stem for path in FIGURES.iterdir()} == {*TABLES, *COLUMNS, "device_walk", *pages}
 

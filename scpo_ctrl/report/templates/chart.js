@@ -54,12 +54,14 @@ function thinned(values, most) {
   return values.filter((_, k) => k % every === 0);
 }
 
-// A scale takes values to places on an axis (to), and names places (ticks: [place, text]).
+// A scale takes values to places on an axis (to), and names places (ticks: [place, text]); its own name says which it is.
 const LINEAR = {
+  name: "linear",
   to: (value) => value,
   ticks: (low, high, most) => evenTicks(low, high, most).map((value) => [value, shown(value)]),
 };
 const LOGARITHMIC = {
+  name: "logarithmic",
   to: (value) => (value > 0 ? Math.log10(value) : NaN),
   ticks: (low, high, most) => {
     const decades = evenTicks(Math.ceil(low), high, most).filter(Number.isInteger);
@@ -74,6 +76,7 @@ function bothSides(least) {
   const exponent = Math.round(Math.log10(least));
   const decades = Array.from({ length: 40 }, (_, k) => exponent + k + 1);
   return {
+    name: `both sides of ${least}`,
     to,
     ticks: (low, high, most) => {
       const inside = (places) => places.filter(([place]) => place >= low && place <= high);
@@ -106,6 +109,13 @@ function drawMark(parent, kind, shape, left, top) {
   else add(parent, "circle", { class: kind, cx: left, cy: top, r: 2.5 });
 }
 
+// A chart in a host, or `options.chart`, an earlier one, with what these options say.
+function charted(host, { chart, ...options }) {
+  if (!chart) return new Chart(host, options);
+  chart.renew(options);
+  return chart;
+}
+
 class Chart {
   // options: title, label (of the x axis), x and y (scales), view {x, y}, height,
   // hover(line, index) and pick(line, index), called with null where nothing is near.
@@ -136,6 +146,16 @@ class Chart {
     this.clip = `clip-${(chartCount += 1)}`;
     this.listen();
     new ResizeObserver(() => this.draw()).observe(this.box);
+  }
+
+  // Take other scales and ranges; what somebody has zoomed into stays in view.
+  renew(options) {
+    const chosen = (axis) => this.view[axis].some((end, k) => end !== this.home[axis][k]);
+    const same = (options.y ?? LINEAR).name === this.options.y.name;
+    const view = { x: chosen("x") ? this.view.x : options.view.x, y: chosen("y") && same ? this.view.y : options.view.y };
+    Object.assign(this.options, options);
+    this.home = { x: [...options.view.x], y: [...options.view.y] };
+    this.view = { x: [...view.x], y: [...view.y] };
   }
 
   show(content, said) {

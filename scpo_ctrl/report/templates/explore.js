@@ -148,14 +148,6 @@ function loopLines(loop, state, coordinates, held, name) {
   );
 }
 
-function unitOf({ unit }) {
-  return unit ? ` ${unit}` : "";
-}
-
-function titleOf({ name, unit }) {
-  return name + (unit ? ` [${unit}]` : "");
-}
-
 function portraitChart(host, loop, { signals: [i, j], views, ring }, on) {
   const [a, b] = [loop.signals[i], loop.signals[j]];
   const title = `${titleOf(b)} against ${titleOf(a)}`;
@@ -186,14 +178,6 @@ function portraitChart(host, loop, { signals: [i, j], views, ring }, on) {
       );
     },
   };
-}
-
-function outside(axis, { low, high }) {
-  const whole = [-Infinity, Infinity];
-  const areas = [];
-  if (low !== null) areas.push({ kind: "forbidden", x: whole, y: whole, [axis]: [-Infinity, low] });
-  if (high !== null) areas.push({ kind: "forbidden", x: whole, y: whole, [axis]: [high, Infinity] });
-  return areas;
 }
 
 function saidOf(title, loop, state) {

@@ -53,7 +53,7 @@ function objectiveChart(host, history, start, options) {
   const scale = logarithmicWherePositive(path.y);
   const to = (values) => Array.from(values, scale.to);
   const y = range(to(path.y));
-  const chart = new Chart(host, { title: "objective ℓ", y: scale, view: { x: options.span, y }, ...options });
+  const chart = charted(host, { title: "objective ℓ", y: scale, view: { x: options.span, y }, ...options });
   const inside = (value) => Math.min(y[1], Math.max(y[0], Number.isFinite(value) ? value : y[1]));
   chart.show(
     {
@@ -75,7 +75,7 @@ function marginChart(host, history, start, options) {
   const scale = marginScale([...history.margin, history.margin_initial]);
   const to = (values) => Array.from(values, scale.to);
   const y = range([0, ...to(path.y), ...to(history.margin)]);
-  const chart = new Chart(host, {
+  const chart = charted(host, {
     title: "margin −max g (unsafe below 0)",
     y: scale,
     view: { x: options.span, y },
@@ -119,16 +119,15 @@ function legendOf(host, history) {
   history.verdicts.forEach((name, verdict) => {
     const count = history.verdict.filter((one) => one === verdict).length;
     if (!count) return;
-    const key = add(legend, "span");
-    drawMark(
-      add(key, "svg", { viewBox: "-7 -7 14 14", "aria-hidden": "true" }),
-      `mark verdict-${verdict}`,
-      SHAPES[verdict],
-      0,
-      0,
-    );
-    key.append(`${name} (${count})`);
+    legendKey(legend, verdict, `${name} (${count})`);
   });
+}
+
+function legendKey(legend, verdict, text) {
+  const key = add(legend, "span");
+  const mark = add(key, "svg", { viewBox: "-7 -7 14 14", "aria-hidden": "true" });
+  drawMark(mark, `mark verdict-${verdict}`, SHAPES[verdict], 0, 0);
+  key.append(text);
 }
 
 function columnChart(host, history, title, columns, options) {
@@ -141,7 +140,7 @@ function columnChart(host, history, title, columns, options) {
     label: (k) => `tried step ${history.tried[k]}: ${name} ${shown(values[k])}`,
   }));
   const y = range([...lines.flatMap((line) => line.y), ...levels.map(({ value }) => scale.to(value))]);
-  const chart = new Chart(host, { title, y: scale, view: { x: options.span, y }, ...options });
+  const chart = charted(host, { title, y: scale, view: { x: options.span, y }, ...options });
   const guides = levels.map(({ value, name }) => ({
     kind: "limit",
     x: [0, history.count],
