@@ -88,11 +88,21 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True, eq=False)
 class Signal(Sealed, instead="give signals.sequence its values"):
-    """A value over time; `constant`, `step`, `ramp`, `sine` and `sequence` make one."""
+    """A value over time; `constant`, `step`, `ramp`, `sine` and `sequence` make one.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    numbers : tuple of float or (float, float)
+        Of its kind, in the order of `Kind.names`: a number, or two between which each scenario draws one.
+    samples : numpy.ndarray, shape (k,)
+        Of a sequence, one for each step.
+    """
 
     kind: str
-    numbers: tuple[Number, ...]  # of its kind, in the order of `Kind.names`
-    samples: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (k,) of a sequence, one for each step
+    numbers: tuple[Number, ...]
+    samples: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def drawn(self) -> tuple[int, ...]:

@@ -12,6 +12,15 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 class Learned:
     """What became of measured states that were to be scenarios.
 
+    Attributes
+    ----------
+    taken : numpy.ndarray, shape (k, nx)
+        Initial states of the new scenarios [x_units].
+    left_out : numpy.ndarray, shape (j, nx)
+        States on which the current policy breaks a metric.
+    reasons : tuple of str, shape (j,)
+        The metric that each of them breaks most.
+
     Examples
     --------
     After the example of `adapt`:
@@ -23,9 +32,9 @@ class Learned:
     (array([[2. , 0.1]]), 0)
     """
 
-    taken: np.ndarray  # (k, nx) initial states of the new scenarios [x_units]
-    left_out: np.ndarray  # (j, nx) states on which the current policy breaks a metric
-    reasons: tuple[str, ...]  # (j,) the metric that each of them breaks most
+    taken: np.ndarray
+    left_out: np.ndarray
+    reasons: tuple[str, ...]
 
 
 def farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:

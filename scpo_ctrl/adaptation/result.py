@@ -25,6 +25,41 @@ _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 class Result(Sealed, instead="hold the Result in an object of your own"):
     """What a run did, and the state from which it can go on.
 
+    Attributes
+    ----------
+    problem : Problem
+        What was adapted.
+    options : AdaptOptions
+        Of the run.
+    status : RunStatus
+        How the run ended, and what to do about it.
+    theta : numpy.ndarray, shape (d,)
+        The last committed parameters.
+    theta_initial : numpy.ndarray, shape (d,)
+        The safe start.
+    objective_initial : float
+        Objective at θ₀.
+    objective_final : float
+        Objective at the last committed parameters.
+    margin_initial : float
+        -max_i g_i(θ₀).
+    history : History
+        A row per tried step.
+    steps : int
+        First-order steps done.
+    rollouts : int
+        Rollouts of the run.
+    seconds : float
+        Wall time, of all sessions.
+    stationarity : float
+        Of the last step's start, relative to the objective: 0 where no step can lower it.
+    state : dict of str to numpy.ndarray
+        What `resume` goes on from.
+    guards : Scenarios or None
+        Of (E12): what S holds besides the scenarios of the problem; None: no audits.
+    audits : tuple of AuditRow
+        That of the safe start first.
+
     Examples
     --------
     After the example of `adapt`:
@@ -38,19 +73,19 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
     problem: Problem
     options: AdaptOptions
     status: RunStatus
-    theta: np.ndarray  # (d,) the last committed parameters
-    theta_initial: np.ndarray  # (d,) the safe start
+    theta: np.ndarray
+    theta_initial: np.ndarray
     objective_initial: float
     objective_final: float
-    margin_initial: float  # -max_i g_i(θ₀)
+    margin_initial: float
     history: History
-    steps: int  # first-order steps done
+    steps: int
     rollouts: int
-    seconds: float  # wall time, of all sessions
-    stationarity: float  # of the last step's start, relative to the objective: 0 where no step can lower it
-    state: dict[str, np.ndarray]  # what `resume` goes on from
-    guards: Scenarios | None = None  # of (E12): what S holds besides the scenarios of the problem; None: no audits
-    audits: tuple[AuditRow, ...] = ()  # that of the safe start first
+    seconds: float
+    stationarity: float
+    state: dict[str, np.ndarray]
+    guards: Scenarios | None = None
+    audits: tuple[AuditRow, ...] = ()
 
     @property
     def committed(self) -> np.ndarray:

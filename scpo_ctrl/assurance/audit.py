@@ -26,6 +26,21 @@ _SAME = 0.01  # of the width of the set: points closer than this are one counter
 class Audit:
     """What an audit of one policy found.
 
+    Attributes
+    ----------
+    rollouts : int
+        Fresh scenarios drawn at random.
+    violations : int
+        Among them.
+    worst : float
+        Largest metric met anywhere, in `Problem.metric_units`.
+    metric : str
+        Which one, in words.
+    objective : float
+        Mean over the scenarios drawn at random.
+    counterexamples : Scenarios
+        Those that violate, worst first, at most 32; by the search too.
+
     Examples
     --------
     After the example of `adapt`:
@@ -35,12 +50,12 @@ class Audit:
     (0.0069, 0)
     """
 
-    rollouts: int  # fresh scenarios drawn at random
-    violations: int  # among them
-    worst: float  # largest metric met anywhere, in `Problem.metric_units`
-    metric: str  # which one, in words
-    objective: float  # mean over the scenarios drawn at random
-    counterexamples: Scenarios  # those that violate, worst first, at most 32; by the search too
+    rollouts: int
+    violations: int
+    worst: float
+    metric: str
+    objective: float
+    counterexamples: Scenarios
 
     @property
     def passed(self) -> bool:

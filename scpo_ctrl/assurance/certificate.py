@@ -35,6 +35,37 @@ _CLOSEST = 10  # worst scenarios kept
 class Certificate:
     """What fresh random scenarios have shown of one policy; the n of them was fixed before by ε and β.
 
+    Attributes
+    ----------
+    passed : bool
+        The exact bound (Clopper-Pearson) is at most ε.
+    rollouts : int
+        n: the least with which no violation proves ε at confidence 1 - β.
+    violations : int
+        Among them.
+    epsilon : float
+        ε, the probability that was to be shown.
+    beta : float
+        1 - β is the confidence.
+    bound : float
+        Of the probability of a violation at confidence 1 - β, from what was found.
+    closest : tuple of (int, float)
+        The worst scenarios: number, largest metric in `Problem.metric_units`.
+    worst_metric : str
+        Which metric the first of them is, in words.
+    violating : tuple of int
+        Numbers of violating scenarios, at most the first 1000.
+    distribution : str
+        That the scenarios were drawn from.
+    seed : int
+        Of the fresh scenarios.
+    theta_digest : str
+        SHA-256 of θ.
+    problem_digest : str or None
+        SHA-256 of the problem file's sections; None for a problem made in Python.
+    version : str
+        Of the package.
+
     Examples
     --------
     After the example of `adapt`:
@@ -43,19 +74,19 @@ class Certificate:
     no violation in 1 375 fresh scenarios: at most 0.01 of them violate
     """
 
-    passed: bool  # the exact bound (Clopper-Pearson) is at most ε
-    rollouts: int  # n: the least with which no violation proves ε at confidence 1 - β
+    passed: bool
+    rollouts: int
     violations: int
     epsilon: float
     beta: float
-    bound: float  # of the probability of a violation at confidence 1 - β, from what was found
-    closest: tuple[tuple[int, float], ...]  # the worst scenarios: number, largest metric in `Problem.metric_units`
-    worst_metric: str  # which metric the first of them is, in words
-    violating: tuple[int, ...]  # numbers of violating scenarios, at most the first 1000
-    distribution: str  # that the scenarios were drawn from
+    bound: float
+    closest: tuple[tuple[int, float], ...]
+    worst_metric: str
+    violating: tuple[int, ...]
+    distribution: str
     seed: int
-    theta_digest: str  # SHA-256 of θ
-    problem_digest: str | None  # SHA-256 of the problem file's sections; None for a problem made in Python
+    theta_digest: str
+    problem_digest: str | None
     version: str = __version__
 
     def summary(self) -> dict[str, Any]:

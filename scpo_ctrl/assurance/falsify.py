@@ -31,6 +31,25 @@ _STRATEGIES = 16
 class Falsification:
     """What an attack found.
 
+    Attributes
+    ----------
+    rollouts : int
+        Rollouts spent.
+    worst : float
+        Largest metric met, in `Problem.metric_units`.
+    row : int
+        Which of a scenario's metrics that is.
+    metric : str
+        The same in words.
+    excess : float
+        The same in the units of its bound, above zero where it is violated.
+    unit : str
+        That `excess` counts in.
+    scenario : Scenarios
+        The one where it was met.
+    means : str
+        What found it.
+
     Examples
     --------
     After the example of `adapt`:
@@ -41,13 +60,13 @@ class Falsification:
     """
 
     rollouts: int
-    worst: float  # largest metric met, in `Problem.metric_units`
-    row: int  # which of a scenario's metrics that is
-    metric: str  # the same in words
-    excess: float  # the same in the units of its bound, above zero where it is violated
-    unit: str  # that `excess` counts in
-    scenario: Scenarios  # the one where it was met
-    means: str  # what found it
+    worst: float
+    row: int
+    metric: str
+    excess: float
+    unit: str
+    scenario: Scenarios
+    means: str
 
     @property
     def found(self) -> bool:

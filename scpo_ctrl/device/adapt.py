@@ -20,6 +20,25 @@ from scpo_ctrl.validate import as_array, as_choice, as_count
 class DeviceResult:
     """What an adaptation on the device does.
 
+    Attributes
+    ----------
+    problem : ControlProblem
+        What was adapted.
+    real : str
+        "float" or "double".
+    status : DeviceStatus
+        Of the last step.
+    theta : numpy.ndarray, shape (d,)
+        The last committed parameters.
+    committed : numpy.ndarray, shape (commits + 1, d)
+        All of them, those to begin with first.
+    objectives : numpy.ndarray, shape (commits + 1,)
+        Theirs, in the arithmetic of the device.
+    margins : numpy.ndarray, shape (commits + 1,)
+        -max g, likewise.
+    counts : DeviceCounts
+        What became of the steps.
+
     Examples
     --------
     After the example of `adapt`:
@@ -30,12 +49,12 @@ class DeviceResult:
     """
 
     problem: ControlProblem
-    real: str  # "float" or "double"
-    status: DeviceStatus  # of the last step
-    theta: np.ndarray  # (d,) the last committed parameters
-    committed: np.ndarray  # (commits + 1, d) all of them, those to begin with first
-    objectives: np.ndarray  # (commits + 1,) theirs, in the arithmetic of the device
-    margins: np.ndarray  # (commits + 1,) -max g, likewise
+    real: str
+    status: DeviceStatus
+    theta: np.ndarray
+    committed: np.ndarray
+    objectives: np.ndarray
+    margins: np.ndarray
     counts: DeviceCounts
 
     @property

@@ -20,6 +20,39 @@ _FEEDBACK = ", and no feedback: over several steps a controller's answers to the
 class Identification:
     """Parameters of a plant, their ranges and half widths of the disturbance, fitted to a log.
 
+    Attributes
+    ----------
+    plant : Plant
+        As it was given.
+    asked : tuple of str
+        Labels of the parameters that were to be fitted.
+    kept : dict of str to str
+        Those of them that the log does not tell, which keep their values, with the reason.
+    values : numpy.ndarray, shape (np,)
+        Fitted, else nominal [p_units].
+    ranges : numpy.ndarray, shape (np, 2)
+        Low and high, the value itself where it was not fitted [p_units].
+    largest : numpy.ndarray, shape (nx,)
+        Largest residual of one step [x_units].
+    rms : numpy.ndarray, shape (nx,)
+        Root mean square residual of one step [x_units].
+    half_widths : numpy.ndarray, shape (nx,)
+        Of the disturbance: the largest residual with the margin [x_units].
+    beyond : float
+        Part of fresh residuals that may be outside `largest`, at most, at `confidence`.
+    doubts : tuple of str
+        What in the log speaks against what was assumed.
+    transitions : int
+        From sample to sample.
+    pieces : int
+        Without a gap.
+    horizon : int
+        Steps predicted from each measured state.
+    confidence : float
+        That the ranges hold all fitted parameters together.
+    margin : float
+        In parts of the largest residual.
+
     Examples
     --------
     After the example of `identify`:
@@ -28,21 +61,21 @@ class Identification:
     (('mass',), array([0.0011, 0.0011]))
     """
 
-    plant: Plant  # as it was given
-    asked: tuple[str, ...]  # labels of the parameters that were to be fitted
-    kept: Mapping[str, str]  # those of them that the log does not tell, which keep their values, with the reason
-    values: np.ndarray  # (np,) fitted, else nominal [p_units]
-    ranges: np.ndarray  # (np, 2) low and high, the value itself where it was not fitted [p_units]
-    largest: np.ndarray  # (nx,) largest residual of one step [x_units]
-    rms: np.ndarray  # (nx,) root mean square residual of one step [x_units]
-    half_widths: np.ndarray  # (nx,) of the disturbance: the largest residual with the margin [x_units]
-    beyond: float  # part of fresh residuals that may be outside `largest`, at most, at `confidence`
-    doubts: tuple[str, ...]  # what in the log speaks against what was assumed
-    transitions: int  # from sample to sample
-    pieces: int  # without a gap
-    horizon: int  # steps predicted from each measured state
-    confidence: float  # that the ranges hold all fitted parameters together
-    margin: float  # in parts of the largest residual
+    plant: Plant
+    asked: tuple[str, ...]
+    kept: Mapping[str, str]
+    values: np.ndarray
+    ranges: np.ndarray
+    largest: np.ndarray
+    rms: np.ndarray
+    half_widths: np.ndarray
+    beyond: float
+    doubts: tuple[str, ...]
+    transitions: int
+    pieces: int
+    horizon: int
+    confidence: float
+    margin: float
 
     @property
     def fitted(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from scpo_ctrl.loop.level import (
     Ranges,
     bounds_of,
     is_affine,
+    largest_level,
     parameter_points,
     parameter_ranges,
     plant_at,
@@ -47,6 +48,22 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
     left the set, which is no proof, "refuted" where one did, and "unchecked" for a backup given by hand, or made from
     another by `dataclasses.replace`. Only `lqr`, `lmi` and `check_backup` set it.
 
+    Parameters
+    ----------
+    K : array_like, shape (nu, nx)
+        Gain [u_units / x_units].
+    P : array_like, shape (nx, nx)
+        Symmetric positive definite.
+    rho : float
+        Invariant level, > 0.
+
+    Attributes
+    ----------
+    claim : Claim or None
+        What is claimed of the level set; None where given by hand.
+    design : Design or None
+        What `lqr` made it from; None otherwise.
+
     Examples
     --------
     >>> import scpo_ctrl as sc
@@ -56,11 +73,11 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
     (54.7, 'proved')
     """
 
-    K: np.ndarray  # (nu, nx)
-    P: np.ndarray  # (nx, nx), symmetric positive definite
-    rho: float  # invariant level, > 0
-    claim: Claim | None = field(default=None, init=False, repr=False, compare=False)  # None where given by hand
-    design: Design | None = field(default=None, init=False, repr=False)  # of `lqr`; None otherwise
+    K: np.ndarray
+    P: np.ndarray
+    rho: float
+    claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
+    design: Design | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -310,37 +327,6 @@ def _reach(plant: Plant, backup: Backup, p: np.ndarray) -> float:
     scaled = np.linalg.solve(C, (C.T @ (A - B @ backup.K)).T)
     drift = float(np.linalg.norm(C.T @ offset[:, 0])) / float(np.sqrt(backup.rho))
     return float(np.linalg.norm(scaled, 2)) + (drift if drift > _ROUNDING else 0.0)
-
-
-def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
-    """Return the largest ρ with {zᵀPz ≤ ρ} inside {Hz ≤ h}: min over rows of h² / (H P⁻¹ Hᵀ).
-
-    Parameters
-    ----------
-    P : numpy.ndarray, shape (nx, nx)
-        Symmetric positive definite.
-    H : numpy.ndarray, shape (k, nx)
-    h : numpy.ndarray, shape (k,)
-        Positive; infinite entries bound nothing.
-
-    Returns
-    -------
-    float
-        The level; infinite if nothing bounds it.
-
-    Raises
-    ------
-    BackupError
-        If P is not positive definite.
-    """
-    try:
-        C = np.linalg.cholesky(P)
-    except np.linalg.LinAlgError as error:
-        raise BackupError("P is not positive definite; make every entry of Q positive") from error
-    reach = np.sum(np.linalg.solve(C, H.T) ** 2, axis=0)  # H P⁻¹ Hᵀ, a number per row
-    bounded = (reach > 0) & np.isfinite(h)
-    with np.errstate(over="ignore"):  # a bound that far away bounds nothing
-        return float(np.min(h[bounded] ** 2 / reach[bounded], initial=np.inf))
 
 
 def contraction(plant: Plant, backup: Backup) -> float:

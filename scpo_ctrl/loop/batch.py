@@ -18,6 +18,21 @@ if TYPE_CHECKING:
 class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you need"):
     """A batch of S scenarios over a horizon of N steps.
 
+    Parameters
+    ----------
+    x0 : array_like, shape (S, nx)
+        Initial states [x_units].
+    p : array_like, shape (S, np)
+        Plant parameters [p_units].
+    w : array_like, shape (S, N, nx)
+        Disturbances, added to the next state [x_units]; N = horizon.
+    horizon : int
+        N, number of steps.
+    declared : DeclaredSet or None, optional
+        The set Z (E12) that they are points of, where it is known.
+    described : dict or None, optional
+        The arguments of `scenarios` that the first of them are made by.
+
     Examples
     --------
     >>> import numpy as np
@@ -27,12 +42,12 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
     (1, True)
     """
 
-    x0: np.ndarray  # (S, nx) initial states [x_units]
-    p: np.ndarray  # (S, np) plant parameters [p_units]
-    w: np.ndarray  # (S, N, nx) disturbances, added to the next state [x_units]; N = horizon
-    horizon: int  # N, number of steps
-    declared: "DeclaredSet | None" = None  # the set Z (E12) that they are points of, where it is known
-    described: Mapping[str, Any] | None = None  # the arguments of `scenarios` that the first of them are made by
+    x0: np.ndarray
+    p: np.ndarray
+    w: np.ndarray
+    horizon: int
+    declared: "DeclaredSet | None" = None
+    described: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         N = as_count("horizon", self.horizon, at_least=1)

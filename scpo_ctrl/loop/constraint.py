@@ -27,6 +27,19 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
     is one of ``-h``; outputs are expressions too: ``plant.y``. An expression of several entries has a name for each.
     It should be smooth: write ``x**2 + y**2 <= r**2`` rather than a root, and two constraints rather than a maximum.
 
+    Parameters
+    ----------
+    name : str or tuple of str
+        One for each entry.
+    expression : casadi.SX, shape (k, 1)
+        The expression h, or a list of its entries, of plant.x, plant.u and plant.p [unit].
+    bound : array_like, shape (k,) or ()
+        What they must not exceed [unit]; a number for all entries.
+    unit : str or tuple of str, optional
+        Of all entries, or one for each.
+    scale : array_like or None, shape (k,), optional
+        What counts as one, > 0 [unit]; by default what the equilibrium leaves to the bound.
+
     Examples
     --------
     >>> import scpo_ctrl as sc
@@ -36,11 +49,11 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
     >>> metrics = sc.MetricOptions(constraints=power)
     """
 
-    name: str | tuple[str, ...]  # one for each entry
-    expression: ca.SX  # (k, 1) h, or a list of its entries, of plant.x, plant.u and plant.p [unit]
-    bound: np.ndarray  # (k,) [unit]; a number for all entries
-    unit: str | tuple[str, ...] = ""  # of all entries, or one for each
-    scale: np.ndarray | None = None  # (k,) > 0 [unit] that counts as one; what the equilibrium leaves to the bound
+    name: str | tuple[str, ...]
+    expression: ca.SX
+    bound: np.ndarray
+    unit: str | tuple[str, ...] = ""
+    scale: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__

@@ -38,6 +38,25 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     Its θ counts changes of the controller's parameters, each in the unit that moves the command by one half width of
     its bounds somewhere on the boundary of the backup's level set: zero is the controller as it runs today.
 
+    Attributes
+    ----------
+    plant : Plant
+        Of the loop: states (x, ξ), inputs (u, m).
+    backup : Backup
+        The controller at θ = 0: its gain at rest, and the level set that the loop holds.
+    controller : Controller
+        As it was given.
+    reference : tuple of float, shape (nr,)
+        References [r_units]; of those that vary what they are at first.
+    scale : tuple of float, shape (d,)
+        What one of each parameter is [theta_units].
+    law : casadi.Function
+        ``(s, p, θ) -> (v, m)`` as the loop applies it, and with m as if nothing were cut.
+    controlled_plant : Plant
+        Without what the controller remembers, and without references among its parameters.
+    signals : dict of str to Signal
+        References that vary over time, by label.
+
     Examples
     --------
     >>> import scpo_ctrl as sc
@@ -49,14 +68,14 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     {'kp': 1.0, 'ki': 2.0, 'kd': 0.02}
     """
 
-    plant: Plant  # of the loop: states (x, ξ), inputs (u, m)
-    backup: Backup  # the controller at θ = 0: its gain at rest, and the level set that the loop holds
+    plant: Plant
+    backup: Backup
     controller: Controller
-    reference: tuple[float, ...]  # (nr,) [r_units]; of those that vary what they are at first
-    scale: tuple[float, ...]  # (d,) [theta_units] of one of each parameter
-    law: ca.Function  # (s, p, θ) -> (v, m) as the loop applies it, and with m as if nothing were cut
-    controlled_plant: Plant  # without what the controller remembers, and without references among its parameters
-    signals: Mapping[str, Signal] = field(default_factory=dict)  # references that vary over time, by label
+    reference: tuple[float, ...]
+    scale: tuple[float, ...]
+    law: ca.Function
+    controlled_plant: Plant
+    signals: Mapping[str, Signal] = field(default_factory=dict)
 
     @property
     def theta_dim(self) -> int:
@@ -235,6 +254,7 @@ def controlled(
     plant : Plant
         Discrete.
     controller : Controller
+        As it was given.
     reference : array_like, shape (nr,), or mapping of str to Signal or float, optional
         Constant references r [units of what they are for]; the controller's nominal ones by default. By label they may
         be signals: then `plant` has them among its parameters, the loop's equilibrium and level set are about what they

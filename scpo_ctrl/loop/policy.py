@@ -60,6 +60,23 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
     one (docs/method.md). So with `at_bounds` a unit of the first layer starts at each bound that the backup's level set
     comes near, the nearest first, up to half of the units.
 
+    Parameters
+    ----------
+    plant : Plant
+        The plant.
+    backup : Backup
+        Its backup, which the policy is at the start.
+    hidden : tuple of int, optional
+        Widths of the hidden layers; none for the linear residual.
+    init : float, optional
+        Standard deviation of the hidden weights and biases at the start.
+    scale : array_like, shape (nx,), optional
+        What z is divided by [x_units]; if empty, the extent of the level set / 3.
+    at_bounds : bool, optional
+        Whether some hidden units start at the state bounds.
+    input_scale : array_like, shape (nu,), optional
+        What φ is multiplied by [u_units]; if empty, half the bounds' width.
+
     Examples
     --------
     >>> import scpo_ctrl as sc
@@ -75,10 +92,10 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
     plant: Plant
     backup: Backup
     hidden: tuple[int, ...] = ()
-    init: float = 0.5  # standard deviation of the hidden weights and biases at the start
-    scale: tuple[float, ...] = field(default=())  # (nx,) [x_units] divides z; if empty, extent of the level set / 3
-    at_bounds: bool = True  # whether some hidden units start at the state bounds
-    input_scale: tuple[float, ...] = field(default=())  # (nu,) [u_units] multiplies φ; half the bounds' width if empty
+    init: float = 0.5
+    scale: tuple[float, ...] = field(default=())
+    at_bounds: bool = True
+    input_scale: tuple[float, ...] = field(default=())
 
     def __post_init__(self) -> None:
         as_instance("plant", self.plant, Plant)

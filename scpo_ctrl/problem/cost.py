@@ -27,6 +27,17 @@ class Cost(Sealed, instead="write it as an expression of plant.x, plant.u and pl
     The weight of changes adds Δu_tᵀ R_du Δu_t for t = 1…N-1. With `least_squares` both expressions are columns of
     residuals, whose squares are summed up: then the method "gauss_newton" knows them too.
 
+    Parameters
+    ----------
+    stage : casadi.SX
+        Scalar ℓ of plant.x, plant.u and plant.p; residuals (k, 1) with least_squares.
+    terminal : casadi.SX or None, optional
+        Scalar ℓ_N of plant.x and plant.p; residuals (k, 1) with least_squares.
+    least_squares : bool, optional
+        Whether both expressions are residuals.
+    R_du : array_like or None, shape (nu,), optional
+        Diagonal, or matrix of shape (nu, nu), of changes of the input.
+
     Examples
     --------
     >>> import scpo_ctrl as sc
@@ -36,10 +47,10 @@ class Cost(Sealed, instead="write it as an expression of plant.x, plant.u and pl
     >>> cost = sc.Cost(energy + plant.x[0] ** 2, terminal=plant.x[1] ** 2, R_du=[0.1])
     """
 
-    stage: ca.SX  # scalar ℓ of plant.x, plant.u and plant.p; residuals (k, 1) with least_squares
-    terminal: ca.SX | None = None  # scalar ℓ_N of plant.x and plant.p; residuals (k, 1) with least_squares
+    stage: ca.SX
+    terminal: ca.SX | None = None
     least_squares: bool = False
-    R_du: np.ndarray | None = None  # (nu,) diagonal or (nu, nu), of changes of the input
+    R_du: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__

@@ -39,6 +39,17 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
     which is divided by N, has z_Nᵀ P_N z_N too where `P_N` is given, and Δu_tᵀ R_du Δu_t of the changes of the input,
     t = 1…N-1, where `R_du` is.
 
+    Parameters
+    ----------
+    Q : array_like, shape (nx,)
+        Diagonal, or matrix of shape (nx, nx), positive semidefinite.
+    R : array_like, shape (nu,)
+        Diagonal, or matrix of shape (nu, nu), positive semidefinite.
+    P_N : array_like or None, shape (nx,) or (nx, nx), optional
+        Of the last state.
+    R_du : array_like or None, shape (nu,) or (nu, nu), optional
+        Of changes of the input.
+
     Examples
     --------
     >>> import scpo_ctrl as sc
@@ -46,10 +57,10 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
     >>> full = sc.Quadratic(Q=[[1.0, 0.2], [0.2, 0.1]], R=[0.05], R_du=[0.1])
     """
 
-    Q: np.ndarray  # (nx,) diagonal or (nx, nx), positive semidefinite
-    R: np.ndarray  # (nu,) diagonal or (nu, nu), positive semidefinite
-    P_N: np.ndarray | None = None  # (nx,) or (nx, nx) of the last state
-    R_du: np.ndarray | None = None  # (nu,) or (nu, nu) of changes of the input
+    Q: np.ndarray
+    R: np.ndarray
+    P_N: np.ndarray | None = None
+    R_du: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for key in ("Q", "R", "P_N", "R_du"):
@@ -127,6 +138,13 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
 class Imitation(Sealed, instead="for another objective give a UserObjective"):
     """Mean squared error of the command (before saturation) against an expert's data.
 
+    Parameters
+    ----------
+    x : array_like, shape (k, nx)
+        States.
+    u : array_like, shape (k, nu)
+        The expert's inputs.
+
     Examples
     --------
     >>> import numpy as np
@@ -135,8 +153,8 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
     >>> objective = sc.Imitation(x, u=-x @ [[0.5], [0.8]])
     """
 
-    x: np.ndarray  # (k, nx) states
-    u: np.ndarray  # (k, nu) the expert's inputs
+    x: np.ndarray
+    u: np.ndarray
 
     def __post_init__(self) -> None:
         x = as_array("imitation x", self.x, (None, None))
@@ -210,6 +228,11 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
 @dataclass(frozen=True)
 class UserObjective:
     """Any objective with a first-order oracle: ``function(theta) -> (value, gradient)``.
+
+    Parameters
+    ----------
+    function : callable
+        ``theta -> (value, gradient)``, θ and gradient of shape (d,).
 
     Examples
     --------

@@ -21,6 +21,17 @@ _NOTHING = -(1 << 20)  # binary exponent of zero
 class Projection:
     """The answer of a projection.
 
+    Attributes
+    ----------
+    delta : numpy.ndarray, shape (p,)
+        Closest point found; feasible whenever all c ≤ 0.
+    status : ProjectionStatus
+        Whether it is solved.
+    iterations : int
+        Of the solver; 0 where none was needed.
+    active : numpy.ndarray
+        Indices of the constraints that hold the answer back.
+
     Examples
     --------
     >>> import scpo_ctrl as sc
@@ -29,10 +40,10 @@ class Projection:
     array([0])
     """
 
-    delta: np.ndarray  # (p,) closest point found; feasible whenever all c ≤ 0
+    delta: np.ndarray
     status: ProjectionStatus
-    iterations: int  # of the solver; 0 where none was needed
-    active: np.ndarray  # indices of the constraints that hold the answer back
+    iterations: int
+    active: np.ndarray
 
 
 @dataclass(frozen=True)
