@@ -14,13 +14,14 @@ from scpo_ctrl.models.signals import KINDS, TIME, Signal
 from scpo_ctrl.models.symbols import expressions, outputs
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, counted, few, with_unit
 from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimensions
 
 _LONGEST_SOURCE = 10_000  # characters
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plant(Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Plant(Shown, Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="):
     """A constrained plant.
 
     ``f`` is the next state x⁺ = f(x, u, p) when `dt` is a number, and the derivative ẋ = f(x, u, p) when `dt` is None.
@@ -261,6 +262,19 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
         if unknown:
             raise DomainError(f"unknown field {shown(unknown[0])} of a plant")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def _shown(self) -> tuple[str, Entries]:
+        sampled = "continuous" if self.dt is None else f"sampled every {self.dt:g} s"
+        rows = []
+        for stem, noun in (("x", "state"), ("u", "input")):
+            columns = (getattr(self, f"{stem}_{key}") for key in ("labels", "units", "min", "max"))
+            bounds = zip(*columns, strict=True)
+            rows += few(
+                [(one, with_unit(f"{noun} in [{low:.4g}, {high:.4g}]", unit)) for one, unit, low, high in bounds], noun
+            )
+        nominal = zip(self.p_labels, self.p_units, self.p_nominal, strict=True)
+        rows += few([(one, with_unit(f"parameter, {value:.4g}", unit)) for one, unit, value in nominal], "parameter")
+        return f"{self.name}, {counted(self.nx, 'state')}, {counted(self.nu, 'input')}, {sampled}", rows
 
 
 def _is_empty(value: Any) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_array, as_scalar, dimensions
 
 TIME = "time"  # label of the last parameter of a plant with signals
@@ -86,8 +87,8 @@ KINDS: dict[str, Kind] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Signal(Sealed, instead="give signals.sequence its values"):
+@dataclass(frozen=True, eq=False, repr=False)
+class Signal(ShownAsWritten, Sealed, instead="give signals.sequence its values"):
     """A value over time; `constant`, `step`, `ramp`, `sine` and `sequence` make one.
 
     Attributes

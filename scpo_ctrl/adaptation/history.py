@@ -7,13 +7,15 @@ import numpy as np
 
 from scpo_ctrl.adaptation.status import Verdict
 from scpo_ctrl.projection.status import ProjectionStatus
+from scpo_ctrl.rounding import down
+from scpo_ctrl.shown import Entries, Shown
 
 VERDICTS = tuple(Verdict)
 PROJECTION_STATUSES = tuple(ProjectionStatus)
 
 
-@dataclass(frozen=True)
-class Trial:
+@dataclass(frozen=True, repr=False)
+class Trial(Shown):
     """One tried step: a row of the history.
 
     Attributes
@@ -73,6 +75,10 @@ class Trial:
     def is_committed(self) -> bool:
         """Whether the step was committed."""
         return VERDICTS[self.verdict] is Verdict.COMMITTED
+
+    def _shown(self) -> tuple[str, Entries]:
+        rows = [("objective", f"{self.objective:.4g}"), ("margin", down(self.margin))]
+        return f"step {self.step}, {VERDICTS[self.verdict].name.lower().replace('_', ' ')}", rows
 
 
 @dataclass(frozen=True)

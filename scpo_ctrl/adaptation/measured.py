@@ -6,10 +6,11 @@ import numpy as np
 
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.shown import Entries, Shown, counted, few
 
 
-@dataclass(frozen=True)
-class Learned:
+@dataclass(frozen=True, repr=False)
+class Learned(Shown):
     """What became of measured states that were to be scenarios.
 
     Attributes
@@ -35,6 +36,10 @@ class Learned:
     taken: np.ndarray
     left_out: np.ndarray
     reasons: tuple[str, ...]
+
+    def _shown(self) -> tuple[str, Entries]:
+        title = f"{counted(len(self.taken), 'state')} taken, {len(self.left_out)} left out"
+        return title, few([("left out", f"breaks {reason}") for reason in self.reasons], "state")
 
 
 def farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.projection.status import SOLVERS
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_choice, as_count, as_flag, as_lists, as_scalar, as_stack
 
 MODES = ("verified", "certified")
@@ -17,8 +18,8 @@ MOST_GUARDS = 512  # what S holds besides the scenarios of the problem (E12)
 _MOST_PROBES = 1000  # more measure nothing new, and take for ever
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt a monitor="):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AdaptOptions(ShownAsWritten, Sealed, instead="for another rule of when to stop give adapt a monitor="):
     """Options of `adapt`; θ has no unit, so neither have lengths in its space. Metrics count in `metric_units`.
 
     Parameters

@@ -15,14 +15,16 @@ from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem, everywhere
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.version import __version__
 
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
-@dataclass(frozen=True)
-class Result(Sealed, instead="hold the Result in an object of your own"):
+@dataclass(frozen=True, repr=False)
+class Result(Shown, Sealed, instead="hold the Result in an object of your own"):
     """What a run did, and the state from which it can go on.
 
     Attributes
@@ -218,6 +220,35 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
             ends = [_number_or_none(float(low)), _number_or_none(float(high))]
             rows.append(row | ({"bounds": ends} if any(end is not None for end in ends) else {}))
         return rows
+
+    def _shown(self) -> tuple[str, Entries]:
+        tries, commits = len(self.history), len(self.committed) - 1
+        rows = [
+            ("objective", f"{self.objective_initial:.4g} -> {self.objective_final:.4g}"),
+            ("steps", f"{self.steps}, {commits} of {counted(tries, 'tried step')} committed"),
+        ]
+        margin = self.worst_margin()
+        worst = f"{down(margin)} of all committed policies" + ("" if margin >= 0 else ", so one breaks a metric")
+        if isinstance(self.problem, ControlProblem):
+            guards = f" and {counted(self.guards.count, 'guard')}" if self.guards else ""
+            worst += f", on its {counted(self.problem.scenarios.count, 'scenario')}{guards}"
+        rows.append(("worst margin", worst))
+        if isinstance(self.problem, ControlProblem):
+            rows.append(("beyond them", self._beyond()))
+            rows += [] if self.problem.stability else [("at rest", "stability is no metric of this run")]
+        if self.status not in (RunStatus.FINISHED, RunStatus.CONVERGED):
+            rows.append(("advice", self.status.value))
+        return self.status.name.lower().replace("_", " "), rows
+
+    def _beyond(self) -> str:
+        """Return what is known of other scenarios than those of the run."""
+        last = self.final_audit
+        if last is None:
+            return "not audited: nothing is said of other scenarios"
+        if not last.passed:
+            return f"the audit failed: {last.violations} of {counted(last.rollouts, 'fresh scenario')} violate"
+        bound = f"at most {up(self.audit_bound())} of them violate, at confidence 1 - {BETA:g}"
+        return f"audited, no violation in {counted(last.rollouts, 'fresh scenario')}: {bound}"
 
 
 def margin_of(metrics: np.ndarray) -> float:

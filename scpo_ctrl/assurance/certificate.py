@@ -16,6 +16,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown
 from scpo_ctrl.validate import as_array, as_count, as_function, as_scalar
 from scpo_ctrl.version import __version__
 
@@ -31,8 +32,8 @@ _MOST_VIOLATING = 1000  # numbers of scenarios kept
 _CLOSEST = 10  # worst scenarios kept
 
 
-@dataclass(frozen=True)
-class Certificate:
+@dataclass(frozen=True, repr=False)
+class Certificate(Shown):
     """What fresh random scenarios have shown of one policy; the n of them was fixed before by ε and β.
 
     Attributes
@@ -139,6 +140,9 @@ class Certificate:
         if self.passed:
             return f"{found} in {count} fresh scenarios: at most {self.epsilon:g} of them violate, at {sure}, {of}"
         return f"{found} in {count} fresh scenarios: up to {up(self.bound)} of them violate, at {sure}, {of}"
+
+    def _shown(self) -> tuple[str, Entries]:
+        return "passed" if self.passed else "not passed", [("shown", self.sentence()), ("closest", self.worst_metric)]
 
 
 def certify(

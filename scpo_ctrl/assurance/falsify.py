@@ -17,6 +17,7 @@ from scpo_ctrl.problem.guarded import ROUNDING
 from scpo_ctrl.problem.problem import NUMBERS
 from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown
 from scpo_ctrl.validate import as_array, as_count, as_function
 
 BUDGET = 1_000_000  # rollouts
@@ -27,8 +28,8 @@ _POOL = 4096  # worst points kept, where local searches start
 _STRATEGIES = 16
 
 
-@dataclass(frozen=True)
-class Falsification:
+@dataclass(frozen=True, repr=False)
+class Falsification(Shown):
     """What an attack found.
 
     Attributes
@@ -88,6 +89,9 @@ class Falsification:
             f"Closest: {self.metric}, kept with {down(-self.excess, 4)} {self.unit}".rstrip()
             + " to spare"
         )
+
+    def _shown(self) -> tuple[str, Entries]:
+        return "violation found" if self.found else "no violation found", [("in words", self.sentence())]
 
 
 def falsify(

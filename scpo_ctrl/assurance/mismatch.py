@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo_ctrl.models import Plant
+from scpo_ctrl.shown import Entries, Shown, counted, numbers
 
 ROUNDING = 1e-9  # of a prediction, relative to |x_next| or the width of the bounds: below it the model is not wrong
 
 
-@dataclass(frozen=True)
-class Mismatch:
+@dataclass(frozen=True, repr=False)
+class Mismatch(Shown):
     """What the measured transitions say of the model: errors are x_next - f(x, u, p_nominal), per state [x_units].
 
     Attributes
@@ -51,6 +52,14 @@ class Mismatch:
     uncovered: int
     violations: int
     margin: float
+
+    def _shown(self) -> tuple[str, Entries]:
+        rows = [
+            ("largest error", numbers(self.largest)),
+            ("not predicted", f"{self.uncovered} of them, by no parameters and disturbances of the scenarios"),
+            ("out of bounds", f"{self.violations} of them"),
+        ]
+        return f"{counted(self.count, 'transition')} measured", rows
 
 
 class Errors:

@@ -8,6 +8,7 @@ from typing import Any
 from scpo_ctrl.assurance.mismatch import Mismatch
 from scpo_ctrl.problem.guarded import ROUNDING
 from scpo_ctrl.rounding import down, up
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.version import __version__
 
 
@@ -83,8 +84,8 @@ class SimulatedPolicy:
         return f"{down(max(0.0, -self.excess))} {self.unit}".rstrip() + " to spare"
 
 
-@dataclass(frozen=True)
-class Simulation:
+@dataclass(frozen=True, repr=False)
+class Simulation(Shown):
     """An adaptation that goes on on a true plant: every policy that would be at work, in their order.
 
     Attributes
@@ -205,6 +206,17 @@ class Simulation:
         str
         """
         return json.dumps(self.summary(), indent=2, allow_nan=False) + "\n"
+
+    def _shown(self) -> tuple[str, Entries]:
+        last, worst = self.policies[-1], max(self.policies, key=lambda one: one.violations)
+        which = "passed an audit" if self.audited else "were committed, without audits"
+        rows = [
+            ("policies", f"{len(self.policies)}: the safe start, and those that {which}"),
+            ("the last", f"violates in {last.violations} of {counted(self.episodes, 'episode')}"),
+            ("the worst", f"of step {worst.step}, in {worst.violations} of {counted(self.episodes, 'episode')}"),
+            ("objective", f"{self.policies[0].objective:.4g} -> {last.objective:.4g}"),
+        ]
+        return self.true_plant, rows
 
 
 def _row(policy: SimulatedPolicy) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
 from scpo_ctrl.device.sampled import SampledAdapter
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_choice, as_count
 
 
-@dataclass(frozen=True)
-class DeviceResult:
+@dataclass(frozen=True, repr=False)
+class DeviceResult(Shown):
     """What an adaptation on the device does.
 
     Attributes
@@ -81,6 +83,17 @@ class DeviceResult:
         bool
         """
         return self.margin() >= 0
+
+    def _shown(self) -> tuple[str, Entries]:
+        scenarios = counted(self.problem.scenarios.count, "scenario")
+        counts, commits = self.counts, len(self.committed) - 1
+        rows = [
+            ("objective", f"{self.objectives[0]:.4g} -> {self.objective:.4g}"),
+            ("steps", f"{counts.steps}, {commits} committed, {counts.unsafe} of {counts.tries} tries unsafe"),
+            ("worst margin", f"{down(float(np.min(self.margins)))} on its {scenarios}, in {self.real}"),
+            ("beyond them", "not audited: nothing is said of other scenarios"),
+        ]
+        return self.status.name.lower().replace("_", " "), rows
 
 
 def device_adapter(

@@ -5,6 +5,7 @@ from enum import Enum
 
 from scpo_ctrl.codegen.device import DIRECTIONS, EXAMPLES, FRESH, GRADIENTS, MEMORY, PATIENCE, ROWS
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_choice, as_count, as_flag, as_scalar
 
 _LARGEST = 1e15  # its square is a float
@@ -38,8 +39,8 @@ class DeviceStatus(Enum):
         return self in (DeviceStatus.COMMITTED, DeviceStatus.REJECTED)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceOptions(Sealed, instead="write the step in C anew"):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
     """Constants of scpo_adapt_config.h that may be set before compiling; a length in θ's space has no unit.
 
     Parameters

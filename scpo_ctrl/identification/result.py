@@ -8,16 +8,18 @@ import numpy as np
 
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.nominal import with_nominal
+from scpo_ctrl.shown import Entries, Shown, counted, few, numbers, with_unit
 
 _ASSUMED = (
     "assumed: the disturbance of each sample is independent of all that was before, with mean zero; sensors show "
     "states without noise; u is the input that was applied"
 )
+
 _FEEDBACK = ", and no feedback: over several steps a controller's answers to the disturbance bias the fit"
 
 
-@dataclass(frozen=True)
-class Identification:
+@dataclass(frozen=True, repr=False)
+class Identification(Shown):
     """Parameters of a plant, their ranges and half widths of the disturbance, fitted to a log.
 
     Attributes
@@ -160,3 +162,15 @@ class Identification:
             "assumed": self.assumed,
             "doubts": list(self.doubts),
         }
+
+    def _shown(self) -> tuple[str, Entries]:
+        title = f"{len(self.fitted)} of {counted(len(self.asked), 'parameter')} fitted to "
+        units = dict(zip(self.plant.p_labels, self.plant.p_units, strict=True))
+        fitted = [(label, self.value(label), *self.parameters()[label]) for label in self.fitted]
+        rows = few(
+            [(one, with_unit(f"{value:.4g} in [{a:.4g}, {b:.4g}]", units[one])) for one, value, a, b in fitted],
+            "parameter",
+        )
+        rows += [(label, f"kept: {reason}") for label, reason in self.kept.items()]
+        rows += [("disturbance", f"within {numbers(self.half_widths)}, as {self.assumed}")]
+        return title + counted(self.transitions, "transition"), rows + [("doubt", doubt) for doubt in self.doubts]

@@ -24,6 +24,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.models.varying import still
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, numbers
 from scpo_ctrl.validate import as_array, as_scalar, as_stack
 
 _ROUNDING = 1e-12  # of an equilibrium, relative to the level set
@@ -39,8 +40,8 @@ class Design:
     rho: float | None  # the level, where it was given or found by simulation
 
 
-@dataclass(frozen=True)
-class Backup(Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
+@dataclass(frozen=True, repr=False)
+class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
     """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq).
 
     That {V ≤ ρ} is invariant is a claim; `evidence` says what stands behind it for the ranges of plant parameters that
@@ -139,6 +140,11 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
         """
         K, P = self.K * units.x / units.u[:, None], self.P * units.x * units.x[:, None]
         return claimed(replace(self, K=K, P=P), self.claim)
+
+    def _shown(self) -> tuple[str, Entries]:
+        looked = self.claim is None or "evidence" in vars(self.claim)  # a look may take long
+        stands = self.evidence if looked else "not looked at yet: ask for `evidence`"
+        return f"level rho = {self.rho:.4g}", [("gain K", numbers(self.K)), ("invariance", stands)]
 
 
 def largest_held(

@@ -8,14 +8,15 @@ import numpy as np
 
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_count
 
 if TYPE_CHECKING:
     from scpo_ctrl.loop.declared import DeclaredSet
 
 
-@dataclass(frozen=True)
-class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you need"):
+@dataclass(frozen=True, repr=False)
+class Scenarios(Shown, Sealed, instead="give its arrays x0, p and w the values that you need"):
     """A batch of S scenarios over a horizon of N steps.
 
     Parameters
@@ -111,3 +112,12 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
         Scenarios
         """
         return Scenarios(self.x0 / units.x, self.p, self.w / units.x if self.w.size else self.w, self.horizon)
+
+    def _shown(self) -> tuple[str, Entries]:
+        varying = int(np.count_nonzero((self.p != self.p[:1]).any(axis=0)))
+        rows = [
+            ("parameters", f"{varying} of {self.p.shape[1]} vary" if self.p.shape[1] else "none"),
+            ("disturbance", "of every step" if self.w.size else "none"),
+            ("points of", self.declared.distribution if self.declared else "no declared set, so none can be audited"),
+        ]
+        return f"{counted(self.count, 'scenario')} over {counted(self.horizon, 'step')}", rows

@@ -25,14 +25,15 @@ from scpo_ctrl.models.signals import Signal
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, titled
 from scpo_ctrl.validate import as_array, as_stack
 
 _POINTS = 64  # of the level set, at which it is seen what a parameter does to the command
 _SATURATED = 0  # the other result of the law
 
 
-@dataclass(frozen=True)
-class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
+@dataclass(frozen=True, repr=False)
+class ControllerPolicy(Shown, Sealed, instead="give controlled() another Controller"):
     """The policy of a plant under a controller; `controlled` makes it.
 
     Its θ counts changes of the controller's parameters, each in the unit that moves the command by one half width of
@@ -206,6 +207,10 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
         found = np.array(self.law(states, np.tile(self.plant.p_nominal[:, None], states.shape[1]), theta)[_SATURATED])
         cut = np.clip(found, self.plant.u_min[:, None], self.plant.u_max[:, None])
         return np.asarray(cut.T.reshape(*x.shape[:-1], self.plant.nu))
+
+    def _shown(self) -> tuple[str, Entries]:
+        rows = self.controller.shown_rows(self.controller.theta_initial)
+        return f"{self.controller.name} on {self.controlled_plant.name}", [*rows, ("level set", titled(self.backup))]
 
 
 LoopPolicy = Policy | ControllerPolicy

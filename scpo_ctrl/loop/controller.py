@@ -9,6 +9,7 @@ from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import Entries, Shown, counted, few, with_unit
 from scpo_ctrl.validate import as_array, as_text, as_texts
 
 _WIDEST = 1e100  # bounds of memory: V counts in squares of their width, which a double must hold
@@ -22,8 +23,8 @@ def _no_numbers() -> np.ndarray:
     return np.zeros(0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Controller(Sealed, instead="write its law as the expressions command and memory"):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Controller(Shown, Sealed, instead="write its law as the expressions command and memory"):
     """A parametric controller, at `theta_initial` the one that runs today: the safe start.
 
     It measures y, is given references r, remembers ξ, and commands v. The input applied, u = sat(v), is known to its
@@ -211,3 +212,23 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     def memories(self) -> int:
         """Number of memories nm."""
         return int(self.xi.numel())
+
+    def _shown(self) -> tuple[str, Entries]:
+        return f"{self.name}, {counted(self.theta_dim, 'parameter')}", self.shown_rows(self.theta_initial)
+
+    def shown_rows(self, theta: np.ndarray) -> Entries:
+        """Return what somebody asks first of a controller.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+            Its parameters [theta_units].
+
+        Returns
+        -------
+        list of (str, str)
+        """
+        values = zip(self.theta_labels, self.theta_units, theta, strict=True)
+        rows = few([(label, with_unit(f"{value:.4g}", unit)) for label, unit, value in values], "parameter")
+        rows += [("references", ", ".join(self.r_labels))] if self.r_labels else []
+        return rows + ([("remembers", ", ".join(self.memory_labels))] if self.memory_labels else [])

@@ -14,13 +14,15 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_array, as_count, as_flag, as_scalar, as_stack
 
+_INSTEAD = "for other metrics or another loop give a Problem subclass or a FunctionProblem"
 CLOUD = 256  # states, where one step is conditioned and their number is not given
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetricOptions(Sealed, instead="for other metrics or another loop give a Problem subclass or a FunctionProblem"):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MetricOptions(ShownAsWritten, Sealed, instead=_INSTEAD):
     """Which safety metrics are computed.
 
     Parameters
@@ -209,7 +211,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Metrics(Sealed, instead="for other metrics or another loop give a Problem subclass or a FunctionProblem"):
+class Metrics(Sealed, instead=_INSTEAD):
     """The metrics of one scenario, as expressions over its trajectory."""
 
     plant: Plant
@@ -228,11 +230,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         constraints, du_max = self.options.constraints, self.options.du_max
         if constraints is None and du_max is None:
             return None
-        limits = (
-            np.full(self.plant.nu, np.inf)
-            if du_max is None
-            else as_array("du_max", du_max, (self.plant.nu,), finite=False)
-        )
+        limits = np.full(self.plant.nu, np.inf) if du_max is None else du_max
+        limits = as_array("du_max", limits, (self.plant.nu,), finite=False)
         return StepMetrics.of(self.plant, tuple(constraints or ()), limits)
 
     @property

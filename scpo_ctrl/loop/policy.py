@@ -16,6 +16,7 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, titled
 from scpo_ctrl.validate import as_array, as_count, as_flag, as_lists, as_scalar, as_stack, dimensions
 
 _REACH = 3.0  # of the level set in units of the scale: there a network is curved, and tanh not yet flat
@@ -48,8 +49,8 @@ def layer_widths(hidden: Any) -> tuple[int, ...]:
     return tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(hidden))
 
 
-@dataclass(frozen=True)
-class Policy(Sealed, instead="for another controller write a Problem subclass or a FunctionProblem"):
+@dataclass(frozen=True, repr=False)
+class Policy(Shown, Sealed, instead="for another controller write a Problem subclass or a FunctionProblem"):
     """π(x; θ) = sat(u_eq - K z + input_scale φ_θ(z / scale)), z = x - x_eq, entry by entry.
 
     ``hidden = ()`` is the linear residual φ(y) = Θ y. Otherwise φ(y) = W (a(y) - a(0)) with a tanh network a of the
@@ -311,3 +312,8 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
             return np.zeros((*lead, self.plant.nu))
         u = self.function.map(count)(*columns)[0]
         return np.array(u).T.reshape(*lead, self.plant.nu)
+
+    def _shown(self) -> tuple[str, Entries]:
+        title = f"{self.kind} {'-'.join(map(str, self.widths))} on {self.plant.name}"
+        rows = [("parameters", str(self.theta_dim)), ("start", f"the backup, {titled(self.backup)}")]
+        return title, rows

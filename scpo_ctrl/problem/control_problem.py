@@ -28,10 +28,13 @@ from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, titled, written
 from scpo_ctrl.validate import as_array, as_function
 
 
-class ControlProblem(Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"):
+class ControlProblem(
+    Shown, Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"
+):
     """A policy in closed loop with a plant, over scenarios.
 
     Parameters
@@ -96,23 +99,9 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
         return float(self._at_rest.spectral_radii(theta).max())
 
-    def costless_rollouts(self, scenarios: Scenarios) -> Rollouts:
-        """Return the closed loop over other scenarios without its stage cost, in units of the bounds.
-
-        Parameters
-        ----------
-        scenarios : Scenarios
-
-        Returns
-        -------
-        Rollouts
-        """
-        other = self.with_scenarios(scenarios, self.theta_initial)
-        return other._rollouts_in_units(self.simulator, cost=False)
-
-    def _rollouts_in_units(self, simulator: Step | ca.Function | None, *, cost: bool = True) -> Rollouts:
+    def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
-        metrics, objective = self.scenario_metrics.options, self.closed_loop_cost if cost else None
+        metrics, objective = self.scenario_metrics.options, self.closed_loop_cost
         return rollouts_in_units(self.policy, self.scenarios, metrics, objective, self._units, simulator)
 
     def trajectories(self, theta: np.ndarray, scenarios: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -398,3 +387,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if self._imitation is not None:
             return self._imitation[1](theta[None])[1][0]
         return self.rollouts.gradient(theta)[1]
+
+    def _shown(self) -> tuple[str, Entries]:
+        metrics = f"{self.rows_per_scenario} of each scenario, {written(self.scenario_metrics.options)}"
+        rows = [("policy", titled(self.policy)), ("scenarios", titled(self.scenarios)), ("metrics", metrics)]
+        return self.plant.name, [*rows, ("objective", written(self.objective_data))]

@@ -14,13 +14,16 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_array, as_flag, as_scalar, as_stack
 
 _ROUNDING = 1e-12  # of an eigenvalue, relative to the diagonal: what is below may be zero
 
 
-@dataclass(frozen=True, eq=False)
-class Cost(Sealed, instead="write it as an expression of plant.x, plant.u and plant.p, or give a UserObjective"):
+@dataclass(frozen=True, eq=False, repr=False)
+class Cost(
+    ShownAsWritten, Sealed, instead="write it as an expression of plant.x, plant.u and plant.p, or give a UserObjective"
+):
     """A stage cost and a terminal cost as expressions of the plant's own symbols: energy, profit, tracking of outputs.
 
     Minimised is the mean over scenarios of (Σ_{t<N} ℓ(x_t, u_t, p) + ℓ_N(x_N, p)) / N, u the input that is applied.

@@ -13,10 +13,11 @@ from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.problem.objective import UserObjective
 from scpo_ctrl.problem.problem import Block, Problem
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_function, as_text, as_texts
 
 
-class FunctionProblem(Problem):
+class FunctionProblem(Shown, Problem):
     """The user's own metrics and objective, no plant: metrics of stacks, and a first-order oracle.
 
     Parameters
@@ -112,6 +113,9 @@ class FunctionProblem(Problem):
 
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
         return self._objective.oracle(theta)[1]
+
+    def _shown(self) -> tuple[str, Entries]:
+        return f"{counted(self.theta_dim, 'parameter')}, {counted(self._count, 'metric')}", []
 
 
 class CasadiProblem(FunctionProblem):

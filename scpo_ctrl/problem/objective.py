@@ -24,6 +24,7 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.cost import Cost, fitted, padded, quadratic_terms, terms_in_units, weight
 from scpo_ctrl.reading import LARGEST_DATA, opened
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import Entries, Shown, ShownAsWritten, counted
 from scpo_ctrl.validate import as_array, as_count, as_function, as_path
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what float() takes besides is no CSV
@@ -31,8 +32,8 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # wh
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Quadratic(Sealed, instead="for another objective give a UserObjective"):
+@dataclass(frozen=True, repr=False)
+class Quadratic(ShownAsWritten, Sealed, instead="for another objective give a UserObjective"):
     """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input.
 
     Weights are given as diagonals, as matrices, or as numbers where there is one state or input. The sum over time,
@@ -134,8 +135,8 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
         return Stage(np.zeros(plant.nx), np.zeros(plant.nu), terms_in_units(terms, plant, units))
 
 
-@dataclass(frozen=True)
-class Imitation(Sealed, instead="for another objective give a UserObjective"):
+@dataclass(frozen=True, repr=False)
+class Imitation(Shown, Sealed, instead="for another objective give a UserObjective"):
     """Mean squared error of the command (before saturation) against an expert's data.
 
     Parameters
@@ -224,9 +225,12 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
         value, gradient = (StackFunction(f, [self.x.T, self.u.T]) for f in compile_functions(functions))
         return value, gradient
 
+    def _shown(self) -> tuple[str, Entries]:
+        return f"{counted(len(self.x), 'command')} of an expert", []
 
-@dataclass(frozen=True)
-class UserObjective:
+
+@dataclass(frozen=True, repr=False)
+class UserObjective(ShownAsWritten):
     """Any objective with a first-order oracle: ``function(theta) -> (value, gradient)``.
 
     Parameters
