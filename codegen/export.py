@@ -101,6 +101,16 @@ def export(
         If the run cannot be exported, the target, real or prefix is unknown, or a number does not fit the type.
     OutputError
         If the folder cannot be written or holds something else; nothing is left behind.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = sc.export(result, f"{folder}/c", target="cortex-m4f", measured=False)
+    >>> made.real, made.margin > 0
+    ('float', True)
     """
     check_options(target, real, prefix)
     as_instance("result", result, Result)

@@ -54,6 +54,8 @@ def of_runs() -> dict[str, Call]:
         "Adapter.observe": (it.adapter.observe, {"x": [0.1, 0.1], "u": [0.0], "x_next": [0.1, 0.1]}),
         "Adapter.learn_scenarios": (it.adapter.learn_scenarios, {"count": 2, "choice": "latest"}),
         "Result": (sc.Result, fields),
+        "Result.policy": (it.result.policy, {"x": [0.1, 0.1]}),
+        "Result.simulate": (it.result.simulate, {"x0": [0.1, 0.1], "steps": 2, "parameters": {"mass": 1.1}}),
         "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, **monitors}),
         "DeviceOptions": (sc.DeviceOptions, {"rows": 4, "memory": 2, "tries": 3, "worth": 1e-6, "radius": 1.0}),
         "adapt_as_device": (
@@ -364,6 +366,11 @@ def of_files(place: Path) -> dict[str, Call]:
         "load_result": (sc.load_result, {"path": place / "run"}),
         "save_result": (sc.save_result, {"result": it.result, "path": place / "run", "overwrite": False}),
         "verify": (sc.verify, {"path": place / "run"}),
+        "plot": (sc.plot, {"result": it.result}),
+        "write_report": (sc.write_report, {"result": it.result, "path": place / "report.html", "guarded": None}),
+        "Result.report": (it.result.report, {"path": place / "report.html"}),
+        "Result.save": (it.result.save, {"path": place / "run", "overwrite": False}),
+        "Result.export": (it.result.export, {"path": place / "c", "target": "host", "real": "double"}),
         "export": (
             codegen.export,
             {

@@ -26,6 +26,7 @@ GROUPS = {
     "Objectives": ("Quadratic", "Cost", "tracking", "Imitation", "UserObjective"),
     "Problems": ("ControlProblem", "FunctionProblem", "Problem", "load_problem"),
     "Adaptation": ("adapt", "AdaptOptions", "Result", "RunStatus", "Verdict", "save_result", "load_result", "verify"),
+    "Pictures, reports and C": ("plot", "write_report", "export"),
     "Online": ("Adapter", "Learned", "Mismatch", "simulate", "Simulation"),
     "What may be said of a policy": ("audit", "Audit", "certify", "Certificate", "falsify", "Falsification"),
     "Projection": ("project", "project_reference", "Projection", "ProjectionStatus"),

@@ -1,10 +1,13 @@
 """The result of an adaptation run, which verifies itself from the problem's data."""
 
+import os
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import scpo_ctrl as sc  # what is above: its methods only open the front door
 from scpo_ctrl.adaptation.history import VERDICTS, AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
@@ -12,6 +15,7 @@ from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.problem.applied import Applied
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem, everywhere
 from scpo_ctrl.problem.problem import Problem
@@ -20,11 +24,16 @@ from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.version import __version__
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from scpo_ctrl.codegen import Export
+
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
 @dataclass(frozen=True, repr=False)
-class Result(Shown, Sealed, instead="hold the Result in an object of your own"):
+class Result(Shown, Applied, Sealed, instead="hold the Result in an object of your own"):
     """What a run did, and the state from which it can go on.
 
     Attributes
@@ -70,6 +79,8 @@ class Result(Shown, Sealed, instead="hold the Result in an object of your own"):
     ('FINISHED', 4, True)
     >>> result.final_audit.violations, round(result.audit_bound(), 4)
     (0, 0.0144)
+    >>> result.policy([1.0, 0.0]).round(2), result.simulate([1.0, 0.0], steps=3)[1].round(2).tolist()
+    (array([-0.1]), [[-0.1], [-0.1], [-0.1]])
     """
 
     problem: Problem
@@ -200,6 +211,54 @@ class Result(Shown, Sealed, instead="hold the Result in an object of your own"):
             "seconds": self.seconds,
             "version": __version__,
         } | ({"parameters": parameters} if (parameters := self.parameters()) else {})
+
+    def plot(self) -> "Figure":
+        """Draw the run in one figure, see `scpo_ctrl.plot`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        return sc.plot(self)
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as one HTML file, see `scpo_ctrl.write_report`.
+
+        Parameters
+        ----------
+        path : path-like
+        """
+        sc.write_report(self, path)
+
+    def export(self, path: str | os.PathLike[str], target: str = "host", **options: Any) -> "Export":
+        """Write the policy as C99, see `scpo_ctrl.export`.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder.
+        target : str
+            The processor.
+        **options
+            Others of `scpo_ctrl.export`.
+
+        Returns
+        -------
+        Export
+        """
+        return sc.export(self, path, target, **options)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Save the run as a RUN folder, see `scpo_ctrl.save_result`.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The folder.
+        overwrite : bool
+            Replace another run in it.
+        """
+        sc.save_result(self, path, overwrite=overwrite)
 
     def parameters(self) -> list[dict[str, Any]]:
         """Return the parameters of a controller before and after.

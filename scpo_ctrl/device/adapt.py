@@ -11,6 +11,7 @@ from scpo_ctrl.device.adaptation import DeviceAdapter
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
 from scpo_ctrl.device.sampled import SampledAdapter
+from scpo_ctrl.problem.applied import Applied
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
@@ -19,7 +20,7 @@ from scpo_ctrl.validate import as_array, as_choice, as_count
 
 
 @dataclass(frozen=True, repr=False)
-class DeviceResult(Shown):
+class DeviceResult(Shown, Applied):
     """What an adaptation on the device does.
 
     Attributes

@@ -26,6 +26,7 @@ from scpo_ctrl.models.varying import still
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.shown import Entries, Shown, numbers
 from scpo_ctrl.validate import as_array, as_scalar, as_stack
+from scpo_ctrl.weights import as_matrix
 
 _ROUNDING = 1e-12  # of an equilibrium, relative to the level set
 
@@ -53,8 +54,8 @@ class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another 
     ----------
     K : array_like, shape (nu, nx)
         Gain [u_units / x_units].
-    P : array_like, shape (nx, nx)
-        Symmetric positive definite.
+    P : array_like, shape (nx, nx), (nx,) or ()
+        Symmetric positive definite: the matrix, its diagonal, or one number for all states.
     rho : float
         Invariant level, > 0.
 
@@ -82,8 +83,8 @@ class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another 
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for key in ("K", "P"):
-            matrix = as_array(key, getattr(self, key), (None, None))
+        K = as_array("K", self.K, (None, None))
+        for key, matrix in (("K", K), ("P", as_matrix("P", self.P, K.shape[1]))):
             matrix.flags.writeable = False  # what was checked stays what it was
             put(self, key, matrix)
         put(self, "rho", as_scalar("rho", self.rho))  # of what sign, `contraction` says

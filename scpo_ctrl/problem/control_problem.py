@@ -22,7 +22,7 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.bounds import BoundsPart
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.cost import Cost
-from scpo_ctrl.problem.in_units import check_objective, inputs_of, local_stability, rollouts_in_units
+from scpo_ctrl.problem.in_units import checked_objective, inputs_of, local_stability, rollouts_in_units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
@@ -72,7 +72,7 @@ class ControlProblem(
     ) -> None:
         as_instance("policy", policy, Policy, ControllerPolicy)
         as_instance("scenarios", scenarios, Scenarios)
-        check_objective(objective, policy)
+        objective = checked_objective(objective, policy)
         metrics = MetricOptions() if metrics is None else metrics
         as_instance("metrics", metrics, MetricOptions)
         if simulator is not None:

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,11 +21,12 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.problem.cost import Cost, fitted, padded, quadratic_terms, terms_in_units, weight
+from scpo_ctrl.problem.cost import Cost, fitted, padded, quadratic_terms, terms_in_units
 from scpo_ctrl.reading import LARGEST_DATA, opened
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.shown import Entries, Shown, ShownAsWritten, counted
 from scpo_ctrl.validate import as_array, as_count, as_function, as_path
+from scpo_ctrl.weights import as_weight
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what float() takes besides is no CSV
 
@@ -36,19 +37,19 @@ ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 class Quadratic(ShownAsWritten, Sealed, instead="for another objective give a UserObjective"):
     """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input.
 
-    Weights are given as diagonals, as matrices, or as numbers where there is one state or input. The sum over time,
+    A weight is given as a matrix, as its diagonal, or as one number for all states or inputs. The sum over time,
     which is divided by N, has z_Nᵀ P_N z_N too where `P_N` is given, and Δu_tᵀ R_du Δu_t of the changes of the input,
     t = 1…N-1, where `R_du` is.
 
     Parameters
     ----------
-    Q : array_like, shape (nx,)
-        Diagonal, or matrix of shape (nx, nx), positive semidefinite.
-    R : array_like, shape (nu,)
-        Diagonal, or matrix of shape (nu, nu), positive semidefinite.
-    P_N : array_like or None, shape (nx,) or (nx, nx), optional
+    Q : array_like, shape (nx, nx), (nx,) or ()
+        Of the state, positive semidefinite.
+    R : array_like, shape (nu, nu), (nu,) or ()
+        Of the input, positive semidefinite.
+    P_N : array_like or None, shape (nx, nx), (nx,) or (), optional
         Of the last state.
-    R_du : array_like or None, shape (nu,) or (nu, nu), optional
+    R_du : array_like or None, shape (nu, nu), (nu,) or (), optional
         Of changes of the input.
 
     Examples
@@ -66,12 +67,28 @@ class Quadratic(ShownAsWritten, Sealed, instead="for another objective give a Us
     def __post_init__(self) -> None:
         for key in ("Q", "R", "P_N", "R_du"):
             if getattr(self, key) is not None or key in ("Q", "R"):
-                object.__setattr__(self, key, weight(key, getattr(self, key)))
+                object.__setattr__(self, key, as_weight(key, getattr(self, key)))
 
     @property
     def is_diagonal(self) -> bool:
         """Whether it weighs each state and input by itself, and nothing else."""
         return self.Q.ndim == self.R.ndim == 1 and self.P_N is None and self.R_du is None
+
+    def of_sizes(self, nx: int, nu: int) -> "Quadratic":
+        """Return the same with diagonals in place of numbers for all states or inputs.
+
+        Parameters
+        ----------
+        nx, nu : int
+
+        Returns
+        -------
+        Quadratic
+        """
+        sizes = {"Q": nx, "R": nu, "P_N": nx, "R_du": nu}
+        numbers = {key: getattr(self, key) for key in sizes if np.ndim(getattr(self, key)) == 0}
+        filled = {key: np.full(sizes[key], value) for key, value in numbers.items() if value is not None}
+        return replace(self, **filled) if filled else self
 
     def with_memory(self, policy: ControllerPolicy) -> "Quadratic":
         """Return the weights of a loop whose controller remembers something: those of the plant, and none of memories.
