@@ -80,7 +80,7 @@ class Result(Shown, Applied, Sealed, instead="hold the Result in an object of yo
     >>> result.final_audit.violations, round(result.audit_bound(), 4)
     (0, 0.0144)
     >>> result.policy([1.0, 0.0]).round(2), result.simulate([1.0, 0.0], steps=3)[1].round(2).tolist()
-    (array([-0.1]), [[-0.1], [-0.1], [-0.1]])
+    (array([-0.73]), [[-0.73], [-0.69], [-0.65]])
     """
 
     problem: Problem
