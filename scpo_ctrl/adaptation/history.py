@@ -9,6 +9,7 @@ from scpo_ctrl.adaptation.status import Verdict
 from scpo_ctrl.projection.status import ProjectionStatus
 from scpo_ctrl.rounding import down
 from scpo_ctrl.shown import Entries, Shown
+from scpo_ctrl.validate import as_choice
 
 VERDICTS = tuple(Verdict)
 PROJECTION_STATUSES = tuple(ProjectionStatus)
@@ -165,6 +166,7 @@ class History:
         -------
         numpy.ndarray, shape (rows,), or (rows, d) for "theta"
         """
+        as_choice("name", name, ("committed", *(field.name for field in fields(Trial))))
         if name == "committed":
             return self.column("verdict") == VERDICTS.index(Verdict.COMMITTED)
         if name == "theta":

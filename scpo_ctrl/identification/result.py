@@ -9,6 +9,7 @@ import numpy as np
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.nominal import with_nominal
 from scpo_ctrl.shown import Entries, Shown, counted, few, numbers, with_unit
+from scpo_ctrl.validate import as_choice
 
 _ASSUMED = (
     "assumed: the disturbance of each sample is independent of all that was before, with mean zero; sensors show "
@@ -100,8 +101,13 @@ class Identification(Shown):
         -------
         float
             [p_units]
+
+        Raises
+        ------
+        DomainError
+            If the plant has no such parameter.
         """
-        return float(self.values[self.plant.p_labels.index(label)])
+        return float(self.values[self.plant.p_labels.index(as_choice("label", label, self.plant.p_labels))])
 
     def parameters(self) -> dict[str, tuple[float, float]]:
         """Return the ranges of the fitted parameters, as `scenarios` takes them.

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_count
 
@@ -83,6 +85,11 @@ class Scenarios(Shown, Sealed, instead="give its arrays x0, p and w the values t
         Scenarios
             Views of the same arrays for a slice, copies for numbers.
         """
+        if not isinstance(which, slice):
+            which = np.asarray(which)
+            numbers = which.dtype.kind == "b" or (which.dtype.kind in "iu" and (abs(which) <= self.count - 1).all())
+            if which.ndim != 1 or not numbers or (which.dtype.kind == "b" and which.size != self.count):
+                raise DomainError(f"which is {shown(which)}, expected numbers of scenarios below {self.count}")
         return Scenarios(self.x0[which], self.p[which], self.w[which], self.horizon, self.declared)
 
     def and_then(self, others: "Scenarios") -> "Scenarios":
@@ -97,6 +104,11 @@ class Scenarios(Shown, Sealed, instead="give its arrays x0, p and w the values t
         -------
         Scenarios
         """
+        as_instance("others", others, Scenarios)
+        for key in ("x0", "p", "w"):
+            mine, other = (getattr(one, key).shape[1:] for one in (self, others))
+            if mine != other:
+                raise DimensionError(f"others has {key} of shape (S, {other}), expected (S, {mine}) as these have")
         x0, p, w = (np.concatenate([getattr(self, key), getattr(others, key)]) for key in ("x0", "p", "w"))
         return Scenarios(x0, p, w, self.horizon, self.declared, self.described)
 

@@ -29,7 +29,7 @@ from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.shown import Entries, Shown, titled, written
-from scpo_ctrl.validate import as_array, as_function
+from scpo_ctrl.validate import as_array, as_count, as_function
 
 
 class ControlProblem(
@@ -97,7 +97,7 @@ class ControlProblem(
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
-        return float(self._at_rest.spectral_radii(theta).max())
+        return float(self._at_rest.spectral_radii(as_array("theta", theta, (self.theta_dim,))).max())
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
@@ -120,8 +120,10 @@ class ControlProblem(
         U : numpy.ndarray, shape (S, N, nu)
             Commands before saturation [u_units].
         """
+        if scenarios is not None:
+            check_scenarios(self.policy, scenarios)
         batch = None if scenarios is None else scenarios.in_units(self._units)
-        X, U = self.rollouts.trajectories(theta, batch)
+        X, U = self.rollouts.trajectories(as_array("theta", theta, (self.theta_dim,)), batch)
         return X * self._units.x, U * self._units.u
 
     def with_scenarios(
@@ -271,7 +273,7 @@ class ControlProblem(
 
     def metric_label(self, index: int) -> str:
         """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""
-        return self.parts.label(index)
+        return self.parts.label(as_count("index", index, at_most=self.varies.size - 1))
 
     def sample(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""

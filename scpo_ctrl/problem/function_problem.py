@@ -95,6 +95,7 @@ class FunctionProblem(Shown, Problem):
 
     def metric_label(self, index: int) -> str:
         """Return the user's label of a metric."""
+        index = as_count("index", index, at_most=self._count - 1)
         return self._labels[index] if self._labels else super().metric_label(index)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
