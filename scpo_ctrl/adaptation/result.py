@@ -2,12 +2,12 @@
 
 import os
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import scpo_ctrl as sc  # what is above: its methods only open the front door
 from scpo_ctrl.adaptation.history import VERDICTS, AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
@@ -27,8 +27,8 @@ from scpo_ctrl.version import __version__
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from scpo_ctrl.codegen import Export
-
+# Wings above are reached through the front door alone, which imports them when asked: a static import would be a cycle.
+sc: Any = import_module("scpo_ctrl")
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
@@ -219,7 +219,8 @@ class Result(Shown, Applied, Sealed, instead="hold the Result in an object of yo
         -------
         matplotlib.figure.Figure
         """
-        return sc.plot(self)
+        figure: Figure = sc.plot(self)
+        return figure
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write the report as one HTML file, see `scpo_ctrl.write_report`.
@@ -230,7 +231,7 @@ class Result(Shown, Applied, Sealed, instead="hold the Result in an object of yo
         """
         sc.write_report(self, path)
 
-    def export(self, path: str | os.PathLike[str], target: str = "host", **options: Any) -> "Export":
+    def export(self, path: str | os.PathLike[str], target: str = "host", **options: Any) -> Any:
         """Write the policy as C99, see `scpo_ctrl.export`.
 
         Parameters

@@ -14,7 +14,7 @@ from scpo_ctrl.problem.objective import UserObjective
 from scpo_ctrl.problem.problem import Block, Problem
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.shown import Entries, Shown, counted
-from scpo_ctrl.validate import as_function, as_text, as_texts
+from scpo_ctrl.validate import as_count, as_function, as_text, as_texts
 
 
 class FunctionProblem(Shown, Problem):

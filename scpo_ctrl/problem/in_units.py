@@ -76,7 +76,7 @@ def checked_objective(objective: Objective, policy: LoopPolicy) -> Objective:
     inputs = inputs_of(policy)
     if isinstance(objective, Quadratic):
         return objective.of_sizes(policy.plant.nx - (policy.plant.nu - inputs), inputs)
-    if isinstance(objective, Cost) and np.ndim(objective.R_du) == 0 and objective.R_du is not None:
+    if isinstance(objective, Cost) and objective.R_du is not None and objective.R_du.ndim == 0:
         return replace(objective, R_du=np.full(inputs, objective.R_du))
     return objective
 

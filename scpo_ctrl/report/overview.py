@@ -1,6 +1,8 @@
 """One figure of a run: what the policy does, and how it came about."""
 
-from matplotlib.figure import Figure
+from collections.abc import Callable
+
+from matplotlib.figure import Figure, FigureBase
 
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.errors import DomainError
@@ -38,8 +40,11 @@ def plot(result: Result) -> Figure:
     [1, 3]
     """
     as_instance("result", result, Result)
-    parts = [(draw_phase, 5.6)] if isinstance(result.problem, ControlProblem) else []
-    parts += [(draw_convergence, 7.4)] if len(result.history) else []
+    parts: list[tuple[Callable[[FigureBase, Result], object], float]] = []
+    if isinstance(result.problem, ControlProblem):
+        parts.append((draw_phase, 5.6))
+    if len(result.history):
+        parts.append((draw_convergence, 7.4))
     if not parts:
         raise DomainError("the run has no plant and no tried step, so there is nothing to draw; let it do steps")
     heights = [height for _, height in parts]
