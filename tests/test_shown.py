@@ -100,7 +100,7 @@ def test_options_print_as_they_are_written():
     assert eval(repr(options), {"AdaptOptions": sc.AdaptOptions}) == options
     assert repr(sc.AdaptOptions()) == "AdaptOptions()"
     assert "all at their defaults" in sc.AdaptOptions()._repr_html_()
-    assert repr(sc.Quadratic(Q=np.ones(99), R=0.1)) == "Quadratic(Q=an array of shape (99,), R=[0.1])"
+    assert repr(sc.Quadratic(Q=np.ones(99), R=0.1)) == "Quadratic(Q=an array of shape (99,), R=0.1)"
 
 
 def test_labels_are_text_and_nothing_else():
