@@ -28,12 +28,23 @@ class FixedPoint:
     """What a controller in integers counts: x = x_zero + x_step · count, and the same of inputs.
 
     Such as an analog-to-digital converter of 12 bits over 0 … 3.3 V, and a timer's compare register.
+
+    Parameters
+    ----------
+    x_step : array_like or None, shape (nx,), optional
+        What one count is, > 0 [x_units]; None: powers of two, as small as 30 bits allow.
+    x_zero : array_like or None, shape (nx,), optional
+        State at count 0 [x_units]; None: zero.
+    u_step : array_like or None, shape (nu,), optional
+        What one count is, > 0 [u_units]; None as above.
+    u_zero : array_like or None, shape (nu,), optional
+        Input at count 0 [u_units]; None: zero.
     """
 
-    x_step: ArrayLike | None = None  # (nx,) > 0 [x_units]; None: powers of two, as small as 30 bits allow
-    x_zero: ArrayLike | None = None  # (nx,) state at count 0 [x_units]; None: zero
-    u_step: ArrayLike | None = None  # (nu,) > 0 [u_units]; None as above
-    u_zero: ArrayLike | None = None  # (nu,) [u_units]
+    x_step: ArrayLike | None = None
+    x_zero: ArrayLike | None = None
+    u_step: ArrayLike | None = None
+    u_zero: ArrayLike | None = None
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():

@@ -9,14 +9,30 @@ from scpo_ctrl.validate import as_choice
 
 @dataclass(frozen=True)
 class Target:
-    """A processor to compile for."""
+    """A processor to compile for.
+
+    Attributes
+    ----------
+    name : str
+        As `export` takes it.
+    title : str
+        In words.
+    real : str
+        Default arithmetic: what the floating-point unit has.
+    compiler : str
+        Name of the C compiler.
+    flags : tuple of str
+        Of the processor.
+    machine : str
+        That QEMU emulates; empty for the host.
+    """
 
     name: str
-    title: str  # in words
-    real: str  # default arithmetic: what the floating-point unit has
+    title: str
+    real: str
     compiler: str
-    flags: tuple[str, ...] = ()  # of the processor
-    machine: str = ""  # that QEMU emulates; empty for the host
+    flags: tuple[str, ...] = ()
+    machine: str = ""
 
     @property
     def tools(self) -> str:

@@ -33,6 +33,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstring has them
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True  # of a dataclass: its fields are in its docstring
 
 html_theme = "furo"
 html_title = f"scpo-ctrl {release}"

@@ -14,13 +14,14 @@ from scpo_ctrl.models.signals import KINDS, TIME, Signal
 from scpo_ctrl.models.symbols import expressions, outputs
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, counted, few, with_unit
 from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimensions
 
 _LONGEST_SOURCE = 10_000  # characters
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plant(Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Plant(Shown, Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="):
     """A constrained plant.
 
     ``f`` is the next state x⁺ = f(x, u, p) when `dt` is a number, and the derivative ẋ = f(x, u, p) when `dt` is None.
@@ -28,32 +29,85 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
     kept as SX. ``y`` is what sensors show, an expression of ``x`` and ``p``; the whole state by default. Bounds on the
     state may be infinite; bounds on the input are finite. The origin of labels, units and bounds is the same physical
     coordinate as ``x`` and ``u``; the backup works around the equilibrium ``(x_eq, u_eq)``.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in messages and reports.
+    x : casadi.SX, shape (nx, 1)
+        Symbols of the state.
+    u : casadi.SX, shape (nu, 1)
+        Symbols of the input.
+    f : casadi.SX, shape (nx, 1)
+        Expression of the next state, or of the derivative.
+    x_min : array_like, shape (nx,)
+        Lower bounds of the state [x_units].
+    x_max : array_like, shape (nx,)
+        Upper bounds of the state [x_units].
+    u_min : array_like, shape (nu,)
+        Lower bounds of the input [u_units].
+    u_max : array_like, shape (nu,)
+        Upper bounds of the input [u_units].
+    dt : float or None, optional
+        Sampling time [s]; None for a continuous plant.
+    p : casadi.SX, shape (np, 1), optional
+        Symbols of the parameters.
+    p_nominal : array_like, shape (np,), optional
+        Nominal values of the parameters [p_units].
+    p_above : array_like, shape (np,), optional
+        What the parameters must be above [p_units]; none if empty.
+    p_labels : tuple of str, optional
+        Names of the parameters; p0, p1, … if empty.
+    p_units : tuple of str, optional
+        Units of the parameters; none if empty.
+    x_eq : array_like, shape (nx,), optional
+        State at the equilibrium [x_units]; the origin if empty.
+    u_eq : array_like, shape (nu,), optional
+        Input at the equilibrium [u_units]; the origin if empty.
+    x_labels : tuple of str, optional
+        Names of the states; x0, x1, … if empty.
+    x_units : tuple of str, optional
+        Units of the states; none if empty.
+    u_labels : tuple of str, optional
+        Names of the inputs; u0, u1, … if empty.
+    u_units : tuple of str, optional
+        Units of the inputs; none if empty.
+    y : casadi.SX, shape (ny, 1), optional
+        Expression of what sensors show; empty for the state itself.
+    y_labels : tuple of str, optional
+        Names of the outputs; y0, y1, … if empty.
+    y_units : tuple of str, optional
+        Units of the outputs; none if empty.
+    signals : tuple of Signal, optional
+        Of the last parameters but one, the last is the time; see `with_signals`.
+    source : str, optional
+        Where the numbers are from.
     """
 
     name: str
-    x: ca.SX  # (nx, 1) symbols
-    u: ca.SX  # (nu, 1) symbols
-    f: ca.SX  # (nx, 1) expression
-    x_min: np.ndarray  # (nx,) [x_units]
-    x_max: np.ndarray  # (nx,) [x_units]
-    u_min: np.ndarray  # (nu,) [u_units]
-    u_max: np.ndarray  # (nu,) [u_units]
-    dt: float | None = None  # sampling time [s]; None for a continuous plant
-    p: ca.SX = field(default_factory=lambda: ca.SX(0, 1))  # (np, 1) symbols
-    p_nominal: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (np,) [p_units]
-    p_above: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (np,) limits below [p_units]; none if empty
+    x: ca.SX
+    u: ca.SX
+    f: ca.SX
+    x_min: np.ndarray
+    x_max: np.ndarray
+    u_min: np.ndarray
+    u_max: np.ndarray
+    dt: float | None = None
+    p: ca.SX = field(default_factory=lambda: ca.SX(0, 1))
+    p_nominal: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    p_above: np.ndarray = field(default_factory=lambda: np.zeros(0))
     p_labels: tuple[str, ...] = ()
     p_units: tuple[str, ...] = ()
-    x_eq: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (nx,) [x_units]; the origin if empty
-    u_eq: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (nu,) [u_units]; the origin if empty
+    x_eq: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    u_eq: np.ndarray = field(default_factory=lambda: np.zeros(0))
     x_labels: tuple[str, ...] = ()
     x_units: tuple[str, ...] = ()
     u_labels: tuple[str, ...] = ()
     u_units: tuple[str, ...] = ()
-    y: ca.SX = field(default_factory=lambda: ca.SX(0, 1))  # (ny, 1) expression; empty for the state itself
+    y: ca.SX = field(default_factory=lambda: ca.SX(0, 1))
     y_labels: tuple[str, ...] = ()
     y_units: tuple[str, ...] = ()
-    signals: tuple[Signal, ...] = ()  # of the last parameters but one, the last is the time; see `with_signals`
+    signals: tuple[Signal, ...] = ()
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -208,6 +262,19 @@ class Plant(Sealed, instead="write the dynamics as its expression f, or give Con
         if unknown:
             raise DomainError(f"unknown field {shown(unknown[0])} of a plant")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def _shown(self) -> tuple[str, Entries]:
+        sampled = "continuous" if self.dt is None else f"sampled every {self.dt:g} s"
+        rows = []
+        for stem, noun in (("x", "state"), ("u", "input")):
+            columns = (getattr(self, f"{stem}_{key}") for key in ("labels", "units", "min", "max"))
+            bounds = zip(*columns, strict=True)
+            rows += few(
+                [(one, with_unit(f"{noun} in [{low:.4g}, {high:.4g}]", unit)) for one, unit, low, high in bounds], noun
+            )
+        nominal = zip(self.p_labels, self.p_units, self.p_nominal, strict=True)
+        rows += few([(one, with_unit(f"parameter, {value:.4g}", unit)) for one, unit, value in nominal], "parameter")
+        return f"{self.name}, {counted(self.nx, 'state')}, {counted(self.nu, 'input')}, {sampled}", rows
 
 
 def _is_empty(value: Any) -> bool:

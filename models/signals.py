@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_array, as_scalar, dimensions
 
 TIME = "time"  # label of the last parameter of a plant with signals
@@ -86,13 +87,23 @@ KINDS: dict[str, Kind] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Signal(Sealed, instead="give signals.sequence its values"):
-    """A value over time; `constant`, `step`, `ramp`, `sine` and `sequence` make one."""
+@dataclass(frozen=True, eq=False, repr=False)
+class Signal(ShownAsWritten, Sealed, instead="give signals.sequence its values"):
+    """A value over time; `constant`, `step`, `ramp`, `sine` and `sequence` make one.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    numbers : tuple of float or (float, float)
+        Of its kind, in the order of `Kind.names`: a number, or two between which each scenario draws one.
+    samples : numpy.ndarray, shape (k,)
+        Of a sequence, one for each step.
+    """
 
     kind: str
-    numbers: tuple[Number, ...]  # of its kind, in the order of `Kind.names`
-    samples: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (k,) of a sequence, one for each step
+    numbers: tuple[Number, ...]
+    samples: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     @property
     def drawn(self) -> tuple[int, ...]:

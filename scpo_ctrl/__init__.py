@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
     from scpo_ctrl.assurance import Audit, Certificate, Falsification, Simulation, audit, certify, falsify, simulate
+    from scpo_ctrl.codegen import export
     from scpo_ctrl.device import DeviceOptions, DeviceResult, DeviceStatus, adapt_as_device
     from scpo_ctrl.errors import ScpoError
     from scpo_ctrl.identification import Identification, identify
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     )
     from scpo_ctrl.projection import Projection, ProjectionStatus, project, project_reference
     from scpo_ctrl.record import load_problem, load_result, save_result
+    from scpo_ctrl.report.overview import plot
+    from scpo_ctrl.report.page import write_report
     from scpo_ctrl.verification.verify import verify
     from scpo_ctrl.version import __version__
 
@@ -84,6 +87,7 @@ __all__ = [
     "closed_loop",
     "controlled",
     "controller_system",
+    "export",
     "falsify",
     "identify",
     "lmi",
@@ -92,6 +96,7 @@ __all__ = [
     "lqr",
     "of_gain",
     "overshoot",
+    "plot",
     "project",
     "project_reference",
     "save_result",
@@ -100,6 +105,7 @@ __all__ = [
     "simulate",
     "tracking",
     "verify",
+    "write_report",
 ]
 
 _WINGS = (
@@ -116,12 +122,13 @@ _WINGS = (
     "interfaces",
     "device",
 )
+_LOADED_ALONE = {"export": "codegen", "plot": "report.overview", "write_report": "report.page"}  # not with their wings
 
 
 def __getattr__(name: str) -> object:
     """Import the wings when a public name is asked for first, so that the command can answer Ctrl-C before that."""
     if name in __all__:
-        for wing in _WINGS:
+        for wing in (_LOADED_ALONE[name],) if name in _LOADED_ALONE else _WINGS:
             module = import_module(f"{__name__}.{wing}")
             if hasattr(module, name):
                 return globals().setdefault(name, getattr(module, name))

@@ -54,6 +54,8 @@ def of_runs() -> dict[str, Call]:
         "Adapter.observe": (it.adapter.observe, {"x": [0.1, 0.1], "u": [0.0], "x_next": [0.1, 0.1]}),
         "Adapter.learn_scenarios": (it.adapter.learn_scenarios, {"count": 2, "choice": "latest"}),
         "Result": (sc.Result, fields),
+        "Result.policy": (it.result.policy, {"x": [0.1, 0.1]}),
+        "Result.simulate": (it.result.simulate, {"x0": [0.1, 0.1], "steps": 2, "parameters": {"mass": 1.1}}),
         "adapt": (sc.adapt, {"problem": it.problem, "options": it.options, "resume_from": None, **monitors}),
         "DeviceOptions": (sc.DeviceOptions, {"rows": 4, "memory": 2, "tries": 3, "worth": 1e-6, "radius": 1.0}),
         "adapt_as_device": (
@@ -70,6 +72,10 @@ def of_assurance() -> dict[str, Call]:
     """Return what says something of a policy; how long it takes is not up to the case."""
     it = here()
     policy = {"problem": it.problem, "theta": it.theta, "monitor": None, "seed": 1}
+    inputs = np.cos(np.arange(30.0))
+    speed = np.concatenate([[0.0], 0.1 * np.cumsum(inputs)[:-1]])
+    position = np.concatenate([[0.0], np.cumsum(0.1 * speed + 0.005 * inputs)[:-1]])
+    states = np.stack([position, speed], axis=1) + 1e-4 * np.sin(7.0 * np.arange(60.0)).reshape(30, 2)
     return {
         "audit": (partial(sc.audit, rollouts=20), policy),
         "certify": (sc.certify, policy | {"epsilon": 0.5, "beta": 0.5}),
@@ -78,8 +84,8 @@ def of_assurance() -> dict[str, Call]:
             sc.identify,
             {
                 "plant": it.plant,
-                "x": np.outer(np.sin(np.arange(30.0)), [0.1, 0.2]),
-                "u": np.cos(np.arange(30.0)),
+                "x": states,
+                "u": inputs[:, None],
                 "sample": np.arange(30),
                 "parameters": ["mass"],
                 "horizon": 1,
@@ -135,6 +141,11 @@ def of_problems() -> dict[str, Call]:
             it.problem.with_scenarios,
             {"scenarios": it.batch, "theta_initial": it.theta},
         ),
+        "ControlProblem.trajectories": (it.problem.trajectories, {"theta": it.theta, "scenarios": it.batch}),
+        "ControlProblem.spectral_radius": (it.problem.spectral_radius, {"theta": it.theta}),
+        "ControlProblem.metric_label": (it.problem.metric_label, {"index": 0}),
+        "FunctionProblem.metric_label": (own.metric_label, {"index": 0}),
+        "History.column": (it.result.history.column, {"name": "margin"}),
         "FunctionProblem": (
             sc.FunctionProblem,
             {"theta_initial": [0.0, 0.0], "metrics": it.metrics, "objective": it.oracle, "labels": ("a", "b")},
@@ -221,6 +232,7 @@ def of_scenarios() -> dict[str, Call]:
     drawn = {"plant": it.plant, "backup": it.backup, "horizon": 4, "count": 2, "level": 0.5, "seed": 1}
     return {
         "Scenarios": (sc.Scenarios, {"x0": it.batch.x0, "p": it.batch.p, "w": it.batch.w, "horizon": 4}),
+        "Scenarios.and_then": (it.batch.and_then, {"others": it.batch}),
         "scenarios": (sc.scenarios, drawn | {"disturbance": [0.01, 0.01], "disturbance_fixed": 0.5}),
         "scenarios, ranges": (sc.scenarios, drawn | {"parameters": {"mass": [0.9, 1.1]}}),
         "scenarios, states": (
@@ -364,6 +376,11 @@ def of_files(place: Path) -> dict[str, Call]:
         "load_result": (sc.load_result, {"path": place / "run"}),
         "save_result": (sc.save_result, {"result": it.result, "path": place / "run", "overwrite": False}),
         "verify": (sc.verify, {"path": place / "run"}),
+        "plot": (sc.plot, {"result": it.result}),
+        "write_report": (sc.write_report, {"result": it.result, "path": place / "report.html", "guarded": None}),
+        "Result.report": (it.result.report, {"path": place / "report.html"}),
+        "Result.save": (it.result.save, {"path": place / "run", "overwrite": False}),
+        "Result.export": (it.result.export, {"path": place / "c", "target": "host", "real": "double"}),
         "export": (
             codegen.export,
             {

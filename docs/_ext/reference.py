@@ -1,9 +1,8 @@
 """What the reference pages say of the code, as Markdown."""
 
-import ast
+import dataclasses
 import inspect
 import re
-import textwrap
 from enum import Enum
 from pathlib import Path
 
@@ -27,6 +26,7 @@ GROUPS = {
     "Objectives": ("Quadratic", "Cost", "tracking", "Imitation", "UserObjective"),
     "Problems": ("ControlProblem", "FunctionProblem", "Problem", "load_problem"),
     "Adaptation": ("adapt", "AdaptOptions", "Result", "RunStatus", "Verdict", "save_result", "load_result", "verify"),
+    "Pictures, reports and C": ("plot", "write_report", "export"),
     "Online": ("Adapter", "Learned", "Mismatch", "simulate", "Simulation"),
     "What may be said of a policy": ("audit", "Audit", "certify", "Certificate", "falsify", "Falsification"),
     "Projection": ("project", "project_reference", "Projection", "ProjectionStatus"),
@@ -44,25 +44,15 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
 
 
-def fields_of(cls: type) -> list[tuple[str, str, str]]:
-    """Return fields of a dataclass as its source has them: name, default or "", and the comment behind it."""
-    lines = inspect.getsource(cls).splitlines()
-    (body,) = ast.parse(textwrap.dedent("\n".join(lines))).body
-    found = []
-    for part in getattr(body, "body", ()):
-        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name) and part.target.id[0] != "_":
-            comment = lines[(part.end_lineno or part.lineno) - 1].partition("  # ")[2]
-            found.append((part.target.id, ast.unparse(part.value) if part.value else "", comment))
-    return found
-
-
-def field_list(cls: type) -> list[str]:
-    """Return the fields of a dataclass as reStructuredText."""
-    lines = [":Fields:", ""]
-    for name, default, comment in fields_of(cls):
-        what = comment.replace("\\", "\\\\").replace("*", "\\*").replace("|", "\\|").replace("`", "``")
-        lines.append(f"   - ``{name}``" + (f" = ``{default}``" if default else "") + (f": {what}" if what else ""))
-    return [*lines, ""]
+def fields_of(cls: type) -> dict[str, str]:
+    """Return what the docstring of a dataclass says of each field, in its sections of parameters and attributes."""
+    said: dict[str, str] = {}
+    for section in re.split(r"\n\n(?=\w+\n-+\n)", inspect.getdoc(cls) or "")[1:]:
+        title, _, body = section.partition("\n")
+        if title in ("Parameters", "Attributes"):
+            entries = re.findall(r"^(\w+) : .*\n((?:    .*\n?)*)", body.partition("\n")[2] + "\n", re.MULTILINE)
+            said |= {name: " ".join(what.split()) for name, what in entries}
+    return said
 
 
 def _directive(name: str) -> str:
@@ -111,10 +101,8 @@ def commands() -> str:
 
 def adapt_keys() -> str:
     """Return the keys of section [adapt]."""
-    rows = [
-        (f"`{name}`", f"`{default}`", what.replace("<", "\\<"))
-        for name, default, what in fields_of(_named("AdaptOptions"))
-    ]
+    said, fields = fields_of(scpo_ctrl.AdaptOptions), dataclasses.fields(scpo_ctrl.AdaptOptions)
+    rows = [(f"`{one.name}`", f"`{one.default}`", said[one.name].replace("<", "\\<")) for one in fields]
     return table(("key", "default", "meaning"), rows)
 
 

@@ -29,6 +29,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import guard
 from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag, as_scalar
 
 CHOICES = ("farthest", "latest")
@@ -36,7 +37,7 @@ _MEMORY = 1000  # measured states kept, the latest ones
 _AGREEMENT = 1e-9  # of the margins of a record and of the problem it is resumed with, likewise
 
 
-class Adapter:
+class Adapter(Shown):
     """A policy at work that is adapted between its samples.
 
     `command` gives the input of the committed policy, `observe` takes what the plant made of it, and `step` does one
@@ -321,6 +322,17 @@ class Adapter:
                 ended = conclude(state)
         self._state, self._ended = state, ended
         self._at_work = at_work(state) if ended is None else ended.theta
+
+    def _shown(self) -> tuple[str, Entries]:
+        state, scenarios = self._state, counted(self.problem.scenarios.count, "scenario")
+        commits = int(np.count_nonzero(state.history.column("committed")))
+        rows = [
+            ("plant", self.problem.plant.name),
+            ("steps", f"{state.step}, {counted(commits, 'commit')}, safe on its {scenarios}"),
+            ("measured", counted(self._measured.count, "transition")),
+            ("guard", "none" if self.guard is None else f"acted in {counted(self.interventions, 'sample')}"),
+        ]
+        return self.status.name.lower(), rows
 
 
 class _Measured:

@@ -7,52 +7,119 @@ import numpy as np
 
 from scpo_ctrl.adaptation.status import Verdict
 from scpo_ctrl.projection.status import ProjectionStatus
+from scpo_ctrl.rounding import down
+from scpo_ctrl.shown import Entries, Shown
+from scpo_ctrl.validate import as_choice
 
 VERDICTS = tuple(Verdict)
 PROJECTION_STATUSES = tuple(ProjectionStatus)
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One tried step: a row of the history."""
+@dataclass(frozen=True, repr=False)
+class Trial(Shown):
+    """One tried step: a row of the history.
 
-    step: int  # first-order step it belongs to, from 0
-    verdict: int  # position in Verdict
-    objective: float  # ℓ at the tried parameters
-    margin: float  # -max_i g_i at the tried parameters, positive is safe
-    worst: int  # index of the metric with the least margin
-    step_length: float  # of the step before projection
-    delta_norm: float  # of the projected step
-    predicted: float  # fall of the merit (the objective, for "newton" with its barrier) that its model predicts
-    stationarity: float  # of the parameters before the step, relative to the objective; 0 satisfies the conditions
-    smoothness_max: float  # largest L used
-    smoothness_median: float  # median L used
-    active: int  # constraints that held the projection back
-    projection_status: int  # position in ProjectionStatus
+    Attributes
+    ----------
+    step : int
+        First-order step it belongs to, from 0.
+    verdict : int
+        Position in Verdict.
+    objective : float
+        ℓ at the tried parameters.
+    margin : float
+        -max_i g_i at the tried parameters, positive is safe.
+    worst : int
+        Index of the metric with the least margin.
+    step_length : float
+        Of the step before projection.
+    delta_norm : float
+        Of the projected step.
+    predicted : float
+        Fall of the merit (the objective, for "newton" with its barrier) that its model predicts.
+    stationarity : float
+        Of the parameters before the step, relative to the objective; 0 satisfies the conditions.
+    smoothness_max : float
+        Largest L used.
+    smoothness_median : float
+        Median L used.
+    active : int
+        Constraints that held the projection back.
+    projection_status : int
+        Position in ProjectionStatus.
+    projection_iterations : int
+        Of the projection's solver.
+    rollouts : int
+        Of the run so far.
+    theta : numpy.ndarray, shape (d,)
+        The tried parameters.
+    """
+
+    step: int
+    verdict: int
+    objective: float
+    margin: float
+    worst: int
+    step_length: float
+    delta_norm: float
+    predicted: float
+    stationarity: float
+    smoothness_max: float
+    smoothness_median: float
+    active: int
+    projection_status: int
     projection_iterations: int
-    rollouts: int  # of the run so far
-    theta: np.ndarray  # (d,) the tried parameters
+    rollouts: int
+    theta: np.ndarray
 
     @property
     def is_committed(self) -> bool:
         """Whether the step was committed."""
         return VERDICTS[self.verdict] is Verdict.COMMITTED
 
+    def _shown(self) -> tuple[str, Entries]:
+        rows = [("objective", f"{self.objective:.4g}"), ("margin", down(self.margin))]
+        return f"step {self.step}, {VERDICTS[self.verdict].name.lower().replace('_', ' ')}", rows
+
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One audit of a committed policy (E12): a row of the run's audits."""
+    """One audit of a committed policy (E12): a row of the run's audits.
 
-    step: int  # steps done before it
-    policy: int  # row of the history that it is of; -1 for the safe start
-    full: int  # whether it was of the size that may end a run, 0 or 1
-    rollouts: int  # fresh scenarios drawn at random
-    violations: int  # among them
-    found: int  # counterexamples, by the search too, that became guards
-    worst: float  # largest metric met, in `Problem.metric_units`
-    objective: float  # mean over the scenarios drawn at random
-    back: int  # row of the history that the run went on from; the same as `policy` where it passed
-    guards: int  # scenarios of S besides the problem's own, afterwards
+    Attributes
+    ----------
+    step : int
+        Steps done before it.
+    policy : int
+        Row of the history that it is of; -1 for the safe start.
+    full : int
+        Whether it was of the size that may end a run, 0 or 1.
+    rollouts : int
+        Fresh scenarios drawn at random.
+    violations : int
+        Among them.
+    found : int
+        Counterexamples, by the search too, that became guards.
+    worst : float
+        Largest metric met, in `Problem.metric_units`.
+    objective : float
+        Mean over the scenarios drawn at random.
+    back : int
+        Row of the history that the run went on from; the same as `policy` where it passed.
+    guards : int
+        Scenarios of S besides the problem's own, afterwards.
+    """
+
+    step: int
+    policy: int
+    full: int
+    rollouts: int
+    violations: int
+    found: int
+    worst: float
+    objective: float
+    back: int
+    guards: int
 
     @property
     def passed(self) -> bool:
@@ -99,6 +166,7 @@ class History:
         -------
         numpy.ndarray, shape (rows,), or (rows, d) for "theta"
         """
+        as_choice("name", name, ("committed", *(field.name for field in fields(Trial))))
         if name == "committed":
             return self.column("verdict") == VERDICTS.index(Verdict.COMMITTED)
         if name == "theta":

@@ -8,11 +8,21 @@ import numpy as np
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.shown import Entries, Shown, counted, few
 
 
-@dataclass(frozen=True)
-class Learned:
+@dataclass(frozen=True, repr=False)
+class Learned(Shown):
     """What became of measured states that were to be scenarios.
+
+    Attributes
+    ----------
+    taken : numpy.ndarray, shape (k, nx)
+        Initial states of the new scenarios [x_units].
+    left_out : numpy.ndarray, shape (j, nx)
+        States on which the current policy breaks a metric.
+    reasons : tuple of str, shape (j,)
+        The metric that each of them breaks most.
 
     Examples
     --------
@@ -25,9 +35,13 @@ class Learned:
     (array([[2. , 0.1]]), 0)
     """
 
-    taken: np.ndarray  # (k, nx) initial states of the new scenarios [x_units]
-    left_out: np.ndarray  # (j, nx) states on which the current policy breaks a metric
-    reasons: tuple[str, ...]  # (j,) the metric that each of them breaks most
+    taken: np.ndarray
+    left_out: np.ndarray
+    reasons: tuple[str, ...]
+
+    def _shown(self) -> tuple[str, Entries]:
+        title = f"{counted(len(self.taken), 'state')} taken, {len(self.left_out)} left out"
+        return title, few([("left out", f"breaks {reason}") for reason in self.reasons], "state")
 
 
 @dataclass(frozen=True)

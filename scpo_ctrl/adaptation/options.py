@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.projection.status import SOLVERS
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_choice, as_count, as_flag, as_lists, as_scalar, as_stack
 
 MODES = ("verified", "certified")
@@ -17,9 +18,70 @@ MOST_GUARDS = 512  # what S holds besides the scenarios of the problem (E12)
 _MOST_PROBES = 1000  # more measure nothing new, and take for ever
 
 
-@dataclass(frozen=True, kw_only=True)
-class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt a monitor="):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class AdaptOptions(ShownAsWritten, Sealed, instead="for another rule of when to stop give adapt a monitor="):
     """Options of `adapt`; θ has no unit, so neither have lengths in its space. Metrics count in `metric_units`.
+
+    Parameters
+    ----------
+    steps : int, optional
+        First-order steps, >= 0.
+    seed : int, optional
+        Of the initial parameters, probes and random directions, >= 0.
+    radius : float, optional
+        r, radius of the local safe region, > 0.
+    sampling_radius : float, optional
+        σ, 0 < σ <= radius.
+    directions : int, optional
+        p, sampled directions per step; 0 for a full basis, else 1…d.
+    mode : str, optional
+        "verified": rollouts check each commit; "certified": smoothness constants that hold do.
+    smoothness : float or None, optional
+        L of every metric, > 0; None: bounded if "certified", else learnt.
+    method : str, optional
+        "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam", or "auto": "newton" for a closed-loop cost
+        with d <= 300, else "gradient".
+    gradients : str, optional
+        Of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0.
+    preconditioner : array_like or None, shape (d,) or (d, d), optional
+        Scales the basis.
+    probes : int, optional
+        Evaluations along the step that measure L for it before it is tried, 0…1000; none if certified.
+    barrier : float, optional
+        Of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0.
+    barrier_min : float, optional
+        The same at the end, 0 < barrier_min <= barrier.
+    tolerance : float, optional
+        Stationarity at which a run has converged, relative to the objective, >= 0.
+    momentum : float, optional
+        Decay of the first moment of "momentum" and "adam", in [0, 1).
+    second_momentum : float, optional
+        Decay of the second moment of "adam", in [0, 1).
+    step_length : float, optional
+        Longest first-order step before projection, in radii, > 0.
+    tries : int, optional
+        K, projections per step before the parameters are kept, >= 1.
+    growth : float, optional
+        A smoothness constant is at least this times what the last step showed, > 1.
+    decay : float, optional
+        Factor on smoothness constants whose bound held, in [0, 1).
+    metric_error : float, optional
+        ε, error of a metric relative to max(1, |g|) in its unit, >= 0.
+    patience : int, optional
+        Steps without a commit after which the run counts as stalled, >= 1.
+    audit : bool, optional
+        Whether audits are made (E12), where a set with an interior is declared and mode is "verified"; False:
+        scenarios alone.
+    audit_every : int, optional
+        Commits between audits at most, >= 1; fewer at first and after one that failed.
+    audit_rollouts : int or None, optional
+        Fresh scenarios of the last audit, >= 10; None: 100 000, or 5000 of a black box.
+    back_off : float, optional
+        b, how far metrics keep from zero on scenarios while audits go on, in [0, 1).
+    guards : int, optional
+        Scenarios from the edges of the declared set that metrics hold on besides the others, >= 1.
+    solver : str, optional
+        Of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS".
 
     Examples
     --------
@@ -31,34 +93,34 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
     scpo_ctrl.errors.DomainError: radius is -1, expected a number > 0
     """
 
-    steps: int = 200  # first-order steps, >= 0
-    seed: int = 0  # of the initial parameters, probes and random directions, >= 0
-    radius: float = 1.0  # r, radius of the local safe region, > 0
-    sampling_radius: float = 1e-5  # σ, 0 < σ <= radius
-    directions: int = 0  # p, sampled directions per step; 0 for a full basis, else 1…d
-    mode: str = "verified"  # "verified": rollouts check each commit; "certified": smoothness constants that hold do
-    smoothness: float | None = None  # L of every metric, > 0; None: bounded if "certified", else learnt
-    method: str = "auto"  # one of METHODS; "auto": "newton" for a closed-loop cost with d <= 300, else "gradient"
-    gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
-    preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
-    probes: int = 2  # evaluations along the step that measure L for it before it is tried, 0…1000; none if certified
-    barrier: float = 2e-5  # of "newton": weight of the logarithmic barrier at the start, relative to the objective, > 0
-    barrier_min: float = 1e-8  # the same at the end, 0 < barrier_min <= barrier
-    tolerance: float = 1e-6  # stationarity at which a run has converged, relative to the objective, >= 0
-    momentum: float = 0.9  # decay of the first moment of "momentum" and "adam", in [0, 1)
-    second_momentum: float = 0.99  # decay of the second moment of "adam", in [0, 1)
-    step_length: float = 10.0  # longest first-order step before projection, in radii, > 0
-    tries: int = 8  # K, projections per step before the parameters are kept, >= 1
-    growth: float = 2.0  # a smoothness constant is at least this times what the last step showed, > 1
-    decay: float = 0.9  # factor on smoothness constants whose bound held, in [0, 1)
-    metric_error: float = 1e-12  # ε, error of a metric relative to max(1, |g|) in its unit, >= 0
-    patience: int = 10  # steps without a commit after which the run counts as stalled, >= 1
-    audit: bool = True  # (E12), where a set with an interior is declared and mode is "verified"; False: scenarios alone
-    audit_every: int = 40  # commits between audits at most, >= 1; fewer at first and after one that failed
-    audit_rollouts: int | None = None  # fresh scenarios of the last audit, >= 10; None: 100 000, or 5000 of a black box
-    back_off: float = 0.005  # b, how far metrics keep from zero on scenarios while audits go on, in [0, 1)
-    guards: int = 64  # scenarios from the edges of the declared set that metrics hold on besides the others, >= 1
-    solver: str = "DUAL"  # of the projection: "DUAL" (the package's own C), "CLARABEL" or "ECOS"
+    steps: int = 200
+    seed: int = 0
+    radius: float = 1.0
+    sampling_radius: float = 1e-5
+    directions: int = 0
+    mode: str = "verified"
+    smoothness: float | None = None
+    method: str = "auto"
+    gradients: str = "sampled"
+    preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None
+    probes: int = 2
+    barrier: float = 2e-5
+    barrier_min: float = 1e-8
+    tolerance: float = 1e-6
+    momentum: float = 0.9
+    second_momentum: float = 0.99
+    step_length: float = 10.0
+    tries: int = 8
+    growth: float = 2.0
+    decay: float = 0.9
+    metric_error: float = 1e-12
+    patience: int = 10
+    audit: bool = True
+    audit_every: int = 40
+    audit_rollouts: int | None = None
+    back_off: float = 0.005
+    guards: int = 64
+    solver: str = "DUAL"
 
     def __post_init__(self) -> None:
         put = object.__setattr__

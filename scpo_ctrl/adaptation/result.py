@@ -1,7 +1,10 @@
 """The result of an adaptation run, which verifies itself from the problem's data."""
 
+import os
 from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,18 +15,61 @@ from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.controlled import ControllerPolicy
+from scpo_ctrl.problem.applied import Applied
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem, everywhere
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.version import __version__
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Wings above are reached through the front door alone, which imports them when asked: a static import would be a cycle.
+sc: Any = import_module("scpo_ctrl")
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
-@dataclass(frozen=True)
-class Result(Sealed, instead="hold the Result in an object of your own"):
+@dataclass(frozen=True, repr=False)
+class Result(Shown, Applied, Sealed, instead="hold the Result in an object of your own"):
     """What a run did, and the state from which it can go on.
+
+    Attributes
+    ----------
+    problem : Problem
+        What was adapted.
+    options : AdaptOptions
+        Of the run.
+    status : RunStatus
+        How the run ended, and what to do about it.
+    theta : numpy.ndarray, shape (d,)
+        The last committed parameters.
+    theta_initial : numpy.ndarray, shape (d,)
+        The safe start.
+    objective_initial : float
+        Objective at θ₀.
+    objective_final : float
+        Objective at the last committed parameters.
+    margin_initial : float
+        -max_i g_i(θ₀).
+    history : History
+        A row per tried step.
+    steps : int
+        First-order steps done.
+    rollouts : int
+        Rollouts of the run.
+    seconds : float
+        Wall time, of all sessions.
+    stationarity : float
+        Of the last step's start, relative to the objective: 0 where no step can lower it.
+    state : dict of str to numpy.ndarray
+        What `resume` goes on from.
+    guards : Scenarios or None
+        Of (E12): what S holds besides the scenarios of the problem; None: no audits.
+    audits : tuple of AuditRow
+        That of the safe start first.
 
     Examples
     --------
@@ -33,24 +79,26 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
     ('FINISHED', 4, True)
     >>> result.final_audit.violations, round(result.audit_bound(), 4)
     (0, 0.0144)
+    >>> result.policy([1.0, 0.0]).round(2), result.simulate([1.0, 0.0], steps=3)[1].round(2).tolist()
+    (array([-0.73]), [[-0.73], [-0.69], [-0.65]])
     """
 
     problem: Problem
     options: AdaptOptions
     status: RunStatus
-    theta: np.ndarray  # (d,) the last committed parameters
-    theta_initial: np.ndarray  # (d,) the safe start
+    theta: np.ndarray
+    theta_initial: np.ndarray
     objective_initial: float
     objective_final: float
-    margin_initial: float  # -max_i g_i(θ₀)
+    margin_initial: float
     history: History
-    steps: int  # first-order steps done
+    steps: int
     rollouts: int
-    seconds: float  # wall time, of all sessions
-    stationarity: float  # of the last step's start, relative to the objective: 0 where no step can lower it
-    state: dict[str, np.ndarray]  # what `resume` goes on from
-    guards: Scenarios | None = None  # of (E12): what S holds besides the scenarios of the problem; None: no audits
-    audits: tuple[AuditRow, ...] = ()  # that of the safe start first
+    seconds: float
+    stationarity: float
+    state: dict[str, np.ndarray]
+    guards: Scenarios | None = None
+    audits: tuple[AuditRow, ...] = ()
 
     @property
     def committed(self) -> np.ndarray:
@@ -164,6 +212,55 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
             "version": __version__,
         } | ({"parameters": parameters} if (parameters := self.parameters()) else {})
 
+    def plot(self) -> "Figure":
+        """Draw the run in one figure, see `scpo_ctrl.plot`.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        figure: Figure = sc.plot(self)
+        return figure
+
+    def report(self, path: str | os.PathLike[str]) -> None:
+        """Write the report as one HTML file, see `scpo_ctrl.write_report`.
+
+        Parameters
+        ----------
+        path : path-like
+        """
+        sc.write_report(self, path)
+
+    def export(self, path: str | os.PathLike[str], target: str = "host", **options: Any) -> Any:
+        """Write the policy as C99, see `scpo_ctrl.export`.
+
+        Parameters
+        ----------
+        path : path-like
+            The folder.
+        target : str
+            The processor.
+        **options
+            Others of `scpo_ctrl.export`.
+
+        Returns
+        -------
+        Export
+        """
+        return sc.export(self, path, target, **options)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Save the run as a RUN folder, see `scpo_ctrl.save_result`.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The folder.
+        overwrite : bool
+            Replace another run in it.
+        """
+        sc.save_result(self, path, overwrite=overwrite)
+
     def parameters(self) -> list[dict[str, Any]]:
         """Return the parameters of a controller before and after.
 
@@ -183,6 +280,35 @@ class Result(Sealed, instead="hold the Result in an object of your own"):
             ends = [_number_or_none(float(low)), _number_or_none(float(high))]
             rows.append(row | ({"bounds": ends} if any(end is not None for end in ends) else {}))
         return rows
+
+    def _shown(self) -> tuple[str, Entries]:
+        tries, commits = len(self.history), len(self.committed) - 1
+        rows = [
+            ("objective", f"{self.objective_initial:.4g} -> {self.objective_final:.4g}"),
+            ("steps", f"{self.steps}, {commits} of {counted(tries, 'tried step')} committed"),
+        ]
+        margin = self.worst_margin()
+        worst = f"{down(margin)} of all committed policies" + ("" if margin >= 0 else ", so one breaks a metric")
+        if isinstance(self.problem, ControlProblem):
+            guards = f" and {counted(self.guards.count, 'guard')}" if self.guards else ""
+            worst += f", on its {counted(self.problem.scenarios.count, 'scenario')}{guards}"
+        rows.append(("worst margin", worst))
+        if isinstance(self.problem, ControlProblem):
+            rows.append(("beyond them", self._beyond()))
+            rows += [] if self.problem.stability else [("at rest", "stability is no metric of this run")]
+        if self.status not in (RunStatus.FINISHED, RunStatus.CONVERGED):
+            rows.append(("advice", self.status.value))
+        return self.status.name.lower().replace("_", " "), rows
+
+    def _beyond(self) -> str:
+        """Return what is known of other scenarios than those of the run."""
+        last = self.final_audit
+        if last is None:
+            return "not audited: nothing is said of other scenarios"
+        if not last.passed:
+            return f"the audit failed: {last.violations} of {counted(last.rollouts, 'fresh scenario')} violate"
+        bound = f"at most {up(self.audit_bound())} of them violate, at confidence 1 - {BETA:g}"
+        return f"audited, no violation in {counted(last.rollouts, 'fresh scenario')}: {bound}"
 
 
 def margin_of(metrics: np.ndarray) -> float:

@@ -13,7 +13,9 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.progress import Monitor, following
+from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_count, as_function
 
 BETA = 1e-6  # 1 - confidence of the bounds that an audit states
@@ -23,9 +25,24 @@ _MOST = 32  # counterexamples kept
 _SAME = 0.01  # of the width of the set: points closer than this are one counterexample
 
 
-@dataclass(frozen=True)
-class Audit:
+@dataclass(frozen=True, repr=False)
+class Audit(Shown):
     """What an audit of one policy found.
+
+    Attributes
+    ----------
+    rollouts : int
+        Fresh scenarios drawn at random.
+    violations : int
+        Among them.
+    worst : float
+        Largest metric met anywhere, in `Problem.metric_units`.
+    metric : str
+        Which one, in words.
+    objective : float
+        Mean over the scenarios drawn at random.
+    counterexamples : Scenarios
+        Those that violate, worst first, at most 32; by the search too.
 
     Examples
     --------
@@ -36,12 +53,12 @@ class Audit:
     (0.0069, 0)
     """
 
-    rollouts: int  # fresh scenarios drawn at random
-    violations: int  # among them
-    worst: float  # largest metric met anywhere, in `Problem.metric_units`
-    metric: str  # which one, in words
-    objective: float  # mean over the scenarios drawn at random
-    counterexamples: Scenarios  # those that violate, worst first, at most 32; by the search too
+    rollouts: int
+    violations: int
+    worst: float
+    metric: str
+    objective: float
+    counterexamples: Scenarios
 
     @property
     def passed(self) -> bool:
@@ -52,6 +69,13 @@ class Audit:
     def epsilon(self) -> float:
         """Bound of the probability of a violation with confidence 1 - β, for scenarios drawn as they were."""
         return violation_bound(self.violations, self.rollouts, BETA)
+
+    def _shown(self) -> tuple[str, Entries]:
+        found = f"{self.violations} of {counted(self.rollouts, 'fresh scenario')} violate a metric"
+        sure = f"at most {up(self.epsilon)} of those that are drawn like them violate, at confidence 1 - {BETA:g}"
+        searched = f"{counted(self.counterexamples.count, 'counterexample')} kept, of the draws and of the search"
+        rows = [("bound", sure), ("search", searched), ("closest", self.metric), ("objective", f"{self.objective:.4g}")]
+        return f"{'passed' if self.passed else 'not passed'}, {found}", rows
 
 
 def audit(

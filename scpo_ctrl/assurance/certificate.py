@@ -18,6 +18,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.progress import following
 from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown
 from scpo_ctrl.validate import as_array, as_count, as_function, as_scalar
 from scpo_ctrl.version import __version__
 
@@ -30,9 +31,40 @@ _MOST_VIOLATING = 1000  # numbers of scenarios kept
 _CLOSEST = 10  # worst scenarios kept
 
 
-@dataclass(frozen=True)
-class Certificate:
+@dataclass(frozen=True, repr=False)
+class Certificate(Shown):
     """What fresh random scenarios have shown of one policy; the n of them was fixed before by ε and β.
+
+    Attributes
+    ----------
+    passed : bool
+        The exact bound (Clopper-Pearson) is at most ε.
+    rollouts : int
+        n: the least with which no violation proves ε at confidence 1 - β.
+    violations : int
+        Among them.
+    epsilon : float
+        ε, the probability that was to be shown.
+    beta : float
+        1 - β is the confidence.
+    bound : float
+        Of the probability of a violation at confidence 1 - β, from what was found.
+    closest : tuple of (int, float)
+        The worst scenarios: number, largest metric in `Problem.metric_units`.
+    worst_metric : str
+        Which metric the first of them is, in words.
+    violating : tuple of int
+        Numbers of violating scenarios, at most the first 1000.
+    distribution : str
+        That the scenarios were drawn from.
+    seed : int
+        Of the fresh scenarios.
+    theta_digest : str
+        SHA-256 of θ.
+    problem_digest : str or None
+        SHA-256 of the problem file's sections; None for a problem made in Python.
+    version : str
+        Of the package.
 
     Examples
     --------
@@ -42,19 +74,19 @@ class Certificate:
     no violation in 1 375 fresh scenarios: at most 0.01 of them violate
     """
 
-    passed: bool  # the exact bound (Clopper-Pearson) is at most ε
-    rollouts: int  # n: the least with which no violation proves ε at confidence 1 - β
+    passed: bool
+    rollouts: int
     violations: int
     epsilon: float
     beta: float
-    bound: float  # of the probability of a violation at confidence 1 - β, from what was found
-    closest: tuple[tuple[int, float], ...]  # the worst scenarios: number, largest metric in `Problem.metric_units`
-    worst_metric: str  # which metric the first of them is, in words
-    violating: tuple[int, ...]  # numbers of violating scenarios, at most the first 1000
-    distribution: str  # that the scenarios were drawn from
+    bound: float
+    closest: tuple[tuple[int, float], ...]
+    worst_metric: str
+    violating: tuple[int, ...]
+    distribution: str
     seed: int
-    theta_digest: str  # SHA-256 of θ
-    problem_digest: str | None  # SHA-256 of the problem file's sections; None for a problem made in Python
+    theta_digest: str
+    problem_digest: str | None
     version: str = __version__
 
     def summary(self) -> dict[str, Any]:
@@ -107,6 +139,9 @@ class Certificate:
         if self.passed:
             return f"{found} in {count} fresh scenarios: at most {self.epsilon:g} of them violate, at {sure}, {of}"
         return f"{found} in {count} fresh scenarios: up to {up(self.bound)} of them violate, at {sure}, {of}"
+
+    def _shown(self) -> tuple[str, Entries]:
+        return "passed" if self.passed else "not passed", [("shown", self.sentence()), ("closest", self.worst_metric)]
 
 
 def certify(

@@ -19,6 +19,7 @@ from scpo_ctrl.problem.problem import NUMBERS
 from scpo_ctrl.progress import following
 from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown
 from scpo_ctrl.validate import as_array, as_count, as_function
 
 _EXPLORING, _CLIMBING = 0.5, 0.75  # parts of the budget after which local search, and strategies, begin
@@ -28,9 +29,28 @@ _POOL = 4096  # worst points kept, where local searches start
 _STRATEGIES = 16
 
 
-@dataclass(frozen=True)
-class Falsification:
+@dataclass(frozen=True, repr=False)
+class Falsification(Shown):
     """What an attack found.
+
+    Attributes
+    ----------
+    rollouts : int
+        Rollouts spent.
+    worst : float
+        Largest metric met, in `Problem.metric_units`.
+    row : int
+        Which of a scenario's metrics that is.
+    metric : str
+        The same in words.
+    excess : float
+        The same in the units of its bound, above zero where it is violated.
+    unit : str
+        That `excess` counts in.
+    scenario : Scenarios
+        The one where it was met.
+    means : str
+        What found it.
 
     Examples
     --------
@@ -42,13 +62,13 @@ class Falsification:
     """
 
     rollouts: int
-    worst: float  # largest metric met, in `Problem.metric_units`
-    row: int  # which of a scenario's metrics that is
-    metric: str  # the same in words
-    excess: float  # the same in the units of its bound, above zero where it is violated
-    unit: str  # that `excess` counts in
-    scenario: Scenarios  # the one where it was met
-    means: str  # what found it
+    worst: float
+    row: int
+    metric: str
+    excess: float
+    unit: str
+    scenario: Scenarios
+    means: str
 
     @property
     def found(self) -> bool:
@@ -70,6 +90,9 @@ class Falsification:
             f"Closest: {self.metric}, kept with {down(-self.excess, 4)} {self.unit}".rstrip()
             + " to spare"
         )
+
+    def _shown(self) -> tuple[str, Entries]:
+        return "violation found" if self.found else "no violation found", [("in words", self.sentence())]
 
 
 def falsify(

@@ -5,13 +5,33 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo_ctrl.models import Plant
+from scpo_ctrl.shown import Entries, Shown, counted, numbers
 
 ROUNDING = 1e-9  # of a prediction, relative to |x_next| or the width of the bounds: below it the model is not wrong
 
 
-@dataclass(frozen=True)
-class Mismatch:
+@dataclass(frozen=True, repr=False)
+class Mismatch(Shown):
     """What the measured transitions say of the model: errors are x_next - f(x, u, p_nominal), per state [x_units].
+
+    Attributes
+    ----------
+    count : int
+        Transitions measured.
+    largest : numpy.ndarray, shape (nx,)
+        Largest absolute error.
+    rms : numpy.ndarray, shape (nx,)
+        Root mean square error.
+    half_widths : numpy.ndarray, shape (nx,)
+        Largest disturbance in the scenarios; 0 where they have none.
+    exceeds : numpy.ndarray, shape (nx,)
+        Bool, whether the largest error is beyond the half width.
+    uncovered : int
+        Transitions outside all that the scenarios' parameters and half widths predict for one step.
+    violations : int
+        Transitions whose u or x_next is outside the plant's bounds.
+    margin : float
+        Least distance of an x_next to a bound of the state, negative outside; inf before the first one.
 
     Examples
     --------
@@ -24,14 +44,22 @@ class Mismatch:
     (array([0.   , 0.002]), 1)
     """
 
-    count: int  # transitions measured
-    largest: np.ndarray  # (nx,) largest absolute error
-    rms: np.ndarray  # (nx,) root mean square error
-    half_widths: np.ndarray  # (nx,) largest disturbance in the scenarios; 0 where they have none
-    exceeds: np.ndarray  # (nx,) bool, whether the largest error is beyond the half width
-    uncovered: int  # transitions outside all that the scenarios' parameters and half widths predict for one step
-    violations: int  # transitions whose u or x_next is outside the plant's bounds
-    margin: float  # least distance of an x_next to a bound of the state, negative outside; inf before the first one
+    count: int
+    largest: np.ndarray
+    rms: np.ndarray
+    half_widths: np.ndarray
+    exceeds: np.ndarray
+    uncovered: int
+    violations: int
+    margin: float
+
+    def _shown(self) -> tuple[str, Entries]:
+        rows = [
+            ("largest error", numbers(self.largest)),
+            ("not predicted", f"{self.uncovered} of them, by no parameters and disturbances of the scenarios"),
+            ("out of bounds", f"{self.violations} of them"),
+        ]
+        return f"{counted(self.count, 'transition')} measured", rows
 
 
 class Errors:

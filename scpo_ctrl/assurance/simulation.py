@@ -8,29 +8,66 @@ from typing import Any
 from scpo_ctrl.assurance.mismatch import Mismatch
 from scpo_ctrl.problem.guarded import ROUNDING
 from scpo_ctrl.rounding import down, up
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.version import __version__
 
 
 @dataclass(frozen=True)
 class SimulatedPolicy:
-    """What episodes of one policy have shown; the same episodes for all."""
+    """What episodes of one policy have shown; the same episodes for all.
 
-    step: int  # steps of the run that were done when it was committed; 0 for the safe start
-    is_final: bool  # whether the run ended with it
-    withdrawn: bool  # whether a later audit took it back
-    episodes: int  # on the true plant, and as many on the model
-    violations: int  # episodes on the true plant that break a metric
-    command_alone: int  # those of them that break no metric but bounds of the command, before saturation
-    violations_on_model: int  # episodes on the model that break a metric
-    worst: float  # largest metric on the true plant, in `Problem.metric_units`, contraction in parts of V(x_0)
-    metric: str  # which one, in words
-    kind: str  # of the metric, see `Row`; "command" is the one before saturation
-    excess: float  # the same in the unit of its bound: above zero where it is broken; infinite where a rollout is lost
-    unit: str  # that `excess` counts in
-    objective: float  # mean over the episodes on the true plant
-    objective_on_model: float  # the same on the model
-    worst_episode: int  # number of the episode that this was met in
-    theta_digest: str  # SHA-256 of θ
+    Attributes
+    ----------
+    step : int
+        Steps of the run that were done when it was committed; 0 for the safe start.
+    is_final : bool
+        Whether the run ended with it.
+    withdrawn : bool
+        Whether a later audit took it back.
+    episodes : int
+        On the true plant, and as many on the model.
+    violations : int
+        Episodes on the true plant that break a metric.
+    command_alone : int
+        Those of them that break no metric but bounds of the command, before saturation.
+    violations_on_model : int
+        Episodes on the model that break a metric.
+    worst : float
+        Largest metric on the true plant, in `Problem.metric_units`, contraction in parts of V(x_0).
+    metric : str
+        Which one, in words.
+    kind : str
+        Of the metric, see `Row`; "command" is the one before saturation.
+    excess : float
+        The same in the unit of its bound: above zero where it is broken; infinite where a rollout is lost.
+    unit : str
+        That `excess` counts in.
+    objective : float
+        Mean over the episodes on the true plant.
+    objective_on_model : float
+        The same on the model.
+    worst_episode : int
+        Number of the episode that this was met in.
+    theta_digest : str
+        SHA-256 of θ.
+    """
+
+    step: int
+    is_final: bool
+    withdrawn: bool
+    episodes: int
+    violations: int
+    command_alone: int
+    violations_on_model: int
+    worst: float
+    metric: str
+    kind: str
+    excess: float
+    unit: str
+    objective: float
+    objective_on_model: float
+    worst_episode: int
+    theta_digest: str
 
     @property
     def closest(self) -> str:
@@ -47,9 +84,38 @@ class SimulatedPolicy:
         return f"{down(max(0.0, -self.excess))} {self.unit}".rstrip() + " to spare"
 
 
-@dataclass(frozen=True)
-class Simulation:
+@dataclass(frozen=True, repr=False)
+class Simulation(Shown):
     """An adaptation that goes on on a true plant: every policy that would be at work, in their order.
+
+    Attributes
+    ----------
+    true_plant : str
+        What was simulated, in words.
+    policies : tuple of SimulatedPolicy
+        The safe start first.
+    mismatch : Mismatch
+        Of the model: of transitions that begin within the state bounds.
+    x_labels : tuple of str
+        Of `mismatch`.
+    x_units : tuple of str
+        Likewise.
+    parameters : dict of str to float
+        That were set, by label.
+    audited : bool
+        Whether the policies are those that passed an audit; else every committed one.
+    distribution : str
+        That the episodes were drawn from, but for the parameters that were set.
+    episodes : int
+        Of each policy.
+    seed : int
+        Of the episodes.
+    theta_digest : str
+        SHA-256 of the run's final θ.
+    problem_digest : str or None
+        SHA-256 of the problem file's sections; None for a problem made in Python.
+    version : str
+        Of the package.
 
     Examples
     --------
@@ -60,18 +126,18 @@ class Simulation:
     [0, 4]
     """
 
-    true_plant: str  # what was simulated, in words
-    policies: tuple[SimulatedPolicy, ...]  # the safe start first
-    mismatch: Mismatch  # of the model: of transitions that begin within the state bounds
-    x_labels: tuple[str, ...]  # of `mismatch`
+    true_plant: str
+    policies: tuple[SimulatedPolicy, ...]
+    mismatch: Mismatch
+    x_labels: tuple[str, ...]
     x_units: tuple[str, ...]
-    parameters: dict[str, float]  # that were set, by label
-    audited: bool  # whether the policies are those that passed an audit; else every committed one
-    distribution: str  # that the episodes were drawn from, but for the parameters that were set
-    episodes: int  # of each policy
+    parameters: dict[str, float]
+    audited: bool
+    distribution: str
+    episodes: int
     seed: int
-    theta_digest: str  # SHA-256 of the run's final θ
-    problem_digest: str | None  # SHA-256 of the problem file's sections; None for a problem made in Python
+    theta_digest: str
+    problem_digest: str | None
     version: str = __version__
 
     @property
@@ -140,6 +206,17 @@ class Simulation:
         str
         """
         return json.dumps(self.summary(), indent=2, allow_nan=False) + "\n"
+
+    def _shown(self) -> tuple[str, Entries]:
+        last, worst = self.policies[-1], max(self.policies, key=lambda one: one.violations)
+        which = "passed an audit" if self.audited else "were committed, without audits"
+        rows = [
+            ("policies", f"{len(self.policies)}: the safe start, and those that {which}"),
+            ("the last", f"violates in {last.violations} of {counted(self.episodes, 'episode')}"),
+            ("the worst", f"of step {worst.step}, in {worst.violations} of {counted(self.episodes, 'episode')}"),
+            ("objective", f"{self.policies[0].objective:.4g} -> {last.objective:.4g}"),
+        ]
+        return self.true_plant, rows
 
 
 def _row(policy: SimulatedPolicy) -> dict[str, Any]:

@@ -36,12 +36,12 @@ def lqg(
     ----------
     plant : Plant
         Discrete; A, B and C are its derivatives at the equilibrium.
-    Q, R : array_like, shape (nx,) and (nu,)
-        Weights of states and inputs.
-    process_noise : array_like, shape (nx,)
-        Variances of what disturbs each next state [x_units²].
-    sensor_noise : array_like, shape (ny,)
-        Variances of what disturbs each measurement [y_units²].
+    Q, R : array_like, shape (nx, nx) and (nu, nu), (nx,) and (nu,), or ()
+        Weights of states and inputs: matrices, their diagonals, or numbers for all of them.
+    process_noise : array_like, shape (nx, nx), (nx,) or ()
+        Covariance of what disturbs the next state, or its diagonal: the variances [x_units²].
+    sensor_noise : array_like, shape (ny, ny), (ny,) or ()
+        Covariance of what disturbs the measurements, or its diagonal [y_units²].
     estimate : array_like, shape (2, nx), optional
         Least and largest value of each estimate [x_units]; twice as far from the equilibrium as the state's bounds are.
     bounds : mapping of str to (low, high), optional

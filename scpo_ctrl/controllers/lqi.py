@@ -26,9 +26,9 @@ def lqi(
     ----------
     plant : Plant
         Discrete; its whole state is measured.
-    Q : array_like, shape (nx + k,)
+    Q : array_like, shape (nx + k, nx + k), (nx + k,) or ()
         Weights of the states, then of the integrals of the k errors.
-    R : array_like, shape (nu,)
+    R : array_like, shape (nu, nu), (nu,) or ()
         Weights of the inputs.
     tracked : sequence of int
         The k states that follow references, as many as there are inputs.

@@ -11,16 +11,37 @@ from scpo_ctrl.device.adaptation import DeviceAdapter
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
 from scpo_ctrl.device.sampled import SampledAdapter
+from scpo_ctrl.problem.applied import Applied
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.progress import Line
 from scpo_ctrl.rounding import down
 from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_choice, as_count
 
 
-@dataclass(frozen=True)
-class DeviceResult:
+@dataclass(frozen=True, repr=False)
+class DeviceResult(Shown, Applied):
     """What an adaptation on the device does.
+
+    Attributes
+    ----------
+    problem : ControlProblem
+        What was adapted.
+    real : str
+        "float" or "double".
+    status : DeviceStatus
+        Of the last step.
+    theta : numpy.ndarray, shape (d,)
+        The last committed parameters.
+    committed : numpy.ndarray, shape (commits + 1, d)
+        All of them, those to begin with first.
+    objectives : numpy.ndarray, shape (commits + 1,)
+        Theirs, in the arithmetic of the device.
+    margins : numpy.ndarray, shape (commits + 1,)
+        -max g, likewise.
+    counts : DeviceCounts
+        What became of the steps.
 
     Examples
     --------
@@ -32,12 +53,12 @@ class DeviceResult:
     """
 
     problem: ControlProblem
-    real: str  # "float" or "double"
-    status: DeviceStatus  # of the last step
-    theta: np.ndarray  # (d,) the last committed parameters
-    committed: np.ndarray  # (commits + 1, d) all of them, those to begin with first
-    objectives: np.ndarray  # (commits + 1,) theirs, in the arithmetic of the device
-    margins: np.ndarray  # (commits + 1,) -max g, likewise
+    real: str
+    status: DeviceStatus
+    theta: np.ndarray
+    committed: np.ndarray
+    objectives: np.ndarray
+    margins: np.ndarray
     counts: DeviceCounts
 
     @property
@@ -64,6 +85,17 @@ class DeviceResult:
         bool
         """
         return self.margin() >= 0
+
+    def _shown(self) -> tuple[str, Entries]:
+        scenarios = counted(self.problem.scenarios.count, "scenario")
+        counts, commits = self.counts, len(self.committed) - 1
+        rows = [
+            ("objective", f"{self.objectives[0]:.4g} -> {self.objective:.4g}"),
+            ("steps", f"{counts.steps}, {commits} committed, {counts.unsafe} of {counts.tries} tries unsafe"),
+            ("worst margin", f"{down(float(np.min(self.margins)))} on its {scenarios}, in {self.real}"),
+            ("beyond them", "not audited: nothing is said of other scenarios"),
+        ]
+        return self.status.name.lower().replace("_", " "), rows
 
 
 def device_adapter(

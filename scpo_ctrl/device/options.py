@@ -5,6 +5,7 @@ from enum import Enum
 
 from scpo_ctrl.codegen.device import DIRECTIONS, EXAMPLES, FRESH, GRADIENTS, MEMORY, PATIENCE, ROWS
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_choice, as_count, as_flag, as_scalar
 
 _LARGEST = 1e15  # its square is a float
@@ -38,9 +39,39 @@ class DeviceStatus(Enum):
         return self in (DeviceStatus.COMMITTED, DeviceStatus.REJECTED)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceOptions(Sealed, instead="write the step in C anew"):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
     """Constants of scpo_adapt_config.h that may be set before compiling; a length in θ's space has no unit.
+
+    Parameters
+    ----------
+    gradients : str, optional
+        "exact", or "sampled" as the export has them.
+    rows : int, optional
+        SCPO_NROWS, metrics of the working set, 1…127.
+    memory : int, optional
+        SCPO_MEMORY, changes of θ that curvature is learnt from, >= 1.
+    directions : int, optional
+        SCPO_NDIRECTIONS, of a step whose gradients are sampled, 1…255; no more than θ has.
+    sampling_radius : float or None, optional
+        SCPO_SAMPLING_RADIUS, σ of (E2), > 0; None: the export's.
+    tries : int, optional
+        SCPO_TRIES, projections in a step, >= 1.
+    patience : int, optional
+        SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged, >= 1; 0: the
+        export's, 10 or, where sampled, 40.
+    worth : float, optional
+        SCPO_WORTH, fall of the objective, relative, that makes a commit worth it, >= 0.
+    radius : float, optional
+        SCPO_RADIUS, of the local safe region, > 0.
+    examples : int, optional
+        SCPO_EXAMPLES, of an expert, chosen at export, >= 1.
+    fresh : int, optional
+        SCPO_FRESH, examples that find room while a step is under way, >= 1.
+    tracking : bool, optional
+        SCPO_TRACKING, whether the reference has x and u for each step of the horizon.
+    metric_error : float or None, optional
+        SCPO_METRIC_ERROR, what a safe metric keeps from zero, >= 0; None: the export's.
 
     Examples
     --------
@@ -49,20 +80,19 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
     10
     """
 
-    gradients: str = GRADIENTS[0]  # "exact", or "sampled" as the export has them
-    rows: int = ROWS  # SCPO_NROWS, metrics of the working set, 1…127
-    memory: int = MEMORY  # SCPO_MEMORY, changes of θ that curvature is learnt from, >= 1
-    directions: int = DIRECTIONS  # SCPO_NDIRECTIONS, of a step whose gradients are sampled, 1…255; no more than θ has
-    sampling_radius: float | None = None  # SCPO_SAMPLING_RADIUS, σ of (E2), > 0; None: the export's
-    tries: int = 5  # SCPO_TRIES, projections in a step, >= 1
-    patience: int = 0  # SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged
-    # >= 1; 0: the export's, 10 or, where sampled, 40
-    worth: float = 1e-6  # SCPO_WORTH, fall of the objective, relative, that makes a commit worth it, >= 0
-    radius: float = 1.0  # SCPO_RADIUS, of the local safe region, > 0
-    examples: int = EXAMPLES  # SCPO_EXAMPLES, of an expert, chosen at export, >= 1
-    fresh: int = FRESH  # SCPO_FRESH, examples that find room while a step is under way, >= 1
-    tracking: bool = False  # SCPO_TRACKING, whether the reference has x and u for each step of the horizon
-    metric_error: float | None = None  # SCPO_METRIC_ERROR, what a safe metric keeps from zero, >= 0; None: the export's
+    gradients: str = GRADIENTS[0]
+    rows: int = ROWS
+    memory: int = MEMORY
+    directions: int = DIRECTIONS
+    sampling_radius: float | None = None
+    tries: int = 5
+    patience: int = 0
+    worth: float = 1e-6
+    radius: float = 1.0
+    examples: int = EXAMPLES
+    fresh: int = FRESH
+    tracking: bool = False
+    metric_error: float | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -82,12 +112,30 @@ class DeviceOptions(Sealed, instead="write the step in C anew"):
 
 @dataclass
 class DeviceCounts:
-    """Counts since the beginning: scpo_counts of the exported header."""
+    """Counts since the beginning: scpo_counts of the exported header.
+
+    Attributes
+    ----------
+    steps : int
+        Steps that were begun.
+    commits : int
+        Parameters that were committed.
+    tries : int
+        Parameters that were checked in all scenarios.
+    unsafe : int
+        Of these, how many broke a metric.
+    pieces : int
+        Of work.
+    projections : int
+        Projections that were begun.
+    projecting : int
+        Pieces of these.
+    """
 
     steps: int = 0
     commits: int = 0
-    tries: int = 0  # parameters that were checked in all scenarios
-    unsafe: int = 0  # of these, how many broke a metric
-    pieces: int = 0  # of work
+    tries: int = 0
+    unsafe: int = 0
+    pieces: int = 0
     projections: int = 0
-    projecting: int = 0  # pieces of these
+    projecting: int = 0

@@ -8,17 +8,53 @@ import numpy as np
 
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.nominal import with_nominal
+from scpo_ctrl.shown import Entries, Shown, counted, few, numbers, with_unit
+from scpo_ctrl.validate import as_choice
 
 _ASSUMED = (
     "assumed: the disturbance of each sample is independent of all that was before, with mean zero; sensors show "
     "states without noise; u is the input that was applied"
 )
+
 _FEEDBACK = ", and no feedback: over several steps a controller's answers to the disturbance bias the fit"
 
 
-@dataclass(frozen=True)
-class Identification:
+@dataclass(frozen=True, repr=False)
+class Identification(Shown):
     """Parameters of a plant, their ranges and half widths of the disturbance, fitted to a log.
+
+    Attributes
+    ----------
+    plant : Plant
+        As it was given.
+    asked : tuple of str
+        Labels of the parameters that were to be fitted.
+    kept : dict of str to str
+        Those of them that the log does not tell, which keep their values, with the reason.
+    values : numpy.ndarray, shape (np,)
+        Fitted, else nominal [p_units].
+    ranges : numpy.ndarray, shape (np, 2)
+        Low and high, the value itself where it was not fitted [p_units].
+    largest : numpy.ndarray, shape (nx,)
+        Largest residual of one step [x_units].
+    rms : numpy.ndarray, shape (nx,)
+        Root mean square residual of one step [x_units].
+    half_widths : numpy.ndarray, shape (nx,)
+        Of the disturbance: the largest residual with the margin [x_units].
+    beyond : float
+        Part of fresh residuals that may be outside `largest`, at most, at `confidence`.
+    doubts : tuple of str
+        What in the log speaks against what was assumed.
+    transitions : int
+        From sample to sample.
+    pieces : int
+        Without a gap.
+    horizon : int
+        Steps predicted from each measured state.
+    confidence : float
+        That the ranges hold all fitted parameters together.
+    margin : float
+        In parts of the largest residual.
 
     Examples
     --------
@@ -28,21 +64,21 @@ class Identification:
     (('mass',), array([0.0011, 0.0011]))
     """
 
-    plant: Plant  # as it was given
-    asked: tuple[str, ...]  # labels of the parameters that were to be fitted
-    kept: Mapping[str, str]  # those of them that the log does not tell, which keep their values, with the reason
-    values: np.ndarray  # (np,) fitted, else nominal [p_units]
-    ranges: np.ndarray  # (np, 2) low and high, the value itself where it was not fitted [p_units]
-    largest: np.ndarray  # (nx,) largest residual of one step [x_units]
-    rms: np.ndarray  # (nx,) root mean square residual of one step [x_units]
-    half_widths: np.ndarray  # (nx,) of the disturbance: the largest residual with the margin [x_units]
-    beyond: float  # part of fresh residuals that may be outside `largest`, at most, at `confidence`
-    doubts: tuple[str, ...]  # what in the log speaks against what was assumed
-    transitions: int  # from sample to sample
-    pieces: int  # without a gap
-    horizon: int  # steps predicted from each measured state
-    confidence: float  # that the ranges hold all fitted parameters together
-    margin: float  # in parts of the largest residual
+    plant: Plant
+    asked: tuple[str, ...]
+    kept: Mapping[str, str]
+    values: np.ndarray
+    ranges: np.ndarray
+    largest: np.ndarray
+    rms: np.ndarray
+    half_widths: np.ndarray
+    beyond: float
+    doubts: tuple[str, ...]
+    transitions: int
+    pieces: int
+    horizon: int
+    confidence: float
+    margin: float
 
     @property
     def fitted(self) -> tuple[str, ...]:
@@ -65,8 +101,13 @@ class Identification:
         -------
         float
             [p_units]
+
+        Raises
+        ------
+        DomainError
+            If the plant has no such parameter.
         """
-        return float(self.values[self.plant.p_labels.index(label)])
+        return float(self.values[self.plant.p_labels.index(as_choice("label", label, self.plant.p_labels))])
 
     def parameters(self) -> dict[str, tuple[float, float]]:
         """Return the ranges of the fitted parameters, as `scenarios` takes them.
@@ -127,3 +168,15 @@ class Identification:
             "assumed": self.assumed,
             "doubts": list(self.doubts),
         }
+
+    def _shown(self) -> tuple[str, Entries]:
+        title = f"{len(self.fitted)} of {counted(len(self.asked), 'parameter')} fitted to "
+        units = dict(zip(self.plant.p_labels, self.plant.p_units, strict=True))
+        fitted = [(label, self.value(label), *self.parameters()[label]) for label in self.fitted]
+        rows = few(
+            [(one, with_unit(f"{value:.4g} in [{a:.4g}, {b:.4g}]", units[one])) for one, value, a, b in fitted],
+            "parameter",
+        )
+        rows += [(label, f"kept: {reason}") for label, reason in self.kept.items()]
+        rows += [("disturbance", f"within {numbers(self.half_widths)}, as {self.assumed}")]
+        return title + counted(self.transitions, "transition"), rows + [("doubt", doubt) for doubt in self.doubts]

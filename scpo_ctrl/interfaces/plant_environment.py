@@ -33,6 +33,7 @@ class PlantEnvironment(gymnasium.Env):
         self.plant, self.scenarios = plant, scenarios
         if isinstance(objective, Quadratic):
             objective.check_fit(plant)
+            objective = objective.of_sizes(plant.nx, plant.nu)
             self._cost = quadratic_terms(plant, objective.Q, objective.R, objective.P_N, objective.R_du)
         else:
             self._cost = objective.terms(plant, plant.nu)

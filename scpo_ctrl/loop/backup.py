@@ -15,6 +15,7 @@ from scpo_ctrl.loop.level import (
     Ranges,
     bounds_of,
     is_affine,
+    largest_level,
     parameter_points,
     parameter_ranges,
     plant_at,
@@ -23,7 +24,9 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.models.varying import still
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, numbers
 from scpo_ctrl.validate import as_array, as_scalar, as_stack
+from scpo_ctrl.weights import as_matrix
 
 _ROUNDING = 1e-12  # of an equilibrium, relative to the level set
 
@@ -38,14 +41,30 @@ class Design:
     rho: float | None  # the level, where it was given or found by simulation
 
 
-@dataclass(frozen=True)
-class Backup(Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
+@dataclass(frozen=True, repr=False)
+class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
     """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq).
 
     That {V ≤ ρ} is invariant is a claim; `evidence` says what stands behind it for the ranges of plant parameters that
     the backup was made for, without disturbances: "proved" (`scpo_ctrl.invariance`), "simulated" where no simulation
     left the set, which is no proof, "refuted" where one did, and "unchecked" for a backup given by hand, or made from
     another by `dataclasses.replace`. Only `lqr`, `lmi` and `check_backup` set it.
+
+    Parameters
+    ----------
+    K : array_like, shape (nu, nx)
+        Gain [u_units / x_units].
+    P : array_like, shape (nx, nx), (nx,) or ()
+        Symmetric positive definite: the matrix, its diagonal, or one number for all states.
+    rho : float
+        Invariant level, > 0.
+
+    Attributes
+    ----------
+    claim : Claim or None
+        What is claimed of the level set; None where given by hand.
+    design : Design or None
+        What `lqr` made it from; None otherwise.
 
     Examples
     --------
@@ -56,16 +75,16 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
     (54.7, 'proved')
     """
 
-    K: np.ndarray  # (nu, nx)
-    P: np.ndarray  # (nx, nx), symmetric positive definite
-    rho: float  # invariant level, > 0
-    claim: Claim | None = field(default=None, init=False, repr=False, compare=False)  # None where given by hand
-    design: Design | None = field(default=None, init=False, repr=False)  # of `lqr`; None otherwise
+    K: np.ndarray
+    P: np.ndarray
+    rho: float
+    claim: Claim | None = field(default=None, init=False, repr=False, compare=False)
+    design: Design | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        for key in ("K", "P"):
-            matrix = as_array(key, getattr(self, key), (None, None))
+        K = as_array("K", self.K, (None, None))
+        for key, matrix in (("K", K), ("P", as_matrix("P", self.P, K.shape[1]))):
             matrix.flags.writeable = False  # what was checked stays what it was
             put(self, key, matrix)
         put(self, "rho", as_scalar("rho", self.rho))  # of what sign, `contraction` says
@@ -122,6 +141,11 @@ class Backup(Sealed, instead="give its data K, P and rho, or for another law wri
         """
         K, P = self.K * units.x / units.u[:, None], self.P * units.x * units.x[:, None]
         return claimed(replace(self, K=K, P=P), self.claim)
+
+    def _shown(self) -> tuple[str, Entries]:
+        looked = self.claim is None or "evidence" in vars(self.claim)  # a look may take long
+        stands = self.evidence if looked else "not looked at yet: ask for `evidence`"
+        return f"level rho = {self.rho:.4g}", [("gain K", numbers(self.K)), ("invariance", stands)]
 
 
 def largest_held(
@@ -310,37 +334,6 @@ def _reach(plant: Plant, backup: Backup, p: np.ndarray) -> float:
     scaled = np.linalg.solve(C, (C.T @ (A - B @ backup.K)).T)
     drift = float(np.linalg.norm(C.T @ offset[:, 0])) / float(np.sqrt(backup.rho))
     return float(np.linalg.norm(scaled, 2)) + (drift if drift > _ROUNDING else 0.0)
-
-
-def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
-    """Return the largest ρ with {zᵀPz ≤ ρ} inside {Hz ≤ h}: min over rows of h² / (H P⁻¹ Hᵀ).
-
-    Parameters
-    ----------
-    P : numpy.ndarray, shape (nx, nx)
-        Symmetric positive definite.
-    H : numpy.ndarray, shape (k, nx)
-    h : numpy.ndarray, shape (k,)
-        Positive; infinite entries bound nothing.
-
-    Returns
-    -------
-    float
-        The level; infinite if nothing bounds it.
-
-    Raises
-    ------
-    BackupError
-        If P is not positive definite.
-    """
-    try:
-        C = np.linalg.cholesky(P)
-    except np.linalg.LinAlgError as error:
-        raise BackupError("P is not positive definite; make every entry of Q positive") from error
-    reach = np.sum(np.linalg.solve(C, H.T) ** 2, axis=0)  # H P⁻¹ Hᵀ, a number per row
-    bounded = (reach > 0) & np.isfinite(h)
-    with np.errstate(over="ignore"):  # a bound that far away bounds nothing
-        return float(np.min(h[bounded] ** 2 / reach[bounded], initial=np.inf))
 
 
 def contraction(plant: Plant, backup: Backup) -> float:

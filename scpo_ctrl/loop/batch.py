@@ -6,17 +6,35 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_count
 
 if TYPE_CHECKING:
     from scpo_ctrl.loop.declared import DeclaredSet
 
 
-@dataclass(frozen=True)
-class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you need"):
+@dataclass(frozen=True, repr=False)
+class Scenarios(Shown, Sealed, instead="give its arrays x0, p and w the values that you need"):
     """A batch of S scenarios over a horizon of N steps.
+
+    Parameters
+    ----------
+    x0 : array_like, shape (S, nx)
+        Initial states [x_units].
+    p : array_like, shape (S, np)
+        Plant parameters [p_units].
+    w : array_like, shape (S, N, nx)
+        Disturbances, added to the next state [x_units]; N = horizon.
+    horizon : int
+        N, number of steps.
+    declared : DeclaredSet or None, optional
+        The set Z (E12) that they are points of, where it is known.
+    described : dict or None, optional
+        The arguments of `scenarios` that the first of them are made by.
 
     Examples
     --------
@@ -27,12 +45,12 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
     (1, True)
     """
 
-    x0: np.ndarray  # (S, nx) initial states [x_units]
-    p: np.ndarray  # (S, np) plant parameters [p_units]
-    w: np.ndarray  # (S, N, nx) disturbances, added to the next state [x_units]; N = horizon
-    horizon: int  # N, number of steps
-    declared: "DeclaredSet | None" = None  # the set Z (E12) that they are points of, where it is known
-    described: Mapping[str, Any] | None = None  # the arguments of `scenarios` that the first of them are made by
+    x0: np.ndarray
+    p: np.ndarray
+    w: np.ndarray
+    horizon: int
+    declared: "DeclaredSet | None" = None
+    described: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         N = as_count("horizon", self.horizon, at_least=1)
@@ -67,6 +85,11 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
         Scenarios
             Views of the same arrays for a slice, copies for numbers.
         """
+        if not isinstance(which, slice):
+            which = np.asarray(which)
+            numbers = which.dtype.kind == "b" or (which.dtype.kind in "iu" and (abs(which) <= self.count - 1).all())
+            if which.ndim != 1 or not numbers or (which.dtype.kind == "b" and which.size != self.count):
+                raise DomainError(f"which is {shown(which)}, expected numbers of scenarios below {self.count}")
         return Scenarios(self.x0[which], self.p[which], self.w[which], self.horizon, self.declared)
 
     def and_then(self, others: "Scenarios") -> "Scenarios":
@@ -81,6 +104,11 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
         -------
         Scenarios
         """
+        as_instance("others", others, Scenarios)
+        for key in ("x0", "p", "w"):
+            mine, other = (getattr(one, key).shape[1:] for one in (self, others))
+            if mine != other:
+                raise DimensionError(f"others has {key} of shape (S, {other}), expected (S, {mine}) as these have")
         x0, p, w = (np.concatenate([getattr(self, key), getattr(others, key)]) for key in ("x0", "p", "w"))
         return Scenarios(x0, p, w, self.horizon, self.declared, self.described)
 
@@ -96,3 +124,12 @@ class Scenarios(Sealed, instead="give its arrays x0, p and w the values that you
         Scenarios
         """
         return Scenarios(self.x0 / units.x, self.p, self.w / units.x if self.w.size else self.w, self.horizon)
+
+    def _shown(self) -> tuple[str, Entries]:
+        varying = int(np.count_nonzero((self.p != self.p[:1]).any(axis=0)))
+        rows = [
+            ("parameters", f"{varying} of {self.p.shape[1]} vary" if self.p.shape[1] else "none"),
+            ("disturbance", "of every step" if self.w.size else "none"),
+            ("points of", self.declared.distribution if self.declared else "no declared set, so none can be audited"),
+        ]
+        return f"{counted(self.count, 'scenario')} over {counted(self.horizon, 'step')}", rows

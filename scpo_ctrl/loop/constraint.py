@@ -12,6 +12,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.models.symbols import check_operations
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import Entries, Shown, counted, few, with_unit
 from scpo_ctrl.validate import as_array, as_stack, as_text, as_texts
 
 BUILT_IN = ("state", "command", "rate", "terminal", "contraction", "one step", "stability")  # kinds of metrics
@@ -19,13 +20,26 @@ BUILT_IN = ("state", "command", "rate", "terminal", "contraction", "one step", "
 SMALLEST = float(np.finfo(float).tiny)  # of what counts as one: its inverse is still a number
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u and plant.p"):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Constraint(Shown, Sealed, instead="write it as an expression of plant.x, plant.u and plant.p"):
     """An expression of the plant's own symbols that must not exceed a bound: h(x, u, p) ≤ bound.
 
     ``u`` is the input that is applied. It holds at t = 0…N-1, and at t = N where it does not depend on u. A lower bound
     is one of ``-h``; outputs are expressions too: ``plant.y``. An expression of several entries has a name for each.
     It should be smooth: write ``x**2 + y**2 <= r**2`` rather than a root, and two constraints rather than a maximum.
+
+    Parameters
+    ----------
+    name : str or tuple of str
+        One for each entry.
+    expression : casadi.SX, shape (k, 1)
+        The expression h, or a list of its entries, of plant.x, plant.u and plant.p [unit].
+    bound : array_like, shape (k,) or ()
+        What they must not exceed [unit]; a number for all entries.
+    unit : str or tuple of str, optional
+        Of all entries, or one for each.
+    scale : array_like or None, shape (k,), optional
+        What counts as one, > 0 [unit]; by default what the equilibrium leaves to the bound.
 
     Examples
     --------
@@ -36,11 +50,11 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
     >>> metrics = sc.MetricOptions(constraints=power)
     """
 
-    name: str | tuple[str, ...]  # one for each entry
-    expression: ca.SX  # (k, 1) h, or a list of its entries, of plant.x, plant.u and plant.p [unit]
-    bound: np.ndarray  # (k,) [unit]; a number for all entries
-    unit: str | tuple[str, ...] = ""  # of all entries, or one for each
-    scale: np.ndarray | None = None  # (k,) > 0 [unit] that counts as one; what the equilibrium leaves to the bound
+    name: str | tuple[str, ...]
+    expression: ca.SX
+    bound: np.ndarray
+    unit: str | tuple[str, ...] = ""
+    scale: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -136,6 +150,11 @@ class Constraint(Sealed, instead="write it as an expression of plant.x, plant.u 
         """
         h = ca.Function("h", [plant.x, plant.u, plant.p], [self.expression])
         return replace(self, expression=h(ca.DM(units.x) * scaled.x, ca.DM(units.u) * scaled.u, scaled.p))
+
+    def _shown(self) -> tuple[str, Entries]:
+        bounds = zip(self.name, self.bound, self.unit, strict=True)
+        said = [(name, with_unit(f"at most {bound:.4g}", unit)) for name, bound, unit in bounds]
+        return (" ".join(said[0]), []) if len(said) == 1 else (counted(len(said), "entry"), few(said, "entry"))
 
 
 @dataclass(frozen=True)

@@ -25,18 +25,38 @@ from scpo_ctrl.models.signals import Signal
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.models.varying import signal_count
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, titled
 from scpo_ctrl.validate import as_array, as_stack
 
 _POINTS = 64  # of the level set, at which it is seen what a parameter does to the command
 _SATURATED = 0  # the other result of the law
 
 
-@dataclass(frozen=True)
-class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
+@dataclass(frozen=True, repr=False)
+class ControllerPolicy(Shown, Sealed, instead="give controlled() another Controller"):
     """The policy of a plant under a controller; `controlled` makes it.
 
     Its θ counts changes of the controller's parameters, each in the unit that moves the command by one half width of
     its bounds somewhere on the boundary of the backup's level set: zero is the controller as it runs today.
+
+    Attributes
+    ----------
+    plant : Plant
+        Of the loop: states (x, ξ), inputs (u, m).
+    backup : Backup
+        The controller at θ = 0: its gain at rest, and the level set that the loop holds.
+    controller : Controller
+        As it was given.
+    reference : tuple of float, shape (nr,)
+        References [r_units]; of those that vary what they are at first.
+    scale : tuple of float, shape (d,)
+        What one of each parameter is [theta_units].
+    law : casadi.Function
+        ``(s, p, θ) -> (v, m)`` as the loop applies it, and with m as if nothing were cut.
+    controlled_plant : Plant
+        Without what the controller remembers, and without references among its parameters.
+    signals : dict of str to Signal
+        References that vary over time, by label.
 
     Examples
     --------
@@ -49,14 +69,14 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
     {'kp': 1.0, 'ki': 2.0, 'kd': 0.02}
     """
 
-    plant: Plant  # of the loop: states (x, ξ), inputs (u, m)
-    backup: Backup  # the controller at θ = 0: its gain at rest, and the level set that the loop holds
+    plant: Plant
+    backup: Backup
     controller: Controller
-    reference: tuple[float, ...]  # (nr,) [r_units]; of those that vary what they are at first
-    scale: tuple[float, ...]  # (d,) [theta_units] of one of each parameter
-    law: ca.Function  # (s, p, θ) -> (v, m) as the loop applies it, and with m as if nothing were cut
-    controlled_plant: Plant  # without what the controller remembers, and without references among its parameters
-    signals: Mapping[str, Signal] = field(default_factory=dict)  # references that vary over time, by label
+    reference: tuple[float, ...]
+    scale: tuple[float, ...]
+    law: ca.Function
+    controlled_plant: Plant
+    signals: Mapping[str, Signal] = field(default_factory=dict)
 
     @property
     def theta_dim(self) -> int:
@@ -188,6 +208,10 @@ class ControllerPolicy(Sealed, instead="give controlled() another Controller"):
         cut = np.clip(found, self.plant.u_min[:, None], self.plant.u_max[:, None])
         return np.asarray(cut.T.reshape(*x.shape[:-1], self.plant.nu))
 
+    def _shown(self) -> tuple[str, Entries]:
+        rows = self.controller.shown_rows(self.controller.theta_initial)
+        return f"{self.controller.name} on {self.controlled_plant.name}", [*rows, ("level set", titled(self.backup))]
+
 
 LoopPolicy = Policy | ControllerPolicy
 
@@ -235,6 +259,7 @@ def controlled(
     plant : Plant
         Discrete.
     controller : Controller
+        As it was given.
     reference : array_like, shape (nr,), or mapping of str to Signal or float, optional
         Constant references r [units of what they are for]; the controller's nominal ones by default. By label they may
         be signals: then `plant` has them among its parameters, the loop's equilibrium and level set are about what they

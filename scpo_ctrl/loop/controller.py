@@ -9,6 +9,7 @@ from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import Entries, Shown, counted, few, with_unit
 from scpo_ctrl.validate import as_array, as_text, as_texts
 
 _WIDEST = 1e100  # bounds of memory: V counts in squares of their width, which a double must hold
@@ -22,14 +23,61 @@ def _no_numbers() -> np.ndarray:
     return np.zeros(0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Controller(Sealed, instead="write its law as the expressions command and memory"):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Controller(Shown, Sealed, instead="write its law as the expressions command and memory"):
     """A parametric controller, at `theta_initial` the one that runs today: the safe start.
 
     It measures y, is given references r, remembers ξ, and commands v. The input applied, u = sat(v), is known to its
     memory, so anti-windup can be expressed. What it remembers stays within `memory_min` and `memory_max`: memory is cut
     there as the command is, on the device too, and staying inside is a safety metric like the bounds of the command.
     Its parameters stay within `theta_min` and `theta_max`, in every policy that a run commits.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in messages and reports.
+    theta : casadi.SX, shape (d, 1)
+        Symbols.
+    theta_initial : array_like, shape (d,)
+        What runs today [theta_units].
+    y : casadi.SX, shape (ny, 1)
+        Symbols, what is measured.
+    command : casadi.SX, shape (nu, 1)
+        κ, an expression of xi, y, r and theta.
+    r : casadi.SX, shape (nr, 1), optional
+        Symbols, references.
+    u : casadi.SX, shape (nu, 1), optional
+        Symbols, the input that was applied.
+    xi : casadi.SX, shape (nm, 1), optional
+        Symbols, what is remembered.
+    memory : casadi.SX, shape (nm, 1), optional
+        η, an expression of xi, y, r, u and theta.
+    r_nominal : array_like, shape (nr,), optional
+        Of the plant's equilibrium; zeros if empty.
+    memory_initial : array_like, shape (nm,), optional
+        What is remembered at first [memory_units]; zeros if empty.
+    memory_min : array_like, shape (nm,), optional
+        Lower bounds of what is remembered [memory_units].
+    memory_max : array_like, shape (nm,), optional
+        Upper bounds of what is remembered [memory_units].
+    theta_min : array_like, shape (d,), optional
+        Lower bounds of the parameters [theta_units], may be infinite; none if empty.
+    theta_max : array_like, shape (d,), optional
+        Upper bounds [theta_units], likewise.
+    r_labels : tuple of str, optional
+        Names of the references; r0, r1, … if empty.
+    r_units : tuple of str, optional
+        Units of the references; none if empty.
+    theta_labels : tuple of str, optional
+        Names of the parameters; theta0, theta1, … if empty.
+    theta_units : tuple of str, optional
+        Units of the parameters; none if empty.
+    memory_labels : tuple of str, optional
+        Names of what is remembered; xi0, xi1, … if empty.
+    memory_units : tuple of str, optional
+        Their units; none if empty.
+    source : str, optional
+        Where the law and its numbers are from.
 
     Examples
     --------
@@ -47,20 +95,20 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     """
 
     name: str
-    theta: ca.SX  # (d, 1) symbols
-    theta_initial: np.ndarray  # (d,) [theta_units]
-    y: ca.SX  # (ny, 1) symbols, what is measured
-    command: ca.SX  # (nu, 1) κ, an expression of xi, y, r and theta
-    r: ca.SX = field(default_factory=_none)  # (nr, 1) symbols, references
-    u: ca.SX = field(default_factory=_none)  # (nu, 1) symbols, the input that was applied
-    xi: ca.SX = field(default_factory=_none)  # (nm, 1) symbols, what is remembered
-    memory: ca.SX = field(default_factory=_none)  # (nm, 1) η, an expression of xi, y, r, u and theta
-    r_nominal: np.ndarray = field(default_factory=_no_numbers)  # (nr,) of the plant's equilibrium; zeros if empty
-    memory_initial: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]; zeros if empty
-    memory_min: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
-    memory_max: np.ndarray = field(default_factory=_no_numbers)  # (nm,) [memory_units]
-    theta_min: np.ndarray = field(default_factory=_no_numbers)  # (d,) [theta_units], may be infinite; none if empty
-    theta_max: np.ndarray = field(default_factory=_no_numbers)  # (d,) [theta_units], likewise
+    theta: ca.SX
+    theta_initial: np.ndarray
+    y: ca.SX
+    command: ca.SX
+    r: ca.SX = field(default_factory=_none)
+    u: ca.SX = field(default_factory=_none)
+    xi: ca.SX = field(default_factory=_none)
+    memory: ca.SX = field(default_factory=_none)
+    r_nominal: np.ndarray = field(default_factory=_no_numbers)
+    memory_initial: np.ndarray = field(default_factory=_no_numbers)
+    memory_min: np.ndarray = field(default_factory=_no_numbers)
+    memory_max: np.ndarray = field(default_factory=_no_numbers)
+    theta_min: np.ndarray = field(default_factory=_no_numbers)
+    theta_max: np.ndarray = field(default_factory=_no_numbers)
     r_labels: tuple[str, ...] = ()
     r_units: tuple[str, ...] = ()
     theta_labels: tuple[str, ...] = ()
@@ -164,3 +212,23 @@ class Controller(Sealed, instead="write its law as the expressions command and m
     def memories(self) -> int:
         """Number of memories nm."""
         return int(self.xi.numel())
+
+    def _shown(self) -> tuple[str, Entries]:
+        return f"{self.name}, {counted(self.theta_dim, 'parameter')}", self.shown_rows(self.theta_initial)
+
+    def shown_rows(self, theta: np.ndarray) -> Entries:
+        """Return what somebody asks first of a controller.
+
+        Parameters
+        ----------
+        theta : numpy.ndarray, shape (d,)
+            Its parameters [theta_units].
+
+        Returns
+        -------
+        list of (str, str)
+        """
+        values = zip(self.theta_labels, self.theta_units, theta, strict=True)
+        rows = few([(label, with_unit(f"{value:.4g}", unit)) for label, unit, value in values], "parameter")
+        rows += [("references", ", ".join(self.r_labels))] if self.r_labels else []
+        return rows + ([("remembers", ", ".join(self.memory_labels))] if self.memory_labels else [])

@@ -5,14 +5,15 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.errors import BackupError, DomainError
+from scpo_ctrl.errors import BackupError
 from scpo_ctrl.loop.backup import Backup, Design, designed, largest_held, out_of_range
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_flag, as_scalar, as_stack
+from scpo_ctrl.validate import as_flag, as_scalar
+from scpo_ctrl.weights import as_weight
 
 
 def lqr(
@@ -34,9 +35,9 @@ def lqr(
     ----------
     plant : Plant
         Discrete.
-    Q : array_like, shape (nx,) or (nx, nx)
-        State weight, a diagonal or a symmetric positive definite matrix; a number where there is one state.
-    R : array_like, shape (nu,) or (nu, nu)
+    Q : array_like, shape (nx, nx), (nx,) or ()
+        State weight: a symmetric positive definite matrix, its diagonal, or one number for all states.
+    R : array_like, shape (nu, nu), (nu,) or ()
         Input weight, likewise.
     allow_uncontrollable : bool
         Accept a plant whose uncontrollable modes decay by themselves.
@@ -100,7 +101,7 @@ def gain_of_lqr(
     A : numpy.ndarray, shape (n, n)
     B : numpy.ndarray, shape (n, m)
     Q, R : array_like
-        Weights of states and inputs: diagonals, matrices or numbers.
+        Weights of states and inputs: matrices, their diagonals, or numbers for all entries of those.
     names : tuple of str
         What they are called, for messages.
 
@@ -138,16 +139,5 @@ def _riccati(A: np.ndarray, B: np.ndarray, Q: np.ndarray, R: np.ndarray) -> tupl
 
 
 def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
-    array = as_stack(name, value)
-    if array.ndim < 2 or (1 in array.shape and size > 1):
-        array = as_array(name, array, (size,))
-        for i, entry in enumerate(array):
-            as_scalar(f"{name}[{i}]", entry, above=0.0)
-        return np.diag(array)
-    matrix = as_array(name, array, (size, size))
-    if not np.allclose(matrix, matrix.T, rtol=1e-12, atol=0.0):
-        raise DomainError(f"{name} is not symmetric")
-    sizes = np.sqrt(np.maximum(np.diag(matrix), np.finfo(float).tiny))
-    if (np.diag(matrix) <= 0).any() or np.linalg.eigvalsh(matrix / sizes / sizes[:, None])[0] <= 0:
-        raise DomainError(f"{name} is not positive definite")
-    return matrix
+    W = as_weight(name, value, size, definite=True)
+    return np.diag(W) if W.ndim == 1 else W

@@ -12,10 +12,10 @@ from scpo_ctrl.errors import BackupError, DomainError, UnsafeStartError
 from scpo_ctrl.invariance.design import Shape, shapes
 from scpo_ctrl.invariance.jacobians import Law
 from scpo_ctrl.invariance.level_set import FEW_BOXES, WHOLE, SetProof, prove_level_set
-from scpo_ctrl.loop.backup import Backup, check_backup, claimed, largest_held, largest_level
+from scpo_ctrl.loop.backup import Backup, check_backup, claimed, largest_held
 from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.controllable import check_controllable
-from scpo_ctrl.loop.level import Ranges, bounds_of, parameter_ranges
+from scpo_ctrl.loop.level import Ranges, bounds_of, largest_level, parameter_ranges
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import as_instance

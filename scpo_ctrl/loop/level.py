@@ -7,7 +7,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.errors import BackupError, DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.varying import still
@@ -222,6 +222,37 @@ def _shells(P: np.ndarray, towards: np.ndarray) -> np.ndarray:
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     boundary = np.linalg.solve(C.T, directions.T).T
     return np.vstack([np.zeros((1, nx)), *(radius * boundary for radius in _RADII)])
+
+
+def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
+    """Return the largest ρ with {zᵀPz ≤ ρ} inside {Hz ≤ h}: min over rows of h² / (H P⁻¹ Hᵀ).
+
+    Parameters
+    ----------
+    P : numpy.ndarray, shape (nx, nx)
+        Symmetric positive definite.
+    H : numpy.ndarray, shape (k, nx)
+    h : numpy.ndarray, shape (k,)
+        Positive; infinite entries bound nothing.
+
+    Returns
+    -------
+    float
+        The level; infinite if nothing bounds it.
+
+    Raises
+    ------
+    BackupError
+        If P is not positive definite.
+    """
+    try:
+        C = np.linalg.cholesky(P)
+    except np.linalg.LinAlgError as error:
+        raise BackupError("P is not positive definite; make every entry of Q positive") from error
+    reach = np.sum(np.linalg.solve(C, H.T) ** 2, axis=0)  # H P⁻¹ Hᵀ, a number per row
+    bounded = (reach > 0) & np.isfinite(h)
+    with np.errstate(over="ignore"):  # a bound that far away bounds nothing
+        return float(np.min(h[bounded] ** 2 / reach[bounded], initial=np.inf))
 
 
 def parameter_points(plant: Plant, ranges: np.ndarray) -> np.ndarray:

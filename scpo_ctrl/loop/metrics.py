@@ -14,14 +14,39 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_array, as_count, as_flag, as_scalar, as_stack
 
+_INSTEAD = "for other metrics or another loop give a Problem subclass or a FunctionProblem"
 CLOUD = 256  # states, where one step is conditioned and their number is not given
 
 
-@dataclass(frozen=True, kw_only=True)
-class MetricOptions(Sealed, instead="for other metrics or another loop give a Problem subclass or a FunctionProblem"):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MetricOptions(ShownAsWritten, Sealed, instead=_INSTEAD):
     """Which safety metrics are computed.
+
+    Parameters
+    ----------
+    path : bool, optional
+        State bounds for t = 0…N and, with `command`, input bounds for t = 0…N-1 (E6).
+    command : bool, optional
+        Bound the command before saturation; False makes saturation part of the closed loop.
+    terminal : bool, optional
+        V(x_N) / ρ - 1 ≤ 0 (E7).
+    contraction : float or None, optional
+        γ in (0, 1): V(x_N) - max(γ V(x_0), c ρ) ≤ 0 (E8), about x_eq(p).
+    contraction_floor : float, optional
+        c in [0, 1), a part of ρ: how near to rest is near enough.
+    stability : bool, optional
+        Of the loop at rest, nominal and at every corner of the parameter ranges (E11).
+    one_step : float or None, optional
+        a in (0, 1): V(x⁺) - max((1 - a) V(x), c ρ) ≤ 0 on a cloud of states (E13).
+    cloud : int or None, optional
+        How many states; 256 where one_step is given.
+    constraints : Constraint or sequence of Constraint or None, optional
+        h(x, u, p) ≤ bound at every step; one, or several.
+    du_max : array_like or None, shape (nu,), optional
+        Largest changes, > 0, infinite for none: |u_t - u_{t-1}| ≤ du_max, t = 1…N-1 [u_units].
 
     Examples
     --------
@@ -31,16 +56,16 @@ class MetricOptions(Sealed, instead="for other metrics or another loop give a Pr
     (True, True, False)
     """
 
-    path: bool = True  # state bounds for t = 0…N and, with `command`, input bounds for t = 0…N-1 (E6)
-    command: bool = True  # bound the command before saturation; False makes saturation part of the closed loop
-    terminal: bool = False  # V(x_N) / ρ - 1 ≤ 0 (E7)
-    contraction: float | None = None  # γ in (0, 1): V(x_N) - max(γ V(x_0), c ρ) ≤ 0 (E8), about x_eq(p)
-    contraction_floor: float = 0.0  # c in [0, 1), a part of ρ: how near to rest is near enough
-    stability: bool = True  # of the loop at rest, nominal and at every corner of the parameter ranges (E11)
-    one_step: float | None = None  # a in (0, 1): V(x⁺) - max((1 - a) V(x), c ρ) ≤ 0 on a cloud of states (E13)
-    cloud: int | None = None  # how many states; 256 where one_step is given
-    constraints: tuple[Constraint, ...] | None = None  # h(x, u, p) ≤ bound at every step; one, or several
-    du_max: np.ndarray | None = None  # (nu,) > 0, infinite for none: |u_t - u_{t-1}| ≤ du_max, t = 1…N-1 [u_units]
+    path: bool = True
+    command: bool = True
+    terminal: bool = False
+    contraction: float | None = None
+    contraction_floor: float = 0.0
+    stability: bool = True
+    one_step: float | None = None
+    cloud: int | None = None
+    constraints: tuple[Constraint, ...] | None = None
+    du_max: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for key in ("path", "command", "terminal", "stability"):
@@ -186,7 +211,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Metrics(Sealed, instead="for other metrics or another loop give a Problem subclass or a FunctionProblem"):
+class Metrics(Sealed, instead=_INSTEAD):
     """The metrics of one scenario, as expressions over its trajectory."""
 
     plant: Plant
@@ -205,11 +230,8 @@ class Metrics(Sealed, instead="for other metrics or another loop give a Problem 
         constraints, du_max = self.options.constraints, self.options.du_max
         if constraints is None and du_max is None:
             return None
-        limits = (
-            np.full(self.plant.nu, np.inf)
-            if du_max is None
-            else as_array("du_max", du_max, (self.plant.nu,), finite=False)
-        )
+        limits = np.full(self.plant.nu, np.inf) if du_max is None else du_max
+        limits = as_array("du_max", limits, (self.plant.nu,), finite=False)
         return StepMetrics.of(self.plant, tuple(constraints or ()), limits)
 
     @property

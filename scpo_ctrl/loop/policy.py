@@ -16,6 +16,7 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed, as_instance
+from scpo_ctrl.shown import Entries, Shown, titled
 from scpo_ctrl.validate import as_array, as_count, as_flag, as_lists, as_scalar, as_stack, dimensions
 
 _REACH = 3.0  # of the level set in units of the scale: there a network is curved, and tanh not yet flat
@@ -48,8 +49,8 @@ def layer_widths(hidden: Any) -> tuple[int, ...]:
     return tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(hidden))
 
 
-@dataclass(frozen=True)
-class Policy(Sealed, instead="for another controller write a Problem subclass or a FunctionProblem"):
+@dataclass(frozen=True, repr=False)
+class Policy(Shown, Sealed, instead="for another controller write a Problem subclass or a FunctionProblem"):
     """π(x; θ) = sat(u_eq - K z + input_scale φ_θ(z / scale)), z = x - x_eq, entry by entry.
 
     ``hidden = ()`` is the linear residual φ(y) = Θ y. Otherwise φ(y) = W (a(y) - a(0)) with a tanh network a of the
@@ -59,6 +60,23 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
     An optimal policy bends where a state meets its bound, and a network that starts without a unit there may never get
     one (docs/method.md). So with `at_bounds` a unit of the first layer starts at each bound that the backup's level set
     comes near, the nearest first, up to half of the units.
+
+    Parameters
+    ----------
+    plant : Plant
+        The plant.
+    backup : Backup
+        Its backup, which the policy is at the start.
+    hidden : tuple of int, optional
+        Widths of the hidden layers; none for the linear residual.
+    init : float, optional
+        Standard deviation of the hidden weights and biases at the start.
+    scale : array_like, shape (nx,), optional
+        What z is divided by [x_units]; if empty, the extent of the level set / 3.
+    at_bounds : bool, optional
+        Whether some hidden units start at the state bounds.
+    input_scale : array_like, shape (nu,), optional
+        What φ is multiplied by [u_units]; if empty, half the bounds' width.
 
     Examples
     --------
@@ -75,10 +93,10 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
     plant: Plant
     backup: Backup
     hidden: tuple[int, ...] = ()
-    init: float = 0.5  # standard deviation of the hidden weights and biases at the start
-    scale: tuple[float, ...] = field(default=())  # (nx,) [x_units] divides z; if empty, extent of the level set / 3
-    at_bounds: bool = True  # whether some hidden units start at the state bounds
-    input_scale: tuple[float, ...] = field(default=())  # (nu,) [u_units] multiplies φ; half the bounds' width if empty
+    init: float = 0.5
+    scale: tuple[float, ...] = field(default=())
+    at_bounds: bool = True
+    input_scale: tuple[float, ...] = field(default=())
 
     def __post_init__(self) -> None:
         as_instance("plant", self.plant, Plant)
@@ -294,3 +312,8 @@ class Policy(Sealed, instead="for another controller write a Problem subclass or
             return np.zeros((*lead, self.plant.nu))
         u = self.function.map(count)(*columns)[0]
         return np.array(u).T.reshape(*lead, self.plant.nu)
+
+    def _shown(self) -> tuple[str, Entries]:
+        title = f"{self.kind} {'-'.join(map(str, self.widths))} on {self.plant.name}"
+        rows = [("parameters", str(self.theta_dim)), ("start", f"the backup, {titled(self.backup)}")]
+        return title, rows

@@ -22,16 +22,19 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.bounds import BoundsPart
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.cost import Cost
-from scpo_ctrl.problem.in_units import check_objective, inputs_of, local_stability, rollouts_in_units
+from scpo_ctrl.problem.in_units import checked_objective, inputs_of, local_stability, rollouts_in_units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
-from scpo_ctrl.validate import as_array, as_function
+from scpo_ctrl.shown import Entries, Shown, titled, written
+from scpo_ctrl.validate import as_array, as_count, as_function
 
 
-class ControlProblem(Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"):
+class ControlProblem(
+    Shown, Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"
+):
     """A policy in closed loop with a plant, over scenarios.
 
     Parameters
@@ -69,7 +72,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
     ) -> None:
         as_instance("policy", policy, Policy, ControllerPolicy)
         as_instance("scenarios", scenarios, Scenarios)
-        check_objective(objective, policy)
+        objective = checked_objective(objective, policy)
         metrics = MetricOptions() if metrics is None else metrics
         as_instance("metrics", metrics, MetricOptions)
         if simulator is not None:
@@ -94,25 +97,11 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
-        return float(self._at_rest.spectral_radii(theta).max())
+        return float(self._at_rest.spectral_radii(as_array("theta", theta, (self.theta_dim,))).max())
 
-    def costless_rollouts(self, scenarios: Scenarios) -> Rollouts:
-        """Return the closed loop over other scenarios without its stage cost, in units of the bounds.
-
-        Parameters
-        ----------
-        scenarios : Scenarios
-
-        Returns
-        -------
-        Rollouts
-        """
-        other = self.with_scenarios(scenarios, self.theta_initial)
-        return other._rollouts_in_units(self.simulator, cost=False)
-
-    def _rollouts_in_units(self, simulator: Step | ca.Function | None, *, cost: bool = True) -> Rollouts:
+    def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
-        metrics, objective = self.scenario_metrics.options, self.closed_loop_cost if cost else None
+        metrics, objective = self.scenario_metrics.options, self.closed_loop_cost
         return rollouts_in_units(self.policy, self.scenarios, metrics, objective, self._units, simulator)
 
     def trajectories(self, theta: np.ndarray, scenarios: Scenarios | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -131,8 +120,10 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         U : numpy.ndarray, shape (S, N, nu)
             Commands before saturation [u_units].
         """
+        if scenarios is not None:
+            check_scenarios(self.policy, scenarios)
         batch = None if scenarios is None else scenarios.in_units(self._units)
-        X, U = self.rollouts.trajectories(theta, batch)
+        X, U = self.rollouts.trajectories(as_array("theta", theta, (self.theta_dim,)), batch)
         return X * self._units.x, U * self._units.u
 
     def with_scenarios(
@@ -282,7 +273,7 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
 
     def metric_label(self, index: int) -> str:
         """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""
-        return self.parts.label(index)
+        return self.parts.label(as_count("index", index, at_most=self.varies.size - 1))
 
     def sample(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""
@@ -398,3 +389,8 @@ class ControlProblem(Problem, Sealed, instead="for another loop write a Problem 
         if self._imitation is not None:
             return self._imitation[1](theta[None])[1][0]
         return self.rollouts.gradient(theta)[1]
+
+    def _shown(self) -> tuple[str, Entries]:
+        metrics = f"{self.rows_per_scenario} of each scenario, {written(self.scenario_metrics.options)}"
+        rows = [("policy", titled(self.policy)), ("scenarios", titled(self.scenarios)), ("metrics", metrics)]
+        return self.plant.name, [*rows, ("objective", written(self.objective_data))]

@@ -5,7 +5,6 @@ from typing import Any
 
 import casadi as ca
 import numpy as np
-from numpy.typing import ArrayLike
 
 from scpo_ctrl.engine.loop import CostTerms
 from scpo_ctrl.errors import DimensionError, DomainError
@@ -14,18 +13,31 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
-from scpo_ctrl.validate import as_array, as_flag, as_scalar, as_stack
+from scpo_ctrl.shown import ShownAsWritten
+from scpo_ctrl.validate import as_flag, as_scalar
+from scpo_ctrl.weights import ROUNDING, as_weight, normalised
 
-_ROUNDING = 1e-12  # of an eigenvalue, relative to the diagonal: what is below may be zero
 
-
-@dataclass(frozen=True, eq=False)
-class Cost(Sealed, instead="write it as an expression of plant.x, plant.u and plant.p, or give a UserObjective"):
+@dataclass(frozen=True, eq=False, repr=False)
+class Cost(
+    ShownAsWritten, Sealed, instead="write it as an expression of plant.x, plant.u and plant.p, or give a UserObjective"
+):
     """A stage cost and a terminal cost as expressions of the plant's own symbols: energy, profit, tracking of outputs.
 
     Minimised is the mean over scenarios of (Σ_{t<N} ℓ(x_t, u_t, p) + ℓ_N(x_N, p)) / N, u the input that is applied.
     The weight of changes adds Δu_tᵀ R_du Δu_t for t = 1…N-1. With `least_squares` both expressions are columns of
     residuals, whose squares are summed up: then the method "gauss_newton" knows them too.
+
+    Parameters
+    ----------
+    stage : casadi.SX
+        Scalar ℓ of plant.x, plant.u and plant.p; residuals (k, 1) with least_squares.
+    terminal : casadi.SX or None, optional
+        Scalar ℓ_N of plant.x and plant.p; residuals (k, 1) with least_squares.
+    least_squares : bool, optional
+        Whether both expressions are residuals.
+    R_du : array_like or None, shape (nu, nu), (nu,) or (), optional
+        Weight of changes of the input: a matrix, its diagonal, or one number for all inputs.
 
     Examples
     --------
@@ -36,10 +48,10 @@ class Cost(Sealed, instead="write it as an expression of plant.x, plant.u and pl
     >>> cost = sc.Cost(energy + plant.x[0] ** 2, terminal=plant.x[1] ** 2, R_du=[0.1])
     """
 
-    stage: ca.SX  # scalar ℓ of plant.x, plant.u and plant.p; residuals (k, 1) with least_squares
-    terminal: ca.SX | None = None  # scalar ℓ_N of plant.x and plant.p; residuals (k, 1) with least_squares
+    stage: ca.SX
+    terminal: ca.SX | None = None
     least_squares: bool = False
-    R_du: np.ndarray | None = None  # (nu,) diagonal or (nu, nu), of changes of the input
+    R_du: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -58,7 +70,7 @@ class Cost(Sealed, instead="write it as an expression of plant.x, plant.u and pl
                 raise DimensionError(f"{key} cost has shape {value.shape}, expected {how}")
             put(self, key, ca.densify(value))
         if self.R_du is not None:
-            put(self, "R_du", weight("R_du", self.R_du))
+            put(self, "R_du", as_weight("R_du", self.R_du))
 
     def terms(self, plant: Plant, inputs: int) -> CostTerms:
         """Return the cost as functions.
@@ -163,15 +175,14 @@ def terms_in_units(terms: CostTerms, plant: Plant, units: Units) -> CostTerms:
     )
 
 
-def weight(key: str, value: ArrayLike) -> np.ndarray:
-    """Return a weight that is positive semidefinite: its diagonal where it has no more, else the matrix.
+def fitted(key: str, W: Any, size: int) -> np.ndarray:
+    """Return a weight if it has the size needed; a number is that of all entries of the diagonal.
 
     Parameters
     ----------
     key : str
-        What it is called in messages.
-    value : array_like
-        A diagonal, a matrix, or a number where there is one entry.
+    W : numpy.ndarray, shape (n,), (n, n) or ()
+    size : int
 
     Returns
     -------
@@ -179,44 +190,11 @@ def weight(key: str, value: ArrayLike) -> np.ndarray:
 
     Raises
     ------
-    DomainError
-        If it is not symmetric, or not positive semidefinite.
-    """
-    W = as_stack(key, value)
-    if W.ndim == 2 and W.shape[0] == W.shape[1] and np.any(W[~np.eye(len(W), dtype=bool)]):
-        W = as_array(key, W, (len(W), len(W)))
-        if not np.array_equal(W, W.T):
-            raise DomainError(f"{key} is {shown(value)}, not symmetric; give (W + W.T) / 2, which weighs the same")
-        diagonal = np.diag(W)
-    else:
-        is_square = W.ndim == 2 and W.shape[0] == W.shape[1]
-        W = as_array(key, np.diag(W) if is_square else W.reshape(1) if W.ndim == 0 else W, (None,))
-        diagonal = W
-    for i, entry in enumerate(diagonal):
-        as_scalar(f"{key}[{i}]" if W.ndim == 1 else f"{key}[{i}, {i}]", float(entry), at_least=0.0)
-    if W.ndim == 2 and not _normalised(W)[1].min() >= -_ROUNDING * len(W):
-        raise DomainError(f"{key} is {shown(value)}, not positive semidefinite; a cost with it has no lower end")
-    return W
-
-
-def fitted(key: str, W: Any, size: int) -> np.ndarray:
-    """Return a weight if it has the size needed.
-
-    Parameters
-    ----------
-    key : str
-    W : numpy.ndarray, shape (n,) or (n, n)
-    size : int
-
-    Returns
-    -------
-    numpy.ndarray
-
-    Raises
-    ------
     DimensionError
         If it has not.
     """
+    if np.ndim(W) == 0:
+        return np.full(size, W)
     if len(W) != size:
         raise DimensionError(f"objective {key} has {len(W)} entries, expected {size}")
     return np.asarray(W)
@@ -267,18 +245,10 @@ def root(W: np.ndarray) -> ca.DM:
     if W.ndim == 1:
         L = np.diag(np.sqrt(W))[W > 0]
     else:
-        size, values, vectors = _normalised(W)
-        kept = values > _ROUNDING * len(W)
+        size, values, vectors = normalised(W)
+        kept = values > ROUNDING * len(W)
         L = (vectors[:, kept] * np.sqrt(values[kept])).T * size
     return ca.sparsify(ca.DM(L.reshape(-1, len(W))))
-
-
-def _normalised(W: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return roots of the diagonal, and eigenvalues and vectors of the matrix with a diagonal of ones."""
-    size = np.sqrt(np.diag(W))
-    inverse = np.divide(1.0, size, out=np.ones_like(size), where=size > 0)
-    values, vectors = np.linalg.eigh(W * inverse[:, None] * inverse)
-    return size, values, vectors
 
 
 def _squares(symbols: list[ca.SX], r: ca.SX, r_N: ca.SX) -> CostTerms:

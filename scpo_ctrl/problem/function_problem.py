@@ -13,10 +13,11 @@ from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.problem.objective import UserObjective
 from scpo_ctrl.problem.problem import Block, Problem
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_function, as_text, as_texts
+from scpo_ctrl.shown import Entries, Shown, counted
+from scpo_ctrl.validate import as_count, as_function, as_text, as_texts
 
 
-class FunctionProblem(Problem):
+class FunctionProblem(Shown, Problem):
     """The user's own metrics and objective, no plant: metrics of stacks, and a first-order oracle.
 
     Parameters
@@ -94,6 +95,7 @@ class FunctionProblem(Problem):
 
     def metric_label(self, index: int) -> str:
         """Return the user's label of a metric."""
+        index = as_count("index", index, at_most=self._count - 1)
         return self._labels[index] if self._labels else super().metric_label(index)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
@@ -112,6 +114,9 @@ class FunctionProblem(Problem):
 
     def _gradient(self, theta: np.ndarray) -> np.ndarray:
         return self._objective.oracle(theta)[1]
+
+    def _shown(self) -> tuple[str, Entries]:
+        return f"{counted(self.theta_dim, 'parameter')}, {counted(self._count, 'metric')}", []
 
 
 class CasadiProblem(FunctionProblem):

@@ -6,7 +6,9 @@ from functools import partial
 import numpy as np
 
 from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.problem.in_units import rollouts_in_units
 from scpo_ctrl.problem.parts import Parts, RolloutPart
 from scpo_ctrl.problem.problem import Block, Problem
 from scpo_ctrl.problem.remedy import remedy
@@ -68,7 +70,8 @@ class GuardedProblem(Problem):
         there, each = problem.with_scenarios(guards, problem.theta_initial), problem.scenario_metrics
         varies = np.tile(each.varies, guards.count)
         units = np.tile(problem.metric_units[: problem.rows_per_scenario], guards.count)
-        rollouts = problem.costless_rollouts(guards)
+        counted_in = Units.of(problem.plant)
+        rollouts = rollouts_in_units(problem.policy, guards, each.options, None, counted_in, problem.simulator)
         of_guards = RolloutPart(rollouts, varies, units, "guard", each.rows, partial(remedy, there))
         if problem.one_step is None:
             return [of_guards]

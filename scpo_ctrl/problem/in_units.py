@@ -52,23 +52,33 @@ def inputs_of(policy: LoopPolicy) -> int:
     return policy.plant.nu - (policy.controller.memories if isinstance(policy, ControllerPolicy) else 0)
 
 
-def check_objective(objective: Objective, policy: LoopPolicy) -> None:
-    """Refuse what is no objective, or holds a loop where its references begin.
+def checked_objective(objective: Objective, policy: LoopPolicy) -> Objective:
+    """Return an objective with a weight for each state and input, if it does not hold a loop where references begin.
 
     Parameters
     ----------
     objective : Quadratic, Cost, Imitation or UserObjective
     policy : Policy or ControllerPolicy
 
+    Returns
+    -------
+    Quadratic, Cost, Imitation or UserObjective
+
     Raises
     ------
     ClassError, DomainError
-        If it is one of these.
+        If it is none, or holds the loop there.
     """
     as_instance("objective", objective, Quadratic, Cost, Imitation, UserObjective)
     if isinstance(objective, Quadratic) and isinstance(policy, ControllerPolicy) and policy.signals:
         how = 'scpo_ctrl.tracking (kind = "tracking" in a problem file), or a Cost'
         raise DomainError(f"a Quadratic holds the loop where references begin, and they vary: give {how}")
+    inputs = inputs_of(policy)
+    if isinstance(objective, Quadratic):
+        return objective.of_sizes(policy.plant.nx - (policy.plant.nu - inputs), inputs)
+    if isinstance(objective, Cost) and objective.R_du is not None and objective.R_du.ndim == 0:
+        return replace(objective, R_du=np.full(inputs, objective.R_du))
+    return objective
 
 
 def local_stability(

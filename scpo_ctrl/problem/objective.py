@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,23 +21,36 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.models.units import Units
-from scpo_ctrl.problem.cost import Cost, fitted, padded, quadratic_terms, terms_in_units, weight
+from scpo_ctrl.problem.cost import Cost, fitted, padded, quadratic_terms, terms_in_units
 from scpo_ctrl.reading import LARGEST_DATA, opened
 from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.shown import Entries, Shown, ShownAsWritten, counted
 from scpo_ctrl.validate import as_array, as_count, as_function, as_path
+from scpo_ctrl.weights import as_weight
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")  # what float() takes besides is no CSV
 
 ValueAndGradient = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Quadratic(Sealed, instead="for another objective give a UserObjective"):
+@dataclass(frozen=True, repr=False)
+class Quadratic(ShownAsWritten, Sealed, instead="for another objective give a UserObjective"):
     """Mean over scenarios and t = 0…N-1 of z_tᵀ Q z_t + v_tᵀ R v_t: deviations from rest, v the applied input.
 
-    Weights are given as diagonals, as matrices, or as numbers where there is one state or input. The sum over time,
+    A weight is given as a matrix, as its diagonal, or as one number for all states or inputs. The sum over time,
     which is divided by N, has z_Nᵀ P_N z_N too where `P_N` is given, and Δu_tᵀ R_du Δu_t of the changes of the input,
     t = 1…N-1, where `R_du` is.
+
+    Parameters
+    ----------
+    Q : array_like, shape (nx, nx), (nx,) or ()
+        Of the state, positive semidefinite.
+    R : array_like, shape (nu, nu), (nu,) or ()
+        Of the input, positive semidefinite.
+    P_N : array_like or None, shape (nx, nx), (nx,) or (), optional
+        Of the last state.
+    R_du : array_like or None, shape (nu, nu), (nu,) or (), optional
+        Of changes of the input.
 
     Examples
     --------
@@ -46,20 +59,36 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
     >>> full = sc.Quadratic(Q=[[1.0, 0.2], [0.2, 0.1]], R=[0.05], R_du=[0.1])
     """
 
-    Q: np.ndarray  # (nx,) diagonal or (nx, nx), positive semidefinite
-    R: np.ndarray  # (nu,) diagonal or (nu, nu), positive semidefinite
-    P_N: np.ndarray | None = None  # (nx,) or (nx, nx) of the last state
-    R_du: np.ndarray | None = None  # (nu,) or (nu, nu) of changes of the input
+    Q: np.ndarray
+    R: np.ndarray
+    P_N: np.ndarray | None = None
+    R_du: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for key in ("Q", "R", "P_N", "R_du"):
             if getattr(self, key) is not None or key in ("Q", "R"):
-                object.__setattr__(self, key, weight(key, getattr(self, key)))
+                object.__setattr__(self, key, as_weight(key, getattr(self, key)))
 
     @property
     def is_diagonal(self) -> bool:
         """Whether it weighs each state and input by itself, and nothing else."""
         return self.Q.ndim == self.R.ndim == 1 and self.P_N is None and self.R_du is None
+
+    def of_sizes(self, nx: int, nu: int) -> "Quadratic":
+        """Return the same with diagonals in place of numbers for all states or inputs.
+
+        Parameters
+        ----------
+        nx, nu : int
+
+        Returns
+        -------
+        Quadratic
+        """
+        sizes = {"Q": nx, "R": nu, "P_N": nx, "R_du": nu}
+        numbers = {key: getattr(self, key) for key in sizes if np.ndim(getattr(self, key)) == 0}
+        filled = {key: np.full(sizes[key], value) for key, value in numbers.items() if value is not None}
+        return replace(self, **filled) if filled else self
 
     def with_memory(self, policy: ControllerPolicy) -> "Quadratic":
         """Return the weights of a loop whose controller remembers something: those of the plant, and none of memories.
@@ -123,9 +152,16 @@ class Quadratic(Sealed, instead="for another objective give a UserObjective"):
         return Stage(np.zeros(plant.nx), np.zeros(plant.nu), terms_in_units(terms, plant, units))
 
 
-@dataclass(frozen=True)
-class Imitation(Sealed, instead="for another objective give a UserObjective"):
+@dataclass(frozen=True, repr=False)
+class Imitation(Shown, Sealed, instead="for another objective give a UserObjective"):
     """Mean squared error of the command (before saturation) against an expert's data.
+
+    Parameters
+    ----------
+    x : array_like, shape (k, nx)
+        States.
+    u : array_like, shape (k, nu)
+        The expert's inputs.
 
     Examples
     --------
@@ -135,8 +171,8 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
     >>> objective = sc.Imitation(x, u=-x @ [[0.5], [0.8]])
     """
 
-    x: np.ndarray  # (k, nx) states
-    u: np.ndarray  # (k, nu) the expert's inputs
+    x: np.ndarray
+    u: np.ndarray
 
     def __post_init__(self) -> None:
         x = as_array("imitation x", self.x, (None, None))
@@ -206,10 +242,18 @@ class Imitation(Sealed, instead="for another objective give a UserObjective"):
         value, gradient = (StackFunction(f, [self.x.T, self.u.T]) for f in compile_functions(functions))
         return value, gradient
 
+    def _shown(self) -> tuple[str, Entries]:
+        return f"{counted(len(self.x), 'command')} of an expert", []
 
-@dataclass(frozen=True)
-class UserObjective:
+
+@dataclass(frozen=True, repr=False)
+class UserObjective(ShownAsWritten):
     """Any objective with a first-order oracle: ``function(theta) -> (value, gradient)``.
+
+    Parameters
+    ----------
+    function : callable
+        ``theta -> (value, gradient)``, θ and gradient of shape (d,).
 
     Examples
     --------

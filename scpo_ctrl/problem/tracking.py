@@ -13,9 +13,10 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.signals import TIME
 from scpo_ctrl.models.varying import first_varying
-from scpo_ctrl.problem.cost import Cost, fitted, quadratic, root, weight
+from scpo_ctrl.problem.cost import Cost, fitted, quadratic, root
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_choice, as_texts
+from scpo_ctrl.weights import as_weight
 
 _ROUNDED = 1e-3  # part of the largest reference, of which the corner of |e| at zero is rounded
 
@@ -35,11 +36,11 @@ def tracking(
     ----------
     policy : ControllerPolicy
         Of `controlled`.
-    Q : array_like, shape (nr,) or (nr, nr)
+    Q : array_like, shape (nr, nr), (nr,) or ()
         Weight of each error; with "itae" a diagonal.
-    R : array_like, shape (nu,) or (nu, nu), optional
+    R : array_like, shape (nu, nu), (nu,) or (), optional
         Weight of the squared deviation of each input from what it is at rest at first.
-    R_du : array_like, shape (nu,) or (nu, nu), optional
+    R_du : array_like, shape (nu, nu), (nu,) or (), optional
         Weight of changes of the input.
     outputs : sequence of str, optional
         Which measured signal each reference is for, by its label; by default that of its name ("speed reference" is for
@@ -78,9 +79,9 @@ def tracking(
     if not r.numel():
         raise DomainError(f"controller {policy.controller.name!r} has no reference; give a Quadratic or a Cost")
     e = r - followed(policy, outputs)
-    errors = fitted("Q", weight("Q", Q), r.numel())
-    effort = np.zeros(inputs) if R is None else fitted("R", weight("R", R), inputs)
-    changes = None if R_du is None else weight("R_du", R_du)
+    errors = fitted("Q", as_weight("Q", Q), r.numel())
+    effort = np.zeros(inputs) if R is None else fitted("R", as_weight("R", R), inputs)
+    changes = None if R_du is None else as_weight("R_du", R_du)
     moved = plant.u[:inputs] - ca.DM(plant.u_eq[:inputs])
     if kind == "squares":
         return Cost(ca.vertcat(root(errors) @ e, root(effort) @ moved), least_squares=True, R_du=changes)

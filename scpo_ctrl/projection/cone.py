@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.projection.status import ProjectionStatus
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_scalar, as_stack
 
 _REPAIR_TRIES = 16
@@ -17,9 +18,20 @@ _FAR = 70  # binary digits, more than a double has
 _NOTHING = -(1 << 20)  # binary exponent of zero
 
 
-@dataclass(frozen=True)
-class Projection:
+@dataclass(frozen=True, repr=False)
+class Projection(Shown):
     """The answer of a projection.
+
+    Attributes
+    ----------
+    delta : numpy.ndarray, shape (p,)
+        Closest point found; feasible whenever all c ≤ 0.
+    status : ProjectionStatus
+        Whether it is solved.
+    iterations : int
+        Of the solver; 0 where none was needed.
+    active : numpy.ndarray
+        Indices of the constraints that hold the answer back.
 
     Examples
     --------
@@ -29,10 +41,15 @@ class Projection:
     array([0])
     """
 
-    delta: np.ndarray  # (p,) closest point found; feasible whenever all c ≤ 0
+    delta: np.ndarray
     status: ProjectionStatus
-    iterations: int  # of the solver; 0 where none was needed
-    active: np.ndarray  # indices of the constraints that hold the answer back
+    iterations: int
+    active: np.ndarray
+
+    def _shown(self) -> tuple[str, Entries]:
+        length = f"length {float(np.linalg.norm(self.delta)):.4g} in {counted(self.delta.size, 'dimension')}"
+        rows = [("step", length), ("held back by", counted(len(self.active), "constraint"))]
+        return f"{self.status.name.lower().replace('_', ' ')} in {counted(self.iterations, 'iteration')}", rows
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
@@ -98,22 +98,41 @@ def phase_figure(result: Result) -> Figure:
     DomainError
         If the problem has no plant.
     """
+    with style():
+        figure = Figure(figsize=(10.0, 5.6), layout="constrained")
+        rows, columns = draw_phase(figure, result)
+        figure.set_figheight(5.6 if rows == columns == 1 else 0.6 + 4.1 * rows)
+    return figure
+
+
+def draw_phase(figure: FigureBase, result: Result) -> tuple[int, int]:
+    """Draw the phase portrait into a figure or a part of one, in the style that is set.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.FigureBase
+    result : Result
+        Of a problem with a plant.
+
+    Returns
+    -------
+    rows, columns : int
+        How its projections stand.
+    """
     problem = plant_problem(result)
     rolled = roll(result, PHASE_TRAJECTORIES)
     pairs = projections(shown_plant(problem), np.concatenate([rolled.X_before, rolled.X_after]))
     columns = min(2, max(1, len(pairs)))
     rows = -(-max(1, len(pairs)) // columns)
-    with style():
-        figure = Figure(figsize=(10.0, 5.6 if rows == columns == 1 else 0.6 + 4.1 * rows), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        if pairs:
-            for ax, pair in zip(axes, pairs, strict=True):
-                _portrait(ax, problem, rolled, pair)
-        else:
-            _only_state(axes[0], problem, rolled)
-        handles = _phase_legend(problem, start_name(result))
-        figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=2.4)
-    return figure
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    if pairs:
+        for ax, pair in zip(axes, pairs, strict=True):
+            _portrait(ax, problem, rolled, pair)
+    else:
+        _only_state(axes[0], problem, rolled)
+    handles = _phase_legend(problem, start_name(result))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=2.4)
+    return rows, columns
 
 
 def signals_figure(result: Result) -> Figure:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from scpo_ctrl.adaptation.history import VERDICTS
 from scpo_ctrl.adaptation.options import CURVED
@@ -40,22 +40,34 @@ def convergence_figure(result: Result) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    columns = result.history.columns()
-    committed = columns["committed"]
     with style():
         figure = Figure(figsize=(10.0, 7.4), layout="constrained")
-        top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
-        _objective(top, result, columns["objective"], committed, columns["verdict"])
-        _margin(middle, result, columns["margin"], committed, columns["verdict"])
-        _margin_limits(middle, result)
-        _stationarity(bottom, result, columns["stationarity"], columns["step"])
-        bottom.set_xlabel(f"tried step (0: the {start_name(result)})")
-        bottom.set_xlim(-0.01 * len(committed) - 0.2, 1.01 * len(committed) + 0.2)
-        bottom.xaxis.get_major_locator().set_params(integer=True)
-        handles, labels = middle.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3)
-        figure.align_ylabels()
+        draw_convergence(figure, result)
     return figure
+
+
+def draw_convergence(figure: FigureBase, result: Result) -> None:
+    """Draw objective, margin and stationarity into a figure or a part of one, in the style that is set.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.FigureBase
+    result : Result
+        With one tried step at least.
+    """
+    columns = result.history.columns()
+    committed = columns["committed"]
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
+    _objective(top, result, columns["objective"], committed, columns["verdict"])
+    _margin(middle, result, columns["margin"], committed, columns["verdict"])
+    _margin_limits(middle, result)
+    _stationarity(bottom, result, columns["stationarity"], columns["step"])
+    bottom.set_xlabel(f"tried step (0: the {start_name(result)})")
+    bottom.set_xlim(-0.01 * len(committed) - 0.2, 1.01 * len(committed) + 0.2)
+    bottom.xaxis.get_major_locator().set_params(integer=True)
+    handles, labels = middle.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    figure.align_ylabels()
 
 
 def smoothness_figure(result: Result) -> Figure:

@@ -1,6 +1,6 @@
 """The report of a run: one self-contained HTML file, which says all without its script too."""
 
-from pathlib import Path
+import os
 from typing import Any
 
 from scpo_ctrl.adaptation.binding import TIGHT
@@ -28,18 +28,20 @@ from scpo_ctrl.report.tables import (
 from scpo_ctrl.report.templating import digest, part_of_page, template
 from scpo_ctrl.report.trajectories import memories
 from scpo_ctrl.report.wording import backup_name, change, headline, start_name
+from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.validate import as_path
 
 SCRIPTS = "chart.js", "history.js", "signals.js", "explore.js"
 
 
-def write_report(result: Result, path: Path, guarded: GuardedRuns | None = None) -> None:
+def write_report(result: Result, path: str | os.PathLike[str], guarded: GuardedRuns | None = None) -> None:
     """Write the report of a result as one self-contained HTML file; equal results give equal bytes.
 
     Parameters
     ----------
     result : Result
         Of a problem with or without a plant.
-    path : pathlib.Path
+    path : path-like
         The file. It is replaced at once or not at all.
     guarded : GuardedRuns, optional
         What became of the final policy under the guard.
@@ -48,8 +50,21 @@ def write_report(result: Result, path: Path, guarded: GuardedRuns | None = None)
     ------
     OutputError
         If it cannot be written.
+
+    Examples
+    --------
+    After the example of `adapt`:
+
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sc.write_report(result, f"{folder}/report.html")
+    ...     "Audited" in pathlib.Path(folder, "report.html").read_text(encoding="utf-8")
+    True
     """
-    write_atomic(Path(path), render_report(result, guarded=guarded).encode())
+    as_instance("result", result, Result)
+    if guarded is not None:
+        as_instance("guarded", guarded, GuardedRuns)
+    write_atomic(as_path("path", path), render_report(result, guarded=guarded).encode())
 
 
 def render_report(result: Result, *, pictures: bool = True, guarded: GuardedRuns | None = None) -> str:

@@ -16,7 +16,7 @@ import tomli_w
 from problem_files import BASE, EQUATIONS_PLANT, LINEAR_PLANT
 
 import scpo_ctrl as sc
-from scpo_ctrl import cli
+from scpo_ctrl import cli, codegen, models
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -53,11 +53,14 @@ def test_every_public_name_has_its_place(reference):
 
 
 def test_options_say_what_they_are(reference):
-    for cls in (sc.AdaptOptions, sc.MetricOptions, sc.DeviceOptions, sc.Mismatch, sc.Audit):
-        fields = reference.fields_of(cls)
-        assert [name for name, *_ in fields] == [field.name for field in dataclasses.fields(cls)]
-        assert all(said for *_, said in fields)
-    assert "| `radius` | `1.0` | r, radius of the local safe region, > 0 |" in reference.adapt_keys()
+    public = [getattr(of, name) for of in (sc, models, codegen) for name in of.__all__]
+    for cls in (
+        one for one in (*public, models.signals.Signal) if isinstance(one, type) and dataclasses.is_dataclass(one)
+    ):
+        said, fields = reference.fields_of(cls), {field.name for field in dataclasses.fields(cls)}
+        assert said.keys() == fields, cls
+        assert all(said.values()), cls
+    assert "| `radius` | `1.0` | r, radius of the local safe region, > 0. |" in reference.adapt_keys()
 
 
 def test_every_command_and_option_is_listed(reference):

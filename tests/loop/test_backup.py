@@ -11,8 +11,9 @@ from problems import BOX, pendulum
 from scipy.linalg import solve_discrete_are
 
 from scpo_ctrl.errors import BackupError, DomainError, UncontrollableError, UnstabilisableError
-from scpo_ctrl.loop.backup import Backup, check_backup, contraction, largest_level
+from scpo_ctrl.loop.backup import Backup, check_backup, contraction
 from scpo_ctrl.loop.design import lqr
+from scpo_ctrl.loop.level import largest_level
 from scpo_ctrl.loop.scenario import draw_level_set
 from scpo_ctrl.models import Plant, discretise, double_integrator, linear
 

@@ -8,9 +8,8 @@ import pytest
 from problems import pendulum
 
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError
-from scpo_ctrl.loop.backup import largest_level
 from scpo_ctrl.loop.design import lqr
-from scpo_ctrl.loop.level import LevelSearch, parameter_ranges
+from scpo_ctrl.loop.level import LevelSearch, largest_level, parameter_ranges
 from scpo_ctrl.loop.scenario import draw_level_set
 from scpo_ctrl.models import Plant, cart_pole, discretise, double_integrator, planar_quadrotor
 

@@ -7,8 +7,7 @@ from problems import pendulum
 import scpo_ctrl as sc
 from scpo_ctrl.invariance.jacobians import SLACK, Law
 from scpo_ctrl.invariance.level_set import WHOLE, prove_level_set
-from scpo_ctrl.loop.backup import largest_level
-from scpo_ctrl.loop.level import bounds_of
+from scpo_ctrl.loop.level import bounds_of, largest_level
 from scpo_ctrl.models import discretise, linear
 
 NONE = np.zeros((0, 2))
