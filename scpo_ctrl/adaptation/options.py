@@ -8,8 +8,8 @@ from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_choice, as_count, as_flag, as_lists, as_scalar, as_stack
 
 MODES = ("verified", "certified")
-METHODS = ("auto", "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
-CURVED = ("newton", "gauss_newton")  # methods that scale the basis by a curvature
+METHODS = ("auto", "newton", "newton_krylov", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
+CURVED = ("newton", "newton_krylov", "gauss_newton")  # methods that scale the basis by a curvature
 GRADIENTS = ("sampled", "exact")
 _LARGEST = 1e100  # of lengths and factors: their squares stay within the range of a double
 _MOST_FRESH = 100_000_000  # more is the business of certify
@@ -38,7 +38,7 @@ class AdaptOptions(Sealed, instead="for another rule of when to stop give adapt 
     directions: int = 0  # p, sampled directions per step; 0 for a full basis, else 1…d
     mode: str = "verified"  # "verified": rollouts check each commit; "certified": smoothness constants that hold do
     smoothness: float | None = None  # L of every metric, > 0; None: bounded if "certified", else learnt
-    method: str = "auto"  # one of METHODS; "auto": "newton" for a closed-loop cost with d <= 300, else "gradient"
+    method: str = "auto"  # one of METHODS; "auto": for a closed-loop cost "newton", beyond 300 parameters "newton_krylov"; else "gradient"
     gradients: str = "sampled"  # of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0
     preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None  # (d,) or (d, d), scales the basis
     probes: int = 2  # evaluations along the step that measure L for it before it is tried, 0…1000; none if certified
