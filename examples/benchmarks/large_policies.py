@@ -30,7 +30,7 @@ from scpo_ctrl.models import Plant, linear
 MASSES, FORCES = 10, (0, 4, 9)  # on which masses they act
 STIFFNESS, DAMPING, DT = 1.0, 0.1, 0.2  # N/m between neighbours and to both walls, N s/m, s
 MOST_FORCE = 0.2  # N; positions and velocities within 1 m and 1 m/s
-SCENARIOS, HORIZON, REACH = 64, 60, 1.8  # initial states lie at most this far out, in parts of the backup's level set
+SCENARIOS, HORIZON, REACH = 64, 60, 1.5  # initial states lie at most this far out, in parts of the backup's level set
 WEIGHTS_PER_UNIT = 2 * MASSES + 1 + len(FORCES)
 SUBSPACE = 60  # directions of L-BFGS where it is not given all
 
