@@ -188,7 +188,7 @@ WRONG = [
     ({"adapt.growth": 1.0}, ["[adapt]", "growth is 1.0", "> 1"]),
     ({"adapt.mode": "certified", "metrics": {"command": False}}, ["[adapt]", "'certified'", "smoothness"]),
     ({"adapt.smoothness": -1.0}, ["[adapt]", "smoothness is -1.0", "> 0"]),
-    ({"adapt.method": "newtn"}, ["[adapt]", "method is 'newtn'", "auto, newton, gauss_newton, lbfgs"]),
+    ({"adapt.method": "newtn"}, ["[adapt]", "method is 'newtn'", "auto, newton, newton_krylov, gauss_newton, lbfgs"]),
     ({"adapt.gradients": "adjoint"}, ["[adapt]", "gradients is 'adjoint'", "sampled, exact"]),
     (CERTIFIED | {"adapt.method": "newton"}, ["[adapt]", "'certified'", "'newton'", "use 'gradient'"]),
     (CERTIFIED | {"adapt.method": "gauss_newton"}, ["[adapt]", "'certified'", "'gauss_newton'", "use 'gradient'"]),

@@ -87,6 +87,7 @@ PROBLEMS = {
 }
 METHODS = {
     "newton": {"method": "newton"},
+    "newton_krylov": {"method": "newton_krylov", "directions": 6},
     "exact gauss_newton": {"method": "gauss_newton", "gradients": "exact"},
     "gradient": {"method": "gradient"},
     "lbfgs in a subspace": {"method": "lbfgs", "directions": 3},

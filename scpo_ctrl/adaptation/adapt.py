@@ -179,9 +179,8 @@ def commit(state: State, attempt: Attempt, trial: Trial, g_new: np.ndarray, proj
     state.theta, state.objective, state.margin, state.g = trial.theta, trial.objective, trial.margin, g_new
     region = attempt.region
     if len(region.D) < state.theta.size:  # gradients in parameter space, as far as the subspace knows them
-        state.normals = attempt.plan.scaling.to_scaled(
-            attempt.plan.scaling.to_scaled(region.G[projection.active] @ region.D)
-        )
+        scaling = attempt.plan.scaling
+        state.normals = scaling.to_gradients(scaling.to_scaled(region.G[projection.active] @ region.D))
     state.unaudited += 1
     state.stalled = -1  # finish_step counts this step
     if not trial.margin >= 0:  # certified mode only: the constants given were wrong

@@ -66,7 +66,7 @@ def sample(state: State, watch: Watch, plan: Plan) -> Attempt:
         state.L = watch.put(found.L, np.full(state.g.size, SMALLEST_SMOOTHNESS))
         state.slopes = watch.put(found.slopes, state.slopes)
         state.count_rollouts(found.evaluations, watch.problem)
-    normals = plan.scaling.to_theta(state.normals)  # gradients are scaled by S, steps by its inverse
+    normals = plan.scaling.of_gradients(state.normals)
     Q = directions(plan.z, normals, options.directions, state.rng)
     D = plan.scaling.basis(Q)
     region = sample_region(watch.problem, state.theta, watch.of(state.g), watch.of(state.L), D, plan.reach, options)

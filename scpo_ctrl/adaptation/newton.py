@@ -6,7 +6,9 @@ sampled. Nothing of this bears on safety, which is the projection's and the veri
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -14,9 +16,11 @@ from scpo_ctrl.adaptation.kernels import log_slacks
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.adaptation.steps import Method, Plan
+from scpo_ctrl.adaptation.subspace import SubspaceScaling, krylov
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.problem.problem import Problem
 
+DIRECTIONS = 60  # of the Krylov space, by default
 _STEP = 1e-8  # of the differences of gradients: their curvature and their rounding cost the same here
 _FEW = 4000  # metrics beyond which each one's share of the barrier shrinks
 _SLACK = 1e-9  # a metric closer to zero than this counts as so far from it
@@ -32,7 +36,7 @@ _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and 
 
 @dataclass
 class Newton:
-    """Newton or Gauss-Newton steps with a logarithmic barrier."""
+    """Newton, Newton-Krylov or Gauss-Newton steps with a logarithmic barrier."""
 
     options: AdaptOptions
     size: float  # |ℓ(θ₀)|, the scale of barrier and damping
@@ -79,29 +83,19 @@ class Newton:
         EvaluationError
             If one of them is not finite.
         """
-        d, slack = theta.size, np.maximum(-g, _SLACK)
+        slack = np.maximum(-g, _SLACK)
         multipliers = self._weight(g) / slack * problem.moves
-        curvatures = multipliers / slack
-        if self.options.method == "gauss_newton":
-            H, gradient, evaluations = _gauss_newton(problem, theta, multipliers, curvatures)
-        else:  # the quadratic model of the barrier has its gradient and curvature at θ, and can be differenced
-            points = np.tile(theta, (d + 1, 1))
-            points.reshape(-1)[d :: d + 1] += _STEP  # θ + _STEP e_k after θ itself
-            weights = 2 * multipliers  # λ - κ g, where the slack is not cut
-            gradients = problem.lagrangian_gradients(points, weights, curvatures)
-            gradient, evaluations = gradients[0], d + 1
-            H = (gradients[1:] - gradient) * (0.5 / _STEP)
-            H = H + H.T
-        if not (np.isfinite(H).all() and np.isfinite(gradient).all()):
+        found = self._curvature(problem, theta, multipliers, multipliers / slack)
+        if not (np.isfinite(found.H).all() and np.isfinite(found.gradient).all()):
             raise EvaluationError("a derivative of the objective or of a metric is not finite at a safe policy")
         unit = _UNIT * self.size  # without it the radius would be in the unit of the objective's root
-        scaling = Scaling.from_curvature(H / unit, self.damping * self.size / unit)
-        z = -scaling.to_theta(gradient) / unit
+        scaling = found.scaling(unit, self.damping * self.size)
+        z = -scaling.of_gradients(found.gradient) / unit
         norm = math.sqrt(z @ z)
         self.promise = unit * norm**2 / 2
-        gap = self.promise + self._weight(g) * min(d, int(np.count_nonzero(problem.moves)))
+        gap = self.promise + self._weight(g) * min(theta.size, int(np.count_nonzero(problem.moves)))
         z = z * min(1.0, self.reach / norm) if norm > 0 else z
-        return Plan(scaling, z, gradient, unit, self.reach, evaluations, gap, _KEPT)
+        return Plan(scaling, z, found.gradient, unit, self.reach, found.evaluations, gap, _KEPT)
 
     def merit(self, objective: float, g: np.ndarray) -> float:
         """Return the objective with its barrier; infinite beyond a bound.
@@ -196,6 +190,18 @@ class Newton:
         for name in ("size", "barrier", "damping", "reach"):
             setattr(self, name, float(saved[name]))
 
+    def _curvature(
+        self, problem: Problem, theta: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray
+    ) -> "Curvature":
+        """Return what the method takes for the merit's curvature."""
+        if self.options.method == "gauss_newton":
+            return _gauss_newton(problem, theta, multipliers, curvatures)
+        # the quadratic model of the barrier has its gradient and curvature at θ, and can be differenced
+        gradients = partial(problem.lagrangian_gradients, multipliers=2 * multipliers, curvatures=curvatures)
+        if self.options.method == "newton":
+            return _newton(gradients, theta)
+        return _newton_krylov(gradients, theta, self.options.directions or DIRECTIONS)
+
     def _damp(self) -> None:
         self.damping = min(2 * self.damping, _MOST_DAMPING)
 
@@ -204,9 +210,54 @@ class Newton:
         return self.barrier * self.size * min(1.0, _FEW / max(1, g.size))
 
 
-def _gauss_newton(
-    problem: Problem, theta: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
+@dataclass(frozen=True)
+class Curvature:
+    """Gradient and Hessian of the merit, or of what stands for them."""
+
+    gradient: np.ndarray  # (d,)
+    H: np.ndarray  # (d, d), symmetric; along V, (p, p), where that is given
+    evaluations: int  # how many θ were rolled out
+    V: np.ndarray | None = None  # (p, d), orthonormal rows
+
+    def scaling(self, unit: float, damping: float) -> Scaling | SubspaceScaling:
+        """Return the scaling by the curvature, in parts of `unit`.
+
+        Parameters
+        ----------
+        unit : float
+        damping : float
+            Added to the curvature, in the unit of the merit.
+
+        Returns
+        -------
+        Scaling or SubspaceScaling
+        """
+        H, least = self.H / unit, damping / unit
+        return Scaling.from_curvature(H, least) if self.V is None else SubspaceScaling.from_curvature(self.V, H, least)
+
+
+def _newton(gradients: Callable[[np.ndarray], np.ndarray], theta: np.ndarray) -> Curvature:
+    """Return the Hessian by differences of gradients along every parameter."""
+    d = theta.size
+    points = np.tile(theta, (d + 1, 1))
+    points.reshape(-1)[d :: d + 1] += _STEP  # θ + _STEP e_k after θ itself
+    found = gradients(points)
+    H = (found[1:] - found[0]) * (0.5 / _STEP)
+    return Curvature(found[0], H + H.T, d + 1)
+
+
+def _newton_krylov(gradients: Callable[[np.ndarray], np.ndarray], theta: np.ndarray, count: int) -> Curvature:
+    """Return the Hessian in a Krylov space, by differences of gradients along its directions."""
+    gradient = gradients(theta[None])[0]
+
+    def product(v: np.ndarray) -> np.ndarray:
+        return np.asarray((gradients((theta + _STEP * v)[None])[0] - gradient) / _STEP)
+
+    V, H = krylov(product, gradient, count)
+    return Curvature(gradient, H, 1 + len(V), V)
+
+
+def _gauss_newton(problem: Problem, theta: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray) -> Curvature:
     """Return curvature and gradient of objective and barrier without second derivatives, and how many evaluations."""
     H, gradient = problem.gauss_newton(theta), problem.gradient(theta)
     least = _NEGLIGIBLE * float(np.linalg.norm(H))
@@ -216,4 +267,4 @@ def _gauss_newton(
         roots = J[:, near] * np.sqrt(curvatures[part][near])
         H = H + roots @ roots.T
         gradient = gradient + J @ multipliers[part]
-    return H, gradient, 2 * theta.size
+    return Curvature(gradient, H, 2 * theta.size)

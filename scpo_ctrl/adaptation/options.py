@@ -9,8 +9,8 @@ from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_choice, as_count, as_flag, as_lists, as_scalar, as_stack
 
 MODES = ("verified", "certified")
-METHODS = ("auto", "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
-CURVED = ("newton", "gauss_newton")  # methods that scale the basis by a curvature
+METHODS = ("auto", "newton", "newton_krylov", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
+CURVED = ("newton", "newton_krylov", "gauss_newton")  # methods that scale the basis by a curvature
 GRADIENTS = ("sampled", "exact")
 _LARGEST = 1e100  # of lengths and factors: their squares stay within the range of a double
 _MOST_FRESH = 100_000_000  # more is the business of certify
@@ -33,14 +33,14 @@ class AdaptOptions(ShownAsWritten, Sealed, instead="for another rule of when to 
     sampling_radius : float, optional
         σ, 0 < σ <= radius.
     directions : int, optional
-        p, sampled directions per step; 0 for a full basis, else 1…d.
+        p, sampled directions per step, 1…d; 0 for a full basis, of "newton_krylov" for 60.
     mode : str, optional
         "verified": rollouts check each commit; "certified": smoothness constants that hold do.
     smoothness : float or None, optional
         L of every metric, > 0; None: bounded if "certified", else learnt.
     method : str, optional
-        "newton", "gauss_newton", "lbfgs", "gradient", "momentum", "adam", or "auto": "newton" for a closed-loop cost
-        with d <= 300, else "gradient".
+        "newton", "newton_krylov", "gauss_newton", "lbfgs", "gradient", "momentum", "adam", or "auto": for a closed-loop
+        cost "newton", beyond 300 parameters "newton_krylov"; else "gradient".
     gradients : str, optional
         Of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0.
     preconditioner : array_like or None, shape (d,) or (d, d), optional

@@ -10,6 +10,7 @@ from scpo_ctrl.adaptation.kernels import within_reach
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.proven_smoothness import smoothness_bounds
 from scpo_ctrl.adaptation.scaling import Scaling
+from scpo_ctrl.adaptation.subspace import SubspaceScaling
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.problem.problem import Block, Problem
 from scpo_ctrl.projection.cone import Cone
@@ -279,7 +280,7 @@ def first_smoothness(
     problem: Problem,
     theta: np.ndarray,
     g: np.ndarray,
-    scaling: Scaling,
+    scaling: Scaling | SubspaceScaling,
     options: AdaptOptions,
     rng: np.random.Generator,
 ) -> FirstSmoothness:
@@ -291,7 +292,7 @@ def first_smoothness(
     theta : numpy.ndarray, shape (d,)
     g : numpy.ndarray, shape (m,)
         Metrics at θ.
-    scaling : Scaling
+    scaling : Scaling or SubspaceScaling
         Whose norm the constants are for.
     options : AdaptOptions
         A given `smoothness` is taken as it is.
@@ -309,11 +310,11 @@ def first_smoothness(
     if options.smoothness is not None:
         return FirstSmoothness(np.full(g.size, options.smoothness), np.zeros(g.size), 0)
     if options.mode == "certified":
-        stretch = float(np.linalg.norm(scaling.S, np.inf if scaling.S.ndim == 1 else 2))  # of a scaled step, at most
+        stretch = scaling.stretch
         bounds = stretch**2 * smoothness_bounds(problem, theta, stretch * options.radius)
         return FirstSmoothness(np.maximum(bounds, SMALLEST_SMOOTHNESS), np.zeros(g.size), 0)
     h = _PROBE_RADIUS * options.radius
-    probes = rng.normal(size=(_PROBES, theta.size))
+    probes = rng.normal(size=(_PROBES, scaling.size))
     probes = scaling.to_theta(h * probes / np.linalg.norm(probes, axis=1, keepdims=True))
     thetas, L, slopes = np.vstack([theta + probes, theta - probes]), np.empty(g.size), np.empty(g.size)
     for block in problem.blocks(len(thetas)):
@@ -324,5 +325,5 @@ def first_smoothness(
         curvature[~np.isfinite(curvature)] = 0.0  # a probe that diverged says nothing; the loop will learn it
         slope[~np.isfinite(slope)] = 0.0
         L[block.metrics] = np.maximum(options.growth * curvature.max(axis=0), SMALLEST_SMOOTHNESS)
-        slopes[block.metrics] = np.sqrt(theta.size * np.mean(slope**2, axis=0))  # along random directions
+        slopes[block.metrics] = np.sqrt(scaling.size * np.mean(slope**2, axis=0))  # along random directions
     return FirstSmoothness(L, slopes, 2 * _PROBES)

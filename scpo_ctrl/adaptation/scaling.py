@@ -20,6 +20,16 @@ class Scaling:
 
     S: np.ndarray  # (d,) or (d, d), from scaled coordinates to parameters
 
+    @property
+    def size(self) -> int:
+        """Number of scaled coordinates."""
+        return len(self.S)
+
+    @property
+    def stretch(self) -> float:
+        """The longest Δ of a ζ of length one."""
+        return float(np.linalg.norm(self.S, np.inf if self.S.ndim == 1 else 2))
+
     @cached_property
     def inverse(self) -> np.ndarray:
         """From parameters to scaled coordinates, of the shape of S."""
@@ -128,6 +138,32 @@ class Scaling:
         numpy.ndarray, shape (..., d)
         """
         return rows * self.inverse if self.inverse.ndim == 1 else rows @ self.inverse
+
+    def of_gradients(self, rows: np.ndarray) -> np.ndarray:
+        """Return S'∇ for gradients ∇ with respect to the parameters: those with respect to ζ.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray, shape (..., d)
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., d)
+        """
+        return self.to_theta(rows)
+
+    def to_gradients(self, rows: np.ndarray) -> np.ndarray:
+        """Return gradients with respect to the parameters for those with respect to ζ.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray, shape (..., d)
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., d)
+        """
+        return self.to_scaled(rows)
 
     def basis(self, Q: np.ndarray | None) -> np.ndarray:
         """Return directions in parameter space: the rows of Qᵀ = Q scaled, or of S itself.

@@ -27,7 +27,7 @@ from scpo_ctrl.sealed import as_instance
 
 CONCLUDED = ("verdict", "margin", "worst")  # columns of the history that the last audits change
 FIRST_INTERVAL = 5  # commits before the first audit
-_MOST_NEWTON = 300  # parameters up to which "auto" takes Newton's method: its linear algebra grows with their cube
+_MOST_NEWTON = 300  # parameters up to which "auto" takes the whole Hessian: its linear algebra grows with their cube
 
 
 @dataclass
@@ -151,10 +151,11 @@ def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
         )
     if options.method == "auto":
         free = options.mode == "verified" and options.preconditioner is None and options.directions == 0
-        newton = problem.is_closed_loop_cost and problem.theta_dim <= _MOST_NEWTON and free
-        options = dataclasses.replace(options, method="newton" if newton else "gradient")
-    if not problem.has_derivatives and (options.method == "newton" or options.gradients == "exact"):
-        what = "method 'newton'" if options.method == "newton" else "gradients 'exact'"
+        curved = "newton" if problem.theta_dim <= _MOST_NEWTON else "newton_krylov"
+        options = dataclasses.replace(options, method=curved if problem.is_closed_loop_cost and free else "gradient")
+    differentiated = options.method in ("newton", "newton_krylov")
+    if not problem.has_derivatives and (differentiated or options.gradients == "exact"):
+        what = f"method {options.method!r}" if differentiated else "gradients 'exact'"
         raise DomainError(
             f"{what} needs a problem with derivatives; a black-box simulator or an objective of the user's has none, "
             "use method 'gradient' and gradients 'sampled'"

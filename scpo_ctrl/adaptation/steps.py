@@ -7,6 +7,7 @@ import numpy as np
 
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.scaling import Scaling
+from scpo_ctrl.adaptation.subspace import SubspaceScaling
 from scpo_ctrl.problem.problem import Problem
 
 _SHORTEST = 1e-9  # relative to the longest step
@@ -17,8 +18,8 @@ _PAIRS = 12  # of changes that L-BFGS remembers
 class Plan:
     """A step before projection, and the norm in which it is measured."""
 
-    scaling: Scaling
-    z: np.ndarray  # (d,) the step, in scaled coordinates
+    scaling: Scaling | SubspaceScaling
+    z: np.ndarray  # (d,) the step, in scaled coordinates; (p,) in a subspace
     gradient: np.ndarray  # (d,) of the merit, what is to fall: ℓ, or ℓ with a barrier
     curvature: float  # of the model along scaled steps: 1 for Newton's, 0 for a linear one
     reach: float  # no step will be longer
@@ -144,7 +145,7 @@ class FirstOrder:
         """
         gradient = problem.gradient(theta)
         direction = self._direction(theta, gradient)
-        steepest = -self.scaling.to_theta(gradient)  # in scaled coordinates
+        steepest = -self.scaling.of_gradients(gradient)  # in scaled coordinates
         z = self.scaling.to_scaled(direction) if direction is not None and direction @ gradient < 0 else steepest
         return Plan(self.scaling, self._scaled(z), gradient, 0.0, self.options.radius)
 

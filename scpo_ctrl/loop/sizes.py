@@ -6,6 +6,7 @@ from scpo_ctrl.messages import shown
 MOST_NUMBERS = 10_000_000  # in the trajectories of all scenarios
 MOST_METRICS = 15_000_000  # a step holds tens of numbers of each
 MOST_OPERATIONS = 1e12  # of sampling all gradients once, minutes of a core
+_MOST_SAMPLED = 300  # directions of a step: with more parameters it is sampled along fewer of them
 _SOLVED = 1  # products of matrices that three Newton steps to the place of rest are worth
 MOST_PARAMETERS = 100_000  # of a policy
 MOST_LAYERS = 64  # each is code of its own
@@ -38,7 +39,7 @@ def check_rollouts(count: int, horizon: int, nx: int, nu: int, theta_dim: int = 
     metrics = 2 * numbers  # two bounds of each number
     if metrics > MOST_METRICS:
         raise DomainError(f"{what} up to {shown(metrics)} safety metrics, more than {MOST_METRICS}; lower one of them")
-    operations = float(count * horizon) * (theta_dim + 1) * (4 * theta_dim + 2 * nx * (nx + nu))
+    operations = float(count) * _operations(horizon, nx, nu, theta_dim)
     if theta_dim and operations > MOST_OPERATIONS:
         raise DomainError(
             f"{what} about {operations:.2g} operations a step with {theta_dim} parameters, more than "
@@ -59,9 +60,14 @@ def most_rollouts(horizon: int, nx: int, nu: int, theta_dim: int) -> int:
     int
     """
     numbers = max(1, (horizon + 1) * (nx + nu))
-    work = horizon * (theta_dim + 1) * (4 * theta_dim + 2 * nx * (nx + nu))
+    work = _operations(horizon, nx, nu, theta_dim)
     by_work = int(MOST_OPERATIONS / work) if theta_dim and work else MOST_NUMBERS
     return max(1, min(MOST_NUMBERS // numbers, MOST_METRICS // (2 * numbers), by_work))
+
+
+def _operations(horizon: int, nx: int, nu: int, theta_dim: int) -> int:
+    """Return about how many operations sampling the gradients of one scenario takes."""
+    return horizon * (min(theta_dim, _MOST_SAMPLED) + 1) * (4 * theta_dim + 2 * nx * (nx + nu))
 
 
 def check_metrics(count: int, rows: int) -> None:

@@ -21,7 +21,7 @@ def curved_problem():
 
 
 def plan(problem, theta, **options):
-    options = AdaptOptions(method="newton", **options)
+    options = AdaptOptions(**({"method": "newton"} | options))
     method = Newton.start(options, problem.objective(problem.theta_initial))
     return method, method.plan(problem, theta, problem.evaluate(theta)[1])
 
