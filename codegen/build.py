@@ -89,8 +89,8 @@ def measure(folder: Path, target: Target, prefix: str) -> dict[str, Any] | str:
     -------
     dict or str
         compiler, flags, code_bytes, rodata_bytes, static_bytes, workspace_bytes, ram_bytes (the last two together),
-        control_stack_bytes and project_stack_bytes (None where not measured), stack_bytes (the larger one). Instead,
-        where it cannot be measured, what is missing.
+        control_stack_bytes, project_stack_bytes and, where it adapts, adapter_poll_stack_bytes (None where not
+        measured), stack_bytes (the largest). Instead, where it cannot be measured, what is missing.
     """
     for tool in (target.compiler, f"{target.tools}size"):
         if shutil.which(tool) is None:
@@ -123,7 +123,8 @@ def _measure(folder: Path, build: Path, target: Target, prefix: str) -> dict[str
     sizes = _sections(target, [build / f"{source.stem}.o" for source in sources])
     workspace = _sections(target, [build / "probe.o"])["data"]
     whole = graphs if len(graphs) == len(sources) else []
-    stacks = [_deepest(whole, f"{prefix}_{name}") for name in ("control", "project")]
+    called = ("control", "project", "adapter_poll") if adapts else ("control", "project")
+    stacks = {f"{name}_stack_bytes": _deepest(whole, f"{prefix}_{name}") for name in called}
     static = sizes["data"] + sizes["bss"]
     version = _run([target.compiler, "-dumpfullversion", "-dumpversion"], check=True).stdout.strip()
     return {
@@ -134,9 +135,8 @@ def _measure(folder: Path, build: Path, target: Target, prefix: str) -> dict[str
         "static_bytes": static,
         "adapter_bytes" if adapts else "workspace_bytes": workspace,
         "ram_bytes": static + workspace,
-        "control_stack_bytes": stacks[0],
-        "project_stack_bytes": stacks[1],
-        "stack_bytes": None if None in stacks else max(stack for stack in stacks if stack is not None),
+        **stacks,
+        "stack_bytes": None if None in stacks.values() else max(filter(None, stacks.values())),
     }
 
 

@@ -213,14 +213,14 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
 
 
 def _readme(context: Common, resources: dict[str, Any] | str, builds: bool) -> str:
+    tools, flags = context.target.tools, " ".join(size_flags(context.target))
+    command = "make size" if context.target.machine else f"make size CC={tools}gcc CFLAGS='{flags}'"
     missing = ""
     if isinstance(resources, str):
-        tools, flags = context.target.tools, " ".join(size_flags(context.target))
-        command = "make size" if context.target.machine else f"make size CC={tools}gcc CFLAGS='{flags}'"
         missing = f"Not measured at export: {resources}. `{command}` prints code and data for {context.target.name}."
     found = resources if isinstance(resources, dict) else None
     template = "controller/README.md.jinja" if isinstance(context, ControllerContext) else "README.md.jinja"
-    return _filled(template, context, resources=found, missing=Code(missing), builds=builds)
+    return _filled(template, context, resources=found, command=Code(command), missing=Code(missing), builds=builds)
 
 
 def _filled(template: str, context: Common, **more: Any) -> str:

@@ -47,9 +47,11 @@ def require(*tools: str) -> None:
         pytest.skip(reason)
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
+def run(*command: str | Path, cwd: Path | None = None, timeout: float = 120) -> str:
     """Run a command that must succeed; return its output."""
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, cwd=cwd, check=False)
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False
+    )
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -1,4 +1,7 @@
-"""The suite's two forms: `make test`, within minutes, and `make long`, with all cases of the large tables."""
+"""The suite's two forms: `make test`, within minutes, and `make long`, with all cases of the large tables.
+
+So have `make cuts`, `make fuzz` and `make eva`, of the tests that they run.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-LONG = bool(os.environ.get("SCPO_LONG"))
+LONG = any(os.environ.get(f"SCPO_{form}") for form in ("LONG", "CUTS", "FUZZ", "EVA"))
 MANY, VERY_MANY = 3, 6  # cases of a test
 
 

@@ -4,6 +4,9 @@ The device has 8 scenarios of 30 steps, a working set of 16 metrics, four pairs 
 Newton's has all metrics and second derivatives. A share is the fall of the objective in parts of Newton's, by the
 problem's own objective in double. Margins are the least of all commits, likewise: negative is a violation.
 
+What is verified are the scenarios. An audit draws fresh ones from the set that they are points of, `--audit` of them,
+and says how many break a metric under the final policy: that of Newton's, which ran without audits, and the devices'.
+
     python examples/benchmarks/device_quality.py --seeds 16 [--gradients sampled]
 """
 
@@ -11,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 import importlib.resources
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scpo_ctrl import AdaptOptions, ControlProblem, Scenarios, adapt, load_problem
+from scpo_ctrl import AdaptOptions, ControlProblem, Scenarios, adapt, audit, load_problem
 from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.device import DeviceOptions, DeviceResult, adapt_as_device
 
@@ -29,6 +32,7 @@ class Comparison:
     start: float
     newton: float
     devices: tuple[DeviceResult, ...]  # by `REALS`
+    violating: tuple[float, ...]  # of fresh scenarios, under Newton's final policy and those of the devices
 
     @property
     def shares(self) -> list[float]:
@@ -42,45 +46,55 @@ def r3(seed: int, count: int = 8, horizon: int = 30) -> ControlProblem:
     problem = load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
     assert isinstance(problem, ControlProblem)
     batch = problem.scenarios
-    few = Scenarios(batch.x0[:count], batch.p[:count], batch.w[:count, :horizon], horizon)
+    assert batch.declared is not None
+    declared = replace(batch.declared, horizon=horizon)
+    few = Scenarios(batch.x0[:count], batch.p[:count], batch.w[:count, :horizon], horizon, declared)
     options = problem.scenario_metrics.options
     return ControlProblem(problem.policy, few, problem.objective_data, options, seed=seed)
 
 
-def compare(problem: ControlProblem, steps: int, gradients: str = GRADIENTS[0]) -> Comparison:
-    """Adapt on the desktop and as devices do."""
+def compare(problem: ControlProblem, steps: int, gradients: str = GRADIENTS[0], fresh: int = 20_000) -> Comparison:
+    """Adapt on the desktop and as devices do, and audit what they end with."""
     newton = adapt(problem, AdaptOptions(steps=steps, audit=False))
     options = DeviceOptions(gradients=gradients)
     devices = tuple(adapt_as_device(problem, steps=steps, real=real, options=options) for real in REALS)
-    return Comparison(newton.objective_initial, newton.objective_final, devices)
+    thetas = (newton.theta, *(np.asarray(device.theta, dtype=float) for device in devices))
+    violating = tuple(audit(problem, theta, rollouts=fresh, seed=1).violations / fresh for theta in thetas)
+    return Comparison(newton.objective_initial, newton.objective_final, devices, violating)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=16, help="initial networks")
     parser.add_argument("--steps", type=int, default=400, help="steps of each run, at most")
+    parser.add_argument("--audit", type=int, default=20_000, help="fresh scenarios for each final policy")
     parser.add_argument("--gradients", choices=GRADIENTS, default=GRADIENTS[0])
     given = parser.parse_args()
     print(
-        "| seed | start | Newton's | " + " | ".join(f"{real}: share, commits, tries, margin" for real in REALS) + " |"
+        "| seed | start | Newton's, violating | "
+        + " | ".join(f"{real}: share, commits, tries, margin, violating" for real in REALS)
+        + " |"
     )
     print("|---|---|---|" + "---|" * len(REALS))
     found = []
     for seed in range(given.seeds):
-        done = compare(r3(seed), given.steps, given.gradients)
+        done = compare(r3(seed), given.steps, given.gradients, given.audit)
         found.append(done)
         cells = [
-            f"{share:.4f}, {device.counts.commits}, {device.counts.tries}, {device.margin():.1e}"
-            for share, device in zip(done.shares, done.devices, strict=True)
+            f"{share:.4f}, {device.counts.commits}, {device.counts.tries}, {device.margin():.1e}, {part:.1%}"
+            for share, device, part in zip(done.shares, done.devices, done.violating[1:], strict=True)
         ]
-        print(f"| {seed} | {done.start:.4f} | {done.newton:.4f} | {' | '.join(cells)} |", flush=True)
+        newton = f"{done.newton:.4f}, {done.violating[0]:.1%}"
+        print(f"| {seed} | {done.start:.4f} | {newton} | {' | '.join(cells)} |", flush=True)
     for k, real in enumerate(REALS):
         shares, devices = [one.shares[k] for one in found], [one.devices[k] for one in found]
         commits, unsafe = sum(one.counts.commits for one in devices), sum(not one.is_safe() for one in devices)
         print(
             f"{real}: median share {np.median(shares):.4f}, least {min(shares):.4f}; {commits} commits, "
-            f"{unsafe} runs with a violation in double, least margin {min(one.margin() for one in devices):.2e}"
+            f"{unsafe} runs with a violation in double, least margin {min(one.margin() for one in devices):.2e}; "
+            f"median of fresh scenarios that break a metric {np.median([one.violating[k + 1] for one in found]):.1%}"
         )
+    print(f"Newton's without audits: {np.median([one.violating[0] for one in found]):.1%}")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,9 @@ static void use_projection(void)
     wrong += scpo_largest(problem.dim, delta, 0) >= SCPO_INFINITY;
     if (status == SCPO_OK || status == SCPO_CAPPED) {
         wrong += !feasible(&problem, delta);
-        wrong += problem.count > 0 && scpo_project_multiplier(&work, problem.count - 1) < 0;
+        for (i = 0; i < problem.count; i++) {
+            wrong += !(scpo_project_multiplier(&work, i) >= 0); /* not NaN either */
+        }
     }
     moved += scpo_largest(problem.dim, delta, 0) > 0;
 }

@@ -23,6 +23,7 @@ from scpo_ctrl.models import linear
 HERE = Path(__file__).parent
 DEVIATIONS = HERE.parents[1] / "docs" / "misra.md"
 LONG = bool(os.environ.get("SCPO_FUZZ"))  # see `make fuzz`
+PATIENCE = 3600 if LONG else 120  # for a fuzzer [s], on a machine that has other work
 WARNINGS = (
     "-Wall -Wextra -Wconversion -Wsign-conversion -Wdouble-promotion -Wshadow -Wcast-align=strict -Wcast-qual -Wvla "
     "-Wundef -Wfloat-equal -Wswitch-default -Wmissing-declarations -pedantic -Werror"
@@ -141,7 +142,7 @@ def test_no_byte_from_outside_does_harm(tmp_path):
         every = [*sorted((folder / "src").glob("*.c")), HERE / "fuzz_link.c"]
         run("gcc", *flags, *includes(folder), *every, "-o", program, "-lm")
         for seed in range(1, 5 if LONG else 2):
-            said = run(program, seed, 10_000_000 if LONG else 1_000_000)
+            said = run(program, seed, 10_000_000 if LONG else 1_000_000, timeout=PATIENCE)
             print(said, end="")
             found = dict(zip(said.split()[::2], map(int, said.split()[1::2]), strict=True))
             assert found["wrong"] == 0
@@ -159,7 +160,7 @@ def test_every_public_function_keeps_its_promises(tmp_path):
         every = [*sorted((folder / "src").glob("*.c")), HERE / "fuzz_public.c"]
         run("gcc", *flags, *includes(folder), *every, "-o", program, "-lm")
         for seed in range(1, 26 if LONG else 2):
-            said = run(program, seed, 2_000_000 if LONG else 100_000)
+            said = run(program, seed, 2_000_000 if LONG else 100_000, timeout=PATIENCE)
             total.update(dict(zip(said.split()[::2], map(int, said.split()[1::2]), strict=True)))
     print(dict(total))
     assert total["wrong"] == 0

@@ -1,5 +1,6 @@
 """The byte stream to a device: frames in Python and in C, requests, and what is damaged or refused."""
 
+import contextlib
 import ctypes
 import os
 import struct
@@ -53,11 +54,9 @@ def problem():
     return r3_problem()
 
 
-@pytest.fixture(scope="module")
-def server(problem, tmp_path_factory):
-    """The C of a device's answers as a function of bytes, in float."""
+def served(problem, folder):
+    """Return the C of a device's answers as a function of bytes, in float."""
     need("gcc")
-    folder = tmp_path_factory.mktemp("link")
     export(unadapted(problem), folder / "c", real="float", measured=False, adapting=True)
     (folder / "server.c").write_text(SERVER)
     sources = [*sorted((folder / "c" / "src").glob("*.c")), folder / "server.c"]
@@ -75,9 +74,9 @@ def server(problem, tmp_path_factory):
     return give
 
 
-@pytest.fixture
-def device(server):
-    """A device at the other end of a pseudo-terminal, answered by the C."""
+@contextlib.contextmanager
+def at_a_line(server):
+    """Give a device at the other end of a pseudo-terminal, answered by the C."""
     server.begin()
     ours, theirs = os.openpty()
     tty.setraw(ours)
@@ -91,12 +90,25 @@ def device(server):
     thread = threading.Thread(target=serve)
     thread.start()
     port = Port(os.ttyname(theirs), timeout=10.0)
-    yield Device(port)
-    port.write(b"END")
-    thread.join()
-    port.close()
-    os.close(ours)
-    os.close(theirs)
+    try:
+        yield Device(port)
+    finally:
+        port.write(b"END")
+        thread.join()
+        port.close()
+        os.close(ours)
+        os.close(theirs)
+
+
+@pytest.fixture(scope="module")
+def server(problem, tmp_path_factory):
+    return served(problem, tmp_path_factory.mktemp("link"))
+
+
+@pytest.fixture
+def device(server):
+    with at_a_line(server) as device:
+        yield device
 
 
 def test_the_checksum_is_the_published_one():
@@ -159,7 +171,7 @@ def test_no_damage_is_taken_for_a_request(server):
 
 def test_requests_that_do_not_exist_are_refused(server):
     server.begin()
-    for request in (frame(b"?"), frame(b"X", b"123"), frame(b"T"), frame(b"A", b"\1\2\3\4\5")):
+    for request in (frame(b"?"), frame(b"X", b"123"), frame(b"T"), frame(b"A", b"\1\2\3\4\5"), frame(b"P")):
         answer = server(request)
         assert answer[1:2] == b"N" and answer[4:5] == request[1:2]
 

@@ -6,10 +6,11 @@ import pytest
 from device_runs import state
 from exports import STRICT, need
 from test_imitation_on_device import CPP
+from test_link import at_a_line, served
 
 import scpo_ctrl as sc
 from scpo_ctrl.device import DeviceStatus, device_adapter
-from scpo_ctrl.errors import DomainError
+from scpo_ctrl.errors import DeviceError, DomainError
 
 RANGE = (0.8, 1.25)
 MASSES = {3: (1.25, 1.25), 14: (0.8, 0.8), 16: (1.25, 1.25), 20: (1.1, 1.25)}  # by the step before which they come
@@ -70,3 +71,26 @@ def test_parameters_out_of_the_declared_ranges_are_refused():
     for name in ("cloud at other rests", "kinked"):  # parameters that move the equilibrium, and none
         with pytest.raises(DomainError, match="none is replaced"):
             device_adapter(device_runs.CASES[name](), "double").parameters([0.0], [0.0])
+
+
+def test_plant_parameters_come_over_the_line(tmp_path):
+    """Commits are safe, and objectives those, of the masses that were sent; what is refused changes nothing."""
+    problem = device_runs.masses()
+    heavy = with_masses(problem, 1.1, 1.25)
+    with at_a_line(served(problem, tmp_path)) as device:
+        assert device.load(problem.theta_initial) == 0
+        before = device.adapt(0)
+        for low, high in ((0.7, 1.0), (1.0, 1.3), (1.2, 1.1), (np.nan, 1.0), (1.0, np.inf)):
+            assert device.parameters(np.array([low]), np.array([high])) == 4  # SCPO_BAD_STATE
+        assert device.adapt(0) == before
+        with pytest.raises(DeviceError, match="refuses the request 'P'"):
+            device.parameters(np.array([1.0]), np.zeros(0))
+        for masses, at in (((0.8, 1.25), problem), ((1.1, 1.25), heavy)):
+            assert device.parameters(np.array(masses[:1]), np.array(masses[1:])) == 0
+            for _ in range(4):
+                progress = device.adapt(100_000)
+                assert progress.outcome == "committed"
+                theta = device.active()
+                assert at.metrics(theta).max() <= 0
+                assert progress.objective == pytest.approx(at.objective(theta), rel=1e-5)
+        assert progress.objective != pytest.approx(problem.objective(theta), rel=1e-3)

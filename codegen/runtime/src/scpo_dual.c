@@ -76,7 +76,8 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
     const scpo_real *G = problem->G + (long)index * dim;
     const scpo_real *error = problem->e + index;
     scpo_real curved = problem->L[index] * work->length;
-    scpo_real scale = 1 / scpo_max(scpo_value(scpo_largest(dim, G, scpo_raw(error) & ~SCPO_SIGN)), curved);
+    scpo_real most = scpo_max(scpo_value(scpo_largest(dim, G, scpo_raw(error) & ~SCPO_SIGN)), curved);
+    scpo_real scale = 1 / scpo_max(most, SCPO_UNDERFLOW); /* finite, whatever underflows */
     scpo_real *entry;
     int j;
 
