@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import socket
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, cast
 
 from scpo_ctrl.errors import cause
 from scpo_ctrl.live.page import page
@@ -105,8 +105,12 @@ class Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """Answers GET and HEAD of / and /events."""
 
-    server: Server
     timeout = _PATIENCE
+
+    @property
+    def _ours(self) -> Server:
+        """The server, which is one of ours."""
+        return cast(Server, self.server)
 
     def do_GET(self) -> None:
         if self._is_refused():
@@ -139,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _is_refused(self) -> bool:
         """Whether another page asks: by a name of its own for this machine (DNS rebinding), or for the events."""
         hosts = self.headers.get_all("Host") or []
-        is_ours = len(hosts) == 1 and hosts[0].lower() in self.server.hosts
+        is_ours = len(hosts) == 1 and hosts[0].lower() in self._ours.hosts
         is_own_page = self.headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none")
         if is_ours and (is_own_page or self.path == "/"):
             return False
@@ -161,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"retry: {_AGAIN}\n\n".encode())
         version, name, silent = 0, self.headers.get("Last-Event-ID"), 0.0
         while True:
-            last, (version, view) = version, self.server.watched.wait(version, _CLOSED)
+            last, (version, view) = version, self._ours.watched.wait(version, _CLOSED)
             if view is None or self._has_gone():
                 return
             silent = 0.0 if version != last else silent + _CLOSED

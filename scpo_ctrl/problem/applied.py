@@ -1,6 +1,7 @@
 """A policy at given parameters: asked for inputs, and rolled out from any state."""
 
 from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,10 +19,13 @@ from scpo_ctrl.validate import as_count, as_scalar, as_stack
 _LONGEST = 100_000  # steps of a simulation
 
 
-class Applied:
+AnyProblem = TypeVar("AnyProblem", bound=Problem)
+
+
+class Applied(Generic[AnyProblem]):
     """Base of what has a problem and parameters of its policy."""
 
-    problem: Problem
+    problem: AnyProblem
     theta: np.ndarray
 
     def policy(self, x: ArrayLike) -> np.ndarray:
