@@ -160,8 +160,8 @@ scpo_status scpo_project_poll(scpo_workspace *work);
  * with this multiplier >= 0 (0 where it is not known). It costs or saves pieces, and nothing else depends on it. */
 void scpo_project_guess(scpo_workspace *work, int index, scpo_real multiplier);
 
-/* The multiplier of a constraint at the answer: delta - u + sum_i multiplier_i (G_i + L_i delta) = 0, where e = 0. It is
- * 0 or more, and infinite where it is no number of this type. */
+/* The multiplier of a constraint at the answer: delta - u + sum_i multiplier_i (G_i + L_i delta) = 0, where e = 0.
+ * It is 0 or more, and infinite where it is no number of this type. */
 scpo_real scpo_project_multiplier(const scpo_workspace *work, int index);
 
 #ifdef __cplusplus
