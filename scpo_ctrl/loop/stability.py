@@ -26,6 +26,7 @@ from scpo_ctrl.models.varying import settled, settling
 GAMMA = 0.5  # γ of (E11)
 FLOOR = 1e-6  # δ: what is below decays fast enough
 _MOST_COMPILED = 24  # states up to which C pays: compiling takes long for dense derivatives, and matrices dominate
+_MOST_WEIGHTS = 2000  # parameters likewise
 _CORNERS = 6  # parameters with a range up to which all vertices are taken; a fixed choice of as many beyond
 _ROOM = 0.25  # part of γ that the backup must reach: M is the least power of two for which it does
 _MOST_DOUBLINGS = 24  # of M
@@ -296,8 +297,8 @@ class LocalStability:
 
     @property
     def _is_dense(self) -> bool:
-        """Whether the states are so many that matrices are left to numpy."""
-        return self.policy.plant.nx > _MOST_COMPILED
+        """Whether states or parameters are so many that matrices are left to numpy."""
+        return self.policy.plant.nx > _MOST_COMPILED or self.policy.theta_dim > _MOST_WEIGHTS
 
     @cached_property
     def _functions(self) -> tuple[list[_Stacked], list[_Stacked]]:
