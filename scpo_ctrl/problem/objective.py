@@ -72,7 +72,7 @@ class Quadratic(ShownAsWritten, Sealed, instead="for another objective give a Us
     @property
     def is_diagonal(self) -> bool:
         """Whether it weighs each state and input by itself, and nothing else."""
-        return self.Q.ndim == self.R.ndim == 1 and self.P_N is None and self.R_du is None
+        return max(self.Q.ndim, self.R.ndim) < 2 and self.P_N is None and self.R_du is None
 
     def of_sizes(self, nx: int, nu: int) -> "Quadratic":
         """Return the same with diagonals in place of numbers for all states or inputs.

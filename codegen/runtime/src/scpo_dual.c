@@ -76,8 +76,8 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
     const scpo_real *G = problem->G + (long)index * dim;
     const scpo_real *error = problem->e + index;
     scpo_real curved = problem->L[index] * work->length;
-    scpo_real most = scpo_max(scpo_value(scpo_largest(dim, G, scpo_raw(error) & ~SCPO_SIGN)), curved);
-    scpo_real scale = 1 / scpo_max(most, SCPO_UNDERFLOW); /* finite, whatever underflows */
+    scpo_bits most = scpo_largest(dim, G, scpo_largest(1, error, SCPO_NORMAL)); /* 1 / it is finite */
+    scpo_real scale = 1 / scpo_max(scpo_value(most), curved);
     scpo_real *entry;
     int j;
 

@@ -251,7 +251,7 @@ static void scpo_start(scpo_workspace *work, scpo_real largest)
     work->margin = SCPO_MARGIN * work->rounding / 4;
     work->room = 4 * SCPO_EPS;
     work->length = size < problem->r ? size : problem->r;
-    work->inertia = scpo_max(work->length / size, SCPO_UNDERFLOW); /* multipliers are divided by it */
+    work->inertia = work->length / size + SCPO_UNDERFLOW; /* multipliers are divided by it */
     memcpy(work->delta, problem->u, (size_t)dim * sizeof *work->delta);
     if (work->inertia < 1) {
         scpo_multiply(dim, problem->r / 2, pull, work->delta);
