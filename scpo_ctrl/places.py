@@ -145,6 +145,8 @@ def check_new_file(path: Path) -> None:
     """
     if path.is_dir() or not path.parent.is_dir():
         raise OutputError(f"{path}: is a folder, or in none; give the name of a file in a folder that exists")
+    if path.exists() and not path.is_file():  # a device or a pipe
+        raise OutputError(f"{path}: is there, and is not a file; give another name")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: cannot be written: {path.parent} is not writable; choose another folder")
 

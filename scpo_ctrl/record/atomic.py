@@ -59,6 +59,9 @@ def _write_together(files: dict[Path, bytes], remove: Iterable[Path]) -> None:
     staged = {path: path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp") for path in files}
     path = next(iter(files))
     try:
+        for path in files:
+            if path.exists() and not path.is_file():  # a device or a pipe would be gone
+                raise OSError(errno.EINVAL, "is there, and is not a file")
         for path, data in files.items():
             with staged[path].open("xb") as file:  # its mode follows the umask
                 file.write(data)

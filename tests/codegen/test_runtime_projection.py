@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import projection_cases as pc
 import pytest
-from forms import times
 
 RUNTIME = Path(__file__).parents[2] / "codegen" / "runtime"
 SOURCES = sorted((RUNTIME / "src").glob("scpo_[dp]*.c"))

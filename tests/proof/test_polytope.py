@@ -202,4 +202,4 @@ def test_the_commands(tmp_path, run):
     assert outcome.status == 1 and "polytope_proof.json: multipliers[" in outcome.err
     assert run("guard", folder, "--lookahead", 3).status == 2
     outcome = run("export", folder, "--out", tmp_path / "c", "--within", "polytope")
-    assert outcome.status == 2 and "give guarded=True" in outcome.err
+    assert outcome.status == 2 and "--within goes with --guard" in outcome.err

@@ -18,6 +18,7 @@ from run_folders import content, same_arrays
 import scpo_ctrl
 from scpo_ctrl.adaptation.adapt import adapt
 from scpo_ctrl.errors import OutputError, RecordError
+from scpo_ctrl.places import check_new_file
 from scpo_ctrl.record.atomic import write_atomic, write_together
 from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.files import load_arrays, load_result
@@ -46,6 +47,16 @@ def no_space(monkeypatch):
 
 
 # Atomic writes
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    """Who may write to /dev would lose a device that is given as --out."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match=r"pipe: .*is there, and is not a file"):
+        write_atomic(tmp_path / "pipe", b"x")
+    with pytest.raises(OutputError, match=r"pipe: is there, and is not a file; give another name"):
+        check_new_file(tmp_path / "pipe")
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"] and (tmp_path / "pipe").is_fifo()
 
 
 def test_write_atomic_replaces_and_leaves_nothing_else(tmp_path):
