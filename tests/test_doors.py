@@ -290,7 +290,7 @@ def test_matrices_whose_entries_no_unit_brings_together():
 
 @pytest.mark.parametrize("weight", [-1e300, -1e-300, 0.0])
 def test_weights_that_are_not_positive(weight):
-    with pytest.raises(DomainError, match=r"R is not positive definite|R is .* > 0"):
+    with pytest.raises(DomainError, match=r"R\[0\] is .* > 0"):
         lqr(linear([[0.9]], [[1.0]], 0.1, ([-1], [1], [-1], [1])), [1.0], [[weight]])
 
 

@@ -33,7 +33,7 @@ _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
 @dataclass(frozen=True, repr=False)
-class Result(Shown, Applied, Sealed, instead="hold the Result in an object of your own"):
+class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an object of your own"):
     """What a run did, and the state from which it can go on.
 
     Attributes

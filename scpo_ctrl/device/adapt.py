@@ -21,7 +21,7 @@ from scpo_ctrl.validate import as_array, as_choice, as_count
 
 
 @dataclass(frozen=True, repr=False)
-class DeviceResult(Shown, Applied):
+class DeviceResult(Shown, Applied[ControlProblem]):
     """What an adaptation on the device does.
 
     Attributes

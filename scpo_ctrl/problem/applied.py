@@ -1,6 +1,7 @@
 """A policy at given parameters: asked for inputs, and rolled out from any state."""
 
 from collections.abc import Mapping
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,13 +16,15 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.validate import as_count, as_scalar, as_stack
 
+_P = TypeVar("_P", bound=Problem)
+
 _LONGEST = 100_000  # steps of a simulation
 
 
-class Applied:
+class Applied(Generic[_P]):
     """Base of what has a problem and parameters of its policy."""
 
-    problem: Problem
+    problem: _P
     theta: np.ndarray
 
     def policy(self, x: ArrayLike) -> np.ndarray:

@@ -118,8 +118,9 @@ def quadratic_table(weights: Quadratic) -> Table:
 
 def _quadratic(table: Table, policy: LoopPolicy) -> Quadratic:
     check_keys(table, ("kind", "Q", "R"), ("P_N", "R_du"))
-    weights = Quadratic(**{key: table[key] for key in _WEIGHTS if key in table})
     alone = policy.controlled_plant if isinstance(policy, ControllerPolicy) else policy.plant
+    given = {key: table[key] for key in _WEIGHTS if key in table}
+    weights = Quadratic(**given).of_sizes(alone.nx, alone.nu)
     for key, size in _WEIGHTS.items():
         W = getattr(weights, key)
         if W is not None and len(W) != getattr(policy.plant, size):
