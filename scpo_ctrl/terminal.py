@@ -39,7 +39,7 @@ def _fitted(line: str, stream: TextIO | None, before: int = 0) -> str:
     label = _LABEL.match(line)
     hang = " " * (label.end() if label and label.end() <= width // 3 else _HANG)
     lines = textwrap.wrap(
-        " " * before + line, width, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False
+        line, width, initial_indent=" " * before, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False
     )
     return "\n".join(lines)[before:]
 

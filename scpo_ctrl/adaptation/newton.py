@@ -253,7 +253,8 @@ def _newton_krylov(gradients: Callable[[np.ndarray], np.ndarray], theta: np.ndar
     def product(v: np.ndarray) -> np.ndarray:
         return np.asarray((gradients((theta + _STEP * v)[None])[0] - gradient) / _STEP)
 
-    V, H = krylov(product, gradient, count)
+    first = gradient if gradient.any() else np.ones_like(theta)  # a space of no directions has no step of length zero
+    V, H = krylov(product, first, count)
     return Curvature(gradient, H, 1 + len(V), V)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from scpo_ctrl.adaptation import kernels
 from scpo_ctrl.adaptation.guards import guarded, is_audited
 from scpo_ctrl.adaptation.history import AuditRow, History
-from scpo_ctrl.adaptation.newton import Newton
+from scpo_ctrl.adaptation.newton import DIRECTIONS, Newton
 from scpo_ctrl.adaptation.options import CURVED, AdaptOptions
 from scpo_ctrl.adaptation.proven_smoothness import certifiable
 from scpo_ctrl.adaptation.result import Result, margin_of
@@ -145,9 +145,10 @@ def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
         smoothness constants for a problem that has no bound of them, or more directions than parameters.
     """
     if options.directions > problem.theta_dim:
+        default = f"at most {DIRECTIONS}" if options.method == "newton_krylov" else "all"
         raise DomainError(
             f"directions is {options.directions}, expected at most the number of parameters, {problem.theta_dim}, or 0 "
-            "for all"
+            f"for {default}"
         )
     if options.method == "auto":
         free = options.mode == "verified" and options.preconditioner is None and options.directions == 0

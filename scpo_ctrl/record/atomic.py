@@ -169,9 +169,12 @@ def stamps(path: Path) -> list[tuple[str, int, int, int]]:
     list of tuple
         Name, inode, time of the last change and size of each file; of the report nothing.
     """
-    found = []
+    found: list[tuple[str, int, int, int]] = []
+    entries: list[Path] = []
     with contextlib.suppress(OSError):
-        for entry in path.iterdir():
+        entries.extend(path.iterdir())
+    for entry in entries:
+        with contextlib.suppress(OSError):  # a file on its way that is in its place by now, a link that leads nowhere
             if entry.name != "report.html":
                 status = entry.stat()
                 found.append((entry.name, status.st_ino, status.st_mtime_ns, status.st_size))
@@ -190,7 +193,7 @@ def is_locked(path: Path) -> bool:
     bool
     """
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)  # a pipe would not open before somebody writes to it
     except OSError:
         return False
     try:

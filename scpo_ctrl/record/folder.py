@@ -196,7 +196,7 @@ class RunFolder:
         """Keep other processes from writing here until this one ends, however it ends."""
         if self._lock_handle is not None:
             return
-        handle = os.open(self.path, os.O_RDONLY)
+        handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             _flock(handle)
         except OSError as error:

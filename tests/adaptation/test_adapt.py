@@ -348,6 +348,7 @@ def test_a_preconditioner_scales_the_steps():
         ({"preconditioner": [1e308, 1.0, 1.0]}, DomainError, r"an entry beyond 1e\+100; make it smaller"),
         ({"preconditioner": np.diag([1e20, 1.0, 1e-20])}, DomainError, "not positive definite"),
         ({"directions": 4}, DomainError, "directions is 4, expected at most the number of parameters, 3, or 0 for all"),
+        ({"directions": 4, "method": "newton_krylov"}, DomainError, "directions is 4, .* or 0 for at most 60"),
         ({"method": "newton"}, DomainError, "'newton' needs a problem with derivatives"),
         ({"method": "gauss_newton"}, DomainError, "sum of squares"),
         ({"gradients": "exact"}, DomainError, "'exact' needs a problem with derivatives"),

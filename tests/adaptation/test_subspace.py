@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import casadi as ca
 import numpy as np
 import pytest
 from test_newton import curved_problem, plan
 
-from scpo_ctrl import AdaptOptions, ControlProblem, Policy, Quadratic, RunStatus, adapt, lqr, scenarios
+from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, Policy, Quadratic, RunStatus, adapt, lqr, scenarios
 from scpo_ctrl.adaptation.subspace import SubspaceScaling, krylov
 from scpo_ctrl.models import double_integrator
 
@@ -76,6 +77,13 @@ def test_with_all_directions_the_step_is_newtons():
         _, planned = plan(problem, theta, method=method, radius=1e3)
         steps.append(planned.scaling.to_theta(planned.z))
     np.testing.assert_allclose(steps[1], steps[0], rtol=1e-5)
+
+
+def test_a_start_where_the_objective_is_level_has_converged():
+    theta = ca.SX.sym("theta", 3)
+    problem = FunctionProblem.from_casadi(theta, ca.sumsqr(theta), ca.sumsqr(theta) - 1, np.zeros(3))
+    result = adapt(problem, AdaptOptions(steps=5, method="newton_krylov"))
+    assert result.status is RunStatus.CONVERGED and not result.theta.any()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,10 @@
 """What the live page says of a folder: before a run, while it goes on, when it was damaged, removed and made again."""
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import os
 import shutil
 
 import numpy as np
@@ -11,7 +14,7 @@ from run_folders import edit_summary
 
 from scpo_ctrl.adaptation.measured import Sample, Samples
 from scpo_ctrl.live import view
-from scpo_ctrl.live.saved import COLUMNS, read_saved
+from scpo_ctrl.live.saved import COLUMNS, marks, read_saved
 from scpo_ctrl.live.view import MOST_ROWS, View
 from scpo_ctrl.live.watched import Watched
 from scpo_ctrl.record.folder import RunFolder
@@ -92,13 +95,71 @@ def test_what_cannot_be_read_is_said_and_tried_again(run, name):
     assert looked(watched).facts["trouble"] == ""
 
 
-@pytest.mark.parametrize("changes", [{"status": "asleep"}, {"steps": None}, {"binding": 3}, {"audit": [1]}])
-def test_a_record_that_says_other_things_ends_nothing(run, changes):
+@pytest.mark.parametrize("is_writing", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "asleep"},
+        {"steps": None},
+        {"steps": np.inf, "status": "running"},
+        {"seconds": "x", "status": "running"},
+        {"binding": 3},
+        {"audit": [1]},
+    ],
+)
+def test_a_record_that_says_other_things_ends_nothing(run, changes, is_writing):
     watched = Watched(run)
     edit_summary(run, **changes)
+    with locked(run) if is_writing else contextlib.nullcontext():
+        for _ in range(10):
+            watched.look()
+    assert "damaged" in looked(watched).facts["trouble"]
+
+
+@contextlib.contextmanager
+def locked(run):
+    handle = os.open(run, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize("value", [1j, np.inf, "</script>", None])
+@pytest.mark.parametrize("column", ["objective", "step", "verdict"])
+def test_columns_of_other_kinds_end_nothing(run, column, value):
+    arrays = dict(np.load(run / "history.npz"))
+    np.savez(run / "history.npz", **arrays | {column: np.full(arrays[column].shape, value)})
+    watched = Watched(run)
     for _ in range(10):
         watched.look()
+    json.loads(looked(watched).event(0).partition(b"data: ")[2])
+
+
+def test_what_is_damaged_is_not_read_at_every_look(run, monkeypatch):
+    (run / "history.npz").write_bytes(b"PK")
+    watched, tries = Watched(run), []
+    monkeypatch.setattr("scpo_ctrl.live.watched.read_saved", lambda path: tries.append(path) or read_saved(path))
+    for _ in range(200):
+        watched.look()
+    assert 8 <= len(tries) <= 14  # at every look at first, and then every fortieth
     assert "damaged" in looked(watched).facts["trouble"]
+
+
+def test_a_link_that_leads_nowhere_hides_no_run(run):
+    (run / ".#problem.toml").symlink_to("user@host.1234")  # as an editor leaves beside a file that it has open
+    (run / "zzz").symlink_to("nowhere")
+    assert len(looked(Watched(run)).rows)
+    assert [name for name, *_ in marks(run)] == ["history.npz", "problem.toml", "result.json"]
+
+
+def test_a_pipe_in_the_place_of_a_run_blocks_nothing(run, tmp_path):
+    watched = Watched(run)
+    assert len(looked(watched).rows)
+    shutil.move(run, tmp_path / "elsewhere")
+    os.mkfifo(run)
+    assert looked(watched).facts["word"] == "Waiting for a run"
 
 
 def test_files_of_two_saves_are_not_shown_together(run):
