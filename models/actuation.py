@@ -4,6 +4,8 @@ Each function takes a plant and returns one with more states, to be used in any 
 command first. ``input_delay(rate_limit(plant, 0.1), 2)`` delays the command, and then limits its rate.
 """
 
+from __future__ import annotations
+
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike

@@ -1,5 +1,7 @@
 """Plants from functions of CasADi, in memory or in a file."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

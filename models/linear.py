@@ -1,5 +1,7 @@
 """Linear plants."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import casadi as ca

@@ -1,5 +1,7 @@
 """Nonlinear systems of python-control as plants: their linearisation, and themselves as a simulator."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,5 +1,7 @@
 """What lies between a plant and what a controller measures: noise, and the steps of a converter or an encoder."""
 
+from __future__ import annotations
+
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike

@@ -1,5 +1,7 @@
 """Plants from linear systems of python-control and scipy, and back."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,7 +75,7 @@ def from_statespace(
     )
 
 
-def to_statespace(plant: Plant) -> "control.StateSpace":
+def to_statespace(plant: Plant) -> control.StateSpace:
     """Return the plant's linearisation at its equilibrium as python-control's ``StateSpace``, outputs as sensors show.
 
     Parameters

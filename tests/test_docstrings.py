@@ -1,6 +1,7 @@
 """Every public name has an example in its docstring, and all of them run, in the order of what they continue."""
 
 import doctest
+import inspect
 
 import pytest
 
@@ -38,3 +39,9 @@ def test_an_example_says_what_comes_out(name, made):
 def test_a_wrong_example_is_found():
     with pytest.raises(AttributeError):
         ran("nothing", {})
+
+
+def test_help_names_types_as_they_are_written():
+    functions = [found for name in NAMES if inspect.isfunction(found := getattr(scpo_ctrl, name))]
+    assert scpo_ctrl.lqr in functions
+    assert [found for found in functions if "numpy._typing" in str(inspect.signature(found))] == []

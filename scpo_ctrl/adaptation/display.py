@@ -25,7 +25,7 @@ class Display:
     Parameters
     ----------
     steps : int
-        Number of first-order steps of the run.
+        Number of steps of the run.
     shown : bool, optional
         As of `scpo_ctrl.progress.Line`.
     verbose : bool

@@ -1,5 +1,7 @@
 """The audit of a policy (E12): fresh scenarios, a local search from the worst ones, and the counterexamples found."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

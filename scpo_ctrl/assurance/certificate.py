@@ -1,5 +1,7 @@
 """The certificate of a policy: fresh random scenarios, a number fixed before, and what follows for all others."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math

@@ -1,5 +1,7 @@
 """Attacks on a policy: the search for one scenario of the declared set that it violates."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

@@ -150,7 +150,7 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         given_up = ", withdrawn after audits {withdrawn}" if summary["withdrawn"] else ""
         say(f"tries      accepted {{accepted}}, rejected {{rejected}}{given_up}, in {{steps}} steps".format(**summary))
         kept = f"{summary['violations']} violations, worst margin {down(summary['worst_margin'])}"
-        say(f"safety     on its scenarios: {kept}")
+        say(f"safety     on its scenarios: {kept} of all committed policies")
         if found := stability(result, lambda value: f"{value:.4g}"):
             say(f"stability  {found}, the largest over the parameter ranges")
         if look := audited(result):

@@ -16,7 +16,8 @@ def verify_run(run: Path, problem: Path | None, seed: int | None, trust: bool, a
     if as_json:
         print_json({"passed": checked.passed, **asdict(checked)})
     else:
-        say(f"{run}: {checked.policies} committed policies, {checked.scenarios} scenarios, {checked.metrics} metrics")
+        policies = f"{checked.policies} committed {'policy' if checked.policies == 1 else 'policies'}"
+        say(f"{run}: {policies}, {checked.scenarios} scenarios, {checked.metrics} metrics")
         say(f"worst margin {down(checked.worst_margin)}, violations {checked.violations}: {verdict(checked.passed)}")
         if checked.backup:
             say(f"backup: {checked.backup}")

@@ -3,6 +3,8 @@
 W. J. Rugh and J. S. Shamma, "Research on gain scheduling", Automatica 36 (2000), 1401-1425.
 """
 
+from __future__ import annotations
+
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike

@@ -1,5 +1,7 @@
 """Any linear controller that python-control has: lead-lag, a transfer function, a state-space design."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import casadi as ca

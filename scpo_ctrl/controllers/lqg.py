@@ -3,6 +3,8 @@
 G. F. Franklin, J. D. Powell, M. Workman, "Digital Control of Dynamic Systems", 3rd ed. 1998, sections 8.2 and 9.5.
 """
 
+from __future__ import annotations
+
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike

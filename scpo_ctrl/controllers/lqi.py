@@ -1,5 +1,7 @@
 """LQ control with integral action. P. C. Young and J. C. Willems, Int. J. Control 15 (1972), 961-977."""
 
+from __future__ import annotations
+
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike

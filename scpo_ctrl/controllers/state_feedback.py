@@ -1,5 +1,7 @@
 """State feedback with a gain of the user's."""
 
+from __future__ import annotations
+
 import casadi as ca
 from numpy.typing import ArrayLike
 

@@ -1,5 +1,7 @@
 """What a device will do, on the desktop."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 

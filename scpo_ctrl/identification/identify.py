@@ -1,5 +1,7 @@
 """From a log to a model: which parameters a log tells, their values and ranges, and the disturbance that is left."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

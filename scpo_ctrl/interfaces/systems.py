@@ -1,5 +1,7 @@
 """Adapted loops and controllers as nonlinear systems of python-control, with the names of their signals."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -64,7 +66,7 @@ class _Parameters:
 
 def closed_loop(
     policy: LoopPolicy, theta: ArrayLike, *, reference: bool = False, disturbance: bool = True
-) -> "control.NonlinearIOSystem":
+) -> control.NonlinearIOSystem:
     """Return the loop of a plant and an adapted policy as a system of python-control.
 
     Simulated by ``control.input_output_response`` it takes the steps that rollouts take: command and memory are cut to
@@ -130,7 +132,7 @@ def closed_loop(
     )
 
 
-def controller_system(policy: LoopPolicy, theta: ArrayLike, *, reference: bool = False) -> "control.NonlinearIOSystem":
+def controller_system(policy: LoopPolicy, theta: ArrayLike, *, reference: bool = False) -> control.NonlinearIOSystem:
     """Return an adapted policy alone, to be wired to a plant of the user's.
 
     ``control.interconnect`` connects signals of the same name: its inputs are named as outputs of `to_statespace`, its
@@ -217,7 +219,7 @@ def _name(policy: LoopPolicy) -> str:
 
 def _system(
     name: str, update: Callable[..., np.ndarray], output: Callable[..., np.ndarray], **signals: Any
-) -> "control.NonlinearIOSystem":
+) -> control.NonlinearIOSystem:
     """Return a system; python-control takes no name that two of its signals of a kind have."""
     import control
 

@@ -16,6 +16,7 @@ from scpo_ctrl.loop.level import (
     bounds_of,
     is_affine,
     largest_level,
+    moved_rest,
     parameter_points,
     parameter_ranges,
     plant_at,
@@ -225,7 +226,8 @@ def _simulated(
     if rho <= 0 or not (search or simulations.passes(rho)):
         levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
         remedy = singular_parameter(Law(plant, backup.K, law), ranges) or (
-            "narrow the ranges of the plant parameters, or change its gains (Q and R of an LQR)"
+            f"{moved_rest(plant, ranges)}narrow the ranges of the plant parameters, "
+            "or change its gains (Q and R of an LQR)"
         )
         raise BackupError(f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; {remedy}")
     claim = Claim(Law(plant, backup.K, law), backup.P, rho, ranges, simulated=True)

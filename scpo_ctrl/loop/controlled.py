@@ -4,6 +4,8 @@ The loop's state is s = (x, ξ). Its plant has the inputs (u, m) and says ξ⁺ 
 static law s -> (v, η(ξ, y, r, sat(v); θ)): rollouts, metrics, (E11), levels and audits are then those of any plant.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -163,7 +165,7 @@ class ControllerPolicy(Shown, Sealed, instead="give controlled() another Control
         s, p = ca.SX.sym("s", self.plant.nx), ca.SX.sym("p", self.plant.npar)
         return ca.Function("at_start", [s, p], [self.law(s, p, ca.DM.zeros(self.theta_dim))[SMOOTH]])
 
-    def in_units(self, units: Units) -> "ControllerPolicy":
+    def in_units(self, units: Units) -> ControllerPolicy:
         """Return the policy of the same θ for the plant in other units.
 
         Parameters

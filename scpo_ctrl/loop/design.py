@@ -1,5 +1,7 @@
 """LQR by python-control: the design of backups, and of controllers that exist."""
 
+from __future__ import annotations
+
 import warnings
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Backups of a gain that is given, and backups whose level set is designed to be as large as can be proved."""
 
+from __future__ import annotations
+
 import heapq
 import warnings
 from collections.abc import Iterator

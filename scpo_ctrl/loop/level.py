@@ -24,6 +24,7 @@ _DECAY = 0.01  # of V, nominal and linearised, that the number of steps is meant
 _LEFT = 0.5  # fraction of the level below which every simulation must end
 _AT_ONCE = 1024  # simulations, from far out inwards, before it is asked whether one has failed
 _ROUNDING = 1e-9  # of V, and of the command relative to its bounds
+_DRIFT = 1e-9  # of the state in a step, relative to its size, above which a parameter moves the equilibrium
 _SHRINK, _SHRINKS, _HALVINGS = 0.7, 12, 6  # of the search
 
 
@@ -281,6 +282,31 @@ def parameter_points(plant: Plant, ranges: np.ndarray) -> np.ndarray:
     mixed[:, varied] += sides * (ranges[varied, 1] - ranges[varied, 0])
     inside = (points >= ranges[:, 0]) & (points <= ranges[:, 1])
     return np.vstack([points, mixed]) if inside.all() else mixed
+
+
+def moved_rest(plant: Plant, ranges: np.ndarray) -> str:
+    """Say in words which parameters move the equilibrium inside their ranges, the others as they are nominally.
+
+    Parameters
+    ----------
+    plant : Plant
+    ranges : numpy.ndarray, shape (np, 2)
+
+    Returns
+    -------
+    str
+        Ends with what follows; empty if none does.
+    """
+    moving = []
+    for i in still(plant):
+        ends = np.tile(plant.p_nominal, (2, 1))
+        ends[:, i] = ranges[i]
+        drift = [np.asarray(plant.function(plant.x_eq, plant.u_eq, p)).ravel() - plant.x_eq for p in ends]
+        if np.max(np.abs(drift)) > _DRIFT * (1 + np.max(np.abs(plant.x_eq))):
+            moving.append(plant.p_labels[i])
+    if not moving:
+        return ""
+    return f"{' and '.join(moving)} may move the equilibrium, and the set is about the nominal one: "
 
 
 def is_affine(plant: Plant) -> bool:

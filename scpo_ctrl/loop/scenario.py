@@ -1,5 +1,7 @@
 """Scenarios: what is rolled out. A scenario is an initial state, plant parameters and a disturbance sequence."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import Any
 

@@ -1,5 +1,7 @@
 """A policy at given parameters: asked for inputs, and rolled out from any state."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 

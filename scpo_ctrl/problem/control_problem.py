@@ -1,5 +1,7 @@
 """A policy in closed loop with a plant as a problem: metrics and objective from rollouts over scenarios."""
 
+from __future__ import annotations
+
 import copy
 from dataclasses import replace
 from functools import cached_property, partial
@@ -126,9 +128,7 @@ class ControlProblem(
         X, U = self.rollouts.trajectories(as_array("theta", theta, (self.theta_dim,)), batch)
         return X * self._units.x, U * self._units.u
 
-    def with_scenarios(
-        self, scenarios: Scenarios, theta_initial: ArrayLike, *, checked: bool = True
-    ) -> "ControlProblem":
+    def with_scenarios(self, scenarios: Scenarios, theta_initial: ArrayLike, *, checked: bool = True) -> ControlProblem:
         """Return the same problem over other scenarios, from another safe start.
 
         Parameters

@@ -1,5 +1,7 @@
 """Metrics and objective of the user's own as a problem: Python functions of stacks, or CasADi expressions."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import cached_property
 
@@ -68,7 +70,7 @@ class FunctionProblem(Shown, Problem):
         theta_initial: ArrayLike,
         *,
         labels: tuple[str, ...] = (),
-    ) -> "FunctionProblem":
+    ) -> FunctionProblem:
         """Make a problem from CasADi expressions of θ, compiled where a compiler is there; it has derivatives.
 
         Parameters

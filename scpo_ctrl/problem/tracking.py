@@ -1,5 +1,7 @@
 """Costs of how well a loop follows its references."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import casadi as ca

@@ -1,5 +1,7 @@
 """The projection (E5) through CVXPY and a conic solver: the reference, and the way without the compiled extension."""
 
+from __future__ import annotations
+
 import contextlib
 import warnings
 from dataclasses import replace

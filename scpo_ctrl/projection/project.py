@@ -1,5 +1,7 @@
 """The projection (E5): the fast solver behind exact screening and working sets, ended by the closed-form repair."""
 
+from __future__ import annotations
+
 import numpy as np
 from numpy.typing import ArrayLike
 

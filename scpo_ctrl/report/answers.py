@@ -64,7 +64,7 @@ def _better(result: Result) -> Answer:
     ends = (number(result.objective_initial), f"→ {number(result.objective_final)}")
     said = f"objective, {start_name(result)} → final policy{change(result, ' ({})')}"
     last = result.final_audit
-    if last is not None and result.audits:
+    if last is not None and result.audits and not np.array_equal(result.theta, result.theta_initial):
         said += f"; mean on fresh scenarios {number(result.audits[0].objective)} → {number(last.objective)}"
     summary = result.summary()
     tried = f"{number(len(result.history))} tried steps: {number(summary['accepted'])} committed"

@@ -219,6 +219,10 @@ def audited(result: Result) -> Beyond | None:
     costs = f"mean cost there {number(start)} → {number(last.objective)}"
     if not (isinstance(result.problem, ControlProblem) and result.problem.is_closed_loop_cost):
         return Beyond(sentence)
+    if np.array_equal(result.theta, result.theta_initial):  # two draws of scenarios, one policy: no change to speak of
+        return Beyond(
+            f"{sentence}; mean cost there {number(last.objective)}, the policy is the {start_name(result)} itself"
+        )
     if last.objective > start:
         return Beyond(
             f"{sentence}, but their {costs}, more than with the {start_name(result)}",

@@ -20,7 +20,7 @@ def demo_command(**given: Any) -> int:
 @click.command("adapt", cls=Command)
 @click.argument("problem", type=FILE)
 @click.option("--out", type=NEW_FOLDER, required=True, help="RUN folder to write.")
-@click.option("--steps", type=click.IntRange(0), help="Number of first-order steps, instead of [adapt] steps.")
+@click.option("--steps", type=click.IntRange(0), help="Number of steps, instead of [adapt] steps.")
 @click.option("--seed", type=click.IntRange(0), help="Seed of the initial parameters, instead of [adapt] seed.")
 @click.option("--resume", is_flag=True, help="Go on from the last complete state in RUN.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run in RUN.")

@@ -208,6 +208,14 @@ def test_a_policy_that_costs_more_beside_its_scenarios_is_amber(run):
     assert "no violation in 2\u202f000 fresh scenarios" in line.sentence
 
 
+def test_a_run_that_kept_its_start_does_not_cost_more_than_it(run):
+    dearer = dataclasses.replace(run.audits[-1], objective=1e3)  # another draw of scenarios
+    kept = dataclasses.replace(run, theta=run.theta_initial, audits=(*run.audits[:-1], dearer))
+    line = headline(kept, 0.1)
+    assert "costs more" not in line.word
+    assert "the policy is the backup itself" in line.sentence
+
+
 def test_a_black_box_is_audited_too():
     plant = sc.models.double_integrator()
     step = plant.function

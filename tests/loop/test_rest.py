@@ -14,6 +14,7 @@ from scpo_ctrl.engine.simulator import stepping
 from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.black_box import BlackBox, BoxRest
+from scpo_ctrl.loop.level import moved_rest
 from scpo_ctrl.loop.rest import BackupRest, settle
 from scpo_ctrl.models import Plant, cart_pole, double_integrator, planar_quadrotor
 
@@ -54,6 +55,12 @@ def test_each_place_of_rest_is_the_same_in_any_company():
 def test_where_parameters_do_not_move_the_equilibrium_none_is_looked_for(plant, moves):
     backup = Backup(np.zeros((plant.nu, plant.nx)), np.eye(plant.nx), 1.0)
     assert BackupRest(plant, backup).moves == moves
+
+
+def test_parameters_that_move_the_equilibrium_are_named():
+    ranges = np.array([[-1.0, 1.0], [0.7, 1.4]])  # of the load, and of the gain of an input that is zero at rest
+    assert moved_rest(loaded_arm(), ranges).startswith("load may move the equilibrium")
+    assert not moved_rest(cart_pole(), np.column_stack([0.9 * cart_pole().p_nominal, 1.1 * cart_pole().p_nominal]))
 
 
 def test_a_loop_that_never_rests_is_told_from_the_others():
