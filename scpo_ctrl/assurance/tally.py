@@ -1,6 +1,6 @@
 """What rollouts of numbered scenarios have shown: parts done anywhere are put together exactly."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -8,11 +8,11 @@ from typing import Self
 
 import numpy as np
 
+from scpo_ctrl.assurance.digests import problem_digest
 from scpo_ctrl.assurance.fresh import Fresh
 from scpo_ctrl.choices import MOST_WORKERS
 from scpo_ctrl.errors import DomainError, WorkerError
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.assurance.digests import problem_digest
 from scpo_ctrl.validate import as_count
 from scpo_ctrl.workers import Spread, in_process, in_processes
 
@@ -126,8 +126,8 @@ class Tallying:
             raise WorkerError("a worker makes another problem than the one that is certified; give `problems` that one")
         if found[1] != expected[1]:
             raise WorkerError(
-                "the rollouts of a worker differ from those here, at least in the last bit: it makes another problem, or "
-                "its computer rounds otherwise"
+                "the rollouts of a worker differ from those here, at least in the last bit: it makes another problem, "
+                "or its computer rounds otherwise"
             )
         return made
 
@@ -168,7 +168,7 @@ def blocks(count: int, size: int) -> Iterator[Block]:
 
 def tallies(
     spread: Spread, tallying: Tallying, problems: Problems | None, count: int, size: int
-) -> Iterator[tuple[Block, Tally]]:
+) -> Generator[tuple[Block, Tally], None, None]:
     """Yield the tally of every block of scenarios 0 … count - 1, in their order, wherever they are rolled out.
 
     Parameters

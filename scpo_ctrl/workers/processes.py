@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
@@ -17,7 +17,7 @@ from typing import Any, Self
 from scpo_ctrl.errors import WorkerError, cause
 
 _AHEAD = 8  # tasks for each process, that may be done before the first result is taken
-_THREADS = {name: "1" for name in ("SCPO_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+_THREADS = dict.fromkeys(("SCPO_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _STILLBORN = 3  # processes, one after the other, that die before they are ready: there is no use in another one
 
 
@@ -103,7 +103,7 @@ class Workers:
         """Their numbers."""
         return [worker.process.pid for worker in self._workers]
 
-    def results(self, tasks: Iterable[Any]) -> Iterator[Any]:
+    def results(self, tasks: Iterable[Any]) -> Generator[Any, None, None]:
         """Yield the result of every task, or `Lost`, in the order of the tasks.
 
         Parameters

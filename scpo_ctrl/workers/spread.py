@@ -1,7 +1,7 @@
 """Where tasks are done: in this process, or in others; the results come in the order of the tasks, and are the same."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Protocol
 
 from scpo_ctrl.errors import WorkerError
@@ -13,7 +13,7 @@ Work = Callable[[Any], Any]  # a task -> its result
 class Spread(Protocol):
     """What does tasks somewhere; closing its iterator ends what still goes on."""
 
-    def __call__(self, factory: Callable[[], Work], tasks: Iterable[Any]) -> Iterator[Any]:
+    def __call__(self, factory: Callable[[], Work], tasks: Iterable[Any]) -> Generator[Any, None, None]:
         """Yield the result of every task, in their order.
 
         Parameters
@@ -30,7 +30,7 @@ class Spread(Protocol):
         """
 
 
-def in_process(factory: Callable[[], Work], tasks: Iterable[Any]) -> Iterator[Any]:
+def in_process(factory: Callable[[], Work], tasks: Iterable[Any]) -> Generator[Any, None, None]:
     """Do tasks in this process, one after the other; see `Spread`."""
     yield from map(factory(), tasks)
 
@@ -48,7 +48,7 @@ def in_processes(count: int) -> Spread:
         Raises WorkerError if a task raises, or is lost three times.
     """
 
-    def spread(factory: Callable[[], Work], tasks: Iterable[Any]) -> Iterator[Any]:
+    def spread(factory: Callable[[], Work], tasks: Iterable[Any]) -> Generator[Any, None, None]:
         with Workers(factory, count, tries=3) as workers, contextlib.closing(workers.results(tasks)) as results:
             for result in results:
                 if isinstance(result, Lost):
