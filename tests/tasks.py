@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-from planted import interval_problem
 
 NAN, RAISES, DIES, HANGS, SHAPE, KILLED = 0.5, 0.6, 0.7, 0.8, 0.9, 0.95  # states at which a simulator fails
 
@@ -52,6 +51,8 @@ def threads():
 
 def intervals(share: float, marks: Path | None = None):
     """Return a problem of which a share violates; the first process that makes it with `marks` is killed soon after."""
+    from planted import interval_problem  # which the other tasks need not wait for
+
     problem = interval_problem(share)
     if marks is not None and not (marks / "once").exists():
         (marks / "once").touch()

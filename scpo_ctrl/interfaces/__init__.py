@@ -1,4 +1,4 @@
-"""Ways to other tools and back: python-control's systems, Gymnasium's environments, FMUs; black boxes in processes of their own."""
+"""Ways to other tools and back: python-control, Gymnasium, FMUs; black boxes in processes of their own."""
 
 from scpo_ctrl.interfaces.environments import environment, simulator_from_environment
 from scpo_ctrl.interfaces.fmu import simulator_from_fmu

@@ -4,20 +4,18 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
 from scpo_ctrl.choices import MOST_WORKERS
-from scpo_ctrl.errors import EvaluationError, cause
+from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.validate import as_count, as_function, as_scalar
-from scpo_ctrl.workers import Lost, Workers
+from scpo_ctrl.workers import Calls, Lost, Workers
 
 _PARTS = 4  # of a stack, for each process
 _MOST_LOST = 1000  # lost steps kept
-
-Stack = tuple[np.ndarray, np.ndarray, np.ndarray]  # x (n, nx), u (n, nu), p (n, np)
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class SimulatorPool:
         timeout = as_scalar("timeout", timeout, above=0.0)
         self.lost: list[LostStep] = []
         self._count, self._worked = count, False
-        self._workers = Workers(partial(_Steps, factory), count, timeout=timeout)
+        self._workers = Workers(partial(Calls, factory), count, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -113,20 +111,3 @@ class SimulatorPool:
     def _lose(self, reason: str, x: np.ndarray, u: np.ndarray, p: np.ndarray) -> None:
         if len(self.lost) < _MOST_LOST:
             self.lost.append(LostStep(reason, x.copy(), u.copy(), p.copy()))
-
-
-class _Steps:
-    """What a process does: steps of its own instance of the simulator."""
-
-    def __init__(self, factory: Callable[[], Step]) -> None:
-        self._step = as_function("what the factory makes", factory())
-
-    def __call__(self, stack: Stack) -> Any:
-        """Return the next states, or why there are none."""
-        try:
-            following = np.array(self._step(*stack), dtype=float)
-        except Exception as error:
-            return Lost(f"the simulator raised {cause(error)}")
-        if following.shape != stack[0].shape:
-            return Lost(f"the simulator returned shape {following.shape}, expected {stack[0].shape}")
-        return following

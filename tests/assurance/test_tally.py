@@ -18,7 +18,7 @@ def shown(found: Tally) -> tuple:
     return found.rollouts, found.violations, found.violating.tolist(), found.closest.tolist()
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_the_sum_of_parts_is_that_of_the_whole_in_any_order_and_grouping(seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, 6000))
@@ -38,7 +38,7 @@ def test_the_sum_of_parts_is_that_of_the_whole_in_any_order_and_grouping(seed):
     assert shown(parts[0]) == (n, len(violating), violating[:MOST_VIOLATING].tolist(), closest)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(10))
 def test_blocks_cover_everything_once_and_keep_to_parts(seed, monkeypatch):
     rng = np.random.default_rng(seed)
     monkeypatch.setattr(tally, "_AT_ONCE", int(rng.integers(1, 400)))
@@ -60,9 +60,8 @@ def test_the_bytes_are_the_same_in_workers_one_of_which_is_killed(tmp_path):
     problem = interval_problem(0.01)
     options = {"epsilon": 0.01, "seed": 2}
     alone = certify(problem, problem.theta_initial, **options)
-    for problems in (partial(tasks.intervals, 0.01), partial(tasks.intervals, 0.01, tmp_path)):
-        shared = certify(problem, problem.theta_initial, workers=2, problems=problems, **options)
-        assert shared.text() == alone.text()
+    problems = partial(tasks.intervals, 0.01, tmp_path)
+    assert certify(problem, problem.theta_initial, workers=2, problems=problems, **options).text() == alone.text()
     assert (tmp_path / "once").exists()
     assert alone.violations > 1
     assert [part.first for part in alone.parts] == list(range(0, alone.rollouts, 100))
@@ -85,7 +84,7 @@ def test_stopping_early_is_at_the_first_violation_by_number_whatever_the_blocks(
     whole = certify(problem, problem.theta_initial, **options)
     first = whole.violating[0]
     texts = set()
-    for at_once in (1, 33, 5000):
+    for at_once in (33, 5000):
         monkeypatch.setattr(tally, "_AT_ONCE", at_once)
         monkeypatch.setattr(tally, "_LEAST", at_once)
         found = certify(problem, problem.theta_initial, stop_early=True, **options)
