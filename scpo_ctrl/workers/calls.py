@@ -1,4 +1,4 @@
-"""Calls of a simulator in a worker, whose failures are results; light to import, as a worker may have to start often."""
+"""Calls of a simulator in a worker, whose failures are results; light to import, as workers may start often."""
 
 from collections.abc import Callable
 from typing import Any

@@ -10,7 +10,7 @@ import tasks
 from planted import interval_problem
 
 from scpo_ctrl.assurance import Fresh, certificate, certify, tally, violation_bound
-from scpo_ctrl.assurance.tally import CLOSEST, MOST_VIOLATING, Tally, blocks
+from scpo_ctrl.assurance.tally import CLOSEST, MOST_VIOLATING, Tally, Tallying, blocks
 from scpo_ctrl.errors import DomainError, WorkerError
 
 
@@ -69,10 +69,14 @@ def test_the_bytes_are_the_same_in_workers_one_of_which_is_killed(tmp_path):
     assert max(part.worst for part in alone.parts) == alone.closest[0][1]
 
 
-def test_workers_that_make_another_problem_are_refused():
-    problem = interval_problem(0.01)
+def test_workers_that_make_another_problem_or_other_bits_are_refused():
+    problem, theta = (made := interval_problem(0.01)), made.theta_initial
+    digest, bits = Tallying(problem, theta, 5).identity()
+    assert Tallying.made(partial(tasks.intervals, 0.01), theta, 5, (digest, bits)).identity() == (digest, bits)
+    with pytest.raises(WorkerError, match="rounds otherwise"):
+        Tallying.made(partial(tasks.intervals, 0.01 + 1e-9), theta, 5, (digest, bits))
     with pytest.raises(WorkerError, match="another problem"):
-        certify(problem, problem.theta_initial, epsilon=0.1, workers=1, problems=partial(tasks.intervals, 0.02))
+        Tallying.made(partial(tasks.intervals, 0.01), theta, 5, ("0" * 64, bits))
     with pytest.raises(DomainError, match="give problems"):
         certify(problem, problem.theta_initial, epsilon=0.1, workers=1)
 
