@@ -1,22 +1,24 @@
 """What a certificate costs: CPU time of a rollout of R3 in this process and in workers, and of putting parts together.
 
-Times are CPU seconds of the processes that work, so that other work on the machine counts little. What starting takes
-is measured by itself: two certificates of different size, of which the difference counts.
+Times are CPU seconds of the processes that work, so that other work on the machine counts little; workers have started
+before. Each process has one thread.
 
-    python examples/benchmarks/certify_at_scale.py [--rollouts N]
+    SCPO_THREADS=1 python examples/benchmarks/certify_at_scale.py [--rollouts N]
 """
 
 import argparse
 import importlib.resources
-import resource
+import os
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from scpo_ctrl import ControlProblem, load_problem
 from scpo_ctrl.assurance.fresh import Fresh
-from scpo_ctrl.assurance.tally import Tally, Tallying, spread_over, tallies
+from scpo_ctrl.assurance.tally import Tally, Tallying, blocks
+from scpo_ctrl.workers import Workers
 
 _SEED, _PART = 1 << 65, 1 << 17
 
@@ -26,18 +28,24 @@ def r3() -> ControlProblem:
     return load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / "double_integrator.toml"))
 
 
-def cpu_seconds(tallying: Tallying, workers: int, count: int) -> tuple[float, Tally]:
-    """Return CPU seconds, of this process and of ended workers, and what was found."""
-    before, total = _spent(), Tally.none()
-    problems = partial(r3) if workers else None
-    for _, tally in tallies(spread_over(workers, problems), tallying, problems, count, _PART):
-        total = total + tally
-    return _spent() - before, total
+def in_process(tallying: Tallying, count: int) -> tuple[float, Tally]:
+    """Return CPU seconds of rollouts in this process, and what was found."""
+    start = time.process_time()
+    total = sum(map(tallying, blocks(count, _PART)), Tally.none())
+    return time.process_time() - start, total
 
 
-def _spent() -> float:
-    found = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in found)
+def in_workers(workers: Workers, count: int) -> tuple[float, Tally]:
+    """Return the same of workers that have started, this process among them."""
+    start = time.process_time() + sum(map(spent, workers.processes))
+    total = sum(workers.results(blocks(count, _PART)), Tally.none())
+    return time.process_time() + sum(map(spent, workers.processes)) - start, total
+
+
+def spent(pid: int) -> float:
+    """Return CPU seconds of a process."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def merge_seconds(repeats: int = 20_000) -> float:
@@ -56,18 +64,26 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=2_000_000)
     count, problem = parser.parse_args().rollouts, r3()
     tallying = Tallying(problem, problem.theta_initial, _SEED)
-    cpu_seconds(tallying, 0, 10_000)  # compiles
-    print(f"{'workers':>8} {'µs of CPU a rollout':>20} {'efficiency':>11} {'start, s of CPU':>16}")
-    alone, found = 0.0, None
-    for workers in (0, 1, 2):
-        few, _ = cpu_seconds(tallying, workers, count // 10)
-        many, total = cpu_seconds(tallying, workers, count)
-        each = (many - few) / (count - count // 10)
-        alone = alone or each
-        found = found or total
-        assert np.array_equal(total.closest, found.closest)
-        start = few - each * (count // 10)
-        print(f"{workers:8} {1e6 * each:20.2f} {alone / each:11.1%} {start:16.2f}")
+    make, rounds = tallying.maker(partial(r3)), 5
+    with Workers(make, 1) as one, Workers(make, 2) as two:
+        ways = {
+            "in process": partial(in_process, tallying),
+            "1 worker": partial(in_workers, one),
+            "2 workers": partial(in_workers, two),
+        }
+        for way in ways.values():
+            way(20_000)  # compiles, and starts
+        seconds = dict.fromkeys(ways, 0.0)
+        for _ in range(rounds):  # in turn, as other work on the machine changes
+            found = []
+            for name, way in ways.items():
+                more, total = way(count // rounds)
+                seconds[name] += more
+                found.append(total)
+            assert all(np.array_equal(total.closest, found[0].closest) for total in found)
+    print(f"{'':12} {'µs of CPU a rollout':>20} {'efficiency':>11}")
+    for name, spent_there in seconds.items():
+        print(f"{name:12} {1e6 * spent_there / count:20.2f} {seconds['in process'] / spent_there:11.1%}")
     print(f"adding a tally with full lists: {1e6 * merge_seconds():.0f} µs")
 
 
