@@ -225,7 +225,9 @@ def _part_faults(stated: dict[str, Any]) -> list[str]:
             or (k != listed and stated["violations"] <= _MOST_VIOLATING)
             or (_value(part["worst"]) > _VIOLATION) != (k > 0)
         ):
-            faults.append(f"certificate.json has a part from scenario {first!r:.20} on whose numbers do not fit")
+            faults.append(
+                f"certificate.json has one of parts, from scenario {first!r:.20} on, whose numbers do not fit"
+            )
     if not faults and sum(part["violations"] for part in parts) != stated["violations"]:
         faults.append(f"certificate.json has parts with other violations than {stated['violations']} together")
     first = min(parts, key=lambda part: (-_value(part["worst"]), part["worst_scenario"]))
