@@ -12,6 +12,7 @@ BUDGET = 1_000_000  # rollouts of a search
 EPSILON = 1e-4  # takes 138 149 rollouts, seconds for small plants; a tenth of it takes ten times as many
 BETA = 1e-6  # of a million policies that violate more often than ε, at most one passes; 1e-9 takes half as many more
 MOST_SEED = (1 << 53) - 1  # whole numbers that every reader of JSON can hold
+MOST_WORKERS = 1024  # processes
 SECONDS = 600.0  # of a proof
 BOXES = 4_000_000  # of a cover
 SAMPLES, STEPS = 1000, 30  # of a device: in closed loop, and of its adaptation

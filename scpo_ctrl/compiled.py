@@ -46,6 +46,17 @@ def find_compiler() -> list[str] | None:
     return next((command for command in candidates if shutil.which(command[0])), None)
 
 
+def most_threads() -> int:
+    """Return how many threads may share work: one for each core, at most ``$SCPO_THREADS``, as workers have it.
+
+    Returns
+    -------
+    int
+    """
+    cores, wanted = len(os.sched_getaffinity(0)), os.environ.get("SCPO_THREADS", "")
+    return max(1, min(cores, int(wanted))) if wanted.isdecimal() else cores
+
+
 def compile_functions(functions: Sequence[ca.Function]) -> list[ca.Function]:
     """Compile functions into one shared library; without a compiler, return them as they are, with one notice.
 
@@ -261,7 +272,7 @@ class StackFunction:
         if count not in self._maps:
             theta = ca.MX.sym("theta", self.function.size1_in(0), count)
             data = [ca.repmat(ca.MX(array), 1, count) for array in self.data]
-            threads = min(count, len(os.sched_getaffinity(0)))
+            threads = min(count, most_threads())
             mapped = self.function if count == 1 else self.function.map(count, "thread", threads)
             self._maps[count] = ca.Function("stack", [theta], mapped.call([theta, *data]))
         return self._maps[count]

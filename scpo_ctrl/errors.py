@@ -111,6 +111,12 @@ class EvaluationError(ScpoError, ArithmeticError):
     exit_status = 1
 
 
+class WorkerError(ScpoError, RuntimeError):
+    """A process that shares the work cannot be started, raised an error, or died more often than is tried again."""
+
+    exit_status = 1
+
+
 class VerificationError(ScpoError, AssertionError):
     """A record does not verify."""
 

@@ -11,20 +11,18 @@ from scpo_ctrl.adaptation.adapt import advance
 from scpo_ctrl.adaptation.audited import at_work, audit_commits, conclude, is_due, repeat_audit
 from scpo_ctrl.adaptation.blas import one_thread
 from scpo_ctrl.adaptation.history import History, Trial
-from scpo_ctrl.adaptation.measured import Learned, Sample, Samples, farthest, from_states
+from scpo_ctrl.adaptation.measured import Learned, Predicted, Sample, Samples, farthest, from_states
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.state import State, resume, start
 from scpo_ctrl.adaptation.status import RunStatus
-from scpo_ctrl.assurance.mismatch import ROUNDING, Errors, Mismatch
+from scpo_ctrl.assurance.mismatch import ROUNDING, Mismatch
 from scpo_ctrl.choices import WITHIN
-from scpo_ctrl.engine.simulator import Step, stepping
-from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError, cause
+from scpo_ctrl.errors import DomainError, EvaluationError, RecordError, UnsafeStartError
 from scpo_ctrl.invariance.guard import Liveness
 from scpo_ctrl.loop.controlled import residual_policy
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import guard
 from scpo_ctrl.rounding import down
@@ -120,7 +118,7 @@ class Adapter(Shown):
         self.every = None if every is None else as_count("every", every, at_least=1)
         self._take(start(problem, options) if resume_from is None else _resumed(problem, options, resume_from))
         problem.rollouts.prepare()  # a step between two samples has no time for a compiler
-        self._measured = _Measured(problem, as_scalar("resolution", resolution, at_least=0.0))
+        self._measured = Predicted(problem, as_scalar("resolution", resolution, at_least=0.0))
         self._samples: deque[Sample] = deque(maxlen=_MEMORY)
         self._acted = False  # whether the last command was the backup's
 
@@ -333,48 +331,6 @@ class Adapter(Shown):
             ("guard", "none" if self.guard is None else f"acted in {counted(self.interventions, 'sample')}"),
         ]
         return self.status.name.lower(), rows
-
-
-class _Measured:
-    """Measured transitions beside what the model predicts for them."""
-
-    def __init__(self, problem: ControlProblem, resolution: float) -> None:
-        plant, batch = problem.plant, problem.scenarios
-        simulator = plant.function if problem.simulator is None else problem.simulator
-        self._model: Step = stepping(simulator, plant)
-        seen = np.unique(batch.p, axis=0) if plant.npar else batch.p[:1]
-        self._parameters = np.vstack([plant.p_nominal, seen])  # nominal first, then those of the scenarios
-        half_widths = np.abs(batch.w).max(axis=(0, 1)) if batch.w.shape[2] else np.zeros(plant.nx)
-        self._errors = Errors(plant, Units.of(plant).x, half_widths, resolution)
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return self._errors.count
-
-    def add(self, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> None:
-        """Count a transition; nothing has changed where the model fails."""
-        predicted = self._predict(x, u)
-        low, high = predicted[1:].min(axis=0), predicted[1:].max(axis=0)
-        self._errors.add(u[None], x_next[None], predicted[:1], (low[None], high[None]))
-
-    def summary(self) -> Mismatch:
-        """Return the numbers so far."""
-        return self._errors.summary()
-
-    def _predict(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """Next states of the model, a row for each of the parameters."""
-        n = len(self._parameters)
-        stacks = np.tile(x, (n, 1)), np.tile(u, (n, 1)), self._parameters.copy()
-        try:
-            predicted = np.array(self._model(*stacks), dtype=float)
-        except Exception as error:
-            raise EvaluationError(f"the model raised {cause(error)}") from error
-        if predicted.shape != (n, x.size) or not np.isfinite(predicted).all():
-            raise EvaluationError(
-                f"the model has no finite next state at x = {shown(x)}, u = {shown(u)}; check the measurement"
-            )
-        return predicted
 
 
 def _resumed(problem: ControlProblem, options: AdaptOptions, earlier: Result) -> State:

@@ -5,8 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scpo_ctrl.assurance.mismatch import Errors, Mismatch
+from scpo_ctrl.engine.simulator import Step, stepping
+from scpo_ctrl.errors import EvaluationError, cause
 from scpo_ctrl.loop.scenario import Scenarios
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.shown import Entries, Shown, counted, few
 
@@ -126,3 +131,45 @@ def from_states(batch: Scenarios, states: np.ndarray) -> Scenarios:
     """
     turn = np.arange(len(states)) % batch.count
     return Scenarios(states, batch.p[turn], batch.w[turn], batch.horizon)
+
+
+class Predicted:
+    """Measured transitions beside what the model predicts for them."""
+
+    def __init__(self, problem: ControlProblem, resolution: float) -> None:
+        plant, batch = problem.plant, problem.scenarios
+        simulator = plant.function if problem.simulator is None else problem.simulator
+        self._model: Step = stepping(simulator, plant)
+        seen = np.unique(batch.p, axis=0) if plant.npar else batch.p[:1]
+        self._parameters = np.vstack([plant.p_nominal, seen])  # nominal first, then those of the scenarios
+        half_widths = np.abs(batch.w).max(axis=(0, 1)) if batch.w.shape[2] else np.zeros(plant.nx)
+        self._errors = Errors(plant, Units.of(plant).x, half_widths, resolution)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self._errors.count
+
+    def add(self, x: np.ndarray, u: np.ndarray, x_next: np.ndarray) -> None:
+        """Count a transition; nothing has changed where the model fails."""
+        predicted = self._predict(x, u)
+        low, high = predicted[1:].min(axis=0), predicted[1:].max(axis=0)
+        self._errors.add(u[None], x_next[None], predicted[:1], (low[None], high[None]))
+
+    def summary(self) -> Mismatch:
+        """Return the numbers so far."""
+        return self._errors.summary()
+
+    def _predict(self, x: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Next states of the model, a row for each of the parameters."""
+        n = len(self._parameters)
+        stacks = np.tile(x, (n, 1)), np.tile(u, (n, 1)), self._parameters.copy()
+        try:
+            predicted = np.array(self._model(*stacks), dtype=float)
+        except Exception as error:
+            raise EvaluationError(f"the model raised {cause(error)}") from error
+        if predicted.shape != (n, x.size) or not np.isfinite(predicted).all():
+            raise EvaluationError(
+                f"the model has no finite next state at x = {shown(x)}, u = {shown(u)}; check the measurement"
+            )
+        return predicted

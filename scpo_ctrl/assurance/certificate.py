@@ -6,14 +6,16 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
-from scpo_ctrl.assurance.fresh import Fresh, declared_set
+from scpo_ctrl.assurance.digests import problem_digest, theta_digest
+from scpo_ctrl.assurance.fresh import declared_set
+from scpo_ctrl.assurance.tally import Problems, Tally, Tallying, spread_over, tallies
 from scpo_ctrl.choices import BETA, EPSILON, MOST_SEED
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
@@ -21,28 +23,39 @@ from scpo_ctrl.progress import following
 from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.shown import Entries, Shown
-from scpo_ctrl.validate import as_array, as_count, as_function, as_scalar
+from scpo_ctrl.validate import as_array, as_count, as_flag, as_function, as_scalar
 from scpo_ctrl.version import __version__
+from scpo_ctrl.workers import Spread
 
 STREAM = 1 << 64  # added to the seed: keys of Philox that no run and no audit ever uses, whose seeds are smaller
-SECTIONS = ("plant", "backup", "policy", "scenarios", "metrics")  # of a problem file, on which a violation depends
 
 _MOST_ROLLOUTS = 10**9
-_AT_ONCE = 1 << 13  # scenarios between two calls of the monitor
-_MOST_VIOLATING = 1000  # numbers of scenarios kept
-_CLOSEST = 10  # worst scenarios kept
+_PART, _MOST_PARTS = 1 << 17, 1000  # scenarios of a part, twice as many until there are no more parts than this
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part of the scenarios has shown."""
+
+    first: int  # number of its first scenario
+    rollouts: int
+    violations: int
+    worst: float  # largest metric
+    worst_scenario: int  # its number
 
 
 @dataclass(frozen=True, repr=False)
 class Certificate(Shown):
-    """What fresh random scenarios have shown of one policy; the n of them was fixed before by ε and β.
+    """What fresh random scenarios have shown of one policy; the most of them was fixed before by ε and β.
 
     Attributes
     ----------
     passed : bool
         The exact bound (Clopper-Pearson) is at most ε.
-    rollouts : int
+    planned : int
         n: the least with which no violation proves ε at confidence 1 - β.
+    rollouts : int
+        n, or fewer where `certify` stopped at the first violation.
     violations : int
         Among them.
     epsilon : float
@@ -57,6 +70,8 @@ class Certificate(Shown):
         Which metric the first of them is, in words.
     violating : tuple of int
         Numbers of violating scenarios, at most the first 1000.
+    parts : tuple of Part
+        What equal parts of the scenarios have shown, one after the other, each of which can be drawn again.
     distribution : str
         That the scenarios were drawn from.
     seed : int
@@ -77,6 +92,7 @@ class Certificate(Shown):
     """
 
     passed: bool
+    planned: int
     rollouts: int
     violations: int
     epsilon: float
@@ -85,6 +101,7 @@ class Certificate(Shown):
     closest: tuple[tuple[int, float], ...]
     worst_metric: str
     violating: tuple[int, ...]
+    parts: tuple[Part, ...]
     distribution: str
     seed: int
     theta_digest: str
@@ -102,6 +119,7 @@ class Certificate(Shown):
         return {
             "kind": "scenario",
             "passed": self.passed,
+            "planned": self.planned,
             "rollouts": self.rollouts,
             "violations": self.violations,
             "epsilon": self.epsilon,
@@ -112,6 +130,7 @@ class Certificate(Shown):
             "worst_metric": self.worst_metric,
             "closest": closest,
             "violating": list(self.violating),
+            "parts": [asdict(part) | {"worst": _finite(part.worst)} for part in self.parts],
             "distribution": self.distribution,
             "seed": self.seed,
             "theta_digest": self.theta_digest,
@@ -137,10 +156,12 @@ class Certificate(Shown):
         """
         found = "no violation" if not self.violations else _plural(self.violations, "violation")
         sure, of = f"confidence 1 - {self.beta:g}", f"for the distribution: {self.distribution}"
-        count = f"{self.rollouts:,}".replace(",", " ")
+        among = f"{found} in {_spaced(self.rollouts)} fresh scenarios"
+        if self.rollouts < self.planned:
+            among += f", the last of which ended the rest of {_spaced(self.planned)}"
         if self.passed:
-            return f"{found} in {count} fresh scenarios: at most {self.epsilon:g} of them violate, at {sure}, {of}"
-        return f"{found} in {count} fresh scenarios: up to {up(self.bound)} of them violate, at {sure}, {of}"
+            return f"{among}: at most {self.epsilon:g} of them violate, at {sure}, {of}"
+        return f"{among}: up to {up(self.bound)} of them violate, at {sure}, {of}"
 
     def _shown(self) -> tuple[str, Entries]:
         return "passed" if self.passed else "not passed", [("shown", self.sentence()), ("closest", self.worst_metric)]
@@ -153,6 +174,9 @@ def certify(
     epsilon: float = EPSILON,
     beta: float = BETA,
     seed: int | None = None,
+    stop_early: bool = False,
+    workers: int | Spread = 0,
+    problems: Problems | None = None,
     monitor: Callable[[int, int], object] | None = None,
     progress: bool | None = None,
 ) -> Certificate:
@@ -160,7 +184,8 @@ def certify(
 
     The number of scenarios is fixed before the first one is rolled out: the least n for which no violation would prove
     at confidence 1 - β that at most ε of all scenarios violate, `rollouts_needed`. All n are rolled out whatever they
-    show. Whoever tries one policy after the other until one passes, on seeds of their own choice, proves less.
+    show, but where `stop_early` ends them at the first violation, with which no certificate passes. Whoever tries one
+    policy after the other until one passes, on seeds of their own choice, proves less.
 
     Parameters
     ----------
@@ -175,6 +200,14 @@ def certify(
     seed : int, optional
         Of the scenarios, below 2**53. By default it follows from θ and the problem, so that nobody picks a lucky one by
         accident. Scenarios of certificates are never those of a run or an audit, whatever the seeds.
+    stop_early : bool
+        Stop at the first violation, by number: the certificate does not pass, whatever would follow.
+    workers : int
+        Other processes that roll out, each on a thread of its own; 0 for this process with all its threads. The
+        certificate is the same whatever they are.
+    problems : callable, optional
+        Makes the problem in a worker, such as ``functools.partial(load_problem, "problem.toml")``: a function of a
+        module, with its arguments.
     monitor : callable, optional
         Called with the number of rollouts done and that of all.
     progress : bool, optional
@@ -190,6 +223,8 @@ def certify(
         If ε or β is outside (0, 1) or takes too many rollouts, or the problem names no declared set.
     EvaluationError
         If a black box fails.
+    WorkerError
+        If workers cannot be started, make another problem, or die three times at the same part.
 
     Examples
     --------
@@ -207,35 +242,53 @@ def certify(
     n, declared = rollouts_needed(epsilon, beta), declared_set(problem)
     of_theta, of_problem = theta_digest(theta), problem_digest(problem)
     seed = _own_seed(of_theta, of_problem) if seed is None else as_count("seed", seed, at_most=MOST_SEED)
-    violations, violating = 0, np.zeros(0, dtype=np.int64)
-    numbers, values, rows = np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0, dtype=np.int64)
-    with following("certify", "rollouts", progress, monitor) as follow:
-        for first in range(0, n, _AT_ONCE):
-            found = Fresh.drawn(problem, theta, first, min(_AT_ONCE, n - first), STREAM + seed)
-            broken = first + np.flatnonzero(found.violates)
-            violations += broken.size
-            violating = np.append(violating, broken)[:_MOST_VIOLATING]
-            numbers = np.append(numbers, first + np.arange(found.worst.size))
-            values, rows = np.append(values, found.worst), np.append(rows, found.row)
-            kept = np.argsort(-values, kind="stable")[:_CLOSEST]  # of equal ones the first
-            numbers, values, rows = numbers[kept], values[kept], rows[kept]
-            follow(min(first + _AT_ONCE, n), n)
-    bound = violation_bound(violations, n, beta)
+    spread = spread_over(workers, problems)
+    tallying, size = Tallying(problem, theta, STREAM + seed), _part_size(n)
+    stop_early, total, parts = as_flag("stop_early", stop_early), Tally.none(), [Tally.none()]
+    with (
+        following("certify", "rollouts", progress, monitor) as follow,
+        closing(tallies(spread, tallying, problems, n, size)) as found,
+    ):
+        for (first, _), whole in found:
+            stops = stop_early and whole.violations > 0
+            tally = tallying((first, int(whole.violating[0]) + 1 - first)) if stops else whole
+            total, parts[-1] = total + tally, parts[-1] + tally
+            follow(total.rollouts, n)
+            if stops:
+                break
+            if parts[-1].rollouts == size and total.rollouts < n:
+                parts.append(Tally.none())
+    bound = violation_bound(total.violations, total.rollouts, beta)
     return Certificate(
         passed=bound <= epsilon,
-        rollouts=n,
-        violations=violations,
+        planned=n,
+        rollouts=total.rollouts,
+        violations=total.violations,
         epsilon=float(epsilon),
         beta=float(beta),
         bound=bound,
-        closest=tuple((int(number), float(value)) for number, value in zip(numbers, values, strict=True)),
-        worst_metric=problem.fresh.rows[int(rows[0])].in_words,
-        violating=tuple(violating.tolist()),
+        closest=tuple((int(number), float(value)) for number, value, _ in total.closest),
+        worst_metric=problem.fresh.rows[int(total.closest[0, 2])].in_words,
+        violating=tuple(total.violating.tolist()),
+        parts=tuple(_part(k * size, tally) for k, tally in enumerate(parts)),
         distribution=declared.distribution,
         seed=seed,
         theta_digest=of_theta,
         problem_digest=of_problem,
     )
+
+
+def _part_size(n: int) -> int:
+    """Return how many scenarios a part has, whoever rolls them out."""
+    size = _PART
+    while size * _MOST_PARTS < n:
+        size *= 2
+    return size
+
+
+def _part(first: int, tally: Tally) -> Part:
+    number, value, _ = tally.closest[0]
+    return Part(first, tally.rollouts, tally.violations, float(value), int(number))
 
 
 def rollouts_needed(epsilon: float, beta: float) -> int:
@@ -271,39 +324,6 @@ def rollouts_needed(epsilon: float, beta: float) -> int:
     return n
 
 
-def theta_digest(theta: np.ndarray) -> str:
-    """Return the SHA-256 of parameters, as float64 with the low byte first.
-
-    Parameters
-    ----------
-    theta : numpy.ndarray, shape (d,)
-
-    Returns
-    -------
-    str
-    """
-    return hashlib.sha256(np.ascontiguousarray(theta, dtype="<f8").tobytes()).hexdigest()
-
-
-def problem_digest(problem: ControlProblem) -> str | None:
-    """Return the SHA-256 of what decides on a violation: sections of the problem file, every default filled in.
-
-    Parameters
-    ----------
-    problem : ControlProblem
-
-    Returns
-    -------
-    str or None
-        None where no problem file describes it, or a black box is in the plant's place.
-    """
-    if problem.tables is None or problem.has_simulator:
-        return None
-    sections = {name: dict(problem.tables[name]) for name in SECTIONS if name in problem.tables}
-    sections["scenarios"].pop("learned", None)  # the name of a file, whose digest is beside it
-    return hashlib.sha256(json.dumps(sections, sort_keys=True).encode()).hexdigest()
-
-
 def _own_seed(of_theta: str, of_problem: str | None) -> int:
     """Return a seed that follows from policy and problem."""
     return int(hashlib.sha256(f"{of_theta} {of_problem}".encode()).hexdigest(), 16) & MOST_SEED
@@ -311,6 +331,10 @@ def _own_seed(of_theta: str, of_problem: str | None) -> int:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def _spaced(count: int) -> str:
+    return f"{count:,}".replace(",", " ")
 
 
 def _plural(count: int, noun: str) -> str:

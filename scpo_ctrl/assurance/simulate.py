@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scpo_ctrl.assurance.certificate import STREAM, problem_digest, theta_digest
+from scpo_ctrl.assurance.certificate import STREAM
+from scpo_ctrl.assurance.digests import problem_digest, theta_digest
 from scpo_ctrl.assurance.fresh import closeness, declared_set, rows_of
 from scpo_ctrl.assurance.prediction import Prediction
 from scpo_ctrl.assurance.simulation import SimulatedPolicy, Simulation

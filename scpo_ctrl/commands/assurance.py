@@ -1,12 +1,15 @@
 """Commands that say how far beyond its scenarios, or its model, a policy can be trusted."""
 
 import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from scpo_ctrl.assurance.certificate import certify, rollouts_needed
 from scpo_ctrl.assurance.falsify import driven_on, falsify
 from scpo_ctrl.assurance.simulate import simulate
 from scpo_ctrl.assurance.true_plant import check_fit
+from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.progress import Line
 from scpo_ctrl.proof.backup_set import declared_ranges, prove_in_time
 from scpo_ctrl.proof.cover import cover
@@ -38,9 +41,7 @@ from scpo_ctrl.terminal import failed, print_json, say
 from scpo_ctrl.validate import as_scalar
 
 
-def certify_run(
-    run: Path, kind: str, epsilon: float, beta: float, seed: int | None, seconds: float, boxes: int, as_json: bool
-) -> int:
+def certify_run(run: Path, kind: str, seconds: float, boxes: int, as_json: bool, **given: Any) -> int:
     """Certify the final policy of a run, or what its backup keeps."""
     if kind == "backup":
         return _certify_backup(run, seconds, as_json=as_json)
@@ -48,15 +49,31 @@ def certify_run(
         return _certify_polytope(run, as_json=as_json)
     if kind == "cover":
         return _certify_cover(run, seconds, boxes, as_json=as_json)
+    return _certify_by_scenarios(run, as_json=as_json, **given)
+
+
+def _certify_by_scenarios(
+    run: Path, epsilon: float, beta: float, seed: int | None, stop_early: bool, workers: int | None, *, as_json: bool
+) -> int:
+    """Certify the final policy by fresh scenarios."""
     rollouts_needed(epsilon, beta)  # before the run is loaded, which takes seconds
     result = load_result(run)
-    problem = plant_problem(result)
-    certificate = certify(problem, result.theta, epsilon=epsilon, beta=beta, seed=seed, progress=not as_json)
+    certificate = certify(
+        plant_problem(result),
+        result.theta,
+        epsilon=epsilon,
+        beta=beta,
+        seed=seed,
+        stop_early=stop_early,
+        workers=workers or 0,
+        problems=partial(problem_of, run) if workers else None,
+        progress=not as_json,
+    )
     save_certificate(run, certificate, result)
     if as_json:
         print_json(certificate.summary())
     else:
-        say(f"{run / CERTIFICATE_FILE} ({kind}): {certificate.sentence()}")
+        say(f"{run / CERTIFICATE_FILE} (scenario): {certificate.sentence()}")
     if certificate.passed:
         return 0
     number, value = certificate.closest[0]
@@ -66,6 +83,11 @@ def certify_run(
         "falsify` writes such a scenario for `adapt --learn`",
         1,
     )
+
+
+def problem_of(run: Path) -> ControlProblem:
+    """Return the problem of a run, as a worker makes it."""
+    return plant_problem(load_result(run))
 
 
 def _certify_cover(run: Path, seconds: float, boxes: int, *, as_json: bool) -> int:

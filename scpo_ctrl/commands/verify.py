@@ -10,9 +10,11 @@ from scpo_ctrl.verification.verify import verify
 _SHOWN = 3  # faults named in one line
 
 
-def verify_run(run: Path, problem: Path | None, seed: int | None, trust: bool, as_json: bool) -> int:
+def verify_run(
+    run: Path, problem: Path | None, seed: int | None, trust: bool, parts: tuple[int, ...], as_json: bool
+) -> int:
     """Re-check the record of RUN from its files alone."""
-    checked = verify(run, problem=problem, seed=seed, trust=trust)
+    checked = verify(run, problem=problem, seed=seed, trust=trust, parts=parts)
     if as_json:
         print_json({"passed": checked.passed, **asdict(checked)})
     else:

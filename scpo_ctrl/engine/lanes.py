@@ -1,11 +1,11 @@
 """Rollouts by C on lanes of eight scenarios, compiled once for a plant and the shape of a policy."""
 
 import ctypes
-import os
 from ctypes import byref
 
 import numpy as np
 
+from scpo_ctrl.compiled import most_threads
 from scpo_ctrl.engine.library import Library
 from scpo_ctrl.engine.loop import Loop
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
@@ -71,7 +71,7 @@ def threads_for(items: int, operations: float) -> int:
     -------
     int
     """
-    return 1 if operations < _SMALL else min(items, len(os.sched_getaffinity(0)))
+    return 1 if operations < _SMALL else min(items, most_threads())
 
 
 class LaneEngine:

@@ -373,8 +373,10 @@ class ControlProblem(
         there = self.with_scenarios(scenarios, theta)
         metrics, cost = there.rollouts.evaluate(theta[None])
         objective = float(cost[0]) if self.closed_loop_cost is not None else there._value(theta)
-        rows = [metrics.reshape(scenarios.count, -1)]
-        return objective, np.hstack(rows + ([self.one_step.decreases(theta, scenarios)] if self.one_step else []))
+        rows = metrics.reshape(scenarios.count, -1)
+        if self.one_step is None:
+            return objective, rows
+        return objective, np.hstack([rows, self.one_step.decreases(theta, scenarios)])
 
     def _value(self, theta: np.ndarray) -> float:
         if isinstance(self.objective_data, UserObjective):

@@ -9,7 +9,8 @@ import numpy as np
 import tomli_w
 
 from scpo_ctrl.adaptation.result import Result
-from scpo_ctrl.assurance.certificate import Certificate, theta_digest
+from scpo_ctrl.assurance.certificate import Certificate
+from scpo_ctrl.assurance.digests import theta_digest
 from scpo_ctrl.assurance.falsify import Falsification
 from scpo_ctrl.assurance.simulation import Simulation
 from scpo_ctrl.errors import RecordError

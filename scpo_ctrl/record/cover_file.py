@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from scpo_ctrl.adaptation.result import Result
-from scpo_ctrl.assurance.certificate import problem_digest, theta_digest
+from scpo_ctrl.assurance.digests import problem_digest, theta_digest
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.closed_loop import CoveredLoop

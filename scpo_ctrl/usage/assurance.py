@@ -15,6 +15,7 @@ from scpo_ctrl.choices import (
     MOST_AHEAD,
     MOST_EPISODES,
     MOST_SEED,
+    MOST_WORKERS,
     SECONDS,
     WITHIN,
 )
@@ -22,6 +23,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.usage.given import FILE, Command, Words, as_json_option, work, written_run_argument
 
 _MOST = 10_000_000
+_OF_SCENARIOS = ("epsilon", "beta", "seed", "workers", "stop_early")
 within_option = click.option(
     "--within", type=Words(WITHIN), default=WITHIN[0], show_default=True,
     help="The set that the guard keeps: the backup's level set, or its largest polytope, of a linear plant.",
@@ -39,6 +41,8 @@ within_option = click.option(
 @click.option("--epsilon", type=float, default=EPSILON, show_default=True, help="Part of scenarios that may violate.")
 @click.option("--beta", type=float, default=BETA, show_default=True, help="1 - confidence.")
 @click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Of the scenarios; by default from policy and problem.")
+@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that roll out; by default this one.")
+@click.option("--stop-early", is_flag=True, help="Stop at the first violation: the policy does not pass.")
 @click.option("--seconds", type=float, default=SECONDS, show_default=True, help="Of a proof: when to stop.")
 @click.option("--boxes", type=click.IntRange(1), default=BOXES, show_default=True, help="Of a cover: where to stop.")
 @as_json_option
@@ -58,10 +62,11 @@ def certify_command(kind: str, **given: Any) -> int:
 def _check_options(kind: str) -> None:
     """Refuse options of other kinds."""
     context = click.get_current_context()
-    kinds = dict.fromkeys(("epsilon", "beta", "seed"), ("scenario",)) | {"seconds": ("backup", "cover")}
+    kinds = dict.fromkeys(_OF_SCENARIOS, ("scenario",)) | {"seconds": ("backup", "cover")}
     for name, of in (kinds | {"boxes": ("cover",)}).items():
         if kind not in of and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
-            raise DomainError(f"--{name} is of --kind {' and '.join(of)}, and --kind {kind} has none; leave it out")
+            option = name.replace("_", "-")
+            raise DomainError(f"--{option} is of --kind {' and '.join(of)}, and --kind {kind} has none; leave it out")
 
 
 @click.command("falsify", cls=Command)

@@ -24,6 +24,9 @@ from scpo_ctrl.usage.given import (
 @click.option("--problem", type=FILE, help="Problem file that RUN is said to be of: check that it is.")
 @click.option("--seed", type=click.IntRange(0), help="Seed instead of [adapt] seed of that file, as given to `adapt`.")
 @click.option("--trust", is_flag=True, help="Run the Python that that file names, and compare.")
+@click.option(
+    "--part", "parts", type=click.IntRange(0), multiple=True, help="Of the certificate: roll out all of it again."
+)
 @as_json_option
 def verify_command(problem: Path | None, seed: int | None, trust: bool, **more: Any) -> int:
     """Re-check the record of RUN from its files alone."""

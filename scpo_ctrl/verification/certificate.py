@@ -28,6 +28,11 @@ _KEYS = {
     "kind", "passed", "rollouts", "violations", "epsilon", "beta", "bound", "worst", "worst_scenario", "worst_metric",
     "closest", "violating", "distribution", "seed", "theta_digest", "problem_digest", "version",
 }  # fmt: skip
+_SINCE = {"planned", "parts"}  # keys that earlier certificates lack
+_PART_KEYS = {"first", "rollouts", "violations", "worst", "worst_scenario"}
+_PART, _MOST_PARTS = 1 << 17, 1000
+_AT_ONCE = 1 << 13  # scenarios of a part rolled out again together
+_DAMAGED = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 _SECTIONS = ("plant", "backup", "policy", "scenarios", "metrics")
 
 
@@ -52,18 +57,72 @@ def certificate_faults(text: str, law: Law, tables: dict[str, Any], loop: Closed
         Each begins with certificate.json and names the key.
     """
     try:
-        stated = parsed_json(text)
-        if not isinstance(stated, dict) or set(stated) != _KEYS:
-            wrong = sorted(_KEYS ^ set(stated)) if isinstance(stated, dict) else ["all of it"]
-            return [f"certificate.json has keys missing or too many: {', '.join(wrong)[:200]}"]
-        faults = _digest_faults(stated, tables, theta)
-        if not faults:  # else it is of something else, and nothing to be rolled out again
-            faults = _form_faults(stated) or _count_faults(stated)
-            if stated["distribution"] != (right := distribution(loop, tables["scenarios"])):
-                faults.append(_says("distribution", stated["distribution"], right))
+        stated, faults = _read(text, tables, loop, theta)
         return faults or _rolled_faults(stated, law, tables, theta)
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except _DAMAGED as error:
         return [f"certificate.json is damaged ({type(error).__name__}: {error})"]
+
+
+def part_faults(
+    text: str, law: Law, tables: dict[str, Any], loop: ClosedLoop, theta: np.ndarray, part: int
+) -> list[str]:
+    """List what of a part of certificate.json does not hold, with all its scenarios drawn and rolled out anew.
+
+    Parameters
+    ----------
+    text, law, tables, loop, theta
+        As of `certificate_faults`.
+    part : int
+        Its place among the parts.
+
+    Returns
+    -------
+    list of str
+        Each begins with certificate.json.
+    """
+    try:
+        stated, faults = _read(text, tables, loop, theta)
+        if faults:
+            return faults
+        parts = stated.get("parts", [])
+        if part >= len(parts):
+            return [f"certificate.json has {len(parts)} parts, numbered from 0, and no part {part}"]
+        return _redrawn_faults(stated, parts[part], law, tables, theta)
+    except _DAMAGED as error:
+        return [f"certificate.json is damaged ({type(error).__name__}: {error})"]
+
+
+def _redrawn_faults(
+    stated: dict[str, Any], part: dict[str, Any], law: Law, tables: dict[str, Any], theta: np.ndarray
+) -> list[str]:
+    """Name what a part says, and its scenarios do not."""
+    first, end, worst = part["first"], part["first"] + part["rollouts"], []
+    for start in range(first, end, _AT_ONCE):
+        numbers = np.arange(start, min(start + _AT_ONCE, end))
+        worst.append(fresh_metrics(law, tables, theta, numbers, _STREAM + stated["seed"])[0])
+    found, where = np.concatenate(worst), f"certificate.json: the part from scenario {first} on"
+    least, most = (int(np.count_nonzero(found > bound)) for bound in (_ROUNDING, -_ROUNDING))
+    faults = []
+    if not least <= part["violations"] <= most:
+        faults.append(f"{where} says violations = {part['violations']}, right is {least}")
+    named, value = found[part["worst_scenario"] - first], _value(part["worst"])
+    if not (_agree(named, value) and _agree(float(found.max()), value)):
+        faults.append(f"{where} says worst = {up(value, 9)}, right is {up(float(found.max()), 9)}")
+    return faults
+
+
+def _read(text: str, tables: dict[str, Any], loop: ClosedLoop, theta: np.ndarray) -> tuple[dict[str, Any], list[str]]:
+    """Return what a certificate states, and what does not hold of it before a scenario is rolled out."""
+    stated = parsed_json(text)
+    if not isinstance(stated, dict) or set(stated) | _SINCE != _KEYS | _SINCE or len(_SINCE & set(stated)) == 1:
+        wrong = sorted((_KEYS | _SINCE) ^ set(stated)) if isinstance(stated, dict) else ["all of it"]
+        return {}, [f"certificate.json has keys missing or too many: {', '.join(wrong)[:200]}"]
+    faults = _digest_faults(stated, tables, theta)
+    if not faults:  # else it is of something else, and nothing to be rolled out again
+        faults = _form_faults(stated) or _count_faults(stated) or _part_faults(stated)
+        if stated["distribution"] != (right := distribution(loop, tables["scenarios"])):
+            faults.append(_says("distribution", stated["distribution"], right))
+    return stated, faults
 
 
 def _digest_faults(stated: dict[str, Any], tables: dict[str, Any], theta: np.ndarray) -> list[str]:
@@ -104,11 +163,16 @@ def _count_faults(stated: dict[str, Any]) -> list[str]:
     from scipy.special import betainccinv
 
     n, k, epsilon, beta = (stated[key] for key in ("rollouts", "violations", "epsilon", "beta"))
-    faults, least = [], math.log(beta) / math.log1p(-epsilon)
-    if not 0 <= n - least < 1 + 1e-9 * least:
+    faults, least, planned = [], math.log(beta) / math.log1p(-epsilon), stated.get("planned", n)
+    if type(planned) is not int or not 0 <= planned - least < 1 + 1e-9 * least:
         faults.append(
-            f"certificate.json says rollouts = {n}, epsilon = {epsilon:g} and beta = {beta:g}, which take "
-            f"{math.ceil(least)}"
+            f"certificate.json says planned = {planned!r:.50}, rollouts = {n}, epsilon = {epsilon:g} and beta = "
+            f"{beta:g}, which take {math.ceil(least)}"
+        )
+    elif n != planned and not (0 < n < planned and k == 1 and stated["violating"] == [n - 1]):
+        faults.append(
+            f"certificate.json says rollouts = {n} of planned = {planned}, and only the first violation, by number, "
+            "ends them early"
         )
     if k > n:
         return [*faults, f"certificate.json says violations = {k} of rollouts = {n}"]
@@ -137,6 +201,39 @@ def _count_faults(stated: dict[str, Any]) -> list[str]:
         if stated[key] != right or type(stated[key]) is not type(right):
             faults.append(f"{_says(key, stated[key], right)} by the first of closest")
     return faults
+
+
+def _part_faults(stated: dict[str, Any]) -> list[str]:
+    """Name the parts that do not make the whole."""
+    if "parts" not in stated:
+        return []
+    n, parts, size = stated["rollouts"], stated["parts"], _PART
+    while size * _MOST_PARTS < stated["planned"]:
+        size *= 2
+    begins = list(range(0, n, size))
+    if [part["first"] for part in parts] != begins or any(set(part) != _PART_KEYS for part in parts):
+        return [f"certificate.json has other parts than {len(begins)} of {size} scenarios each, but for the last"]
+    violating, faults = stated["violating"], []
+    for part in parts:
+        first, count, k, number = (part[key] for key in ("first", "rollouts", "violations", "worst_scenario"))
+        listed = sum(first <= other < first + count for other in violating)
+        if (
+            not all(type(value) is int for value in (first, count, k, number))
+            or count != min(size, n - first)
+            or not first <= number < first + count
+            or not listed <= k <= count
+            or (k != listed and stated["violations"] <= _MOST_VIOLATING)
+            or (_value(part["worst"]) > _VIOLATION) != (k > 0)
+        ):
+            faults.append(
+                f"certificate.json has one of parts, from scenario {first!r:.20} on, whose numbers do not fit"
+            )
+    if not faults and sum(part["violations"] for part in parts) != stated["violations"]:
+        faults.append(f"certificate.json has parts with other violations than {stated['violations']} together")
+    first = min(parts, key=lambda part: (-_value(part["worst"]), part["worst_scenario"]))
+    if not faults and (first["worst"], first["worst_scenario"]) != (stated["worst"], stated["worst_scenario"]):
+        faults.append("certificate.json has parts with another worst scenario than all of it")
+    return faults[:3]
 
 
 def _rolled_faults(stated: dict[str, Any], law: Law, tables: dict[str, Any], theta: np.ndarray) -> list[str]:

@@ -7,7 +7,7 @@ trajectories.
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,11 @@ from scpo_ctrl.record.controllers import LOOP_KEYS, build_controller
 from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
 from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.rounding import down
-from scpo_ctrl.validate import as_flag, as_path
+from scpo_ctrl.validate import as_count, as_flag, as_path
 from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.audits import audit_faults, dropped_guards
 from scpo_ctrl.verification.binding import binding_faults
-from scpo_ctrl.verification.certificate import certificate_faults
+from scpo_ctrl.verification.certificate import certificate_faults, part_faults
 from scpo_ctrl.verification.controlled import ControllerLaw
 from scpo_ctrl.verification.cover_proof import cover_faults
 from scpo_ctrl.verification.history import history_faults
@@ -67,7 +67,12 @@ class Verification:
 
 
 def verify(
-    path: str | Path, *, problem: str | Path | None = None, seed: int | None = None, trust: bool = False
+    path: str | Path,
+    *,
+    problem: str | Path | None = None,
+    seed: int | None = None,
+    trust: bool = False,
+    parts: Sequence[int] = (),
 ) -> Verification:
     """Check the record of a run: every committed policy is safe on its scenarios, the files are whole and agree.
 
@@ -81,6 +86,8 @@ def verify(
         Overrides that of the problem file, as it did when it was run.
     trust : bool
         Run the Python that `problem` names, and compare what it makes; none of the RUN folder is ever run.
+    parts : sequence of int
+        Parts of certificate.json, numbered from 0, all of whose scenarios are rolled out again.
 
     Returns
     -------
@@ -105,10 +112,10 @@ def verify(
     """
     path = as_path("path", path)
     asked = read_problem_file(problem, seed=seed, trust=as_flag("trust", trust)) if problem is not None else None
-    files = steadily(path, lambda: _read(path))
+    parts, files = [as_count("parts", part) for part in parts], steadily(path, lambda: _read(path))
     try:
         with np.errstate(all="ignore"):  # a damaged or tampered record may hold any numbers
-            found = _verify(files)
+            found = _verify(files, parts)
     except ScpoError as error:
         raise type(error)(f"{path}: {error}") from error
     except (LookupError, ValueError, TypeError, ArithmeticError, AttributeError, RuntimeError, MemoryError) as error:
@@ -196,7 +203,7 @@ def _shown_faults(files: _Files, asked: ProblemFile | None) -> list[str]:
     return faults
 
 
-def _verify(files: _Files) -> Verification:
+def _verify(files: _Files, parts: list[int]) -> Verification:
     arrays, summary, tables, learned = files.arrays, files.summary, files.tables, files.learned
     _check_form(files)
     law = law_of(tables, files.folder)
@@ -251,7 +258,7 @@ def _verify(files: _Files) -> Verification:
             "mends it"
         )
     more, sets = _set_faults(files, law)
-    faults += _proof_faults(files, loop)
+    faults += _proof_faults(files, loop, parts)
     worst = float(margins.exact.min())
     return Verification(len(thetas), len(loop.z0), metrics, worst, int(unsafe.size), (*faults, *more), sets)
 
@@ -263,11 +270,16 @@ def _set_faults(files: _Files, law: Law) -> tuple[list[str], str]:
     return [fault for faults, _ in found for fault in faults], "; ".join(said for _, said in found if said)
 
 
-def _proof_faults(files: _Files, loop: ClosedLoop) -> list[str]:
+def _proof_faults(files: _Files, loop: ClosedLoop, parts: list[int]) -> list[str]:
     """List what does not hold of a certificate, or a cover, that lies beside the record."""
     faults = []
     if files.certificate is not None:
-        faults += certificate_faults(files.certificate, loop.law, files.tables, loop, files.theta)
+        of = files.certificate, loop.law, files.tables, loop, files.theta
+        faults += certificate_faults(*of)
+        for part in parts if not faults else ():
+            faults += part_faults(*of, part)
+    elif parts:
+        faults.append("there is no certificate.json, so no parts of it; `scpo-ctrl certify` makes one")
     if files.cover is not None and not isinstance(files.read, ScpoError):
         faults += cover_faults(files.cover, files.read[0].problem, files.tables, files.theta)
     return faults

@@ -13,7 +13,7 @@ from problems import double_integrator_problem
 from run_folders import content, make_run
 
 from scpo_ctrl import Policy, Quadratic, Scenarios, load_result, lqr, scenarios, verify
-from scpo_ctrl.assurance import certificate, certify, fresh, violation_bound
+from scpo_ctrl.assurance import certificate, certify, fresh, tally, violation_bound
 from scpo_ctrl.assurance.certificate import rollouts_needed
 from scpo_ctrl.cli import cli
 from scpo_ctrl.errors import DomainError
@@ -84,7 +84,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_chunks(monkeypatch):
     one = certify(problem, theta, epsilon=0.003)
     assert one.violations > 0
     for chunk, at_once in ((1000, 64), (333, 10_000)):
-        monkeypatch.setattr(certificate, "_AT_ONCE", chunk)
+        monkeypatch.setattr(tally, "_AT_ONCE", chunk)
         monkeypatch.setattr(fresh, "_AT_ONCE", at_once)
         assert certify(problem, theta, epsilon=0.003).text() == one.text()
     assert certify(problem, theta, epsilon=0.003, seed=one.seed + 1).closest != one.closest

@@ -13,7 +13,7 @@ from plain_loop import cart, rolled
 
 import scpo_ctrl as sc
 from scpo_ctrl import models
-from scpo_ctrl.assurance.certificate import theta_digest
+from scpo_ctrl.assurance.digests import theta_digest
 from scpo_ctrl.assurance.simulate import episodes_again, policies_at_work
 from scpo_ctrl.errors import ClassError, DimensionError, DomainError, EvaluationError
 from scpo_ctrl.models import double_integrator

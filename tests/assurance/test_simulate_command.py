@@ -11,7 +11,7 @@ from problem_files import BASE, KINDS
 from run_folders import content, make_run
 
 import scpo_ctrl as sc
-from scpo_ctrl.assurance.certificate import theta_digest
+from scpo_ctrl.assurance.digests import theta_digest
 from scpo_ctrl.record.plant_file import read_plant
 from scpo_ctrl.report.simulated import MOST_ROWS, shown_policies, simulation_lines
 

@@ -11,7 +11,8 @@ from problem_files import KINDS
 from run_folders import faults, make_run
 
 from scpo_ctrl import load_result, verify
-from scpo_ctrl.assurance import certify
+from scpo_ctrl.assurance import certify, violation_bound
+from scpo_ctrl.verification import certificate as verified
 from scpo_ctrl.verification.draw import philox
 
 
@@ -74,6 +75,11 @@ FORGED = {
     "theta_digest": lambda c: {"theta_digest": "0" * 64},
     "problem_digest": lambda c: {"problem_digest": "0" * 64},
     "version": lambda c: {"version": "the best"},
+    "planned": lambda c: {"planned": c["planned"] + 1},
+    "rollouts, fewer": lambda c: {"rollouts": c["rollouts"] - 1},
+    "parts": lambda c: {"parts": [c["parts"][0] | {"violations": c["violations"] - 1}]},
+    "parts, another worst": lambda c: {"parts": [c["parts"][0] | {"worst": 2 * c["worst"]}]},
+    "parts, none": lambda c: {"parts": []},
 }
 
 
@@ -121,3 +127,43 @@ def test_another_problem_since_is_named(tmp_path, certified):
     other = make_run(tmp_path / "other", KINDS["parameters, disturbance"] | {"scenarios.disturbance": [0.001, 0.001]})
     shutil.copy(certified / "certificate.json", other)
     assert "the problem was changed since" in faults(other)
+
+
+def test_a_certificate_of_before_there_were_parts_verifies(tmp_path, certified):
+    run = tmp_path / "run"
+    shutil.copytree(certified, run)
+    stated = json.loads((run / "certificate.json").read_text())
+    (run / "certificate.json").write_text(
+        json.dumps({k: v for k, v in stated.items() if k not in ("planned", "parts")})
+    )
+    assert verify(run).faults == ()
+    assert "no part 0" in verify(run, parts=[0]).faults[0]
+
+
+def test_a_part_is_drawn_again_and_what_was_left_out_is_found(tmp_path, certified, monkeypatch):
+    """Of more than a thousand violations not all are listed: only drawing all of the part again shows one less."""
+    assert verify(certified, parts=[0]).faults == ()
+    assert "no part 1" in verify(certified, parts=[1]).faults[0]
+    monkeypatch.setattr(verified, "_MOST_VIOLATING", 10)
+    run = tmp_path / "run"
+    shutil.copytree(certified, run)
+    c = json.loads((run / "certificate.json").read_text())
+    k, n = c["violations"] - 1, c["rollouts"]
+    forged = {"violations": k, "violating": c["violating"][:10], "bound": violation_bound(k, n, c["beta"])}
+    forged["parts"] = [c["parts"][0] | {"violations": k}]
+    (run / "certificate.json").write_text(json.dumps(c | forged))
+    assert verify(run).faults == ()
+    assert f"violations = {k}, right is {k + 1}" in verify(run, parts=[0]).faults[0]
+
+
+def test_a_certificate_that_stopped_early_verifies_and_no_other_number_does(tmp_path, certified):
+    run = tmp_path / "run"
+    shutil.copytree(certified, run)
+    result = load_result(run)
+    early = certify(result.problem, result.theta, epsilon=0.02, stop_early=True)
+    (run / "certificate.json").write_text(early.text())
+    assert early.rollouts < early.planned
+    assert verify(run, parts=[0]).faults == ()
+    c = json.loads(early.text())
+    (run / "certificate.json").write_text(json.dumps(c | {"rollouts": c["rollouts"] + 1}))
+    assert "only the first violation" in faults(run)

@@ -1,0 +1,82 @@
+"""Workers: results in order, whoever is killed meanwhile; errors in words; nobody is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tasks
+
+from scpo_ctrl.errors import WorkerError
+from scpo_ctrl.workers import Lost, Workers, in_process, in_processes
+
+
+def test_a_task_whose_process_is_killed_is_done_again_and_given_up_at_last(tmp_path):
+    with Workers(partial(tasks.squares, tmp_path), 2, tries=2) as workers:
+        found = list(workers.results(range(20)))
+        assert found[9] == Lost("its process was killed by SIGKILL")
+        assert [value for k, value in enumerate(found) if k != 9] == [k * k for k in range(20) if k != 9]
+        pids = workers.processes
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_in_processes_gives_what_in_process_gives(tmp_path):
+    work = partial(tasks.squares, tmp_path)
+    done = in_processes(2)(work, range(8))
+    assert list(done) == [k * k for k in range(8)]  # task 3 was killed once
+    assert list(in_process(work, range(8))) == [k * k for k in range(8)]
+    with pytest.raises(WorkerError, match="SIGKILL"):
+        list(in_processes(1)(work, [1, 9]))
+
+
+@pytest.mark.parametrize(
+    ("factory", "word"),
+    [(tasks.refusing, "ValueError: no licence"), (tasks.dying, "status 3"), (lambda: None, "function of a module")],
+)
+def test_a_worker_that_cannot_be_made_is_named(factory, word):
+    with pytest.raises(WorkerError, match=word):
+        list(in_processes(1)(factory, range(3)))
+
+
+def test_a_worker_has_one_thread():
+    assert list(in_processes(1)(tasks.threads, [0])) == [(1, "1")]
+    assert "SCPO_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_process_that_started_them(tmp_path, number):
+    script = tmp_path / "script.py"
+    here = Path(tasks.__file__).parent
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(here)!r})\nimport pathlib, functools, tasks\n"
+        "from scpo_ctrl.workers import in_processes\nif __name__ == '__main__':\n"
+        f"    list(in_processes(1)(functools.partial(tasks.sleepy, pathlib.Path({str(tmp_path / 'pids')!r})), [0]))\n"
+    )
+    (tmp_path / "pids").mkdir()
+    with subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL) as started:
+        until(lambda: any((tmp_path / "pids").iterdir()))
+        started.send_signal(number)
+        started.wait(60)
+    (pid,) = (int(path.name) for path in (tmp_path / "pids").iterdir())
+    until(lambda: not is_alive(pid))
+
+
+def until(holds) -> None:
+    end = time.monotonic() + 120
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
