@@ -51,16 +51,18 @@ def local(workers: int) -> Iterator[Any]:
     distributed.Client
     """
     distributed, dask = require(), import_module("dask")
+    dashboard = "127.0.0.1:0" if find_spec("bokeh") else None
     settings = {
         "distributed.admin.low-level-log-length": _LOG_LENGTH,
         "distributed.scheduler.worker-ttl": None,  # a long step of a run is no death
+        "distributed.worker.profile.enabled": False,  # which takes as long as a short run
         "distributed.logging.distributed": "critical",
     }
     with (
         dask.config.set(settings),
         distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
-            dashboard_address="127.0.0.1:0" if find_spec("bokeh") else None,
+            dashboard_address=dashboard,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):  # fmt: skip

@@ -200,7 +200,7 @@ def opened(out: Path, sweep: Sweep) -> Iterator[Campaign]:
     if CAMPAIGN_FILE in found:
         if campaign.digest != digest:
             raise RecordError(
-                f"{out}: holds another campaign: its sweep, problem or data differ; choose another --out, or go on with "
+                f"{out}: holds another campaign, of other points, problem or data; choose another --out, or go on with "
                 f"{out / GIVEN / 'sweep.toml'}"
             )
     elif set(found) - {GIVEN}:
@@ -236,8 +236,8 @@ def _given(sweep: Sweep) -> dict[str, bytes]:
         path = Path(name)
         if path.is_absolute() or ".." in path.parts:
             raise ProblemFileError(
-                f"{sweep.problem}: names {shown(name)}, which is not in its folder; put it there, as a campaign keeps a "
-                "copy of all that it needs"
+                f"{sweep.problem}: names {shown(name)}, which is not in its folder; put it there, as a campaign "
+                "keeps a copy of all that it needs"
             )
         if (source := sweep.problem.parent / path).is_file():  # else the point itself says what is missing
             try:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scpo_ctrl.adaptation.adapt import adapt
+from scpo_ctrl.adaptation.state import State
 from scpo_ctrl.campaign.folder import Campaign, Failure
 from scpo_ctrl.campaign.sweep import Changes, changed
 from scpo_ctrl.errors import CompilerError, OutputError, RecordError, ScpoError, ScpoWarning, cause
@@ -75,7 +76,12 @@ def _adapt(campaign: Campaign, name: str, changes: Changes) -> None:
         folder, earlier = RunFolder(path, file, overwrite=is_unfinished), None
     with folder:
         saving = Saving(folder)
-        folder.save(adapt(file.problem, file.options, resume_from=earlier, monitor=saving.save, progress=False))
+
+        def monitor(state: State) -> bool:
+            saving.save(state)
+            return False
+
+        folder.save(adapt(file.problem, file.options, resume_from=earlier, monitor=monitor, progress=False))
 
 
 @lru_cache(maxsize=4)
