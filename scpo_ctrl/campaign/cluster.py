@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from typing import Any
 
 from scpo_ctrl.errors import ClusterError, MissingPackageError, cause
-from scpo_ctrl.messages import shown
 
 PACKAGES = ("scpo_ctrl", "numpy", "casadi")  # whose versions decide the bits of a run
 _PATIENCE = 10.0  # s within which a scheduler answers
@@ -114,15 +113,29 @@ def check_versions(client: Any) -> None:
     ClusterError
         If a version differs, or a package is missing.
     """
-    found = client.get_versions(packages=list(PACKAGES))
-    here = found["client"]["packages"]
-    for address, worker in found["workers"].items():
-        there = worker["packages"]
+
+    def versions() -> dict[str, str]:  # goes to workers as code: they may not have this module
+        from importlib import import_module
+
+        found = {}
         for name in PACKAGES:
-            if there.get(name) != here.get(name):
+            try:
+                found[name] = str(import_module(name).__version__)
+            except ImportError:
+                found[name] = "not installed"
+        return found
+
+    here = versions()
+    for address, there in client.run(versions, on_error="return").items():
+        if isinstance(there, OSError):  # it went away meanwhile
+            continue
+        if not isinstance(there, dict):
+            raise ClusterError(f"worker {address} does not tell its versions ({cause(there)}); give it the same Python")
+        for name in PACKAGES:
+            if there[name] != here[name]:
                 raise ClusterError(
-                    f"worker {shown(address)} has {name} {there.get(name) or 'not installed'}, this machine "
-                    f"{here.get(name)}: runs may differ; install the same versions on both"
+                    f"worker {address} has {name} {there[name]}, this machine {here[name]}: runs may differ; install "
+                    "the same versions on both"
                 )
 
 

@@ -75,6 +75,10 @@ def test_a_worker_is_killed_and_every_point_is_its_single_run(tmp_path, client):
         tally = submit.Submission(sweep, campaign, kill).run(connected(client), returns=False)
         assert killed and (tally.total, tally.finished, tally.failed, tally.duplicates) == (9, 4, 2, 3)
         assert check_runs(campaign, sweep, tmp_path) == 4
+        before = {file: file.stat().st_mtime_ns for file in campaign.folder.rglob("*.npz")}
+        again = submit.Submission(sweep, campaign, lambda tally: False).run(connected(client), returns=False)
+        assert (again.finished, again.failed, again.duplicates) == (4, 2, 3)
+        assert before == {file: file.stat().st_mtime_ns for file in campaign.folder.rglob("*.npz")}
         summary = write_tables(sweep, campaign)
         write_page(sweep, campaign, summary)
         with pytest.raises(OutputError, match="another process is at work"), opened(tmp_path / "out", sweep):
@@ -90,6 +94,7 @@ def test_a_worker_is_killed_and_every_point_is_its_single_run(tmp_path, client):
     assert "4 finished" in page and "2 failed" in page and "3 equal to an earlier one" in page and "count is 0" in page
 
 
+@pytest.mark.long
 def test_the_client_is_killed_and_another_one_goes_on(tmp_path, client, run):
     sweep = sweep_of(tmp_path, grid={"adapt.seed": list(range(6)), "adapt.steps": [20]})
     out, shut = tmp_path / "out", {}
