@@ -133,7 +133,8 @@ def watched(
             (scheduler if what == "scheduler" else hands[len(kills) % len(hands)]).kill()
         if marks and done >= marks[0]:
             marks.pop(0)
-            rows.append((done, *map(megabytes, (client.pid, scheduler.process.pid)), started(hands), scheduler.starts))
+            memory = map(megabytes, (client.pid, scheduler.process.pid))
+            rows.append((str(done), *memory, str(started(hands)), str(scheduler.starts)))
         time.sleep(_PAUSE)
     return rows, json.loads((folder / "said.json").read_text())
 
