@@ -17,3 +17,4 @@ SECONDS = 600.0  # of a proof
 BOXES = 4_000_000  # of a cover
 SAMPLES, STEPS = 1000, 30  # of a device: in closed loop, and of its adaptation
 CONFIDENCE, MARGIN = 0.99, 0.1  # of identified ranges
+MOST_POINTS = 100_000  # of a sweep, unless a user says that more are meant

@@ -36,6 +36,7 @@ _COMMANDS = {
     "plants": ("records", "List the model zoo."),
     "report": ("records", "Write a run's page, report.html."),
     "simulate": ("assurance", "Simulate a run's policies on a plant that differs."),
+    "sweep": ("campaigns", "Adapt many variants of a problem, on many workers."),
     "verify": ("records", "Re-check a run from its files alone."),
     "watch": ("records", "Show a run in a browser while it goes on."),
 }

@@ -127,3 +127,7 @@ class DeviceError(ScpoError, OSError):
     """A device, or its emulator, is not there, does not answer, or is not what it should be."""
 
     exit_status = 1
+
+
+class ClusterError(ScpoError, ConnectionError):
+    """A scheduler of Dask does not answer, or its workers are of other versions."""

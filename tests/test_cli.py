@@ -255,9 +255,9 @@ def test_a_second_interrupt_stops_at_once_and_keeps_the_state(tmp_path, run, mon
             os.kill(os.getpid(), signal.SIGINT)
         real(handle)
 
-    monkeypatch.setattr("scpo_ctrl.commands.adapt._SAVE_EVERY", 0.0)
+    monkeypatch.setattr("scpo_ctrl.record.saving._EVERY", 0.0)
     monkeypatch.setattr(record_os, "fsync", fsync)
-    monkeypatch.setattr("scpo_ctrl.commands.adapt.time", SimpleNamespace(monotonic=lambda: 0.0))  # a save every step
+    monkeypatch.setattr("scpo_ctrl.record.saving.time", SimpleNamespace(monotonic=lambda: 0.0))  # a save every step
     problem = write(tmp_path / "problem.toml")
     outcome = run("adapt", problem, "--out", tmp_path / "run", "--json")
     monkeypatch.undo()

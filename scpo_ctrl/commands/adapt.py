@@ -1,7 +1,5 @@
 """The commands that adapt a policy."""
 
-import math
-import time
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from scpo_ctrl.reading import read_text
 from scpo_ctrl.record import toml
 from scpo_ctrl.record.config import ProblemFile, read_problem_file
 from scpo_ctrl.record.folder import RunFolder, check_free, is_unfinished
+from scpo_ctrl.record.saving import Saving
 from scpo_ctrl.record.scenario_file import with_learned
 from scpo_ctrl.report.reach import reach_lines
 from scpo_ctrl.report.wording import audited, beyond, gains, optimality, stability
@@ -28,7 +27,6 @@ from scpo_ctrl.stop import Stop
 from scpo_ctrl.terminal import print_json, say, verdict
 from scpo_ctrl.verification.verify import verify
 
-_SAVE_EVERY = 2.0  # s between saves of a running run, and at least 20 times what a save takes
 _FAILED = (RunStatus.INTERRUPTED, RunStatus.SMOOTHNESS_TOO_SMALL)
 
 
@@ -102,19 +100,15 @@ def _adapt(
     """Adapt with a progress display, saving the state at once and then now and then; write the report at the end."""
     from scpo_ctrl.report.page import write_report
 
-    due, step = -math.inf, 0 if earlier is None else earlier.steps
+    saving, step = Saving(folder), 0 if earlier is None else earlier.steps
     stop = _stop()
     with stop.steps(), Display(file.options.steps, shown=not quiet, verbose=verbose) as display:
 
         def monitor(state: State) -> bool:
-            nonlocal due, step
+            nonlocal step
             step = state.step
             stop.wait()  # before anybody can see that something was saved
-            began = time.monotonic()
-            if began >= due:
-                folder.save(state.result())
-                ended = time.monotonic()
-                due = ended + max(_SAVE_EVERY, 20 * (ended - began))
+            saving.save(state)
             display.show(state)
             return stop.asked()
 

@@ -114,7 +114,12 @@ def load_problem(path: str | Path) -> ControlProblem:
 
 
 def read_problem_file(
-    path: str | Path, *, steps: int | None = None, seed: int | None = None, trust: bool = False
+    path: str | Path,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    trust: bool = False,
+    tables: dict[str, Any] | None = None,
 ) -> ProblemFile:
     """Read a problem file with its options.
 
@@ -125,6 +130,8 @@ def read_problem_file(
         Override those of section [adapt].
     trust : bool
         Whether Python that [plant] or [policy] names is run.
+    tables : dict, optional
+        What the file says, where it is not to be read: the path is the place that other files are beside.
 
     Returns
     -------
@@ -136,7 +143,7 @@ def read_problem_file(
         As in `load_problem`.
     """
     path = as_path("path", path)
-    tables = _sections(path)
+    tables = _sections(path, read_tables(path) if tables is None else tables)
     plant, recorded = within(path, "plant", lambda: build_plant(tables["plant"], path.parent, trust=trust))
     ranges = within(path, "scenarios", lambda: _ranges(plant, tables["scenarios"]))
     policy, controller = _loop(path, plant, tables, ranges, trust=trust)
@@ -248,8 +255,7 @@ def within(path: Path, section: str, build: Callable[[], Any]) -> Any:
             raise ProblemFileError(f"has a value of the wrong kind: {error}") from error
 
 
-def _sections(path: Path) -> dict[str, Table]:
-    tables = read_tables(path)
+def _sections(path: Path, tables: dict[str, Any]) -> dict[str, Table]:
     unknown = sorted(set(tables) - set(SECTIONS))
     if unknown:
         raise ProblemFileError(f"{path}: unknown section or key {shown(unknown[0])}; known: {', '.join(SECTIONS)}")

@@ -273,7 +273,7 @@ def test_a_full_disk_does_not_cost_an_earlier_run(copy_of, problem, run, no_spac
 
 
 def test_a_disk_full_in_the_middle_keeps_the_last_complete_state(problem, tmp_path, run, no_space, monkeypatch):
-    monkeypatch.setattr("scpo_ctrl.commands.adapt._SAVE_EVERY", 0.0)
+    monkeypatch.setattr("scpo_ctrl.record.saving._EVERY", 0.0)
     saves = []
     real = RunFolder.save
 
@@ -286,7 +286,7 @@ def test_a_disk_full_in_the_middle_keeps_the_last_complete_state(problem, tmp_pa
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(RunFolder, "save", save)
-        patch.setattr("scpo_ctrl.commands.adapt.time", SimpleNamespace(monotonic=lambda: 0.0))  # a save every step
+        patch.setattr("scpo_ctrl.record.saving.time", SimpleNamespace(monotonic=lambda: 0.0))  # a save every step
         outcome = run("adapt", problem, "--out", folder, "--steps", "12", "--json")
     monkeypatch.undo()
     assert outcome.status == 2

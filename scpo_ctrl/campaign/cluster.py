@@ -1,0 +1,155 @@
+"""Workers of a campaign: a local cluster of processes, or those of a Dask scheduler that is there."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from scpo_ctrl.errors import ClusterError, MissingPackageError, cause
+
+PACKAGES = ("scpo_ctrl", "numpy", "casadi")  # whose versions decide the bits of a run
+_PATIENCE = 10.0  # s within which a scheduler answers
+_LOG_LENGTH = 1000  # events that a local scheduler remembers
+
+
+def require() -> Any:
+    """Return Dask's `distributed`.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    MissingPackageError
+        If it is not installed.
+    """
+    try:
+        distributed = import_module("distributed")
+    except ImportError as error:
+        raise MissingPackageError(
+            'a sweep needs Dask distributed, which is not installed; pip install "scpo-ctrl[sweep]"'
+        ) from error
+    for name in ("distributed", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed."))):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said by errors and failures
+    return distributed
+
+
+@contextmanager
+def local(workers: int) -> Iterator[Any]:
+    """Start worker processes on this machine, each of one thread; one that dies is started anew.
+
+    Parameters
+    ----------
+    workers : int
+
+    Yields
+    ------
+    distributed.Client
+    """
+    distributed, dask = require(), import_module("dask")
+    dashboard = "127.0.0.1:0" if find_spec("bokeh") else None
+    settings = {
+        "distributed.admin.low-level-log-length": _LOG_LENGTH,
+        "distributed.scheduler.worker-ttl": None,  # a long step of a run is no death
+        "distributed.worker.profile.enabled": False,  # which takes as long as a short run
+        "distributed.logging.distributed": "critical",
+    }
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
+            dashboard_address=dashboard,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):  # fmt: skip
+        yield client
+
+
+@contextmanager
+def existing(address: str) -> Iterator[Any]:
+    """Connect to a scheduler whose workers are of the same versions.
+
+    Parameters
+    ----------
+    address : str
+        Such as tcp://10.0.0.7:8786.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    ClusterError
+        If it does not answer, or versions differ.
+    """
+    distributed = require()
+    try:
+        client = distributed.Client(address, timeout=_PATIENCE)
+    except Exception as error:  # whatever sockets and protocols make of an address
+        raise ClusterError(
+            f"{address}: no Dask scheduler answers within {_PATIENCE:g} s ({cause(error)}); start one "
+            "(`dask scheduler`), check the address and firewalls, or leave --scheduler out for workers on this machine"
+        ) from error
+    try:
+        check_versions(client)
+        yield client
+    finally:
+        client.close(timeout=_PATIENCE)
+
+
+def check_versions(client: Any) -> None:
+    """Refuse workers whose numbers may be others than those of this machine.
+
+    Parameters
+    ----------
+    client : distributed.Client
+
+    Raises
+    ------
+    ClusterError
+        If a version differs, or a package is missing.
+    """
+
+    def versions() -> dict[str, str]:  # goes to workers as code: they may not have this module
+        from importlib import import_module
+
+        found = {}
+        for name in PACKAGES:
+            try:
+                found[name] = str(import_module(name).__version__)
+            except ImportError:
+                found[name] = "not installed"
+        return found
+
+    here = versions()
+    for address, there in client.run(versions, on_error="return").items():
+        if isinstance(there, OSError):  # it went away meanwhile
+            continue
+        if not isinstance(there, dict):
+            raise ClusterError(f"worker {address} does not tell its versions ({cause(there)}); give it the same Python")
+        for name in PACKAGES:
+            if there[name] != here[name]:
+                raise ClusterError(
+                    f"worker {address} has {name} {there[name]}, this machine {here[name]}: runs may differ; install "
+                    "the same versions on both"
+                )
+
+
+def page(client: Any) -> str | None:
+    """Return the address of Dask's own page, where there is one.
+
+    Parameters
+    ----------
+    client : distributed.Client
+
+    Returns
+    -------
+    str or None
+    """
+    if not find_spec("bokeh") or not client.scheduler_info().get("services", {}).get("dashboard"):
+        return None
+    return str(client.dashboard_link)
