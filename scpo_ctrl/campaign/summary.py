@@ -203,7 +203,7 @@ def _count(summary: Summary, row: Row, *, is_again: bool) -> None:
 
 def _parquet(data: bytes) -> bytes:
     """Return CSV as Parquet."""
-    from pyarrow import BufferOutputStream, csv, parquet
+    from pyarrow import BufferOutputStream, csv, parquet  # pyright: ignore[reportMissingImports]
 
     out = BufferOutputStream()
     parquet.write_table(csv.read_csv(io.BytesIO(data)), out)

@@ -28,6 +28,7 @@ class Spread(Protocol):
         ------
         object
         """
+        ...
 
 
 def in_process(factory: Callable[[], Work], tasks: Iterable[Any]) -> Generator[Any, None, None]:
