@@ -76,7 +76,7 @@ void scpo_dual_add(scpo_workspace *work, int slot, int index)
     const scpo_real *G = problem->G + (long)index * dim;
     const scpo_real *error = problem->e + index;
     scpo_real curved = problem->L[index] * work->length;
-    scpo_bits most = scpo_largest(dim, G, scpo_largest(1, error, SCPO_NORMAL)); /* 1 / it is finite */
+    scpo_bits most = scpo_largest(dim, G, scpo_largest(1, error, SCPO_LEAST_BITS)); /* 1 / it is finite */
     scpo_real scale = 1 / scpo_max(scpo_value(most), curved);
     scpo_real *entry;
     int j;

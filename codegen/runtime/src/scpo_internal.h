@@ -34,7 +34,7 @@ static inline scpo_real scpo_max(scpo_real a, scpo_real b)
 #define SCPO_LOG(x) log(x)
 #define SCPO_ABS(x) fabs(x)
 #define SCPO_INFINITY ((uint64_t)0x7ff << 52)
-#define SCPO_NORMAL ((uint64_t)1 << 52) /* bits of the least normal number */
+#define SCPO_LEAST_BITS ((uint64_t)1 << 52) /* bits of the least normal number */
 typedef uint64_t scpo_bits;
 #else
 #define SCPO_EPS FLT_EPSILON
@@ -49,7 +49,7 @@ typedef uint64_t scpo_bits;
 #define SCPO_LOG(x) logf(x)
 #define SCPO_ABS(x) fabsf(x)
 #define SCPO_INFINITY ((uint32_t)0xff << 23)
-#define SCPO_NORMAL ((uint32_t)1 << 23)
+#define SCPO_LEAST_BITS ((uint32_t)1 << 23)
 typedef uint32_t scpo_bits;
 #endif
 
