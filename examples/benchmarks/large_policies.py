@@ -5,7 +5,7 @@ keeps every bound. Progress is measured against a bound that no policy of any si
 scenario over all trajectories within the bounds, a convex program that CVXPY solves. Evaluations are rollouts of all
 scenarios for one θ, forward or adjoint; the d + 1 of a full Jacobian stand beside them.
 
-    python examples/benchmarks/large_policies.py [--weights D …] [--steps N] [--seconds S]
+    python examples/benchmarks/large_policies.py [--weights D …] [--steps N] [--seconds S] [--methods M …]
 """
 
 import argparse
@@ -107,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--weights", type=int, nargs="+", default=[120, 1000, 10_000])
     parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--methods", nargs="+", default=["newton", "newton_krylov", "lbfgs"])
     parser.add_argument("--seconds", type=float, default=600.0, help="of computing, for each run")
     parsed = parser.parse_args(argv)
     rows, bound = [], least_cost(make_problem(WEIGHTS_PER_UNIT))
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         problem = make_problem(weights)
         methods = {"newton": {}} if weights <= 300 else {}
         methods |= {"newton_krylov": {}, "lbfgs": {"directions": min(SUBSPACE, weights)}}
-        for method in methods:
+        for method in [name for name in parsed.methods if name in methods]:
             steps = parsed.steps if method != "lbfgs" else 100 * parsed.steps
             track, margin = follow(problem, parsed.seconds, method=method, steps=steps, **methods[method])
             start = problem.objective(problem.theta_initial)
