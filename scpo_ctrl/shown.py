@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from scpo_ctrl.messages import shown
-from scpo_ctrl.text import visible
+from scpo_ctrl.text import noun_of, visible
 
 Entries = list[tuple[str, str]]
 
@@ -134,8 +134,7 @@ def counted(count: int, noun: str) -> str:
     -------
     str
     """
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{count} {noun if count == 1 else many}"
+    return f"{count} {noun_of(count, noun)}"
 
 
 def with_unit(text: str, unit: str) -> str:

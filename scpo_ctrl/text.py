@@ -35,5 +35,23 @@ def visible(text: str) -> str:
     return "".join(c if _shows(c) else c.encode("unicode_escape").decode() for c in text)
 
 
+def noun_of(count: int, noun: str) -> str:
+    """Return a noun as it stands behind a count.
+
+    Parameters
+    ----------
+    count : int
+    noun : str
+        In the singular.
+
+    Returns
+    -------
+    str
+    """
+    if count == 1:
+        return noun
+    return noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+
+
 def _shows(character: str) -> bool:
     return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"

@@ -12,6 +12,7 @@ import casadi as ca
 import control
 import numpy as np
 from fuzz_interfaces import of_interfaces
+from fuzz_objectives import of_objectives, of_problems
 from fuzz_signals import of_signals
 from fuzz_zoo import of_zoo
 
@@ -94,75 +95,6 @@ def of_assurance() -> dict[str, Call]:
             },
         ),
         "simulate": (sc.simulate, {"result": it.result, "plant": it.plant, "parameters": {"mass": 1.1}, "episodes": 2}),
-    }
-
-
-def of_problems() -> dict[str, Call]:
-    """Return problems and objectives, likewise."""
-    it = here()
-    own = sc.FunctionProblem(np.zeros(2), it.metrics, it.oracle)
-    return {
-        "MetricOptions": (
-            sc.MetricOptions,
-            {
-                "path": True,
-                "command": True,
-                "terminal": False,
-                "contraction": 0.5,
-                "contraction_floor": 0.01,
-                "stability": True,
-                "constraints": [sc.Constraint(name="c", expression=it.plant.x[0], bound=9.0)],
-                "du_max": [0.5],
-            },
-        ),
-        "Constraint": (
-            sc.Constraint,
-            {"name": ("c",), "expression": it.plant.x[0], "bound": [9.0], "unit": "m", "scale": [2.0]},
-        ),
-        "Cost": (
-            sc.Cost,
-            {"stage": it.plant.x[0] ** 2, "terminal": it.plant.x[1], "least_squares": False, "R_du": [0.1]},
-        ),
-        "ControlProblem": (
-            sc.ControlProblem,
-            {
-                "policy": it.policy,
-                "scenarios": it.batch,
-                "objective": it.objective,
-                "metrics": sc.MetricOptions(),
-                "seed": 0,
-                "simulator": lambda x, u, _p: 0.5 * x + 0 * u,
-            },
-        ),
-        "ControlProblem.metrics": (it.problem.metrics, {"theta": it.theta}),
-        "ControlProblem.objective": (it.problem.objective, {"theta": it.theta}),
-        "ControlProblem.gradient": (it.problem.gradient, {"theta": it.theta}),
-        "ControlProblem.with_scenarios": (
-            it.problem.with_scenarios,
-            {"scenarios": it.batch, "theta_initial": it.theta},
-        ),
-        "ControlProblem.trajectories": (it.problem.trajectories, {"theta": it.theta, "scenarios": it.batch}),
-        "ControlProblem.spectral_radius": (it.problem.spectral_radius, {"theta": it.theta}),
-        "ControlProblem.metric_label": (it.problem.metric_label, {"index": 0}),
-        "FunctionProblem.metric_label": (own.metric_label, {"index": 0}),
-        "History.column": (it.result.history.column, {"name": "margin"}),
-        "FunctionProblem": (
-            sc.FunctionProblem,
-            {"theta_initial": [0.0, 0.0], "metrics": it.metrics, "objective": it.oracle, "labels": ("a", "b")},
-        ),
-        "FunctionProblem.from_casadi": (
-            sc.FunctionProblem.from_casadi,
-            {"theta": it.x, "objective": ca.sumsqr(it.x), "metrics": it.x - 1, "theta_initial": [0.0, 0.0]},
-        ),
-        "FunctionProblem.metrics": (own.metrics, {"theta": [0.0, 0.0]}),
-        "Imitation": (sc.Imitation, {"x": [[0.1, 0.2]], "u": [[0.1]]}),
-        "Quadratic": (
-            sc.Quadratic,
-            {"Q": [[1.0, 0.1], [0.1, 0.1]], "R": [0.05], "P_N": [1.0, 1.0], "R_du": [0.1]},
-        ),
-        "UserObjective": (sc.UserObjective, {"function": it.oracle.function}),
-        "UserObjective.from_casadi": (sc.UserObjective.from_casadi, {"theta": it.x, "expression": ca.sumsqr(it.x)}),
-        "UserObjective.oracle": (it.oracle.oracle, {"theta": np.zeros(2)}),
     }
 
 
@@ -406,7 +338,8 @@ def calls(place: Path) -> dict[str, Call]:
     kinds = (
         of_runs,
         of_assurance,
-        of_problems,
+        lambda: of_problems(here()),
+        lambda: of_objectives(here()),
         of_loops,
         of_scenarios,
         of_controllers,

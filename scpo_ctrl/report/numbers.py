@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.rounding import down, up
+from scpo_ctrl.text import noun_of
 
 NARROW_SPACE = "\u202f"  # does not break
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -129,5 +130,4 @@ def plural(count: int, noun: str) -> str:
     -------
     str
     """
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number(count)} {noun if count == 1 else many}"
+    return f"{number(count)} {noun_of(count, noun)}"

@@ -380,9 +380,8 @@ def test_plants_with_operations_unknown_to_the_engine_are_left_to_casadi(oracle)
     other = type(policy)(plant, policy.backup, scale=policy.scale)
     rollouts = Rollouts(other, case.batch, case.loop.metrics)
     assert isinstance(rollouts._engine, CasadiEngine)
-    theta = case.theta()
+    theta, g = case.theta(), rollouts.sample(case.theta())[0]
     close(rollouts.sample(theta), rollouts_of(case).sample(theta))
-    g = rollouts.sample(theta)[0]
     close(rollouts.differences(theta + 0.1, g, 0.1)[0], (rollouts.sample(theta + 0.1) - g) / 0.1)
 
 
@@ -392,8 +391,7 @@ def test_other_compilers_and_machines_give_the_same_bits(compiler, monkeypatch):
     """Without this computer's instructions the lanes become short vectors, and every bit stays."""
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not installed")
-    case = CASES["pendulum, two layers"]
-    theta = case.theta()
+    theta = (case := CASES["pendulum, two layers"]).theta()
     thetas = theta * np.linspace(0.1, 1, 3)[:, None]
     expected = everything(rollouts_of(case), theta, thetas)
     monkeypatch.setenv("CC", compiler)
