@@ -114,6 +114,7 @@ def make_context(
     fixed: FixedPoint | None = None,
     examples: int | None = None,
     gradients: str = GRADIENTS[0],
+    audited: bool = True,
 ) -> Context | ControllerContext:
     """Collect what an export of a run needs, after checking that it can be exported.
 
@@ -139,6 +140,8 @@ def make_context(
         Of an expert that the adaptation keeps, at most.
     gradients : str
         Of the adaptation, "exact" or "sampled".
+    audited : bool
+        Whether it audits what it commits.
 
     Returns
     -------
@@ -163,7 +166,7 @@ def make_context(
         )
     law = None if fixed is None else _in_integers(problem.policy, fixed, guarded=guarded)
     held = guard(problem, within) if guarded else None
-    device = device_code(problem, real, prefix, law, examples, gradients) if adapting else None
+    device = device_code(problem, real, prefix, law, examples, gradients, audited) if adapting else None
     if isinstance(problem.policy, ControllerPolicy):
         return make_controller_context(result, problem.policy, chosen, real, prefix)
     policy = problem.policy

@@ -8,6 +8,7 @@ import numpy as np
 
 from scpo_ctrl.choices import DEVICE_GRADIENTS as GRADIENTS
 from scpo_ctrl.codegen.fixed_law import FixedLaw
+from scpo_ctrl.codegen.fresh_set import AUDIT, AuditSizes, FreshSet, fresh_set
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.metric_error import FACTOR, LEAST, metric_error
 from scpo_ctrl.codegen.model import Function, model_functions, written
@@ -81,6 +82,8 @@ class DeviceCode:
     examples_x: np.ndarray | None = None  # (k, nx) of the expert to begin with; None: the objective is a cost
     examples_u: np.ndarray | None = None  # (k, nu)
     options: dict[str, float] = field(default_factory=dict)
+    fresh_set: FreshSet | None = None  # what audits draw from; None: there are none
+    audit: AuditSizes = AUDIT
 
     @property
     def updatable(self) -> bool:
@@ -145,6 +148,7 @@ def device_code(
     law: FixedLaw | None = None,
     examples: int | None = None,
     gradients: str = GRADIENTS[0],
+    audited: bool = True,
 ) -> DeviceCode:
     """Write an adaptation as C.
 
@@ -161,6 +165,8 @@ def device_code(
         Of an expert that the device keeps, at most; 128 by default.
     gradients : str
         "exact" or "sampled".
+    audited : bool
+        Whether what is committed is audited on fresh points, where the problem declares a set for it.
 
     Returns
     -------
@@ -208,6 +214,7 @@ def device_code(
             if not (of.name == "model_adjoint" and gradients == "sampled")
         ),
         gradients=gradients,
+        fresh_set=fresh_set(problem) if audited else None,
         epsilon=LEAST[real],
         theta_start=problem.theta_initial,
         problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),

@@ -55,6 +55,7 @@ def export(
     adapting: bool = False,
     examples: int | None = None,
     gradients: str = GRADIENTS[0],
+    audited: bool = True,
     builds: bool = False,
     fixed: bool | FixedPoint = False,
 ) -> Export:
@@ -86,6 +87,9 @@ def export(
         Of an expert that a device which imitates keeps, at most; 128 by default.
     gradients : str
         Of the adaptation: "exact", backwards through rollouts, or "sampled" from more rollouts, in less memory.
+    audited : bool
+        Of the adaptation: whether a device audits what it commits on fresh points before it applies it, where the
+        problem declares a set to draw them from; the export's README says if it does not.
     builds : bool
         Whether boards/ is written too: Arduino, PlatformIO, Zephyr, timers of boards, names for calibration, an FMU.
     fixed : bool or FixedPoint
@@ -116,12 +120,15 @@ def export(
     as_instance("result", result, Result)
     path, measured, builds = as_path("path", path), as_flag("measured", measured), as_flag("builds", builds)
     flags = {"guarded": as_flag("guarded", guarded), "adapting": as_flag("adapting", adapting)}
+    flags |= {"audited": as_flag("audited", audited)}
     if as_choice("within", within, WITHIN) != WITHIN[0] and not flags["guarded"]:
         raise DomainError("within is of the guard; give guarded=True too")
     if examples is not None and not flags["adapting"]:
         raise DomainError("examples is of the adaptation; give adapting=True too")
     if as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0] and not flags["adapting"]:
         raise DomainError("gradients are of the adaptation; give adapting=True too")
+    if not (flags["audited"] or flags["adapting"]):
+        raise DomainError("audited is of the adaptation; give adapting=True too")
     counted = fixed if isinstance(fixed, FixedPoint) else FixedPoint() if as_flag("fixed", fixed) else None
     context = make_context(
         result, target, real, prefix, within=within, fixed=counted, examples=examples, gradients=gradients, **flags
@@ -181,9 +188,8 @@ def _render(context: Common, builds: bool) -> dict[str, str]:
     parts = [""]
     if device is not None:
         templates |= ADAPTING
-        parts += ["adapt", device.gradients, "link", "supervise", "store"] + ["imitate"] * (
-            device.examples_x is not None
-        )
+        parts += ["adapt", device.gradients, "link", "supervise", "store"]
+        parts += ["imitate"] * (device.examples_x is not None) + ["audit"] * (device.fresh_set is not None)
     if not own and context.fields()["fixed"] is not None:
         templates |= FIXED
         parts.append("fixed")

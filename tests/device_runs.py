@@ -46,10 +46,10 @@ static void step(scpo_adapter *adapter, int outcome)
     const scpo_counts *counts = &adapter->counts;
     const scpo_controller *controller = adapter->controller;
     int row;
-    printf("{\"outcome\": %d, \"counts\": [%lu, %lu, %lu, %lu, %lu, %lu, %lu], \"keys\": [", outcome,
+    printf("{\"outcome\": %d, \"counts\": [%lu, %lu, %lu, %lu, %lu, %lu, %lu, %lu, %lu], \"keys\": [", outcome,
            (unsigned long)counts->steps, (unsigned long)counts->commits, (unsigned long)counts->tries,
            (unsigned long)counts->unsafe, (unsigned long)counts->pieces, (unsigned long)counts->projections,
-           (unsigned long)counts->projecting);
+           (unsigned long)counts->projecting, (unsigned long)counts->audits, (unsigned long)counts->fresh);
     for (row = 0; row < adapter->count; row++) {
         printf("%s%lu", row ? ", " : "", (unsigned long)adapter->key[row]);
     }
@@ -59,6 +59,14 @@ static void step(scpo_adapter *adapter, int outcome)
     numbers("L", adapter->count, adapter->L);
 #if SCPO_IMITATION
     printf(", \"expert\": [%d, %lu]", adapter->expert.count, (unsigned long)adapter->expert.lost);
+#endif
+#if SCPO_AUDIT
+    printf(", \"guards\": [");
+    for (row = 0; row < adapter->audit.guards; row++) {
+        printf("%s%lu", row ? ", " : "", (unsigned long)adapter->audit.guard[row]);
+    }
+    printf("]");
+    numbers("committed", SCPO_NTHETA, adapter->audit.committed.theta);
 #endif
     numbers("theta", SCPO_NTHETA, controller->set[controller->active].theta);
     printf("}\n");
@@ -192,7 +200,7 @@ int main(int count, char **words)
                 const int last = SCPO_NREFERENCE - SCPO_NX - SCPO_NU;
                 adapter.reference[t] += (scpo_real)(atof(words[3]) * (last ? t : 1) / (last ? last : 1));
             }
-            scpo_adapter_restart(&adapter);
+            (void)scpo_adapter_refer(&adapter, adapter.reference);
         }
 #endif
         while (outcome == SCPO_ADAPTING) {
@@ -302,12 +310,12 @@ def build(
     prefix="scpo",
     examples: int | None = None,
     gradients: str = "exact",
+    audited: bool = True,
 ) -> Path:
     """Export an adaptation and build it with the driver above; return the program."""
     result = sc.adapt(problem, sc.AdaptOptions(steps=0, audit=False))
-    export(
-        result, folder, real=real, prefix=prefix, adapting=True, measured=False, examples=examples, gradients=gradients
-    )
+    more = {"examples": examples, "gradients": gradients, "audited": audited}
+    export(result, folder, real=real, prefix=prefix, adapting=True, measured=False, **more)
     (folder / "driver.c").write_text(_DRIVER.replace("scpo", prefix).replace("SCPO", prefix.upper()))
     sources = [*map(str, sorted((folder / "src").glob("*.c"))), str(folder / "driver.c")]
     include = [f"-I{folder / part}" for part in ("include", "src")]
@@ -318,15 +326,19 @@ def build(
 
 @functools.cache
 def built(
-    name: str, real: str = "double", more: str = "", examples: int | None = None, gradients: str = "exact"
+    name: str,
+    real: str = "double",
+    more: str = "",
+    examples: int | None = None,
+    gradients: str = "exact",
+    audited: bool = True,
 ) -> Path:
     """Return the program of one of the cases, which stays until the tests end."""
     folder = tempfile.TemporaryDirectory(prefix="scpo_device_")
     _kept.append(folder)
     flags = FLAGS.replace("-std=c99", "") if "-std=" in more else FLAGS
-    return build(
-        CASES[name](), Path(folder.name) / "c", real, f"{flags} {more}", examples=examples, gradients=gradients
-    )
+    with_these = {"examples": examples, "gradients": gradients, "audited": audited}
+    return build(CASES[name](), Path(folder.name) / "c", real, f"{flags} {more}", **with_these)
 
 
 _kept: list[tempfile.TemporaryDirectory] = []
@@ -357,5 +369,14 @@ def state(adapter: DeviceAdapter, status: DeviceStatus) -> dict:
         "objective": [float(adapter.objective)],
         "margin": [float(adapter.margin)],
         "L": adapter.rows.L.tolist(),
-        "theta": adapter.theta.tolist(),
-    } | ({} if adapter.expert is None else {"expert": [len(adapter.expert.x), adapter.expert.lost]})
+        "theta": adapter.active.tolist(),
+    } | _of_parts(adapter)
+
+
+def _of_parts(adapter: DeviceAdapter) -> dict:
+    found: dict = {}
+    if adapter.expert is not None:
+        found["expert"] = [len(adapter.expert.x), adapter.expert.lost]
+    if adapter.audits is not None:
+        found |= {"guards": adapter.audits.guards, "committed": adapter.theta.tolist()}
+    return found

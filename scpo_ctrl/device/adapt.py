@@ -35,15 +35,20 @@ class DeviceResult(Shown, Applied[ControlProblem]):
     status : DeviceStatus
         Of the last step.
     theta : numpy.ndarray, shape (d,)
-        The last committed parameters.
+        The active parameters: the last committed ones that passed an audit, or, without audits, the last ones.
     committed : numpy.ndarray, shape (commits + 1, d)
         All of them, those to begin with first.
     objectives : numpy.ndarray, shape (commits + 1,)
         Theirs, in the arithmetic of the device.
     margins : numpy.ndarray, shape (commits + 1,)
-        -max g, likewise.
+        -max g, likewise; with its back-off, where what is committed is audited.
     counts : DeviceCounts
         What became of the steps.
+    objective : float
+        Of the active parameters, in the arithmetic of the device.
+    audited : int or None
+        Points of the last audit that the active parameters passed, half of them uniform in the declared set and half on
+        its edges; None where nothing is audited, and 0 where none has passed yet.
 
     Examples
     --------
@@ -62,11 +67,8 @@ class DeviceResult(Shown, Applied[ControlProblem]):
     objectives: np.ndarray
     margins: np.ndarray
     counts: DeviceCounts
-
-    @property
-    def objective(self) -> float:
-        """Of the last committed parameters."""
-        return float(self.objectives[-1])
+    objective: float
+    audited: int | None
 
     def margin(self) -> float:
         """Return the least -max g of all committed parameters in double, by the problem's own metrics.
@@ -95,9 +97,16 @@ class DeviceResult(Shown, Applied[ControlProblem]):
             ("objective", f"{self.objectives[0]:.4g} -> {self.objective:.4g}"),
             ("steps", f"{counts.steps}, {commits} committed, {counts.unsafe} of {counts.tries} tries unsafe"),
             ("worst margin", f"{down(float(np.min(self.margins)))} on its {scenarios}, in {self.real}"),
-            ("beyond them", "not audited: nothing is said of other scenarios"),
+            ("beyond them", self._beyond()),
         ]
         return self.status.name.lower().replace("_", " "), rows
+
+    def _beyond(self) -> str:
+        if self.audited is None:
+            return "not audited: nothing is said of other scenarios"
+        if not self.audited:
+            return "no audit has passed: the parameters to begin with are the active ones"
+        return f"the active policy broke no metric on {counted(self.audited, 'fresh point')}, half of them on edges"
 
 
 def device_adapter(
@@ -130,7 +139,8 @@ def device_adapter(
     as_choice("real", real, REALS)
     options = DeviceOptions() if options is None else options
     as_instance("options", options, DeviceOptions)
-    model = DeviceModel.of(problem, real, None if problem.imitation is None else options.examples, options.gradients)
+    examples = None if problem.imitation is None else options.examples
+    model = DeviceModel.of(problem, real, examples, options.gradients, options.audited)
     start = model.theta_start if theta is None else as_array("theta", theta, (problem.theta_dim,))
     return (SampledAdapter if options.gradients == "sampled" else DeviceAdapter)(model, start, options)
 
@@ -183,16 +193,25 @@ def adapt_as_device(
     adapter = device_adapter(problem, real, theta, options)
     steps = as_count("steps", steps)
     status, rows = adapter.begin(), [_row(adapter)]
+    of_active = adapter.objective
     with Line("adapt", steps, shown=progress) as line:
-        for step in range(steps):
-            if not status.goes_on:
-                break
+        while status.goes_on and adapter.counts.steps <= steps:
             status = adapter.step()
             if adapter.counts.commits == len(rows):
                 rows.append(_row(adapter))
-            line.show(step + 1, None, [f"objective {adapter.objective:.4f}", f"margin {down(float(adapter.margin))}"])
+            if status is DeviceStatus.AUDITED:
+                of_active = adapter.objective
+            shown = [f"objective {adapter.objective:.4f}", f"margin {down(float(adapter.margin))}"]
+            line.show(adapter.counts.steps - 1, None, shown)
     thetas, objectives, margins = (np.array(column) for column in zip(*rows, strict=True))
-    return DeviceResult(problem, real, status, adapter.theta, thetas, objectives, margins, adapter.counts)
+    audits, audited = adapter.audits, None
+    if audits is not None:
+        of_active = of_active if audits.own else adapter.start_objective
+        audited = adapter.options.audit_points if audits.trusted else 0
+    else:
+        of_active = objectives[-1]
+    found = (problem, real, status, adapter.active, thetas, objectives, margins, adapter.counts)
+    return DeviceResult(*found, float(of_active), audited)
 
 
 def _row(adapter: DeviceAdapter) -> tuple[np.ndarray, Any, Any]:

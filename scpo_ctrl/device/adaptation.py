@@ -5,7 +5,8 @@ plan        curvature from the last commit, scaling, the step to be projected
 project     (E5) onto the region (E4) of the working set: gradients are exact here, so e = 0
 verify      all metrics at most -epsilon at the projected step, and a lower objective, or
 join        metrics that it broke get a larger smoothness constant, or join the working set; then it projects again
-commit      the parameters that were verified become the active ones
+commit      the parameters that were verified become the active ones; or, where audits are asked for,
+audit       now and then what was committed is rolled out from fresh points (E12), and becomes active
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.device.audits import HALVINGS, Audits, Found
 from scpo_ctrl.device.expert import Expert
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
@@ -37,16 +39,18 @@ class DeviceAdapter:
     """An adaptation on the device, step by step."""
 
     model: DeviceModel
-    theta: np.ndarray  # (d,) the active parameters
+    theta: np.ndarray  # (d,) the committed parameters, which are the active ones unless an audit is still due
     options: DeviceOptions = field(default_factory=DeviceOptions)
     reference: np.ndarray = field(
         init=False
     )  # (nx + nu,), or (N, nx + nu) where it tracks; may be changed between steps
     expert: Expert | None = field(default=None, init=False)  # what imitation asks for
     counts: DeviceCounts = field(default_factory=DeviceCounts, init=False)
-    objective: Any = field(init=False)  # of the active parameters
+    active: np.ndarray = field(init=False)  # (d,) what a controller would use
+    audits: Audits | None = field(default=None, init=False)
+    objective: Any = field(init=False)  # of the committed parameters
     start_objective: Any = field(init=False)  # of those to begin with
-    margin: Any = field(init=False)  # -max g of the active parameters
+    margin: Any = field(init=False)  # -max g of the committed parameters, with their back-off
 
     def __post_init__(self) -> None:
         check_sizes(self._span, self.options.rows)
@@ -63,6 +67,10 @@ class DeviceAdapter:
         self._of_cost = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
         self.scaling: Any = Scaling(arithmetic, self.options.memory, one)
         self._exported = self.model
+        self.active = self.theta
+        if self.model.points is not None:
+            self.audits = Audits(self.options, self.model, self.counts)
+            self.model = self.audits.model()
         self.restart()
 
     def parameters(self, low: ArrayLike, high: ArrayLike) -> None:
@@ -88,7 +96,7 @@ class DeviceAdapter:
                 f"plant parameters from {ends[0].tolist()} to {ends[1].tolist()} do not lie within the declared "
                 f"ranges, {model.p_range[0].tolist()} to {model.p_range[1].tolist()}"
             )
-        self.model = replace(self.model, p=model.parameters_over(ends[0], ends[1]))
+        self._use(replace(model, p=model.parameters_over(model.p, *ends), spread_over=(ends[0], ends[1])))
         self.restart()
 
     def refer(self, reference: ArrayLike) -> None:
@@ -100,19 +108,39 @@ class DeviceAdapter:
             State and input; at step t its row t.
         """
         self.reference = self.model.arithmetic.array(as_array("reference", reference, self.reference.shape))
-        self.restart()
+        self._seek_another()
 
     @property
     def _span(self) -> int:
         """Dimensions that a step is planned and projected in."""
         return self.theta.size
 
+    def _use(self, model: DeviceModel) -> None:
+        """Take another model, without guards, in the place of the one at hand."""
+        self.model = model
+        if self.audits is not None:
+            self.audits.plain = model
+            self.model = self.audits.model()
+
     def restart(self) -> None:
-        """Go on after CONVERGED, such as with another reference: what was learnt of curvature is forgotten."""
-        self._begun = False
+        """Go on at the active parameters, trusting in nothing: what was learnt of curvature is forgotten."""
+        self._seek_another()
+        self.theta = self.active
+        if self.audits is not None:
+            self.audits.restart()
+
+    def _seek_another(self) -> None:
+        """Begin steps anew at the committed parameters, as for another objective."""
+        self._begin_anew()
+        self._forget()
+        if self.audits is not None:
+            self.audits.halvings = 0
+
+    def _begin_anew(self) -> None:
+        """Begin steps anew at the committed parameters; curvature is what it was."""
+        self._begun = self._auditing = False
         self._ended: DeviceStatus | None = None
         self.rows = WorkingSet.empty(self.model, self.options.rows)
-        self._forget()
         self._length: Any = self.model.arithmetic.number(0)
         self._stalled = 0
 
@@ -122,18 +150,19 @@ class DeviceAdapter:
         Returns
         -------
         DeviceStatus
-            REJECTED where steps may follow.
+            REJECTED where steps may follow, AUDITED or WITHDRAWN behind an audit that was due.
         """
         waits = self._ended in (DeviceStatus.CONVERGED, DeviceStatus.NO_DATA)
         if waits and self.expert is not None and self.expert.has_news:
-            self.restart()
+            self._seek_another()
+        outcome: DeviceStatus | None = None
         with np.errstate(all="ignore"):
-            if self._ended is None and not self._begun:
-                self._first()
-        return self._ended or DeviceStatus.REJECTED
+            while outcome is None and self._ended is None and (self._auditing or not self._begun):
+                outcome = self._audit() if self._auditing else self._first()
+        return outcome or self._ended or DeviceStatus.REJECTED
 
     def step(self) -> DeviceStatus:
-        """Take a step.
+        """Take a step, or do what is due before it: an audit.
 
         Returns
         -------
@@ -141,7 +170,7 @@ class DeviceAdapter:
             How it has ended.
         """
         status = self.begin()
-        if not status.goes_on:
+        if status is not DeviceStatus.REJECTED:
             return status
         with np.errstate(all="ignore"):
             self._differentiate()
@@ -151,31 +180,70 @@ class DeviceAdapter:
                 outcome = self._try()
             return outcome
 
-    def _first(self) -> None:
-        """Verify the parameters to begin with."""
+    def _first(self) -> DeviceStatus | None:
+        """Verify the parameters to begin with; after an audit that failed they go back until they are safe on S."""
         if self.expert is not None:
             self.expert.take_in()
             if not len(self.expert.x):
                 self.counts.pieces += 1
                 self._ended = DeviceStatus.NO_DATA
-                return
+                return None
         number, largest = self.model.arithmetic.number, self.model.arithmetic.largest
+        audits, error = self.audits, number(self.model.metric_error)
+        if audits is not None and not audits.trusted:
+            self.model = audits.measure(Parameters(self.model, self.theta))
+            self.rows = WorkingSet.empty(self.model, self.options.rows)
         found = self._verify(Parameters(self.model, self.theta))
+        while audits is not None and audits.trusted and found.worst > -error and audits.halvings <= HALVINGS:
+            self.theta = audits.retreat(self.theta, self.active)
+            found = self._verify(Parameters(self.model, self.theta))
         self._at = found
-        self.objective = self.start_objective = self._value(found)
-        self.margin = -found.worst
+        self.objective, self.margin = self._value(found), -found.worst
         if not found.worst < largest or not abs(self.objective) < largest:
             self._ended = DeviceStatus.START_BAD
-        elif found.worst > -number(self.model.metric_error):
-            self._ended = DeviceStatus.START_UNSAFE
-        else:
-            self._begun = True
+            return None
+        if found.worst > -error:
+            return self._refuse()
+        self._begun = True
+        if audits is None or not audits.trusted:
+            self.start_objective = self.objective
+        if audits is None or audits.trusted:
             self._begin_step()
+        else:
+            self._auditing = True
+        return None
+
+    def _audit(self) -> DeviceStatus | None:
+        """Audit the committed parameters, which become active, or go back."""
+        assert self.audits is not None
+        self._auditing, changed = False, self.audits.unaudited > 0
+        found = self.audits.audit(self.theta, self.active)
+        self.model = self.audits.model()
+        if found is Found.BROKEN:
+            return self._refuse()
+        if found is Found.FAILED:
+            self._begin_anew()
+            self.theta = self.audits.retreat(self.theta, self.active)
+            return None
+        self.audits.unaudited = 0
+        if changed:
+            self.active, self.audits.own = self.theta, True
+        self._go_on()
+        return DeviceStatus.AUDITED if changed else None
+
+    def _refuse(self) -> DeviceStatus | None:
+        """Answer active parameters that break a metric: the user's stay, others give way to the safe start."""
+        if self.audits is None or not self.audits.own:
+            self._ended = DeviceStatus.START_UNSAFE
+            return None
+        self.active = self.model.theta_start
+        self.restart()
+        return DeviceStatus.WITHDRAWN
 
     def _verify(self, parameters: Parameters) -> Verification:
         self._last = Verification.of(parameters, self.options.rows)
         self.counts.pieces += self._last.pieces
-        if self.expert is not None and self._last.worst < self.model.arithmetic.largest:
+        if self.expert is not None and self._last.complete:
             self.counts.pieces += self.expert.slices
         return self._last
 
@@ -344,6 +412,10 @@ class DeviceAdapter:
         self._remember()
         shown = number(_GROWTH) * self._shown()
         rows.L = np.maximum(np.maximum(number(_DECAY) * rows.L, shown), number(_LEAST))
+        if self.audits is None:
+            self.active = theta
+        else:
+            self.audits.unaudited += 1
         small = self.objective - objective < number(self.options.worth) * abs(self.objective)
         self._stalled = self._stalled + 1 if small else 0
         self.theta, self._at, self.objective, self.margin = theta, found, objective, -found.worst
@@ -364,8 +436,16 @@ class DeviceAdapter:
             self._forget()
             self._length = self.model.arithmetic.number(0)
             self._stalled += 2
+        ends = self._stalled >= self.options.patience
+        if self.audits is not None and self.audits.unaudited >= (1 if ends else self.audits.interval):
+            self._auditing = True
+        else:
+            self._go_on()
+        return DeviceStatus.COMMITTED if committed else DeviceStatus.REJECTED
+
+    def _go_on(self) -> None:
+        """Begin the next step, or end them."""
         if self._stalled >= self.options.patience:
             self._ended = DeviceStatus.CONVERGED  # which the next step says
         else:
             self._begin_step()
-        return DeviceStatus.COMMITTED if committed else DeviceStatus.REJECTED

@@ -10,6 +10,7 @@ from scpo_ctrl.codegen.device import GRADIENTS, Bound, device_code
 from scpo_ctrl.codegen.expressions import read
 from scpo_ctrl.codegen.model import ModelFunction, model_functions
 from scpo_ctrl.device.arithmetic import Arithmetic
+from scpo_ctrl.device.fresh import Points
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
@@ -90,7 +91,7 @@ class DeviceModel:
     arithmetic: Arithmetic
     horizon: int
     scenarios: int
-    rollouts: int  # with the single steps of the cloud (E13), which come last
+    rollouts: int  # with the guards, which come last, or the single steps of the cloud (E13)
     x0: np.ndarray
     p: np.ndarray
     p_range: np.ndarray
@@ -130,10 +131,20 @@ class DeviceModel:
     examples_x: np.ndarray  # (k, nx) to begin with
     examples_u: np.ndarray
     imitates: bool  # whether the objective is the error against them
+    points: Points | None = None  # of the declared set, where what is committed is audited (E12)
+    spread_over: tuple[np.ndarray, np.ndarray] | None = None  # what plant parameters were replaced by
+    most_guards: int = 0
+    guards: tuple[int, ...] = ()  # their rollouts, the newest first
+    back_off: np.ndarray | None = None  # (scenarios + guards, signals)
 
     @classmethod
     def of(
-        cls, problem: ControlProblem, real: str, examples: int | None = None, gradients: str = GRADIENTS[0]
+        cls,
+        problem: ControlProblem,
+        real: str,
+        examples: int | None = None,
+        gradients: str = GRADIENTS[0],
+        audited: bool = True,
     ) -> "DeviceModel":
         """Return the model of a problem.
 
@@ -146,6 +157,8 @@ class DeviceModel:
             Of an expert that the device keeps, at most.
         gradients : str
             "exact" or "sampled".
+        audited : bool
+            Whether what is committed is audited, where a set is declared.
 
         Returns
         -------
@@ -156,7 +169,8 @@ class DeviceModel:
         DomainError
             If the problem has something that is not adapted on a device, by name.
         """
-        code, arithmetic = device_code(problem, real, examples=examples, gradients=gradients), Arithmetic(real)
+        code = device_code(problem, real, examples=examples, gradients=gradients, audited=audited)
+        arithmetic = Arithmetic(real)
         assert isinstance(problem.policy, Policy)
         operations = [Operations.of(problem.plant.name, function, arithmetic) for function in model_functions(problem)]
         of_policy = policy_data(problem.policy, real)
@@ -164,8 +178,10 @@ class DeviceModel:
         parts |= {key: getattr(code, key) for key in _SHARED}
         parts |= {key: arithmetic.array(getattr(code, key)) for key in _NUMBERS}
         parts |= {key: arithmetic.array(of_policy[key]) for key in _OF_POLICY}
+        drawn = code.fresh_set
         return cls(
             arithmetic=arithmetic,
+            points=None if drawn is None else Points.of(drawn, arithmetic, parts["p_range"], code.horizon),
             imitates=code.examples_x is not None,
             examples=code.examples,
             examples_x=arithmetic.array(
@@ -200,7 +216,7 @@ class DeviceModel:
     @property
     def has_contraction(self) -> bool:
         """Whether any rollout contracts: those of a cloud do."""
-        return self.contracts or self.rollouts > self.scenarios
+        return self.contracts or self.rollouts > self.whole
 
     @property
     def signals(self) -> int:
@@ -215,27 +231,33 @@ class DeviceModel:
     @property
     def keys(self) -> int:
         """Numbers that the metrics of all rollouts take up; behind them come those of local stability."""
-        return self.rollouts * self.spread
+        return (self.rollouts - len(self.guards) + self.most_guards) * self.spread
+
+    @property
+    def whole(self) -> int:
+        """Number of rollouts over the horizon, which come first: those of scenarios and guards."""
+        return self.scenarios + len(self.guards)
 
     @property
     def last(self) -> np.ndarray:
         """The last time of each rollout, shape (rollouts,)."""
-        return np.where(np.arange(self.rollouts) < self.scenarios, self.horizon, 1)
+        return np.where(np.arange(self.rollouts) < self.whole, self.horizon, 1)
 
-    def parameters_over(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-        """Return plant parameters of the rollouts, spread over other ranges as they are over the declared ones.
+    def parameters_over(self, p: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Return plant parameters spread over other ranges as they are over the declared ones.
 
         Parameters
         ----------
+        p : numpy.ndarray, shape (n, np)
         low, high : numpy.ndarray, shape (np,)
 
         Returns
         -------
-        numpy.ndarray, shape (rollouts, np)
+        numpy.ndarray, shape (n, np)
         """
         least, width = self.p_range[0], self.p_range[1] - self.p_range[0]
         one = np.ones_like(width)
-        part = np.where(width > 0, (self.p - least) / np.where(width > 0, width, one), 0 * one)
+        part = np.where(width > 0, (p - least) / np.where(width > 0, width, one), 0 * one)
         p = low + part * (high - low)
         return np.where(p > high, high, p)
 
@@ -248,13 +270,13 @@ class DeviceModel:
 
         Returns
         -------
-        numpy.ndarray, shape (rollouts or scenarios, nx), or None
+        numpy.ndarray, shape (rollouts or `whole`, nx), or None
         """
         if not len(self.w):
             return None
-        end = self.scenarios * self.horizon
-        of_scenarios = self.w[:end].reshape(self.scenarios, self.horizon, self.nx)[:, time]
-        return np.vstack([of_scenarios, self.w[end:]]) if time == 0 else of_scenarios
+        end = self.whole * self.horizon
+        over_all = self.w[:end].reshape(self.whole, self.horizon, self.nx)[:, time]
+        return np.vstack([over_all, self.w[end:]]) if time == 0 else over_all
 
     def saturate(self, command: np.ndarray) -> np.ndarray:
         """Return commands within their bounds.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from scpo_ctrl.codegen.device import DIRECTIONS, EXAMPLES, FRESH, GRADIENTS, MEMORY, PATIENCE, ROWS
+from scpo_ctrl.codegen.fresh_set import AUDIT
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.shown import ShownAsWritten
 from scpo_ctrl.validate import as_choice, as_count, as_flag, as_scalar
@@ -12,7 +13,7 @@ _LARGEST = 1e15  # its square is a float
 
 
 class DeviceStatus(Enum):
-    """How a step has ended: scpo_adaptation of the exported header.
+    """How a step or an audit has ended: scpo_adaptation of the exported header.
 
     Examples
     --------
@@ -32,11 +33,13 @@ class DeviceStatus(Enum):
     )
     START_BAD = "The parameters to begin with, a rollout or the objective are not finite; begin with others."
     NO_DATA = "There is no example of the expert yet; observe one."
+    AUDITED = "The committed parameters have passed an audit and are the active ones now."
+    WITHDRAWN = "An audit found where the active parameters break a metric: the safe start is active."
 
     @property
     def goes_on(self) -> bool:
         """Whether there is another step."""
-        return self in (DeviceStatus.COMMITTED, DeviceStatus.REJECTED)
+        return self in (DeviceStatus.COMMITTED, DeviceStatus.REJECTED, DeviceStatus.AUDITED, DeviceStatus.WITHDRAWN)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -72,6 +75,22 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
         SCPO_TRACKING, whether the reference has x and u for each step of the horizon.
     metric_error : float or None, optional
         SCPO_METRIC_ERROR, what a safe metric keeps from zero, >= 0; None: the export's.
+    audited : bool, optional
+        Whether what is committed is audited on fresh points before it is applied (E12), chosen at export.
+    audit_points : int, optional
+        SCPO_AUDIT_POINTS, of an audit, half of them uniform in the declared set and half on its edges, >= 1.
+    audit_first : int, optional
+        SCPO_AUDIT_FIRST, commits until the first audit, >= 1.
+    audit_most : int, optional
+        SCPO_AUDIT_MOST, commits between two audits at most, >= 1.
+    guards : int, optional
+        SCPO_GUARDS, points that steps are verified at beside the scenarios, >= `edges` and >= `taken`.
+    edges : int, optional
+        SCPO_EDGES, of these, on the edges of the set, to begin with, >= 0.
+    taken : int, optional
+        SCPO_TAKEN, counterexamples of an audit that join them, at most, >= 1.
+    back_off : float, optional
+        SCPO_BACK_OFF, what a metric keeps from zero, as it may be larger between points, > 0.
 
     Examples
     --------
@@ -93,6 +112,14 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
     fresh: int = FRESH
     tracking: bool = False
     metric_error: float | None = None
+    audited: bool = True
+    audit_points: int = AUDIT.points
+    audit_first: int = AUDIT.first
+    audit_most: int = AUDIT.most
+    guards: int = AUDIT.guards
+    edges: int = AUDIT.edges
+    taken: int = AUDIT.taken
+    back_off: float = AUDIT.back_off
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -101,6 +128,12 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
             put(self, "patience", PATIENCE[self.gradients])
         for key in ("rows", "memory", "directions", "tries", "patience", "examples", "fresh"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
+        for key in ("audit_points", "audit_first", "audit_most", "taken"):
+            put(self, key, as_count(key, getattr(self, key), at_least=1))
+        put(self, "audited", as_flag("audited", self.audited))
+        put(self, "edges", as_count("edges", self.edges))
+        put(self, "guards", as_count("guards", self.guards, at_least=max(self.edges, self.taken)))
+        put(self, "back_off", as_scalar("back_off", self.back_off, above=0.0, at_most=_LARGEST))
         if self.sampling_radius is not None:
             put(self, "sampling_radius", as_scalar("sampling_radius", self.sampling_radius, above=0.0, at_most=1e6))
         put(self, "worth", as_scalar("worth", self.worth, at_least=0.0, at_most=_LARGEST))
@@ -130,6 +163,10 @@ class DeviceCounts:
         Projections that were begun.
     projecting : int
         Pieces of these.
+    audits : int
+        That have ended.
+    fresh : int
+        Points that audits drew.
     """
 
     steps: int = 0
@@ -139,3 +176,5 @@ class DeviceCounts:
     pieces: int = 0
     projections: int = 0
     projecting: int = 0
+    audits: int = 0
+    fresh: int = 0

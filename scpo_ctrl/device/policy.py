@@ -17,9 +17,9 @@ class Parameters:
     theta: np.ndarray  # (d,) or (rollouts, d)
 
     @cached_property
-    def of_scenarios(self) -> "Parameters":
+    def of_whole(self) -> "Parameters":
         """The same without the cloud."""
-        return self if self.theta.ndim == 1 else Parameters(self.model, self.theta[: self.model.scenarios])
+        return self if self.theta.ndim == 1 else Parameters(self.model, self.theta[: self.model.whole])
 
     @cached_property
     def layers(self) -> list[tuple[np.ndarray, np.ndarray]]:

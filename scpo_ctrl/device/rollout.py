@@ -36,8 +36,8 @@ class Trajectories:
         hidden = [np.zeros((N, R, width), number) for width in model.widths[1:-1]]
         x[0] = model.x0
         for t in range(N):
-            on = slice(0, R if t == 0 else model.scenarios)
-            v[t, on], layers = (parameters.of_scenarios if t else parameters).command(x[t, on])
+            on = slice(0, R if t == 0 else model.whole)
+            v[t, on], layers = (parameters.of_whole if t else parameters).command(x[t, on])
             for kept, layer in zip(hidden, layers, strict=True):
                 kept[t, on] = layer
             (x[t + 1, on],) = model.step(x[t, on], model.saturate(v[t, on]), model.p[on])
@@ -87,7 +87,7 @@ class Trajectories:
         return self.model.arithmetic.sum(rows.T)
 
     def metrics(self, keys: np.ndarray) -> np.ndarray:
-        """Return metrics of rollouts, safe at or below zero: (E6), (E7), (E8), (E13).
+        """Return metrics of rollouts, safe at or below zero: (E6), (E7), (E8), (E13), with their back-off.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class Trajectories:
         if rest.size:
             level, _ = self._level(rollout[rest], time[rest], signal[rest])
             values[rest] = level / self._divisors(rollout[rest], signal[rest]) - 1
-        return values
+        return values if model.back_off is None else values + model.back_off[rollout, signal]
 
     def rows(self, keys: np.ndarray) -> np.ndarray:
         """Return derivatives of metrics of rollouts.
@@ -156,11 +156,11 @@ class Trajectories:
             along = np.where(np.arange(len(along))[:, None] < model.last, along, -np.inf)
             times[:, number], there[:, number] = np.argmax(along, axis=0) + is_state, True
         times[:, len(bounds) :] = model.last[:, None]
-        scenarios = np.arange(R) < model.scenarios
+        whole = np.arange(R) < model.whole
         if model.terminal:
-            there[:, len(bounds)] = scenarios
+            there[:, len(bounds)] = whole
         if model.has_contraction:
-            there[:, -1] = model.contracts | ~scenarios
+            there[:, -1] = model.contracts | ~whole
         keys = (first[:, None] + times * model.signals + np.arange(model.signals))[there]
         return keys, finite(self.metrics(keys), model)
 

@@ -30,7 +30,8 @@ class SampledAdapter(DeviceAdapter):
         super().__post_init__()
         if self.options.sampling_radius is not None:
             radius = self.model.arithmetic.number(self.options.sampling_radius)
-            self.model = replace(self.model, sampling_radius=radius)
+            self._use(replace(self._exported, sampling_radius=radius))
+            self._exported = replace(self._exported, sampling_radius=radius)
 
     @property
     def _span(self) -> int:
@@ -138,10 +139,10 @@ class SampledAdapter(DeviceAdapter):
 
 def _repeated(model: DeviceModel, count: int) -> DeviceModel:
     """Return the model with every rollout `count` times, one behind another."""
-    end = model.scenarios * model.horizon
+    end = model.whole * model.horizon
     w = model.w
     if len(w):
-        of_scenarios = w[:end].reshape(model.scenarios, -1).repeat(count, axis=0).reshape(-1, model.nx)
+        of_scenarios = w[:end].reshape(model.whole, -1).repeat(count, axis=0).reshape(-1, model.nx)
         w = np.vstack([of_scenarios, w[end:].repeat(count, axis=0)])
     return replace(
         model,
@@ -152,4 +153,6 @@ def _repeated(model: DeviceModel, count: int) -> DeviceModel:
         w=w,
         rests=model.rests if len(model.rests) == 1 else model.rests.repeat(count, axis=0),
         limits=model.limits.repeat(count, axis=0),
+        guards=tuple(range(model.rollouts * count - len(model.guards) * count, model.rollouts * count)),
+        back_off=None if model.back_off is None else model.back_off.repeat(count, axis=0),
     )

@@ -23,6 +23,7 @@ class Verification:
     peak_keys: np.ndarray  # (k,) of the largest metrics, one for each signal of a rollout, largest first
     peaks: np.ndarray  # (k,)
     pieces: int  # calls of the device
+    complete: bool  # whether nothing ended it early
 
     @classmethod
     def of(cls, parameters: Parameters, rows: int) -> "Verification":
@@ -37,23 +38,33 @@ class Verification:
         Returns
         -------
         Verification
-            With metrics from before the first rollout that is lost, where one is.
+            With metrics from before the first rollout that is lost, where one is, and up to the first guard that is
+            broken: they come last, the newest first.
         """
-        model = parameters.model
-        found, vertices = Trajectories.of(parameters), np.arange(len(model.vertices))
-        keys, values = found.peaks()
-        lost = int(np.argmax(found.lost)) if found.lost.any() else model.rollouts
-        if lost < model.rollouts:
-            before = keys // model.spread < lost
-            keys, values, pieces = keys[before], values[before], lost + 1
-            worst: Any = model.arithmetic.largest
-        else:
+        model, found = parameters.model, Trajectories.of(parameters)
+        of_all, vertices = found.peaks(), np.arange(len(model.vertices))
+        rollout, first = of_all[0] // model.spread, model.rollouts - len(model.guards)
+        lost = int(np.argmax(found.lost[:first])) if found.lost[:first].any() else first
+        keys, values = (part[rollout < lost] for part in of_all)
+        worst: Any = model.arithmetic.largest
+        pieces, complete = min(lost + 1, first), lost == first
+        if complete:
             if vertices.size:
                 keys = np.append(keys, model.keys + vertices)
                 values = np.append(values, finite(stability(parameters, vertices), model))
-            worst, pieces = np.max(values, initial=-model.arithmetic.largest), model.rollouts + vertices.size
+            worst, pieces = np.max(values, initial=-model.arithmetic.largest), first + vertices.size
+        for guard in model.guards if complete else ():
+            if worst > -model.metric_error:
+                break
+            pieces += 1
+            if found.lost[guard]:
+                worst = model.arithmetic.largest
+                break
+            keys, values = (np.append(part, of[rollout == guard]) for part, of in zip((keys, values), of_all, strict=True))
+            worst = np.max(values)
+        complete = complete and not (model.points is not None and worst > -model.metric_error)
         largest = np.argsort(-values, kind="stable")[:rows]
-        return cls(found, worst, keys[largest], values[largest], pieces)
+        return cls(found, worst, keys[largest], values[largest], pieces, complete)
 
     def metrics(self, keys: np.ndarray) -> np.ndarray:
         """Return metrics by their numbers, (E11) among them.

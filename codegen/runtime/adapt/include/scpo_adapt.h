@@ -45,8 +45,20 @@ typedef enum {
     SCPO_CONVERGED = 3,    /* there is no step that lowers the objective and is safe, or none worth it */
     SCPO_START_UNSAFE = 4, /* the active parameters break a metric at the beginning; they stay, nothing is adapted */
     SCPO_START_BAD = 5,    /* they, the scenarios or the objective are not finite; nothing is adapted */
-    SCPO_NO_DATA = 6       /* there is no example of the expert yet; nothing is adapted until there is one */
+    SCPO_NO_DATA = 6,      /* there is no example of the expert yet; nothing is adapted until there is one */
+    SCPO_AUDITED = 7,      /* the committed parameters have passed an audit and are the active ones now */
+    SCPO_WITHDRAWN = 8     /* an audit found where the active parameters break a metric: scpo_theta_start is active */
 } scpo_adaptation;
+
+#define SCPO_NSIGNALS (SCPO_NBOUNDS + SCPO_TERMINAL + SCPO_CONTRACTION) /* metrics at a time, at least 1 */
+#if SCPO_AUDIT
+#if SCPO_GUARDS < SCPO_TAKEN || SCPO_GUARDS < SCPO_EDGES || SCPO_TAKEN < 1 || SCPO_AUDIT_POINTS < 1 || SCPO_AUDIT_FIRST < 1
+#error "SCPO_GUARDS holds SCPO_EDGES and SCPO_TAKEN; SCPO_TAKEN, SCPO_AUDIT_POINTS and SCPO_AUDIT_FIRST are 1 or more"
+#endif
+#define SCPO_NALL (SCPO_NROLLOUTS + SCPO_GUARDS) /* rollouts that steps are verified in, at most */
+#else
+#define SCPO_NALL SCPO_NROLLOUTS
+#endif
 
 #if !SCPO_IMITATION
 /* Of x and u, and step by step where the reference is a signal. */
@@ -58,10 +70,36 @@ typedef struct {
     scpo_real x[(SCPO_HORIZON + 1) * SCPO_NX];
     scpo_real v[SCPO_HORIZON * SCPO_NU];
     scpo_real a[(SCPO_SAMPLED ? 1 : SCPO_HORIZON) * (SCPO_HIDDEN + 1)];
-#if SCPO_UPDATABLE
+#if SCPO_UPDATABLE || SCPO_AUDIT
     scpo_real p[SCPO_NPARAMETERS]; /* plant parameters */
 #endif
+#if SCPO_AUDIT
+    uint32_t number; /* of its point, where it is none of the scenarios */
+    scpo_real limit; /* of V(x_N) / rho by contraction */
+#endif
 } scpo_trajectory;
+
+#if SCPO_AUDIT
+/* S of (E12) beside the scenarios, and the audits of what was committed on it. */
+typedef struct {
+    uint32_t seed; /* of the points of audits; may be set between scpo_adapter_begin and the first scpo_adapter_poll */
+    scpo_parameters committed;   /* what steps begin at; the active parameters once they have passed an audit */
+    int guards;
+    int oldest;                  /* of the guards, where there is no room for another */
+    uint32_t guard[SCPO_GUARDS]; /* numbers of points: some at the edges of the set, and counterexamples */
+    unsigned char back_off[SCPO_NALL * SCPO_NSIGNALS]; /* 255ths of SCPO_BACK_OFF, of each signal of each rollout */
+    uint32_t number; /* of the next point that is drawn */
+    int left;        /* points of this audit */
+    int unaudited;   /* commits since the last one */
+    int interval;    /* that many commits are audited */
+    uint32_t found[SCPO_TAKEN]; /* the worst points of the audit so far, each of a part of it */
+    scpo_real worst[SCPO_TAKEN];
+    int joining;     /* counterexamples whose back-off is still to be found */
+    int halvings;    /* of the way back */
+    unsigned char trusted; /* whether the active parameters have passed an audit */
+    unsigned char own;     /* whether they were adapted here */
+} scpo_audit;
+#endif
 
 #if SCPO_SAMPLED
 /* Rollouts at theta + sigma d_j, side by side with that at theta: where they are, and how far from it on their way. */
@@ -100,6 +138,8 @@ typedef struct {
     uint32_t pieces;     /* of work */
     uint32_t projections;
     uint32_t projecting;  /* pieces of these */
+    uint32_t audits;      /* that have ended */
+    uint32_t fresh;       /* points that audits drew */
 } scpo_counts;
 
 typedef struct {
@@ -115,9 +155,12 @@ typedef struct {
     unsigned char replaced;
 #endif
     scpo_counts counts;
-    scpo_real objective;       /* of the active parameters */
+    scpo_real objective;       /* of the committed parameters, which are the active ones unless an audit is still due */
     scpo_real start_objective; /* of those to begin with */
-    scpo_real margin;          /* -max g of the active parameters */
+    scpo_real margin;          /* -max g of the committed parameters, with what is kept clear of SCPO_BACK_OFF in g */
+#if SCPO_AUDIT
+    scpo_audit audit;
+#endif
 
     /* all below is the adapter's own */
     scpo_real radius;
@@ -183,9 +226,15 @@ extern const scpo_real scpo_theta_start[SCPO_NTHETA];
 void scpo_adapter_begin(scpo_adapter *adapter, scpo_controller *controller);
 
 /* Does at most this many pieces of work (a rollout, a gradient, a step of the projection), and returns what came of it:
- * SCPO_ADAPTING, or how a step ended, and then the next call begins the next one. From SCPO_CONVERGED on that is what
- * every call returns. */
+ * SCPO_ADAPTING, or how a step or an audit ended, and then the next call begins the next one. Where it does not go on,
+ * every call returns the same. */
 scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces);
+
+/* Whether there is more to do after this outcome. */
+static inline int scpo_adaptation_goes_on(scpo_adaptation outcome)
+{
+    return outcome < SCPO_CONVERGED || outcome > SCPO_NO_DATA;
+}
 
 /* Goes on after SCPO_CONVERGED, such as with another reference: what was learnt of curvature is forgotten. */
 void scpo_adapter_restart(scpo_adapter *adapter);
@@ -199,7 +248,9 @@ void scpo_adapter_restart(scpo_adapter *adapter);
  * SCPO_BAD_STATE where low ... high does not lie in scpo_p_min ... scpo_p_max: then nothing has changed. */
 scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low /* [SCPO_NPARAMETERS] */,
                                     const scpo_real *high /* [SCPO_NPARAMETERS] */);
+#endif
 
+#if SCPO_UPDATABLE || SCPO_AUDIT
 extern const scpo_real scpo_p_min[SCPO_NPARAMETERS]; /* the declared ranges */
 extern const scpo_real scpo_p_max[SCPO_NPARAMETERS];
 #endif

@@ -4,14 +4,15 @@
  *   project    (E5) onto the region (E4) of the working set
  *   verify     a rollout at a time at the projected step: all metrics at most -epsilon, and a lower objective, or
  *   join       metrics that it broke get a larger smoothness constant, or join the working set; then it projects again
- *   commit     the parameters that were verified become active by one write
+ *   commit     the parameters that were verified become active by one write; or, where audits are asked for,
+ *   audit      now and then what was committed is rolled out from fresh points (E12), and becomes active by one write
  *
  * docs/device.md says why each of these is as it is. SPDX-License-Identifier: MIT
  */
+#include "scpo_audit.h"
 #include "scpo_gradient.h"
-#include "scpo_working_set.h"
 
-enum { SCPO_BEGIN, SCPO_GRADIENT, SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY, SCPO_ENDED };
+enum { SCPO_BEGIN, SCPO_GRADIENT, SCPO_GUESS, SCPO_PROJECT, SCPO_VERIFY, SCPO_AUDITING, SCPO_ENDED };
 
 #define SCPO_KEPT SCPO_R(0.5)       /* part of a metric's distance from zero that a step leaves */
 #define SCPO_SUFFICIENT SCPO_R(1e-4) /* part of the predicted fall that a commit must reach */
@@ -76,6 +77,16 @@ static scpo_adaptation scpo_stop(scpo_adapter *adapter, scpo_adaptation outcome)
     return outcome;
 }
 
+/* The next step, or the end of them: that the next call says, so that no commit goes unsaid. */
+static void scpo_go_on(scpo_adapter *adapter)
+{
+    if (adapter->stalled >= SCPO_PATIENCE) {
+        (void)scpo_stop(adapter, SCPO_CONVERGED);
+    } else {
+        scpo_begin_step(adapter);
+    }
+}
+
 /* The step ends. Where nothing was committed, theta stays, and curvature is learnt anew. */
 static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
 {
@@ -84,11 +95,14 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
         adapter->length = 0;
         adapter->stalled += 2;
     }
-    if (adapter->stalled >= SCPO_PATIENCE) {
-        (void)scpo_stop(adapter, SCPO_CONVERGED); /* which the next call says, so that no commit goes unsaid */
-    } else {
-        scpo_begin_step(adapter);
+#if SCPO_AUDIT
+    if (adapter->audit.unaudited >= (adapter->stalled >= SCPO_PATIENCE ? 1 : adapter->audit.interval)) {
+        scpo_audit_begin(adapter);
+        adapter->phase = SCPO_AUDITING;
+        return committed ? SCPO_COMMITTED : SCPO_REJECTED;
     }
+#endif
+    scpo_go_on(adapter);
     return committed ? SCPO_COMMITTED : SCPO_REJECTED;
 }
 
@@ -111,7 +125,7 @@ static scpo_adaptation scpo_descend(scpo_adapter *adapter)
 static scpo_adaptation scpo_begin_try(scpo_adapter *adapter)
 {
     scpo_parameters *spare = scpo_controller_spare(adapter->controller);
-    const scpo_real *theta = scpo_active(adapter)->theta;
+    const scpo_real *theta = scpo_committed(adapter)->theta;
     int row;
     int i;
     adapter->length = SCPO_SQRT(scpo_inner(SCPO_SPAN, adapter->alpha, adapter->alpha));
@@ -145,11 +159,27 @@ static scpo_adaptation scpo_shorten(scpo_adapter *adapter, scpo_real part)
     return SCPO_ADAPTING;
 }
 
+/* The parameters that were verified become the committed ones, if they are numbers. */
+static int scpo_take_over(scpo_adapter *adapter)
+{
+#if SCPO_AUDIT
+    const scpo_parameters *spare = scpo_controller_spare(adapter->controller);
+    if (scpo_largest(SCPO_NTHETA, spare->theta, 0) >= SCPO_INFINITY) {
+        return 0;
+    }
+    adapter->audit.committed = *spare;
+    adapter->audit.unaudited++;
+    return 1;
+#else
+    return scpo_controller_switch(adapter->controller) == SCPO_OK;
+#endif
+}
+
 static scpo_adaptation scpo_commit(scpo_adapter *adapter, scpo_real objective)
 {
     const scpo_real fall = adapter->objective - objective;
     int row;
-    if (scpo_controller_switch(adapter->controller) != SCPO_OK) {
+    if (!scpo_take_over(adapter)) {
         return scpo_end_step(adapter, 0);
     }
     scpo_remember(adapter);
@@ -199,27 +229,126 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
     }
 }
 
+/* Steps begin anew at the committed parameters, with an empty working set; curvature is what it was. */
+static void scpo_begin_anew(scpo_adapter *adapter)
+{
+    adapter->phase = SCPO_BEGIN;
+    adapter->rollout = 0;
+    adapter->count = 0;
+    adapter->length = 0;
+    adapter->stalled = 0;
+}
+
+void scpo_seek_another(scpo_adapter *adapter)
+{
+    scpo_begin_anew(adapter);
+    scpo_forget_curvature(adapter);
+#if SCPO_AUDIT
+    adapter->audit.halvings = 0;
+    if (adapter->audit.joining > 0) { /* in the middle of an audit that failed */
+        const unsigned char own = adapter->audit.own;
+        scpo_audit_restart(adapter);
+        adapter->audit.own = own;
+    }
+#endif
+}
+
+void scpo_adapter_restart(scpo_adapter *adapter)
+{
+    scpo_seek_another(adapter);
+#if SCPO_AUDIT
+    scpo_audit_restart(adapter);
+#endif
+}
+
+/* The active parameters break a metric. What the user gave stays; where they were adapted here, the safe start takes
+ * their place. */
+static scpo_adaptation scpo_refuse(scpo_adapter *adapter)
+{
+#if SCPO_AUDIT
+    if (adapter->audit.own) {
+        scpo_parameters *spare = scpo_controller_spare(adapter->controller);
+        memcpy(spare->theta, scpo_theta_start, sizeof spare->theta);
+        scpo_parameters_prepare(spare);
+        (void)scpo_controller_switch(adapter->controller);
+        scpo_adapter_restart(adapter);
+        return SCPO_WITHDRAWN;
+    }
+#endif
+    return scpo_stop(adapter, SCPO_START_UNSAFE);
+}
+
 /* One piece of the first verification, that of the parameters to begin with. */
 static scpo_adaptation scpo_first(scpo_adapter *adapter)
 {
     if (adapter->rollout == 0 && !scpo_objective_is_there(adapter)) {
         return scpo_stop(adapter, SCPO_NO_DATA);
     }
-    if (!scpo_verify(adapter, scpo_active(adapter))) {
+    if (!scpo_verify(adapter, scpo_committed(adapter))) {
         return SCPO_ADAPTING;
     }
     adapter->objective = adapter->sum * SCPO_WEIGHT(adapter);
-    adapter->start_objective = adapter->objective;
     adapter->margin = -adapter->worst;
+#if SCPO_AUDIT
+    if (adapter->audit.trusted && adapter->worst > -SCPO_METRIC_ERROR && adapter->audit.halvings <= SCPO_HALVINGS) {
+        scpo_retreat(adapter);
+        adapter->rollout = 0;
+        return SCPO_ADAPTING;
+    }
+#endif
     if (!(adapter->worst < SCPO_LARGEST) || !(SCPO_ABS(adapter->objective) < SCPO_LARGEST)) {
         return scpo_stop(adapter, SCPO_START_BAD);
     }
     if (adapter->worst > -SCPO_METRIC_ERROR) {
-        return scpo_stop(adapter, SCPO_START_UNSAFE);
+        return scpo_refuse(adapter);
     }
+#if SCPO_AUDIT
+    if (!adapter->audit.trusted) {
+        adapter->start_objective = adapter->objective;
+        scpo_audit_begin(adapter);
+        adapter->phase = SCPO_AUDITING;
+        return SCPO_ADAPTING;
+    }
+#else
+    adapter->start_objective = adapter->objective;
+#endif
     scpo_begin_step(adapter);
     return SCPO_ADAPTING;
 }
+
+#if SCPO_AUDIT
+/* The committed parameters have passed: they become the active ones. */
+static scpo_adaptation scpo_end_audit(scpo_adapter *adapter)
+{
+    scpo_audit *audit = &adapter->audit;
+    const int changed = audit->unaudited > 0;
+    audit->trusted = 1;
+    audit->unaudited = 0;
+    if (changed) {
+        *scpo_controller_spare(adapter->controller) = audit->committed;
+        (void)scpo_controller_switch(adapter->controller);
+        audit->own = 1;
+    }
+    scpo_go_on(adapter);
+    return changed ? SCPO_AUDITED : SCPO_ADAPTING;
+}
+
+static scpo_adaptation scpo_piece_of_audit(scpo_adapter *adapter)
+{
+    switch (scpo_audit_poll(adapter)) {
+    case SCPO_AUDIT_PASSED:
+        return scpo_end_audit(adapter);
+    case SCPO_AUDIT_BROKEN:
+        return scpo_refuse(adapter);
+    case SCPO_AUDIT_FAILED:
+        scpo_begin_anew(adapter);
+        scpo_retreat(adapter);
+        return SCPO_ADAPTING;
+    default:
+        return SCPO_ADAPTING;
+    }
+}
+#endif
 
 static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
 {
@@ -241,6 +370,10 @@ static scpo_adaptation scpo_piece_of_step(scpo_adapter *adapter)
             return SCPO_ADAPTING;
         }
         return scpo_begin_try(adapter);
+#if SCPO_AUDIT
+    case SCPO_AUDITING:
+        return scpo_piece_of_audit(adapter);
+#endif
     default:
         return scpo_verify(adapter, scpo_controller_spare(adapter->controller)) ? scpo_judge(adapter) : SCPO_ADAPTING;
     }
@@ -251,7 +384,7 @@ scpo_adaptation scpo_adapter_poll(scpo_adapter *adapter, int pieces)
     scpo_adaptation outcome;
     if (scpo_objective_has_news(adapter) && adapter->phase == SCPO_ENDED &&
         (adapter->outcome == SCPO_CONVERGED || adapter->outcome == SCPO_NO_DATA)) {
-        scpo_adapter_restart(adapter);
+        scpo_seek_another(adapter);
     }
     outcome = adapter->phase == SCPO_ENDED ? adapter->outcome : SCPO_ADAPTING;
     while (pieces-- > 0 && outcome == SCPO_ADAPTING) {
@@ -266,15 +399,8 @@ void scpo_adapter_begin(scpo_adapter *adapter, scpo_controller *controller)
     memset(adapter, 0, sizeof *adapter);
     adapter->controller = controller;
     scpo_objective_begin(adapter);
+#if SCPO_AUDIT
+    scpo_guards_begin(adapter);
+#endif
     scpo_adapter_restart(adapter);
-}
-
-void scpo_adapter_restart(scpo_adapter *adapter)
-{
-    adapter->phase = SCPO_BEGIN;
-    adapter->rollout = 0;
-    adapter->count = 0;
-    scpo_forget_curvature(adapter);
-    adapter->length = 0;
-    adapter->stalled = 0;
 }

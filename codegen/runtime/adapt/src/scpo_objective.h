@@ -81,7 +81,7 @@ static inline int scpo_objective_renew(scpo_adapter *adapter)
 /* gradient += the part of a rollout. */
 static inline void scpo_objective_of_rollout(scpo_adapter *adapter)
 {
-    scpo_cost_row(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run, adapter->alpha);
+    scpo_cost_row(adapter, scpo_committed(adapter), adapter->rollout, &adapter->work.run, adapter->alpha);
     scpo_add_to_gradient(adapter);
 }
 #endif

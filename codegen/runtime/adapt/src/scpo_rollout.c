@@ -3,6 +3,9 @@
  * SPDX-License-Identifier: MIT
  */
 #include "scpo_rollout.h"
+#if SCPO_AUDIT
+#include "scpo_fresh.h"
+#endif
 
 #if SCPO_SAMPLED
 #define SCPO_OF_LANES /* functions that sampled gradients call too */
@@ -21,9 +24,33 @@ static int scpo_first_step(int rollout)
 }
 #endif
 
-#if SCPO_UPDATABLE
-#define SCPO_PLANT(run, rollout) ((run)->p)
+/* half = P z / rho with z = x_N - rest; returns V(x_N) / rho. */
+static scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real *half)
+{
+    scpo_real z[SCPO_NX];
+    int i;
+    for (i = 0; i < SCPO_NX; i++) {
+        z[i] = x[i] - rest[i];
+    }
+    for (i = 0; i < SCPO_NX; i++) {
+        half[i] = scpo_inner(SCPO_NX, scpo_P[i], z);
+    }
+    return scpo_inner(SCPO_NX, half, z);
+}
 
+#if SCPO_UPDATABLE || SCPO_AUDIT
+#define SCPO_PLANT(run, rollout) ((run)->p)
+#else
+#define SCPO_PLANT(run, rollout) (scpo_plant_parameters[rollout])
+#endif
+
+#if SCPO_AUDIT
+#define SCPO_LIMIT(run, rollout) ((run)->limit)
+#else
+#define SCPO_LIMIT(run, rollout) (scpo_contraction_limits[rollout])
+#endif
+
+#if SCPO_UPDATABLE
 scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low, const scpo_real *high)
 {
     int within = scpo_largest(SCPO_NPARAMETERS, high, scpo_largest(SCPO_NPARAMETERS, low, 0)) < SCPO_INFINITY;
@@ -41,34 +68,77 @@ scpo_status scpo_adapter_parameters(scpo_adapter *adapter, const scpo_real *low,
     return SCPO_OK;
 }
 
-/* The plant parameters of a rollout. */
-static void scpo_set_plant(const scpo_adapter *adapter, int rollout, scpo_real *p)
+/* Plant parameters p of the declared ranges become those that they are replaced by. */
+static void scpo_replace(const scpo_adapter *adapter, scpo_real *p)
 {
     int i;
-    for (i = 0; i < SCPO_NPARAMETERS; i++) {
-        p[i] = scpo_plant_parameters[rollout][i];
-        if (adapter->replaced) {
-            const scpo_real width = scpo_p_max[i] - scpo_p_min[i];
-            const scpo_real part = width > 0 ? (p[i] - scpo_p_min[i]) / width : 0;
-            p[i] = adapter->p_low[i] + part * (adapter->p_high[i] - adapter->p_low[i]);
-            p[i] = p[i] > adapter->p_high[i] ? adapter->p_high[i] : p[i];
-        }
+    for (i = 0; i < SCPO_NPARAMETERS && adapter->replaced; i++) {
+        const scpo_real width = scpo_p_max[i] - scpo_p_min[i];
+        const scpo_real part = width > 0 ? (p[i] - scpo_p_min[i]) / width : 0;
+        p[i] = adapter->p_low[i] + part * (adapter->p_high[i] - adapter->p_low[i]);
+        p[i] = p[i] > adapter->p_high[i] ? adapter->p_high[i] : p[i];
     }
 }
 #else
-#define SCPO_PLANT(run, rollout) (scpo_plant_parameters[rollout])
+#define scpo_replace(adapter, p) ((void)(adapter), (void)(p))
 #endif
 
-SCPO_OF_LANES void scpo_roll_step(const scpo_parameters *with, int rollout, int t, scpo_trajectory *run,
-                                  const scpo_real *x, scpo_real *v, scpo_real *u, scpo_real *next)
+#if SCPO_AUDIT
+/* The beginning of a guard's rollout, or of an audit's. */
+static void scpo_begin_fresh(const scpo_adapter *adapter, int rollout, scpo_trajectory *run)
+{
+    scpo_real half[SCPO_NX];
+    scpo_real limit;
+    int i;
+    run->number = rollout < SCPO_NALL ? adapter->audit.guard[rollout - SCPO_NROLLOUTS] : adapter->audit.number;
+    scpo_fresh_point(adapter, run->number, run->x, run->p);
+    for (i = 0; i < SCPO_NPARAMETERS; i++) {
+        run->p[i] = scpo_p_min[i] + run->p[i] * (scpo_p_max[i] - scpo_p_min[i]);
+    }
+    limit = SCPO_CONTRACTION_RATE * scpo_level(run->x, scpo_rests[0], half);
+    limit = limit > SCPO_CONTRACTION_FLOOR ? limit : SCPO_CONTRACTION_FLOOR;
+    run->limit = limit > 0 ? limit : 1; /* at rest V stays zero */
+}
+#endif
+
+/* Initial state, plant parameters and limit of a rollout. */
+static void scpo_begin_rollout(const scpo_adapter *adapter, int rollout, scpo_trajectory *run)
+{
+#if SCPO_AUDIT
+    if (rollout >= SCPO_NROLLOUTS) {
+        scpo_begin_fresh(adapter, rollout, run);
+        scpo_replace(adapter, run->p);
+        return;
+    }
+    run->limit = scpo_contraction_limits[rollout];
+#endif
+    memcpy(run->x, scpo_start_states[rollout], sizeof scpo_start_states[rollout]);
+#if SCPO_UPDATABLE || SCPO_AUDIT
+    memcpy(run->p, scpo_plant_parameters[rollout], sizeof run->p);
+    scpo_replace(adapter, run->p);
+#else
+    (void)adapter;
+#endif
+}
+
+SCPO_OF_LANES void scpo_roll_step(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, int t,
+                                  scpo_trajectory *run, const scpo_real *x, scpo_real *v, scpo_real *u,
+                                  scpo_real *next)
 {
     int i;
+    (void)adapter; /* where no points are drawn */
     scpo_command(with->theta, with->at_zero, x, SCPO_LAYERS_AT(run, t), v);
     for (i = 0; i < SCPO_NU; i++) {
         u[i] = scpo_saturate(i, v[i]);
     }
     scpo_model_step(x, u, SCPO_PLANT(run, rollout), next);
 #if SCPO_NDISTURBANCES
+#if SCPO_AUDIT
+    if (rollout >= SCPO_NROLLOUTS) {
+        scpo_fresh_disturb(adapter, run->number, t, next);
+        return;
+    }
+#endif
     for (i = 0; i < SCPO_NX; i++) {
         next[i] += scpo_disturbances[scpo_first_step(rollout) + t][i];
     }
@@ -82,19 +152,11 @@ int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int roll
 {
     scpo_bits largest = 0;
     int t;
-    int i;
-#if SCPO_UPDATABLE
-    scpo_set_plant(adapter, rollout, run->p);
-#else
-    (void)adapter;
-#endif
-    for (i = 0; i < SCPO_NX; i++) {
-        run->x[i] = scpo_start_states[rollout][i];
-    }
+    scpo_begin_rollout(adapter, rollout, run);
     for (t = 0; t < scpo_horizon(rollout); t++) {
         scpo_real *next = SCPO_STATE_AT(run, t + 1);
         scpo_real u[SCPO_NU];
-        scpo_roll_step(with, rollout, t, run, SCPO_STATE_AT(run, t), SCPO_COMMAND_AT(run, t), u, next);
+        scpo_roll_step(adapter, with, rollout, t, run, SCPO_STATE_AT(run, t), SCPO_COMMAND_AT(run, t), u, next);
         largest = scpo_largest(SCPO_NU, SCPO_COMMAND_AT(run, t), scpo_largest(SCPO_NX, next, largest));
     }
     return largest < SCPO_INFINITY;
@@ -107,7 +169,7 @@ scpo_status scpo_adapter_refer(scpo_adapter *adapter, const scpo_real *reference
         return SCPO_BAD_STATE;
     }
     memcpy(adapter->reference, reference, sizeof adapter->reference);
-    scpo_adapter_restart(adapter);
+    scpo_seek_another(adapter);
     return SCPO_OK;
 }
 
@@ -297,26 +359,13 @@ int scpo_has_metric(int rollout, int time, int signal)
         return time < last;
     }
     if (SCPO_TERMINAL && signal == SCPO_NBOUNDS) {
-        return time == last && rollout < SCPO_NSCENARIOS;
+        return time == last && (rollout < SCPO_NSCENARIOS || rollout >= SCPO_NROLLOUTS);
     }
-    return time == last && (SCPO_CONTRACTS || rollout >= SCPO_NSCENARIOS);
+    return time == last && (SCPO_CONTRACTS || (rollout >= SCPO_NSCENARIOS && rollout < SCPO_NROLLOUTS));
 }
 
-/* half = P z / rho with z = x_N - rest; returns V(x_N) / rho. */
-static scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real *half)
-{
-    scpo_real z[SCPO_NX];
-    int i;
-    for (i = 0; i < SCPO_NX; i++) {
-        z[i] = x[i] - rest[i];
-    }
-    for (i = 0; i < SCPO_NX; i++) {
-        half[i] = scpo_inner(SCPO_NX, scpo_P[i], z);
-    }
-    return scpo_inner(SCPO_NX, half, z);
-}
-
-SCPO_OF_LANES scpo_real scpo_metric_of(int rollout, const scpo_real *x, const scpo_real *v, int signal)
+SCPO_OF_LANES scpo_real scpo_metric_of(int rollout, const scpo_trajectory *run, const scpo_real *x, const scpo_real *v,
+                                       int signal)
 {
     scpo_real half[SCPO_NX];
     if (signal < SCPO_NBOUNDS) {
@@ -326,12 +375,13 @@ SCPO_OF_LANES scpo_real scpo_metric_of(int rollout, const scpo_real *x, const sc
     if (SCPO_TERMINAL && signal == SCPO_NBOUNDS) {
         return scpo_level(x, scpo_x_eq, half) - 1;
     }
-    return scpo_level(x, scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) / scpo_contraction_limits[rollout] - 1;
+    (void)run; /* where the limits are those of the scenarios */
+    return scpo_level(x, scpo_rests[SCPO_RESTS > 1 ? rollout : 0], half) / SCPO_LIMIT(run, rollout) - 1;
 }
 
 scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int signal)
 {
-    return scpo_metric_of(rollout, SCPO_STATE_AT(run, time), SCPO_COMMAND_AT(run, time), signal);
+    return scpo_metric_of(rollout, run, SCPO_STATE_AT(run, time), SCPO_COMMAND_AT(run, time), signal);
 }
 
 #if !SCPO_SAMPLED
@@ -353,7 +403,7 @@ void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajec
     } else {
         const int is_terminal = SCPO_TERMINAL && signal == SCPO_NBOUNDS;
         const scpo_real *rest = is_terminal ? scpo_x_eq : scpo_rests[SCPO_RESTS > 1 ? rollout : 0];
-        const scpo_real weight = is_terminal ? 2 : 2 / scpo_contraction_limits[rollout];
+        const scpo_real weight = is_terminal ? 2 : 2 / SCPO_LIMIT(run, rollout);
         (void)scpo_level(SCPO_STATE_AT(run, time), rest, by_x);
         for (i = 0; i < SCPO_NX; i++) {
             by_x[i] *= weight;

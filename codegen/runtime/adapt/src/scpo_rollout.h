@@ -12,8 +12,7 @@ extern "C" {
 
 /* A metric has a number: of rollouts (rollout * (SCPO_HORIZON + 1) + time) * SCPO_NSIGNALS + signal; behind them come
  * those of local stability, one for each vertex. */
-#define SCPO_NSIGNALS (SCPO_NBOUNDS + SCPO_TERMINAL + SCPO_CONTRACTION) /* at least 1: a problem has metrics */
-#define SCPO_KEYS ((uint32_t)SCPO_NROLLOUTS * (SCPO_HORIZON + 1) * SCPO_NSIGNALS)
+#define SCPO_KEYS ((uint32_t)SCPO_NALL * (SCPO_HORIZON + 1) * SCPO_NSIGNALS)
 
 #define SCPO_NCOSTED (SCPO_IMITATION ? 0 : SCPO_NSCENARIOS) /* rollouts that the objective is about, the first ones */
 
@@ -21,13 +20,27 @@ extern "C" {
 #define SCPO_COMMAND_AT(run, t) ((run)->v + (t) * SCPO_NU)
 #define SCPO_REFERENCE_AT(adapter, t) ((adapter)->reference + (SCPO_TRACKING ? (t) * (SCPO_NX + SCPO_NU) : 0))
 
-/* How many steps a rollout has: those of the cloud, which come last, have one (E13). */
+/* The objective has become another one: steps begin anew at the committed parameters. */
+void scpo_seek_another(scpo_adapter *adapter);
+
+/* How many steps a rollout has: those of the cloud, between scenarios and guards, have one (E13). */
 static inline int scpo_horizon(int rollout)
 {
-    return rollout < SCPO_NSCENARIOS ? SCPO_HORIZON : 1;
+    return rollout < SCPO_NSCENARIOS || rollout >= SCPO_NROLLOUTS ? SCPO_HORIZON : 1;
 }
 
-/* Rolls out; the trajectory holds all that metrics and derivatives need. 0 where something is not finite. */
+#if SCPO_AUDIT
+/* A metric that is kept clear of zero: with its back-off, which (E11) has none of. */
+static inline scpo_real scpo_kept_clear(const scpo_adapter *adapter, int rollout, int signal, scpo_real metric)
+{
+    const unsigned char part = adapter->audit.back_off[rollout * SCPO_NSIGNALS + signal];
+    return metric + SCPO_BACK_OFF * part / 255;
+}
+#else
+#define scpo_kept_clear(adapter, rollout, signal, metric) (metric)
+#endif
+
+/* Rolls out; rollout SCPO_NALL is the point of an audit. The trajectory holds all that metrics and derivatives need. 0 where something is not finite. */
 int scpo_roll(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, scpo_trajectory *run);
 
 #if !SCPO_IMITATION
@@ -43,11 +56,11 @@ scpo_real scpo_metric(int rollout, const scpo_trajectory *run, int time, int sig
 
 #if SCPO_SAMPLED
 /* The same of a signal of the state x or the command v. */
-scpo_real scpo_metric_of(int rollout, const scpo_real *x, const scpo_real *v, int signal);
+scpo_real scpo_metric_of(int rollout, const scpo_trajectory *run, const scpo_real *x, const scpo_real *v, int signal);
 
 /* A step from x on the plant of `run`, which receives the hidden layers: v before saturation, u after it, and next. */
-void scpo_roll_step(const scpo_parameters *with, int rollout, int t, scpo_trajectory *run, const scpo_real *x,
-                    scpo_real *v, scpo_real *u, scpo_real *next);
+void scpo_roll_step(const scpo_adapter *adapter, const scpo_parameters *with, int rollout, int t, scpo_trajectory *run,
+                    const scpo_real *x, scpo_real *v, scpo_real *u, scpo_real *next);
 #else
 #if !SCPO_IMITATION
 /* row [SCPO_NTHETA] = the derivative of that cost. */

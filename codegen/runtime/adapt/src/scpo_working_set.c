@@ -1,6 +1,7 @@
 /* The working set: the metrics that a step is projected onto, and how it follows from verifications.
  * SPDX-License-Identifier: MIT
  */
+#include "scpo_audit.h"
 #include "scpo_objective.h"
 
 int scpo_place(const scpo_adapter *adapter, uint32_t key)
@@ -43,52 +44,96 @@ static void scpo_note(scpo_adapter *adapter, uint32_t key, scpo_real value)
     scpo_keep_peak(adapter, key, value);
 }
 
-/* Notes the largest metric of a signal of a rollout. */
-static void scpo_scan_signal(scpo_adapter *adapter, int rollout, int signal)
+int scpo_largest_of(const scpo_trajectory *run, int rollout, int signal, int *when, scpo_real *largest)
 {
     const int is_state = signal < SCPO_NBOUNDS_X;
     const int last = scpo_horizon(rollout);
-    int when = last;
-    scpo_real largest = 0;
+    *when = last;
     if (signal < SCPO_NBOUNDS) { /* states from time 1 on, commands from time 0 on */
         const scpo_bound *bound = scpo_bounds + signal;
-        const scpo_real *values = is_state ? adapter->work.run.x + SCPO_NX : adapter->work.run.v;
+        const scpo_real *values = is_state ? run->x + SCPO_NX : run->v;
         int t;
         for (t = 0; t < last; t++) {
             const scpo_real value = values[t * (is_state ? SCPO_NX : SCPO_NU) + bound->entry];
             const scpo_real metric = bound->weight * (value - bound->limit);
-            if (t == 0 || metric > largest) {
-                largest = metric;
-                when = t + is_state;
+            if (t == 0 || metric > *largest) {
+                *largest = metric;
+                *when = t + is_state;
             }
         }
     } else if (scpo_has_metric(rollout, last, signal)) {
-        largest = scpo_metric(rollout, &adapter->work.run, last, signal);
+        *largest = scpo_metric(rollout, run, last, signal);
     } else {
-        return;
+        return 0;
     }
-    scpo_note(adapter, (uint32_t)rollout * SCPO_SPREAD + (uint32_t)(when * SCPO_NSIGNALS + signal), largest);
+    return 1;
 }
 
 /* Notes the metrics of a rollout: the largest of each signal, and those of the working set. */
 static void scpo_scan(scpo_adapter *adapter, int rollout)
 {
+    const scpo_trajectory *run = &adapter->work.run;
     int signal;
     int row;
     for (signal = 0; signal < SCPO_NSIGNALS; signal++) {
-        scpo_scan_signal(adapter, rollout, signal);
+        const uint32_t key = (uint32_t)rollout * SCPO_SPREAD + (uint32_t)signal;
+        scpo_real largest;
+        int when;
+        if (scpo_largest_of(run, rollout, signal, &when, &largest)) {
+#if SCPO_AUDIT
+            if (!adapter->audit.trusted) {
+                scpo_set_back_off(adapter, rollout, signal, largest);
+            }
+#endif
+            scpo_note(adapter, key + (uint32_t)(when * SCPO_NSIGNALS),
+                      scpo_kept_clear(adapter, rollout, signal, largest));
+        }
     }
     for (row = 0; row < adapter->count; row++) {
-        const uint32_t key = adapter->key[row];
-        if (SCPO_ROLLOUT_OF(key) == rollout) {
-            adapter->tried[row] = scpo_metric(rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key));
+        const int signal_of = SCPO_SIGNAL_OF(adapter->key[row]);
+        if (SCPO_ROLLOUT_OF(adapter->key[row]) == rollout) {
+            const scpo_real value = scpo_metric(rollout, run, SCPO_TIME_OF(adapter->key[row]), signal_of);
+            adapter->tried[row] = scpo_kept_clear(adapter, rollout, signal_of, value);
         }
     }
 }
 
+/* A rollout of a verification, and its metrics. Returns whether it is lost. */
+static int scpo_verify_rollout(scpo_adapter *adapter, const scpo_parameters *with, int rollout)
+{
+    if (!scpo_roll(adapter, with, rollout, &adapter->work.run)) {
+        adapter->worst = SCPO_LARGEST;
+        return 1;
+    }
+    scpo_scan(adapter, rollout);
+#if !SCPO_IMITATION
+    if (rollout < SCPO_NSCENARIOS) {
+        adapter->sum += scpo_cost(adapter, &adapter->work.run);
+    }
+#endif
+    return 0;
+}
+
+#if SCPO_NVERTICES
+/* Local stability at a vertex. */
+static void scpo_verify_vertex(scpo_adapter *adapter, const scpo_parameters *with, int vertex)
+{
+    const uint32_t key = SCPO_KEYS + (uint32_t)vertex;
+    const scpo_real value = scpo_stability(with, vertex, &adapter->work.powers, NULL);
+    const int row = scpo_place(adapter, key);
+    scpo_note(adapter, key, value);
+    if (row < adapter->count) {
+        adapter->tried[row] = value;
+    }
+}
+#endif
+
 int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
 {
-    if (adapter->rollout == 0) {
+    const int piece = adapter->rollout;
+    const int guards = SCPO_NROLLOUTS + SCPO_NVERTICES; /* the first piece of these */
+    const int end = guards + scpo_count_guards(adapter);
+    if (piece == 0) {
         adapter->sum = 0;
         adapter->worst = -SCPO_LARGEST;
         adapter->found = 0;
@@ -96,42 +141,35 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
         adapter->expert.next = 0;
 #endif
     }
-    if (adapter->rollout < SCPO_NROLLOUTS) {
-        if (!scpo_roll(adapter, with, adapter->rollout, &adapter->work.run)) {
-            adapter->worst = SCPO_LARGEST;
+    if (piece < SCPO_NROLLOUTS) {
+        if (scpo_verify_rollout(adapter, with, piece)) {
             return 1;
         }
-        scpo_scan(adapter, adapter->rollout);
-#if !SCPO_IMITATION
-        if (adapter->rollout < SCPO_NSCENARIOS) {
-            adapter->sum += scpo_cost(adapter, &adapter->work.run);
-        }
-#endif
     }
+#if SCPO_NVERTICES
+    else if (piece < guards) {
+        scpo_verify_vertex(adapter, with, piece - SCPO_NROLLOUTS);
+    }
+#endif
+#if SCPO_AUDIT
+    else if (piece < end) {
+        if (scpo_verify_rollout(adapter, with, scpo_guard_rollout(adapter, piece - guards))) {
+            return 1;
+        }
+    }
+#endif
 #if SCPO_IMITATION
-    else if (adapter->rollout == SCPO_NROLLOUTS + SCPO_NVERTICES) {
+    else {
         return scpo_objective_error(adapter, with);
     }
 #endif
-#if SCPO_NVERTICES
-    else {
-        const int vertex = adapter->rollout - SCPO_NROLLOUTS;
-        const uint32_t key = SCPO_KEYS + (uint32_t)vertex;
-        const scpo_real value = scpo_stability(with, vertex, &adapter->work.powers, NULL);
-        const int row = scpo_place(adapter, key);
-        scpo_note(adapter, key, value);
-        if (row < adapter->count) {
-            adapter->tried[row] = value;
-        }
+    adapter->rollout++;
+#if SCPO_AUDIT
+    if (adapter->rollout >= guards && adapter->worst > -SCPO_METRIC_ERROR) {
+        return 1;
     }
 #endif
-#if SCPO_IMITATION
-    adapter->rollout++;
-    return 0;
-#else
-    adapter->rollout++;
-    return adapter->rollout == SCPO_NROLLOUTS + SCPO_NVERTICES;
-#endif
+    return !SCPO_IMITATION && adapter->rollout == end;
 }
 
 void scpo_choose_rows(scpo_adapter *adapter)

@@ -33,6 +33,16 @@ static inline const scpo_parameters *scpo_active(const scpo_adapter *adapter)
     return &adapter->controller->set[adapter->controller->active & 1U];
 }
 
+/* What a step begins at. */
+static inline const scpo_parameters *scpo_committed(const scpo_adapter *adapter)
+{
+#if SCPO_AUDIT
+    return &adapter->audit.committed;
+#else
+    return scpo_active(adapter);
+#endif
+}
+
 static inline scpo_real *scpo_row(scpo_adapter *adapter, int row)
 {
     return adapter->G + (long)row * SCPO_SPAN;
@@ -41,8 +51,11 @@ static inline scpo_real *scpo_row(scpo_adapter *adapter, int row)
 /* The row of a metric, or count. */
 int scpo_place(const scpo_adapter *adapter, uint32_t key);
 
+/* The largest metric of a signal of the rollout at hand, and its time; 0 where it has none. */
+int scpo_largest_of(const scpo_trajectory *run, int rollout, int signal, int *when, scpo_real *largest);
+
 /* One piece of a verification of parameters. Returns whether it was the last; a rollout that is lost ends it, with
- * `worst` infinite. */
+ * `worst` infinite. Guards come last, and no more of them once something is broken. */
 int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with);
 
 /* The working set of the next step: what held the last one back or was broken by a try, then the largest metrics. */

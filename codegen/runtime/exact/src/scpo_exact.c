@@ -40,15 +40,17 @@ static void scpo_compute_row(scpo_adapter *adapter, int row)
     const uint32_t key = adapter->key[row];
 #if SCPO_NVERTICES
     if (SCPO_IS_AT_REST(key)) {
-        adapter->c[row] = scpo_stability(scpo_active(adapter), (int)(key - SCPO_KEYS), &adapter->work.powers,
+        adapter->c[row] = scpo_stability(scpo_committed(adapter), (int)(key - SCPO_KEYS), &adapter->work.powers,
                                          scpo_row(adapter, row));
         return;
     }
 #endif
     {
         const int rollout = SCPO_ROLLOUT_OF(key);
-        adapter->c[row] = scpo_metric(rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key));
-        scpo_metric_row(scpo_active(adapter), rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key),
+        adapter->c[row] = scpo_kept_clear(
+            adapter, rollout, SCPO_SIGNAL_OF(key),
+            scpo_metric(rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key)));
+        scpo_metric_row(scpo_committed(adapter), rollout, &adapter->work.run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key),
                         scpo_row(adapter, row));
     }
 }
@@ -59,9 +61,9 @@ static void scpo_next_rollout(scpo_adapter *adapter)
     adapter->row = 0;
     do {
         adapter->rollout++;
-    } while (adapter->rollout >= SCPO_NCOSTED && adapter->rollout < SCPO_NROLLOUTS &&
+    } while (adapter->rollout >= SCPO_NCOSTED && adapter->rollout < SCPO_NALL &&
              scpo_next_row(adapter, adapter->rollout) == adapter->count);
-    adapter->stage = adapter->rollout < SCPO_NROLLOUTS ? SCPO_ROLL : (SCPO_NVERTICES ? SCPO_AT_REST : SCPO_LEARN);
+    adapter->stage = adapter->rollout < SCPO_NALL ? SCPO_ROLL : (SCPO_NVERTICES ? SCPO_AT_REST : SCPO_LEARN);
 }
 
 #if SCPO_IMITATION
@@ -80,7 +82,7 @@ static void scpo_add_examples(scpo_adapter *adapter)
 static void scpo_differentiate(scpo_adapter *adapter)
 {
     if (adapter->stage == SCPO_ROLL) {
-        (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run);
+        (void)scpo_roll(adapter, scpo_committed(adapter), adapter->rollout, &adapter->work.run);
         adapter->stage = adapter->rollout < SCPO_NCOSTED ? SCPO_COST : SCPO_ROW;
     }
 #if !SCPO_IMITATION
@@ -110,7 +112,7 @@ static int scpo_join(scpo_adapter *adapter)
     }
     if (!SCPO_IS_AT_REST(adapter->key[row]) && adapter->rollout != SCPO_ROLLOUT_OF(adapter->key[row])) {
         adapter->rollout = SCPO_ROLLOUT_OF(adapter->key[row]);
-        (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &adapter->work.run);
+        (void)scpo_roll(adapter, scpo_committed(adapter), adapter->rollout, &adapter->work.run);
     } else {
         scpo_compute_row(adapter, row);
         scpo_scaling_transposed(adapter, scpo_row(adapter, row));

@@ -58,7 +58,7 @@ void scpo_adapter_forget(scpo_adapter *adapter)
 {
     adapter->expert.first = adapter->expert.written;
     adapter->expert.count = 0;
-    scpo_adapter_restart(adapter);
+    scpo_seek_another(adapter);
 }
 
 int scpo_objective_has_news(const scpo_adapter *adapter)
@@ -120,7 +120,7 @@ int scpo_objective_error(scpo_adapter *adapter, const scpo_parameters *with)
 int scpo_objective_slice(scpo_adapter *adapter)
 {
     scpo_expert *expert = &adapter->expert;
-    const scpo_parameters *with = scpo_active(adapter);
+    const scpo_parameters *with = scpo_committed(adapter);
     scpo_real at_zero[SCPO_HIDDEN + 1];
     int left = SCPO_SLICE;
     int i;

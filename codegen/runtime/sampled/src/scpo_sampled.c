@@ -47,7 +47,7 @@ static void scpo_draw(scpo_adapter *adapter)
 static const scpo_parameters *scpo_disturbed(scpo_adapter *adapter)
 {
     scpo_parameters *spare = scpo_controller_spare(adapter->controller);
-    const scpo_real *theta = scpo_active(adapter)->theta;
+    const scpo_real *theta = scpo_committed(adapter)->theta;
     int i;
     for (i = 0; i < SCPO_NTHETA; i++) {
         spare->theta[i] = theta[i];
@@ -65,12 +65,12 @@ static int scpo_is_wanted(const scpo_adapter *adapter, int row)
     return adapter->tries == 0 || adapter->joined[row] == SCPO_TO_COMPUTE;
 }
 
-/* The first row from `row` on that is wanted and of a rollout, or, where that is SCPO_NROLLOUTS, at rest; or count. */
+/* The first row from `row` on that is wanted and of a rollout, or, where that is SCPO_NALL, at rest; or count. */
 static int scpo_wanted_row(const scpo_adapter *adapter, int rollout, int row)
 {
     while (row < adapter->count && !(scpo_is_wanted(adapter, row) &&
-                                     (rollout < SCPO_NROLLOUTS ? SCPO_ROLLOUT_OF(adapter->key[row]) == rollout
-                                                               : adapter->key[row] >= SCPO_KEYS))) {
+                                     (rollout < SCPO_NALL ? SCPO_ROLLOUT_OF(adapter->key[row]) == rollout
+                                                          : adapter->key[row] >= SCPO_KEYS))) {
         row++;
     }
     return row;
@@ -85,15 +85,15 @@ static int scpo_has_cost(const scpo_adapter *adapter)
 /* From adapter->rollout on to what is to be rolled out. */
 static void scpo_seek(scpo_adapter *adapter)
 {
-    while (adapter->rollout < SCPO_NROLLOUTS && !scpo_has_cost(adapter) &&
+    while (adapter->rollout < SCPO_NALL && !scpo_has_cost(adapter) &&
            scpo_wanted_row(adapter, adapter->rollout, 0) == adapter->count) {
         adapter->rollout++;
     }
     adapter->lane = 0;
     adapter->row = 0;
     adapter->stage = SCPO_BASE;
-    if (adapter->rollout == SCPO_NROLLOUTS) {
-        adapter->row = scpo_wanted_row(adapter, SCPO_NROLLOUTS, 0);
+    if (adapter->rollout == SCPO_NALL) {
+        adapter->row = scpo_wanted_row(adapter, SCPO_NALL, 0);
         adapter->stage = adapter->row < adapter->count ? SCPO_AT_REST : SCPO_PLAN;
     }
 }
@@ -117,11 +117,13 @@ static void scpo_roll_base(scpo_adapter *adapter)
     scpo_lanes *lanes = &adapter->work.lanes;
     int row;
     int lane;
-    (void)scpo_roll(adapter, scpo_active(adapter), adapter->rollout, &lanes->run);
+    (void)scpo_roll(adapter, scpo_committed(adapter), adapter->rollout, &lanes->run);
     for (row = scpo_wanted_row(adapter, adapter->rollout, 0); row < adapter->count;
          row = scpo_wanted_row(adapter, adapter->rollout, row + 1)) {
         const uint32_t key = adapter->key[row];
-        adapter->c[row] = scpo_metric(adapter->rollout, &lanes->run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key));
+        adapter->c[row] = scpo_kept_clear(
+            adapter, adapter->rollout, SCPO_SIGNAL_OF(key),
+            scpo_metric(adapter->rollout, &lanes->run, SCPO_TIME_OF(key), SCPO_SIGNAL_OF(key)));
     }
     for (lane = 0; lane < SCPO_SPAN; lane++) {
         memcpy(lanes->x + lane * SCPO_NX, lanes->run.x, SCPO_NX * sizeof *lanes->x);
@@ -139,8 +141,9 @@ static void scpo_sample_rows(scpo_adapter *adapter, int t, const scpo_real *v, c
         const int signal = SCPO_SIGNAL_OF(adapter->key[row]);
         const int is_command = signal >= SCPO_NBOUNDS_X && signal < SCPO_NBOUNDS;
         if (SCPO_TIME_OF(adapter->key[row]) == (is_command ? t : t + 1)) {
-            const scpo_real value = scpo_metric_of(adapter->rollout, next, v, signal);
-            scpo_row(adapter, row)[adapter->lane] = (value - adapter->c[row]) / SCPO_SIGMA;
+            const scpo_real value = scpo_metric_of(adapter->rollout, &adapter->work.lanes.run, next, v, signal);
+            const scpo_real clear = scpo_kept_clear(adapter, adapter->rollout, signal, value);
+            scpo_row(adapter, row)[adapter->lane] = (clear - adapter->c[row]) / SCPO_SIGMA;
         }
     }
 }
@@ -186,7 +189,7 @@ static void scpo_sample(scpo_adapter *adapter)
         scpo_real v[SCPO_NU];
         scpo_real u[SCPO_NU];
         scpo_real next[SCPO_NX];
-        scpo_roll_step(with, adapter->rollout, t, &lanes->run, x, v, u, next);
+        scpo_roll_step(adapter, with, adapter->rollout, t, &lanes->run, x, v, u, next);
         scpo_sample_rows(adapter, t, v, next);
         for (i = 0; i < SCPO_NX; i++) {
             *moved++ = x[i] - SCPO_STATE_AT(&lanes->run, t)[i];
@@ -216,13 +219,13 @@ static void scpo_sample_at_rest(scpo_adapter *adapter)
     const int vertex = (int)(adapter->key[adapter->row] - SCPO_KEYS);
     scpo_powers *powers = &adapter->work.powers;
     if (adapter->lane == 0) {
-        adapter->c[adapter->row] = scpo_stability(scpo_active(adapter), vertex, powers, NULL);
+        adapter->c[adapter->row] = scpo_stability(scpo_committed(adapter), vertex, powers, NULL);
     }
     scpo_row(adapter, adapter->row)[adapter->lane] =
         (scpo_stability(scpo_disturbed(adapter), vertex, powers, NULL) - adapter->c[adapter->row]) / SCPO_SIGMA;
     if (++adapter->lane == SCPO_SPAN) {
         adapter->lane = 0;
-        adapter->row = scpo_wanted_row(adapter, SCPO_NROLLOUTS, adapter->row + 1);
+        adapter->row = scpo_wanted_row(adapter, SCPO_NALL, adapter->row + 1);
         adapter->stage = adapter->row < adapter->count ? SCPO_AT_REST : SCPO_PLAN;
     }
 }

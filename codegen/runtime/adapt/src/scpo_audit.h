@@ -1,0 +1,60 @@
+/* Guards and audits (E12), as the step of the adaptation uses them: nothing where SCPO_AUDIT is 0.
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef SCPO_AUDIT_H
+#define SCPO_AUDIT_H
+
+#include "scpo_working_set.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if SCPO_AUDIT
+
+#define SCPO_HALVINGS 3 /* of the way back to the active parameters, before all of it is gone */
+
+/* How many guards there are; and the rollout of one, the newest first. */
+#define scpo_count_guards(adapter) ((adapter)->audit.guards)
+
+static inline int scpo_guard_rollout(const scpo_adapter *adapter, int place)
+{
+    const scpo_audit *audit = &adapter->audit;
+    return SCPO_NROLLOUTS + (audit->oldest + audit->guards - 1 - place) % audit->guards;
+}
+
+/* A signal's back-off: SCPO_BACK_OFF, and at most half of what the active parameters leave to the bound. */
+void scpo_set_back_off(scpo_adapter *adapter, int rollout, int signal, scpo_real largest);
+
+/* S is as at first: points at the edges of the set. */
+void scpo_guards_begin(scpo_adapter *adapter);
+
+/* Others than those at hand are committed and trusted in nothing, where the user gave them. */
+void scpo_audit_restart(scpo_adapter *adapter);
+
+/* An audit of the committed parameters begins. */
+void scpo_audit_begin(scpo_adapter *adapter);
+
+typedef enum {
+    SCPO_AUDIT_GOES_ON = 0,
+    SCPO_AUDIT_PASSED = 1,
+    SCPO_AUDIT_FAILED = 2, /* counterexamples have joined S: the committed parameters are to go back */
+    SCPO_AUDIT_BROKEN = 3  /* and the active ones break a metric there too */
+} scpo_audit_outcome;
+
+/* One piece of an audit: a point, or a counterexample that joins S. */
+scpo_audit_outcome scpo_audit_poll(scpo_adapter *adapter);
+
+/* The committed parameters go back half of the way to the active ones, or, the last time, all of it. */
+void scpo_retreat(scpo_adapter *adapter);
+
+#else
+
+#define scpo_count_guards(adapter) ((void)(adapter), 0)
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SCPO_AUDIT_H */

@@ -1,0 +1,144 @@
+/* Guards and audits (E12): what is committed on S is audited on points of the declared set that nothing saw before. It
+ * becomes active where the audit finds nothing; else the worst points join S, and the committed parameters go back
+ * towards the active ones as far as S asks for. S is kept as numbers of points. SPDX-License-Identifier: MIT
+ */
+#include "scpo_audit.h"
+
+#define SCPO_BACK_OFF_PART SCPO_R(0.5) /* of what a metric leaves at the active parameters, at most */
+
+void scpo_set_back_off(scpo_adapter *adapter, int rollout, int signal, scpo_real largest)
+{
+    const scpo_real room = -largest - SCPO_METRIC_ERROR;
+    const scpo_real part = SCPO_BACK_OFF_PART * room / SCPO_BACK_OFF;
+    adapter->audit.back_off[rollout * SCPO_NSIGNALS + signal] =
+        (unsigned char)(room > 0 ? 255 * (part < 1 ? part : 1) : 0);
+}
+
+void scpo_guards_begin(scpo_adapter *adapter)
+{
+    int i;
+    for (i = 0; i < SCPO_EDGES; i++) {
+        adapter->audit.guard[i] = 2 * (uint32_t)i + 1U; /* odd ones are at the edges */
+    }
+    adapter->audit.guards = SCPO_EDGES;
+    adapter->audit.number = 2 * (uint32_t)SCPO_EDGES;
+}
+
+void scpo_audit_restart(scpo_adapter *adapter)
+{
+    scpo_audit *audit = &adapter->audit;
+    audit->committed = *scpo_active(adapter);
+    audit->trusted = 0;
+    audit->own = 0;
+    audit->joining = 0;
+    audit->unaudited = 0;
+    audit->interval = SCPO_AUDIT_FIRST;
+}
+
+void scpo_audit_begin(scpo_adapter *adapter)
+{
+    int i;
+    for (i = 0; i < SCPO_TAKEN; i++) {
+        adapter->audit.worst[i] = -SCPO_METRIC_ERROR;
+    }
+    adapter->audit.left = SCPO_AUDIT_POINTS;
+}
+
+/* The largest metric of a rollout, without back-off. */
+static scpo_real scpo_worst_of(scpo_adapter *adapter, const scpo_parameters *with, int rollout)
+{
+    scpo_real worst = -SCPO_LARGEST;
+    int signal;
+    if (!scpo_roll(adapter, with, rollout, &adapter->work.run)) {
+        return SCPO_LARGEST;
+    }
+    for (signal = 0; signal < SCPO_NSIGNALS; signal++) {
+        scpo_real largest;
+        int when;
+        if (scpo_largest_of(&adapter->work.run, rollout, signal, &when, &largest)) {
+            if (adapter->audit.joining > 0) {
+                scpo_set_back_off(adapter, rollout, signal, largest);
+            }
+            worst = largest < SCPO_LARGEST ? scpo_max(worst, largest) : SCPO_LARGEST;
+        }
+    }
+    return worst;
+}
+
+/* The worst point of each part of the audit joins S, in place of the oldest ones where it is full. */
+static void scpo_take_in_found(scpo_adapter *adapter)
+{
+    scpo_audit *audit = &adapter->audit;
+    int i;
+    for (i = 0; i < SCPO_TAKEN; i++) {
+        if (audit->worst[i] > -SCPO_METRIC_ERROR) {
+            int place = audit->guards;
+            if (place < SCPO_GUARDS) {
+                audit->guards++;
+            } else {
+                place = audit->oldest;
+                audit->oldest = (place + 1) % SCPO_GUARDS;
+            }
+            audit->guard[place] = audit->found[i];
+            audit->joining++;
+        }
+    }
+}
+
+/* A point of the audit. */
+static scpo_audit_outcome scpo_draw_point(scpo_adapter *adapter)
+{
+    scpo_audit *audit = &adapter->audit;
+    const int part = (int)((audit->number >> 1) % SCPO_TAKEN);
+    const scpo_real worst = scpo_worst_of(adapter, scpo_committed(adapter), SCPO_NALL);
+    if (worst > audit->worst[part]) {
+        audit->worst[part] = worst;
+        audit->found[part] = audit->number;
+    }
+    audit->number++;
+    adapter->counts.fresh++;
+    if (--audit->left > 0) {
+        return SCPO_AUDIT_GOES_ON;
+    }
+    adapter->counts.audits++;
+    scpo_take_in_found(adapter);
+    if (audit->joining > 0) {
+        audit->interval = audit->interval > SCPO_AUDIT_FIRST ? audit->interval / 2 : (SCPO_AUDIT_FIRST + 1) / 2;
+        return SCPO_AUDIT_GOES_ON;
+    }
+    audit->interval = audit->interval < SCPO_AUDIT_MOST / 2 ? 2 * audit->interval : SCPO_AUDIT_MOST;
+    return SCPO_AUDIT_PASSED;
+}
+
+scpo_audit_outcome scpo_audit_poll(scpo_adapter *adapter)
+{
+    scpo_audit *audit = &adapter->audit;
+    if (audit->joining == 0) {
+        return scpo_draw_point(adapter);
+    }
+    { /* its back-off, at the active parameters; the newest comes last */
+        const int rollout = scpo_guard_rollout(adapter, audit->joining - 1);
+        if (scpo_worst_of(adapter, scpo_active(adapter), rollout) > -SCPO_METRIC_ERROR) {
+            audit->joining = 0;
+            return SCPO_AUDIT_BROKEN;
+        }
+    }
+    audit->unaudited = 0;
+    audit->halvings = 0;
+    return --audit->joining > 0 ? SCPO_AUDIT_GOES_ON : SCPO_AUDIT_FAILED;
+}
+
+void scpo_retreat(scpo_adapter *adapter)
+{
+    scpo_parameters *committed = &adapter->audit.committed;
+    const scpo_parameters *active = scpo_active(adapter);
+    if (adapter->audit.halvings++ < SCPO_HALVINGS) {
+        int i;
+        for (i = 0; i < SCPO_NTHETA; i++) {
+            committed->theta[i] = (committed->theta[i] + active->theta[i]) / 2;
+        }
+        scpo_parameters_prepare(committed);
+    } else {
+        *committed = *active;
+    }
+}
