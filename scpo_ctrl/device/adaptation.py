@@ -133,14 +133,14 @@ class DeviceAdapter:
         """Begin steps anew at the committed parameters, as for another objective."""
         self._begin_anew()
         self._forget()
+        self.rows = WorkingSet.empty(self.model, self.options.rows)
         if self.audits is not None:
             self.audits.halvings = 0
 
     def _begin_anew(self) -> None:
-        """Begin steps anew at the committed parameters; curvature is what it was."""
+        """Begin steps anew at the committed parameters; curvature and the working set are what they were."""
         self._begun = self._auditing = False
         self._ended: DeviceStatus | None = None
-        self.rows = WorkingSet.empty(self.model, self.options.rows)
         self._length: Any = self.model.arithmetic.number(0)
         self._stalled = 0
 
@@ -219,6 +219,7 @@ class DeviceAdapter:
         self._auditing, changed = False, self.audits.unaudited > 0
         found = self.audits.audit(self.theta, self.active)
         self.model = self.audits.model()
+        self.rows.drop(self.audits.replaced)
         if found is Found.BROKEN:
             return self._refuse()
         if found is Found.FAILED:

@@ -46,6 +46,7 @@ class Audits:
     unaudited: int = 0  # commits since the last audit
     interval: int = 0  # that many commits are audited
     halvings: int = 0
+    replaced: list[int] = field(default_factory=list)  # rollouts of guards that the last audit replaced
 
     def __post_init__(self) -> None:
         self.guards = [2 * i + 1 for i in range(self.options.edges)]  # odd ones are at the edges
@@ -100,7 +101,7 @@ class Audits:
         -------
         Found
         """
-        found = self._counterexamples(committed)
+        found, self.replaced = self._counterexamples(committed), []
         self.counts.audits += 1
         first, most = self.options.audit_first, self.options.audit_most
         if not found:
@@ -158,6 +159,7 @@ class Audits:
             return len(self.guards) - 1
         place, self.oldest = self.oldest, (self.oldest + 1) % self.options.guards
         self.guards[place] = number
+        self.replaced.append(self.plain.rollouts + place)
         return place
 
     def _at(self, numbers: "np.ndarray | list[int]", theta: np.ndarray) -> Parameters:

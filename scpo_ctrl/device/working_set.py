@@ -144,6 +144,17 @@ class WorkingSet:
         self.tried = np.zeros(self.keys.size, number)
         self.c = at.metrics(self.keys)
 
+    def drop(self, rollouts: list[int]) -> None:
+        """Let rows of some rollouts leave with the next step.
+
+        Parameters
+        ----------
+        rollouts : list of int
+        """
+        here = np.isin(self.keys // self.model.spread, rollouts)
+        self.multipliers = np.where(here, self.model.arithmetic.number(0), self.multipliers)
+        self.joined = self.joined & ~here
+
     def take_in_broken(self, tried: Verification, shown: np.ndarray) -> np.ndarray | None:
         """Follow a try that broke metrics: those at hand get larger smoothness constants, others join.
 

@@ -229,12 +229,11 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
     }
 }
 
-/* Steps begin anew at the committed parameters, with an empty working set; curvature is what it was. */
+/* Steps begin anew at the committed parameters; curvature and the working set are what they were. */
 static void scpo_begin_anew(scpo_adapter *adapter)
 {
     adapter->phase = SCPO_BEGIN;
     adapter->rollout = 0;
-    adapter->count = 0;
     adapter->length = 0;
     adapter->stalled = 0;
 }
@@ -243,6 +242,7 @@ void scpo_seek_another(scpo_adapter *adapter)
 {
     scpo_begin_anew(adapter);
     scpo_forget_curvature(adapter);
+    adapter->count = 0;
 #if SCPO_AUDIT
     adapter->audit.halvings = 0;
     if (adapter->audit.joining > 0) { /* in the middle of an audit that failed */

@@ -65,6 +65,18 @@ static scpo_real scpo_worst_of(scpo_adapter *adapter, const scpo_parameters *wit
     return worst;
 }
 
+/* Rows of a rollout leave the working set with the next step. */
+static void scpo_drop_rows(scpo_adapter *adapter, int rollout)
+{
+    int row;
+    for (row = 0; row < adapter->count; row++) {
+        if (SCPO_ROLLOUT_OF(adapter->key[row]) == rollout) {
+            adapter->multiplier[row] = 0;
+            adapter->joined[row] = 0;
+        }
+    }
+}
+
 /* The worst point of each part of the audit joins S, in place of the oldest ones where it is full. */
 static void scpo_take_in_found(scpo_adapter *adapter)
 {
@@ -78,6 +90,7 @@ static void scpo_take_in_found(scpo_adapter *adapter)
             } else {
                 place = audit->oldest;
                 audit->oldest = (place + 1) % SCPO_GUARDS;
+                scpo_drop_rows(adapter, SCPO_NROLLOUTS + place);
             }
             audit->guard[place] = audit->found[i];
             audit->joining++;
