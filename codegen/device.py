@@ -8,7 +8,7 @@ import numpy as np
 
 from scpo_ctrl.choices import DEVICE_GRADIENTS as GRADIENTS
 from scpo_ctrl.codegen.fixed_law import FixedLaw
-from scpo_ctrl.codegen.fresh_set import AUDIT, AuditSizes, FreshSet, fresh_set
+from scpo_ctrl.codegen.fresh_set import AUDIT, AuditSizes, FreshSet, fresh_set, no_audits
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.metric_error import FACTOR, LEAST, metric_error
 from scpo_ctrl.codegen.model import Function, model_functions, written
@@ -24,6 +24,7 @@ from scpo_ctrl.validate import as_count
 
 ROWS = 16  # K of the working set: fewer stall, more cost memory
 MEMORY = 4  # pairs of BFGS
+TRIES = {"plain": 5, "audited": 8}  # projections in a step
 EXAMPLES = 128  # of an expert, at most
 FRESH = 16  # examples that find room while a step is under way
 _MOST_EXAMPLES = 10_000
@@ -32,6 +33,7 @@ DIRECTIONS = 16  # of a step whose gradients are sampled
 _LANES = 480  # numbers of their rollouts that are kept at once
 _MOST_KEYS = 2**32  # a metric's number is one of 32 bits
 _LONGEST_PAYLOAD = 65535  # of a frame [bytes], see codegen/runtime/link
+_CONFIDENCE = 0.05  # 1 - this is the confidence that an audit's statement holds with
 _BESIDES_THETA = 80  # bytes of a payload that are kept for what is not theta
 
 
@@ -84,11 +86,22 @@ class DeviceCode:
     options: dict[str, float] = field(default_factory=dict)
     fresh_set: FreshSet | None = None  # what audits draw from; None: there are none
     audit: AuditSizes = AUDIT
+    not_audited: str | None = None  # why, in words
+
+    @property
+    def audit_epsilon(self) -> float:
+        """ε of an audit that found nothing: what its uniform points say of the set, with 95 % confidence."""
+        return 1 - _CONFIDENCE ** (1 / (self.audit.points // 2))
 
     @property
     def updatable(self) -> bool:
         """Whether plant parameters may be replaced: they have ranges, and do not move what contraction is about."""
         return bool(np.any(self.p_range[0] < self.p_range[1])) and len(self.rests) == 1
+
+    @property
+    def tries(self) -> int:
+        """Projections in a step: more where guards break more of them."""
+        return TRIES["plain" if self.fresh_set is None else "audited"]
 
     @property
     def sampled(self) -> bool:
@@ -215,6 +228,7 @@ def device_code(
         ),
         gradients=gradients,
         fresh_set=fresh_set(problem) if audited else None,
+        not_audited=no_audits(problem) if audited else "it was exported without audits",
         epsilon=LEAST[real],
         theta_start=problem.theta_initial,
         problem_hash=", ".join(f"0x{byte:02x}" for byte in problem_hash(problem)),

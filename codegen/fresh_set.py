@@ -16,8 +16,8 @@ class AuditSizes:
     points: int = 4000  # of an audit: half of them uniform in the set, half on its edges
     first: int = 16  # commits until the first audit, and half of it the least between two
     most: int = 64  # commits between two
-    guards: int = 32  # points that steps are verified at beside the scenarios
-    edges: int = 12  # of these, to begin with
+    guards: int = 48  # points that steps are verified at beside the scenarios
+    edges: int = 16  # of these, to begin with
     taken: int = 6  # counterexamples of an audit that join them, at most
     back_off: float = 0.01  # b of (E12), in the units of metrics
 

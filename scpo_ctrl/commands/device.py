@@ -34,6 +34,7 @@ def export_run(
     within: str,
     adapt: bool,
     gradients: str,
+    audit: bool,
     examples: int | None,
     builds: bool,
     fixed: bool,
@@ -45,7 +46,7 @@ def export_run(
     check_replaceable(out)
     exported = export(
         load_result(run), out, target, real, prefix, guarded=guard, within=within, adapting=adapt, builds=builds,
-        examples=examples, gradients=gradients, fixed=FixedPoint(**counted) if fixed else False,
+        examples=examples, gradients=gradients, audited=audit, fixed=FixedPoint(**counted) if fixed else False,
     )  # fmt: skip
     if as_json:
         print_json(exported.summary())
@@ -75,6 +76,7 @@ def pil_run(
     port: Path | None,
     real: str | None,
     gradients: str,
+    audit: bool,
     steps: int,
     samples: int,
     guard: bool,
@@ -87,7 +89,7 @@ def pil_run(
     with Line("pil", shown=not as_json) as line:
         done = pil(
             load_result(run), target=target, port=None if port is None else str(port), real=real, gradients=gradients,
-            steps=steps, samples=samples, within=within if guard else None,
+            audited=audit, steps=steps, samples=samples, within=within if guard else None,
             monitor=lambda what, k, total: line.show(k, total, (what,)),
         )  # fmt: skip
     if as_json:
@@ -155,6 +157,14 @@ class _Saves:
         save_result(result, self._out, overwrite=self._overwrite, samples=samples)
 
 
+def _beyond(done: PilRun) -> str | None:
+    """Return what is known of states beside the scenarios, under the active policy."""
+    if not done.fresh:
+        return None
+    here = f"{done.fresh_violations:,} of {done.fresh:,} fresh states break a metric"
+    return here if done.audits else f"{here}; nothing is audited on the device"
+
+
 def _lines(done: PilRun) -> list[str]:
     """Return what a device did and took, in lines."""
     loop = (
@@ -166,7 +176,8 @@ def _lines(done: PilRun) -> list[str]:
         ("closed loop", loop, ""),
         ("guard", None if done.guarded is None else f"acted at {done.guarded} states, let {done.astray} astray", ""),
         ("adaptation", adapted, ""),
-        ("objective", f"{done.objective_initial:.6g} -> {done.objective_final:.6g}", ""),
+        ("objective", f"{done.objective_initial:.6g} -> {done.objective_final:.6g}, of the active policy", ""),
+        ("beyond", _beyond(done), ""),
         ("code", done.code_bytes, "bytes of functions"),
         ("RAM", done.ram_bytes, "bytes of controller and adapter"),
         ("stack", done.stack_bytes, "bytes at most"),
@@ -174,6 +185,7 @@ def _lines(done: PilRun) -> list[str]:
         ("projection", done.projection_instructions, "instructions in the mean"),
         ("slice", done.slice_instructions, "instructions at most"),
         ("step", done.step_instructions, dearest),
+        ("audit", done.audit_instructions, f"instructions a point, {done.audits} audits of {done.audited:,} points"),
     ]
     return [
         f"{name:12s}{value:,} {unit}" if isinstance(value, int) else f"{name:12s}{value} {unit}"

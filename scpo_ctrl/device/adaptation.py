@@ -66,6 +66,7 @@ class DeviceAdapter:
         self.theta = arithmetic.array(self.theta)
         self._of_cost = one / (arithmetic.number(self.model.scenarios) * arithmetic.number(self.model.horizon))
         self.scaling: Any = Scaling(arithmetic, self.options.memory, one)
+        self._most_tries = self.options.tries or self.model.tries
         self._exported = self.model
         self.active = self.theta
         if self.model.points is not None:
@@ -350,7 +351,7 @@ class DeviceAdapter:
 
     def _descend(self) -> DeviceStatus | None:
         """Let the steepest descent take the step's place, half as long."""
-        if self._tries >= self.options.tries:
+        if self._tries >= self._most_tries:
             return self._end_step(committed=False)
         number, z = self.model.arithmetic.number, self.scaling.transposed(-self._gradient)
         size = self.model.arithmetic.length(z)
@@ -366,7 +367,7 @@ class DeviceAdapter:
         safe = found.worst <= -error
         if safe and fall >= number(_SUFFICIENT) * self._predicted and fall > 0:
             return self._commit(found, objective)
-        if self._tries >= self.options.tries:
+        if self._tries >= self._most_tries:
             return self._end_step(committed=False)
         if not found.worst < self.model.arithmetic.largest:
             self._shorten(number(_LOST))

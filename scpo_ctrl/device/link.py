@@ -15,11 +15,21 @@ import numpy as np
 
 from scpo_ctrl.errors import DeviceError
 
-PROTOCOL = 1  # SCPO_LINK_VERSION in scpo_link.h
+PROTOCOL = 2  # SCPO_LINK_VERSION in scpo_link.h
 _START = 0xA5
 _HASH = 64  # characters of SCPO_INPUT_HASH
 _SPEEDS = {9600: termios.B9600, 57600: termios.B57600, 115200: termios.B115200, 230400: termios.B230400}
-OUTCOMES = ("adapting", "committed", "rejected", "converged", "start_unsafe", "start_bad", "no_data")
+OUTCOMES = (
+    "adapting",
+    "committed",
+    "rejected",
+    "converged",
+    "start_unsafe",
+    "start_bad",
+    "no_data",
+    "audited",
+    "withdrawn",
+)
 
 
 def crc16(data: bytes) -> int:
@@ -161,11 +171,14 @@ class Progress:
     unsafe: int
     pieces: int
     projections: int
+    audits: int
+    fresh: int  # points that they drew
     objective: float
     margin: float
     dearest_piece: int
     dearest_step: int
     projecting: int  # cost of all projections
+    auditing: int  # cost of all points of audits
     all: int  # cost of everything
 
 
@@ -284,6 +297,15 @@ class Device:
         """
         return np.frombuffer(self.ask(b"G"), self.real).astype(float)
 
+    def committed(self) -> np.ndarray:
+        """Return the committed parameters, which are the active ones unless an audit of them is due.
+
+        Returns
+        -------
+        numpy.ndarray, shape (d,)
+        """
+        return np.frombuffer(self.ask(b"C"), self.real).astype(float)
+
     def refer(self, x: np.ndarray, u: np.ndarray) -> int:
         """Set what the objective asks for, from which the adaptation begins anew; returns the device's status.
 
@@ -338,10 +360,12 @@ class Device:
         Progress
         """
         answer = self.ask(b"A", struct.pack("<I", pieces))
-        steps, commits, tries, unsafe, pieces, projections = struct.unpack_from("<6I", answer, 1)
+        steps, commits, tries, unsafe, pieces, projections, _, audits, fresh = struct.unpack_from("<9I", answer, 1)
         size = self.real.itemsize
-        objective, margin = np.frombuffer(answer[25 : 25 + 2 * size], self.real).astype(float)
-        dearest_piece, dearest_step, projecting, everything = struct.unpack_from("<2I2Q", answer, 25 + 2 * size)
+        objective, margin = np.frombuffer(answer[37 : 37 + 2 * size], self.real).astype(float)
+        dearest_piece, dearest_step, projecting, auditing, everything = struct.unpack_from(
+            "<2I3Q", answer, 37 + 2 * size
+        )
         return Progress(
             outcome=OUTCOMES[answer[0]],
             steps=steps,
@@ -350,11 +374,14 @@ class Device:
             unsafe=unsafe,
             pieces=pieces,
             projections=projections,
+            audits=audits,
+            fresh=fresh,
             objective=float(objective),
             margin=float(margin),
             dearest_piece=dearest_piece,
             dearest_step=dearest_step,
             projecting=projecting,
+            auditing=auditing,
             all=everything,
         )
 

@@ -14,7 +14,18 @@ from scpo_ctrl.device.fresh import Points
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.problem.control_problem import ControlProblem
 
-_SHARED = ("horizon", "scenarios", "chunk", "bounds_x", "bounds_u", "terminal", "saturates", "doublings", "updatable")
+_SHARED = (
+    "horizon",
+    "scenarios",
+    "chunk",
+    "bounds_x",
+    "bounds_u",
+    "terminal",
+    "saturates",
+    "doublings",
+    "updatable",
+    "tries",
+)
 _NUMBERS = ("x0", "p", "p_range", "w", "rests", "limits", "P", "vertices", "vertex_B", "inverse_root", "theta_start")
 _FUNCTIONS = ("step", "adjoint", "stage", "stage_adjoint")
 _OF_POLICY = ("K", "x_eq", "u_eq", "u_min", "u_max", "scale", "input_scale")
@@ -104,6 +115,7 @@ class DeviceModel:
     terminal: bool
     contracts: bool  # scenarios too
     saturates: bool
+    tries: int  # projections in a step
     chunk: int  # steps of a rollout that are sampled in a piece
     sampling_radius: np.floating[Any]  # σ of (E2)
     P: np.ndarray

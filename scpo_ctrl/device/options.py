@@ -59,7 +59,7 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
     sampling_radius : float or None, optional
         SCPO_SAMPLING_RADIUS, σ of (E2), > 0; None: the export's.
     tries : int, optional
-        SCPO_TRIES, projections in a step, >= 1.
+        SCPO_TRIES, projections in a step, >= 1; 0: the export's, 5 or, where it audits, 8.
     patience : int, optional
         SCPO_PATIENCE, commits not worth it, or half as many rejections, until it has converged, >= 1; 0: the
         export's, 10 or, where sampled, 40.
@@ -104,7 +104,7 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
     memory: int = MEMORY
     directions: int = DIRECTIONS
     sampling_radius: float | None = None
-    tries: int = 5
+    tries: int = 0
     patience: int = 0
     worth: float = 1e-6
     radius: float = 1.0
@@ -126,7 +126,8 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
         put(self, "gradients", as_choice("gradients", self.gradients, GRADIENTS))
         if self.patience == 0:
             put(self, "patience", PATIENCE[self.gradients])
-        for key in ("rows", "memory", "directions", "tries", "patience", "examples", "fresh"):
+        put(self, "tries", as_count("tries", self.tries))
+        for key in ("rows", "memory", "directions", "patience", "examples", "fresh"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
         for key in ("audit_points", "audit_first", "audit_most", "taken"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))

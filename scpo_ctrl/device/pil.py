@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.assurance.audit import audit
 from scpo_ctrl.choices import SAMPLES, STEPS, WITHIN
 from scpo_ctrl.codegen import TARGETS, export
 from scpo_ctrl.codegen.build import measure
@@ -28,6 +29,8 @@ _STACK_PIECES = 700  # whose stack is measured: several steps of small problems
 _PREFIX = "scpo"
 _OK, _GUARDED = 0, 6  # SCPO_OK, SCPO_GUARDED
 _NEAR = 200  # states near the edge of the guard's set
+_GOES_ON = ("committed", "rejected", "audited", "withdrawn")
+_FRESH, _SEED = 20_000, 20_261_130  # of the audit on this computer
 
 Monitor = Callable[[str, int, int], None]
 
@@ -48,8 +51,13 @@ class PilRun:
     violations: int  # committed policies that break a metric, computed in double
     worst_margin: float  # of them, in double
     objective_initial: float  # in double
-    objective_final: float
+    objective_final: float  # of the active policy
     outcome: str  # of the last step
+    audits: int  # that ended on the device
+    audited: int  # points that they drew
+    fresh: int  # states drawn on this computer to audit the active policy; 0 where no set is declared
+    fresh_violations: int  # of these, how many break a metric
+    audit_instructions: int | None  # mean of a point
     code_bytes: int | None
     ram_bytes: int | None
     stack_bytes: int | None
@@ -61,7 +69,7 @@ class PilRun:
 
     @property
     def passed(self) -> bool:
-        """Whether the device did what Python does, and no commit breaks a metric in double."""
+        """Whether the device did what Python does, and no commit breaks a metric of its scenarios in double."""
         return (
             self.violations == 0
             and self.astray == 0
@@ -85,6 +93,7 @@ def pil(
     port: str | None = None,
     real: str | None = None,
     gradients: str = GRADIENTS[0],
+    audited: bool = True,
     steps: int = STEPS,
     samples: int = SAMPLES,
     within: str | None = None,
@@ -104,6 +113,8 @@ def pil(
         "float" or "double"; by default the target's own.
     gradients : str
         "exact" or "sampled", as `export` has them; of an emulated board.
+    audited : bool
+        Whether the device audits what it commits, as `export` has it; of an emulated board.
     steps : int
         Of the adaptation on the device.
     samples : int
@@ -140,7 +151,7 @@ def pil(
         folder = work / "c"
         export(
             result, folder, target=chosen.name, real=real, measured=False, adapting=True, gradients=gradients,
-            guarded=within is not None, within=within or WITHIN[0],
+            audited=audited, guarded=within is not None, within=within or WITHIN[0],
         )  # fmt: skip
         program = work / "board.elf"
         sources = [*sorted((folder / "src").glob("*.c")), BOARD / "main.c"]
@@ -191,7 +202,9 @@ def _run(
     def cost(ticks: float) -> int | None:
         return None if scale is None else round(ticks * scale)
 
-    ended = max(progress.steps - (progress.outcome in ("committed", "rejected")), 0)  # the next one has begun by then
+    ended = max(progress.steps - (progress.outcome in _GOES_ON), 0)  # the next one has begun by then
+    active = device.active()
+    fresh, violations = _audit_here(problem, active)
     return PilRun(
         target=target.name,
         real="float" if device.real.itemsize == 4 else "double",
@@ -205,15 +218,20 @@ def _run(
         violations=sum(margin < 0 for margin in margins),
         worst_margin=min(margins, default=np.inf),
         objective_initial=float(problem.objective(problem.theta_initial)),
-        objective_final=float(problem.objective(committed[-1] if committed else problem.theta_initial)),
+        objective_final=float(problem.objective(active)),
         outcome=progress.outcome,
+        audits=progress.audits,
+        audited=progress.fresh,
+        fresh=fresh,
+        fresh_violations=violations,
+        audit_instructions=cost(progress.auditing / progress.fresh) if progress.fresh else None,
         code_bytes=None,
         ram_bytes=None,
         stack_bytes=None,
         control_instructions=cost(seen.dearest),
         projection_instructions=cost(progress.projecting / max(progress.projections, 1)),
         slice_instructions=cost(progress.dearest_piece),
-        step_instructions=cost(progress.all / max(ended, 1)),
+        step_instructions=cost((progress.all - progress.auditing) / max(ended, 1)),
         dearest_step_instructions=cost(progress.dearest_step),
     )
 
@@ -276,8 +294,17 @@ def _adapt(
     for k in range(steps):
         progress = device.adapt(_MOST_PIECES)
         if progress.outcome == "committed":
-            committed.append(device.active())
+            committed.append(device.committed())
         say("steps", k + 1, steps)
-        if progress.outcome not in ("committed", "rejected"):
+        if progress.outcome not in _GOES_ON:
             break
     return progress, committed
+
+
+def _audit_here(problem: ControlProblem, theta: np.ndarray) -> tuple[int, int]:
+    """Audit a policy on states that the device did not see: how many were drawn, and how many break a metric."""
+    declared = problem.scenarios.declared
+    if declared is None or not declared.has_interior:
+        return 0, 0
+    found = audit(problem, theta, rollouts=_FRESH, seed=_SEED, progress=False)
+    return found.rollouts, found.violations

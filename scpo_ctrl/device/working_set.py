@@ -60,7 +60,9 @@ class Verification:
             if found.lost[guard]:
                 worst = model.arithmetic.largest
                 break
-            keys, values = (np.append(part, of[rollout == guard]) for part, of in zip((keys, values), of_all, strict=True))
+            keys, values = (
+                np.append(part, of[rollout == guard]) for part, of in zip((keys, values), of_all, strict=True)
+            )
             worst = np.max(values)
         complete = complete and not (model.points is not None and worst > -model.metric_error)
         largest = np.argsort(-values, kind="stable")[:rows]

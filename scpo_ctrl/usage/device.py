@@ -26,6 +26,10 @@ _gradients = click.option(
     "--gradients", type=Words(DEVICE_GRADIENTS), default=DEVICE_GRADIENTS[0], show_default=True,
     help="Of the adaptation: backwards through rollouts, or sampled from more rollouts, in less memory.",
 )  # fmt: skip
+_audit = click.option(
+    "--audit/--no-audit", default=True, show_default=True,
+    help="Of the adaptation: it audits what it commits on fresh points before that is applied, if a set is declared.",
+)  # fmt: skip
 _real = click.option("--real", type=Words(REALS), help="Arithmetic; by default the target's own.")
 
 
@@ -49,6 +53,7 @@ def _numbers(context: click.Context, option: click.Parameter, value: str | None)
 @click.option("--prefix", default="scpo", show_default=True, help="Prefix of every C name.")
 @click.option("--adapt", is_flag=True, help="With the adaptation itself, to run on the device.")
 @_gradients
+@_audit
 @click.option("--examples", type=int, help="With --adapt: of an expert that it keeps, at most.  [default: 128]")
 @click.option(
     "--guard", is_flag=True, help="With the guard (E9): whatever theta holds, no state leaves the proved set."
@@ -72,6 +77,7 @@ def export_command(**given: Any) -> int:
     _belongs(given["within"] == WITHIN[0] or given["guard"], "--within goes with --guard")
     _belongs(given["examples"] is None or given["adapt"], "--examples goes with --adapt")
     _belongs(given["gradients"] == DEVICE_GRADIENTS[0] or given["adapt"], "--gradients goes with --adapt")
+    _belongs(given["audit"] or given["adapt"], "--no-audit goes with --adapt")
     return work("device:export_run", given)
 
 
@@ -90,6 +96,7 @@ def _belongs(does: bool, words: str) -> None:
 @click.option("--port", type=PORT, help="A serial line to a device that runs the export of RUN, such as /dev/ttyUSB0.")
 @_real
 @_gradients
+@_audit
 @click.option("--steps", type=click.IntRange(0, _MOST), default=STEPS, show_default=True, help="Of the adaptation.")
 @click.option(
     "--samples", type=click.IntRange(1, _MOST), default=SAMPLES, show_default=True, help="Of the closed loop."
@@ -104,6 +111,7 @@ def pil_command(**given: Any) -> int:
     _belongs(port is None or given["real"] is None, "--real goes with --target; a device has its own")
     exact = given["gradients"] == DEVICE_GRADIENTS[0]
     _belongs(port is None or exact, "--gradients goes with --target; a device has its own")
+    _belongs(port is None or given["audit"], "--no-audit goes with --target; a device has its own")
     return work("device:pil_run", given)
 
 

@@ -109,11 +109,16 @@ static scpo_adaptation scpo_work(scpo_server *server, uint32_t pieces)
     scpo_adaptation outcome = SCPO_ADAPTING;
     while (pieces-- > 0 && outcome == SCPO_ADAPTING) {
         const uint32_t projections = server->adapter->counts.projecting;
+        const uint32_t fresh = server->adapter->counts.fresh;
         uint32_t cost = scpo_now(server);
         outcome = scpo_adapter_poll(server->adapter, 1);
         cost = scpo_now(server) - cost;
         server->all += cost;
-        server->step += cost;
+        if (server->adapter->counts.fresh > fresh) {
+            server->audits += cost;
+        } else {
+            server->step += cost;
+        }
         if (server->adapter->counts.projecting > projections) {
             server->projections += cost;
         }
@@ -143,11 +148,15 @@ static void scpo_answer_adapt(scpo_server *server, scpo_answer *answer)
     scpo_append_number(answer, counts->unsafe, 4);
     scpo_append_number(answer, counts->pieces, 4);
     scpo_append_number(answer, counts->projections, 4);
+    scpo_append_number(answer, counts->projecting, 4);
+    scpo_append_number(answer, counts->audits, 4);
+    scpo_append_number(answer, counts->fresh, 4);
     scpo_append(answer, &server->adapter->objective, sizeof(scpo_real));
     scpo_append(answer, &server->adapter->margin, sizeof(scpo_real));
     scpo_append_number(answer, server->dearest_piece, 4);
     scpo_append_number(answer, server->dearest_step, 4);
     scpo_append_number(answer, server->projections, 8);
+    scpo_append_number(answer, server->audits, 8);
     scpo_append_number(answer, server->all, 8);
 }
 
@@ -178,6 +187,7 @@ static long scpo_expected(unsigned char type)
     switch (type) {
     case SCPO_LINK_VERSION_OF:
     case SCPO_LINK_ACTIVE:
+    case SCPO_LINK_COMMITTED:
     case SCPO_LINK_SAMPLES:
         return 0;
     case SCPO_LINK_CONTROL:
@@ -227,6 +237,14 @@ void scpo_server_receive(scpo_server *server, unsigned char byte)
     case SCPO_LINK_ACTIVE:
         scpo_append(&answer, server->controller->set[server->controller->active & 1U].theta,
                     sizeof server->controller->set[0].theta);
+        break;
+    case SCPO_LINK_COMMITTED:
+#if SCPO_AUDIT
+        scpo_append(&answer, server->adapter->audit.committed.theta, sizeof server->controller->set[0].theta);
+#else
+        scpo_append(&answer, server->controller->set[server->controller->active & 1U].theta,
+                    sizeof server->controller->set[0].theta);
+#endif
         break;
 #if SCPO_IMITATION
     case SCPO_LINK_OBSERVE:
