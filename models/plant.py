@@ -10,6 +10,7 @@ import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.signals import KINDS, TIME, Signal
 from scpo_ctrl.models.symbols import expressions, outputs
 from scpo_ctrl.models.units import Units
@@ -21,7 +22,9 @@ _LONGEST_SOURCE = 10_000  # characters
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Plant(Shown, Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="):
+class Plant(
+    Pickled, Shown, Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="
+):
     """A constrained plant.
 
     ``f`` is the next state x⁺ = f(x, u, p) when `dt` is a number, and the derivative ẋ = f(x, u, p) when `dt` is None.

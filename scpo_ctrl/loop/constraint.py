@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.symbols import check_operations
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
@@ -21,7 +22,7 @@ SMALLEST = float(np.finfo(float).tiny)  # of what counts as one: its inverse is 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Constraint(Shown, Sealed, instead="write it as an expression of plant.x, plant.u and plant.p"):
+class Constraint(Pickled, Shown, Sealed, instead="write it as an expression of plant.x, plant.u and plant.p"):
     """An expression of the plant's own symbols that must not exceed a bound: h(x, u, p) ≤ bound.
 
     ``u`` is the input that is applied. It holds at t = 0…N-1, and at t = N where it does not depend on u. A lower bound

@@ -7,6 +7,7 @@ import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.shown import Entries, Shown, counted, few, with_unit
@@ -24,7 +25,7 @@ def _no_numbers() -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Controller(Shown, Sealed, instead="write its law as the expressions command and memory"):
+class Controller(Pickled, Shown, Sealed, instead="write its law as the expressions command and memory"):
     """A parametric controller, at `theta_initial` the one that runs today: the safe start.
 
     It measures y, is given references r, remembers ξ, and commands v. The input applied, u = sat(v), is known to its

@@ -27,6 +27,7 @@ from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.in_units import checked_objective, inputs_of, local_stability, rollouts_in_units
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
+from scpo_ctrl.problem.posed_again import PosedAgain
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
@@ -35,7 +36,7 @@ from scpo_ctrl.validate import as_array, as_count, as_function
 
 
 class ControlProblem(
-    Shown, Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"
+    PosedAgain, Shown, Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"
 ):
     """A policy in closed loop with a plant, over scenarios.
 
@@ -93,7 +94,7 @@ class ControlProblem(
             self._at_rest.check_rest()
         self.one_step = OneStep.of(policy, scenarios, metrics, self._units, simulator)
         self.rollouts = self._rollouts_in_units(simulator)
-        self.rollouts_per_theta, self.simulator = scenarios.count, simulator
+        self.rollouts_per_theta, self.simulator, self.posed_on = scenarios.count, simulator, scenarios
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 

@@ -282,13 +282,7 @@ class UserObjective(ShownAsWritten):
         UserObjective
         """
         expression = as_expression("expression", expression, as_symbols("theta", theta), 1, compiled=False)
-        oracle = ca.Function("objective", [theta], [expression, ca.gradient(expression, theta)])
-
-        def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = oracle(point)
-            return float(value), np.array(gradient)[:, 0]
-
-        return cls(value_and_gradient)
+        return cls(_Expression(ca.Function("objective", [theta], [expression, ca.gradient(expression, theta)])))
 
     def oracle(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return value and gradient, with every failure of the user's function named.
@@ -321,6 +315,17 @@ class UserObjective(ShownAsWritten):
 
 
 Objective = Quadratic | Cost | Imitation | UserObjective
+
+
+class _Expression:
+    """Value and gradient by a CasADi function, which is pickled as it is."""
+
+    def __init__(self, function: ca.Function) -> None:
+        self._function = function
+
+    def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = self._function(theta)
+        return float(value), np.array(gradient)[:, 0]
 
 
 def _check_length(path: Path, file: BinaryIO) -> None:
