@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scpo_ctrl.adaptation.held_back import held_back
 from scpo_ctrl.adaptation.history import VERDICTS, AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
@@ -179,6 +180,16 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         """
         return self.problem.notes()
 
+    def advice(self) -> str:
+        """Return what to do about how the run ended; where no step was committed, what held the steps back.
+
+        Returns
+        -------
+        str
+            The advice of its status, and the metric or guard by label, scenario and time step, with its remedy.
+        """
+        return f"{self.status.value} {held_back(self)}".rstrip()
+
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``result.json``.
 
@@ -296,8 +307,8 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         if isinstance(self.problem, ControlProblem):
             rows.append(("beyond them", self._beyond()))
             rows += [] if self.problem.stability else [("at rest", "stability is no metric of this run")]
-        if self.status not in (RunStatus.FINISHED, RunStatus.CONVERGED):
-            rows.append(("advice", self.status.value))
+        if self.status not in (RunStatus.FINISHED, RunStatus.CONVERGED) or not commits:
+            rows.append(("advice", self.advice()))
         return self.status.name.lower().replace("_", " "), rows
 
     def _beyond(self) -> str:
