@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
+from scpo_ctrl.assurance.fresh import Fresh, look_beyond
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.applied import Applied
@@ -135,6 +137,14 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         thetas = self.committed
         parts = (problem.metrics(thetas[start : start + size]) for start in range(0, len(thetas), size))
         return all(margin_of(part.ravel()) >= 0 for part in parts)
+
+    @cached_property
+    def looks(self) -> tuple[Fresh, Fresh] | None:
+        """What the safe start and the final policy do on the same fresh scenarios; None where none can be drawn."""
+        if not isinstance(self.problem, ControlProblem):
+            return None
+        start, final = (look_beyond(self.problem, theta) for theta in (self.theta_initial, self.theta))
+        return None if start is None or final is None else (start, final)
 
     @property
     def final_audit(self) -> AuditRow | None:
