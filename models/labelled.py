@@ -1,4 +1,4 @@
-"""Which state, input, parameter or output is meant: by its number, or by its label."""
+"""What signals are called: which is meant, by its number or its label, and in which unit it is."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,11 @@ import numpy as np
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.validate import as_text
 
 Place = int | str
 _MOST = 20  # labels in a message
+_NO_UNITS = "1", "-"  # how others write that there is none
 
 
 def as_place(name: str, value: Any, labels: Sequence[str], noun: str) -> int:
@@ -66,3 +68,47 @@ def as_places(name: str, value: Any, labels: Sequence[str], noun: str) -> list[i
         value = value.tolist()
     every = list(value) if isinstance(value, (list, tuple)) else [value]
     return [as_place(f"{name}[{k}]" if len(every) > 1 else name, one, labels, noun) for k, one in enumerate(every)]
+
+
+def as_unit(name: str, value: Any) -> str:
+    """Return a unit; none where a signal has no dimension, however that is written.
+
+    Parameters
+    ----------
+    name : str
+        What the value is called in the error message.
+    value : str
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    DomainError
+        If it is no text that a file can hold.
+    """
+    unit = as_text(name, value)
+    return "" if unit.strip() in _NO_UNITS else unit
+
+
+def as_names(key: str, values: Sequence[Any]) -> tuple[str, ...]:
+    """Return labels, or units where the key says so.
+
+    Parameters
+    ----------
+    key : str
+        Such as "x_labels" or "x_units", for the error message too.
+    values : sequence of str
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    DomainError
+        If one is no text that a file can hold.
+    """
+    check = as_unit if key.endswith("_units") else as_text
+    return tuple(check(f"{key}[{i}]", value) for i, value in enumerate(values))

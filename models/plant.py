@@ -10,6 +10,7 @@ import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.labelled import as_names
 from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.signals import KINDS, TIME, Signal
 from scpo_ctrl.models.symbols import expressions, outputs
@@ -140,7 +141,7 @@ class Plant(
                 names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
                 if len(names) != size:
                     raise DimensionError(f"plant {self.name!r}: {key} has {len(names)} entries, expected {size}")
-                put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
+                put(self, key, as_names(key, names))
         if self.dt is not None:
             put(self, "dt", as_scalar("dt", self.dt, above=0.0))
         self._check_signals()

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.labelled import as_unit
 from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.symbols import check_operations
 from scpo_ctrl.models.units import Units
@@ -78,8 +79,9 @@ class Constraint(Pickled, Shown, Sealed, instead="write it as an expression of p
             raise DimensionError(f"{what} has shape {value.shape}, expected {(len(names), 1)}: a name for each entry")
         put(self, "expression", ca.densify(value))
         put(self, "bound", self._numbers("bound", self.bound))
-        units = self.unit if isinstance(self.unit, str) else as_texts("unit", self.unit)
-        units = (as_text("unit", units),) * len(names) if isinstance(units, str) else units
+        one = isinstance(self.unit, str)
+        units = tuple(as_unit("unit", unit) for unit in ([self.unit] if one else as_texts("unit", self.unit)))
+        units = units * len(names) if one else units
         if len(units) != len(names):
             raise DimensionError(f"constraint {names[0]!r}: unit has {len(units)} entries, expected {len(names)}")
         put(self, "unit", units)

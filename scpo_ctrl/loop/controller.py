@@ -7,6 +7,7 @@ import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.labelled import as_names
 from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.sealed import Sealed
@@ -176,7 +177,7 @@ class Controller(Pickled, Shown, Sealed, instead="write its law as the expressio
                 names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
                 if len(names) != size:
                     raise DimensionError(f"controller {self.name!r}: {key} has {len(names)} entries, expected {size}")
-                put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
+                put(self, key, as_names(key, names))
         if len(set(self.theta_labels)) < d:
             raise DomainError(f"controller {self.name!r}: two parameters have the same name in theta_labels")
         self._put_bounds()

@@ -9,6 +9,7 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.varying import first_varying, seeds, settled
+from scpo_ctrl.shown import Entries, Shown, counted
 
 _WORDS = 4  # numbers that a step of Philox's counter makes
 _LARGEST_CORNERS = 10  # parameters with a range up to which corners are taken in turn; at random beyond
@@ -17,8 +18,8 @@ _CLOUD = 0xC10D  # stream of the seeds of clouds
 _SOBOL = 64  # dimensions up to which points are spread evenly; more gain nothing from it
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeclaredSet:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class DeclaredSet(Shown):
     """Initial states, plant parameters and disturbance sequences that a policy is to be safe from.
 
     Initial states are those of a box, or of ellipsoids {(x - c)ᵀ P (x - c) ≤ size² ρ} around centres, cut to the state
@@ -238,6 +239,9 @@ class DeclaredSet:
     def has_states(self) -> bool:
         """Whether it holds initial states beside single ones."""
         return self.box is not None or self.size > 0
+
+    def _shown(self) -> tuple[str, Entries]:
+        return f"of {self.plant.name}, {counted(self.horizon, 'step')}", [("points", self.distribution)]
 
     @property
     def distribution(self) -> str:

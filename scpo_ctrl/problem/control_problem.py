@@ -25,13 +25,14 @@ from scpo_ctrl.problem.bounds import BoundsPart
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.in_units import checked_objective, inputs_of, local_stability, rollouts_in_units
+from scpo_ctrl.problem.in_words import in_words
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
 from scpo_ctrl.problem.posed_again import PosedAgain
 from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
-from scpo_ctrl.shown import Entries, Shown, titled, written
+from scpo_ctrl.shown import Entries, Shown
 from scpo_ctrl.validate import as_array, as_count, as_function
 
 
@@ -394,6 +395,4 @@ class ControlProblem(
         return self.rollouts.gradient(theta)[1]
 
     def _shown(self) -> tuple[str, Entries]:
-        metrics = f"{self.rows_per_scenario} of each scenario, {written(self.scenario_metrics.options)}"
-        rows = [("policy", titled(self.policy)), ("scenarios", titled(self.scenarios)), ("metrics", metrics)]
-        return self.plant.name, [*rows, ("objective", written(self.objective_data))]
+        return self.plant.name, in_words(self)

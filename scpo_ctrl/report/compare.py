@@ -14,6 +14,7 @@ from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.answers import answers
 from scpo_ctrl.report.figures import FORBIDDEN, LIMIT, style
 from scpo_ctrl.report.fresh_costs import fresh_costs
+from scpo_ctrl.report.labels import labelled
 from scpo_ctrl.report.numbers import bound, margin, number
 from scpo_ctrl.report.page_data import history_data
 from scpo_ctrl.report.panels import to_svg
@@ -176,9 +177,7 @@ def _rows(runs: list[Compared], of: Callable[[Compared], dict[str, str]]) -> lis
 def _parameters(run: Compared) -> dict[str, str]:
     """Return the parameters of a controller, before and after."""
     return {
-        f"{row['label']} [{row['unit']}]"
-        if row["unit"]
-        else row["label"]: f"{number(row['before'])} → {number(row['after'])}"
+        labelled(row["label"], row["unit"], " "): f"{number(row['before'])} → {number(row['after'])}"
         for row in run.result.parameters()
     }
 
