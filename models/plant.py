@@ -22,7 +22,7 @@ from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimension
 _LONGEST_SOURCE = 10_000  # characters
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Plant(
     Pickled, Shown, Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="
 ):

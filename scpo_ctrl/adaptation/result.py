@@ -35,7 +35,7 @@ sc: Any = import_module("scpo_ctrl")
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an object of your own"):
     """What a run did, and the state from which it can go on.
 

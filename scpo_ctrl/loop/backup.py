@@ -43,7 +43,7 @@ class Design:
     rho: float | None  # the level, where it was given or found by simulation
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
     """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq).
 

@@ -25,7 +25,7 @@ def _no_numbers() -> np.ndarray:
     return np.zeros(0)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Controller(Pickled, Shown, Sealed, instead="write its law as the expressions command and memory"):
     """A parametric controller, at `theta_initial` the one that runs today: the safe start.
 

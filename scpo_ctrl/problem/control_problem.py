@@ -24,16 +24,17 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.bounds import BoundsPart
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.cost import Cost
+from scpo_ctrl.problem.doors import Block
 from scpo_ctrl.problem.in_units import checked_objective, inputs_of, local_stability, rollouts_in_units
 from scpo_ctrl.problem.in_words import in_words
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
 from scpo_ctrl.problem.posed_again import PosedAgain
-from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
+from scpo_ctrl.problem.problem import NO_DERIVATIVES, Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.shown import Entries, Shown
-from scpo_ctrl.validate import as_array, as_count, as_function
+from scpo_ctrl.validate import as_array, as_function
 
 
 class ControlProblem(
@@ -101,7 +102,7 @@ class ControlProblem(
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
-        return float(self._at_rest.spectral_radii(as_array("theta", theta, (self.theta_dim,))).max())
+        return float(self._at_rest.spectral_radii(theta).max())
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
@@ -275,7 +276,7 @@ class ControlProblem(
 
     def metric_label(self, index: int) -> str:
         """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""
-        return self.parts.label(as_count("index", index, at_most=self.varies.size - 1))
+        return self.parts.label(index)
 
     def sample(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""

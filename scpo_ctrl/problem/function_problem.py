@@ -14,11 +14,12 @@ from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, EvaluationError, cause
 from scpo_ctrl.models.pickled import shallow
 from scpo_ctrl.models.symbols import as_expression, as_symbols
+from scpo_ctrl.problem.doors import Block
 from scpo_ctrl.problem.objective import UserObjective
-from scpo_ctrl.problem.problem import Block, Problem
+from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.shown import Entries, Shown, counted
-from scpo_ctrl.validate import as_count, as_function, as_text, as_texts
+from scpo_ctrl.validate import as_function, as_text, as_texts
 
 
 class FunctionProblem(Shown, Problem):
@@ -99,7 +100,6 @@ class FunctionProblem(Shown, Problem):
 
     def metric_label(self, index: int) -> str:
         """Return the user's label of a metric."""
-        index = as_count("index", index, at_most=self._count - 1)
         return self._labels[index] if self._labels else super().metric_label(index)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
