@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from scpo_ctrl.errors import DimensionError
-from scpo_ctrl.validate import as_array, as_count, as_stack
+from scpo_ctrl.validate import LARGEST_COUNT, as_array, as_count, as_stack
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 Check = Callable[[Any, str, Any], Any]  # of an object, the name of an argument, and the argument
@@ -87,15 +87,15 @@ def stack(name: str, value: Any, last: int) -> np.ndarray:
     return found
 
 
-def whole(at_least: int = 0) -> Check:
+def whole(at_least: int = 0, at_most: int = LARGEST_COUNT) -> Check:
     """Return the check of a whole number.
 
     Parameters
     ----------
-    at_least : int
+    at_least, at_most : int
 
     Returns
     -------
     callable
     """
-    return lambda _self, name, value: as_count(name, value, at_least=at_least)
+    return lambda _self, name, value: as_count(name, value, at_least=at_least, at_most=at_most)

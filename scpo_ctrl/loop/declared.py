@@ -18,6 +18,7 @@ _LARGEST_CORNERS = 10  # parameters with a range up to which corners are taken i
 _SMALLEST = 1e-3  # part of the way to the boundary at which small levels begin
 _CLOUD = 0xC10D  # stream of the seeds of clouds
 _MOST_NUMBERS = 1 << 31  # drawn at once, 16 GB
+_MOST_SEED = (1 << 128) - 1  # that Philox takes for a key
 _SOBOL = 64  # dimensions up to which points are spread evenly; more gain nothing from it
 
 
@@ -65,7 +66,7 @@ class DeclaredSet(Shown):
         parameters = settled(self.plant, parameters)
         return Scenarios(self._initial(x), parameters, self._disturbances(2 * w - 1), self.horizon)
 
-    @checked(first=whole(), count=whole(), seed=whole())
+    @checked(first=whole(), count=whole(), seed=whole(at_most=_MOST_SEED))
     def random(self, first: int, count: int, seed: int) -> Scenarios:
         """Return the points number `first` … `first + count - 1` of an endless random sequence.
 
@@ -86,7 +87,7 @@ class DeclaredSet(Shown):
         """
         return self.place(self._numbers(first, count, seed))
 
-    @checked(count=whole(), seed=whole())
+    @checked(count=whole(), seed=whole(at_most=_MOST_SEED))
     def spread(self, count: int, seed: int) -> Scenarios:
         """Return points spread more evenly than random ones (scrambled Sobol numbers), uniformly distributed.
 
@@ -100,7 +101,7 @@ class DeclaredSet(Shown):
         """
         return self.place(self._spread_numbers(count, seed))
 
-    @checked(count=whole(), seed=whole())
+    @checked(count=whole(), seed=whole(at_most=_MOST_SEED))
     def edge(self, count: int, seed: int) -> Scenarios:
         """Return points where metrics are worst as a rule: the boundary and small levels, corners, extreme sequences.
 
