@@ -1,6 +1,7 @@
 """What the signals of a plant are called in expressions that are written as text."""
 
 import re
+from collections.abc import Mapping
 
 import casadi as ca
 
@@ -40,7 +41,7 @@ def names_of(plant: Plant) -> dict[str, ca.SX]:
     return found
 
 
-def plant_expression(where: str, text: object, plant: Plant) -> ca.SX:
+def plant_expression(where: str, text: object, plant: Plant, constants: Mapping[str, float] | None = None) -> ca.SX:
     """Return the expression of a plant's signals that a text stands for.
 
     Parameters
@@ -50,6 +51,8 @@ def plant_expression(where: str, text: object, plant: Plant) -> ca.SX:
     text : str
         As in `scpo_ctrl.models.expression`, with the names of `names_of`.
     plant : Plant
+    constants : mapping of str to float, optional
+        Numbers by name, where no signal has it.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def plant_expression(where: str, text: object, plant: Plant) -> ca.SX:
                     f"{where}: the plant has {word!r} more than once; write {' or '.join(places)}, or give each its "
                     "own name"
                 )
-    return expression(where, text, names)
+    return expression(where, text, dict(constants or {}) | names)
 
 
 def _words(plant: Plant) -> dict[str, list[str | None]]:

@@ -10,6 +10,8 @@ import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.labelled import as_names
+from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.signals import KINDS, TIME, Signal
 from scpo_ctrl.models.symbols import expressions, outputs
 from scpo_ctrl.models.units import Units
@@ -20,8 +22,10 @@ from scpo_ctrl.validate import as_array, as_scalar, as_text, as_texts, dimension
 _LONGEST_SOURCE = 10_000  # characters
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Plant(Shown, Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Plant(
+    Pickled, Shown, Sealed, instead="write the dynamics as its expression f, or give ControlProblem a simulator="
+):
     """A constrained plant.
 
     ``f`` is the next state x⁺ = f(x, u, p) when `dt` is a number, and the derivative ẋ = f(x, u, p) when `dt` is None.
@@ -137,7 +141,7 @@ class Plant(Shown, Sealed, instead="write the dynamics as its expression f, or g
                 names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
                 if len(names) != size:
                     raise DimensionError(f"plant {self.name!r}: {key} has {len(names)} entries, expected {size}")
-                put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
+                put(self, key, as_names(key, names))
         if self.dt is not None:
             put(self, "dt", as_scalar("dt", self.dt, above=0.0))
         self._check_signals()

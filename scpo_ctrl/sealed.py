@@ -1,6 +1,6 @@
 """Classes whose behaviour is generated from their data, which nobody may extend, and checks of what is handed in."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn, SupportsIndex
 
 from scpo_ctrl.errors import ClassError
 
@@ -22,6 +22,24 @@ class Sealed:
                 f"rollouts and exported C would not see a method of yours; {above[0]._instead}"
             )
         cls._instead = instead
+
+
+class AtWork:
+    """Base of a class that holds what other processes cannot have: a run, or processes of its own.
+
+    ``class Adapter(AtWork, rather="…")`` names what to hand over instead.
+    """
+
+    _rather: ClassVar[str]
+
+    def __init_subclass__(cls, rather: str = "", **others: Any) -> None:
+        super().__init_subclass__(**others)
+        if rather:
+            cls._rather = rather
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        """Refuse pickles and copies, which would share what they must not."""
+        raise ClassError(f"the {type(self).__name__} is at work, and is neither pickled nor copied; {self._rather}")
 
 
 def as_instance(name: str, value: Any, *classes: type) -> None:

@@ -119,6 +119,7 @@ def test_plants_are_a_line_each(run):
     outcome = run("plants")
     assert [line.split(":")[0] for line in outcome.out.splitlines()] == sorted(ZOO)
     assert "position [m]" in outcome.out
+    assert "inputs duty cycle; dt" in outcome.out  # which has no unit
 
 
 def test_demo_on_a_smaller_problem(tmp_path, run, monkeypatch):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import scpo_ctrl as sc
-from scpo_ctrl import models
+from scpo_ctrl import controllers, models
+from scpo_ctrl.models.plain import to_plain
 from scpo_ctrl.shown import Shown
 
 
@@ -30,7 +31,8 @@ def objects():
             sc.project([1.0], [-0.1], [[1.0]], [0.0], [0.0], 1.0),
             sc.audit(problem, theta, rollouts=20, seed=0), sc.certify(problem, theta, epsilon=0.5, beta=0.5),
             sc.falsify(problem, theta, budget=20), sc.simulate(result, episodes=2), result.history.rows[0],
-            sc.adapt_as_device(problem, steps=1), models.signals.step(0.0, 1.0, at=0.5),
+            sc.adapt_as_device(problem, steps=1), models.signals.step(0.0, 1.0, at=0.5), result.history,
+            result.audits[0], it.adapter.samples(), it.batch.declared,
         )
     }  # fmt: skip
 
@@ -80,6 +82,19 @@ def test_a_run_says_where_it_is_safe_and_that_nobody_looked_beyond(objects):
         assert "safe" not in claims or "on its 2 scenarios" in claims
 
 
+def test_a_problem_says_which_metrics_it_has_and_a_history_what_became_of_its_steps(objects):
+    it = fuzz_tables.here()
+    power = sc.Constraint(name="power", expression=it.plant.u * it.plant.x[1], bound=0.3, unit="W")
+    options = sc.MetricOptions(constraints=power, contraction=0.9, du_max=[0.5])
+    problem = sc.ControlProblem(it.policy, it.batch, it.objective, options)
+    said = "bounds of states, bounds of commands, power, changes of inputs, contraction; stability at rest"
+    assert f"metrics {problem.rows_per_scenario} of each scenario: {said}" in " ".join(repr(problem).split())
+    assert "MetricOptions" not in repr(problem)
+    history = objects["Result"].history
+    assert repr(history).split("\n")[0] == f"History: {len(history)} tried step"
+    assert f"committed {history.column('committed').sum()}" in " ".join(repr(history).split())
+
+
 def test_a_stopped_run_says_what_to_do(objects):
     stopped = dataclasses.replace(objects["Result"], status=sc.RunStatus.STALLED)
     assert "lower radius" in repr(stopped)
@@ -112,3 +127,18 @@ def test_labels_are_text_and_nothing_else():
     page = Page(plant._repr_html_())
     assert {tag for tag, _ in page.tags} <= {"table", "caption", "strong", "tbody", "tr", "th", "td"}
     assert "<script>x</script>" in page.text
+
+
+@pytest.mark.parametrize("none", ["1", "-"])
+def test_what_has_no_dimension_is_printed_without_a_unit(none):
+    plain = models.buck_converter()
+    plant = plain.replace(u_units=(none,), p_units=(none,) * plain.npar, x_units=("A", none))
+    bare = plain.replace(u_units=("",), p_units=("",) * plain.npar, x_units=("A", ""))
+    for other, it in ((repr(bare), repr(plant)), (bare._repr_html_(), plant._repr_html_())):
+        assert it == other
+    assert to_plain(plant) == to_plain(bare)
+    one = sc.Constraint(name=("a", "b"), expression=[plant.x[0], plant.u], bound=1.0, unit=("A", none))
+    assert one.unit == ("A", "")
+    assert sc.Constraint(name="a", expression=plant.u, bound=1.0, unit=none).unit == ("",)
+    law = controllers.state_feedback(models.double_integrator().replace(x_units=("m", none)), [[1.0, 1.0]])
+    assert law.theta_units[1] in ("N", "m/s^2", "m/s²")

@@ -26,7 +26,7 @@ from scpo_ctrl.messages import shown
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import guard
 from scpo_ctrl.rounding import down
-from scpo_ctrl.sealed import as_instance
+from scpo_ctrl.sealed import AtWork, as_instance
 from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_choice, as_count, as_flag, as_scalar
 
@@ -35,7 +35,9 @@ _MEMORY = 1000  # measured states kept, the latest ones
 _AGREEMENT = 1e-9  # of the margins of a record and of the problem it is resumed with, likewise
 
 
-class Adapter(Shown):
+class Adapter(
+    AtWork, Shown, rather="hand over its result(), from which another goes on: Adapter(…, resume_from=result)"
+):
     """A policy at work that is adapted between its samples.
 
     `command` gives the input of the committed policy, `observe` takes what the plant made of it, and `step` does one

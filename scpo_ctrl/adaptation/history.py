@@ -1,5 +1,6 @@
 """The history of a run: a row per tried step, in columns."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -8,7 +9,7 @@ import numpy as np
 from scpo_ctrl.adaptation.status import Verdict
 from scpo_ctrl.projection.status import ProjectionStatus
 from scpo_ctrl.rounding import down
-from scpo_ctrl.shown import Entries, Shown
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_choice
 
 VERDICTS = tuple(Verdict)
@@ -82,8 +83,8 @@ class Trial(Shown):
         return f"step {self.step}, {VERDICTS[self.verdict].name.lower().replace('_', ' ')}", rows
 
 
-@dataclass(frozen=True)
-class AuditRow:
+@dataclass(frozen=True, repr=False)
+class AuditRow(Shown):
     """One audit of a committed policy (E12): a row of the run's audits.
 
     Attributes
@@ -126,8 +127,13 @@ class AuditRow:
         """Whether nothing violated, neither at random nor by the search."""
         return self.violations == 0 and self.found == 0
 
+    def _shown(self) -> tuple[str, Entries]:
+        word = "passed" if self.passed else f"failed, {counted(self.found, 'counterexample')} kept"
+        drawn = f"{self.violations} of {counted(self.rollouts, 'fresh scenario')} violate"
+        return f"at step {self.step}, {word}", [("drawn", drawn), ("objective", f"{self.objective:.4g}")]
 
-class History:
+
+class History(Shown):
     """Rows of a run, appended one by one and read as columns.
 
     Parameters
@@ -144,6 +150,10 @@ class History:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def _shown(self) -> tuple[str, Entries]:
+        found = Counter(VERDICTS[row.verdict].name.lower().replace("_", " ") for row in self.rows)
+        return counted(len(self), "tried step"), [(word, str(count)) for word, count in found.most_common()]
 
     def append(self, trial: Trial) -> None:
         """Add a row.

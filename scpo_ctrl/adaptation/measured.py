@@ -59,8 +59,8 @@ class Sample:
     acted: bool  # whether it was the backup's in place of the policy's
 
 
-@dataclass(frozen=True)
-class Samples:
+@dataclass(frozen=True, repr=False)
+class Samples(Shown):
     """The latest samples of a plant at work, in columns."""
 
     number: np.ndarray  # (T,) counts from 1
@@ -90,6 +90,10 @@ class Samples:
             acted=np.array([sample.acted for sample in samples], dtype=bool),
             interventions=interventions,
         )
+
+    def _shown(self) -> tuple[str, Entries]:
+        acted = f"{np.count_nonzero(self.acted)} of them, {self.interventions} of the whole run"
+        return f"the latest {counted(len(self.number), 'sample')}", [("the backup acted at", acted)]
 
 
 def farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndarray:

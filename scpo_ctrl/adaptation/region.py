@@ -12,7 +12,8 @@ from scpo_ctrl.adaptation.proven_smoothness import smoothness_bounds
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.adaptation.subspace import SubspaceScaling
 from scpo_ctrl.errors import EvaluationError
-from scpo_ctrl.problem.problem import Block, Problem
+from scpo_ctrl.problem.doors import Block
+from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.projection.cone import Cone
 
 _PROBES = 8  # directions of the first estimate of the smoothness constants

@@ -2,17 +2,20 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scpo_ctrl.adaptation.held_back import held_back
 from scpo_ctrl.adaptation.history import VERDICTS, AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
+from scpo_ctrl.assurance.fresh import Fresh, look_beyond
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.applied import Applied
@@ -32,7 +35,7 @@ sc: Any = import_module("scpo_ctrl")
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an object of your own"):
     """What a run did, and the state from which it can go on.
 
@@ -135,6 +138,14 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         parts = (problem.metrics(thetas[start : start + size]) for start in range(0, len(thetas), size))
         return all(margin_of(part.ravel()) >= 0 for part in parts)
 
+    @cached_property
+    def looks(self) -> tuple[Fresh, Fresh] | None:
+        """What the safe start and the final policy do on the same fresh scenarios; None where none can be drawn."""
+        if not isinstance(self.problem, ControlProblem):
+            return None
+        start, final = (look_beyond(self.problem, theta) for theta in (self.theta_initial, self.theta))
+        return None if start is None or final is None else (start, final)
+
     @property
     def final_audit(self) -> AuditRow | None:
         """The audit of the final policy (E12), None where audits are not made, or the run has not ended."""
@@ -178,6 +189,16 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         tuple of str
         """
         return self.problem.notes()
+
+    def advice(self) -> str:
+        """Return what to do about how the run ended; where no step was committed, what held the steps back.
+
+        Returns
+        -------
+        str
+            The advice of its status, and the metric or guard by label, scenario and time step, with its remedy.
+        """
+        return f"{self.status.value} {held_back(self)}".rstrip()
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``result.json``.
@@ -296,8 +317,8 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         if isinstance(self.problem, ControlProblem):
             rows.append(("beyond them", self._beyond()))
             rows += [] if self.problem.stability else [("at rest", "stability is no metric of this run")]
-        if self.status not in (RunStatus.FINISHED, RunStatus.CONVERGED):
-            rows.append(("advice", self.status.value))
+        if self.status not in (RunStatus.FINISHED, RunStatus.CONVERGED) or not commits:
+            rows.append(("advice", self.advice()))
         return self.status.name.lower().replace("_", " "), rows
 
     def _beyond(self) -> str:

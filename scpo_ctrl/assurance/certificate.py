@@ -23,6 +23,7 @@ from scpo_ctrl.progress import following
 from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.shown import Entries, Shown
+from scpo_ctrl.text import noun_of
 from scpo_ctrl.validate import as_array, as_count, as_flag, as_function, as_scalar
 from scpo_ctrl.version import __version__
 from scpo_ctrl.workers import Spread
@@ -156,7 +157,7 @@ class Certificate(Shown):
         """
         found = "no violation" if not self.violations else _plural(self.violations, "violation")
         sure, of = f"confidence 1 - {self.beta:g}", f"for the distribution: {self.distribution}"
-        among = f"{found} in {_spaced(self.rollouts)} fresh scenarios"
+        among = f"{found} in {_spaced(self.rollouts)} {noun_of(self.rollouts, 'fresh scenario')}"
         if self.rollouts < self.planned:
             among += f", the last of which ended the rest of {_spaced(self.planned)}"
         if self.passed:

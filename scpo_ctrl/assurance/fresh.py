@@ -15,7 +15,7 @@ from scpo_ctrl.problem.guarded import ROUNDING
 Counted = Callable[[int], object]  # what it raises ends the rollouts
 LOOKS, _FEWEST_LOOKS = 10_000, 200  # scenarios of a look beyond those of a run: as many as
 _LOOK_OPERATIONS = 5e8  # allow, a second or less
-_LOOK_SEED = 0x10_0C  # of them
+LOOK_SEED = 0x10_0C  # of them
 _AT_ONCE = 4096  # scenarios rolled out together, fewer where their metrics would not fit into memory
 
 
@@ -140,7 +140,7 @@ def look_beyond(problem: ControlProblem, theta: np.ndarray) -> Fresh | None:
     nx, nu = problem.plant.nx, problem.plant.nu
     operations = declared.horizon * (2 * nx * (nx + nu) + 4 * problem.theta_dim)  # of a rollout, about
     count = min(LOOKS, max(_FEWEST_LOOKS, int(_LOOK_OPERATIONS / operations)))
-    return Fresh.drawn(problem, theta, 0, count, _LOOK_SEED)
+    return Fresh.drawn(problem, theta, 0, count, LOOK_SEED)
 
 
 def rows_of(problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> tuple[float, np.ndarray]:

@@ -51,6 +51,7 @@ def write_page(sweep: Sweep, campaign: Campaign, summary: Summary) -> None:
     failures = [(_row(sweep, campaign, k), k) for k in summary.failed[:MOST_ROWS]]
     text = template("sweep.html.jinja").render(
         style=part_of_page("report.css"),
+        own_style=part_of_page("sweep.css"),
         keys=sweep.keys,
         summary=summary,
         said=sentences(summary),

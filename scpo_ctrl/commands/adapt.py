@@ -135,7 +135,7 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
     if as_json:
         print_json(summary)
     else:
-        say(f"status     {summary['status']}: {summary['advice']}")
+        say(f"status     {summary['status']}: {result.advice()}")
         for line in [*(f"note       {n}" for n in result.notes()), *gains(result), *reach_lines(result)]:
             say(line)
         say(f"objective  {result.objective_initial:.4g} -> {result.objective_final:.4g}")

@@ -6,6 +6,7 @@ from scpo_ctrl.identification import Identification, identify
 from scpo_ctrl.record.config import located
 from scpo_ctrl.record.identified import check_place, read_plant_of, write_identified
 from scpo_ctrl.record.log_file import read_log
+from scpo_ctrl.report.labels import labelled
 from scpo_ctrl.terminal import print_json, say
 
 
@@ -49,7 +50,7 @@ def _parameter_lines(found: Identification) -> list[str]:
     rows: list[tuple[str, ...]] = [("parameter", "nominal", "fitted", "range", "identifiable")]
     for label in found.asked:
         i = plant.p_labels.index(label)
-        nominal, name = f"{plant.p_nominal[i]:.6g}", f"{label} [{plant.p_units[i]}]"
+        nominal, name = f"{plant.p_nominal[i]:.6g}", labelled(label, plant.p_units[i], " ")
         if label in ranges:
             low, high = ranges[label]
             rows.append((name, nominal, f"{found.value(label):.6g}", f"{low:.6g} … {high:.6g}", "yes"))
@@ -63,7 +64,7 @@ def _disturbance_lines(found: Identification) -> list[str]:
     columns = found.plant.x_labels, found.plant.x_units, found.half_widths, found.largest, found.rms
     rows: list[tuple[str, ...]] = [("disturbance", "half width", "largest residual", "rms residual")]
     rows += [
-        (f"{label} [{unit}]", *(f"{value:.4g}" for value in values))
+        (labelled(label, unit, " "), *(f"{value:.4g}" for value in values))
         for label, unit, *values in zip(*columns, strict=True)
     ]
     return _aligned(rows)

@@ -1,6 +1,7 @@
 """The command that lists the model zoo."""
 
 from scpo_ctrl.models import ZOO, make_plant
+from scpo_ctrl.report.labels import labelled
 from scpo_ctrl.terminal import print_json, say
 
 
@@ -16,7 +17,7 @@ def list_plants(as_json: bool) -> int:
     else:
         for name, plant in zoo.items():
             states, inputs = (
-                ", ".join(f"{label} [{unit}]" for label, unit in zip(*pair, strict=True))
+                ", ".join(labelled(*signal, " ") for signal in zip(*pair, strict=True))
                 for pair in ((plant.x_labels, plant.x_units), (plant.u_labels, plant.u_units))
             )
             say(f"{name}: states {states}; inputs {inputs}; dt {plant.dt:g} s; {plant.source}")

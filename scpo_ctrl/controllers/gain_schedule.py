@@ -14,12 +14,13 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.labelled import Place, as_place
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_count
+from scpo_ctrl.validate import as_array
 
 
 def gain_schedule(
-    plant: Plant, points: ArrayLike, gains: ArrayLike, *, signal: int, bounds: Bounds | None = None
+    plant: Plant, points: ArrayLike, gains: ArrayLike, *, signal: Place, bounds: Bounds | None = None
 ) -> Controller:
     """Make the controller v = u_eq - K(σ) (x - x_eq), K(σ) between the entries of a table and constant beyond its ends.
 
@@ -31,8 +32,8 @@ def gain_schedule(
         Values of the scheduling signal, ascending [x_units].
     gains : array_like, shape (k, nu, nx)
         K at each of them.
-    signal : int
-        The state that is σ.
+    signal : int or str
+        The state that is σ, by number or label.
     bounds : mapping of str to (low, high), optional
         Of parameters by label, such as {"K0_00": (0.0, 5.0)} [theta_units]; infinite for none. Every policy that is
         committed keeps them exactly.
@@ -51,7 +52,7 @@ def gain_schedule(
     """
     as_instance("plant", plant, Plant)
     sees_state(plant, "gain_schedule")
-    which = as_count("signal", signal, at_most=plant.nx - 1)
+    which = as_place("signal", signal, plant.x_labels, "state")
     at = as_array("points", points, (None,))
     with np.errstate(over="ignore"):
         rises = np.diff(at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,12 +14,17 @@ from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.design import gain_of_lqr
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.labelled import Place, as_places
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_count, as_lists
 
 
 def lqi(
-    plant: Plant, Q: ArrayLike, R: ArrayLike, *, tracked: ArrayLike = (0,), bounds: Bounds | None = None
+    plant: Plant,
+    Q: ArrayLike,
+    R: ArrayLike,
+    *,
+    tracked: Sequence[Place] | Place = (0,),
+    bounds: Bounds | None = None,
 ) -> Controller:
     """Design state feedback with integral action on some states, by python-control's LQR.
 
@@ -32,8 +39,8 @@ def lqi(
         Weights of the states, then of the integrals of the k errors.
     R : array_like, shape (nu, nu), (nu,) or ()
         Weights of the inputs.
-    tracked : sequence of int
-        The k states that follow references, as many as there are inputs.
+    tracked : sequence of int or str, int or str
+        The k states that follow references, by number or label, as many as there are inputs.
     bounds : mapping of str to (low, high), optional
         Of parameters by label, such as {"K00": (0.0, 5.0)} [theta_units]; infinite for none. Every policy that is
         committed keeps them exactly.
@@ -55,9 +62,7 @@ def lqi(
     as_instance("plant", plant, Plant)
     dt, nx, nu = sampling_time(plant, "lqi"), plant.nx, plant.nu
     sees_state(plant, "lqi")
-    if not isinstance(as_lists("tracked", tracked), (list, tuple)):
-        raise DimensionError(f"tracked is {shown(tracked)}, expected a list of states such as [0]")
-    places = [as_count(f"tracked[{k}]", i, at_most=nx - 1) for k, i in enumerate(as_lists("tracked", tracked))]
+    places = as_places("tracked", tracked, plant.x_labels, "state")
     if len(places) != nu or len(set(places)) < nu:
         raise DimensionError(f"tracked is {shown(tracked)}, expected {nu} different states: one for each input")
     A, B = plant.linearise()

@@ -19,9 +19,10 @@ from scpo_ctrl.controllers.coefficients import (
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.labelled import Place, as_place
 from scpo_ctrl.models.varying import first_varying, without_signals
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_array, as_choice, as_count, as_scalar
+from scpo_ctrl.validate import as_array, as_choice, as_scalar
 
 FORMS = ("parallel", "standard")
 _NAMES = {"parallel": ("kp", "ki", "kd"), "standard": ("K", "Ti", "Td")}
@@ -47,7 +48,7 @@ def pid(
     ki: float | None = None,
     kd: float | None = None,
     *,
-    measurement: int = 0,
+    measurement: Place = 0,
     filter_time: float | None = None,
     filtered: tuple[float, float] | None = None,
     setpoint_weight: float = 1.0,
@@ -73,8 +74,8 @@ def pid(
         [u_unit / (y_unit s)], not 0; Ti [s] in the standard form. P or PD control without.
     kd : float, optional
         [u_unit s / y_unit]; Td [s] in the standard form. P or PI control without.
-    measurement : int
-        Which of the plant's measured signals is y.
+    measurement : int or str
+        Which of the plant's measured signals is y, by number or label.
     filter_time : float, optional
         Of the derivative's filter [s], > 0; needed with kd.
     filtered : tuple of float, optional
@@ -109,7 +110,7 @@ def pid(
     _check_used(ki, kd, anti_windup, filter_time=filter_time, filtered=filtered, tracking_time=tracking_time)
     b = as_scalar("setpoint_weight", setpoint_weight, at_least=0.0, at_most=1.0)
     numbers = _numbers(form, kp, ki, kd)
-    which = as_count("measurement", measurement, at_most=plant.measured.numel() - 1)
+    which = as_place("measurement", measurement, plant.measured_labels, "measured signal")
     theta, shown = ca.SX.sym("theta", len(numbers)), ca.SX.sym("y", plant.measured.numel())
     gains, y = dict(zip(numbers, ca.vertsplit(theta), strict=True)), shown[which]
     r, u, integral = (ca.SX.sym(name) for name in ("r", "u", "I"))

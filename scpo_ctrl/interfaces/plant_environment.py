@@ -14,10 +14,11 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.models.varying import parameters_over_time
 from scpo_ctrl.problem.cost import Cost, quadratic_terms
 from scpo_ctrl.problem.objective import Quadratic
+from scpo_ctrl.shown import Entries, Shown, titled
 from scpo_ctrl.validate import as_array, as_count
 
 
-class PlantEnvironment(gymnasium.Env):
+class PlantEnvironment(Shown, gymnasium.Env):
     """See `environment`.
 
     Parameters
@@ -45,6 +46,9 @@ class PlantEnvironment(gymnasium.Env):
         self.action_space = gymnasium.spaces.Box(plant.u_min, plant.u_max, dtype=np.float64)
         self._scenario, self._t, self._x = 0, scenarios.horizon, scenarios.x0[0]  # at the end: reset comes first
         self._before: np.ndarray | None = None  # the input of the last step
+
+    def _shown(self) -> tuple[str, Entries]:
+        return f"{self.plant.name}, episodes from {titled(self.scenarios)}", []
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -11,6 +11,8 @@ import numpy as np
 from scpo_ctrl.choices import MOST_WORKERS
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.loop.black_box import Step
+from scpo_ctrl.sealed import AtWork
+from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_count, as_function, as_scalar
 from scpo_ctrl.workers import Calls, Lost, Workers
 
@@ -28,7 +30,7 @@ class LostStep:
     p: np.ndarray  # (np,)
 
 
-class SimulatorPool:
+class SimulatorPool(AtWork, Shown, rather="hand over its factory, and make a pool of it in each process"):
     """A simulator for ``ControlProblem(…, simulator=…)``, an instance of it in each of several processes.
 
     A stack of states is shared among the processes, and the rows come back in order. Where the simulator raises,
@@ -61,6 +63,9 @@ class SimulatorPool:
         self.lost: list[LostStep] = []
         self._count, self._worked = count, False
         self._workers = Workers(partial(Calls, factory), count, timeout=timeout)
+
+    def _shown(self) -> tuple[str, Entries]:
+        return counted(self._count, "worker"), [("lost", counted(len(self.lost), "step"))]
 
     def __enter__(self) -> Self:
         return self

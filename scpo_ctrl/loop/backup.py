@@ -1,6 +1,7 @@
 """The backup controller: LQR gain, its Lyapunov matrix P, the invariant level ρ, and the evidence that they hold."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -42,7 +43,7 @@ class Design:
     rho: float | None  # the level, where it was given or found by simulation
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another law write a Problem subclass"):
     """u = u_eq - K (x - x_eq), with {V ≤ ρ} invariant inside all bounds, V(x) = (x - x_eq)ᵀ P (x - x_eq).
 
@@ -89,6 +90,11 @@ class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another 
             matrix.flags.writeable = False  # what was checked stays what it was
             put(self, key, matrix)
         put(self, "rho", as_scalar("rho", self.rho))  # of what sign, `contraction` says
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for key in ("K", "P"):  # whose flags numpy does not pickle
+            state[key].flags.writeable = False
+        vars(self).update(state)
 
     def level(self, x: ArrayLike, x_eq: ArrayLike = 0.0) -> np.ndarray:
         """Return V(x) for a stack of states.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scpo_ctrl.loop.declared import DeclaredSet
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scenarios(Shown, Sealed, instead="give its arrays x0, p and w the values that you need"):
     """A batch of S scenarios over a horizon of N steps.
 

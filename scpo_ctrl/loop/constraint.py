@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.labelled import as_unit
+from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.symbols import check_operations
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
@@ -21,7 +23,7 @@ SMALLEST = float(np.finfo(float).tiny)  # of what counts as one: its inverse is 
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Constraint(Shown, Sealed, instead="write it as an expression of plant.x, plant.u and plant.p"):
+class Constraint(Pickled, Shown, Sealed, instead="write it as an expression of plant.x, plant.u and plant.p"):
     """An expression of the plant's own symbols that must not exceed a bound: h(x, u, p) ≤ bound.
 
     ``u`` is the input that is applied. It holds at t = 0…N-1, and at t = N where it does not depend on u. A lower bound
@@ -77,8 +79,9 @@ class Constraint(Shown, Sealed, instead="write it as an expression of plant.x, p
             raise DimensionError(f"{what} has shape {value.shape}, expected {(len(names), 1)}: a name for each entry")
         put(self, "expression", ca.densify(value))
         put(self, "bound", self._numbers("bound", self.bound))
-        units = self.unit if isinstance(self.unit, str) else as_texts("unit", self.unit)
-        units = (as_text("unit", units),) * len(names) if isinstance(units, str) else units
+        one = isinstance(self.unit, str)
+        units = tuple(as_unit("unit", unit) for unit in ([self.unit] if one else as_texts("unit", self.unit)))
+        units = units * len(names) if one else units
         if len(units) != len(names):
             raise DimensionError(f"constraint {names[0]!r}: unit has {len(units)} entries, expected {len(names)}")
         put(self, "unit", units)

@@ -34,7 +34,7 @@ _POINTS = 64  # of the level set, at which it is seen what a parameter does to t
 _SATURATED = 0  # the other result of the law
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ControllerPolicy(Shown, Sealed, instead="give controlled() another Controller"):
     """The policy of a plant under a controller; `controlled` makes it.
 

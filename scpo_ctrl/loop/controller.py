@@ -7,6 +7,8 @@ import numpy as np
 
 from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.labelled import as_names
+from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.shown import Entries, Shown, counted, few, with_unit
@@ -23,8 +25,8 @@ def _no_numbers() -> np.ndarray:
     return np.zeros(0)
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Controller(Shown, Sealed, instead="write its law as the expressions command and memory"):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Controller(Pickled, Shown, Sealed, instead="write its law as the expressions command and memory"):
     """A parametric controller, at `theta_initial` the one that runs today: the safe start.
 
     It measures y, is given references r, remembers ξ, and commands v. The input applied, u = sat(v), is known to its
@@ -175,7 +177,7 @@ class Controller(Shown, Sealed, instead="write its law as the expressions comman
                 names = as_texts(key, getattr(self, key)) or tuple(default.format(i) for i in range(size))
                 if len(names) != size:
                     raise DimensionError(f"controller {self.name!r}: {key} has {len(names)} entries, expected {size}")
-                put(self, key, tuple(as_text(f"{key}[{i}]", name) for i, name in enumerate(names)))
+                put(self, key, as_names(key, names))
         if len(set(self.theta_labels)) < d:
             raise DomainError(f"controller {self.name!r}: two parameters have the same name in theta_labels")
         self._put_bounds()

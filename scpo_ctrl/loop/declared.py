@@ -5,20 +5,25 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scpo_ctrl.doors import array, checked, whole
+from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.varying import first_varying, seeds, settled
+from scpo_ctrl.shown import Entries, Shown, counted
 
 _WORDS = 4  # numbers that a step of Philox's counter makes
 _LARGEST_CORNERS = 10  # parameters with a range up to which corners are taken in turn; at random beyond
 _SMALLEST = 1e-3  # part of the way to the boundary at which small levels begin
 _CLOUD = 0xC10D  # stream of the seeds of clouds
+_MOST_NUMBERS = 1 << 31  # drawn at once, 16 GB
+_MOST_SEED = (1 << 128) - 1  # that Philox takes for a key
 _SOBOL = 64  # dimensions up to which points are spread evenly; more gain nothing from it
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeclaredSet:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DeclaredSet(Shown):
     """Initial states, plant parameters and disturbance sequences that a policy is to be safe from.
 
     Initial states are those of a box, or of ellipsoids {(x - c)ᵀ P (x - c) ≤ size² ρ} around centres, cut to the state
@@ -43,6 +48,7 @@ class DeclaredSet:
         """How many numbers make a point."""
         return 2 + self.plant.nx + self.plant.npar + (self.horizon + 1) * self.half.size
 
+    @checked(numbers=lambda self, name, value: array(name, value, (None, self.columns)))
     def place(self, numbers: np.ndarray) -> Scenarios:
         """Return the points that numbers in (0, 1) stand for.
 
@@ -60,6 +66,7 @@ class DeclaredSet:
         parameters = settled(self.plant, parameters)
         return Scenarios(self._initial(x), parameters, self._disturbances(2 * w - 1), self.horizon)
 
+    @checked(first=whole(), count=whole(), seed=whole(at_most=_MOST_SEED))
     def random(self, first: int, count: int, seed: int) -> Scenarios:
         """Return the points number `first` … `first + count - 1` of an endless random sequence.
 
@@ -80,6 +87,7 @@ class DeclaredSet:
         """
         return self.place(self._numbers(first, count, seed))
 
+    @checked(count=whole(), seed=whole(at_most=_MOST_SEED))
     def spread(self, count: int, seed: int) -> Scenarios:
         """Return points spread more evenly than random ones (scrambled Sobol numbers), uniformly distributed.
 
@@ -93,6 +101,7 @@ class DeclaredSet:
         """
         return self.place(self._spread_numbers(count, seed))
 
+    @checked(count=whole(), seed=whole(at_most=_MOST_SEED))
     def edge(self, count: int, seed: int) -> Scenarios:
         """Return points where metrics are worst as a rule: the boundary and small levels, corners, extreme sequences.
 
@@ -120,6 +129,7 @@ class DeclaredSet:
         numbers[:, 2 + nx + npar :] = self._extreme(numbers[:, 2 + nx + npar :], index)
         return self.place(numbers)
 
+    @checked(count=whole())
     def cloud(self, count: int) -> Scenarios:
         """Return single steps from all over the set (E13): half of them from its edges, as `edge` draws them.
 
@@ -239,6 +249,9 @@ class DeclaredSet:
         """Whether it holds initial states beside single ones."""
         return self.box is not None or self.size > 0
 
+    def _shown(self) -> tuple[str, Entries]:
+        return f"of {self.plant.name}, {counted(self.horizon, 'step')}", [("points", self.distribution)]
+
     @property
     def distribution(self) -> str:
         """What `random` draws from, in words."""
@@ -285,6 +298,8 @@ class DeclaredSet:
     def _numbers(self, first: int, count: int, seed: int) -> np.ndarray:
         """Return the numbers of points of the endless sequence, (count, columns)."""
         words = -(-self.columns // _WORDS) * _WORDS
+        if count * words > _MOST_NUMBERS:
+            raise DomainError(f"count is {count}, of {words} numbers each; expected {_MOST_NUMBERS // words} at most")
         generator = np.random.Philox(key=seed)
         generator.advance(first * words // _WORDS)
         raw = generator.random_raw(count * words).reshape(count, words)[:, : self.columns]

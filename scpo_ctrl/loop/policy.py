@@ -9,6 +9,7 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.doors import array, checked, stack
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.sizes import check_policy
@@ -49,7 +50,7 @@ def layer_widths(hidden: Any) -> tuple[int, ...]:
     return tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(hidden))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Policy(Shown, Sealed, instead="for another controller write a Problem subclass or a FunctionProblem"):
     """π(x; θ) = sat(u_eq - K z + input_scale φ_θ(z / scale)), z = x - x_eq, entry by entry.
 
@@ -230,6 +231,10 @@ class Policy(Shown, Sealed, instead="for another controller write a Problem subc
         z = x - ca.DM(self.plant.x_eq)
         return ca.DM(self.plant.u_eq) - ca.DM(self.backup.K) @ z + self.residual(x, theta)
 
+    @checked(
+        x=lambda self, name, value: stack(name, value, self.plant.nx),
+        thetas=lambda self, name, value: array(name, value, (None, self.theta_dim)),
+    )
     def commands(self, x: np.ndarray, thetas: np.ndarray) -> np.ndarray:
         """Return commands before saturation in numpy, every θ at its own states.
 

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
-from scpo_ctrl.problem.problem import Block
+from scpo_ctrl.problem.doors import Block
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,21 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.bounds import BoundsPart
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.cost import Cost
+from scpo_ctrl.problem.doors import Block
 from scpo_ctrl.problem.in_units import checked_objective, inputs_of, local_stability, rollouts_in_units
+from scpo_ctrl.problem.in_words import in_words
 from scpo_ctrl.problem.objective import Imitation, Objective, Quadratic, UserObjective
 from scpo_ctrl.problem.parts import Parts, RolloutPart, Rows, StabilityPart
-from scpo_ctrl.problem.problem import NO_DERIVATIVES, Block, Problem
+from scpo_ctrl.problem.posed_again import PosedAgain
+from scpo_ctrl.problem.problem import NO_DERIVATIVES, Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.sealed import Sealed, as_instance
-from scpo_ctrl.shown import Entries, Shown, titled, written
-from scpo_ctrl.validate import as_array, as_count, as_function
+from scpo_ctrl.shown import Entries, Shown
+from scpo_ctrl.validate import as_array, as_function
 
 
 class ControlProblem(
-    Shown, Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"
+    PosedAgain, Shown, Problem, Sealed, instead="for another loop write a Problem subclass, or give a FunctionProblem"
 ):
     """A policy in closed loop with a plant, over scenarios.
 
@@ -93,13 +96,13 @@ class ControlProblem(
             self._at_rest.check_rest()
         self.one_step = OneStep.of(policy, scenarios, metrics, self._units, simulator)
         self.rollouts = self._rollouts_in_units(simulator)
-        self.rollouts_per_theta, self.simulator = scenarios.count, simulator
+        self.rollouts_per_theta, self.simulator, self.posed_on = scenarios.count, simulator, scenarios
         self.tables: dict[str, dict[str, Any]] | None = None  # of the problem file that it was read from
         self._imitation = objective.compiled(policy) if isinstance(objective, Imitation) else None
 
     def spectral_radius(self, theta: np.ndarray) -> float | None:
         """Return the largest spectral radius of the loop at rest, over its parameters; see `Problem`."""
-        return float(self._at_rest.spectral_radii(as_array("theta", theta, (self.theta_dim,))).max())
+        return float(self._at_rest.spectral_radii(theta).max())
 
     def _rollouts_in_units(self, simulator: Step | ca.Function | None) -> Rollouts:
         """Return the closed loop in `Units` of its plant, V in parts of ρ."""
@@ -273,7 +276,7 @@ class ControlProblem(
 
     def metric_label(self, index: int) -> str:
         """Return scenario, time and bound of a metric, in words; see `Problem.metric_label`."""
-        return self.parts.label(as_count("index", index, at_most=self.varies.size - 1))
+        return self.parts.label(index)
 
     def sample(self, thetas: np.ndarray) -> np.ndarray:
         """Return the metrics without saturation where the command's bounds are metrics; see `Rollouts`."""
@@ -393,6 +396,4 @@ class ControlProblem(
         return self.rollouts.gradient(theta)[1]
 
     def _shown(self) -> tuple[str, Entries]:
-        metrics = f"{self.rows_per_scenario} of each scenario, {written(self.scenario_metrics.options)}"
-        rows = [("policy", titled(self.policy)), ("scenarios", titled(self.scenarios)), ("metrics", metrics)]
-        return self.plant.name, [*rows, ("objective", written(self.objective_data))]
+        return self.plant.name, in_words(self)

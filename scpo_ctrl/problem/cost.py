@@ -11,6 +11,7 @@ from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.constraint import check_at_rest, check_symbols
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.pickled import Pickled
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.shown import ShownAsWritten
@@ -20,7 +21,10 @@ from scpo_ctrl.weights import ROUNDING, as_weight, normalised
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Cost(
-    ShownAsWritten, Sealed, instead="write it as an expression of plant.x, plant.u and plant.p, or give a UserObjective"
+    Pickled,
+    ShownAsWritten,
+    Sealed,
+    instead="write it as an expression of plant.x, plant.u and plant.p, or give a UserObjective",
 ):
     """A stage cost and a terminal cost as expressions of the plant's own symbols: energy, profit, tracking of outputs.
 

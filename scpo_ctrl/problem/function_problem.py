@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -11,12 +12,14 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import DimensionError, EvaluationError, cause
+from scpo_ctrl.models.pickled import shallow
 from scpo_ctrl.models.symbols import as_expression, as_symbols
+from scpo_ctrl.problem.doors import Block
 from scpo_ctrl.problem.objective import UserObjective
-from scpo_ctrl.problem.problem import Block, Problem
+from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.shown import Entries, Shown, counted
-from scpo_ctrl.validate import as_count, as_function, as_text, as_texts
+from scpo_ctrl.validate import as_function, as_text, as_texts
 
 
 class FunctionProblem(Shown, Problem):
@@ -97,7 +100,6 @@ class FunctionProblem(Shown, Problem):
 
     def metric_label(self, index: int) -> str:
         """Return the user's label of a metric."""
-        index = as_count("index", index, at_most=self._count - 1)
         return self._labels[index] if self._labels else super().metric_label(index)
 
     def _metrics(self, thetas: np.ndarray) -> np.ndarray:
@@ -156,6 +158,21 @@ class CasadiProblem(FunctionProblem):
         super().__init__(
             theta_initial, lambda thetas: stack(thetas)[0], UserObjective(value_and_gradient), labels=labels
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        theta, *expressions = self._expressions
+        kept = {key: getattr(self, key) for key in ("theta_initial", "_labels", "_fixed")}
+        return {"expressions": ca.Function("expressions", [theta], expressions), "kept": kept}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        function, kept = state["expressions"], state["kept"]
+        theta = (ca.SX if function.is_a("SXFunction") else ca.MX).sym("theta", function.size1_in(0))
+        objective, metrics = function.call([theta], True, False)  # inlined, as it was
+        again = CasadiProblem(theta, objective, metrics, kept["theta_initial"])
+        vars(self).update(vars(again) | kept)
+
+    def __copy__(self) -> CasadiProblem:
+        return shallow(self)
 
     @property
     def has_derivatives(self) -> bool:

@@ -22,8 +22,9 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.models.symbols import as_expression, as_symbols
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.cost import Cost, fitted, padded, quadratic_terms, terms_in_units
+from scpo_ctrl.problem.oracle import Oracle
 from scpo_ctrl.reading import LARGEST_DATA, opened
-from scpo_ctrl.sealed import Sealed
+from scpo_ctrl.sealed import Sealed, as_instance
 from scpo_ctrl.shown import Entries, Shown, ShownAsWritten, counted
 from scpo_ctrl.validate import as_array, as_count, as_function, as_path
 from scpo_ctrl.weights import as_weight
@@ -130,6 +131,7 @@ class Quadratic(ShownAsWritten, Sealed, instead="for another objective give a Us
         DimensionError
             If there is not a weight for each state and each input.
         """
+        as_instance("plant", plant, Plant)
         for key, size in (("Q", plant.nx), ("R", plant.nu), ("P_N", plant.nx), ("R_du", plant.nu)):
             if getattr(self, key) is not None:
                 fitted(key, getattr(self, key), size)
@@ -282,13 +284,7 @@ class UserObjective(ShownAsWritten):
         UserObjective
         """
         expression = as_expression("expression", expression, as_symbols("theta", theta), 1, compiled=False)
-        oracle = ca.Function("objective", [theta], [expression, ca.gradient(expression, theta)])
-
-        def value_and_gradient(point: np.ndarray) -> tuple[float, np.ndarray]:
-            value, gradient = oracle(point)
-            return float(value), np.array(gradient)[:, 0]
-
-        return cls(value_and_gradient)
+        return cls(Oracle(ca.Function("objective", [theta], [expression, ca.gradient(expression, theta)])))
 
     def oracle(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return value and gradient, with every failure of the user's function named.

@@ -10,7 +10,8 @@ import numpy as np
 from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.loop.metrics import Row
 from scpo_ctrl.loop.stability import LocalStability
-from scpo_ctrl.problem.problem import NUMBERS, Block
+from scpo_ctrl.problem.doors import Block
+from scpo_ctrl.problem.problem import NUMBERS
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ a small number is small for every metric, and no step depends on the units that 
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
+from scpo_ctrl.problem.doors import Block, Checked
 from scpo_ctrl.problem.remedy import fixed_note
 from scpo_ctrl.validate import as_array, dimensions
 
@@ -19,16 +19,7 @@ _PROBES = 16  # by which a metric that cannot move is recognised
 NUMBERS = 1 << 25  # sampled metrics kept at once
 
 
-@dataclass(frozen=True)
-class Block:
-    """A part of the metric vector that is sampled at once."""
-
-    metrics: slice
-    scenarios: slice | None  # the same part of the scenarios; None for metrics of none
-    linear: bool = False  # whether the metrics are linear in θ: sampled they have exact gradients, and L = 0
-
-
-class Problem(ABC):
+class Problem(Checked, ABC):
     """minimise ℓ(θ) subject to g(θ) ≤ 0 (E1), from a safe start θ₀. Subclasses give the three functions below.
 
     Parameters

@@ -9,6 +9,7 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.constraint import Constraint
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models.labelled import Place
 from scpo_ctrl.models.signals import KINDS, SAMPLE, TIME, Signal
 from scpo_ctrl.problem.tracking import followed
 from scpo_ctrl.sealed import as_instance
@@ -18,7 +19,7 @@ _SMALL = 0.1  # ε, in parts of the largest step
 
 
 def overshoot(
-    policy: ControllerPolicy, reference: str, most: float, *, outputs: Sequence[str] | None = None
+    policy: ControllerPolicy, reference: str, most: float, *, outputs: Sequence[Place] | None = None
 ) -> Constraint:
     """Return the constraint that a response to a step or a ramp overshoots by no more than a part of it.
 
@@ -34,7 +35,7 @@ def overshoot(
         Its label.
     most : float
         Part of the step, above 0, such as 0.05.
-    outputs : sequence of str, optional
+    outputs : sequence of str or int, optional
         As of `tracking`.
 
     Returns
@@ -72,7 +73,7 @@ def overshoot(
 
 
 def settling(
-    policy: ControllerPolicy, reference: str, band: float, after: float, *, outputs: Sequence[str] | None = None
+    policy: ControllerPolicy, reference: str, band: float, after: float, *, outputs: Sequence[Place] | None = None
 ) -> Constraint:
     """Return the constraint that a response stays within a band around where its reference ends, from a time on.
 
@@ -86,7 +87,7 @@ def settling(
         Half width, above 0 [unit of the reference].
     after : float
         From when on [s], the sample at that instant included. Beyond the horizon it says nothing.
-    outputs : sequence of str, optional
+    outputs : sequence of str or int, optional
         As of `tracking`.
 
     Returns
@@ -121,7 +122,7 @@ def settling(
     return Constraint(name=names, expression=ca.vertcat(off, -off), bound=bands, unit=unit, scale=bands)
 
 
-def _followed(policy: ControllerPolicy, reference: str, outputs: Sequence[str] | None) -> tuple[ca.SX, Signal]:
+def _followed(policy: ControllerPolicy, reference: str, outputs: Sequence[Place] | None) -> tuple[ca.SX, Signal]:
     """Return the measured signal that follows a reference, without its noise, and that reference."""
     as_instance("policy", policy, ControllerPolicy)
     if not isinstance(reference, str) or reference not in policy.signals:

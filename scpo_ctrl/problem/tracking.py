@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.references import outputs_of_references
-from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.labelled import Place, as_places
 from scpo_ctrl.models.signals import TIME
 from scpo_ctrl.models.varying import first_varying
 from scpo_ctrl.problem.cost import Cost, fitted, quadratic, root
 from scpo_ctrl.sealed import as_instance
-from scpo_ctrl.validate import as_choice, as_texts
+from scpo_ctrl.validate import as_choice
 from scpo_ctrl.weights import as_weight
 
 _ROUNDED = 1e-3  # part of the largest reference, of which the corner of |e| at zero is rounded
@@ -29,7 +29,7 @@ def tracking(
     R: ArrayLike | None = None,
     *,
     R_du: ArrayLike | None = None,
-    outputs: Sequence[str] | None = None,
+    outputs: Sequence[Place] | None = None,
     kind: str = "squares",
 ) -> Cost:
     """Return the cost of the tracking error e = r - y of a loop.
@@ -44,9 +44,9 @@ def tracking(
         Weight of the squared deviation of each input from what it is at rest at first.
     R_du : array_like, shape (nu, nu), (nu,) or (), optional
         Weight of changes of the input.
-    outputs : sequence of str, optional
-        Which measured signal each reference is for, by its label; by default that of its name ("speed reference" is for
-        "speed"), else they go in pairs.
+    outputs : sequence of str or int, optional
+        Which measured signal each reference is for, by label or number; by default that of its name ("speed reference"
+        is for "speed"), else they go in pairs.
     kind : {"squares", "itae"}
         Σ Q e², or Σ Q t |e|, the integral of time-weighted absolute error, whose corner at e = 0 is rounded.
 
@@ -96,13 +96,13 @@ def tracking(
     return Cost(ca.dot(ca.DM(errors), late) + quadratic(effort, moved), R_du=changes)
 
 
-def followed(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:
+def followed(policy: ControllerPolicy, outputs: Sequence[Place] | None) -> ca.SX:
     """Return what the references are for, without noise.
 
     Parameters
     ----------
     policy : ControllerPolicy
-    outputs : sequence of str, optional
+    outputs : sequence of str or int, optional
         Labels of measured signals.
 
     Returns
@@ -124,13 +124,10 @@ def followed(policy: ControllerPolicy, outputs: Sequence[str] | None) -> ca.SX:
                 f"{', '.join(labels)} each is for"
             )
         return y[which]
-    names = as_texts("outputs", outputs)
-    if len(names) != count:
-        raise DimensionError(f"outputs has {len(names)} entries, expected {count}: one for each reference")
-    unknown = next((name for name in names if name not in labels), None)
-    if unknown is not None:
-        raise DomainError(f"outputs names {shown(unknown)}; plant {plant.name!r} measures {', '.join(labels)}")
-    return y[[labels.index(name) for name in names]]
+    places = as_places("outputs", outputs, labels, "measured signal")
+    if len(places) != count:
+        raise DimensionError(f"outputs has {len(places)} entries, expected {count}: one for each reference")
+    return y[places]
 
 
 def _quiet(plant: Plant) -> ca.SX:

@@ -29,7 +29,7 @@ from scpo_ctrl.record.backups import build_backup
 from scpo_ctrl.record.controllers import CONTROLLERS, build_loop
 from scpo_ctrl.record.metrics import build_metrics
 from scpo_ctrl.record.objectives import build_objective
-from scpo_ctrl.record.plants import build_plant
+from scpo_ctrl.record.plants import build_plant, constants_of
 from scpo_ctrl.record.recorded import RecordedConstraints, RecordedController, RecordedCost, RecordedPlant
 from scpo_ctrl.record.tables import Table, check_keys, is_file_name, kind_of, read_tables
 from scpo_ctrl.validate import as_array, as_path
@@ -150,8 +150,9 @@ def read_problem_file(
     batch, learned = within(path, "scenarios", lambda: _scenarios(path.parent, policy, tables["scenarios"]))
     if tables["adapt"].get("mode") == "certified":  # which has no bound for it
         tables["metrics"].setdefault("stability", False)
-    metrics, constraints = within(path, "metrics", lambda: build_metrics(tables["metrics"], policy, path.parent))
-    objective, cost = within(path, "objective", lambda: build_objective(tables["objective"], policy, path.parent))
+    given = policy, path.parent, constants_of(tables["plant"])
+    metrics, constraints = within(path, "metrics", lambda: build_metrics(tables["metrics"], *given))
+    objective, cost = within(path, "objective", lambda: build_objective(tables["objective"], *given))
     overrides = {key: value for key, value in (("steps", steps), ("seed", seed)) if value is not None}
     options = within(path, "adapt", lambda: _options({**tables["adapt"], **overrides}))
     if options.solver == "DUAL" and not native.available():  # the record names what runs

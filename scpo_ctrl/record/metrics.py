@@ -1,7 +1,7 @@
 """Section [metrics] of a problem file, constraints among it: as text, or as data."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,13 @@ _RESPONSES: dict[str, tuple[tuple[str, ...], Callable[..., Constraint]]] = {
     "overshoot": (("reference", "most"), overshoot),
     "settling": (("reference", "band", "after"), settling),
 }
+Constants = Mapping[str, float]
 _NEEDED, _MORE = ("name", "expression", "bound"), ("unit", "scale")
 
 
-def build_metrics(table: Table, policy: LoopPolicy, folder: Path) -> tuple[MetricOptions, RecordedConstraints | None]:
+def build_metrics(
+    table: Table, policy: LoopPolicy, folder: Path, constants: Constants
+) -> tuple[MetricOptions, RecordedConstraints | None]:
     """Make the options of section [metrics].
 
     Parameters
@@ -39,6 +42,8 @@ def build_metrics(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Metri
         Whose signals the constraints are of.
     folder : pathlib.Path
         Where the file is that it may name.
+    constants : mapping of str to float
+        Numbers that expressions may name.
 
     Returns
     -------
@@ -55,8 +60,10 @@ def build_metrics(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Metri
     """
     check_keys(table, (), tuple(field.name for field in dataclasses.fields(MetricOptions)))
     plant, given = policy.plant, table.get("constraints")
-    by_kind = _by_kind(given, policy)
-    constraints = read_constraints(given, plant, folder) if given is not None and by_kind is None else by_kind
+    by_kind = _by_kind(given, policy, constants)
+    constraints = by_kind
+    if given is not None and by_kind is None:
+        constraints = read_constraints(given, plant, folder, constants)
     options = MetricOptions(**table | {"constraints": constraints})
     resolved = options.resolved(plant, inputs_of(policy)).constraints or ()
     recorded = RecordedConstraints.of(resolved, plant) if by_kind or isinstance(given, dict) else None
@@ -66,7 +73,7 @@ def build_metrics(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Metri
     return options, recorded
 
 
-def read_constraints(given: Any, plant: Plant, folder: Path) -> tuple[Constraint, ...]:
+def read_constraints(given: Any, plant: Plant, folder: Path, constants: Constants) -> tuple[Constraint, ...]:
     """Return the constraints of section [metrics].
 
     Parameters
@@ -77,6 +84,8 @@ def read_constraints(given: Any, plant: Plant, folder: Path) -> tuple[Constraint
         Whose signals they are of.
     folder : pathlib.Path
         Where that file is.
+    constants : mapping of str to float
+        Numbers that expressions may name.
 
     Returns
     -------
@@ -92,7 +101,7 @@ def read_constraints(given: Any, plant: Plant, folder: Path) -> tuple[Constraint
         kind_of(given, ("recorded",))
         check_keys(given, ("file",), ("kind", "sha256"))
         return RecordedConstraints.read(beside(folder, given["file"]), given.get("sha256")).constraints(plant)
-    return tuple(_constraint(i, one, plant) for i, one in enumerate(_tables(given)))
+    return tuple(_constraint(i, one, plant, constants) for i, one in enumerate(_tables(given)))
 
 
 def metrics_table(options: MetricOptions, constraints: Any) -> Table:
@@ -143,7 +152,7 @@ def _tables(given: Any) -> list[Table]:
     return given
 
 
-def _by_kind(given: Any, policy: LoopPolicy) -> tuple[Constraint, ...] | None:
+def _by_kind(given: Any, policy: LoopPolicy, constants: Constants) -> tuple[Constraint, ...] | None:
     """Return constraints of which some are of a step response, which a record has as data; None if none is."""
     if not isinstance(given, list) or not any(isinstance(one, dict) and "kind" in one for one in given):
         return None
@@ -152,7 +161,7 @@ def _by_kind(given: Any, policy: LoopPolicy) -> tuple[Constraint, ...] | None:
     found: list[Constraint] = []
     for i, one in enumerate(_tables(given)):
         if "kind" not in one:
-            found.append(_constraint(i, one, policy.plant))
+            found.append(_constraint(i, one, policy.plant, constants))
             continue
         try:
             needed, function = _RESPONSES[kind_of(one, tuple(_RESPONSES))]
@@ -163,7 +172,7 @@ def _by_kind(given: Any, policy: LoopPolicy) -> tuple[Constraint, ...] | None:
     return tuple(found)
 
 
-def _constraint(index: int, table: Table, plant: Plant) -> Constraint:
+def _constraint(index: int, table: Table, plant: Plant, constants: Constants) -> Constraint:
     where = f"constraints[{index}]"
     for key in _NEEDED:
         if key not in table:
@@ -178,7 +187,7 @@ def _constraint(index: int, table: Table, plant: Plant) -> Constraint:
     if not texts:
         raise DomainError(f"{where}: expression is [], expected text, or a list of it")
     entries = [
-        plant_expression(f"{where}.expression" + f"[{i}]" * isinstance(given, list), text, plant)
+        plant_expression(f"{where}.expression" + f"[{i}]" * isinstance(given, list), text, plant, constants)
         for i, text in enumerate(texts)
     ]
     return Constraint(**table | {"expression": ca.vertcat(*entries)})

@@ -1,5 +1,6 @@
 """Section [objective] of a problem file: weights, expressions as text or as data, or an expert's data."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from scpo_ctrl.record.tables import Table, beside, check_keys, is_file_name, kin
 from scpo_ctrl.validate import as_array, as_flag
 
 KINDS = ("quadratic", "tracking", "expression", "imitation", "recorded")
+Constants = Mapping[str, float]
 _MOST = 1000  # residuals
 _WEIGHTS = {"Q": "nx", "R": "nu", "P_N": "nx", "R_du": "nu"}
 
 
-def build_objective(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Objective, RecordedCost | None]:
+def build_objective(
+    table: Table, policy: LoopPolicy, folder: Path, constants: Constants
+) -> tuple[Objective, RecordedCost | None]:
     """Make the objective of section [objective].
 
     Parameters
@@ -34,6 +38,8 @@ def build_objective(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Obj
         Whose states and inputs it is of.
     folder : pathlib.Path
         Where the file is that it may name.
+    constants : mapping of str to float
+        Numbers that expressions may name.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def build_objective(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Obj
         if not is_file_name(table["csv"]):
             raise ProblemFileError(f"csv is {shown(table['csv'])}, expected the name of a file")
         return Imitation.from_csv(folder / table["csv"], plant.nx, plant.nu), None
-    cost = _tracking(table, policy) if kind == "tracking" else read_cost(table, plant, folder)
+    cost = _tracking(table, policy) if kind == "tracking" else read_cost(table, plant, folder, constants)
     cost.terms(plant, inputs_of(policy))  # whether it fits
     if kind in ("recorded", "tracking"):
         recorded = RecordedCost.of(cost, plant)
@@ -71,7 +77,7 @@ def build_objective(table: Table, policy: LoopPolicy, folder: Path) -> tuple[Obj
     return cost, None
 
 
-def read_cost(table: Table, plant: Plant, folder: Path) -> Cost:
+def read_cost(table: Table, plant: Plant, folder: Path, constants: Constants) -> Cost:
     """Return the cost of section [objective] of kind "expression" or "recorded".
 
     Parameters
@@ -82,6 +88,8 @@ def read_cost(table: Table, plant: Plant, folder: Path) -> Cost:
         Whose signals it is of.
     folder : pathlib.Path
         Where the file is that it may name.
+    constants : mapping of str to float
+        Numbers that expressions may name.
 
     Returns
     -------
@@ -97,7 +105,8 @@ def read_cost(table: Table, plant: Plant, folder: Path) -> Cost:
         return RecordedCost.read(beside(folder, table["file"]), table.get("sha256")).cost(plant)
     check_keys(table, ("kind", "stage"), ("terminal", "least_squares", "R_du"))
     least_squares = as_flag("least_squares", table.get("least_squares", False))
-    parts = {key: _column(key, table[key], plant, least_squares) for key in ("stage", "terminal") if key in table}
+    squares, written = least_squares, [key for key in ("stage", "terminal") if key in table]
+    parts = {key: _column(key, table[key], plant, constants, least_squares=squares) for key in written}
     return Cost(**parts, least_squares=least_squares, R_du=table.get("R_du"))
 
 
@@ -137,14 +146,15 @@ def _tracking(table: Table, policy: LoopPolicy) -> Cost:
     return tracking(policy, table["Q"], kind=table.get("error", "squares"), **given)
 
 
-def _column(key: str, given: Any, plant: Plant, least_squares: bool) -> ca.SX:
+def _column(key: str, given: Any, plant: Plant, constants: Constants, *, least_squares: bool) -> ca.SX:
     """Return the expression of a text, or the residuals of a list of texts."""
     if isinstance(given, list) and not least_squares:
         raise DomainError(f"{key} is a list, of residuals; set least_squares = true, or write one expression")
     if not given or (isinstance(given, list) and len(given) > _MOST):
         raise DomainError(f"{key} is {shown(given)}, expected text, or a list of 1 to {_MOST} with least_squares")
     is_list = isinstance(given, list)
-    entries = [plant_expression(f"{key}[{i}]" if is_list else key, t, plant) for i, t in enumerate(_texts(given))]
+    names = [f"{key}[{i}]" if is_list else key for i in range(len(_texts(given)))]
+    entries = [plant_expression(*pair, plant, constants) for pair in zip(names, _texts(given), strict=True)]
     return ca.vertcat(*entries)
 
 

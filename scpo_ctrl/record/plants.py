@@ -101,6 +101,26 @@ def _still(table: Table, folder: Path, *, trust: bool) -> tuple[Plant, RecordedP
     return make(table), None
 
 
+def constants_of(table: Table) -> dict[str, float]:
+    """Return the numbers of section [plant] that expressions of the other sections may name.
+
+    Parameters
+    ----------
+    table : dict
+        Its keys and values, defaults filled in.
+
+    Returns
+    -------
+    dict of str to float
+        The constants of equations, and the numbers that a plant of the zoo is made with.
+    """
+    kind = table["kind"]
+    named = table.get("constants", {}) if kind == "equations" else {}
+    if kind in ZOO:
+        named = {key: table[key] for key in inspect.signature(ZOO[kind]).parameters if key in table}
+    return {key: float(value) for key, value in named.items() if isinstance(value, (int, float))}
+
+
 def _by_python(table: Table, folder: Path, *, trust: bool) -> RecordedPlant:
     path, function = python_of(table, folder, "make_plant", "plant", trust=trust)
     return RecordedPlant.of(run_python(path, function, lambda make: make(), Plant))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.report.fresh_costs import fresh_costs
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, margin, number, short
 from scpo_ctrl.report.tables import MetricRow
 from scpo_ctrl.report.wording import change, start_name
@@ -63,9 +64,8 @@ def _safe(result: Result) -> Answer:
 def _better(result: Result) -> Answer:
     ends = (number(result.objective_initial), f"→ {number(result.objective_final)}")
     said = f"objective, {start_name(result)} → final policy{change(result, ' ({})')}"
-    last = result.final_audit
-    if last is not None and result.audits and not np.array_equal(result.theta, result.theta_initial):
-        said += f"; mean on fresh scenarios {number(result.audits[0].objective)} → {number(last.objective)}"
+    if result.final_audit is not None and (costs := fresh_costs(result)):
+        said += f"; {costs.said()}"
     summary = result.summary()
     tried = f"{number(len(result.history))} tried steps: {number(summary['accepted'])} committed"
     tried += f", {number(summary['rejected'])} rejected"

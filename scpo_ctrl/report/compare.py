@@ -13,6 +13,8 @@ from scpo_ctrl.adaptation.result import Result, margin_of
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.answers import answers
 from scpo_ctrl.report.figures import FORBIDDEN, LIMIT, style
+from scpo_ctrl.report.fresh_costs import fresh_costs
+from scpo_ctrl.report.labels import labelled
 from scpo_ctrl.report.numbers import bound, margin, number
 from scpo_ctrl.report.page_data import history_data
 from scpo_ctrl.report.panels import to_svg
@@ -54,7 +56,7 @@ def compared(name: str, result: Result) -> Compared:
     summary, verdict = result.summary(), headline(result, margin_of(after))
     stable, _, better, binds = answers(result, metric_rows(result, before, after))
     audit = summary["audit"]
-    fresh = [summary[f"fresh_objective_{end}"] for end in ("initial", "final")]
+    fresh = fresh_costs(result)
     facts = {
         "verdict": verdict.word,
         "spectral radius at rest": " ".join(stable.parts),
@@ -64,7 +66,7 @@ def compared(name: str, result: Result) -> Compared:
         if audit
         else "not audited",
         "objective": f"{' '.join(better.parts)}{change(result, ' ({})')}",
-        "mean objective on fresh scenarios": " → ".join(map(number, fresh)) if None not in fresh else "not audited",
+        "on fresh scenarios": fresh.said() if fresh else "no mean cost",
         "what binds": f"{' '.join(binds.parts)}; {binds.said}",
         "stationarity": number(result.stationarity),
         "status": summary["status"].replace("_", " "),
@@ -175,9 +177,7 @@ def _rows(runs: list[Compared], of: Callable[[Compared], dict[str, str]]) -> lis
 def _parameters(run: Compared) -> dict[str, str]:
     """Return the parameters of a controller, before and after."""
     return {
-        f"{row['label']} [{row['unit']}]"
-        if row["unit"]
-        else row["label"]: f"{number(row['before'])} → {number(row['after'])}"
+        labelled(row["label"], row["unit"], " "): f"{number(row['before'])} → {number(row['after'])}"
         for row in run.result.parameters()
     }
 

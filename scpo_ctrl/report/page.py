@@ -97,6 +97,7 @@ def render_report(result: Result, *, pictures: bool = True, guarded: GuardedRuns
         plant=problem.plant if isinstance(problem, ControlProblem) else None,
         start=start_name(result),
         headline=headline(result, margin_of(after)),
+        advice=result.advice(),
         summary={key: value for key, value in result.summary().items() if key not in ("audit", "parameters")},
         gains=gain_rows(result),
         responses=responses(result),

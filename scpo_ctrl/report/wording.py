@@ -12,9 +12,9 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
-from scpo_ctrl.assurance.fresh import look_beyond
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.report.fresh_costs import FreshCosts, fresh_costs
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, number, plural, short
 
 _MOST_GAINS = 24  # in as many lines on a terminal
@@ -215,20 +215,15 @@ def audited(result: Result) -> Beyond | None:
         f"audited: no violation in {number(last.rollouts)} fresh scenarios, nor in a search from the worst of them "
         f"(probability ≤ {most} at confidence 1 − {number(BETA)})"
     )
-    start = result.audits[0].objective
-    costs = f"mean cost there {number(start)} → {number(last.objective)}"
-    if not (isinstance(result.problem, ControlProblem) and result.problem.is_closed_loop_cost):
+    costs = fresh_costs(result)
+    if costs is None:
         return Beyond(sentence)
-    if np.array_equal(result.theta, result.theta_initial):  # two draws of scenarios, one policy: no change to speak of
-        return Beyond(
-            f"{sentence}; mean cost there {number(last.objective)}, the policy is the {start_name(result)} itself"
-        )
-    if last.objective > start:
-        return Beyond(
-            f"{sentence}, but their {costs}, more than with the {start_name(result)}",
-            f"costs more than the {start_name(result)}",
-        )
-    return Beyond(f"{sentence}; {costs}")
+    if costs.after > costs.before:
+        more = f"costs more than the {start_name(result)}"
+        return Beyond(f"{sentence}, but {costs.said()}, more than with the {start_name(result)}", more)
+    kept = np.array_equal(result.theta, result.theta_initial)
+    itself = f", the policy is the {start_name(result)} itself" if kept else ""
+    return Beyond(f"{sentence}; {costs.said()}{itself}")
 
 
 def beyond(result: Result) -> Beyond | None:
@@ -245,9 +240,9 @@ def beyond(result: Result) -> Beyond | None:
     problem = result.problem
     if not isinstance(problem, ControlProblem):
         return None
-    start, final = (look_beyond(problem, theta) for theta in (result.theta_initial, result.theta))
-    if start is None or final is None:
+    if result.looks is None:
         return None
+    start, final = result.looks
     count, percent = final.worst.size, f"{NARROW_SPACE}%"
     if final.violations:
         shares = [short(100 * look.violations / count) + percent for look in (final, start)]
@@ -255,8 +250,9 @@ def beyond(result: Result) -> Beyond | None:
         return Beyond(f"{shares[0]} of {number(count)} fresh scenarios violate a metric{of_start}", "not beside them")
     sentence = f"none of {number(count)} fresh scenarios violates a metric"
     if problem.is_closed_loop_cost and final.objective > start.objective:
-        costs = f"{number(final.objective)}, more than the {number(start.objective)} of the {start_name(result)}"
-        return Beyond(f"{sentence}, but their mean cost is {costs}", f"costs more than the {start_name(result)}")
+        costs = FreshCosts.of(start, final).said()
+        more = f"costs more than the {start_name(result)}"
+        return Beyond(f"{sentence}, but {costs}, more than with the {start_name(result)}", more)
     most = bound(100 * violation_bound(0, count, BETA), 2) + percent
     return Beyond(f"{sentence}: at most {most} do, at confidence 1 − {number(BETA)}")
 

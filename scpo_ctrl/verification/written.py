@@ -16,6 +16,7 @@ from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.record.metrics import read_constraints
 from scpo_ctrl.record.objectives import read_cost
+from scpo_ctrl.record.plants import constants_of
 
 _SIZES = {"Q": "nx", "R": "nu", "P_N": "nx", "R_du": "nu"}
 
@@ -53,7 +54,8 @@ class Written:
         du_max = np.array(tables["metrics"].get("du_max", np.full(inputs, np.inf)), dtype=float)
         self._du_max = np.append(du_max, np.full(plant.nu - du_max.size, np.inf))
         given = tables["metrics"].get("constraints")
-        constraints = () if given is None else read_constraints(given, plant, folder)
+        constants = constants_of(tables["plant"])
+        constraints = () if given is None else read_constraints(given, plant, folder, constants)
         symbols, z = [plant.x, plant.u, plant.p], ca.vertcat(plant.x, plant.u)
         h = ca.vertcat(ca.SX(0, 1), *(one.expression for one in constraints))
         self._h = ca.Function("h", symbols, [ca.densify(h), ca.densify(ca.jacobian(h, z))])
@@ -80,7 +82,7 @@ class Written:
         weights = {key: np.array(table[key], dtype=float) for key in _SIZES if key in table}
         self._squares, self._ends = False, False
         if table["kind"] in ("expression", "recorded"):
-            cost = read_cost(table, plant, folder)
+            cost = read_cost(table, plant, folder, constants_of(tables["plant"]))
             self._squares, self._ends = cost.least_squares, cost.terminal is not None
             terminal = ca.SX(0, 1) if cost.terminal is None else cost.terminal
             self._stage = ca.Function("stage", [plant.x, plant.u, plant.p], [ca.densify(cost.stage)])

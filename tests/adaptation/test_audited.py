@@ -15,9 +15,13 @@ from scpo_ctrl.adaptation import audited
 from scpo_ctrl.adaptation.history import VERDICTS
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance import Fresh, audit
+from scpo_ctrl.assurance.fresh import LOOK_SEED
 from scpo_ctrl.models import linear
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.record.files import history_arrays
+from scpo_ctrl.report.answers import answers
+from scpo_ctrl.report.compare import compared
+from scpo_ctrl.report.fresh_costs import fresh_costs
 from scpo_ctrl.report.wording import headline
 
 FEW = {"steps": 40, "guards": 4, "back_off": 1e-3, "audit_rollouts": 2000}
@@ -198,18 +202,26 @@ def test_the_time_of_a_run_is_that_of_its_audits_too(monkeypatch):
 
 
 def test_a_policy_that_costs_more_beside_its_scenarios_is_amber(run):
-    better, dearer = (
-        dataclasses.replace(run, audits=(*run.audits[:-1], dataclasses.replace(run.audits[-1], objective=cost)))
-        for cost in (1.0, 1e3)
-    )
-    assert (headline(better, 0.1).level, headline(better, 0.1).word) == ("safe", "Audited")
+    assert (headline(run, 0.1).level, headline(run, 0.1).word) == ("safe", "Audited")
+    dearer = dataclasses.replace(run, theta=run.theta_initial, theta_initial=run.theta)
     line = headline(dearer, 0.1)
-    assert (line.level, line.word) == ("unfinished", "Audited, costs more than the backup")
+    assert (line.level, line.word) == ("unfinished", "Audited, costs more than the safe start")
     assert "no violation in 2\u202f000 fresh scenarios" in line.sentence
 
 
+def test_costs_before_and_after_are_of_one_draw(run):
+    costs = fresh_costs(run)
+    declared = run.problem.scenarios.declared.random(0, costs.count, LOOK_SEED)
+    for cost, theta in ((costs.before, run.theta_initial), (costs.after, run.theta)):
+        assert run.problem.with_scenarios(declared, theta, checked=False).objective(theta) == pytest.approx(cost)
+    words = f"(of the same 10\u202f000 fresh scenarios, seed {LOOK_SEED})"
+    assert words in headline(run, 0.1).sentence
+    assert words in answers(run, [])[2].said
+    assert words in compared("run", run).facts["on fresh scenarios"]
+
+
 def test_a_run_that_kept_its_start_does_not_cost_more_than_it(run):
-    dearer = dataclasses.replace(run.audits[-1], objective=1e3)  # another draw of scenarios
+    dearer = dataclasses.replace(run.audits[-1], objective=1e3)  # the audits' own draws differ
     kept = dataclasses.replace(run, theta=run.theta_initial, audits=(*run.audits[:-1], dearer))
     line = headline(kept, 0.1)
     assert "costs more" not in line.word

@@ -168,9 +168,7 @@ def test_the_readme_says_what_was_shown_as_the_report_does(tmp_path):
     few = {"steps": 6, "guards": 4, "audit_rollouts": 500}
     audited = scpo_ctrl.adapt(problem, scpo_ctrl.AdaptOptions(**few))
     plain = scpo_ctrl.adapt(problem, scpo_ctrl.AdaptOptions(steps=6, audit=False))
-    dearer = dataclasses.replace(
-        audited, audits=(*audited.audits[:-1], dataclasses.replace(audited.audits[-1], objective=1e3))
-    )
+    dearer = dataclasses.replace(audited, theta=audited.theta_initial, theta_initial=audited.theta)
     words = {}
     for name, run in {"audited": audited, "plain": plain, "dearer": dearer}.items():
         readme, claim = claims(run, tmp_path / name)
@@ -185,7 +183,7 @@ def test_the_readme_says_what_was_shown_as_the_report_does(tmp_path):
         words[name] = claim
     assert words["audited"].startswith("Audited") and "no violation in 500" in claims(audited, tmp_path / "a")[0]
     assert words["plain"].endswith("not audited") or "not beside them" in words["plain"]
-    assert words["dearer"] == "Audited, costs more than the backup"
+    assert words["dearer"] == "Audited, costs more than the safe start"
 
 
 def test_an_unsafe_run_is_exported_as_unsafe(tmp_path):

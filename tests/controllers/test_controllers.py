@@ -213,3 +213,40 @@ def test_a_controller_is_for_a_discrete_plant():
     )
     with pytest.raises(sc.ScpoError, match="discretise"):
         pid(continuous, 1.0, 1.0)
+
+
+def test_signals_are_named_or_numbered():
+    plant, weights = servo(shows_state=True), ([1.0, 1.0, 1.0], [1.0])
+    table = np.array([[[2.0, 1.0]], [[6.0, 3.0]]])
+    same = [
+        (lqi(plant, *weights, tracked=[1]), lqi(plant, *weights, tracked="velocity")),
+        (pid(plant, 1.0, 1.0, measurement=1), pid(plant, 1.0, 1.0, measurement="velocity")),
+        (gain_schedule(plant, [0, 1], table, signal=1), gain_schedule(plant, [0, 1], table, signal="velocity")),
+    ]
+    for numbered, named in same:
+        for of in ("command", "memory"):
+            laws = [ca.Function("law", [c.theta, c.y, c.r, c.u, c.xi], [getattr(c, of)]) for c in (numbered, named)]
+            assert str(laws[0]) == str(laws[1])
+            at = [np.full(laws[0].size1_in(i), 0.3 + i) for i in range(5)]
+            np.testing.assert_array_equal(laws[0](*at), laws[1](*at))
+        assert numbered.r_labels == named.r_labels
+    loop = controlled(plant, lqi(plant, *weights))
+    by_name, by_number = (sc.tracking(loop, Q=[1.0], outputs=which) for which in ("position", 0))
+    assert ca.is_equal(by_name.stage, by_number.stage, 99)
+
+
+@pytest.mark.parametrize("which", ["speed", 2, -1, True, 0.0, None, [[0]], {"velocity": 1}])
+def test_a_signal_that_there_is_not_is_answered_by_names(which):
+    plant = servo(shows_state=True)
+    loop = controlled(plant, lqi(plant, [1.0, 1.0, 1.0], [1.0]))
+    for name, make in {
+        "tracked": lambda: lqi(plant, [1.0, 1.0, 1.0], [1.0], tracked=which),
+        "measurement": lambda: pid(plant, 1.0, 1.0, measurement=which),
+        "signal": lambda: gain_schedule(plant, [0, 1], np.ones((2, 1, 2)), signal=which),
+        "outputs": lambda: sc.tracking(loop, Q=[1.0], outputs=[which]),
+    }.items():
+        with pytest.raises(DomainError, match=f"^{name}.* is .*, expected .*: 0 'position', 1 'velocity'$"):
+            make()
+    twins = plant.replace(x_labels=("twin", "twin"))
+    with pytest.raises(DomainError, match="which several have"):
+        lqi(twins, [1.0, 1.0, 1.0], [1.0], tracked="twin")

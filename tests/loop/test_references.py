@@ -137,7 +137,7 @@ def test_a_search_moves_the_numbers_of_the_signal(moved):
         (lambda: servo(signals.step(50.0, 0.0)), ScpoError, "comes to rest with"),
         (lambda: problem(servo(), sc.Quadratic([1.0, 0.0], [1e-4])), DomainError, "tracking"),
         (lambda: sc.tracking(servo(), [1.0, 2.0]), DimensionError, "Q has 2"),
-        (lambda: sc.tracking(servo(), [1.0], outputs=["nothing"]), DomainError, "measures"),
+        (lambda: sc.tracking(servo(), [1.0], outputs=["nothing"]), DomainError, "measured signal: 0"),
         (lambda: sc.tracking(servo(0.1), [1.0], kind="itae"), DomainError, "no reference varies"),
         (lambda: sc.adapt(problem(servo(signals.step(0.0, 9.0)))), UnsafeStartError, "position"),
         (lambda: problem(servo(), parameters={"position reference after": (0, 1)}), DomainError, "signal"),

@@ -15,7 +15,15 @@ from problem_files import REMOVE, tables, write
 
 import scpo_ctrl as sc
 from scpo_ctrl import controllers
-from scpo_ctrl.errors import BackupError, ClassError, DimensionError, ProblemFileError, ScpoError, UnsafeStartError
+from scpo_ctrl.errors import (
+    BackupError,
+    ClassError,
+    DimensionError,
+    DomainError,
+    ProblemFileError,
+    ScpoError,
+    UnsafeStartError,
+)
 from scpo_ctrl.models import buck_converter, dc_motor, make_plant, quadruple_tank
 from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.controllers import CONSTRUCTORS
@@ -305,3 +313,17 @@ def test_shipped_files_are_the_loops_of_the_example(name):
     theta = 0.05 * np.arange(read.theta_dim)
     assert read.metrics(theta).tobytes() == made.metrics(theta).tobytes()
     assert read.objective(theta) == made.objective(theta)
+
+
+def test_signals_are_named_in_a_file_too(tmp_path):
+    plant, numbered = double(), SAME["gain_schedule"][0]
+    named = numbered | {"signal": plant.x_labels[numbered["signal"]]}
+    file = read_problem_file(write(tmp_path / "p.toml", changes(named, plant)))
+    again = tmp_path / "q.toml"
+    again.write_text(file.text())
+    assert read_problem_file(again).text() == file.text()
+    other = sc.load_problem(write(tmp_path / "r.toml", changes(numbered, plant)))
+    theta = other.theta_initial + 0.01
+    assert np.array_equal(file.problem.metrics(theta), other.metrics(theta))
+    with pytest.raises(DomainError, match=r"signal is 'speed', .*: 0 'position', 1 'velocity'"):
+        read_problem_file(write(tmp_path / "s.toml", changes(named | {"signal": "speed"}, plant)))

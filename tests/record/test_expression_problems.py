@@ -331,3 +331,39 @@ def test_the_command_line_shows_what_is_used_of_the_limits(tmp_path, run, withou
     asked = write(tmp_path / "other.toml", {}, table)
     assert "another problem: [metrics] constraints" in run("verify", tmp_path / "run", "--problem", asked).err
     assert "differs in [metrics] constraints" in run("adapt", asked, "--out", tmp_path / "run", "--resume").err
+
+
+def test_constants_of_the_plant_are_numbers_in_expressions(tmp_path, run, without_report):
+    """The energy of the pendulum, by g and l of [plant], is that of their numbers; a run by them verifies."""
+    energy = "m*l**2*rate**2/2 + m*{g}*l*(1 - cos(angle))"
+    stage = "angle**2 + torque**2/(m*{g}*l)"
+    named, written = (
+        KINDS["equations"]
+        | {
+            "metrics": {"constraints": [{"name": "energy", "expression": energy.format(g=g), "bound": 9.0}]},
+            "objective": {"kind": "expression", "stage": stage.format(g=g)},
+            "adapt.steps": 2,
+        }
+        for g in ("g", "9.81")
+    )
+    path = write(tmp_path / "p.toml", named)
+    mine, same = sc.load_problem(path), sc.load_problem(write(tmp_path / "q.toml", written))
+    theta = theta_of(mine)
+    assert np.array_equal(mine.metrics(theta), same.metrics(theta))
+    assert mine.objective(theta) == same.objective(theta)
+    assert run("adapt", path, "--out", tmp_path / "run").status == 0
+    assert run("verify", tmp_path / "run", "--problem", path).status == 0
+    other = {**named, "metrics": {"constraints": [{"name": "energy", "expression": "h*rate", "bound": 9.0}]}}
+    with pytest.raises(sc.ScpoError, match=r"'h' is no name here.*\bg\b"):
+        sc.load_problem(write(tmp_path / "r.toml", other))
+
+
+def test_numbers_of_a_plant_of_the_zoo_are_names_too(tmp_path):
+    part = {"name": "part", "expression": "(position/position_max)**2", "bound": 1.0}
+    tens = part | {"expression": "(position/4.0)**2"}
+    named, written = (
+        sc.load_problem(write(tmp_path / "p.toml", {"plant.position_max": 4.0, "metrics": {"constraints": [one]}}))
+        for one in (part, tens)
+    )
+    theta = theta_of(named)
+    assert np.array_equal(named.metrics(theta), written.metrics(theta))
