@@ -46,10 +46,10 @@ static void step(scpo_adapter *adapter, int outcome)
     const scpo_counts *counts = &adapter->counts;
     const scpo_controller *controller = adapter->controller;
     int row;
-    printf("{\"outcome\": %d, \"counts\": [%lu, %lu, %lu, %lu, %lu, %lu, %lu, %lu, %lu], \"keys\": [", outcome,
+    printf("{\"outcome\": %d, \"counts\": [%lu, %lu, %lu, %lu, %lu, %lu, %lu], \"keys\": [", outcome,
            (unsigned long)counts->steps, (unsigned long)counts->commits, (unsigned long)counts->tries,
            (unsigned long)counts->unsafe, (unsigned long)counts->pieces, (unsigned long)counts->projections,
-           (unsigned long)counts->projecting, (unsigned long)counts->audits, (unsigned long)counts->fresh);
+           (unsigned long)counts->projecting);
     for (row = 0; row < adapter->count; row++) {
         printf("%s%lu", row ? ", " : "", (unsigned long)adapter->key[row]);
     }
@@ -61,7 +61,7 @@ static void step(scpo_adapter *adapter, int outcome)
     printf(", \"expert\": [%d, %lu]", adapter->expert.count, (unsigned long)adapter->expert.lost);
 #endif
 #if SCPO_AUDIT
-    printf(", \"guards\": [");
+    printf(", \"audits\": [%lu, %lu], \"guards\": [", (unsigned long)counts->audits, (unsigned long)counts->fresh);
     for (row = 0; row < adapter->audit.guards; row++) {
         printf("%s%lu", row ? ", " : "", (unsigned long)adapter->audit.guard[row]);
     }
@@ -364,7 +364,7 @@ def state(adapter: DeviceAdapter, status: DeviceStatus) -> dict:
     """Return what the driver prints of a step."""
     return {
         "outcome": list(DeviceStatus).index(status) + 1,
-        "counts": list(dataclasses.astuple(adapter.counts)),
+        "counts": list(dataclasses.astuple(adapter.counts))[:-2],
         "keys": adapter.rows.keys.tolist(),
         "objective": [float(adapter.objective)],
         "margin": [float(adapter.margin)],
@@ -379,4 +379,5 @@ def _of_parts(adapter: DeviceAdapter) -> dict:
         found["expert"] = [len(adapter.expert.x), adapter.expert.lost]
     if adapter.audits is not None:
         found |= {"guards": adapter.audits.guards, "committed": adapter.theta.tolist()}
+        found["audits"] = [adapter.counts.audits, adapter.counts.fresh]
     return found

@@ -68,7 +68,7 @@ class DeviceAdapter:
         self.scaling: Any = Scaling(arithmetic, self.options.memory, one)
         self._most_tries = self.options.tries or self.model.tries
         self._exported = self.model
-        self.active = self.theta
+        self.active, self._spent = self.theta, 0
         if self.model.points is not None:
             self.audits = Audits(self.options, self.model, self.counts)
             self.model = self.audits.model()
@@ -242,11 +242,19 @@ class DeviceAdapter:
         self.restart()
         return DeviceStatus.WITHDRAWN
 
+    @property
+    def _is_tried(self) -> bool:
+        """Whether a step has no more tries."""
+        spent = self.audits is not None and self._spent >= self.options.step_rollouts
+        return spent or self._tries >= self._most_tries
+
     def _verify(self, parameters: Parameters) -> Verification:
         self._last = Verification.of(parameters, self.options.rows)
-        self.counts.pieces += self._last.pieces
+        pieces = self._last.pieces
         if self.expert is not None and self._last.complete:
-            self.counts.pieces += self.expert.slices
+            pieces += self.expert.slices
+        self.counts.pieces += pieces
+        self._spent += pieces
         return self._last
 
     def _value(self, found: Verification) -> Any:
@@ -258,7 +266,7 @@ class DeviceAdapter:
     def _begin_step(self) -> None:
         self.rows.choose(self._at, self._last)
         self.counts.steps += 1
-        self._tries = 0
+        self._tries = self._spent = 0
         renews = self.expert is not None and (not self._length > 0 or self.expert.has_news)
         if renews and self.expert is not None and self.expert.take_in():
             self._length = self.model.arithmetic.number(0)  # another objective's gradient shows no curvature
@@ -351,7 +359,7 @@ class DeviceAdapter:
 
     def _descend(self) -> DeviceStatus | None:
         """Let the steepest descent take the step's place, half as long."""
-        if self._tries >= self._most_tries:
+        if self._is_tried:
             return self._end_step(committed=False)
         number, z = self.model.arithmetic.number, self.scaling.transposed(-self._gradient)
         size = self.model.arithmetic.length(z)
@@ -367,7 +375,7 @@ class DeviceAdapter:
         safe = found.worst <= -error
         if safe and fall >= number(_SUFFICIENT) * self._predicted and fall > 0:
             return self._commit(found, objective)
-        if self._tries >= self._most_tries:
+        if self._is_tried:
             return self._end_step(committed=False)
         if not found.worst < self.model.arithmetic.largest:
             self._shorten(number(_LOST))

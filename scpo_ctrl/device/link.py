@@ -15,7 +15,7 @@ import numpy as np
 
 from scpo_ctrl.errors import DeviceError
 
-PROTOCOL = 2  # SCPO_LINK_VERSION in scpo_link.h
+PROTOCOL = 1  # SCPO_LINK_VERSION in scpo_link.h
 _START = 0xA5
 _HASH = 64  # characters of SCPO_INPUT_HASH
 _SPEEDS = {9600: termios.B9600, 57600: termios.B57600, 115200: termios.B115200, 230400: termios.B230400}
@@ -171,7 +171,7 @@ class Progress:
     unsafe: int
     pieces: int
     projections: int
-    audits: int
+    audits: int | None  # None: what is committed becomes active at once
     fresh: int  # points that they drew
     objective: float
     margin: float
@@ -298,7 +298,7 @@ class Device:
         return np.frombuffer(self.ask(b"G"), self.real).astype(float)
 
     def committed(self) -> np.ndarray:
-        """Return the committed parameters, which are the active ones unless an audit of them is due.
+        """Return the committed parameters of a device that audits, which are active once they have passed.
 
         Returns
         -------
@@ -360,12 +360,12 @@ class Device:
         Progress
         """
         answer = self.ask(b"A", struct.pack("<I", pieces))
-        steps, commits, tries, unsafe, pieces, projections, _, audits, fresh = struct.unpack_from("<9I", answer, 1)
+        steps, commits, tries, unsafe, pieces, projections = struct.unpack_from("<6I", answer, 1)
         size = self.real.itemsize
-        objective, margin = np.frombuffer(answer[37 : 37 + 2 * size], self.real).astype(float)
-        dearest_piece, dearest_step, projecting, auditing, everything = struct.unpack_from(
-            "<2I3Q", answer, 37 + 2 * size
-        )
+        objective, margin = np.frombuffer(answer[25 : 25 + 2 * size], self.real).astype(float)
+        end = 25 + 2 * size + 24
+        dearest_piece, dearest_step, projecting, everything = struct.unpack_from("<2I2Q", answer, end - 24)
+        audits, fresh, auditing = struct.unpack_from("<2IQ", answer, end) if len(answer) > end else (None, 0, 0)
         return Progress(
             outcome=OUTCOMES[answer[0]],
             steps=steps,

@@ -89,6 +89,8 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
         SCPO_EDGES, of these, on the edges of the set, to begin with, >= 0.
     taken : int, optional
         SCPO_TAKEN, counterexamples of an audit that join them, at most, >= 1.
+    step_rollouts : int, optional
+        SCPO_STEP_ROLLOUTS, pieces of verifications, after which a step that is audited has no other try, >= 1.
     back_off : float, optional
         SCPO_BACK_OFF, what a metric keeps from zero, as it may be larger between points, > 0.
 
@@ -119,6 +121,7 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
     guards: int = AUDIT.guards
     edges: int = AUDIT.edges
     taken: int = AUDIT.taken
+    step_rollouts: int = AUDIT.step_rollouts
     back_off: float = AUDIT.back_off
 
     def __post_init__(self) -> None:
@@ -129,7 +132,7 @@ class DeviceOptions(ShownAsWritten, Sealed, instead="write the step in C anew"):
         put(self, "tries", as_count("tries", self.tries))
         for key in ("rows", "memory", "directions", "patience", "examples", "fresh"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
-        for key in ("audit_points", "audit_first", "audit_most", "taken"):
+        for key in ("audit_points", "audit_first", "audit_most", "taken", "step_rollouts"):
             put(self, key, as_count(key, getattr(self, key), at_least=1))
         put(self, "audited", as_flag("audited", self.audited))
         put(self, "edges", as_count("edges", self.edges))

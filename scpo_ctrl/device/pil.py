@@ -220,7 +220,7 @@ def _run(
         objective_initial=float(problem.objective(problem.theta_initial)),
         objective_final=float(problem.objective(active)),
         outcome=progress.outcome,
-        audits=progress.audits,
+        audits=progress.audits or 0,
         audited=progress.fresh,
         fresh=fresh,
         fresh_violations=violations,
@@ -294,7 +294,7 @@ def _adapt(
     for k in range(steps):
         progress = device.adapt(_MOST_PIECES)
         if progress.outcome == "committed":
-            committed.append(device.committed())
+            committed.append(device.active() if progress.audits is None else device.committed())
         say("steps", k + 1, steps)
         if progress.outcome not in _GOES_ON:
             break

@@ -92,6 +92,7 @@ typedef struct {
     int left;        /* points of this audit */
     int unaudited;   /* commits since the last one */
     int interval;    /* that many commits are audited */
+    int spent;       /* pieces of verifications in this step */
     uint32_t found[SCPO_TAKEN]; /* the worst points of the audit so far, each of a part of it */
     scpo_real worst[SCPO_TAKEN];
     int joining;     /* counterexamples whose back-off is still to be found */
@@ -138,8 +139,10 @@ typedef struct {
     uint32_t pieces;     /* of work */
     uint32_t projections;
     uint32_t projecting;  /* pieces of these */
+#if SCPO_AUDIT
     uint32_t audits;      /* that have ended */
-    uint32_t fresh;       /* points that audits drew */
+    uint32_t fresh;       /* points that they drew */
+#endif
 } scpo_counts;
 
 typedef struct {

@@ -22,6 +22,9 @@ static void scpo_begin_step(scpo_adapter *adapter)
     scpo_choose_rows(adapter);
     adapter->counts.steps++;
     adapter->tries = 0;
+#if SCPO_AUDIT
+    adapter->audit.spent = 0;
+#endif
     if (scpo_objective_renew(adapter)) {
         adapter->length = 0; /* what a commit did to the gradient of another objective shows no curvature */
     }
@@ -69,6 +72,17 @@ static void scpo_guess(scpo_adapter *adapter)
     }
 }
 
+/* Whether a step has no more tries. */
+static int scpo_is_tried(const scpo_adapter *adapter)
+{
+#if SCPO_AUDIT
+    if (adapter->audit.spent >= SCPO_STEP_ROLLOUTS) {
+        return 1;
+    }
+#endif
+    return adapter->tries >= SCPO_TRIES;
+}
+
 /* The adaptation ends. */
 static scpo_adaptation scpo_stop(scpo_adapter *adapter, scpo_adaptation outcome)
 {
@@ -110,7 +124,7 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
 static scpo_adaptation scpo_descend(scpo_adapter *adapter)
 {
     scpo_real size;
-    if (adapter->tries >= SCPO_TRIES) {
+    if (scpo_is_tried(adapter)) {
         return scpo_end_step(adapter, 0);
     }
     scpo_multiply(SCPO_SPAN, -1, adapter->gradient, adapter->z);
@@ -204,7 +218,7 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
         fall >= SCPO_SUFFICIENT * adapter->predicted && fall > 0) {
         return scpo_commit(adapter, objective);
     }
-    if (adapter->tries >= SCPO_TRIES) {
+    if (scpo_is_tried(adapter)) {
         return scpo_end_step(adapter, 0);
     }
     if (!(adapter->worst < SCPO_LARGEST)) {

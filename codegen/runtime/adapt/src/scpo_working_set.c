@@ -133,6 +133,9 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
     const int piece = adapter->rollout;
     const int guards = SCPO_NROLLOUTS + SCPO_NVERTICES; /* the first piece of these */
     const int end = guards + scpo_count_guards(adapter);
+#if SCPO_AUDIT
+    adapter->audit.spent++;
+#endif
     if (piece == 0) {
         adapter->sum = 0;
         adapter->worst = -SCPO_LARGEST;

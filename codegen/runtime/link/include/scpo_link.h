@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-#define SCPO_LINK_VERSION 2
+#define SCPO_LINK_VERSION 1
 #define SCPO_LINK_START 0xA5U
 #if !SCPO_IMITATION && SCPO_TRACKING
 #define SCPO_LINK_REALS (SCPO_NTHETA + SCPO_NREFERENCE) /* more than what is longer */
@@ -36,13 +36,14 @@ enum {
     SCPO_LINK_CONTROL = 'X',   /* x -> status, cost of the call (4), u */
     SCPO_LINK_LOAD = 'T',      /* theta -> status; the parameters become the active ones */
     SCPO_LINK_ACTIVE = 'G',    /* -> theta that is active */
-    SCPO_LINK_COMMITTED = 'C', /* -> theta that is committed, the active one unless an audit of it is due */
+    SCPO_LINK_COMMITTED = 'C', /* -> theta that is committed, and active once it has passed an audit; where it audits */
     SCPO_LINK_REFERENCE = 'F', /* x and u that the objective asks for -> status; the adaptation begins anew;
                                 * where it tracks, of each step of the horizon */
     SCPO_LINK_OBSERVE = 'O',   /* x and u of an expert -> status, as scpo_adapter_observe; where it imitates */
     SCPO_LINK_PARAMETERS = 'P', /* low and high of plant parameters -> status, as scpo_adapter_parameters */
-    SCPO_LINK_ADAPT = 'A',     /* pieces (4) -> outcome, scpo_counts (4 each), objective, margin, costs: dearest piece,
-                                * dearest step, all of projections, all of audits, all (4, 4, 8, 8, 8) */
+    SCPO_LINK_ADAPT = 'A',     /* pieces (4) -> outcome, steps, commits, tries, unsafe, pieces, projections (4 each),
+                                * objective, margin, costs: dearest piece, dearest step, all of projections, all
+                                * (4, 4, 8, 8); where it audits: audits, points of them (4 each), their cost (8) */
     SCPO_LINK_SAMPLES = 'R'    /* -> count, lost (4), then as many samples as fit: number (4), status, x, u */
 };
 
@@ -88,8 +89,10 @@ typedef struct {
     uint32_t dearest_step;
     uint32_t step; /* cost of the present one */
     uint64_t projections;
-    uint64_t audits; /* which no step counts */
     uint64_t all;
+#if SCPO_AUDIT
+    uint64_t audits; /* cost of their points, which no step counts */
+#endif
 } scpo_server;
 
 /* Takes in a byte. Returns 1 where it completes a frame: type, length and payload are those of the frame until the next

@@ -109,16 +109,20 @@ static scpo_adaptation scpo_work(scpo_server *server, uint32_t pieces)
     scpo_adaptation outcome = SCPO_ADAPTING;
     while (pieces-- > 0 && outcome == SCPO_ADAPTING) {
         const uint32_t projections = server->adapter->counts.projecting;
+#if SCPO_AUDIT
         const uint32_t fresh = server->adapter->counts.fresh;
+#endif
         uint32_t cost = scpo_now(server);
         outcome = scpo_adapter_poll(server->adapter, 1);
         cost = scpo_now(server) - cost;
         server->all += cost;
+        server->step += cost;
+#if SCPO_AUDIT
         if (server->adapter->counts.fresh > fresh) {
             server->audits += cost;
-        } else {
-            server->step += cost;
+            server->step -= cost;
         }
+#endif
         if (server->adapter->counts.projecting > projections) {
             server->projections += cost;
         }
@@ -148,16 +152,17 @@ static void scpo_answer_adapt(scpo_server *server, scpo_answer *answer)
     scpo_append_number(answer, counts->unsafe, 4);
     scpo_append_number(answer, counts->pieces, 4);
     scpo_append_number(answer, counts->projections, 4);
-    scpo_append_number(answer, counts->projecting, 4);
-    scpo_append_number(answer, counts->audits, 4);
-    scpo_append_number(answer, counts->fresh, 4);
     scpo_append(answer, &server->adapter->objective, sizeof(scpo_real));
     scpo_append(answer, &server->adapter->margin, sizeof(scpo_real));
     scpo_append_number(answer, server->dearest_piece, 4);
     scpo_append_number(answer, server->dearest_step, 4);
     scpo_append_number(answer, server->projections, 8);
-    scpo_append_number(answer, server->audits, 8);
     scpo_append_number(answer, server->all, 8);
+#if SCPO_AUDIT
+    scpo_append_number(answer, counts->audits, 4);
+    scpo_append_number(answer, counts->fresh, 4);
+    scpo_append_number(answer, server->audits, 8);
+#endif
 }
 
 static void scpo_answer_samples(const scpo_server *server, scpo_answer *answer)
@@ -187,7 +192,9 @@ static long scpo_expected(unsigned char type)
     switch (type) {
     case SCPO_LINK_VERSION_OF:
     case SCPO_LINK_ACTIVE:
+#if SCPO_AUDIT
     case SCPO_LINK_COMMITTED:
+#endif
     case SCPO_LINK_SAMPLES:
         return 0;
     case SCPO_LINK_CONTROL:
@@ -238,14 +245,11 @@ void scpo_server_receive(scpo_server *server, unsigned char byte)
         scpo_append(&answer, server->controller->set[server->controller->active & 1U].theta,
                     sizeof server->controller->set[0].theta);
         break;
-    case SCPO_LINK_COMMITTED:
 #if SCPO_AUDIT
+    case SCPO_LINK_COMMITTED:
         scpo_append(&answer, server->adapter->audit.committed.theta, sizeof server->controller->set[0].theta);
-#else
-        scpo_append(&answer, server->controller->set[server->controller->active & 1U].theta,
-                    sizeof server->controller->set[0].theta);
-#endif
         break;
+#endif
 #if SCPO_IMITATION
     case SCPO_LINK_OBSERVE:
         scpo_answer_observe(server, &answer);
