@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.assurance.digests import problem_digest, theta_digest
+from scpo_ctrl.assurance.elsewhere import Problems, spread_over
 from scpo_ctrl.assurance.fresh import declared_set
-from scpo_ctrl.assurance.tally import Problems, Tally, Tallying, spread_over, tallies
+from scpo_ctrl.assurance.tally import Tally, Tallying, tallies
 from scpo_ctrl.choices import BETA, EPSILON, MOST_SEED
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem

@@ -1,15 +1,16 @@
-"""Workers of a campaign: a local cluster of processes, or those of a Dask scheduler that is there."""
+"""Workers of Dask: a local cluster of processes, or those of a Dask scheduler that is there."""
 
 import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from scpo_ctrl.errors import ClusterError, MissingPackageError, cause
 
-PACKAGES = ("scpo_ctrl", "numpy", "casadi")  # whose versions decide the bits of a run
+PACKAGES = ("scpo_ctrl", "numpy", "casadi", "distributed")  # whose versions decide the bits of a run, and its words
 _PATIENCE = 10.0  # s within which a scheduler answers
 _LOG_LENGTH = 1000  # events that a local scheduler remembers
 
@@ -30,7 +31,7 @@ def require() -> Any:
         distributed = import_module("distributed")
     except ImportError as error:
         raise MissingPackageError(
-            'a sweep needs Dask distributed, which is not installed; pip install "scpo-ctrl[sweep]"'
+            'workers of Dask need its package distributed, which is not installed; pip install "scpo-ctrl[sweep]"'
         ) from error
     for name in ("distributed", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed."))):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said by errors and failures
@@ -101,8 +102,15 @@ def existing(address: str) -> Iterator[Any]:
         client.close(timeout=_PATIENCE)
 
 
+def keep_to_one_thread() -> None:
+    """Let rollouts of a Dask worker have one thread, as there are to be as many workers as cores."""
+    with suppress(ValueError):  # where this process is none
+        import_module("distributed").get_worker()
+        os.environ.setdefault("SCPO_THREADS", "1")
+
+
 def check_versions(client: Any) -> None:
-    """Refuse workers whose numbers may be others than those of this machine.
+    """Refuse a scheduler that speaks otherwise, and workers whose numbers may be others than those of this machine.
 
     Parameters
     ----------
@@ -125,6 +133,13 @@ def check_versions(client: Any) -> None:
                 found[name] = "not installed"
         return found
 
+    distributed, scheduler = require(), client.scheduler.address
+    there = client.get_versions()["scheduler"]["packages"]["distributed"]
+    if there != distributed.__version__:
+        raise ClusterError(
+            f"scheduler {scheduler} has distributed {there}, this machine {distributed.__version__}: one may not "
+            "understand the other; install the same version on both"
+        )
     here = versions()
     for address, there in client.run(versions, on_error="return").items():
         if isinstance(there, OSError):  # it went away meanwhile
