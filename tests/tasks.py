@@ -42,6 +42,16 @@ def dying():
     os._exit(3)
 
 
+def deadly():
+    """Return work that kills who does it, not at once: Dask gives up workers that die while they start."""
+
+    def work(task: float) -> None:
+        time.sleep(task)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return work
+
+
 def twice():
     return lambda task: 2 * task
 

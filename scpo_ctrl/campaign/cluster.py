@@ -102,6 +102,17 @@ def existing(address: str) -> Iterator[Any]:
         client.close(timeout=_PATIENCE)
 
 
+def revive(client: Any) -> None:
+    """Start those workers anew that died while they were starting, which a local cluster gives up.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    """
+    if client.cluster is not None:
+        client.cluster.scale(len(client.cluster.worker_spec))
+
+
 def keep_to_one_thread() -> None:
     """Let rollouts of a Dask worker have one thread, as there are to be as many workers as cores."""
     with suppress(ValueError):  # where this process is none

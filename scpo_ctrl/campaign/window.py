@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from scpo_ctrl.campaign.cluster import check_versions, require
+from scpo_ctrl.campaign.cluster import check_versions, require, revive
 from scpo_ctrl.errors import ClusterError, ScpoError, cause
 from scpo_ctrl.workers import Lost
 
@@ -116,6 +116,7 @@ class Window:
                 threads = client.nthreads()
                 if len(threads) > self.workers:  # some may have come
                     check_versions(client)
+                revive(client)
             except OSError as error:
                 raise LostError(cause(error)) from error
             self.workers, self._looked = len(threads), time.monotonic()

@@ -60,11 +60,12 @@ def test_tasks_go_to_all_clusters_in_order_and_once(client):
     assert found == [2 * k for k in range(2000)]
 
 
-def test_a_task_that_kills_every_worker_is_given_up(tmp_path, client):
-    with on_schedulers([client.scheduler.address])(partial(tasks.squares, tmp_path)) as do:
-        with pytest.raises(WorkerError, match="each worker that had it died"):
-            list(do([9]))
-        assert list(do([4])) == [16]
+def test_a_task_that_kills_every_worker_is_given_up(client):
+    spread = on_schedulers([client.scheduler.address])
+    with spread(tasks.deadly) as do, pytest.raises(WorkerError, match="each worker that had it died"):
+        list(do([0.5]))
+    with spread(tasks.twice) as do:
+        assert list(do([4])) == [8]
 
 
 def test_a_scheduler_that_comes_back_is_given_what_it_has_forgotten(client, monkeypatch):
