@@ -102,15 +102,22 @@ def existing(address: str) -> Iterator[Any]:
         client.close(timeout=_PATIENCE)
 
 
-def revive(client: Any) -> None:
+def revive(client: Any) -> bool:
     """Start those workers anew that died while they were starting, which a local cluster gives up.
 
     Parameters
     ----------
     client : distributed.Client
+
+    Returns
+    -------
+    bool
+        Whether it is a local cluster.
     """
-    if client.cluster is not None:
-        client.cluster.scale(len(client.cluster.worker_spec))
+    if client.cluster is None:
+        return False
+    client.cluster.scale(len(client.cluster.worker_spec))
+    return True
 
 
 def keep_to_one_thread() -> None:

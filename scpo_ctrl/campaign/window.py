@@ -15,7 +15,7 @@ from scpo_ctrl.workers import Lost
 PAUSE = 0.05  # s between looks at what is done
 _LOOK = 2.0  # s between looks at how many workers there are
 _LEAST, _PER_THREAD = 64, 3  # tasks that wait on the scheduler: enough for clusters that grow by what waits
-_RETURN = 60.0  # s that a scheduler may take to come back
+_RETURN = 60.0  # s that a scheduler, or a first worker of a local one, may take to come back
 
 Found = tuple[Any, Any]  # a task, and its result or `Lost`
 
@@ -45,6 +45,7 @@ class Window:
     held: int = 0  # results that wait for others somewhere: so many tasks less are given meanwhile
     pending: dict[Any, Any] = field(default_factory=dict)  # tasks by future
     _looked: float = -float("inf")
+    _staffed: float = field(default_factory=time.monotonic)  # when there was a worker last
     _room: int = _LEAST
 
     def results(self, tasks: Iterable[Any]) -> Generator[Found | None, None, None]:
@@ -116,10 +117,14 @@ class Window:
                 threads = client.nthreads()
                 if len(threads) > self.workers:  # some may have come
                     check_versions(client)
-                revive(client)
+                is_local = revive(client)
             except OSError as error:
                 raise LostError(cause(error)) from error
             self.workers, self._looked = len(threads), time.monotonic()
+            if threads or not is_local:
+                self._staffed = self._looked
+            elif self._looked > self._staffed + _RETURN:
+                raise LostError("all its workers have died, and it starts no others")
             self._room = max(_LEAST, _PER_THREAD * sum(threads.values()))
         return self._room
 
