@@ -51,7 +51,6 @@ def local(workers: int) -> Iterator[Any]:
     distributed.Client
     """
     distributed, dask = require(), import_module("dask")
-    dashboard = "127.0.0.1:0" if find_spec("bokeh") else None
     settings = {
         "distributed.admin.low-level-log-length": _LOG_LENGTH,
         "distributed.scheduler.worker-ttl": None,  # a long step of a run is no death
@@ -62,7 +61,7 @@ def local(workers: int) -> Iterator[Any]:
         dask.config.set(settings),
         distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
-            dashboard_address=dashboard,
+            dashboard_address="127.0.0.1:0",  # any free port: another cluster may have the usual one
         ) as cluster,
         distributed.Client(cluster) as client,
     ):  # fmt: skip

@@ -8,8 +8,10 @@ from typing import Any
 
 from scpo_ctrl.campaign.folder import Campaign, Failure
 from scpo_ctrl.campaign.point import run_point
+from scpo_ctrl.campaign.study import ask, changes_of
 from scpo_ctrl.campaign.sweep import Changes, Sweep
 from scpo_ctrl.campaign.window import PAUSE, Window
+from scpo_ctrl.errors import RecordError
 from scpo_ctrl.workers import Lost
 
 
@@ -39,8 +41,33 @@ class Tally:
         return self.finished + self.failed + self.duplicates
 
 
+def point_of(sweep: Sweep, campaign: Campaign, k: int) -> Point:
+    """Return a point that is known.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    campaign : Campaign
+    k : int
+        Its number.
+
+    Returns
+    -------
+    Point
+
+    Raises
+    ------
+    RecordError
+        If it depends on others that have no run yet.
+    """
+    changes = changes_of(sweep, campaign, k)
+    if changes is None:
+        raise RecordError(f"{campaign.folder}: point {k} has not been asked for; go on with the campaign")
+    return Point(k, campaign.name(changes), changes)
+
+
 def points(sweep: Sweep, campaign: Campaign) -> Iterator[Point]:
-    """Yield all points, equal ones too.
+    """Yield all points that are known, equal ones too.
 
     Parameters
     ----------
@@ -52,7 +79,8 @@ def points(sweep: Sweep, campaign: Campaign) -> Iterator[Point]:
     Point
     """
     for k in range(sweep.count):
-        changes = sweep.changes(k)
+        if (changes := changes_of(sweep, campaign, k)) is None:
+            return
         yield Point(k, campaign.name(changes), changes)
 
 
@@ -74,6 +102,7 @@ class Submission:
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.sweep.count)
+        self._under_way: set[str] = set()
 
     def run(self, connect: Callable[[], AbstractContextManager[Any]], *, returns: bool) -> Tally:
         """Run every point that has no finished run.
@@ -106,10 +135,13 @@ class Submission:
                     time.sleep(PAUSE)
         return self.tally
 
-    def _unsettled(self) -> Iterator[Point]:
-        """Yield each point once that has neither a finished run nor a failure of its own."""
+    def _unsettled(self) -> Iterator[Point | None]:
+        """Yield each point once that has neither a finished run nor a failure of its own, and None to wait for some."""
         seen = set()
-        for point in points(self.sweep, self.campaign):
+        for point in self._points():
+            if point is None:
+                yield None
+                continue
             key = bytes.fromhex(point.name)
             if key in seen:
                 self.tally.duplicates += 1
@@ -121,7 +153,18 @@ class Submission:
             elif (summary := self.campaign.summary(point.name)) is not None:
                 self._finished(summary)
             else:
+                self._under_way.add(point.name)
                 yield point
+
+    def _points(self) -> Iterator[Point | None]:
+        """Yield all points, and None as long as the next ones depend on others."""
+        sweep = self.sweep
+        for k in range(sweep.count):
+            if k >= sweep.drawn and k % sweep.round == 0:
+                while self._under_way:
+                    yield None
+                ask(sweep, self.campaign, k // sweep.round)
+            yield point_of(sweep, self.campaign, k)
 
     def _submit(self, client: Any, point: Point) -> Any:
         campaign = self.campaign
@@ -132,6 +175,7 @@ class Submission:
 
     def _take(self, point: Point, result: Failure | Lost | None) -> None:
         """Take what came of a point."""
+        self._under_way.remove(point.name)
         if isinstance(result, Lost):
             result = Failure(result.reason, again=True)
             self.campaign.fail(point.name, result)

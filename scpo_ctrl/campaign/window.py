@@ -17,6 +17,7 @@ _LOOK = 2.0  # s between looks at how many workers there are
 _LEAST, _PER_THREAD = 64, 3  # tasks that wait on the scheduler: enough for clusters that grow by what waits
 _RETURN = 60.0  # s that a scheduler, or a first worker of a local one, may take to come back
 
+_END = object()  # of tasks
 Found = tuple[Any, Any]  # a task, and its result or `Lost`
 
 
@@ -54,6 +55,7 @@ class Window:
         Parameters
         ----------
         tasks : iterable
+            None among them says that there are none before others are done.
 
         Yields
         ------
@@ -90,11 +92,11 @@ class Window:
         try:
             while True:
                 while not is_out and len(self.pending) + self.held < self._window(client):
-                    for task in left:
-                        self.pending[self.submit(client, task)] = task
+                    task = next(left, _END)
+                    if task is None:
                         break
-                    else:
-                        is_out = True
+                    if not (is_out := task is _END):
+                        self.pending[self.submit(client, task)] = task
                 if is_out and not self.pending:
                     return
                 done = [future for future in self.pending if future.done()]
