@@ -24,33 +24,28 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(tally, "_LEAST", 20)
 
 
-@pytest.mark.usefixtures("small_parts")
-def test_a_certificate_has_the_same_bytes_though_a_worker_is_killed(tmp_path, client):
-    problem, options = interval_problem(0.01), {"epsilon": 0.01, "seed": 2}
-    alone = certify(problem, problem.theta_initial, **options)
-    places = {"workers": on_schedulers([client.scheduler.address])}
-    problems = partial(tasks.intervals, 0.01, tmp_path)
-    done = certify(problem, problem.theta_initial, problems=problems, **places, **options)
-    assert (tmp_path / "once").exists()  # and its process is no more
-    assert done.text() == alone.text() and alone.violations > 1
-    first = certify(problem, problem.theta_initial, problems=problems, stop_early=True, **places, **options)
-    assert first.text() == certify(problem, problem.theta_initial, stop_early=True, **options).text()
-    assert first.rollouts == alone.violating[0] + 1
+@pytest.mark.table(3)
+@pytest.mark.parametrize(
+    ("share", "budget"),
+    [(-1e-6, 900), (0.01, 900), (-1e-6, 20_000)],  # batches and local search; found at once; strategies too
+)
+def test_an_attack_finds_the_same(client, share, budget):
+    problem, places = interval_problem(share), {"workers": on_schedulers([client.scheduler.address])}
+    places["problems"] = partial(tasks.intervals, share)
+    one = falsify(problem, problem.theta_initial, budget=budget, seed=1)
+    other = falsify(problem, problem.theta_initial, budget=budget, seed=1, **places)
+    assert (one.rollouts, one.worst, one.row, one.means) == (other.rollouts, other.worst, other.row, other.means)
+    assert one.found == (share > 0)
+    assert all(np.array_equal(getattr(one.scenario, k), getattr(other.scenario, k)) for k in ("x0", "p", "w"))
 
 
-def test_an_attack_and_an_audit_find_the_same(client):
-    places = {"workers": on_schedulers([client.scheduler.address])}
-    for share in (0.01, -1e-6):  # which is found at once, and which nobody can find
-        problem, problems = interval_problem(share), partial(tasks.intervals, share)
-        theta = problem.theta_initial
-        one = falsify(problem, theta, budget=8000, seed=1)
-        other = falsify(problem, theta, budget=8000, seed=1, problems=problems, **places)
-        assert (one.rollouts, one.worst, one.row, one.means) == (other.rollouts, other.worst, other.row, other.means)
-        assert one.found == (share > 0)
-        assert all(np.array_equal(getattr(one.scenario, k), getattr(other.scenario, k)) for k in ("x0", "p", "w"))
-    one = audit(problem, theta, rollouts=5000, seed=3)
-    other = audit(problem, theta, rollouts=5000, seed=3, problems=problems, **places)
+def test_an_audit_finds_the_same(client):
+    problem, places = interval_problem(0.01), {"workers": on_schedulers([client.scheduler.address])}
+    one = audit(problem, problem.theta_initial, rollouts=5000, seed=3)
+    places["problems"] = partial(tasks.intervals, 0.01)
+    other = audit(problem, problem.theta_initial, rollouts=5000, seed=3, **places)
     assert (one.violations, one.worst, one.objective) == (other.violations, other.worst, other.objective)
+    assert one.violations > 1 and np.array_equal(one.counterexamples.x0, other.counterexamples.x0)
 
 
 def test_tasks_go_to_all_clusters_in_order_and_once(client):
@@ -60,6 +55,7 @@ def test_tasks_go_to_all_clusters_in_order_and_once(client):
     assert found == [2 * k for k in range(2000)]
 
 
+@pytest.mark.long
 def test_a_task_that_kills_every_worker_is_given_up(client):
     spread = on_schedulers([client.scheduler.address])
     with spread(tasks.deadly) as do, pytest.raises(WorkerError, match="each worker that had it died"):
@@ -131,3 +127,17 @@ def test_the_commands_take_schedulers(tmp_path, client, run, monkeypatch):
     monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
     gone = run("falsify", folder, "--scheduler", "tcp://127.0.0.1:9")
     assert gone.status == 2 and "tcp://127.0.0.1:9: no Dask scheduler answers" in gone.line
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_certificate_has_the_same_bytes_though_a_worker_is_killed(tmp_path, client):
+    problem, options = interval_problem(0.01), {"epsilon": 0.01, "seed": 2}
+    alone = certify(problem, problem.theta_initial, **options)
+    places = {"workers": on_schedulers([client.scheduler.address])}
+    problems = partial(tasks.intervals, 0.01, tmp_path)
+    done = certify(problem, problem.theta_initial, problems=problems, **places, **options)
+    assert (tmp_path / "once").exists()  # and its process is no more
+    assert done.text() == alone.text() and alone.violations > 1
+    first = certify(problem, problem.theta_initial, problems=problems, stop_early=True, **places, **options)
+    assert first.text() == certify(problem, problem.theta_initial, stop_early=True, **options).text()
+    assert first.rollouts == alone.violating[0] + 1
