@@ -105,7 +105,7 @@ def audit(
         the search.
     seed : int
         Another one gives other scenarios.
-    workers : int
+    workers : int or Spread
         Other processes that roll the fresh scenarios out, as in `certify`; the search from the worst stays in this one.
         The audit is the same whatever they are.
     problems : callable, optional

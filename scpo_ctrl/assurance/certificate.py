@@ -203,9 +203,9 @@ def certify(
         accident. Scenarios of certificates are never those of a run or an audit, whatever the seeds.
     stop_early : bool
         Stop at the first violation, by number: the certificate does not pass, whatever would follow.
-    workers : int
-        Other processes that roll out, each on a thread of its own; 0 for this process with all its threads. The
-        certificate is the same whatever they are.
+    workers : int or Spread
+        Other processes that roll out, each on a thread of its own; 0 for this process with all its threads; or what
+        `campaign.anywhere.on_schedulers` makes of Dask's. The certificate is the same whatever they are.
     problems : callable, optional
         Makes the problem in a worker, such as ``functools.partial(load_problem, "problem.toml")``: a function of a
         module, with its arguments.

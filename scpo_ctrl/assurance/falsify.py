@@ -125,7 +125,7 @@ def falsify(
     budget : int
         Rollouts to spend at most, but for driving on what was found. A gradient counts as one.
     seed : int
-    workers : int
+    workers : int or Spread
         Other processes that search, as in `certify`. What is found is the same whatever they are; rounds of local
         searches, and of strategies, are done one by each.
     problems : callable, optional

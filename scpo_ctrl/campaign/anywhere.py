@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from scpo_ctrl.campaign import cluster
 from scpo_ctrl.campaign.window import PAUSE, Found, Window
+from scpo_ctrl.errors import WorkerError, cause
 from scpo_ctrl.workers import Do, Lost, Spread, Work, without_losses
 
 _TOGETHER = 0.5  # s that tasks take which are sent as one, as each costs the scheduler some milliseconds
@@ -48,7 +49,14 @@ class _Job:
     """What does tasks, and how many of them are sent as one."""
 
     def __init__(self, factory: Callable[[], Work]) -> None:
-        self._factory, self._name, self._together = pickle.dumps(factory), uuid4().hex, 1
+        try:
+            self._factory = pickle.dumps(factory)
+        except Exception as error:
+            raise WorkerError(
+                f"what makes the work cannot be sent to workers ({cause(error)}); give a function of a module, with "
+                "functools.partial if it has arguments"
+            ) from error
+        self._name, self._together = uuid4().hex, 1
 
     def bundles(self, tasks: Iterable[Any]) -> Iterator[tuple[int, list[Any]]]:
         """Yield tasks, several at a time, with the number of the first."""

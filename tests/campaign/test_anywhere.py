@@ -99,6 +99,8 @@ def test_errors_are_those_of_the_task_and_other_problems_are_refused(client):
     problem = interval_problem(0.01)
     with pytest.raises(WorkerError, match="rounds otherwise"):
         certify(problem, problem.theta_initial, epsilon=0.1, workers=spread, problems=partial(tasks.intervals, 0.02))
+    with pytest.raises(WorkerError, match=r"cannot be sent.*a function of a module"), spread(lambda: None):
+        pass
     with pytest.raises(DomainError, match="give problems"):
         certify(problem, problem.theta_initial, epsilon=0.1, workers=spread)
 
