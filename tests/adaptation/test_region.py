@@ -104,6 +104,16 @@ def test_first_smoothness_of_quadratics_is_a_multiple_of_their_curvature():
     assert (given.L == 7).all() and given.evaluations == 0
 
 
+def test_a_probe_that_diverges_says_nothing_of_curvature():
+    problem = FunctionProblem(
+        np.zeros(2), lambda t: np.where(t[:, :1] > 0.05, 1e20, t[:, :1] ** 2 - 1), UserObjective(lambda t: (0.0, t))
+    )
+    options = AdaptOptions(growth=2.0)
+    found = first_smoothness(problem, np.zeros(2), -np.ones(1), Scaling.none(2), options, np.random.default_rng(0))
+    assert 0 < found.L[0] <= 4.0 * (1 + 1e-9)  # of the probes along the other parameter, in which t₀ moves by less
+    assert 0 <= found.slopes[0] <= 1e-9
+
+
 def test_a_metric_that_is_not_finite_near_a_safe_policy_is_an_error():
     problem = FunctionProblem(
         np.zeros(2), lambda t: np.where(t[:, :1] > 0, np.nan, -1.0), UserObjective(lambda t: (0.0, t))
