@@ -150,7 +150,14 @@ class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another 
 
 
 def largest_held(
-    plant: Plant, K: np.ndarray, P: np.ndarray, parameters: Ranges | None, *, rho: float | None, law: ca.Function | None
+    plant: Plant,
+    K: np.ndarray,
+    P: np.ndarray,
+    parameters: Ranges | None,
+    *,
+    rho: float | None,
+    law: ca.Function | None,
+    or_nominal: bool = False,
 ) -> Backup:
     """Return a law as a backup with the largest level that it holds, or with a given one if it holds that.
 
@@ -167,6 +174,8 @@ def largest_held(
         The level.
     law : casadi.Function, optional
         ``(x, p) -> u`` where it is not u_eq - K (x - x_eq).
+    or_nominal : bool
+        Whether a level that holds at nominal parameters is taken where none does over their ranges.
 
     Returns
     -------
@@ -177,7 +186,15 @@ def largest_held(
     BackupError
         If no level holds.
     """
-    return _held(plant, K, P, parameter_ranges(plant, parameters), rho, law)
+    ranges = parameter_ranges(plant, parameters)
+    try:
+        return _held(plant, K, P, ranges, rho, law)
+    except BackupError:
+        nominal = parameter_ranges(plant, None)
+        if not or_nominal or np.array_equal(ranges, nominal) or singular_parameter(Law(plant, K, law), ranges):
+            raise
+        backup = _held(plant, K, P, nominal, rho, law)
+        return claimed(backup, Claim(Law(plant, K, law), P, backup.rho, ranges, simulated=False))
 
 
 def _held(
