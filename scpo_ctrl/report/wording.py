@@ -18,6 +18,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, number, plural, short
 
 _MOST_GAINS = 24  # in as many lines on a terminal
+_EQUAL = 1e-6  # part of a cost by which another is no other cost
 VERDICT_WORDS = {
     Verdict.COMMITTED: "committed",
     Verdict.UNSAFE: "rejected: unsafe, or within the back-off",
@@ -223,12 +224,22 @@ def audited(result: Result) -> Beyond | None:
         return Beyond(
             f"{sentence}; mean cost there {number(last.objective)}, the policy is the {start_name(result)} itself"
         )
-    if last.objective > start:
-        return Beyond(
-            f"{sentence}, but their {costs}, more than with the {start_name(result)}",
-            f"costs more than the {start_name(result)}",
-        )
-    return Beyond(f"{sentence}; {costs}")
+    if last.objective <= start:
+        return Beyond(f"{sentence}; {costs}")
+    if not _costs_more(result):
+        return Beyond(f"{sentence}; {costs}, each of a draw of its own; on the same scenarios it does not rise")
+    return Beyond(
+        f"{sentence}, but their {costs}, more than with the {start_name(result)}",
+        f"costs more than the {start_name(result)}",
+    )
+
+
+def _costs_more(result: Result) -> bool:
+    """Whether the final policy costs more than the safe start on the same fresh scenarios, where a model tells."""
+    problem = result.problem
+    assert isinstance(problem, ControlProblem)
+    start, final = (look_beyond(problem, theta) for theta in (result.theta_initial, result.theta))
+    return start is None or final is None or final.objective - start.objective > _EQUAL * abs(start.objective)
 
 
 def beyond(result: Result) -> Beyond | None:

@@ -203,9 +203,16 @@ def test_a_policy_that_costs_more_beside_its_scenarios_is_amber(run):
         for cost in (1.0, 1e3)
     )
     assert (headline(better, 0.1).level, headline(better, 0.1).word) == ("safe", "Audited")
-    line = headline(dearer, 0.1)
-    assert (line.level, line.word) == ("unfinished", "Audited, costs more than the backup")
+    line = headline(dataclasses.replace(dearer, theta=run.theta_initial, theta_initial=run.theta), 0.1)
+    assert (line.level, line.word) == ("unfinished", "Audited, costs more than the safe start")
     assert "no violation in 2\u202f000 fresh scenarios" in line.sentence
+
+
+def test_two_draws_of_scenarios_do_not_make_a_policy_dearer(run):
+    unlucky = dataclasses.replace(run.audits[-1], objective=1e3)  # though on the same scenarios it costs less
+    line = headline(dataclasses.replace(run, audits=(*run.audits[:-1], unlucky)), 0.1)
+    assert (line.level, line.word) == ("safe", "Audited")
+    assert "on the same scenarios it does not rise" in line.sentence
 
 
 def test_a_run_that_kept_its_start_does_not_cost_more_than_it(run):

@@ -169,7 +169,10 @@ def test_the_readme_says_what_was_shown_as_the_report_does(tmp_path):
     audited = scpo_ctrl.adapt(problem, scpo_ctrl.AdaptOptions(**few))
     plain = scpo_ctrl.adapt(problem, scpo_ctrl.AdaptOptions(steps=6, audit=False))
     dearer = dataclasses.replace(
-        audited, audits=(*audited.audits[:-1], dataclasses.replace(audited.audits[-1], objective=1e3))
+        audited,
+        theta=audited.theta_initial,
+        theta_initial=audited.theta,
+        audits=(*audited.audits[:-1], dataclasses.replace(audited.audits[-1], objective=1e3)),
     )
     words = {}
     for name, run in {"audited": audited, "plain": plain, "dearer": dearer}.items():
@@ -185,7 +188,7 @@ def test_the_readme_says_what_was_shown_as_the_report_does(tmp_path):
         words[name] = claim
     assert words["audited"].startswith("Audited") and "no violation in 500" in claims(audited, tmp_path / "a")[0]
     assert words["plain"].endswith("not audited") or "not beside them" in words["plain"]
-    assert words["dearer"] == "Audited, costs more than the backup"
+    assert words["dearer"] == "Audited, costs more than the safe start"
 
 
 def test_an_unsafe_run_is_exported_as_unsafe(tmp_path):
