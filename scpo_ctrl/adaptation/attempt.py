@@ -7,7 +7,6 @@ import numpy as np
 
 from scpo_ctrl.adaptation.history import PROJECTION_STATUSES, VERDICTS, Trial
 from scpo_ctrl.adaptation.region import (
-    DIVERGED,
     SMALLEST_SMOOTHNESS,
     Region,
     directions,
@@ -25,6 +24,7 @@ from scpo_ctrl.projection.project import project
 
 _OPTIMISM = 0.3  # factor on remembered smoothness constants for the first probe
 _MEMORY = 1e-4  # what of them stays beside what a probe shows
+_DIVERGED = 1e6  # a step that takes a metric beyond it was too long, and says nothing of curvature
 _LONG, _SHORTEST_FIT = 0.9, 0.1  # parts of a probe's length: below the one it is shortened, never below the other
 _SUFFICIENT = 1e-4  # part of the predicted fall of the merit that a commit must reach
 
@@ -139,7 +139,7 @@ def probe(state: State, attempt: Attempt) -> None:
         state.count_rollouts(1)
         _fit_length(state, attempt, alpha, -float(attempt.plan.gradient @ delta), objective, g)
         curvature = region.beyond(alpha, g[region.rows]) * (2 / square)
-        curvature = np.where(g[region.rows] < DIVERGED, np.maximum(curvature, 0.0), attempt.remembered)
+        curvature = np.where(g[region.rows] < _DIVERGED, np.maximum(curvature, 0.0), attempt.remembered)
         attempt.L = options.growth * curvature + _MEMORY * attempt.remembered
 
 
@@ -291,7 +291,7 @@ def _learn(
     if options.mode == "certified":
         return
     shown = region.shown_smoothness(alpha, g_new[region.rows])
-    diverged = np.isinf(shown) & (not is_finite) | (g_new[region.rows] >= DIVERGED)
+    diverged = np.isinf(shown) & (not is_finite) | (g_new[region.rows] >= _DIVERGED)
     shown = np.where(diverged, 10 * used, shown)  # smaller steps
     if not unsafe.size:
         attempt.L = np.maximum(np.maximum(options.decay * used, SMALLEST_SMOOTHNESS), options.growth * shown)

@@ -104,9 +104,10 @@ def test_first_smoothness_of_quadratics_is_a_multiple_of_their_curvature():
     assert (given.L == 7).all() and given.evaluations == 0
 
 
-def test_a_probe_that_diverges_says_nothing_of_curvature():
+@pytest.mark.parametrize("beyond", [1e4, 1e20])
+def test_a_probe_that_diverges_says_nothing_of_curvature(beyond):
     problem = FunctionProblem(
-        np.zeros(2), lambda t: np.where(t[:, :1] > 0.05, 1e20, t[:, :1] ** 2 - 1), UserObjective(lambda t: (0.0, t))
+        np.zeros(2), lambda t: np.where(t[:, :1] > 0.05, beyond, t[:, :1] ** 2 - 1), UserObjective(lambda t: (0.0, t))
     )
     options = AdaptOptions(growth=2.0)
     found = first_smoothness(problem, np.zeros(2), -np.ones(1), Scaling.none(2), options, np.random.default_rng(0))
