@@ -17,6 +17,7 @@ from scpo_ctrl.loop.level import (
     is_affine,
     largest_level,
     moved_rest,
+    out_of_range,
     parameter_points,
     parameter_ranges,
     plant_at,
@@ -213,25 +214,6 @@ def _level_inside(plant: Plant, K: np.ndarray, P: np.ndarray) -> float:
     if not 0 < level < np.inf:
         raise out_of_range(close=level == 0)
     return level
-
-
-def out_of_range(*, close: bool) -> BackupError:
-    """Return the error of bounds whose level no double holds.
-
-    Parameters
-    ----------
-    close : bool
-        Whether they are too close together; else too far apart.
-
-    Returns
-    -------
-    BackupError
-    """
-    extreme = "close together" if close else "far apart"
-    return BackupError(
-        f"the bounds are so {extreme} that the level of the backup inside them is out of the range of a double; choose "
-        "other units, and leave out (inf) state bounds that are never met"
-    )
 
 
 def _simulated(
