@@ -21,6 +21,10 @@ from scpo_ctrl.terminal import failed, warn
 from scpo_ctrl.version import __version__
 
 _COMPLETE = "_SCPO_CTRL_COMPLETE"  # variable by which a shell asks
+_MENDED = {  # in click's scripts: what a description has after a comma, and a zsh that has loaded no completion yet
+    "fish": ('string split ","', 'string split --max 1 ","'),
+    "zsh": ("    compdef ", "    (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }\n    compdef "),
+}
 # The module of scpo_ctrl.usage that has a command, loaded when it is called, and what --help says of it.
 _COMMANDS = {
     "adapt": ("adapting", "Adapt the policy of a problem; every committed one is safe."),
@@ -175,8 +179,8 @@ class _Commands(click.Group):
 def _print_completion(context: click.Context, _option: click.Parameter, shell: str | None) -> None:
     """Print the script by which a shell completes the command at Tab."""
     kind = get_completion_class(shell or "")
-    if kind is not None:
-        click.echo(kind(cli, {}, "scpo-ctrl", _COMPLETE).source())
+    if shell is not None and kind is not None:
+        click.echo(kind(cli, {}, "scpo-ctrl", _COMPLETE).source().replace(*_MENDED.get(shell, ("", ""))))
         context.exit()
 
 

@@ -42,6 +42,30 @@ def dying():
     os._exit(3)
 
 
+def deadly():
+    """Return work that kills who does it, not at once: Dask gives up workers that die while they start."""
+
+    def work(task: float) -> None:
+        time.sleep(task)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return work
+
+
+def twice():
+    return lambda task: 2 * task
+
+
+def lost_rollouts():
+    """Return work that fails as a black box does."""
+    from scpo_ctrl.errors import EvaluationError
+
+    def work(task: int) -> None:
+        raise EvaluationError("the simulator left the mesh")
+
+    return work
+
+
 def threads():
     """Return work that says how many threads a worker may use."""
     from scpo_ctrl.compiled import most_threads

@@ -182,6 +182,8 @@ def test_advice_fits_the_metric_that_is_broken(tmp_path):
 
     disturbed = advice(changed(tmp_path, {"scenarios.disturbance": [1.5, 1.5]}))
     assert "make disturbance smaller" in disturbed and "horizon" not in disturbed
+    hasty = advice(changed(tmp_path, {"backup.R": [1e-2], "scenarios": {"horizon": 4, "initial_states": [[4.0, 0.0]]}}))
+    assert "let it saturate (command = false)" in hasty
     varied = advice(changed(tmp_path, {"scenarios.parameters": {"mass": [0.01, 0.02]}, "metrics.stability": False}))
     assert "narrow the ranges of the plant parameters" in varied
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -114,14 +115,26 @@ def test_the_words_offered_are_those_that_are_known():
     assert all(target.machine for name, target in KNOWN.items() if name != "host")
 
 
-def test_bash_completes_commands_options_targets_and_runs(tmp_path):
-    """Through the script that the command prints, in a bash of its own."""
-    (tmp_path / "runs" / "first").mkdir(parents=True)
-    (tmp_path / "runs" / "first" / "history.npz").touch()
-    (tmp_path / "runs" / "notes").mkdir()
-    tool = tmp_path / "scpo-ctrl"
+def said(folder, shell, asks):
+    """Return what a shell of its own prints, in a folder with a run, where the command is found."""
+    if shutil.which(shell[0]) is None:
+        pytest.skip(f"no {shell[0]} on this machine")
+    (folder / "runs" / "first").mkdir(parents=True)
+    (folder / "runs" / "first" / "history.npz").touch()
+    (folder / "runs" / "notes").mkdir()
+    tool = folder / "scpo-ctrl"
     tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m scpo_ctrl "$@"\n')
     tool.chmod(0o755)
+    at_home = os.environ | {"HOME": str(folder)}
+    done = subprocess.run(
+        [*shell, asks], cwd=folder, env=at_home, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert not done.stderr
+    return done.stdout.splitlines()
+
+
+def test_bash_completes_commands_options_targets_and_runs(tmp_path):
+    """Through the script that the command prints, in a bash of its own."""
     asks = """
         PATH=$PWD:$PATH
         eval "$(scpo-ctrl --completion bash)"
@@ -130,9 +143,25 @@ def test_bash_completes_commands_options_targets_and_runs(tmp_path):
             _scpo_ctrl_completion scpo-ctrl
             echo "${COMPREPLY[@]}"
         done"""
-    done = subprocess.run(["bash", "-c", asks], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
     boards = "cortex-m0plus cortex-m3 cortex-m4f cortex-m7 cortex-m33"
-    assert done.stdout.splitlines() == ["certify", "--target", boards, "runs/first"], done.stderr
+    assert said(tmp_path, ("bash", "-c"), asks) == ["certify", "--target", boards, "runs/first"]
+
+
+def test_fish_shows_whole_descriptions(tmp_path):
+    asks = """
+        set PATH $PWD $PATH
+        scpo-ctrl --completion fish | source
+        complete -C "scpo-ctrl dem"
+        complete -C "scpo-ctrl export runs/first --target cortex-m3"
+        complete -C "scpo-ctrl verify ru"
+    """
+    demo = "demo\tAdapt, verify, report, export and replay an example."
+    assert said(tmp_path, ("fish", "--no-config", "-c"), asks) == [demo, "cortex-m3", "cortex-m33", "runs/first"]
+
+
+def test_zsh_completes_where_nothing_else_has_asked_it_to(tmp_path):
+    asks = "PATH=$PWD:$PATH; scpo-ctrl --completion zsh > script; . ./script; print $_comps[scpo-ctrl]"
+    assert said(tmp_path, ("zsh", "-f", "-c"), asks) == ["_scpo_ctrl_completion"]
 
 
 def cpu(code):

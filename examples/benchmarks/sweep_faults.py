@@ -30,7 +30,8 @@ from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.files import load_arrays
 from scpo_ctrl.record.folder import RunFolder
 
-STEPS, KILLS, PARTS = 10, 3, 5
+STEPS, KILLS = 10, 3
+MARKS = (0.1, 0.5, 1.0)  # parts of the points at which memory is looked at
 _PAUSE = 0.2  # s between looks
 
 
@@ -71,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--points", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--compared", type=int, default=20, help="Points that are adapted once more alone.")
+    parser.add_argument("--compared", type=int, default=25, help="Points that are adapted once more alone.")
     parser.add_argument("--seed", type=int, default=0, help="Of the times and victims of the kills.")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -125,26 +126,27 @@ def watched(
     command = [sys.executable, "-m", "scpo_ctrl", "sweep", folder / "sweep.toml", "--out", folder / "out", "--json"]
     with (folder / "said.json").open("w") as said:
         client = subprocess.Popen([*command, "--scheduler", address], stdout=said)
-    rows, marks = [], [points * (k + 1) // PARTS for k in range(PARTS)]
+    rows, marks = [], [int(part * points) for part in MARKS]
     while client.poll() is None:
         done = len(list((folder / "out" / "points").glob("*/theta.npy")))
         if kills and done >= kills[0][0]:
             _, what = kills.pop(0)
             (scheduler if what == "scheduler" else hands[len(kills) % len(hands)]).kill()
-        if marks and done >= marks[0]:
+        memory = [megabytes(process) for process in (client.pid, scheduler.process.pid)]
+        if marks and done >= marks[0] and all(memory):
             marks.pop(0)
-            memory = map(megabytes, (client.pid, scheduler.process.pid))
-            rows.append((str(done), *memory, str(started(hands)), str(scheduler.starts)))
+            numbers = (f"{megabyte:.0f}" for megabyte in memory)
+            rows.append((str(done), *numbers, str(started(hands)), str(scheduler.starts)))
         time.sleep(_PAUSE)
     return rows, json.loads((folder / "said.json").read_text())
 
 
-def megabytes(process: int) -> str:
-    """Return the memory of a process."""
+def megabytes(process: int) -> float:
+    """Return the memory of a process, 0 where it has ended."""
     try:
-        return f"{psutil.Process(process).memory_info().rss / 1e6:.0f}"
+        return psutil.Process(process).memory_info().rss / 1e6
     except psutil.Error:
-        return "starting"
+        return 0.0
 
 
 def started(hands: list[Supervised]) -> int:

@@ -18,6 +18,7 @@ from scpo_ctrl.projection.cone import Cone
 
 _PROBES = 8  # directions of the first estimate of the smoothness constants
 _PROBE_RADIUS = 0.1  # in radii
+_TOO_FAR = 1e3  # of the bounds: a probe that moves a metric by more is of a loop that diverges
 SMALLEST_SMOOTHNESS = 1e-9
 
 
@@ -323,8 +324,8 @@ def first_smoothness(
             changes, _ = problem.differences(thetas, g, 1.0, block)
             forward, backward = changes[:_PROBES], changes[_PROBES:]
             curvature, slope = np.abs(forward + backward) / h**2, (forward - backward) / (2 * h)
-        curvature[~np.isfinite(curvature)] = 0.0  # a probe that diverged says nothing; the loop will learn it
-        slope[~np.isfinite(slope)] = 0.0
+        diverged = ~(np.maximum(np.abs(forward), np.abs(backward)) < _TOO_FAR)  # says nothing of the curvature
+        curvature[diverged], slope[diverged] = 0.0, 0.0
         L[block.metrics] = np.maximum(options.growth * curvature.max(axis=0), SMALLEST_SMOOTHNESS)
         slopes[block.metrics] = np.sqrt(scaling.size * np.mean(slope**2, axis=0))  # along random directions
     return FirstSmoothness(L, slopes, 2 * _PROBES)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
-from scpo_ctrl.assurance.fresh import Counted, Fresh, declared_set
+from scpo_ctrl.assurance.elsewhere import Problems, Rolling, spread_over
+from scpo_ctrl.assurance.fresh import Counted, Fresh, declared_set, parts_of
 from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
@@ -19,6 +21,7 @@ from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_array, as_count, as_function
+from scpo_ctrl.workers import Do, Spread
 
 BETA = 1e-6  # 1 - confidence of the bounds that an audit states
 _EDGES = 0.25  # scenarios from the edges of the set, besides those drawn at random
@@ -86,6 +89,8 @@ def audit(
     *,
     rollouts: int,
     seed: int,
+    workers: int | Spread = 0,
+    problems: Problems | None = None,
     monitor: Callable[[int, int], object] | None = None,
     progress: bool | None = None,
 ) -> Audit:
@@ -100,6 +105,11 @@ def audit(
         the search.
     seed : int
         Another one gives other scenarios.
+    workers : int or Spread
+        Other processes that roll the fresh scenarios out, as in `certify`; the search from the worst stays in this one.
+        The audit is the same whatever they are.
+    problems : callable, optional
+        Makes the problem in a worker, as in `certify`.
     monitor : callable, optional
         Called now and then with the number of rollouts done and that of all; what it raises ends the audit.
     progress : bool, optional
@@ -115,6 +125,8 @@ def audit(
         If the problem names no declared set.
     EvaluationError
         If a black box fails.
+    WorkerError
+        If workers cannot be started, make another problem, or die three times at the same part.
 
     Examples
     --------
@@ -129,18 +141,52 @@ def audit(
     rollouts, seed = as_count("rollouts", rollouts, at_least=1), as_count("seed", seed)
     if monitor is not None:
         as_function("monitor", monitor)
-    with following("audit", "rollouts", progress, monitor) as follow:
-        return _audit(problem, theta, rollouts, seed, follow)
+    spread, auditing = spread_over(workers, problems), _Auditing(problem, theta, seed)
+    with (
+        following("audit", "rollouts", progress, monitor) as follow,
+        spread(auditing.maker(problems)) as do,
+    ):
+        return _audit(auditing, rollouts, do, follow)
 
 
-def _audit(problem: ControlProblem, theta: np.ndarray, rollouts: int, seed: int, monitor: Monitor) -> Audit:
+class _Auditing(Rolling):
+    """What a worker does: roll out a part of the fresh scenarios, or of so many edges of the set."""
+
+    _edges: Scenarios | None = None  # kept, as all of them are drawn at once
+
+    def edges(self, count: int) -> Scenarios:
+        """Return points on the edges of the set."""
+        if self._edges is None or self._edges.count != count:
+            self._edges = declared_set(self.problem).edge(count, self.seed)
+        return self._edges
+
+    def __call__(self, task: tuple[int, slice]) -> Fresh:
+        edges, part = task
+        if edges:
+            batch = self.edges(edges).part(part)
+        else:
+            batch = declared_set(self.problem).random(part.start, part.stop - part.start, self.seed)
+        with np.errstate(all="ignore"):  # what is not finite is a violation
+            return Fresh.of_part(self.problem, self.theta, batch)
+
+
+def _audit(auditing: _Auditing, rollouts: int, do: Do, monitor: Monitor) -> Audit:
+    problem, theta, seed = auditing.problem, auditing.theta, auditing.seed
     declared = declared_set(problem)
-    edges = declared.edge(max(_STARTS, int(_EDGES * rollouts)), seed)
+    edges = auditing.edges(max(_STARTS, int(_EDGES * rollouts)))
     searching = (min(_STARTS, rollouts) + _STARTS) * climb_rollouts(problem)
     total = rollouts + edges.count + searching  # at most: searches may end earlier
     counted = _counting(monitor, total)
-    drawn = Fresh.drawn(problem, theta, 0, rollouts, seed, counted)
-    at_edges = Fresh.of(problem, theta, edges, counted=counted)
+
+    def rolled_out(edges: int, count: int) -> Fresh:
+        parts = []
+        with closing(do((edges, part) for part in parts_of(problem, 0, count))) as found:
+            for fresh in found:
+                counted(fresh.worst.size)
+                parts.append(fresh)
+        return Fresh.joined(parts)
+
+    drawn, at_edges = rolled_out(0, rollouts), rolled_out(edges.count, edges.count)
     places, fringe = _worst(drawn, _STARTS), _worst(at_edges, _STARTS)
     again = [declared.random(int(k), 1, seed) for k in places] + [edges.part(slice(k, k + 1)) for k in fringe]
     starts = again[0]

@@ -14,8 +14,9 @@ from numpy.typing import ArrayLike
 
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.assurance.digests import problem_digest, theta_digest
+from scpo_ctrl.assurance.elsewhere import Problems, spread_over
 from scpo_ctrl.assurance.fresh import declared_set
-from scpo_ctrl.assurance.tally import Problems, Tally, Tallying, spread_over, tallies
+from scpo_ctrl.assurance.tally import Tally, Tallying, tallies
 from scpo_ctrl.choices import BETA, EPSILON, MOST_SEED
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.problem.control_problem import ControlProblem
@@ -203,9 +204,9 @@ def certify(
         accident. Scenarios of certificates are never those of a run or an audit, whatever the seeds.
     stop_early : bool
         Stop at the first violation, by number: the certificate does not pass, whatever would follow.
-    workers : int
-        Other processes that roll out, each on a thread of its own; 0 for this process with all its threads. The
-        certificate is the same whatever they are.
+    workers : int or Spread
+        Other processes that roll out, each on a thread of its own; 0 for this process with all its threads; or what
+        `campaign.anywhere.on_schedulers` makes of Dask's. The certificate is the same whatever they are.
     problems : callable, optional
         Makes the problem in a worker, such as ``functools.partial(load_problem, "problem.toml")``: a function of a
         module, with its arguments.

@@ -11,7 +11,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 
 POPULATION = 16  # scenarios that a strategy tries in a generation
 _WIDTH = 0.3  # standard deviation at the start, relative to the declared set
-_GENERATIONS = 60  # of a strategy before it gives its place up
+GENERATIONS = 60  # of a strategy before it gives its place up
 _WAVES = 2  # numbers of a wave besides those for each state: frequency and phase
 _LOST = 1e300  # stands for an infinite metric, which a strategy cannot rank
 
@@ -58,7 +58,7 @@ def evolve(
     strategies = [cma.CMAEvolutionStrategy(mean, _WIDTH, options) for mean in means]
     points, found, rollouts = starts, Fresh.of(problem, theta, starts), starts.count
     alive = list(range(len(strategies)))
-    for _ in range(_GENERATIONS):
+    for _ in range(GENERATIONS):
         if not alive or rollouts + len(alive) * POPULATION > most:
             break
         tried = {i: np.array(strategies[i].ask()) for i in alive}

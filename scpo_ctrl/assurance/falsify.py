@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.assurance.evolution import POPULATION, evolve
-from scpo_ctrl.assurance.fresh import Fresh, closeness, declared_set, rows_of
+from scpo_ctrl.assurance.attacking import DRAWS, STARTS, Attacking, Climb, Evolve, Explore, Explored, Met, worst_of
+from scpo_ctrl.assurance.elsewhere import Problems, spread_over
+from scpo_ctrl.assurance.evolution import GENERATIONS, POPULATION
+from scpo_ctrl.assurance.fresh import Fresh, declared_set
 from scpo_ctrl.assurance.search import climb, climb_rollouts
 from scpo_ctrl.choices import BUDGET
 from scpo_ctrl.loop.batch import Scenarios
-from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.sizes import most_rollouts
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import ROUNDING
@@ -23,10 +26,10 @@ from scpo_ctrl.rounding import down, up
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.shown import Entries, Shown
 from scpo_ctrl.validate import as_array, as_count, as_function
+from scpo_ctrl.workers import Do, Spread
 
 _EXPLORING, _CLIMBING = 0.5, 0.75  # parts of the budget after which local search, and strategies, begin
 _AT_ONCE = 16_384
-_STARTS = 256  # of a round of local searches
 _POOL = 4096  # worst points kept, where local searches start
 _STRATEGIES = 16
 
@@ -103,6 +106,8 @@ def falsify(
     *,
     budget: int = BUDGET,
     seed: int = 0,
+    workers: int | Spread = 0,
+    problems: Problems | None = None,
     monitor: Callable[[int, int], object] | None = None,
     progress: bool | None = None,
 ) -> Falsification:
@@ -120,6 +125,11 @@ def falsify(
     budget : int
         Rollouts to spend at most, but for driving on what was found. A gradient counts as one.
     seed : int
+    workers : int or Spread
+        Other processes that search, as in `certify`. What is found is the same whatever they are; rounds of local
+        searches, and of strategies, are done one by each.
+    problems : callable, optional
+        Makes the problem in a worker, as in `certify`.
     monitor : callable, optional
         Called with the number of rollouts done and the budget.
     progress : bool, optional
@@ -135,6 +145,8 @@ def falsify(
         If the problem names no declared set.
     EvaluationError
         If a black box fails.
+    WorkerError
+        If workers cannot be started, make another problem, or die three times at the same part.
 
     Examples
     --------
@@ -148,14 +160,10 @@ def falsify(
     budget, seed = as_count("budget", budget, at_least=1), as_count("seed", seed)
     if monitor is not None:
         as_function("monitor", monitor)
-    with following("falsify", "rollouts", progress, monitor) as follow:
-        attack = _Attack(problem, theta, declared_set(problem), seed, budget, follow)
-        attack.explore()
-        if attack.declared.has_interior:
-            attack.climb_rows()
-            attack.climb_worst()
-            attack.evolve()
-            attack.finish()
+    spread, attacking = spread_over(workers, problems), Attacking(problem, theta, seed)
+    with following("falsify", "rollouts", progress, monitor) as follow, spread(attacking.maker(problems)) as do:
+        attack = _Attack(attacking, budget, follow)
+        attack.search(do)
     return attack.result()
 
 
@@ -175,8 +183,8 @@ def driven_on(problem: ControlProblem, theta: np.ndarray, found: Scenarios, mean
     -------
     Falsification
     """
-    attack = _Attack(problem, theta, declared_set(problem), 0, 1, None)
-    attack.take_one(found, means)
+    attack = _Attack(Attacking(problem, theta, 0), 1, None)
+    attack.take(worst_of(found, Fresh.of(problem, theta, found), means, 1))
     attack.finish()
     return attack.result()
 
@@ -184,132 +192,129 @@ def driven_on(problem: ControlProblem, theta: np.ndarray, found: Scenarios, mean
 class _Attack:
     """One attack going on: what was met so far, and where to start local searches."""
 
-    def __init__(
-        self,
-        problem: ControlProblem,
-        theta: np.ndarray,
-        declared: DeclaredSet,
-        seed: int,
-        budget: int,
-        monitor: Callable[[int, int], object] | None,
-    ) -> None:
-        self.problem, self.theta, self.declared, self.seed = problem, theta, declared, seed
+    def __init__(self, attacking: Attacking, budget: int, monitor: Callable[[int, int], object] | None) -> None:
+        self.problem, self.theta, self.seed = attacking.problem, attacking.theta, attacking.seed
+        self.declared = declared_set(self.problem)
         self.budget, self.monitor, self.rollouts = budget, monitor, 0
-        self.each = climb_rollouts(problem)  # rollouts of a local search
-        self.worst, self.row, self.means = -np.inf, 0, ""
-        self.scenario = declared.random(0, 1, seed)
-        self.pool, self.pool_worst = self.scenario.part(slice(0)), np.zeros(0)
-        rows = len(problem.fresh.rows)
-        self.largest, self.at_largest = np.full(rows, -np.inf), self.scenario.part(np.zeros(rows, dtype=int))
+        self.each = climb_rollouts(self.problem)  # rollouts of a local search
+        nothing = self.declared.random(0, 1, self.seed)
+        self.at_worst = Met(nothing, -np.inf, 0, "", 0)
+        self.pool, self.pool_scores = nothing.part(slice(0)), np.zeros(0)
+        rows = len(self.problem.fresh.rows)
+        self.largest, self.at_largest = np.full(rows, -np.inf), nothing.part(np.zeros(rows, dtype=int))
 
     @property
     def found(self) -> bool:
-        return not self.worst <= ROUNDING
+        return not self.at_worst.worst <= ROUNDING
 
     def result(self) -> Falsification:
-        problem, kind = self.problem, self.problem.fresh.rows[self.row]
-        unit = problem.fresh.units[self.row]
+        met = self.at_worst
+        kind, unit = self.problem.fresh.rows[met.row], self.problem.fresh.units[met.row]
         return Falsification(
             rollouts=self.rollouts,
-            worst=self.worst,
-            row=self.row,
+            worst=met.worst,
+            row=met.row,
             metric=kind.in_words,
-            excess=float(self.worst * unit),
+            excess=float(met.worst * unit),
             unit=kind.unit,
-            scenario=self.scenario,
-            means=self.means,
+            scenario=replace(met.scenario, declared=self.declared),
+            means=met.means,
         )
 
-    def take_one(self, found: Scenarios, means: str) -> None:
-        """Take a scenario that was found otherwise."""
-        self._take(found, Fresh.of(self.problem, self.theta, found), means, 1)
+    def search(self, do: Do) -> None:
+        """Search until a violation is found or the budget is spent."""
+        for found in self._done(do, self._batches()):
+            self._keep_worst(found)
+            self._keep_rows(found)
+        if self.declared.has_interior:
+            for searches in (self._of_rows, self._of_worst):
+                for _ in self._done(do, searches()):
+                    pass
+            self._evolve(do)
+            self.finish()
 
-    def explore(self) -> None:
-        """Roll out points spread over the set, at random, and on its edges, in turn."""
-        plant = self.problem.plant
-        draws = (self.declared.spread, self.declared.edge, self._random, self.declared.edge)
-        names = ("among points spread over the set", "on an edge of the set", "at random", "on an edge of the set")
-        fits = most_rollouts(self.declared.horizon, plant.nx, plant.nu, self.problem.theta_dim)
-        size = max(1, min(_AT_ONCE, fits, NUMBERS // len(self.problem.fresh.rows), NUMBERS // self.declared.columns))
-        k, end = 0, max(1, int(_EXPLORING * self.budget))
-        while self.rollouts < end and not self.found:
-            count = min(size, max(end // len(draws), 1), end - self.rollouts)
-            batch = draws[k % len(draws)](count, self.seed + k)
-            values = rows_of(self.problem, self.theta, batch)[1]
-            varying = np.flatnonzero(self.problem.fresh.varies)
-            row = varying[values[:, varying].argmax(axis=1)]
-            self._take(batch, Fresh(values[np.arange(count), row], row, 0.0), names[k % len(draws)], count)
-            scores = closeness(self.problem, batch, values)
-            self._keep_worst(batch, scores[:, varying].max(axis=1))
-            self._keep_rows(batch, scores)
-            k += 1
-
-    def climb_rows(self) -> None:
-        """Drive every metric up by itself, those closest to their bounds first."""
-        rows = np.flatnonzero(self.problem.fresh.varies)
-        rows = rows[np.argsort(-self.largest[rows], kind="stable")]
-        while rows.size and self._may_climb(_CLIMBING):
-            now, rows = rows[: self._round()], rows[self._round() :]
-            self._climb(self.at_largest.part(now), now)
-
-    def climb_worst(self) -> None:
-        """Drive the worst points on, a round after the other."""
-        order = np.argsort(-self.pool_worst, kind="stable")
-        while order.size and self._may_climb(_CLIMBING):
-            now, order = order[: self._round()], order[self._round() :]
-            self._climb(self.pool.part(now))
-
-    def evolve(self) -> None:
-        """Let evolution strategies go from the worst points, with restarts from the next ones."""
-        order, k = np.argsort(-self.pool_worst, kind="stable"), 0
-        while order.size and not self.found and self.rollouts + _STRATEGIES * POPULATION <= self.budget:
-            now, order = order[::17][:_STRATEGIES], np.delete(order, np.arange(0, order.size, 17)[:_STRATEGIES])
-            most = self.budget - self.rollouts
-            points, found, count = evolve(self.problem, self.theta, self.pool.part(now), seed=self.seed + k, most=most)
-            self._take(points, found, "by an evolution strategy", count)
-            k += 1
-
-    def finish(self) -> None:
-        """Drive what was found on to its worst."""
-        if self.found and np.isfinite(self.worst):
-            points, found = climb(self.problem, self.theta, self.scenario, seed=self.seed)
-            self._take(points, found, self.means, self.each)
-
-    def _random(self, count: int, seed: int) -> Scenarios:
-        return self.declared.random(0, count, seed)
-
-    def _may_climb(self, part: float) -> bool:
-        return not self.found and self.rollouts + self.each <= part * self.budget
-
-    def _round(self) -> int:
-        """How many local searches the budget leaves for a round."""
-        return int(max(1, min(_STARTS, (_CLIMBING * self.budget - self.rollouts) // self.each)))
-
-    def _climb(self, starts: Scenarios, rows: np.ndarray | None = None) -> None:
-        points, found = climb(self.problem, self.theta, starts, seed=self.seed, rows=rows)
-        self._take(points, found, "by local search", starts.count * self.each)
-
-    def _take(self, batch: Scenarios, found: Fresh, means: str, rollouts: int) -> None:
-        """Count rollouts, and keep the worst points."""
-        self.rollouts += rollouts
-        first = int(found.worst.argmax())
-        if found.worst[first] > self.worst:
-            self.worst, self.row, self.means = float(found.worst[first]), int(found.row[first]), means
-            self.scenario = replace(batch.part(slice(first, first + 1)), declared=self.declared)
+    def take(self, met: Met) -> None:
+        """Count rollouts, and keep the worst point."""
+        self.rollouts += met.rollouts
+        if met.worst > self.at_worst.worst:
+            self.at_worst = met
         if self.monitor is not None:
             self.monitor(self.rollouts, self.budget)
 
-    def _keep_worst(self, batch: Scenarios, scores: np.ndarray) -> None:
-        """Keep the points with the largest scores."""
-        best = np.argsort(-scores, kind="stable")[:_STARTS]
-        pool, worst = self.pool.and_then(batch.part(best)), np.append(self.pool_worst, scores[best])
-        kept = np.argsort(-worst, kind="stable")[:_POOL]
-        self.pool, self.pool_worst = pool.part(kept), worst[kept]
+    def finish(self) -> None:
+        """Drive what was found on to its worst."""
+        if self.found and np.isfinite(self.at_worst.worst):
+            points, found = climb(self.problem, self.theta, self.at_worst.scenario, seed=self.seed)
+            self.take(worst_of(points, found, self.at_worst.means, self.each))
 
-    def _keep_rows(self, batch: Scenarios, values: np.ndarray) -> None:
+    def _done(self, do: Do, tasks: Iterable[Explore | Climb | Evolve]) -> Iterator[Any]:
+        """Yield what tasks have met, in their order, until one has found a violation; none is begun after that."""
+        if self.found:
+            return
+        with closing(do(tasks)) as results:
+            for result in results:
+                self.take(result)
+                yield result
+                if self.found:
+                    return
+
+    def _batches(self) -> Iterator[Explore]:
+        """Yield batches that explore the set."""
+        plant = self.problem.plant
+        fits = most_rollouts(self.declared.horizon, plant.nx, plant.nu, self.problem.theta_dim)
+        size = max(1, min(_AT_ONCE, fits, NUMBERS // len(self.problem.fresh.rows), NUMBERS // self.declared.columns))
+        k, spent, end = 0, 0, max(1, int(_EXPLORING * self.budget))
+        while spent < end:
+            count = min(size, max(end // DRAWS, 1), end - spent)
+            yield Explore(k, count)
+            k, spent = k + 1, spent + count
+
+    def _of_rows(self) -> Iterator[Climb]:
+        """Yield local searches that drive every metric up by itself, those closest to their bounds first."""
+        rows = np.flatnonzero(self.problem.fresh.varies)
+        rows = rows[np.argsort(-self.largest[rows], kind="stable")]
+        for part in self._rounds(rows.size):
+            yield Climb(self.at_largest.part(rows[part]), rows[part])
+
+    def _of_worst(self) -> Iterator[Climb]:
+        """Yield local searches that drive the worst points on."""
+        order = np.argsort(-self.pool_scores, kind="stable")
+        for part in self._rounds(order.size):
+            yield Climb(self.pool.part(order[part]), None)
+
+    def _rounds(self, count: int) -> Iterator[slice]:
+        """Yield parts of some starts, as many as the budget leaves for local search."""
+        first, spent, end = 0, self.rollouts, _CLIMBING * self.budget
+        while first < count and spent + self.each <= end:
+            size = min(count - first, int(max(1, min(STARTS, (end - spent) // self.each))))
+            yield slice(first, first + size)
+            first, spent = first + size, spent + size * self.each
+
+    def _evolve(self, do: Do) -> None:
+        """Let evolution strategies go from the worst points, with restarts from the next ones.
+
+        Where the budget is enough for several rounds of them whatever they take, these are begun together.
+        """
+        order, k = np.argsort(-self.pool_scores, kind="stable"), 0
+        most = _STRATEGIES * (1 + GENERATIONS * POPULATION)  # rollouts of a round
+        while order.size and not self.found and (left := self.budget - self.rollouts) >= _STRATEGIES * POPULATION:
+            tasks: list[Evolve] = []
+            while order.size and len(tasks) < max(1, left // most):
+                now, order = order[::17][:_STRATEGIES], np.delete(order, np.arange(0, order.size, 17)[:_STRATEGIES])
+                tasks.append(Evolve(k, self.pool.part(now), min(most, left)))
+                k += 1
+            for _ in self._done(do, tasks):
+                pass
+
+    def _keep_worst(self, found: Explored) -> None:
+        """Keep the points with the largest scores."""
+        pool, scores = self.pool.and_then(found.pool), np.append(self.pool_scores, found.scores)
+        kept = np.argsort(-scores, kind="stable")[:_POOL]
+        self.pool, self.pool_scores = pool.part(kept), scores[kept]
+
+    def _keep_rows(self, found: Explored) -> None:
         """Keep the point where each metric was largest."""
-        best = values.argmax(axis=0)
-        larger = values[best, np.arange(len(best))] > self.largest
-        joined = self.at_largest.and_then(batch.part(best))
-        self.at_largest = joined.part(np.arange(len(best)) + np.where(larger, len(best), 0))
-        self.largest = np.maximum(self.largest, values[best, np.arange(len(best))])
+        larger, rows = found.largest > self.largest, np.arange(self.largest.size)
+        joined = self.at_largest.and_then(found.at_largest)
+        self.at_largest = joined.part(rows + np.where(larger, rows.size, 0))
+        self.largest = np.maximum(self.largest, found.largest)

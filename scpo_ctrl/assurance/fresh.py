@@ -64,10 +64,10 @@ class Fresh:
         Fresh
         """
         parts = [
-            cls._of_part(problem, theta, batch.part(part), None if rows is None else rows[part])
+            cls.of_part(problem, theta, batch.part(part), None if rows is None else rows[part])
             for part in _parts(0, batch.count, _size(problem, batch.horizon), counted)
         ]
-        return cls._joined(parts)
+        return cls.joined(parts)
 
     @classmethod
     def drawn(
@@ -96,15 +96,28 @@ class Fresh:
         """
         declared = declared_set(problem)
         parts = [
-            cls._of_part(problem, theta, declared.random(part.start, part.stop - part.start, seed))
-            for part in _parts(first, count, _size(problem, declared.horizon), counted)
+            cls.of_part(problem, theta, declared.random(part.start, part.stop - part.start, seed))
+            for part in parts_of(problem, first, count, counted)
         ]
-        return cls._joined(parts)
+        return cls.joined(parts)
 
     @classmethod
-    def _of_part(
+    def of_part(
         cls, problem: ControlProblem, theta: np.ndarray, batch: Scenarios, row: np.ndarray | None = None
     ) -> "Fresh":
+        """Roll out one policy over so few scenarios that this can be done at once; the others as in `of`.
+
+        Parameters
+        ----------
+        problem : ControlProblem
+        theta : numpy.ndarray, shape (d,)
+        batch : Scenarios
+        row : numpy.ndarray of int, shape (S,), optional
+
+        Returns
+        -------
+        Fresh
+        """
         objective, values = problem.evaluate_scenarios(theta, batch)
         if row is None:
             values[:, ~problem.fresh.varies] = -np.inf
@@ -113,7 +126,17 @@ class Fresh:
         return cls(np.where(np.isnan(worst), np.inf, worst), row, objective)
 
     @classmethod
-    def _joined(cls, parts: list["Fresh"]) -> "Fresh":
+    def joined(cls, parts: list["Fresh"]) -> "Fresh":
+        """Return what parts have shown, one after the other.
+
+        Parameters
+        ----------
+        parts : list of Fresh
+
+        Returns
+        -------
+        Fresh
+        """
         sizes = np.array([part.worst.size for part in parts])
         objective = float(np.array([part.objective for part in parts]) @ sizes / sizes.sum())
         return cls(
@@ -212,6 +235,24 @@ def declared_set(problem: ControlProblem) -> DeclaredSet:
             "fresh ones from; make them with scenarios(…), or give Scenarios its `declared`"
         )
     return declared
+
+
+def parts_of(problem: ControlProblem, first: int, count: int, counted: Counted | None = None) -> Iterator[slice]:
+    """Yield parts of some scenarios of the declared set that are rolled out together.
+
+    Parameters
+    ----------
+    problem : ControlProblem
+    first, count : int
+    counted : callable, optional
+        Called with the number of rollouts after each part.
+
+    Yields
+    ------
+    slice
+        Of their numbers.
+    """
+    return _parts(first, count, _size(problem, declared_set(problem).horizon), counted)
 
 
 def _size(problem: ControlProblem, horizon: int) -> int:

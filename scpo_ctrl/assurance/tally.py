@@ -1,28 +1,21 @@
 """What rollouts of numbered scenarios have shown: parts done anywhere are put together exactly."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from typing import Self
 
 import numpy as np
 
-from scpo_ctrl.assurance.digests import problem_digest
+from scpo_ctrl.assurance.elsewhere import Problems, Rolling
 from scpo_ctrl.assurance.fresh import Fresh
-from scpo_ctrl.choices import MOST_WORKERS
-from scpo_ctrl.errors import DomainError, WorkerError
-from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.validate import as_count
-from scpo_ctrl.workers import Spread, in_process, in_processes
+from scpo_ctrl.workers import Spread
 
 MOST_VIOLATING = 1000  # numbers of scenarios kept
 CLOSEST = 10  # worst scenarios kept
 _AT_ONCE, _LEAST, _TASKS = 1 << 13, 256, 64  # rollouts of a task: at most, at least, and how many tasks there are to be
-_PROBE = 16  # scenarios whose metrics a worker shows to the last bit
 
 Block = tuple[int, int]  # the first scenario, and how many
-Problems = Callable[[], ControlProblem]
 
 
 @dataclass(frozen=True)
@@ -69,82 +62,13 @@ class Tally:
         return Tally(self.rollouts + other.rollouts, self.violations + other.violations, violating, closest)
 
 
-class Tallying:
-    """What a worker does: the tally of a block of scenarios, of one policy and seed.
-
-    Parameters
-    ----------
-    problem : ControlProblem
-    theta : numpy.ndarray, shape (d,)
-    seed : int
-        Of `DeclaredSet.random`.
-    """
-
-    def __init__(self, problem: ControlProblem, theta: np.ndarray, seed: int) -> None:
-        self._problem, self._theta, self._seed = problem, theta, seed
-
-    def maker(self, problems: Problems | None) -> Callable[[], "Tallying"]:
-        """Return what makes this where the work is done: in this process, unless something makes the problem there.
-
-        Parameters
-        ----------
-        problems : callable, optional
-
-        Returns
-        -------
-        callable
-        """
-        if problems is None:
-            return lambda: self
-        return partial(Tallying.made, problems, self._theta, self._seed, self.identity())
-
-    @classmethod
-    def made(cls, problems: Problems, theta: np.ndarray, seed: int, expected: tuple[str | None, bytes]) -> Self:
-        """Return that of a problem which is made where the work is done, and must be the one that is meant.
-
-        Parameters
-        ----------
-        problems : callable
-            Returns the problem.
-        theta, seed
-            As above.
-        expected : tuple
-            `identity` where it was asked for.
-
-        Returns
-        -------
-        Tallying
-
-        Raises
-        ------
-        WorkerError
-            If the problem is another one, or its rollouts have other bits here.
-        """
-        made = cls(problems(), theta, seed)
-        found = made.identity()
-        if found[0] != expected[0]:
-            raise WorkerError("a worker makes another problem than the one that is certified; give `problems` that one")
-        if found[1] != expected[1]:
-            raise WorkerError(
-                "the rollouts of a worker differ from those here, at least in the last bit: it makes another problem, "
-                "or its computer rounds otherwise"
-            )
-        return made
-
-    def identity(self) -> tuple[str | None, bytes]:
-        """Return what tells a problem from others: its digest, and the metrics of the first scenarios to the last bit.
-
-        Returns
-        -------
-        tuple of (str or None, bytes)
-        """
-        first = Fresh.drawn(self._problem, self._theta, 0, _PROBE, self._seed)
-        return problem_digest(self._problem), first.worst.tobytes()
+class Tallying(Rolling):
+    """What a worker does: the tally of a block of scenarios, of one policy and seed."""
 
     def __call__(self, block: Block) -> Tally:
         """Return the tally of a block."""
         with np.errstate(all="ignore"):  # what is not finite is a violation
-            return Tally.of(Fresh.drawn(self._problem, self._theta, *block, self._seed), block[0])
+            return Tally.of(Fresh.drawn(self.problem, self.theta, *block, self.seed), block[0])
 
 
 def blocks(count: int, size: int) -> Iterator[Block]:
@@ -185,34 +109,5 @@ def tallies(
     ------
     tuple
     """
-    with closing(spread(tallying.maker(problems), blocks(count, size))) as found:
+    with spread(tallying.maker(problems)) as do, closing(do(blocks(count, size))) as found:
         yield from zip(blocks(count, size), found, strict=True)
-
-
-def spread_over(workers: int | Spread, problems: Problems | None) -> Spread:
-    """Return where tasks are done, as it is asked for.
-
-    Parameters
-    ----------
-    workers : int or Spread
-        How many other processes, 0 for this one.
-    problems : callable, optional
-        Makes the problem there.
-
-    Returns
-    -------
-    Spread
-
-    Raises
-    ------
-    DomainError
-        If nothing makes the problem in other processes.
-    """
-    if not callable(workers):
-        workers = in_processes(count) if (count := as_count("workers", workers, at_most=MOST_WORKERS)) else in_process
-    if workers is not in_process and problems is None:
-        raise DomainError(
-            "workers make the problem themselves: give problems, a function of a module that returns it, such as "
-            'functools.partial(load_problem, "problem.toml")'
-        )
-    return workers

@@ -1,15 +1,16 @@
-"""Workers of a campaign: a local cluster of processes, or those of a Dask scheduler that is there."""
+"""Workers of Dask: a local cluster of processes, or those of a Dask scheduler that is there."""
 
 import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from scpo_ctrl.errors import ClusterError, MissingPackageError, cause
 
-PACKAGES = ("scpo_ctrl", "numpy", "casadi")  # whose versions decide the bits of a run
+PACKAGES = ("scpo_ctrl", "numpy", "casadi", "distributed")  # whose versions decide the bits of a run, and its words
 _PATIENCE = 10.0  # s within which a scheduler answers
 _LOG_LENGTH = 1000  # events that a local scheduler remembers
 
@@ -30,7 +31,7 @@ def require() -> Any:
         distributed = import_module("distributed")
     except ImportError as error:
         raise MissingPackageError(
-            'a sweep needs Dask distributed, which is not installed; pip install "scpo-ctrl[sweep]"'
+            'workers of Dask need its package distributed, which is not installed; pip install "scpo-ctrl[sweep]"'
         ) from error
     for name in ("distributed", *(name for name in logging.root.manager.loggerDict if name.startswith("distributed."))):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters is said by errors and failures
@@ -50,7 +51,6 @@ def local(workers: int) -> Iterator[Any]:
     distributed.Client
     """
     distributed, dask = require(), import_module("dask")
-    dashboard = "127.0.0.1:0" if find_spec("bokeh") else None
     settings = {
         "distributed.admin.low-level-log-length": _LOG_LENGTH,
         "distributed.scheduler.worker-ttl": None,  # a long step of a run is no death
@@ -61,7 +61,7 @@ def local(workers: int) -> Iterator[Any]:
         dask.config.set(settings),
         distributed.LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
-            dashboard_address=dashboard,
+            dashboard_address="127.0.0.1:0",  # any free port: another cluster may have the usual one
         ) as cluster,
         distributed.Client(cluster) as client,
     ):  # fmt: skip
@@ -101,8 +101,33 @@ def existing(address: str) -> Iterator[Any]:
         client.close(timeout=_PATIENCE)
 
 
+def revive(client: Any) -> bool:
+    """Start those workers anew that died while they were starting, which a local cluster gives up.
+
+    Parameters
+    ----------
+    client : distributed.Client
+
+    Returns
+    -------
+    bool
+        Whether it is a local cluster.
+    """
+    if client.cluster is None:
+        return False
+    client.cluster.scale(len(client.cluster.worker_spec))
+    return True
+
+
+def keep_to_one_thread() -> None:
+    """Let rollouts of a Dask worker have one thread, as there are to be as many workers as cores."""
+    with suppress(ValueError):  # where this process is none
+        import_module("distributed").get_worker()
+        os.environ.setdefault("SCPO_THREADS", "1")
+
+
 def check_versions(client: Any) -> None:
-    """Refuse workers whose numbers may be others than those of this machine.
+    """Refuse a scheduler that speaks otherwise, and workers whose numbers may be others than those of this machine.
 
     Parameters
     ----------
@@ -125,6 +150,13 @@ def check_versions(client: Any) -> None:
                 found[name] = "not installed"
         return found
 
+    distributed, scheduler = require(), client.scheduler.address
+    there = client.get_versions()["scheduler"]["packages"]["distributed"]
+    if there != distributed.__version__:
+        raise ClusterError(
+            f"scheduler {scheduler} has distributed {there}, this machine {distributed.__version__}: one may not "
+            "understand the other; install the same version on both"
+        )
     here = versions()
     for address, there in client.run(versions, on_error="return").items():
         if isinstance(there, OSError):  # it went away meanwhile

@@ -49,6 +49,38 @@ class Draw:
             return _rounded(low * math.exp(at * math.log(high / low)))
         return _rounded(low + at * (high - low))
 
+    def place(self, value: Any) -> Any:
+        """Return what stands for a value where others choose it: of a choice its number, else a number within bounds.
+
+        Parameters
+        ----------
+        value : object
+
+        Returns
+        -------
+        object
+        """
+        if self.kind == "choice":
+            return self.values.index(value)
+        low, high = self.values
+        return min(max(value, low), high)
+
+    def at(self, place: Any) -> Any:
+        """Return the value that something stands for.
+
+        Parameters
+        ----------
+        place : object
+            Of `place`.
+
+        Returns
+        -------
+        object
+        """
+        if self.kind == "choice":
+            return self.values[place]
+        return place if self.kind == "integers" else _rounded(place)
+
 
 def read_draw(key: str, table: dict[str, Any]) -> Draw:
     """Return what a key is drawn from.

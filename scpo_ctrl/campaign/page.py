@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from scpo_ctrl.campaign.folder import POINTS, Campaign
-from scpo_ctrl.campaign.submit import Point
+from scpo_ctrl.campaign.submit import Point, point_of
 from scpo_ctrl.campaign.summary import REPORT, Row, Summary, row_of
 from scpo_ctrl.campaign.sweep import Sweep
 from scpo_ctrl.record.atomic import write_atomic
@@ -102,8 +102,7 @@ def values(point: Point) -> str:
 
 
 def _row(sweep: Sweep, campaign: Campaign, k: int) -> Row:
-    changes = sweep.changes(k)
-    return row_of(campaign, Point(k, campaign.name(changes), changes))
+    return row_of(campaign, point_of(sweep, campaign, k))
 
 
 def _listed(row: Row, sweep: Sweep) -> Listed:

@@ -9,6 +9,7 @@ import numpy as np
 
 from scpo_ctrl.adaptation.adapt import adapt
 from scpo_ctrl.adaptation.state import State
+from scpo_ctrl.campaign.cluster import keep_to_one_thread
 from scpo_ctrl.campaign.folder import Campaign, Failure
 from scpo_ctrl.campaign.sweep import Changes, changed
 from scpo_ctrl.errors import CompilerError, OutputError, RecordError, ScpoError, ScpoWarning, cause
@@ -45,6 +46,7 @@ def run_point(folder: str, digest: str, name: str, changes: Changes) -> Failure 
     RecordError
         If this machine has another campaign in the folder, or none.
     """
+    keep_to_one_thread()
     campaign = _campaign(folder, digest)
     if campaign.digest != digest:
         raise RecordError(f"{folder}: is another campaign here; give all workers the same folder under the same path")

@@ -1,22 +1,18 @@
-"""Points on their way to workers: never more than a window of them, so that memory stays as it is for any number."""
+"""The points of a campaign on their way to workers, and what became of them."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
-from itertools import chain
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
 from typing import Any
 
-from scpo_ctrl.campaign.cluster import check_versions, require
 from scpo_ctrl.campaign.folder import Campaign, Failure
 from scpo_ctrl.campaign.point import run_point
+from scpo_ctrl.campaign.study import ask, changes_of
 from scpo_ctrl.campaign.sweep import Changes, Sweep
-from scpo_ctrl.errors import ClusterError, ScpoError, cause
-
-_PAUSE = 0.05  # s between looks at what is done
-_LOOK = 2.0  # s between looks at how many workers there are
-_LEAST, _PER_THREAD = 64, 3  # points that wait on the scheduler: enough for clusters that grow by what waits
-_RETURN = 60.0  # s that a scheduler may take to come back
+from scpo_ctrl.campaign.window import PAUSE, Window
+from scpo_ctrl.errors import RecordError
+from scpo_ctrl.workers import Lost
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,33 @@ class Tally:
         return self.finished + self.failed + self.duplicates
 
 
+def point_of(sweep: Sweep, campaign: Campaign, k: int) -> Point:
+    """Return a point that is known.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    campaign : Campaign
+    k : int
+        Its number.
+
+    Returns
+    -------
+    Point
+
+    Raises
+    ------
+    RecordError
+        If it depends on others that have no run yet.
+    """
+    changes = changes_of(sweep, campaign, k)
+    if changes is None:
+        raise RecordError(f"{campaign.folder}: point {k} has not been asked for; go on with the campaign")
+    return Point(k, campaign.name(changes), changes)
+
+
 def points(sweep: Sweep, campaign: Campaign) -> Iterator[Point]:
-    """Yield all points, equal ones too.
+    """Yield all points that are known, equal ones too.
 
     Parameters
     ----------
@@ -58,12 +79,9 @@ def points(sweep: Sweep, campaign: Campaign) -> Iterator[Point]:
     Point
     """
     for k in range(sweep.count):
-        changes = sweep.changes(k)
+        if (changes := changes_of(sweep, campaign, k)) is None:
+            return
         yield Point(k, campaign.name(changes), changes)
-
-
-class LostError(Exception):
-    """The scheduler is gone, or has forgotten what it was given."""
 
 
 @dataclass
@@ -81,13 +99,10 @@ class Submission:
     sweep: Sweep
     campaign: Campaign
     follow: Callable[[Tally], bool]
-    pending: dict[Any, Point] = field(default_factory=dict)  # by future
-    is_ended: bool = False
-    _looked: float = -float("inf")
-    _room: int = _LEAST
 
     def __post_init__(self) -> None:
         self.tally = Tally(self.sweep.count)
+        self._under_way: set[str] = set()
 
     def run(self, connect: Callable[[], AbstractContextManager[Any]], *, returns: bool) -> Tally:
         """Run every point that has no finished run.
@@ -108,29 +123,25 @@ class Submission:
         ClusterError
             If the scheduler is lost for good, or workers are of other versions.
         """
-        left = self._unsettled()
-        until = None
-        while True:
-            try:
-                with connect() as client:
-                    until = None
-                    self._drive(client, left)
-                return self.tally
-            except LostError as lost:
-                left = chain(list(self.pending.values()), left)
-                self.pending.clear()
-                if not returns:
-                    raise ClusterError(f"the cluster is gone: {lost}; the same command once more goes on") from lost
-                until = time.monotonic() + _RETURN
-            except ClusterError:
-                if until is None or time.monotonic() > until:
-                    raise
-                time.sleep(1.0)
+        window = Window(connect, self._submit, returns)
+        with closing(window.results(self._unsettled())) as results:
+            for found in results:
+                self.tally.workers = window.workers
+                if found is not None:
+                    self._take(*found)
+                elif self.follow(self.tally):
+                    break
+                else:
+                    time.sleep(PAUSE)
+        return self.tally
 
-    def _unsettled(self) -> Iterator[Point]:
-        """Yield each point once that has neither a finished run nor a failure of its own."""
+    def _unsettled(self) -> Iterator[Point | None]:
+        """Yield each point once that has neither a finished run nor a failure of its own, and None to wait for some."""
         seen = set()
-        for point in points(self.sweep, self.campaign):
+        for point in self._points():
+            if point is None:
+                yield None
+                continue
             key = bytes.fromhex(point.name)
             if key in seen:
                 self.tally.duplicates += 1
@@ -142,72 +153,33 @@ class Submission:
             elif (summary := self.campaign.summary(point.name)) is not None:
                 self._finished(summary)
             else:
+                self._under_way.add(point.name)
                 yield point
 
-    def _drive(self, client: Any, left: Iterable[Point]) -> None:
-        """Keep a window of points on the scheduler until none is left, or it is time to end."""
-        left, is_out = iter(left), False
-        while True:
-            while not is_out and len(self.pending) < self._window(client):
-                point = next(left, None)
-                is_out = point is None
-                if point is not None:
-                    self._submit(client, point)
-            if not self.pending:
-                return
-            done = [future for future in self.pending if future.done()]
-            if client.status != "running":
-                raise LostError("it does not answer any more")
-            for future in done:
-                self._take(future)
-            if self.follow(self.tally):
-                self.is_ended = True
-                with suppress(Exception):  # it may be gone by now
-                    client.cancel(list(self.pending))
-                self.pending.clear()
-                return
-            if not done:
-                time.sleep(_PAUSE)
+    def _points(self) -> Iterator[Point | None]:
+        """Yield all points, and None as long as the next ones depend on others."""
+        sweep = self.sweep
+        for k in range(sweep.count):
+            if k >= sweep.drawn and k % sweep.round == 0:
+                while self._under_way:
+                    yield None
+                ask(sweep, self.campaign, k // sweep.round)
+            yield point_of(sweep, self.campaign, k)
 
-    def _window(self, client: Any) -> int:
-        """Return how many points may wait."""
-        if time.monotonic() > self._looked + _LOOK:
-            try:
-                threads = client.nthreads()
-                if len(threads) > self.tally.workers:  # some may have come
-                    check_versions(client)
-            except OSError as error:
-                raise LostError(cause(error)) from error
-            self.tally.workers, self._looked = len(threads), time.monotonic()
-            self._room = max(_LEAST, _PER_THREAD * sum(threads.values()))
-        return self._room
-
-    def _submit(self, client: Any, point: Point) -> None:
+    def _submit(self, client: Any, point: Point) -> Any:
         campaign = self.campaign
-        future = client.submit(
+        return client.submit(
             run_point, str(campaign.folder.resolve()), campaign.digest, point.name, point.changes,
             key=f"{campaign.digest[:16]}-{point.name}", pure=False,
         )  # fmt: skip
-        self.pending[future] = point
 
-    def _take(self, future: Any) -> None:
+    def _take(self, point: Point, result: Failure | Lost | None) -> None:
         """Take what came of a point."""
-        if future.status in ("cancelled", "lost"):
-            raise LostError("it has forgotten what it was given")
-        point = self.pending.pop(future)
-        if future.status == "error":
-            error = future.exception()
-            if isinstance(error, ScpoError):
-                raise error
-            if not isinstance(error, require().KilledWorker):
-                raise ClusterError(f"a worker cannot run points ({cause(error)}); look at its log") from error
-            failure = Failure(
-                "each worker that had it died: too little memory, or what its problem names ends it", True
-            )
-            self.campaign.fail(point.name, failure)
-        else:
-            failure = future.result()
-        if failure is None and (summary := self.campaign.summary(point.name)) is not None:
+        self._under_way.remove(point.name)
+        if isinstance(result, Lost):
+            result = Failure(result.reason, again=True)
+            self.campaign.fail(point.name, result)
+        if result is None and (summary := self.campaign.summary(point.name)) is not None:
             self._finished(summary)
         else:
             self.tally.failed += 1

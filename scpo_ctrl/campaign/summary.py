@@ -173,6 +173,8 @@ def write_tables(sweep: Sweep, campaign: Campaign) -> Summary:
         name = bytes.fromhex(row.point.name)
         _count(summary, row, is_again=name in seen)
         seen.add(name)
+    summary.not_run += range(summary.total, sweep.count)  # which have not been asked for
+    summary.total = sweep.count
     data = text.getvalue().encode()
     write_atomic(campaign.folder / SUMMARY_CSV, data)
     if find_spec("pyarrow"):

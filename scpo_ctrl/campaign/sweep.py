@@ -16,6 +16,8 @@ from scpo_ctrl.record.tables import Table, beside, check_keys, read_tables
 from scpo_ctrl.validate import as_count
 
 PARTS = ("grid", "list", "random")
+SAMPLERS = ("random", "optuna")
+_ROUND = 8  # points that Optuna is asked for at once
 Changes = dict[str, Any]  # value by the dotted key of a problem file
 
 
@@ -30,6 +32,13 @@ class Sweep:
     draws: dict[str, Draw]
     draw_count: int
     seed: int
+    sampler: str = SAMPLERS[0]
+    round: int = _ROUND
+
+    @property
+    def drawn(self) -> int:
+        """Number of points that do not depend on what comes of others."""
+        return self.count if self.sampler == SAMPLERS[0] else min(self.count, self.round)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -97,10 +106,13 @@ def read_sweep(path: Path, *, limit: int) -> Sweep:
             if not isinstance(table, dict):
                 raise ProblemFileError(f"{part} is {shown(table)}, expected a section [{part}] of keys")
         with located("[random] "):
-            draws, count, seed = _random(dict(parts["random"]))
+            table = dict(parts["random"])
+            sampler, size = _sampler(table, alone=not (parts["grid"] or parts["list"]))
+            draws, count, seed = _random(table)
         grid, rows = ({key: _values(part, key, value) for key, value in _leaves(parts[part])} for part in PARTS[:2])
         _check_rows(rows)
-        sweep = Sweep(beside(path.parent, tables["problem"], "problem"), tables, grid, rows, draws, count, seed)
+        problem = beside(path.parent, tables["problem"], "problem")
+        sweep = Sweep(problem, tables, grid, rows, draws, count, seed, sampler, size)
         _check_names([*grid, *rows, *draws])
         if sweep.count > limit:
             raise ProblemFileError(
@@ -166,6 +178,23 @@ def _values(part: str, key: str, values: Any) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise ProblemFileError(f"[{part}] {key} is {shown(values)}, expected a list of values")
     return values
+
+
+def _sampler(table: Table, *, alone: bool) -> tuple[str, int]:
+    """Take from [random] who chooses values, and how many points at once."""
+    sampler = table.pop("sampler", SAMPLERS[0])
+    if sampler not in SAMPLERS:
+        raise ProblemFileError(f"sampler is {shown(sampler)}, expected one of {', '.join(SAMPLERS)}")
+    if sampler == SAMPLERS[0]:
+        if "round" in table:
+            raise ProblemFileError('round is of sampler = "optuna"; leave it out')
+        return sampler, _ROUND
+    if not alone:
+        raise ProblemFileError(
+            'sampler = "optuna" chooses points by what came of others, and [grid] and [list] have points of their own; '
+            "give their keys in [random] as choices"
+        )
+    return sampler, as_count("round", table.pop("round", _ROUND), at_least=1)
 
 
 def _random(table: Table) -> tuple[dict[str, Draw], int, int]:

@@ -1,7 +1,7 @@
 """Commands that say how far beyond its scenarios, or its model, a policy can be trusted."""
 
 import shutil
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from scpo_ctrl.record.plant_file import read_plant
 from scpo_ctrl.report.simulated import simulation_lines
 from scpo_ctrl.report.trajectories import plant_problem
 from scpo_ctrl.rounding import up
-from scpo_ctrl.terminal import failed, print_json, say
+from scpo_ctrl.terminal import failed, print_json, say, warn
 from scpo_ctrl.validate import as_scalar
 
 
@@ -53,7 +53,15 @@ def certify_run(run: Path, kind: str, seconds: float, boxes: int, as_json: bool,
 
 
 def _certify_by_scenarios(
-    run: Path, epsilon: float, beta: float, seed: int | None, stop_early: bool, workers: int | None, *, as_json: bool
+    run: Path,
+    epsilon: float,
+    beta: float,
+    seed: int | None,
+    stop_early: bool,
+    workers: int | None,
+    scheduler: tuple[str, ...],
+    *,
+    as_json: bool,
 ) -> int:
     """Certify the final policy by fresh scenarios."""
     rollouts_needed(epsilon, beta)  # before the run is loaded, which takes seconds
@@ -65,8 +73,7 @@ def _certify_by_scenarios(
         beta=beta,
         seed=seed,
         stop_early=stop_early,
-        workers=workers or 0,
-        problems=partial(problem_of, run) if workers else None,
+        **_places(run, workers, scheduler),
         progress=not as_json,
     )
     save_certificate(run, certificate, result)
@@ -83,6 +90,19 @@ def _certify_by_scenarios(
         "falsify` writes such a scenario for `adapt --learn`",
         1,
     )
+
+
+def _places(run: Path, workers: int | None, schedulers: tuple[str, ...]) -> dict[str, Any]:
+    """Return what says where a policy is rolled out."""
+    if not workers and not schedulers:
+        return {}
+    problems = partial(problem_of, run.resolve())
+    if workers:
+        return {"workers": workers, "problems": problems}
+    from scpo_ctrl.campaign.anywhere import on_schedulers  # Dask need not be there
+
+    waiting = lru_cache(lambda address: warn(f"{address}: has no workers yet; waiting for them"))
+    return {"workers": on_schedulers(schedulers, waiting), "problems": problems}
 
 
 def problem_of(run: Path) -> ControlProblem:
@@ -148,11 +168,14 @@ def _certify_polytope(run: Path, *, as_json: bool) -> int:
     return 0
 
 
-def falsify_run(run: Path, budget: int, seed: int, as_json: bool) -> int:
+def falsify_run(
+    run: Path, budget: int, seed: int, workers: int | None, scheduler: tuple[str, ...], as_json: bool
+) -> int:
     """Search for a scenario that breaks the final policy of RUN; write RUN/falsified.toml and .png if one is found."""
     result = load_result(run)
     problem = plant_problem(result)
-    attack = falsify(problem, result.theta, budget=budget, seed=seed, progress=not as_json)
+    places = _places(run, workers, scheduler)
+    attack = falsify(problem, result.theta, budget=budget, seed=seed, **places, progress=not as_json)
     if attack.found:
         from scpo_ctrl.report.falsified import falsified_png  # matplotlib takes long to import
 

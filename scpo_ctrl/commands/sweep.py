@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from scpo_ctrl.campaign import cluster
+from scpo_ctrl.campaign import cluster, study
 from scpo_ctrl.campaign.folder import Campaign, opened
 from scpo_ctrl.campaign.page import sentences, values, write_page
-from scpo_ctrl.campaign.submit import Point, Submission, Tally
+from scpo_ctrl.campaign.submit import Submission, Tally, point_of
 from scpo_ctrl.campaign.summary import REPORT, SUMMARY_CSV, SUMMARY_PARQUET, Row, Summary, row_of, write_tables
 from scpo_ctrl.campaign.sweep import Sweep, read_sweep
 from scpo_ctrl.progress import Line
@@ -29,6 +29,8 @@ def sweep_problem(sweep: Path, out: Path, workers: int | None, scheduler: str | 
     stop.remedy = "the same command once more goes on with what is left"
     cluster.require()  # before anything slow
     points = read_sweep(sweep, limit=limit)
+    if points.sampler == "optuna":
+        study.require()
     with opened(out, points) as campaign:
         connect = _connect(workers, scheduler, quiet=as_json)
         with stop.steps(), Line("sweep", points.count, unit="points", shown=not as_json) as line:
@@ -67,8 +69,7 @@ def _fields(tally: Tally) -> list[str]:
 
 def _say(sweep: Sweep, campaign: Campaign, summary: Summary, as_json: bool) -> None:
     def row(k: int) -> Row:
-        changes = sweep.changes(k)
-        return row_of(campaign, Point(k, campaign.name(changes), changes))
+        return row_of(campaign, point_of(sweep, campaign, k))
 
     ranked = summary.ranked()
     if as_json:

@@ -32,6 +32,8 @@ def lqg(
 ) -> Controller:
     """Design an observer and state feedback on its estimate, by python-control's LQR and its dual.
 
+    It has no reference: the plant is held at its equilibrium.
+
     v = u_eq - K (x̂ - x_eq), x̂⁺ = x_eq + A (x̂ - x_eq) + B (u - u_eq) + L (y - h(x_eq) - C (x̂ - x_eq)).
 
     Parameters
@@ -39,7 +41,8 @@ def lqg(
     plant : Plant
         Discrete; A, B and C are its derivatives at the equilibrium.
     Q, R : array_like, shape (nx, nx) and (nu, nu), (nx,) and (nu,), or ()
-        Weights of states and inputs: matrices, their diagonals, or numbers for all of them.
+        Weights of states and inputs, positive definite: matrices, their diagonals, or numbers for all of them. A
+        state that does not matter has a small weight, not 0.
     process_noise : array_like, shape (nx, nx), (nx,) or ()
         Covariance of what disturbs the next state, or its diagonal: the variances [x_units²].
     sensor_noise : array_like, shape (ny, ny), (ny,) or ()

@@ -36,9 +36,9 @@ def lqi(
     plant : Plant
         Discrete; its whole state is measured.
     Q : array_like, shape (nx + k, nx + k), (nx + k,) or ()
-        Weights of the states, then of the integrals of the k errors.
+        Weights of the states, then of the integrals of the k errors, positive definite.
     R : array_like, shape (nu, nu), (nu,) or ()
-        Weights of the inputs.
+        Weights of the inputs, positive definite.
     tracked : sequence of int or str, int or str
         The k states that follow references, by number or label, as many as there are inputs.
     bounds : mapping of str to (low, high), optional

@@ -61,8 +61,8 @@ def pid(
 
     v = kp (b r - y) + I - kd dy_f/dt in the parallel form; in the standard one the three numbers are K, Ti [s] and
     Td [s], with kp = K, ki = K / Ti, kd = K Td. I is a part of the command, so that changing ki moves nothing at rest.
-    The derivative is of y behind a filter of first order; a step of r does not go through it. Without ki, the input at
-    the plant's equilibrium stands in the place of I.
+    The derivative is of y behind a filter of first order, dy_f/dt = (y - y_f) / (T_f + dt) by the implicit Euler rule;
+    a step of r does not go through it. Without ki, the input at the plant's equilibrium stands in the place of I.
 
     Parameters
     ----------

@@ -18,6 +18,7 @@ from scpo_ctrl.loop.level import (
     is_affine,
     largest_level,
     moved_rest,
+    out_of_range,
     parameter_points,
     parameter_ranges,
     plant_at,
@@ -156,7 +157,14 @@ class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another 
 
 
 def largest_held(
-    plant: Plant, K: np.ndarray, P: np.ndarray, parameters: Ranges | None, *, rho: float | None, law: ca.Function | None
+    plant: Plant,
+    K: np.ndarray,
+    P: np.ndarray,
+    parameters: Ranges | None,
+    *,
+    rho: float | None,
+    law: ca.Function | None,
+    or_nominal: bool = False,
 ) -> Backup:
     """Return a law as a backup with the largest level that it holds, or with a given one if it holds that.
 
@@ -173,6 +181,8 @@ def largest_held(
         The level.
     law : casadi.Function, optional
         ``(x, p) -> u`` where it is not u_eq - K (x - x_eq).
+    or_nominal : bool
+        Whether a level that holds at nominal parameters is taken where none does over their ranges.
 
     Returns
     -------
@@ -183,7 +193,15 @@ def largest_held(
     BackupError
         If no level holds.
     """
-    return _held(plant, K, P, parameter_ranges(plant, parameters), rho, law)
+    ranges = parameter_ranges(plant, parameters)
+    try:
+        return _held(plant, K, P, ranges, rho, law)
+    except BackupError:
+        nominal = parameter_ranges(plant, None)
+        if not or_nominal or np.array_equal(ranges, nominal) or singular_parameter(Law(plant, K, law), ranges):
+            raise
+        backup = _held(plant, K, P, nominal, rho, law)
+        return claimed(backup, Claim(Law(plant, K, law), P, backup.rho, ranges, simulated=False))
 
 
 def _held(
@@ -202,25 +220,6 @@ def _level_inside(plant: Plant, K: np.ndarray, P: np.ndarray) -> float:
     if not 0 < level < np.inf:
         raise out_of_range(close=level == 0)
     return level
-
-
-def out_of_range(*, close: bool) -> BackupError:
-    """Return the error of bounds whose level no double holds.
-
-    Parameters
-    ----------
-    close : bool
-        Whether they are too close together; else too far apart.
-
-    Returns
-    -------
-    BackupError
-    """
-    extreme = "close together" if close else "far apart"
-    return BackupError(
-        f"the bounds are so {extreme} that the level of the backup inside them is out of the range of a double; choose "
-        "other units, and leave out (inf) state bounds that are never met"
-    )
 
 
 def _simulated(

@@ -267,7 +267,8 @@ def controlled(
         be signals: then `plant` has them among its parameters, the loop's equilibrium and level set are about what they
         are at first, and contraction is about where they end.
     parameters : mapping of str to (low, high), optional
-        Ranges of plant parameters by label [p_units] over which the loop is simulated where it is nonlinear.
+        Ranges of plant parameters by label [p_units] over which the loop is simulated where it is nonlinear. Where no
+        level holds over them, it is the one that holds at nominal parameters: `Backup.evidence` then is "refuted".
     rho : float, optional
         The level, instead of the largest one that holds; it is checked all the same.
 
@@ -311,7 +312,7 @@ def controlled(
     unknown, ones = Backup(gain, np.eye(joined.nx), 1.0), (1.0,) * controller.theta_dim
     policy = ControllerPolicy(joined, unknown, controller, tuple(r.tolist()), ones, law, alone, signals)
     start = None if _is_affine(policy) else policy.in_units(units).at_start
-    backup = largest_held(inner, K, lyapunov(inner, K), parameters, rho=rho, law=start)
+    backup = largest_held(inner, K, lyapunov(inner, K), parameters, rho=rho, law=start, or_nominal=True)
     policy = replace(policy, backup=backup.in_units(Units(1 / units.x, 1 / units.u)))
     scale = _scale(policy)
     s, p, theta = (ca.SX.sym(name, size) for name, size in (("s", joined.nx), ("p", joined.npar), ("t", scale.size)))

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import BackupError
-from scpo_ctrl.loop.backup import Backup, Design, designed, largest_held, out_of_range
+from scpo_ctrl.loop.backup import Backup, Design, designed, largest_held
 from scpo_ctrl.loop.controllable import check_controllable
-from scpo_ctrl.loop.level import Ranges, parameter_ranges
+from scpo_ctrl.loop.level import Ranges, out_of_range, parameter_ranges
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import as_instance

@@ -256,6 +256,25 @@ def largest_level(P: np.ndarray, H: np.ndarray, h: np.ndarray) -> float:
         return float(np.min(h[bounded] ** 2 / reach[bounded], initial=np.inf))
 
 
+def out_of_range(*, close: bool) -> BackupError:
+    """Return the error of bounds whose level no double holds.
+
+    Parameters
+    ----------
+    close : bool
+        Whether they are too close together; else too far apart.
+
+    Returns
+    -------
+    BackupError
+    """
+    extreme = "close together" if close else "far apart"
+    return BackupError(
+        f"the bounds are so {extreme} that the level of the backup inside them is out of the range of a double; choose "
+        "other units, and leave out (inf) state bounds that are never met"
+    )
+
+
 def parameter_points(plant: Plant, ranges: np.ndarray) -> np.ndarray:
     """Return nominal parameters, corners of their ranges and a few points between.
 

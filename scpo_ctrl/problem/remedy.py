@@ -46,7 +46,11 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
     nearer = "lower the level of the scenarios, or move initial_states towards the equilibrium"
     if meaning.fixed:
         return nearer
-    more = {"terminal": ["lengthen the horizon"], "rate": ["raise du_max"]}.get(meaning.kind, [])
+    more = {
+        "command": ["let it saturate (command = false)"],
+        "terminal": ["lengthen the horizon"],
+        "rate": ["raise du_max"],
+    }.get(meaning.kind, [])
     if meaning.kind not in BUILT_IN:
         more = [f"raise the bound of {meaning.kind}"]
     return _listed([nearer, *milder, *more, another_start(problem.policy, "more careful", "other Q and R")])

@@ -37,7 +37,7 @@ _WITH_KINKS = (
     "if_else_zero",
 )
 _UNDECIDED = "not decided"  # more boxes may help
-NARROWER = "proved for less than is declared"  # ranges of parameters, or disturbances
+NARROWER = "proved without the disturbances that are declared"
 
 
 def declared_ranges(problem: ControlProblem) -> tuple[np.ndarray, np.ndarray]:
@@ -174,22 +174,26 @@ def standing(problem: ControlProblem) -> str:
     Returns
     -------
     str
-        `Backup.evidence`, or `NARROWER` where it is "proved", but no proof of a few seconds is of all that is declared.
+        `Backup.evidence` for the ranges of the scenarios, or `NARROWER` where no proof of a few seconds has their
+        disturbances too.
     """
     claim, declared = problem.backup.claim, problem.scenarios.declared
-    evidence = problem.backup.evidence
-    if evidence != "proved" or claim is None or claim.proof is None or declared is None:
+    if claim is None or declared is None:
+        return problem.backup.evidence
+    half = declared.half  # as the claim has it, but for rounding
+    half = half / Units.of(problem.plant).x * (1 - SLACK) if half.size else half
+    if claim.proof is not None and claim.proof.covers(declared.ranges, half):
+        return claim.evidence
+    moves = np.array(ca.which_depends(problem.plant.f, problem.plant.p, 1, False), dtype=bool)
+    low, high = np.where(moves[:, None], declared.ranges, claim.ranges).T  # and not the numbers of a signal
+    within = (claim.ranges[:, 0] <= low).all() and (claim.ranges[:, 1] >= high).all()
+    ranges = np.column_stack([low, high])
+    evidence = (claim if within else replace(claim, ranges=ranges, simulated=False, found=None)).evidence
+    if evidence != "proved" or not half.any():
         return evidence
-    ranges, half = declared.ranges, declared.half
-    half = (
-        half / Units.of(problem.plant).x * (1 - SLACK) if half.size else half
-    )  # as the claim has it, but for rounding
-    if claim.proof.covers(ranges, half):
-        return evidence
-    law, P, rho = claim.law, claim.P, claim.rho
     try:
-        proved = prove_level_set(law, P, rho, ranges, half, most_boxes=FEW_BOXES, search=False).proved
-    except DomainError:  # wider ranges are more variables, and may be too many
+        proved = prove_level_set(claim.law, claim.P, claim.rho, ranges, half, most_boxes=FEW_BOXES, search=False).proved
+    except DomainError:  # disturbances are more variables, and may be too many
         proved = False
     return evidence if proved else NARROWER
 

@@ -79,6 +79,6 @@ def _binding(closest: list[MetricRow]) -> Answer:
         return Answer("What binds?", ("nothing",), "no metric depends on the policy")
     left = f"margin {margin(first.after)}"
     if first.part is not None and np.isfinite(first.part):
-        left = f"{short(first.part, 2)}{NARROW_SPACE}% of the bound left"
+        left += f", {short(first.part, 2)}{NARROW_SPACE}% of the way from rest to the bound"
     where = f", {first.scenario.split(':')[0]}, {first.when}" if first.scenario else ""
     return Answer("What binds?", tuple(first.label.split(" ")), f"the closest metric: {left}{where}")

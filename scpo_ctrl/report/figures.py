@@ -245,7 +245,7 @@ def _only_state(ax: Axes, problem: ControlProblem, rolled: Rolled) -> None:
 def _phase_legend(problem: ControlProblem, start: str) -> list[Artist]:
     plant, policy = problem.plant, problem.policy
     held = policy.controller.name if isinstance(policy, ControllerPolicy) else "backup"
-    what = f"invariant level set {{V ≤ ρ}} of the {held}" + (", projected" if plant.nx > 2 else "")
+    what = f"level set {{V ≤ ρ}} of the {held}" + (", projected" if plant.nx > 2 else "")
     rest = {"marker": "P", "markeredgecolor": "white", "markersize": 8, "linestyle": ""}
     if plant.nx == 1:
         rest = {"linewidth": 0.8, "linestyle": ":"}

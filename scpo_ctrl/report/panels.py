@@ -111,7 +111,7 @@ def _phase_caption(problem: ControlProblem) -> str:
     invariant = {
         "proved": f"invariant under the {backup}",
         "simulated": f"invariant under the {backup} in every simulation of it, which is no proof",
-        NARROWER: f"invariant under the {backup} for less than is declared: narrower ranges, or no disturbances",
+        NARROWER: f"invariant under the {backup} without the disturbances that are declared; with them it is unproved",
         "refuted": f"not invariant: a simulation under the {backup} leaves it",
     }.get(standing(problem), f"unchecked: nothing shows that it is invariant under the {backup}")
     caption = (

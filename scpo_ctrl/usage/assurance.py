@@ -20,13 +20,21 @@ from scpo_ctrl.choices import (
     WITHIN,
 )
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.usage.given import FILE, Command, Words, as_json_option, work, written_run_argument
+from scpo_ctrl.usage.given import FILE, Command, Words, as_json_option, exclude_each_other, work, written_run_argument
 
 _MOST = 10_000_000
-_OF_SCENARIOS = ("epsilon", "beta", "seed", "workers", "stop_early")
+_OF_SCENARIOS = ("epsilon", "beta", "seed", "workers", "scheduler", "stop_early")
 within_option = click.option(
     "--within", type=Words(WITHIN), default=WITHIN[0], show_default=True,
     help="The set that the guard keeps: the backup's level set, or its largest polytope, of a linear plant.",
+)  # fmt: skip
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that roll out; by default this one."
+)
+scheduler_option = click.option(
+    "--scheduler", metavar="ADDRESS", multiple=True,
+    help="Dask scheduler whose workers roll out, such as tcp://HOST:8786; several for several clusters.",
 )  # fmt: skip
 
 
@@ -41,7 +49,8 @@ within_option = click.option(
 @click.option("--epsilon", type=float, default=EPSILON, show_default=True, help="Part of scenarios that may violate.")
 @click.option("--beta", type=float, default=BETA, show_default=True, help="1 - confidence.")
 @click.option("--seed", type=click.IntRange(0, MOST_SEED), help="Of the scenarios; by default from policy and problem.")
-@click.option("--workers", type=click.IntRange(1, MOST_WORKERS), help="Processes that roll out; by default this one.")
+@workers_option
+@scheduler_option
 @click.option("--stop-early", is_flag=True, help="Stop at the first violation: the policy does not pass.")
 @click.option("--seconds", type=float, default=SECONDS, show_default=True, help="Of a proof: when to stop.")
 @click.option("--boxes", type=click.IntRange(1), default=BOXES, show_default=True, help="Of a cover: where to stop.")
@@ -56,6 +65,7 @@ def certify_command(kind: str, **given: Any) -> int:
     RUN/falsified.toml if a point violates. "backup" and "cover" go on where an earlier call stopped.
     """
     _check_options(kind)
+    exclude_each_other(workers=given["workers"], scheduler=given["scheduler"])
     return work("assurance:certify_run", {"kind": kind, **given})
 
 
@@ -73,9 +83,12 @@ def _check_options(kind: str) -> None:
 @written_run_argument
 @click.option("--budget", type=click.IntRange(1), default=BUDGET, show_default=True, help="Rollouts to spend.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the search.")
+@workers_option
+@scheduler_option
 @as_json_option
 def falsify_command(**given: Any) -> int:
     """Search for a scenario that breaks the final policy of RUN; write RUN/falsified.toml and .png if one is found."""
+    exclude_each_other(workers=given["workers"], scheduler=given["scheduler"])
     return work("assurance:falsify_run", given)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from scpo_ctrl.choices import MOST_POINTS
-from scpo_ctrl.usage.given import FILE, NEW_FOLDER, Command, as_json_option, work
+from scpo_ctrl.usage.given import FILE, NEW_FOLDER, Command, as_json_option, exclude_each_other, work
 
 
 @click.command("sweep", cls=Command)
@@ -24,6 +24,5 @@ def sweep_command(**given: Any) -> int:
     does not hold is recorded with its reason, and the others go on. The same command once more goes on after whatever
     ended it. Python that the problem names is run, as `adapt` does.
     """
-    if given["workers"] is not None and given["scheduler"] is not None:
-        raise click.UsageError("--workers and --scheduler exclude each other", click.get_current_context())
+    exclude_each_other(workers=given["workers"], scheduler=given["scheduler"])
     return work("sweep:sweep_problem", given)

@@ -93,6 +93,19 @@ as_json_option = click.option(
 )
 
 
+def exclude_each_other(**given: Any) -> None:
+    """Refuse more than one of some options.
+
+    Parameters
+    ----------
+    **given
+        Their values; None, or nothing of many, where they are left out.
+    """
+    names = [f"--{name}" for name, value in given.items() if value not in (None, ())]
+    if len(names) > 1:
+        raise click.UsageError(f"{' and '.join(names)} exclude each other", click.get_current_context())
+
+
 def work(place: str, given: dict[str, Any]) -> int:
     """Import what a command does, and do it.
 

@@ -2,6 +2,6 @@
 
 from scpo_ctrl.workers.calls import Calls
 from scpo_ctrl.workers.processes import Lost, Workers
-from scpo_ctrl.workers.spread import Spread, in_process, in_processes
+from scpo_ctrl.workers.spread import Do, Spread, Work, in_process, in_processes, without_losses
 
-__all__ = ["Calls", "Lost", "Spread", "Workers", "in_process", "in_processes"]
+__all__ = ["Calls", "Do", "Lost", "Spread", "Work", "Workers", "in_process", "in_processes", "without_losses"]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import double_integrator_problem
 
-from scpo_ctrl import AdaptOptions, FunctionProblem, UserObjective
+from scpo_ctrl import AdaptOptions, FunctionProblem, UserObjective, adapt
 from scpo_ctrl.adaptation.region import directions, first_smoothness, sample_region
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.errors import EvaluationError
@@ -102,6 +102,30 @@ def test_first_smoothness_of_quadratics_is_a_multiple_of_their_curvature():
     assert found.evaluations > 0
     given = first_smoothness(problem, np.zeros(d), -np.ones(3), Scaling.none(d), AdaptOptions(smoothness=7.0), None)
     assert (given.L == 7).all() and given.evaluations == 0
+
+
+@pytest.mark.parametrize("beyond", [1e4, 1e20])
+def test_a_probe_that_diverges_says_nothing_of_curvature(beyond):
+    problem = FunctionProblem(
+        np.zeros(2), lambda t: np.where(t[:, :1] > 0.05, beyond, t[:, :1] ** 2 - 1), UserObjective(lambda t: (0.0, t))
+    )
+    options = AdaptOptions(growth=2.0)
+    found = first_smoothness(problem, np.zeros(2), -np.ones(1), Scaling.none(2), options, np.random.default_rng(0))
+    assert 0 < found.L[0] <= 4.0 * (1 + 1e-9)  # of the probes along the other parameter, in which t₀ moves by less
+    assert 0 <= found.slopes[0] <= 1e-9
+
+
+def test_a_first_probe_that_diverges_to_a_finite_number_does_not_stall_a_run():
+    """An unstable loop grows as λ^N: 1e20 a tenth of the radius away, which says nothing of the curvature here."""
+
+    def growing(thetas):
+        return 1e-3 * (1 + 20 * thetas[:, 1:2] ** 2) ** 300 + thetas[:, :1] - 1
+
+    target = np.array([2.0, 0.0])
+    distance = UserObjective(lambda theta: (float((theta - target) @ (theta - target)), 2 * (theta - target)))
+    result = adapt(FunctionProblem(np.zeros(2), growing, distance), AdaptOptions(steps=20))
+    assert result.is_safe()
+    assert result.theta[0] > 0.5  # and not 0: half of the way to the bound
 
 
 def test_a_metric_that_is_not_finite_near_a_safe_policy_is_an_error():

@@ -32,13 +32,6 @@ distributed = pytest.importorskip("distributed")
 GRID = {"adapt.seed": [0, 1, 0], "scenarios.count": [3, 0, 4]}  # two seeds are the same, and 0 scenarios are too few
 
 
-@pytest.fixture(scope="module")
-def client():
-    """Two worker processes."""
-    with cluster.local(2) as client:
-        yield client
-
-
 def sweep_of(folder, changes=None, **parts):
     write(folder / "p.toml", changes)
     (folder / "s.toml").write_text(tomli_w.dumps({"problem": "p.toml"} | (parts or {"grid": GRID})))

@@ -28,6 +28,8 @@ def test_the_controller_that_runs_today():
     assert result.is_safe() and result.final_audit.passed
     assert list(numbers) == ["kp", "ki", "kd"] and numbers["kp"] != 20.0
     assert result.objective_final < 0.75 * result.objective_initial
+    servo = found["faster"]  # a law of one's own
+    assert servo.final_audit.passed and servo.objective_final < 0.65 * servo.objective_initial
 
 
 def test_the_problem_file_in_the_docs_is_one(tmp_path):

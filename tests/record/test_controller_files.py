@@ -167,8 +167,18 @@ def test_ranges_of_the_scenarios_are_those_of_the_loop(tmp_path):
     narrow = sc.load_problem(write(tmp_path / "p.toml", base | {"scenarios.parameters": {"mass": [0.9, 1.1]}}))
     same = sc.controlled(double(), make(double()), parameters={"mass": [0.9, 1.1]})
     assert narrow.backup.rho == same.backup.rho and narrow.backup.evidence == "simulated"
-    with pytest.raises(BackupError, match=r"\[policy\] the backup .* leaves its level set in simulation at any level"):
-        sc.load_problem(write(tmp_path / "q.toml", base | {"scenarios.parameters": {"mass": [0.5, 2.0]}}))
+
+
+def test_a_level_that_no_range_leaves_is_that_at_nominal_parameters(tmp_path):
+    """The level set is where scenarios begin; metrics and audits are what keeps the loop safe on its ranges."""
+    policy, _, make = SAME["gain_schedule"]
+    base = changes(policy, double()) | {"scenarios.parameters": {"mass": [0.5, 2.0]}}
+    wide = sc.load_problem(write(tmp_path / "p.toml", base))
+    assert wide.backup.rho == sc.controlled(double(), make(double())).backup.rho
+    assert wide.backup.evidence == "refuted"
+    assert sc.adapt(wide, sc.AdaptOptions(steps=1, audit=False), progress=False).is_safe()
+    made = sc.controlled(double(), make(double()), parameters={"mass": [0.5, 2.0]}, rho=wide.backup.rho)
+    assert made.backup.rho == wide.backup.rho  # as a RUN has it
 
 
 def test_disturbances_of_the_plant_disturb_no_memory(tmp_path):

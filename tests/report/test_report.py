@@ -111,7 +111,7 @@ def test_figures_are_well_formed_and_in_order(page):
     assert [figure.get("aria-label") for figure in figures] == headings(page)[:4]
     assert "position [m]" in texts(figures[0])
     assert "velocity [m/s]" in texts(figures[0])
-    assert "invariant level set" in texts(figures[0])
+    assert "level set {V ≤ ρ}" in texts(figures[0])
     assert "[N]" in texts(figures[2])
     assert "time [s]" in texts(figures[2])
 

@@ -28,11 +28,12 @@ def test_a_task_whose_process_is_killed_is_done_again_and_given_up_at_last(tmp_p
 
 def test_in_processes_gives_what_in_process_gives(tmp_path):
     work = partial(tasks.squares, tmp_path)
-    done = in_processes(2)(work, range(8))
-    assert list(done) == [k * k for k in range(8)]  # task 3 was killed once
-    assert list(in_process(work, range(8))) == [k * k for k in range(8)]
-    with pytest.raises(WorkerError, match="SIGKILL"):
-        list(in_processes(1)(work, [1, 9]))
+    for spread in (in_processes(2), in_process):  # task 3 is killed once
+        with spread(work) as do:
+            assert list(do(range(8))) == [k * k for k in range(8)]
+            assert list(do([5])) == [25]
+    with in_processes(1)(work) as do, pytest.raises(WorkerError, match="SIGKILL"):
+        list(do([1, 9]))
 
 
 @pytest.mark.parametrize(
@@ -40,12 +41,13 @@ def test_in_processes_gives_what_in_process_gives(tmp_path):
     [(tasks.refusing, "ValueError: no licence"), (tasks.dying, "status 3"), (lambda: None, "function of a module")],
 )
 def test_a_worker_that_cannot_be_made_is_named(factory, word):
-    with pytest.raises(WorkerError, match=word):
-        list(in_processes(1)(factory, range(3)))
+    with pytest.raises(WorkerError, match=word), in_processes(1)(factory) as do:
+        list(do(range(3)))
 
 
 def test_a_worker_has_one_thread():
-    assert list(in_processes(1)(tasks.threads, [0])) == [(1, "1")]
+    with in_processes(1)(tasks.threads) as do:
+        assert list(do([0])) == [(1, "1")]
     assert "SCPO_THREADS" not in os.environ
 
 
@@ -56,7 +58,8 @@ def test_workers_end_with_the_process_that_started_them(tmp_path, number):
     script.write_text(
         f"import sys; sys.path.insert(0, {str(here)!r})\nimport pathlib, functools, tasks\n"
         "from scpo_ctrl.workers import in_processes\nif __name__ == '__main__':\n"
-        f"    list(in_processes(1)(functools.partial(tasks.sleepy, pathlib.Path({str(tmp_path / 'pids')!r})), [0]))\n"
+        f"    with in_processes(1)(functools.partial(tasks.sleepy, pathlib.Path({str(tmp_path / 'pids')!r}))) as do:\n"
+        "        list(do([0]))\n"
     )
     (tmp_path / "pids").mkdir()
     with subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL) as started:

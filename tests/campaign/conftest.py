@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import pytest
+
+from scpo_ctrl.campaign import cluster
+
+
+@pytest.fixture(scope="session")
+def client():
+    """Two worker processes of Dask."""
+    pytest.importorskip("distributed")
+    with cluster.local(2) as client:
+        yield client
