@@ -19,7 +19,7 @@ class AuditSizes:
     guards: int = 48  # points that steps are verified at beside the scenarios
     edges: int = 16  # of these, to begin with
     taken: int = 6  # counterexamples of an audit that join them, at most
-    step_rollouts: int = 64  # pieces of verifications, after which a step has no other try
+    step_rollouts: int = 72  # pieces of verifications, after which a step has no other try
     back_off: float = 0.01  # b of (E12), in the units of metrics
 
 

@@ -1,6 +1,6 @@
 """What the adaptation of a device reaches of what Newton's reaches on the desktop: R3, from many initial networks.
 
-The device has 8 scenarios of 30 steps, a working set of 16 metrics, four pairs of BFGS, and the arithmetic of its type;
+The device, its exported C on this computer, has 8 scenarios of 30 steps, a working set of 16 metrics, four pairs of BFGS, and the arithmetic of its type;
 Newton's has all metrics and second derivatives. Both audit what they commit, each on points that it draws itself;
 `--no-audit` is both without. A share is the fall of the objective in parts of Newton's, by the problem's own objective
 in double. Margins are the least of all commits, likewise: negative is a violation.
@@ -15,15 +15,34 @@ from __future__ import annotations
 
 import argparse
 import importlib.resources
+import sys
+import tempfile
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "tests")]
 
 import numpy as np
+from device_runs import build, lines
 
 from scpo_ctrl import AdaptOptions, ControlProblem, Scenarios, adapt, audit, load_problem
 from scpo_ctrl.codegen.device import GRADIENTS
-from scpo_ctrl.device import DeviceOptions, DeviceResult, adapt_as_device
 
 REALS = ("double", "float")
+_BETWEEN = 8  # steps between two audits at least, so that there are no more outcomes than that of audits
+_FLAGS = "-O2 -std=c99 -ffp-contract=off"
+
+
+@dataclass(frozen=True)
+class DeviceRun:
+    """What the exported C does on this computer."""
+
+    theta: np.ndarray  # (d,) active at the end
+    committed: np.ndarray  # (commits, d)
+    tries: int
+    audits: int
+    margin: float  # least of all commits, by the problem's own metrics in double
 
 
 @dataclass(frozen=True)
@@ -32,14 +51,14 @@ class Comparison:
 
     start: float
     newton: float
-    devices: tuple[DeviceResult, ...]  # by `REALS`
+    devices: tuple[DeviceRun, ...]  # by `REALS`
+    ends: tuple[float, ...]  # objectives of their policies
     violating: tuple[float, ...]  # of fresh scenarios, under Newton's final policy and those of the devices
 
     @property
     def shares(self) -> list[float]:
         """Falls of the objective in parts of Newton's."""
-        ends = [device.problem.objective(np.asarray(device.theta, dtype=float)) for device in self.devices]
-        return [float((self.start - end) / (self.start - self.newton)) for end in ends]
+        return [float((self.start - end) / (self.start - self.newton)) for end in self.ends]
 
 
 def r3(seed: int, count: int = 8, horizon: int = 30) -> ControlProblem:
@@ -54,16 +73,34 @@ def r3(seed: int, count: int = 8, horizon: int = 30) -> ControlProblem:
     return ControlProblem(problem.policy, few, problem.objective_data, options, seed=seed)
 
 
+def run_of_c(problem: ControlProblem, steps: int, real: str, gradients: str, *, audited: bool) -> DeviceRun:
+    """Export the adaptation, build it, and let it take steps from the safe start."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = build(problem, Path(folder) / "c", real, _FLAGS, gradients=gradients, audited=audited)
+        found = lines(program, steps + (steps // _BETWEEN if audited else 0))
+    found = [line for line in found if line["counts"][0] <= steps + 1]
+    key = "committed" if audited else "theta"
+    commits = [line[key] for before, line in zip([None, *found], found, strict=False) if _commits(before, line)]
+    committed = np.array(commits).reshape(-1, problem.theta_dim)
+    worst = problem.metrics(committed).max() if len(committed) else -np.inf
+    tries, audits = found[-1]["counts"][2], found[-1]["audits"][0] if audited else 0
+    return DeviceRun(np.array(found[-1]["theta"]), committed, tries, audits, -float(worst))
+
+
+def _commits(before: dict | None, line: dict) -> bool:
+    return line["counts"][1] > (0 if before is None else before["counts"][1])
+
+
 def compare(
     problem: ControlProblem, steps: int, gradients: str = GRADIENTS[0], fresh: int = 100_000, *, audited: bool = True
 ) -> Comparison:
     """Adapt on the desktop and as devices do, and audit what they end with."""
     newton = adapt(problem, AdaptOptions(steps=steps, audit=audited))
-    options = DeviceOptions(gradients=gradients, audited=audited)
-    devices = tuple(adapt_as_device(problem, steps=steps, real=real, options=options) for real in REALS)
-    thetas = (newton.theta, *(np.asarray(device.theta, dtype=float) for device in devices))
+    devices = tuple(run_of_c(problem, steps, real, gradients, audited=audited) for real in REALS)
+    thetas = (newton.theta, *(device.theta for device in devices))
     violating = tuple(audit(problem, theta, rollouts=fresh, seed=20_261_130).violations / fresh for theta in thetas)
-    return Comparison(newton.objective_initial, newton.objective_final, devices, violating)
+    ends = tuple(problem.objective(device.theta) for device in devices)
+    return Comparison(newton.objective_initial, newton.objective_final, devices, ends, violating)
 
 
 def main() -> None:
@@ -86,18 +123,17 @@ def main() -> None:
         done = compare(r3(seed), given.steps, given.gradients, given.fresh, audited=not given.no_audit)
         found.append(done)
         cells = [
-            f"{share:.4f}, {device.counts.commits}, {device.counts.tries}, {device.counts.audits}, "
-            f"{device.margin():.1e}, {part:.3%}"
+            f"{share:.4f}, {len(device.committed)}, {device.tries}, {device.audits}, {device.margin:.1e}, {part:.3%}"
             for share, device, part in zip(done.shares, done.devices, done.violating[1:], strict=True)
         ]
         newton = f"{done.newton:.4f}, {done.violating[0]:.3%}"
         print(f"| {seed} | {done.start:.4f} | {newton} | {' | '.join(cells)} |", flush=True)
     for k, real in enumerate(REALS):
         shares, devices = [one.shares[k] for one in found], [one.devices[k] for one in found]
-        commits, unsafe = sum(one.counts.commits for one in devices), sum(not one.is_safe() for one in devices)
+        commits, unsafe = sum(len(one.committed) for one in devices), sum(one.margin < 0 for one in devices)
         print(
             f"{real}: median share {np.median(shares):.4f}, least {min(shares):.4f}; {commits} commits, "
-            f"{unsafe} runs with a violation in double, least margin {min(one.margin() for one in devices):.2e}; "
+            f"{unsafe} runs with a violation in double, least margin {min(one.margin for one in devices):.2e}; "
             f"median of fresh scenarios that break a metric {np.median([one.violating[k + 1] for one in found]):.3%}, "
             f"largest {max(one.violating[k + 1] for one in found):.3%}"
         )

@@ -250,6 +250,9 @@ class DeviceAdapter:
 
     def _verify(self, parameters: Parameters) -> Verification:
         self._last = Verification.of(parameters, self.options.rows)
+        if self.audits is not None and self._last.broken is not None:
+            self.audits.to_front(self._last.broken)
+            self.model = replace(self.model, guards=self.audits.ordered())
         pieces = self._last.pieces
         if self.expert is not None and self._last.complete:
             pieces += self.expert.slices

@@ -38,6 +38,7 @@ class Audits:
     counts: DeviceCounts
     seed: int = 0
     guards: list[int] = field(init=False)  # numbers of points, by their places
+    order: list[int] = field(init=False)  # their places, those that broke a try or joined last first
     oldest: int = 0  # place
     number: int = field(init=False)  # of the next point that is drawn
     steps_of_back_off: np.ndarray = field(init=False)  # (scenarios + most guards, signals) 255ths
@@ -50,6 +51,7 @@ class Audits:
 
     def __post_init__(self) -> None:
         self.guards = [2 * i + 1 for i in range(self.options.edges)]  # odd ones are at the edges
+        self.order = list(range(self.options.edges))
         self.number = 2 * self.options.edges
         rollouts = self.plain.rollouts + self.options.guards
         self.steps_of_back_off = np.zeros((rollouts, self.plain.signals), dtype=int)
@@ -62,16 +64,30 @@ class Audits:
 
     def model(self) -> DeviceModel:
         """Return the model with the guards."""
-        plain, places = self.plain, range(len(self.guards))
+        plain = self.plain
         with_guards = self._rolled_from(np.array(self.guards, dtype=np.int64), behind=plain)
-        newest_first = [plain.rollouts + (self.oldest - 1 - i) % len(self.guards) for i in places]
         return replace(
             with_guards,
             scenarios=plain.scenarios,
             most_guards=self.options.guards,
-            guards=tuple(newest_first),
+            guards=self.ordered(),
             back_off=self._back_off()[: with_guards.rollouts],
         )
+
+    def ordered(self) -> tuple[int, ...]:
+        """Return the rollouts of the guards in the order that they are verified in."""
+        return tuple(self.plain.rollouts + place for place in self.order)
+
+    def to_front(self, rollout: int) -> None:
+        """Let a guard be verified first: what broke a try is likely to break the next one.
+
+        Parameters
+        ----------
+        rollout : int
+        """
+        place = rollout - self.plain.rollouts
+        self.order.remove(place)
+        self.order.insert(0, place)
 
     def measure(self, parameters: Parameters) -> DeviceModel:
         """Return the model with back-offs as some parameters leave room for them, on all of S.
@@ -156,9 +172,11 @@ class Audits:
         """Let a point join S, in place of the oldest guard where it is full; return its place."""
         if len(self.guards) < self.options.guards:
             self.guards.append(number)
+            self.order.insert(0, len(self.guards) - 1)
             return len(self.guards) - 1
         place, self.oldest = self.oldest, (self.oldest + 1) % self.options.guards
         self.guards[place] = number
+        self.to_front(self.plain.rollouts + place)
         self.replaced.append(self.plain.rollouts + place)
         return place
 

@@ -146,7 +146,7 @@ class DeviceModel:
     points: Points | None = None  # of the declared set, where what is committed is audited (E12)
     spread_over: tuple[np.ndarray, np.ndarray] | None = None  # what plant parameters were replaced by
     most_guards: int = 0
-    guards: tuple[int, ...] = ()  # their rollouts, the newest first
+    guards: tuple[int, ...] = ()  # their rollouts, in the order that they are verified in
     back_off: np.ndarray | None = None  # (scenarios + guards, signals)
 
     @classmethod

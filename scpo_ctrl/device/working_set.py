@@ -24,6 +24,7 @@ class Verification:
     peaks: np.ndarray  # (k,)
     pieces: int  # calls of the device
     complete: bool  # whether nothing ended it early
+    broken: int | None = None  # the guard that ended it, by its rollout
 
     @classmethod
     def of(cls, parameters: Parameters, rows: int) -> "Verification":
@@ -39,7 +40,7 @@ class Verification:
         -------
         Verification
             With metrics from before the first rollout that is lost, where one is, and up to the first guard that is
-            broken: they come last, the newest first.
+            broken: they come last, in their order.
         """
         model, found = parameters.model, Trajectories.of(parameters)
         of_all, vertices = found.peaks(), np.arange(len(model.vertices))
@@ -53,20 +54,22 @@ class Verification:
                 keys = np.append(keys, model.keys + vertices)
                 values = np.append(values, finite(stability(parameters, vertices), model))
             worst, pieces = np.max(values, initial=-model.arithmetic.largest), first + vertices.size
-        for guard in model.guards if complete else ():
-            if worst > -model.metric_error:
-                break
+        broken = None
+        for guard in model.guards if complete and not worst > -model.metric_error else ():
             pieces += 1
             if found.lost[guard]:
-                worst = model.arithmetic.largest
+                worst, broken = model.arithmetic.largest, guard
                 break
             keys, values = (
                 np.append(part, of[rollout == guard]) for part, of in zip((keys, values), of_all, strict=True)
             )
             worst = np.max(values)
+            if worst > -model.metric_error:
+                broken = guard
+                break
         complete = complete and not (model.points is not None and worst > -model.metric_error)
         largest = np.argsort(-values, kind="stable")[:rows]
-        return cls(found, worst, keys[largest], values[largest], pieces, complete)
+        return cls(found, worst, keys[largest], values[largest], pieces, complete, broken)
 
     def metrics(self, keys: np.ndarray) -> np.ndarray:
         """Return metrics by their numbers, (E11) among them.

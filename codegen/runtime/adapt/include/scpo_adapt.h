@@ -52,8 +52,8 @@ typedef enum {
 
 #define SCPO_NSIGNALS (SCPO_NBOUNDS + SCPO_TERMINAL + SCPO_CONTRACTION) /* metrics at a time, at least 1 */
 #if SCPO_AUDIT
-#if SCPO_GUARDS < SCPO_TAKEN || SCPO_GUARDS < SCPO_EDGES || SCPO_TAKEN < 1 || SCPO_AUDIT_POINTS < 1 || SCPO_AUDIT_FIRST < 1
-#error "SCPO_GUARDS holds SCPO_EDGES and SCPO_TAKEN; SCPO_TAKEN, SCPO_AUDIT_POINTS and SCPO_AUDIT_FIRST are 1 or more"
+#if SCPO_GUARDS < SCPO_TAKEN || SCPO_GUARDS < SCPO_EDGES || SCPO_TAKEN < 1 || SCPO_GUARDS > 255 || SCPO_AUDIT_POINTS < 1 || SCPO_AUDIT_FIRST < 1
+#error "SCPO_GUARDS holds SCPO_EDGES and SCPO_TAKEN, and is at most 255; SCPO_TAKEN, SCPO_AUDIT_POINTS and SCPO_AUDIT_FIRST are 1 or more"
 #endif
 #define SCPO_NALL (SCPO_NROLLOUTS + SCPO_GUARDS) /* rollouts that steps are verified in, at most */
 #else
@@ -87,6 +87,7 @@ typedef struct {
     int guards;
     int oldest;                  /* of the guards, where there is no room for another */
     uint32_t guard[SCPO_GUARDS]; /* numbers of points: some at the edges of the set, and counterexamples */
+    unsigned char order[SCPO_GUARDS]; /* their places, those that broke a try or joined last first */
     unsigned char back_off[SCPO_NALL * SCPO_NSIGNALS]; /* 255ths of SCPO_BACK_OFF, of each signal of each rollout */
     uint32_t number; /* of the next point that is drawn */
     int left;        /* points of this audit */

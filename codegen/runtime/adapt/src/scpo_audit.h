@@ -14,14 +14,12 @@ extern "C" {
 
 #define SCPO_HALVINGS 3 /* of the way back to the active parameters, before all of it is gone */
 
-/* How many guards there are; and the rollout of one, the newest first. */
+/* How many guards there are; and the rollout of one, in the order that they are verified in. */
 #define scpo_count_guards(adapter) ((adapter)->audit.guards)
+#define scpo_guard_rollout(adapter, rank) (SCPO_NROLLOUTS + (adapter)->audit.order[rank])
 
-static inline int scpo_guard_rollout(const scpo_adapter *adapter, int place)
-{
-    const scpo_audit *audit = &adapter->audit;
-    return SCPO_NROLLOUTS + (audit->oldest + audit->guards - 1 - place) % audit->guards;
-}
+/* The guard of a rank becomes the first one: what broke a try is likely to break the next one. */
+void scpo_to_front(scpo_adapter *adapter, int rank);
 
 /* A signal's back-off: SCPO_BACK_OFF, and at most half of what the active parameters leave to the bound. */
 void scpo_set_back_off(scpo_adapter *adapter, int rollout, int signal, scpo_real largest);

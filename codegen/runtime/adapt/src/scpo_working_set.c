@@ -156,7 +156,11 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
 #endif
 #if SCPO_AUDIT
     else if (piece < end) {
-        if (scpo_verify_rollout(adapter, with, scpo_guard_rollout(adapter, piece - guards))) {
+        const int lost = scpo_verify_rollout(adapter, with, scpo_guard_rollout(adapter, piece - guards));
+        if (adapter->worst > -SCPO_METRIC_ERROR) {
+            scpo_to_front(adapter, piece - guards);
+        }
+        if (lost) {
             return 1;
         }
     }

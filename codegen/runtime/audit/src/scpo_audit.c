@@ -19,9 +19,21 @@ void scpo_guards_begin(scpo_adapter *adapter)
     int i;
     for (i = 0; i < SCPO_EDGES; i++) {
         adapter->audit.guard[i] = 2 * (uint32_t)i + 1U; /* odd ones are at the edges */
+        adapter->audit.order[i] = (unsigned char)i;
     }
     adapter->audit.guards = SCPO_EDGES;
     adapter->audit.number = 2 * (uint32_t)SCPO_EDGES;
+}
+
+void scpo_to_front(scpo_adapter *adapter, int rank)
+{
+    unsigned char *order = adapter->audit.order;
+    const unsigned char place = order[rank];
+    while (rank > 0) {
+        order[rank] = order[rank - 1];
+        rank--;
+    }
+    order[0] = place;
 }
 
 void scpo_audit_restart(scpo_adapter *adapter)
@@ -85,14 +97,19 @@ static void scpo_take_in_found(scpo_adapter *adapter)
     for (i = 0; i < SCPO_TAKEN; i++) {
         if (audit->worst[i] > -SCPO_METRIC_ERROR) {
             int place = audit->guards;
+            int rank = place;
             if (place < SCPO_GUARDS) {
                 audit->guards++;
+                audit->order[place] = (unsigned char)place;
             } else {
                 place = audit->oldest;
                 audit->oldest = (place + 1) % SCPO_GUARDS;
                 scpo_drop_rows(adapter, SCPO_NROLLOUTS + place);
+                for (rank = 0; audit->order[rank] != place; rank++) {
+                }
             }
             audit->guard[place] = audit->found[i];
+            scpo_to_front(adapter, rank);
             audit->joining++;
         }
     }
