@@ -6,9 +6,10 @@ step. Exact ones take derivatives of command and plant once at every time step, 
     sampled   p (command + plant + 3 metrics)
     exact     p (nu d + 2 (entries of A, B, C) + metrics) + (derivatives of command and plant) / 2
 
-A sum or product counts as one, a quotient or root as two, another function as six; a network's weight is a product and
-a sum in one. The numbers are fitted to 57 loops (double integrator to ten masses, 2 to 4000 parameters), where the
-choice costs 0.7 % of the better time on average; ``examples/benchmarks/gradients.py`` measures it on these and others.
+Arithmetic and roots count as one, other functions as six, a network's weight as one: a product and a sum together. A
+controller's command counts half. The numbers are fitted to 68 loops, from the double integrator to ten masses, with 2
+to 4000 parameters, where the choice costs 1 % of the better time on average; ``examples/benchmarks/gradients.py``
+measures it on some of these and on others.
 """
 
 from dataclasses import dataclass
@@ -27,10 +28,11 @@ _FUNCTION = 6.0  # sin, tanh and the like
 _WEIGHTS = {
     **dict.fromkeys((ca.OP_CONST, ca.OP_INPUT, ca.OP_OUTPUT), 0.0),
     **dict.fromkeys((ca.OP_ADD, ca.OP_SUB, ca.OP_MUL, ca.OP_NEG, ca.OP_SQ, ca.OP_TWICE), 1.0),
+    **dict.fromkeys((ca.OP_DIV, ca.OP_INV, ca.OP_SQRT), 1.0),
     **dict.fromkeys((ca.OP_FABS, ca.OP_FMIN, ca.OP_FMAX, ca.OP_SIGN, ca.OP_IF_ELSE_ZERO), 1.0),
     **dict.fromkeys((ca.OP_LT, ca.OP_LE, ca.OP_EQ, ca.OP_NE, ca.OP_AND, ca.OP_OR, ca.OP_NOT), 1.0),
-    **dict.fromkeys((ca.OP_DIV, ca.OP_INV, ca.OP_SQRT), 2.0),
 }
+_LAW = 0.5  # of a controller, whose products need no loop
 _SAMPLED_METRIC = 3.0  # compared with that at θ, squared and stored; an exact derivative is stored alone
 _ENTRY = 2.0  # of a matrix, times a direction
 _LINEARISED = 0.5  # of an operation in a derivative
@@ -104,7 +106,7 @@ def _of_command(policy: LoopPolicy) -> tuple[float, float]:
         return d + _FUNCTION * sum(policy.hidden), 2.0 * nu * d
     x, p, theta = policy.plant.x, policy.plant.p, ca.SX.sym("theta", d)
     command, inputs = policy.command(x, theta, p), [x, p, theta]
-    return _count(inputs, [command]), _count(inputs, [ca.jacobian(command, by) for by in (x, theta)])
+    return _LAW * _count(inputs, [command]), _count(inputs, [ca.jacobian(command, by) for by in (x, theta)])
 
 
 def _count(inputs: list[ca.SX], outputs: list[ca.SX]) -> float:
