@@ -7,8 +7,8 @@ step. Exact ones take derivatives of command and plant once at every time step, 
     exact     p (nu d + 2 (entries of A, B, C) + metrics) + (derivatives of command and plant) / 2
 
 Arithmetic and roots count as one, other functions as six, a network's weight as one: a product and a sum together. A
-controller's command counts half. The numbers are fitted to 68 loops, from the double integrator to ten masses, with 2
-to 4000 parameters, where the choice costs 1 % of the better time on average; ``examples/benchmarks/gradients.py``
+controller's command counts half. The numbers are fitted to 68 measurements, from the double integrator to ten masses,
+with 2 to 4000 parameters, where the choice costs 1 % of the better time on average; ``examples/benchmarks/gradients.py``
 measures it on some of these and on others.
 """
 
