@@ -8,8 +8,8 @@ step. Exact ones take derivatives of command and plant once at every time step, 
 
 Arithmetic and roots count as one, other functions as six, a network's weight as one: a product and a sum together. A
 controller's command counts half. The numbers are fitted to 68 measurements, from the double integrator to ten masses,
-with 2 to 4000 parameters, where the choice costs 1 % of the better time on average; ``examples/benchmarks/gradients.py``
-measures it on some of these and on others.
+with 2 to 4000 parameters, where the choice costs 1 % of the better time on average. The table of
+``examples/benchmarks/gradients.py`` has some of these loops and others.
 """
 
 from dataclasses import dataclass
