@@ -115,7 +115,7 @@ def run(steps: int = STEPS) -> Outcome:
     """Adapt with and without metrics."""
     data = make_data()
     problem = make_problem(data)
-    result = adapt(problem, AdaptOptions(steps=steps))
+    result = adapt(problem, AdaptOptions(steps=steps, gradients="sampled"))
     unconstrained = adapt_without_metrics(problem, steps=3 * steps)
     errors = clean_error(result.committed)
     return Outcome(data, result, unconstrained, errors, float(clean_error(unconstrained.theta[None])[0]))

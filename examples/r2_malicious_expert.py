@@ -89,7 +89,8 @@ class Outcome:
 def run(steps: int = STEPS) -> Outcome:
     """Adapt with and without metrics."""
     problem, data = make_problem()
-    result = adapt(problem, AdaptOptions(steps=steps, audit=False))  # the method of the paper: on its scenarios
+    options = AdaptOptions(steps=steps, gradients="sampled", audit=False)  # the method of the paper: on its scenarios
+    result = adapt(problem, options)
     unconstrained = adapt_without_metrics(problem, steps)
     halves = [half_errors(problem, data, run.committed) for run in (result, unconstrained)]
     return Outcome(result, unconstrained, *halves[0], *halves[1])

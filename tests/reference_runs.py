@@ -1,5 +1,7 @@
 """Short runs whose every bit is written down, so that a change that should not change numbers is seen not to.
 
+Gradients are sampled, as the paper has them, but where a name says that they are exact, or chosen as for any user.
+
 ``python tests/reference_runs.py`` writes them anew: do so, and say so in the commit, where numbers change on purpose.
 """
 
@@ -16,13 +18,14 @@ from problems import double_integrator_problem, scalar_problem, two_input_proble
 
 import scpo_ctrl as sc
 
+SAMPLED: dict = {"gradients": "sampled"}
 FILE = Path(__file__).parent / "data" / "reference_runs.json"
 
 
 def shipped(name: str, **options) -> tuple[sc.Problem, sc.AdaptOptions]:
     """Return a problem that ships with the package."""
     problem = sc.load_problem(str(importlib.resources.files("scpo_ctrl") / "data" / f"{name}.toml"))
-    return problem, sc.AdaptOptions(steps=4, audit=False, **options)
+    return problem, sc.AdaptOptions(**SAMPLED | {"steps": 4, "audit": False} | options)
 
 
 def regression() -> sc.Problem:
@@ -37,12 +40,13 @@ def regression() -> sc.Problem:
 
 def runs() -> dict[str, tuple[sc.Problem, sc.AdaptOptions]]:
     """Return the runs by name: problems, and options of few steps."""
-    few: dict = {"steps": 4, "audit": False}
+    few = SAMPLED | {"steps": 4, "audit": False}
     return {
         "R3, newton": shipped("double_integrator"),
         "R3, gradient": shipped("double_integrator", method="gradient"),
         "R3, lbfgs in a subspace": shipped("double_integrator", method="lbfgs", directions=12),
         "R3, exact gauss_newton": shipped("double_integrator", method="gauss_newton", gradients="exact"),
+        "R3, gradients chosen": shipped("double_integrator", gradients="auto"),
         "R4": shipped("cart_pole"),
         "R5": shipped("planar_quadrotor"),
         "certified": (
@@ -51,7 +55,10 @@ def runs() -> dict[str, tuple[sc.Problem, sc.AdaptOptions]]:
         ),
         "linear policy, adam": (scalar_problem(), sc.AdaptOptions(method="adam", **few)),
         "two inputs, momentum": (two_input_problem(hidden=(3,)), sc.AdaptOptions(method="momentum", **few)),
-        "R3, audited": (shipped("double_integrator")[0], sc.AdaptOptions(steps=8, guards=16, audit_rollouts=1000)),
+        "R3, audited": (
+            shipped("double_integrator")[0],
+            sc.AdaptOptions(steps=8, guards=16, audit_rollouts=1000, **SAMPLED),
+        ),
         "regression": (regression(), sc.AdaptOptions(**few)),
     }
 

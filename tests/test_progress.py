@@ -116,7 +116,8 @@ def test_the_line_of_an_audit_says_so_first():
 
 def test_a_step_log_has_a_line_for_every_step_in_columns_that_fit(tmp_path, run):
     outcome = run("adapt", write(tmp_path / "problem.toml"), "--out", tmp_path / "run", "--verbose")
-    head, *rows = outcome.err.splitlines()
+    heading, head, *rows = outcome.err.splitlines()
+    assert heading == "method newton, gradients exact"
     assert head.split() == ["step", "objective", "margin", "|step|", "radius", "rejected", "tries"]
     result = load_result(tmp_path / "run")
     assert [int(row.split()[0]) for row in rows] == [1, 2, 3, 4, 5]

@@ -1,4 +1,4 @@
-"""Ten runs give the numbers that were written down, to the last bit where the computer's arithmetic is the same."""
+"""Short runs give the numbers that were written down, to the last bit where the computer's arithmetic is the same."""
 
 from __future__ import annotations
 

@@ -164,7 +164,7 @@ def against_numpy(steps: int) -> list[list[str]]:
         ends.append((float(state.objective), state.seconds))
         return False
 
-    options = AdaptOptions(steps=steps, method="gradient", audit=False)
+    options = AdaptOptions(steps=steps, method="gradient", gradients="sampled", audit=False)
     adapt(problem, options, monitor=note)
     loop = NumpyLoop(problem, options)
     loop.rollout_seconds = 0.0

@@ -22,7 +22,9 @@ class NumpyLoop:
     """The state of a run; every call of `step` is one step of the method."""
 
     problem: ControlProblem
-    options: AdaptOptions = field(default_factory=lambda: AdaptOptions(method="gradient", audit=False))
+    options: AdaptOptions = field(
+        default_factory=lambda: AdaptOptions(method="gradient", gradients="sampled", audit=False)
+    )
     rollout_seconds: float = 0.0
     conic_seconds: float = 0.0
     projections: int = 0

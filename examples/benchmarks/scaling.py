@@ -89,9 +89,9 @@ def measure(point: Point, steps: int) -> Measured:
         times.append((state.seconds, time.process_time()))
         return False
 
-    adapt(
-        problem, AdaptOptions(steps=steps + 1, directions=min(DIRECTIONS, problem.theta_dim), audit=False), monitor=note
-    )
+    directions = min(DIRECTIONS, problem.theta_dim)
+    options = AdaptOptions(steps=steps + 1, directions=directions, gradients="sampled", audit=False)
+    adapt(problem, options, monitor=note)
     wall, computing = np.median(np.diff(times, axis=0), axis=0).tolist()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Measured(problem.varies.size, wall, computing, peak / (1024 if sys.platform == "linux" else 1024**2))

@@ -30,12 +30,15 @@ class Display:
         As of `scpo_ctrl.progress.Line`.
     verbose : bool
         Write a line for every step.
+    heading : str
+        What is written above these lines.
     """
 
-    def __init__(self, steps: int, *, shown: bool | None = True, verbose: bool = False) -> None:
+    def __init__(self, steps: int, *, shown: bool | None = True, verbose: bool = False, heading: str = "") -> None:
         text, after = "the safe start is checked", 0.0
         self._line = Line("adapt", steps, shown=shown, plain_after=np.inf if verbose else after, text=text)
         self._verbose = verbose and shown is not False
+        self._heading = [heading] if heading else []
         self._fields: tuple[str, ...] = ()
         self._more: tuple[str, ...] = ()
         self._verdicts, self._seen, self._audits = Counter[Verdict](), 0, 0  # of so many rows, after so many audits
@@ -45,7 +48,8 @@ class Display:
     def __enter__(self) -> Self:
         self._line.__enter__()
         if self._verbose:
-            self._line.log(_COLUMNS)
+            for line in (*self._heading, _COLUMNS):
+                self._line.log(line)
         return self
 
     def __exit__(

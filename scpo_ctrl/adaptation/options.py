@@ -11,7 +11,7 @@ from scpo_ctrl.validate import as_choice, as_count, as_flag, as_lists, as_scalar
 MODES = ("verified", "certified")
 METHODS = ("auto", "newton", "newton_krylov", "gauss_newton", "lbfgs", "gradient", "momentum", "adam")
 CURVED = ("newton", "newton_krylov", "gauss_newton")  # methods that scale the basis by a curvature
-GRADIENTS = ("sampled", "exact")
+GRADIENTS = ("auto", "exact", "sampled")
 _LARGEST = 1e100  # of lengths and factors: their squares stay within the range of a double
 _MOST_FRESH = 100_000_000  # more is the business of certify
 MOST_GUARDS = 512  # what S holds besides the scenarios of the problem (E12)
@@ -42,7 +42,8 @@ class AdaptOptions(ShownAsWritten, Sealed, instead="for another rule of when to 
         "newton", "newton_krylov", "gauss_newton", "lbfgs", "gradient", "momentum", "adam", or "auto": for a closed-loop
         cost "newton", beyond 300 parameters "newton_krylov"; else "gradient".
     gradients : str, optional
-        Of the metrics: "sampled" (E2), or "exact" by algorithmic differentiation, e = 0.
+        Of the metrics: "sampled" (E2), "exact" by algorithmic differentiation, e = 0 in (E4), or "auto": exact where
+        the model has derivatives and they take fewer operations (docs/method.md), sampled for a black box.
     preconditioner : array_like or None, shape (d,) or (d, d), optional
         Scales the basis.
     probes : int, optional
@@ -101,7 +102,7 @@ class AdaptOptions(ShownAsWritten, Sealed, instead="for another rule of when to 
     mode: str = "verified"
     smoothness: float | None = None
     method: str = "auto"
-    gradients: str = "sampled"
+    gradients: str = "auto"
     preconditioner: tuple[float, ...] | tuple[tuple[float, ...], ...] | None = None
     probes: int = 2
     barrier: float = 2e-5

@@ -224,6 +224,7 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
             "theta_dim": self.theta.size,
             "metrics": int(self.problem.varies.size),
             "rollouts": self.rollouts,
+            "gradients": self.options.gradients,
             "spectral_radius_initial": _number_or_none(self.problem.spectral_radius(self.theta_initial)),
             "spectral_radius_final": _number_or_none(self.problem.spectral_radius(self.theta)),
             "audit": self._audit_summary(),
@@ -307,6 +308,7 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         rows = [
             ("objective", f"{self.objective_initial:.4g} -> {self.objective_final:.4g}"),
             ("steps", f"{self.steps}, {commits} of {counted(tries, 'tried step')} committed"),
+            ("gradients", f"{self.options.gradients}, of the metrics; method {self.options.method}"),
         ]
         margin = self.worst_margin()
         worst = f"{down(margin)} of all committed policies" + ("" if margin >= 0 else ", so one breaks a metric")

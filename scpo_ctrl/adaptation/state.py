@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.adaptation import kernels
+from scpo_ctrl.adaptation.gradients import chosen_gradients
 from scpo_ctrl.adaptation.guards import guarded, is_audited
 from scpo_ctrl.adaptation.history import AuditRow, History
 from scpo_ctrl.adaptation.newton import DIRECTIONS, Newton
@@ -127,7 +128,7 @@ class State:
 
 
 def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
-    """Return the options with "auto" replaced by the method that the problem allows.
+    """Return the options with "auto" replaced by the method and the gradients that suit the problem.
 
     Parameters
     ----------
@@ -161,6 +162,8 @@ def resolved(problem: Problem, options: AdaptOptions) -> AdaptOptions:
             f"{what} needs a problem with derivatives; a black-box simulator or an objective of the user's has none, "
             "use method 'gradient' and gradients 'sampled'"
         )
+    if options.gradients == "auto":
+        options = dataclasses.replace(options, gradients=chosen_gradients(problem, options))
     if options.bounds_smoothness:
         certifiable(problem)
     return options

@@ -101,8 +101,9 @@ def _adapt(
     from scpo_ctrl.report.page import write_report
 
     saving, step = Saving(folder), 0 if earlier is None else earlier.steps
-    stop = _stop()
-    with stop.steps(), Display(file.options.steps, shown=not quiet, verbose=verbose) as display:
+    stop, options = _stop(), file.options
+    heading = f"method {options.method}, gradients {options.gradients}"
+    with stop.steps(), Display(options.steps, shown=not quiet, verbose=verbose, heading=heading) as display:
 
         def monitor(state: State) -> bool:
             nonlocal step
@@ -118,7 +119,7 @@ def _adapt(
 
         try:
             result = adapt(
-                file.problem, file.options, resume_from=earlier, monitor=monitor, audit_monitor=audit_monitor,
+                file.problem, options, resume_from=earlier, monitor=monitor, audit_monitor=audit_monitor,
                 progress=False,
             )  # fmt: skip
         except OutputError:

@@ -316,7 +316,9 @@ def option_rows(result: Result) -> list[tuple[str, Any, bool]]:
     list of tuple
     """
     options = result.options
-    chosen = {"method": resolved(result.problem, dataclasses.replace(options, method="auto")).method}
+    of_problem = resolved(result.problem, dataclasses.replace(options, method="auto", gradients="auto"))
+    given_method = resolved(result.problem, dataclasses.replace(options, gradients="auto"))
+    chosen = {"method": of_problem.method, "gradients": given_method.gradients}
     rows: list[tuple[str, Any, bool]] = []
     for field in dataclasses.fields(AdaptOptions):
         value = getattr(options, field.name)

@@ -19,11 +19,14 @@ _OTHERS = {
     "fresh_objective_initial",
     "fresh_objective_final",
     "parameters",
+    "gradients",
 }  # compared elsewhere, or not verifiable: docs/method.md
 
 
-def summary_faults(summary: dict[str, Any], arrays: dict[str, np.ndarray], metrics: int) -> list[str]:
-    """List what of result.json does not follow from history.npz.
+def summary_faults(
+    summary: dict[str, Any], arrays: dict[str, np.ndarray], metrics: int, gradients: str | None
+) -> list[str]:
+    """List what of result.json does not follow from history.npz and problem.toml.
 
     Parameters
     ----------
@@ -33,6 +36,8 @@ def summary_faults(summary: dict[str, Any], arrays: dict[str, np.ndarray], metri
         history.npz.
     metrics : int
         Number of metrics of a policy.
+    gradients : str or None
+        What problem.toml says they are, if it does.
 
     Returns
     -------
@@ -64,6 +69,10 @@ def summary_faults(summary: dict[str, Any], arrays: dict[str, np.ndarray], metri
         for key, value in expected.items()
         if summary.get(key) != value or isinstance(summary.get(key), bool)
     ]
+    if summary.get("gradients", gradients) != gradients:
+        faults.append(
+            f"result.json says gradients = {summary['gradients']!r:.200}, problem.toml says {gradients!r:.200}"
+        )
     unknown = sorted(set(summary) - set(expected) - _OTHERS)
     faults += [f"result.json says {key} = {summary[key]!r:.200}, which no save writes" for key in unknown]
     seconds, version = summary.get("seconds"), summary.get("version")

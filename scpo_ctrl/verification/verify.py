@@ -248,7 +248,7 @@ def _verify(files: _Files, parts: list[int]) -> Verification:
     if not np.array_equal(thetas[-1], files.theta) or not np.array_equal(thetas[-1], arrays["state_theta"]):
         faults.append("theta.npy is not the last committed policy of history.npz")
     if summary.get("digest") == str(arrays["digest"]):
-        faults += summary_faults(summary, arrays, metrics)
+        faults += summary_faults(summary, arrays, metrics, tables["adapt"].get("gradients"))
         bounds = [] if cloud is None else cloud_bounds(cloud)
         faults += binding_faults(loop, bounds, summary.get("binding"), guards[0] if guards else None)
         faults += _final_faults(summary, arrays, loop, tables, thetas[[0, -1]])

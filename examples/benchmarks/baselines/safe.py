@@ -40,7 +40,7 @@ def scpo(oracle: Oracle, *, audit: bool = False) -> Iterator[np.ndarray]:
         spent.append(state.rollouts)
         return state.rollouts + max(np.diff(spent)) > oracle.budget  # the next step might not be paid for
 
-    options = AdaptOptions(steps=_MANY_STEPS, seed=oracle.seed, audit=audit)
+    options = AdaptOptions(steps=_MANY_STEPS, seed=oracle.seed, gradients="sampled", audit=audit)
     result = adapt(oracle.problem, options, monitor=monitor)
     if audit:  # a run that was stopped has no last audit
         result = adapt(oracle.problem, replace(options, steps=result.steps), resume_from=result)
