@@ -2,8 +2,8 @@
 
 python examples/benchmarks/device.py [--steps 100] [--targets cortex-m4f ...] [--gradients sampled] [--no-audit]
 
-R3 with 8 scenarios, N = 30, d = 48, from the backup; what is committed is audited on the board, unless --no-audit. A step is
-without the points of audits. Fresh states are drawn on this computer, from another generator: how many of them break a
+R3 with 8 scenarios, N = 30, d = 48, from the backup; what is committed is audited on the board, unless --no-audit. A
+step is without the points of audits. Fresh states are drawn on this computer, from another generator: how many of them break a
 metric under the policy that is active at the end. Instructions are counted by the emulator; they are not cycles.
 """
 
@@ -67,17 +67,8 @@ def main() -> None:
     parser.add_argument("--no-audit", action="store_true")
     options = parser.parse_args()
     result = unadapted(r3_problem())
-    runs = [
-        pil(
-            result,
-            target=target,
-            gradients=options.gradients,
-            audited=not options.no_audit,
-            steps=options.steps,
-            samples=1000,
-        )  # fmt: skip
-        for target in options.targets
-    ]
+    chosen = {"gradients": options.gradients, "audited": not options.no_audit, "steps": options.steps}
+    runs = [pil(result, target=target, samples=1000, **chosen) for target in options.targets]
     print_table(["", *options.targets], [[title, *(cell(run, name) for run in runs)] for title, name in ROWS.items()])
 
 

@@ -1,8 +1,8 @@
 """What the adaptation of a device reaches of what Newton's reaches on the desktop: R3, from many initial networks.
 
-The device, its exported C on this computer, has 8 scenarios of 30 steps, a working set of 16 metrics, four pairs of BFGS, and the arithmetic of its type;
-Newton's has all metrics and second derivatives. Both audit what they commit, each on points that it draws itself;
-`--no-audit` is both without. A share is the fall of the objective in parts of Newton's, by the problem's own objective
+The device, its exported C on this computer, has 8 scenarios of 30 steps, a working set of 16 metrics, four pairs of
+BFGS, and the arithmetic of its type; Newton's has all metrics and second derivatives. Both audit what they commit, each
+on points that it draws itself; `--no-audit` is both without. A share is the fall of the objective in parts of Newton's, by the problem's own objective
 in double. Margins are the least of all commits, likewise: negative is a violation.
 
 What is said of other states is measured on states that neither saw: `--fresh` of them, from another generator, and a
