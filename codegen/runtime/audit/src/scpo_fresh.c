@@ -5,7 +5,7 @@
 #include "scpo_fresh.h"
 #include "scpo_model.h"
 
-#define SCPO_WORDS 6 /* of a coordinate's direction: twelve halves, of which the sum is nearly normal */
+#define SCPO_WORDS 6 /* of a coordinate's direction: twelve halves, that make a normal number of their sum */
 #define SCPO_OF_DIRECTION (1 + SCPO_NX)
 #define SCPO_OF_PARAMETERS (SCPO_OF_DIRECTION + SCPO_WORDS * SCPO_NX)
 #define SCPO_OF_DISTURBANCES (SCPO_OF_PARAMETERS + SCPO_NPARAMETERS)
@@ -75,22 +75,34 @@ static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real 
     }
 }
 #else
+/* A normal number of what is random in a coordinate, by a polynomial of the sum (D. Teichroew's, in D. E. Knuth, "The Art
+ * of Computer Programming", vol. 2, 3.4.1): without it directions along the axes would be too few. */
+static scpo_real scpo_normal(const scpo_adapter *adapter, uint32_t number, int i)
+{
+    int32_t sum = -6 * 65535;
+    scpo_real r;
+    scpo_real square;
+    int k;
+    for (k = 0; k < SCPO_WORDS; k++) {
+        const uint32_t word = scpo_word(adapter, number, SCPO_OF_DIRECTION + SCPO_WORDS * i + k);
+        sum += (int32_t)(word >> 16) + (int32_t)(word & 0xFFFFU);
+    }
+    r = (scpo_real)sum / SCPO_R(262144.0);
+    square = r * r;
+    return ((((SCPO_R(0.029899776) * square + SCPO_R(0.008355968)) * square + SCPO_R(0.076542912)) * square +
+             SCPO_R(0.252408784)) * square + SCPO_R(3.949846138)) * r;
+}
+
 /* z = a point of the unit ball. */
 static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real *z)
 {
     scpo_real length;
     int i;
     for (i = 0; i < SCPO_NX; i++) {
-        int32_t sum = -6 * 65535;
-        int k;
-        for (k = 0; k < SCPO_WORDS; k++) {
-            const uint32_t word = scpo_word(adapter, number, SCPO_OF_DIRECTION + SCPO_WORDS * i + k);
-            sum += (int32_t)(word >> 16) + (int32_t)(word & 0xFFFFU);
-        }
-        z[i] = (scpo_real)sum;
+        z[i] = scpo_normal(adapter, number, i);
     }
     length = SCPO_SQRT(scpo_inner(SCPO_NX, z, z));
-    length = scpo_distance(adapter, number) / (length > 1 ? length : 1);
+    length = scpo_distance(adapter, number) / (length > 0 ? length : 1);
     for (i = 0; i < SCPO_NX; i++) {
         z[i] *= length;
     }
