@@ -14,7 +14,7 @@ class AuditSizes:
     """Sizes of audits and of S that may be set before compiling: macros of scpo_adapt_config.h."""
 
     points: int = 4000  # of an audit: half of them uniform in the set, half on its edges
-    first: int = 16  # commits until the first audit, and half of it the least between two
+    first: int = 32  # commits until the first audit, and a quarter of it the least between two
     most: int = 64  # commits between two
     guards: int = 48  # points that steps are verified at beside the scenarios
     edges: int = 16  # of these, to begin with
@@ -28,7 +28,7 @@ AUDIT = AuditSizes()
 
 def least_between(first: int) -> int:
     """Return how many commits are between two audits at least, from how many there are before the first."""
-    return (first + 1) // 2
+    return (first + 3) // 4
 
 
 @dataclass(frozen=True)

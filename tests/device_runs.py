@@ -317,6 +317,11 @@ def build(
     more = {"examples": examples, "gradients": gradients, "audited": audited}
     export(result, folder, real=real, prefix=prefix, adapting=True, measured=False, **more)
     (folder / "driver.c").write_text(_DRIVER.replace("scpo", prefix).replace("SCPO", prefix.upper()))
+    return compiled(folder, flags, compiler)
+
+
+def compiled(folder: Path, flags: str = FLAGS, compiler: str = "gcc") -> Path:
+    """Build the driver of an export with some flags; return the program."""
     sources = [*map(str, sorted((folder / "src").glob("*.c"))), str(folder / "driver.c")]
     include = [f"-I{folder / part}" for part in ("include", "src")]
     program = folder / "driver"

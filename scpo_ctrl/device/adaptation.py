@@ -200,11 +200,12 @@ class DeviceAdapter:
             found = self._verify(Parameters(self.model, self.theta))
         self._at = found
         self.objective, self.margin = self._value(found), -found.worst
-        if not found.worst < largest or not abs(self.objective) < largest:
+        is_bad = not found.worst < largest or not abs(self.objective) < largest
+        if found.worst > -error:
+            return self._refuse(DeviceStatus.START_BAD if is_bad else DeviceStatus.START_UNSAFE)
+        if is_bad:
             self._ended = DeviceStatus.START_BAD
             return None
-        if found.worst > -error:
-            return self._refuse()
         self._begun = True
         if audits is None or not audits.trusted:
             self.start_objective = self.objective
@@ -222,7 +223,7 @@ class DeviceAdapter:
         self.model = self.audits.model()
         self.rows.drop(self.audits.replaced)
         if found is Found.BROKEN:
-            return self._refuse()
+            return self._refuse(DeviceStatus.START_UNSAFE)
         if found is Found.FAILED:
             self._begin_anew()
             self.theta = self.audits.retreat(self.theta, self.active)
@@ -233,10 +234,12 @@ class DeviceAdapter:
         self._go_on()
         return DeviceStatus.AUDITED if changed else None
 
-    def _refuse(self) -> DeviceStatus | None:
+    def _refuse(self, outcome: DeviceStatus) -> DeviceStatus | None:
         """Answer active parameters that break a metric: the user's stay, others give way to the safe start."""
         if self.audits is None or not self.audits.own:
-            self._ended = DeviceStatus.START_UNSAFE
+            self._ended, self.theta = outcome, self.active
+            if self.audits is not None:
+                self.audits.restart()
             return None
         self.active = self.model.theta_start
         self.restart()

@@ -44,7 +44,7 @@ class Audits:
     steps_of_back_off: np.ndarray = field(init=False)  # (scenarios + most guards, signals) 255ths
     trusted: bool = False  # whether the active parameters have passed an audit
     own: bool = False  # whether they were adapted here
-    unaudited: int = 0  # commits since the last audit
+    unaudited: int = 0  # commits since the last audit; those that it took back count as one
     interval: int = 0  # that many commits are audited
     halvings: int = 0
     replaced: list[int] = field(default_factory=list)  # rollouts of guards that the last audit replaced
@@ -119,12 +119,13 @@ class Audits:
         """
         found, self.replaced = self._counterexamples(committed), []
         self.counts.audits += 1
-        first, most = self.options.audit_first, self.options.audit_most
+        most = self.options.audit_most
         if not found:
-            self.interval = 2 * self.interval if self.interval < most // 2 else most
+            if self.unaudited > 0:
+                self.interval = 2 * self.interval if self.interval < most // 2 else most
             self.trusted = True
             return Found.PASSED
-        self.interval = self.interval // 2 if self.interval > first else least_between(first)
+        self.interval = max(self.interval // 2, least_between(self.options.audit_first))
         places = [self._take_in(number) for number in found]
         for place in places:
             self.counts.pieces += 1
@@ -132,7 +133,7 @@ class Audits:
             self._set_back_off(np.array([self.plain.rollouts + place]), largest, there)
             if not largest[there].max() <= -self.plain.metric_error:
                 return Found.BROKEN
-        self.unaudited = self.halvings = 0
+        self.halvings = 0
         return Found.FAILED
 
     def retreat(self, committed: np.ndarray, active: np.ndarray) -> np.ndarray:
@@ -147,7 +148,8 @@ class Audits:
         numpy.ndarray, shape (d,)
         """
         self.halvings += 1
-        return (committed + active) / self.plain.arithmetic.number(2) if self.halvings <= HALVINGS else active
+        self.unaudited = int(self.halvings <= HALVINGS)
+        return (committed + active) / self.plain.arithmetic.number(2) if self.unaudited else active
 
     def _counterexamples(self, theta: np.ndarray) -> list[int]:
         """Return the numbers of the worst point of each part of an audit, as far as they break a metric."""

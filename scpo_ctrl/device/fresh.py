@@ -10,7 +10,8 @@ from scpo_ctrl.device.arithmetic import Arithmetic
 
 _ROUNDS, _MULTIPLIER, _WEYL = 10, np.uint64(0xD256D193), 0x9E3779B9  # of Philox 2x32
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
-_WORDS = 6  # of a coordinate's direction: twelve halves, of which the sum is nearly normal
+_WORDS = 6  # of a coordinate's direction: twelve halves, that make a normal number of their sum
+_TEICHROEW = (0.029899776, 0.008355968, 0.076542912, 0.252408784, 3.949846138)  # Knuth, vol. 2, 3.4.1
 
 
 def word(seed: int, number: np.ndarray, place: np.ndarray | int) -> np.ndarray:
@@ -102,7 +103,7 @@ class Points:
         x = self.centres[which] + self.arithmetic.inner(self.shape, offset[:, None, :])
         x = np.where(x < self.low, self.low, np.where(x > self.high, self.high, x))
         places = 1 + (1 + _WORDS) * nx + np.arange(npar)
-        at_corner = (number & 3 == 1)[:, None]  # of every other edge
+        at_corner = (number & self._kind(seed, number) & 1 == 1)[:, None]  # of the edges half are
         ends = (self._ends(seed, number[:, None], places) + 1) / self.arithmetic.number(2)
         part = np.where(at_corner, ends, self._units(seed, number[:, None], places))
         return x, self.p_range[0] + part * (self.p_range[1] - self.p_range[0]), self._disturbances(seed, number)
@@ -112,6 +113,10 @@ class Points:
         kind = self.arithmetic.number
         drawn = (word(seed, number, place) >> np.uint64(9)).astype(kind)
         return np.asarray((drawn + kind(0.5)) / kind(8388608.0))
+
+    def _kind(self, seed: int, number: np.ndarray) -> np.ndarray:
+        """Return what kind of edge points are: bits that no number of `_units` has."""
+        return np.asarray(word(seed, number, 1) & np.uint64(511)).astype(np.int64)
 
     def _ends(self, seed: int, number: np.ndarray, place: np.ndarray | int) -> np.ndarray:
         """Return -1 or 1."""
@@ -129,14 +134,18 @@ class Points:
         nx, one = self.shape.shape[0], self.arithmetic.number(1)
         drawn = word(seed, number[:, None], 1 + nx + np.arange(_WORDS * nx))
         halves = ((drawn >> np.uint64(16)) + (drawn & _HALF)).astype(np.int64).reshape(-1, nx, _WORDS)
-        z = (halves.sum(axis=2) - _WORDS * 65535).astype(self.arithmetic.number)
+        r = (halves.sum(axis=2) - _WORDS * 65535).astype(self.arithmetic.number) / self.arithmetic.number(262144)
+        square, z = r * r, np.zeros_like(r)
+        for coefficient in _TEICHROEW:
+            z = z * square + self.arithmetic.number(coefficient)
+        z = z * r
         length = np.sqrt(self.arithmetic.inner(z, z))
-        return z * (self._distance(seed, number) / np.where(length > 1, length, one))[:, None]
+        return z * (self._distance(seed, number) / np.where(length > 0, length, one))[:, None]
 
     def _in_box(self, seed: int, number: np.ndarray) -> np.ndarray:
         nx, two = self.shape.shape[0], self.arithmetic.number(2)
         is_edge, places = number & 1 == 1, 1 + nx + np.arange(nx)
-        face = is_edge[:, None] & (((number >> 1) % nx)[:, None] == np.arange(nx))
+        face = is_edge[:, None] & ((word(seed, number, 0) % np.uint64(nx))[:, None] == np.arange(nx))
         inside = two * self._units(seed, number[:, None], places) - 1
         z = np.where(face, self._ends(seed, number[:, None], places), inside)
         return np.where(is_edge, self._distance(seed, number), self.arithmetic.number(1))[:, None] * z
@@ -153,13 +162,14 @@ class Points:
             edge, ends(seed, number[:, None], at_start), kind(2) * uniform(seed, number[:, None], at_start) - 1
         )[:, None]
         places = first + nx * (1 + time) + np.arange(nx)
-        switch = (uniform(seed, number, first) * kind(N))[:, None, None]
+        switch = (uniform(seed, number, first + nx) * kind(N))[:, None, None]
         kinds = (
             constant,
             np.where(time & 1, -constant, constant),
             np.where(time.astype(kind) < switch, constant, -constant),
             ends(seed, numbers, places),
         )
-        chosen = np.select([(number >> 1 & 3 == k)[:, None, None] for k in range(4)], np.broadcast_arrays(*kinds))
+        which = (self._kind(seed, number) >> 1 & 3)[:, None, None]
+        chosen = np.select([which == k for k in range(4)], np.broadcast_arrays(*kinds))
         varying = np.where(edge[:, None], chosen, kind(2) * uniform(seed, numbers, places) - 1)
         return np.asarray((self.fixed * constant + (1 - self.fixed) * varying) * self.half)

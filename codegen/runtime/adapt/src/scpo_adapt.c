@@ -275,9 +275,9 @@ void scpo_adapter_restart(scpo_adapter *adapter)
 #endif
 }
 
-/* The active parameters break a metric. What the user gave stays; where they were adapted here, the safe start takes
- * their place. */
-static scpo_adaptation scpo_refuse(scpo_adapter *adapter)
+/* The active parameters break a metric. What the user gave stays, and the adaptation ends so; where they were adapted
+ * here, the safe start takes their place. */
+static scpo_adaptation scpo_refuse(scpo_adapter *adapter, scpo_adaptation outcome)
 {
 #if SCPO_AUDIT
     if (adapter->audit.own) {
@@ -288,13 +288,15 @@ static scpo_adaptation scpo_refuse(scpo_adapter *adapter)
         scpo_adapter_restart(adapter);
         return SCPO_WITHDRAWN;
     }
+    scpo_audit_restart(adapter);
 #endif
-    return scpo_stop(adapter, SCPO_START_UNSAFE);
+    return scpo_stop(adapter, outcome);
 }
 
 /* One piece of the first verification, that of the parameters to begin with. */
 static scpo_adaptation scpo_first(scpo_adapter *adapter)
 {
+    int is_bad;
     if (adapter->rollout == 0 && !scpo_objective_is_there(adapter)) {
         return scpo_stop(adapter, SCPO_NO_DATA);
     }
@@ -310,11 +312,12 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
         return SCPO_ADAPTING;
     }
 #endif
-    if (!(adapter->worst < SCPO_LARGEST) || !(SCPO_ABS(adapter->objective) < SCPO_LARGEST)) {
-        return scpo_stop(adapter, SCPO_START_BAD);
-    }
+    is_bad = !(adapter->worst < SCPO_LARGEST) || !(SCPO_ABS(adapter->objective) < SCPO_LARGEST);
     if (adapter->worst > -SCPO_METRIC_ERROR) {
-        return scpo_refuse(adapter);
+        return scpo_refuse(adapter, is_bad ? SCPO_START_BAD : SCPO_START_UNSAFE);
+    }
+    if (is_bad) {
+        return scpo_stop(adapter, SCPO_START_BAD);
     }
 #if SCPO_AUDIT
     if (!adapter->audit.trusted) {
@@ -353,7 +356,7 @@ static scpo_adaptation scpo_piece_of_audit(scpo_adapter *adapter)
     case SCPO_AUDIT_PASSED:
         return scpo_end_audit(adapter);
     case SCPO_AUDIT_BROKEN:
-        return scpo_refuse(adapter);
+        return scpo_refuse(adapter, SCPO_START_UNSAFE);
     case SCPO_AUDIT_FAILED:
         scpo_begin_anew(adapter);
         scpo_retreat(adapter);

@@ -4,6 +4,7 @@
  */
 #include "scpo_audit.h"
 
+#define SCPO_LEAST_BETWEEN ((SCPO_AUDIT_FIRST + 3) / 4) /* audits, in commits */
 #define SCPO_BACK_OFF_PART SCPO_R(0.5) /* of what a metric leaves at the active parameters, at most */
 
 void scpo_set_back_off(scpo_adapter *adapter, int rollout, int signal, scpo_real largest)
@@ -133,10 +134,12 @@ static scpo_audit_outcome scpo_draw_point(scpo_adapter *adapter)
     adapter->counts.audits++;
     scpo_take_in_found(adapter);
     if (audit->joining > 0) {
-        audit->interval = audit->interval > SCPO_AUDIT_FIRST ? audit->interval / 2 : (SCPO_AUDIT_FIRST + 1) / 2;
+        audit->interval = audit->interval / 2 > SCPO_LEAST_BETWEEN ? audit->interval / 2 : SCPO_LEAST_BETWEEN;
         return SCPO_AUDIT_GOES_ON;
     }
-    audit->interval = audit->interval < SCPO_AUDIT_MOST / 2 ? 2 * audit->interval : SCPO_AUDIT_MOST;
+    if (audit->unaudited > 0) {
+        audit->interval = audit->interval < SCPO_AUDIT_MOST / 2 ? 2 * audit->interval : SCPO_AUDIT_MOST;
+    }
     return SCPO_AUDIT_PASSED;
 }
 
@@ -153,7 +156,6 @@ scpo_audit_outcome scpo_audit_poll(scpo_adapter *adapter)
             return SCPO_AUDIT_BROKEN;
         }
     }
-    audit->unaudited = 0;
     audit->halvings = 0;
     return --audit->joining > 0 ? SCPO_AUDIT_GOES_ON : SCPO_AUDIT_FAILED;
 }
@@ -168,7 +170,9 @@ void scpo_retreat(scpo_adapter *adapter)
             committed->theta[i] = (committed->theta[i] + active->theta[i]) / 2;
         }
         scpo_parameters_prepare(committed);
+        adapter->audit.unaudited = 1;
     } else {
         *committed = *active;
+        adapter->audit.unaudited = 0;
     }
 }

@@ -5,10 +5,11 @@
 #include "scpo_fresh.h"
 #include "scpo_model.h"
 
-#define SCPO_WORDS 6 /* of a coordinate's direction: twelve halves, of which the sum is nearly normal */
+#define SCPO_WORDS 6 /* of a coordinate's direction: twelve halves, that make a normal number of their sum */
 #define SCPO_OF_DIRECTION (1 + SCPO_NX)
 #define SCPO_OF_PARAMETERS (SCPO_OF_DIRECTION + SCPO_WORDS * SCPO_NX)
 #define SCPO_OF_DISTURBANCES (SCPO_OF_PARAMETERS + SCPO_NPARAMETERS)
+#define SCPO_OF_SWITCH (SCPO_OF_DISTURBANCES + SCPO_NX)
 
 /* Word `place` of a point: Philox 2x32 with ten rounds (J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2,
  * 3", SC 2011), of which every block is two words. */
@@ -31,6 +32,12 @@ static uint32_t scpo_word(const scpo_adapter *adapter, uint32_t number, int plac
 static scpo_real scpo_unit(const scpo_adapter *adapter, uint32_t number, int place)
 {
     return (SCPO_R(scpo_word(adapter, number, place) >> 9) + SCPO_R(0.5)) / SCPO_R(8388608.0);
+}
+
+/* What kind of edge a point is: bits that no number of scpo_unit has. */
+static uint32_t scpo_kind(const scpo_adapter *adapter, uint32_t number)
+{
+    return scpo_word(adapter, number, 1) & 511U;
 }
 
 /* -1 or 1. */
@@ -60,7 +67,7 @@ static scpo_real scpo_distance(const scpo_adapter *adapter, uint32_t number)
 static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real *z)
 {
     const scpo_real size = (number & 1U) ? scpo_distance(adapter, number) : 1;
-    const int face = (number & 1U) ? (int)((number >> 1) % (uint32_t)SCPO_NX) : SCPO_NX;
+    const int face = (number & 1U) ? (int)(scpo_word(adapter, number, 0) % (uint32_t)SCPO_NX) : SCPO_NX;
     int i;
     for (i = 0; i < SCPO_NX; i++) {
         z[i] = size * (i == face ? scpo_end(adapter, number, SCPO_OF_DIRECTION + i)
@@ -68,22 +75,34 @@ static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real 
     }
 }
 #else
+/* A normal number of what is random in a coordinate, by a polynomial of the sum (D. Teichroew's, in D. E. Knuth, "The Art
+ * of Computer Programming", vol. 2, 3.4.1): without it directions along the axes would be too few. */
+static scpo_real scpo_normal(const scpo_adapter *adapter, uint32_t number, int i)
+{
+    int32_t sum = -6 * 65535;
+    scpo_real r;
+    scpo_real square;
+    int k;
+    for (k = 0; k < SCPO_WORDS; k++) {
+        const uint32_t word = scpo_word(adapter, number, SCPO_OF_DIRECTION + SCPO_WORDS * i + k);
+        sum += (int32_t)(word >> 16) + (int32_t)(word & 0xFFFFU);
+    }
+    r = (scpo_real)sum / SCPO_R(262144.0);
+    square = r * r;
+    return ((((SCPO_R(0.029899776) * square + SCPO_R(0.008355968)) * square + SCPO_R(0.076542912)) * square +
+             SCPO_R(0.252408784)) * square + SCPO_R(3.949846138)) * r;
+}
+
 /* z = a point of the unit ball. */
 static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real *z)
 {
     scpo_real length;
     int i;
     for (i = 0; i < SCPO_NX; i++) {
-        int32_t sum = -6 * 65535;
-        int k;
-        for (k = 0; k < SCPO_WORDS; k++) {
-            const uint32_t word = scpo_word(adapter, number, SCPO_OF_DIRECTION + SCPO_WORDS * i + k);
-            sum += (int32_t)(word >> 16) + (int32_t)(word & 0xFFFFU);
-        }
-        z[i] = (scpo_real)sum;
+        z[i] = scpo_normal(adapter, number, i);
     }
     length = SCPO_SQRT(scpo_inner(SCPO_NX, z, z));
-    length = scpo_distance(adapter, number) / (length > 1 ? length : 1);
+    length = scpo_distance(adapter, number) / (length > 0 ? length : 1);
     for (i = 0; i < SCPO_NX; i++) {
         z[i] *= length;
     }
@@ -93,6 +112,7 @@ static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real 
 void scpo_fresh_point(const scpo_adapter *adapter, uint32_t number, scpo_real *x, scpo_real *p)
 {
     const uint32_t centre = scpo_word(adapter, number, 0) % (uint32_t)SCPO_SET_CENTRES;
+    const int at_corner = (number & 1U) && (scpo_kind(adapter, number) & 1U);
     scpo_real z[SCPO_NX];
     int i;
     scpo_offset(adapter, number, z);
@@ -100,9 +120,9 @@ void scpo_fresh_point(const scpo_adapter *adapter, uint32_t number, scpo_real *x
         const scpo_real at = scpo_set_centres[centre][i] + scpo_inner(SCPO_NX, scpo_set_shape[i], z);
         x[i] = at < scpo_set_low[i] ? scpo_set_low[i] : (at > scpo_set_high[i] ? scpo_set_high[i] : at);
     }
-    for (i = 0; i < SCPO_NPARAMETERS; i++) { /* every other edge is at a corner */
+    for (i = 0; i < SCPO_NPARAMETERS; i++) { /* of the edges half are at a corner */
         const int place = SCPO_OF_PARAMETERS + i;
-        p[i] = (number & 3U) == 1U ? (scpo_end(adapter, number, place) + 1) / 2 : scpo_unit(adapter, number, place);
+        p[i] = at_corner ? (scpo_end(adapter, number, place) + 1) / 2 : scpo_unit(adapter, number, place);
     }
 }
 
@@ -115,13 +135,13 @@ static scpo_real scpo_varying(const scpo_adapter *adapter, uint32_t number, int 
     if (!(number & 1U)) {
         return 2 * scpo_unit(adapter, number, place) - 1;
     }
-    switch ((number >> 1) & 3U) {
+    switch ((scpo_kind(adapter, number) >> 1) & 3U) {
     case 0:
         return constant;
     case 1:
         return (t & 1) ? -constant : constant;
     case 2:
-        return (scpo_real)t < scpo_unit(adapter, number, SCPO_OF_DISTURBANCES) * SCPO_HORIZON ? constant : -constant;
+        return (scpo_real)t < scpo_unit(adapter, number, SCPO_OF_SWITCH) * SCPO_HORIZON ? constant : -constant;
     default:
         return scpo_end(adapter, number, place);
     }
