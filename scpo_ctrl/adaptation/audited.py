@@ -189,9 +189,10 @@ def _halting(monitor: AuditMonitor | None) -> Callable[[int, int], None] | None:
 
 
 def _go_back(state: State, problem: GuardedProblem, known: int) -> int:
-    """Go on from the last commit that is safe on a larger S, and withdraw those behind it; return its row.
+    """Go on from the last commit that is clear of a larger S, and withdraw those behind it; return its row.
 
-    The first guards are `known`: commits are safe there, and are not evaluated there again.
+    The first guards are `known`: commits are safe there, and are not evaluated there again, except for the one to go on
+    from. A commit from before a guard was found may be safe there and still not clear of it, as its back-off asks for.
     """
     rows, (part, metrics) = state.history.rows, problem.watching(np.arange(known, problem.guards.count))
     places = [-1, *(i for i, row in enumerate(rows) if row.is_committed)]
@@ -202,7 +203,7 @@ def _go_back(state: State, problem: GuardedProblem, known: int) -> int:
         is_clear[some] = (g <= 0).all(axis=1)
         found = part.in_bounds_units(g)
         worst[some], margin[some] = metrics[found.argmax(axis=1)], -found.max(axis=1)
-    last = int(np.flatnonzero(is_clear)[-1])
+    last = next(k for k in np.flatnonzero(is_clear)[::-1].tolist() if k == 0 or _is_clear(problem, thetas[k]))
     state.margin_initial = min(state.margin_initial, float(margin[0])) if known else float(margin[0])
     for k, i in enumerate(places[1:], start=1):
         if k > last or not margin[k] >= 0:
@@ -211,6 +212,11 @@ def _go_back(state: State, problem: GuardedProblem, known: int) -> int:
             rows[i] = dataclasses.replace(rows[i], margin=float(margin[k]), worst=int(worst[k]))
     go_on(state, problem, thetas[last])
     return places[last]
+
+
+def _is_clear(problem: GuardedProblem, theta: np.ndarray) -> bool:
+    """Return whether a policy is clear of all of S."""
+    return bool((problem.metrics_kept_clear(theta[None]) <= 0).all())
 
 
 def _without_idle_guards(problem: GuardedProblem, new: int, history: History, back_off: float) -> GuardedProblem:

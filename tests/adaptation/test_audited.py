@@ -77,6 +77,18 @@ def test_what_is_kept_is_safe_on_all_of_s_and_the_rest_is_withdrawn(run):
     assert said["accepted"] + said["rejected"] + said["withdrawn"] == len(run.history)
 
 
+def test_a_run_goes_on_from_a_policy_that_is_clear_of_all_of_s(monkeypatch):
+    seen, go_on = [], audited.go_on
+
+    def watched(state, on_larger, theta):
+        seen.append(on_larger.metrics_kept_clear(theta[None]).max())
+        go_on(state, on_larger, theta)
+
+    monkeypatch.setattr(audited, "go_on", watched)
+    sc.adapt(problem(), sc.AdaptOptions(**FEW | {"back_off": 0.02}))
+    assert len(seen) > 3 and max(seen) <= 0  # commits from before a guard was found may be safe there, and not clear
+
+
 @pytest.mark.table(2)
 @pytest.mark.parametrize("stop", [1, 7, 16, 33])
 def test_a_run_goes_on_to_the_same_bits_from_any_moment(run, stop):
