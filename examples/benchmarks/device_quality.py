@@ -2,8 +2,8 @@
 
 The device, its exported C on this computer, has 8 scenarios of 30 steps, a working set of 16 metrics, four pairs of
 BFGS, and the arithmetic of its type; Newton's has all metrics and second derivatives. Both audit what they commit, each
-on points that it draws itself; `--no-audit` is both without. A share is the fall of the objective in parts of Newton's, by the problem's own objective
-in double. Margins are the least of all commits, likewise: negative is a violation.
+on points that it draws itself; `--no-audit` is both without. A share is the fall of the objective in parts of Newton's,
+by the problem's own objective in double. Margins are the least of all commits, likewise: negative is a violation.
 
 What is said of other states is measured on states that neither saw: `--fresh` of them, from another generator, and a
 search from the worst; violating is how many break a metric under the final policy.

@@ -12,6 +12,7 @@ _ROUNDS, _MULTIPLIER, _WEYL = 10, np.uint64(0xD256D193), 0x9E3779B9  # of Philox
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF)
 _WORDS = 6  # of a coordinate's direction: twelve halves, that make a normal number of their sum
 _TEICHROEW = (0.029899776, 0.008355968, 0.076542912, 0.252408784, 3.949846138)  # Knuth, vol. 2, 3.4.1
+_TABLES = ("centres", "shape", "low", "high", "half")
 
 
 def word(seed: int, number: np.ndarray, place: np.ndarray | int) -> np.ndarray:
@@ -77,9 +78,9 @@ class Points:
         -------
         Points
         """
-        tables = [arithmetic.array(getattr(declared, key)) for key in ("centres", "shape", "low", "high", "half")]
-        numbers = [arithmetic.number(getattr(declared, key)) for key in ("fixed", "rate", "floor")]
-        return cls(arithmetic, declared.box, *tables, *numbers, p_range, horizon)
+        parts: dict[str, Any] = {key: arithmetic.array(getattr(declared, key)) for key in _TABLES}
+        parts |= {key: arithmetic.number(getattr(declared, key)) for key in ("fixed", "rate", "floor")}
+        return cls(arithmetic=arithmetic, box=declared.box, p_range=p_range, horizon=horizon, **parts)
 
     def draw(self, seed: int, number: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the points of some numbers.
