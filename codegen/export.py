@@ -119,16 +119,18 @@ def export(
     check_options(target, real, prefix)
     as_instance("result", result, Result)
     path, measured, builds = as_path("path", path), as_flag("measured", measured), as_flag("builds", builds)
-    flags = {"guarded": as_flag("guarded", guarded), "adapting": as_flag("adapting", adapting)}
-    flags |= {"audited": as_flag("audited", audited)}
+    given = {"guarded": guarded, "adapting": adapting, "audited": audited}
+    flags = {key: as_flag(key, value) for key, value in given.items()}
     if as_choice("within", within, WITHIN) != WITHIN[0] and not flags["guarded"]:
         raise DomainError("within is of the guard; give guarded=True too")
-    if examples is not None and not flags["adapting"]:
-        raise DomainError("examples is of the adaptation; give adapting=True too")
-    if as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0] and not flags["adapting"]:
-        raise DomainError("gradients are of the adaptation; give adapting=True too")
-    if not (flags["audited"] or flags["adapting"]):
-        raise DomainError("audited is of the adaptation; give adapting=True too")
+    of_adaptation = {
+        "examples is": examples is not None,
+        "gradients are": as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0],
+        "audited is": not flags["audited"],
+    }
+    for what, there in of_adaptation.items():
+        if there and not flags["adapting"]:
+            raise DomainError(f"{what} of the adaptation; give adapting=True too")
     counted = fixed if isinstance(fixed, FixedPoint) else FixedPoint() if as_flag("fixed", fixed) else None
     context = make_context(
         result, target, real, prefix, within=within, fixed=counted, examples=examples, gradients=gradients, **flags

@@ -4,7 +4,7 @@ python examples/benchmarks/device.py [--steps 100] [--targets cortex-m4f ...] [-
 
 R3 with 8 scenarios, N = 30, d = 48, from the backup; what is committed is audited on the board, unless --no-audit. A
 step is without the points of audits. Fresh states are drawn on this computer, from another generator: how many of them
-break a metric under the policy that is active at the end. Instructions are counted by the emulator; they are not cycles.
+break a metric under the policy that is active at the end. The emulator counts instructions; they are not cycles.
 """
 
 import argparse
