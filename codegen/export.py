@@ -123,13 +123,9 @@ def export(
     flags = {key: as_flag(key, value) for key, value in given.items()}
     if as_choice("within", within, WITHIN) != WITHIN[0] and not flags["guarded"]:
         raise DomainError("within is of the guard; give guarded=True too")
-    of_adaptation = {
-        "examples is": examples is not None,
-        "gradients are": as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0],
-        "audited is": not flags["audited"],
-    }
-    for what, there in of_adaptation.items():
-        if there and not flags["adapting"]:
+    sampled = as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0]
+    for what, there in (("examples is", examples is not None), ("gradients are", sampled), ("audited is", not audited)):
+        if there and not adapting:
             raise DomainError(f"{what} of the adaptation; give adapting=True too")
     counted = fixed if isinstance(fixed, FixedPoint) else FixedPoint() if as_flag("fixed", fixed) else None
     context = make_context(

@@ -4,7 +4,6 @@ import contextlib
 import os
 import select
 import termios
-import time
 import tty
 
 from scpo_ctrl.errors import DeviceError
