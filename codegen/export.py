@@ -119,8 +119,8 @@ def export(
     check_options(target, real, prefix)
     as_instance("result", result, Result)
     path, measured, builds = as_path("path", path), as_flag("measured", measured), as_flag("builds", builds)
-    given = {"guarded": guarded, "adapting": adapting, "audited": audited}
-    flags = {key: as_flag(key, value) for key, value in given.items()}
+    flags = {"guarded": as_flag("guarded", guarded), "adapting": as_flag("adapting", adapting)}
+    flags["audited"] = as_flag("audited", audited)
     if as_choice("within", within, WITHIN) != WITHIN[0] and not flags["guarded"]:
         raise DomainError("within is of the guard; give guarded=True too")
     sampled = as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0]

@@ -111,6 +111,12 @@ class DeviceAdapter:
         self.reference = self.model.arithmetic.array(as_array("reference", reference, self.reference.shape))
         self._seek_another()
 
+    def forget(self) -> None:
+        """Forget all examples of the expert: nothing is adapted until there is one."""
+        if self.expert is not None:
+            self.expert.forget()
+        self._seek_another()
+
     @property
     def _span(self) -> int:
         """Dimensions that a step is planned and projected in."""

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "scpo_adapt.h"
+#include "scpo_audit.h"
 #include "scpo_internal.h"
 #include "scpo_link.h"
 #include "scpo_supervise.h"
@@ -69,7 +69,7 @@ static void ends(void)
         adapter.reference[0] = references[k];
         do {
             outcome = step();
-        } while (outcome < SCPO_CONVERGED && --steps > 0);
+        } while (scpo_adaptation_goes_on(outcome) && --steps > 0);
         check(outcome == SCPO_CONVERGED || steps == 0, __LINE__);
         check(adapter.objective <= adapter.start_objective, __LINE__);
     }
@@ -84,7 +84,7 @@ static void torn_commit(void)
     while (pieces-- > 0 && !refused) {
         const uint32_t commits = adapter.counts.commits;
         scpo_adaptation outcome;
-        if (adapter.phase == 4 && adapter.rollout == SCPO_NROLLOUTS + SCPO_NVERTICES - 1) {
+        if (adapter.phase == 4 && adapter.rollout == SCPO_NROLLOUTS + SCPO_NVERTICES + scpo_count_guards(&adapter) - 1) {
             scpo_controller_spare(&controller)->theta[0] = (scpo_real)NAN;
         }
         outcome = scpo_adapter_poll(&adapter, 1);

@@ -87,7 +87,7 @@ static uint16_t fill(unsigned char type, unsigned char *payload)
 /* A frame, right or damaged, in memory of exactly its size. */
 static void frame(void)
 {
-    static const unsigned char types[] = "VXTGFARN?";
+    static const unsigned char types[] = "VXTGCFARN?";
     unsigned char payload[SCPO_LINK_SIZE];
     scpo_server writer;
     uint32_t changes = draw(3) ? 0 : 1 + draw(3), cut;

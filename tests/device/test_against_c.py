@@ -20,7 +20,7 @@ def follow(name, real, program, options=None, restart=-1, moved=0.0):
     for k, line in enumerate(device_runs.lines(program, STEPS, restart, moved)):
         if k == restart:
             adapter.reference[0] += adapter.theta.dtype.type(moved)
-            adapter.restart()
+            adapter.refer(adapter.reference)
         assert state(adapter, adapter.step()) == line, f"step {k}"
         thetas.append(adapter.theta.astype(float))
     assert problem.metrics(np.array(thetas)).max(initial=-1.0) <= 0

@@ -31,8 +31,9 @@ WARNINGS = (
 STANDARDS = {"c99": "gcc", "c11": "gcc", "c++11": "g++", "c++17": "g++"}
 SANITIZE = "-g1 -O0 -fsanitize=address,undefined,alignment -fno-sanitize-recover=all"
 # What an export has for the adaptation; in the short form what takes an analyser seconds only.
-NEW = ("adapt", "exact", "rollout", "scaling", "working_set", "link", "server", "supervise", "model")
-SHORT = ("link", "server", "supervise")
+NEW = ("adapt", "audit", "fresh", "exact", "rollout", "scaling", "working_set", "link", "server", "supervise", "model")
+SHORT = ("audit", "fresh", "link", "server", "supervise")
+OFTEN = ("-DSCPO_AUDIT_POINTS=40", "-DSCPO_AUDIT_FIRST=2")  # audits, so that fuzzers reach their ends
 _kept: list[tempfile.TemporaryDirectory] = []
 
 
@@ -138,7 +139,7 @@ def test_no_byte_from_outside_does_harm(tmp_path):
     for real in ("float", "double") if LONG else ("float",):
         folder = exported(real, False)
         program = tmp_path / f"fuzz_{real}"
-        flags = ["-std=c99", *SANITIZE.split(), "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+        flags = ["-std=c99", *SANITIZE.split(), *OFTEN, "-Wall", "-Wextra", "-Wconversion", "-Werror"]
         every = [*sorted((folder / "src").glob("*.c")), HERE / "fuzz_link.c"]
         run("gcc", *flags, *includes(folder), *every, "-o", program, "-lm")
         for seed in range(1, 5 if LONG else 2):
@@ -156,7 +157,7 @@ def test_every_public_function_keeps_its_promises(tmp_path):
     for real in ("float", "double") if LONG else ("float",):
         folder = exported(real, True)
         program = tmp_path / f"public_{real}"
-        flags = ["-std=gnu99", *SANITIZE.split(), "-O1" if LONG else "-O0", "-Wall", "-Wextra", "-Werror"]
+        flags = ["-std=gnu99", *SANITIZE.split(), *OFTEN, "-O1" if LONG else "-O0", "-Wall", "-Wextra", "-Werror"]
         every = [*sorted((folder / "src").glob("*.c")), HERE / "fuzz_public.c"]
         run("gcc", *flags, *includes(folder), *every, "-o", program, "-lm")
         for seed in range(1, 26 if LONG else 2):

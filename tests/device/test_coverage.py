@@ -21,7 +21,8 @@ from scpo_ctrl.codegen import export
 TABLE = HERE.parents[1] / "docs" / "misra.md"
 STORED = ("scpo_blob.c", "scpo_sectors.c", "scpo_store.c")
 GENERATED = ("scpo_model.c", "scpo_guard.c")  # counted, but not of the runtime
-FLAGS = ("-std=gnu99", "-O0", "--coverage", "-w")
+OFTEN = ("-DSCPO_AUDIT_POINTS=40", "-DSCPO_AUDIT_FIRST=2", "-DSCPO_GUARDS=20", "-DSCPO_TAKEN=2")  # audits
+FLAGS = ("-std=gnu99", "-O0", "--coverage", "-w", *OFTEN)
 pytestmark = pytest.mark.skipif(not os.environ.get("SCPO_COVERAGE"), reason="takes a minute: make coverage")
 
 
@@ -68,6 +69,7 @@ def adapting(folder: Path) -> Counter[tuple[str, bool]]:
             "-O1",
             "--coverage",
             "-w",
+            *OFTEN,
             *includes,
             source,
             *stored,

@@ -27,11 +27,10 @@ def follow(name, real, flags, options, begin, count, forget=STEPS):
     need("gcc")
     problem, outcomes, thetas = device_runs.CASES[name](), [], []
     adapter = device_adapter(problem, real, options=options)
-    program = device_runs.built(name, real, f"{flags} {STRICT}", options.examples)
+    program = device_runs.built(name, real, f"{flags} {STRICT}", options.examples, audited=options.audited)
     for k, line in enumerate(device_runs.lines(program, STEPS, begin, count, forget)):
         if k == forget:
-            adapter.expert.forget()
-            adapter.restart()
+            adapter.forget()
         if k >= begin:
             for x, u in device_runs.examples(k, count, problem.plant.nx, problem.plant.nu):
                 adapter.expert.observe(x, u)
@@ -49,7 +48,7 @@ def test_the_same_bits_while_examples_come_in():
 
 
 def test_a_ring_that_is_full_and_one_that_is_empty():
-    options = DeviceOptions(examples=5, fresh=2)
+    options = DeviceOptions(examples=5, fresh=2, audited=False)
     flags = f"-DSCPO_FRESH=2 {SANITIZE}"
     adapter, outcomes = follow("imitating, two layers", "float", flags, options, begin=6, count=4, forget=4)
     assert len(adapter.expert.x) == 5 and adapter.expert.lost > 10

@@ -52,10 +52,10 @@ int main(int argc, char **argv)
         const scpo_adaptation outcome = scpo_adapter_poll(&adapter, 1);
         between += count > before;
         before = count;
-        if (outcome == SCPO_COMMITTED) {
+        if (outcome == (SCPO_AUDIT ? SCPO_AUDITED : SCPO_COMMITTED) || outcome == SCPO_WITHDRAWN) {
             (void)scpo_controller_control(&controller, x, u);
             whole[sets++] = u[0];
-        } else if (outcome >= SCPO_CONVERGED) { /* another reference, from the safe start */
+        } else if (!scpo_adaptation_goes_on(outcome)) { /* another reference, from the safe start */
             memcpy(scpo_controller_spare(&controller)->theta, scpo_theta_start, sizeof scpo_theta_start);
             scpo_parameters_prepare(scpo_controller_spare(&controller));
             (void)scpo_controller_switch(&controller);
@@ -77,15 +77,20 @@ int main(int argc, char **argv)
 """
 
 
-@pytest.mark.parametrize("optimisation", ["-O2", "-Os"])
-def test_every_command_comes_from_one_whole_set(tmp_path, optimisation):
+OFTEN = ["-DSCPO_AUDIT_POINTS=40", "-DSCPO_AUDIT_FIRST=1", "-DSCPO_AUDIT_MOST=1"]  # where it audits
+
+
+@pytest.mark.parametrize(("optimisation", "audited"), [("-O2", False), ("-Os", True)])
+def test_every_command_comes_from_one_whole_set(tmp_path, optimisation, audited):
     need("gcc")
-    export(unadapted(r3_problem()), tmp_path / "c", real="float", measured=False, adapting=True)
+    export(unadapted(r3_problem()), tmp_path / "c", real="float", measured=False, adapting=True, audited=audited)
     (tmp_path / "nested.c").write_text(NESTED)
     sources = [*sorted((tmp_path / "c" / "src").glob("*.c")), tmp_path / "nested.c"]
     includes = [f"-I{tmp_path / 'c' / part}" for part in ("include", "src")]
     program = tmp_path / "nested"
-    subprocess.run(["gcc", "-std=gnu99", optimisation, *includes, *map(str, sources), "-o", program, "-lm"], check=True)
+    subprocess.run(
+        ["gcc", "-std=gnu99", optimisation, *OFTEN, *includes, *map(str, sources), "-o", program, "-lm"], check=True
+    )
     count = "1000000" if LONG else "20000"
     done = subprocess.run([program, count], capture_output=True, text=True, timeout=600, check=False)
     print(done.stdout)

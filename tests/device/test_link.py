@@ -54,10 +54,10 @@ def problem():
     return r3_problem()
 
 
-def served(problem, folder):
+def served(problem, folder, *, audited=True):
     """Return the C of a device's answers as a function of bytes, in float."""
     need("gcc")
-    export(unadapted(problem), folder / "c", real="float", measured=False, adapting=True)
+    export(unadapted(problem), folder / "c", real="float", measured=False, adapting=True, audited=audited)
     (folder / "server.c").write_text(SERVER)
     sources = [*sorted((folder / "c" / "src").glob("*.c")), folder / "server.c"]
     includes = [f"-I{folder / 'c' / part}" for part in ("include", "src")]
@@ -133,9 +133,14 @@ def test_a_device_adapts_when_it_is_asked(device, problem):
     for _ in range(5):
         progress = device.adapt(100_000)
         assert progress.outcome == "committed"
-        assert problem.metrics(device.active()).max() <= 0
+        assert problem.metrics(device.committed()).max() <= 0
     assert progress.objective < problem.objective(problem.theta_initial) and before.steps == 0
-    assert abs(progress.objective - problem.objective(device.active())) < 1e-5
+    assert abs(progress.objective - problem.objective(device.committed())) < 1e-5
+    assert np.array_equal(device.active(), problem.theta_initial.astype(np.float32)) and progress.audits == 1
+    while progress.outcome in ("committed", "rejected"):
+        progress = device.adapt(100_000)
+    assert progress.outcome == "audited" and progress.audits > 1 and progress.fresh == 4000 * progress.audits
+    assert np.array_equal(device.active(), device.committed()) and problem.metrics(device.active()).max() <= 0
     assert device.refer(np.array([0.5, 0.0]), np.zeros(1)) == 0
     assert device.refer(np.array([np.nan, 0.0]), np.zeros(1)) == 4  # SCPO_BAD_STATE
     assert device.adapt(100_000).outcome == "committed"

@@ -9,12 +9,13 @@ from test_imitation_on_device import CPP
 from test_link import at_a_line, served
 
 import scpo_ctrl as sc
-from scpo_ctrl.device import DeviceStatus, device_adapter
+from scpo_ctrl.device import DeviceOptions, DeviceStatus, device_adapter
 from scpo_ctrl.errors import DeviceError, DomainError
 
 RANGE = (0.8, 1.25)
 MASSES = {3: (1.25, 1.25), 14: (0.8, 0.8), 16: (1.25, 1.25), 20: (1.1, 1.25)}  # by the step before which they come
 STEPS = 24
+PLAIN = DeviceOptions(audited=False)  # what is committed is active
 
 
 def with_masses(problem, low, high):
@@ -57,17 +58,19 @@ def test_the_same_bits_and_every_commit_is_safe_under_its_parameters():
 
 def test_a_policy_that_other_parameters_make_unsafe_stays_until_they_do_not():
     problem = device_runs.CASES["masses"]()
-    outcomes = follow(problem, device_adapter(problem, "double"))
+    outcomes = follow(problem, device_adapter(problem, "double", options=PLAIN))
     assert DeviceStatus.COMMITTED in outcomes[3:14] and DeviceStatus.COMMITTED in outcomes[16:20]
     assert outcomes[14:16] == [DeviceStatus.START_UNSAFE] * 2
 
 
 def test_parameters_out_of_the_declared_ranges_are_refused():
-    adapter = device_adapter(device_runs.CASES["masses"](), "double")
+    adapter = device_adapter(device_runs.CASES["masses"](), "double", options=PLAIN)
     for low, high in ((0.79, 1.0), (1.0, 1.26), (1.0, 0.99)):
         with pytest.raises(DomainError, match="do not lie within the declared ranges"):
             adapter.parameters([low], [high])
-    np.testing.assert_allclose(adapter.model.parameters_over(*adapter.model.p_range), adapter.model.p, rtol=1e-15)
+    np.testing.assert_allclose(
+        adapter.model.parameters_over(adapter.model.p, *adapter.model.p_range), adapter.model.p, rtol=1e-15
+    )
     for name in ("cloud at other rests", "kinked"):  # parameters that move the equilibrium, and none
         with pytest.raises(DomainError, match="none is replaced"):
             device_adapter(device_runs.CASES[name](), "double").parameters([0.0], [0.0])
@@ -77,7 +80,7 @@ def test_plant_parameters_come_over_the_line(tmp_path):
     """Commits are safe, and objectives those, of the masses that were sent; what is refused changes nothing."""
     problem = device_runs.masses()
     heavy = with_masses(problem, 1.1, 1.25)
-    with at_a_line(served(problem, tmp_path)) as device:
+    with at_a_line(served(problem, tmp_path, audited=False)) as device:
         assert device.load(problem.theta_initial) == 0
         before = device.adapt(0)
         for low, high in ((0.7, 1.0), (1.0, 1.3), (1.2, 1.1), (np.nan, 1.0), (1.0, np.inf)):

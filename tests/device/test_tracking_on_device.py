@@ -48,7 +48,8 @@ def test_a_reference_that_stays_is_a_constant_one():
 
 def test_the_gradient_is_that_of_the_cost():
     problem = device_runs.CASES["masses"]()
-    adapter, rng = device_adapter(problem, "double", options=OPTIONS), np.random.default_rng(0)
+    plain = DeviceOptions(tracking=True, audited=False)
+    adapter, rng = device_adapter(problem, "double", options=plain), np.random.default_rng(0)
     reference = ramp(problem, 0.5) + rng.normal(size=adapter.reference.shape)
     theta, direction = rng.normal(scale=0.1, size=(2, problem.theta_dim))
 
