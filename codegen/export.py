@@ -88,8 +88,7 @@ def export(
     gradients : str
         Of the adaptation: "exact", backwards through rollouts, or "sampled" from more rollouts, in less memory.
     audited : bool
-        Of the adaptation: whether a device audits what it commits on fresh points before it applies it, where the
-        problem declares a set to draw them from; the export's README says if it does not.
+        Of the adaptation: whether what is committed is audited on fresh points of a declared set before it is applied.
     builds : bool
         Whether boards/ is written too: Arduino, PlatformIO, Zephyr, timers of boards, names for calibration, an FMU.
     fixed : bool or FixedPoint
@@ -119,8 +118,8 @@ def export(
     check_options(target, real, prefix)
     as_instance("result", result, Result)
     path, measured, builds = as_path("path", path), as_flag("measured", measured), as_flag("builds", builds)
-    flags = {"guarded": as_flag("guarded", guarded), "adapting": as_flag("adapting", adapting)}
-    flags["audited"] = as_flag("audited", audited)
+    chosen = {"guarded": guarded, "adapting": adapting, "audited": audited}
+    flags = {key: as_flag(key, value) for key, value in chosen.items()}
     if as_choice("within", within, WITHIN) != WITHIN[0] and not flags["guarded"]:
         raise DomainError("within is of the guard; give guarded=True too")
     sampled = as_choice("gradients", gradients, GRADIENTS) != GRADIENTS[0]
@@ -394,8 +393,7 @@ def _output_error(error: OSError, staging: Path, folder: Path) -> OutputError:
     where = str(error.filename or folder).replace(str(staging), str(folder))
     remedy = {
         errno.ENOSPC: "make room or choose another disk",
-        errno.EACCES: "choose a folder that you may write to",
-        errno.EPERM: "choose a folder that you may write to",
+        **dict.fromkeys((errno.EACCES, errno.EPERM), "choose a folder that you may write to"),
         errno.EROFS: "choose a folder that is not read-only",
         errno.ENOTDIR: "choose a name that is not below a file",
     }.get(error.errno or 0, "choose another folder")
