@@ -24,7 +24,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import guard
 from scpo_ctrl.sealed import as_instance
 
-_MOST_PIECES = 10_000_000  # of one step
+_AT_ONCE = 200  # pieces of a request: a device answers in seconds, however slow it is
 _STACK_PIECES = 700  # whose stack is measured: several steps of small problems
 _PREFIX = "scpo"
 _OK, _GUARDED = 0, 6  # SCPO_OK, SCPO_GUARDED
@@ -292,7 +292,9 @@ def _adapt(
     committed: list[np.ndarray] = []
     progress = device.adapt(0)
     for k in range(steps):
-        progress = device.adapt(_MOST_PIECES)
+        progress = device.adapt(_AT_ONCE)
+        while progress.outcome == "adapting":
+            progress = device.adapt(_AT_ONCE)
         if progress.outcome == "committed":
             committed.append(device.active() if progress.audits is None else device.committed())
         say("steps", k + 1, steps)
