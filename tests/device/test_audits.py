@@ -1,4 +1,4 @@
-"""Audits on the device (E12): bits as in C, points as they claim to be, what is active has passed, whatever is asked."""
+"""Audits on the device (E12): bits as in C, points as they claim, what is active has passed, whatever is asked."""
 
 import os
 import re
