@@ -7,6 +7,7 @@ towards the active ones as far as S asks for.
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -179,7 +180,12 @@ class Audits:
         limits = plain.points.rate * inner(inner(plain.P, z[:, None, :]), z)
         limits = np.where(limits > plain.points.floor, limits, plain.points.floor)
         limits = np.where(limits > 0, limits, number(1))  # at rest V stays zero
-        tables = {"x0": x0, "p": p, "w": w.reshape(-1, w.shape[2]) if w.size else plain.w[:0], "limits": limits}
+        tables: dict[str, Any] = {
+            "x0": x0,
+            "p": p,
+            "w": w.reshape(-1, w.shape[2]) if w.size else plain.w[:0],
+            "limits": limits,
+        }
         if behind is not None:
             tables = {key: np.concatenate([getattr(behind, key), table]) for key, table in tables.items()}
         count = len(tables["x0"])
