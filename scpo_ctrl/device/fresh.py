@@ -78,7 +78,7 @@ class Points:
         Points
         """
         tables = {key: arithmetic.array(getattr(declared, key)) for key in ("centres", "shape", "low", "high", "half")}
-        numbers = {key: arithmetic.number(getattr(declared, key)) for key in ("fixed", "rate", "floor")}
+        numbers: dict[str, Any] = {key: arithmetic.number(getattr(declared, key)) for key in ("fixed", "rate", "floor")}
         return cls(arithmetic, declared.box, **tables, **numbers, p_range=p_range, horizon=horizon)
 
     def draw(self, seed: int, number: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
