@@ -60,7 +60,8 @@ def adapting(folder: Path) -> Counter[tuple[str, bool]]:
     objects = compiled(folder / "adapting", sources, includes)
     (folder / "driver.c").write_text(device_runs._DRIVER)
     programs = {}
-    for source in (HERE / "fuzz_public.c", HERE / "fuzz_link.c", HERE / "branches.c", folder / "driver.c"):
+    names = ("fuzz_public", "fuzz_link", "branches", "audits_interleaved")
+    for source in (*(HERE / f"{name}.c" for name in names), folder / "driver.c"):
         programs[source.stem] = folder / source.stem
         stored = [tree / "src" / name for name in STORED]
         run(
@@ -81,6 +82,7 @@ def adapting(folder: Path) -> Counter[tuple[str, bool]]:
     run(programs["fuzz_public"], 3, 2_000_000)
     run(programs["fuzz_link"], 3, 1_000_000)
     run(programs["branches"])
+    run(programs["audits_interleaved"], 1, 2_000)
     run(programs["driver"], 300, 150, 0.5)
     return counted(folder / "adapting")
 

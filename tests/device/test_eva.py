@@ -66,7 +66,7 @@ ANALYSES = {
         f"adapt {phase} {stage}": Analysis(
             "adapt", (*CONTROL, *ADAPT), "small", PRECISE, (*SMALL_SETS, f"-DPHASE={phase}", f"-DSTAGE={stage}")
         )
-        for phase in range(-1, 6)
+        for phase in (*range(-1, 5), 6)  # 5 is of audits, which are not analysed
         for stage in (range(9) if phase == 1 else (0,))
     },
 }  # fmt: skip
@@ -89,7 +89,15 @@ def exported(size: str) -> Path:
             sc.Policy(plant, backup, hidden=(2,)), batch, objective, sc.MetricOptions(stability=True)
         )
         guarded = False
-    export(unadapted(problem), Path(folder.name) / "c", real="float", measured=False, adapting=True, guarded=guarded)
+    export(
+        unadapted(problem),
+        Path(folder.name) / "c",
+        real="float",
+        measured=False,
+        adapting=True,
+        guarded=guarded,
+        audited=False,
+    )
     return Path(folder.name) / "c"
 
 

@@ -4,7 +4,7 @@
 #include "eva.h"
 #include "scpo_working_set.h"
 
-enum { BEGIN = 0, GRADIENT = 1, VERIFY = 4, LAST_PHASE = 5 };
+enum { BEGIN = 0, GRADIENT = 1, VERIFY = 4, LAST_PHASE = 6 };
 enum { ROLL = 0, ROW = 2, JOIN = 8, LAST_STAGE = 9 };
 
 #define IS_ROW (PHASE == GRADIENT && STAGE == ROW)
