@@ -3,34 +3,13 @@
 #define NETWORK_H
 
 #include "engine.h"
+#include "product.h"
 
-/* out = tanh(W in + b), four rows at once to keep the adders busy; W and b follow each other in theta. */
-static inline void forward_layer(const double *theta, int rows, int columns, const lane *restrict in, lane *restrict out)
+/* out = tanh(W in + b); W and b follow each other in theta. */
+static inline void forward_layer(const double *theta, int rows, int columns, const lane *in, lane *out)
 {
-    const double *b = theta + (long)rows * columns;
-    int i = 0, j;
-    for (; i + 4 <= rows; i += 4) {
-        const double *W = theta + (long)i * columns;
-        lane s0 = all(b[i]), s1 = all(b[i + 1]), s2 = all(b[i + 2]), s3 = all(b[i + 3]);
-        for (j = 0; j < columns; j++) {
-            s0 += W[j] * in[j];
-            s1 += W[columns + j] * in[j];
-            s2 += W[2 * columns + j] * in[j];
-            s3 += W[3 * columns + j] * in[j];
-        }
-        out[i] = lane_tanh(s0);
-        out[i + 1] = lane_tanh(s1);
-        out[i + 2] = lane_tanh(s2);
-        out[i + 3] = lane_tanh(s3);
-    }
-    for (; i < rows; i++) {
-        const double *W = theta + (long)i * columns;
-        lane sum = all(b[i]);
-        for (j = 0; j < columns; j++) {
-            sum += W[j] * in[j];
-        }
-        out[i] = lane_tanh(sum);
-    }
+    multiply(rows, columns, theta, theta + (long)rows * columns, in, out);
+    tanh_all(rows, out);
 }
 
 static inline void forward_hidden(const double *theta, lane *layers)
