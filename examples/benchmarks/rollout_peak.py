@@ -53,7 +53,7 @@ def operations(problem: ControlProblem) -> int:
     assert isinstance(policy, Policy)
     nx, nu, widths = plant.nx, plant.nu, policy.widths[:-1]
     layers = sum(rows * (2 * columns + TANH) for columns, rows in pairwise(widths))
-    network = 2 * nx + layers + 3 * nu * widths[-1]  # z and its scale, layers, W (a(z) - a(0))
+    network = 2 * nx + layers + (2 * nu + 1) * widths[-1]  # z and its scale, layers, W (a(z) - a(0))
     part = linear_part(plant)
     rest = ca.Function("rest", [plant.x, plant.u, plant.p], [ca.densify(without(plant, part))])
     statements = sum(done.operation in COUNTED for done in operations_of(rest))

@@ -36,7 +36,9 @@ static inline void hoist(const double *theta, network *net)
 static inline void forward(const engine_batch *batch, const double *theta, const lane *x, const lane *p, int saturated,
                            network *net, lane *command)
 {
-    lane z[NX];
+    const lane *last = net->layers + LAST_AT, *zero = net->zero + LAST_AT;
+    const double *W = theta + OUTPUT;
+    lane z[NX], fed[NU], even[NU], odd[NU]; /* sums over every other unit need not wait for each other */
     int i, j;
     (void)p;
     (void)saturated;
@@ -45,20 +47,23 @@ static inline void forward(const engine_batch *batch, const double *theta, const
         net->layers[i] = z[i] * batch->factor[i];
     }
     forward_hidden(theta, net->layers);
-    for (i = 0; i < NU; i++) {
-        lane fed = all(0.0), sum = all(0.0), more = all(0.0);
-        const double *W = theta + OUTPUT + (long)i * LAST;
-        for (j = 0; j < NX; j++) {
-            fed += batch->K[i * NX + j] * z[j];
+    zeros(fed, NU);
+    multiply(NU, NX, batch->K, NULL, z, fed);
+    UNROLLED for (i = 0; i < NU; i++) {
+        even[i] = odd[i] = all(0.0);
+    }
+    for (j = 0; j + 2 <= LAST; j += 2) {
+        const lane one = last[j] - zero[j], other = last[j + 1] - zero[j + 1];
+        UNROLLED for (i = 0; i < NU; i++) {
+            even[i] += W[(long)i * LAST + j] * one;
+            odd[i] += W[(long)i * LAST + j + 1] * other;
         }
-        for (j = 0; j + 2 <= LAST; j += 2) {
-            sum += W[j] * (net->layers[LAST_AT + j] - net->zero[LAST_AT + j]);
-            more += W[j + 1] * (net->layers[LAST_AT + j + 1] - net->zero[LAST_AT + j + 1]);
-        }
+    }
+    UNROLLED for (i = 0; i < NU; i++) {
         if (LAST % 2) {
-            sum += W[LAST - 1] * (net->layers[LAST_AT + LAST - 1] - net->zero[LAST_AT + LAST - 1]);
+            even[i] += W[(long)i * LAST + LAST - 1] * (last[LAST - 1] - zero[LAST - 1]);
         }
-        command[i] = (batch->u_eq[i] - fed) + (sum + more);
+        command[i] = (batch->u_eq[i] - fed[i]) + (even[i] + odd[i]);
     }
 }
 

@@ -37,6 +37,9 @@ INLINED void multiply(int rows, int columns, const double *M, const double *b, c
     for (; i + 4 <= rows; i += 4) {
         set_rows(4, columns, M + (long)i * columns, b ? b + i : NULL, in, out + i);
     }
+    for (; i + 2 <= rows; i += 2) {
+        set_rows(2, columns, M + (long)i * columns, b ? b + i : NULL, in, out + i);
+    }
     for (; i < rows; i++) {
         set_rows(1, columns, M + (long)i * columns, b ? b + i : NULL, in, out + i);
     }
