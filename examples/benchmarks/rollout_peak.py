@@ -83,7 +83,7 @@ def kernel() -> float:
 
 
 def rates(problem: ControlProblem, thetas: np.ndarray, at_once: int, seconds: float) -> tuple[float, float]:
-    """Return operations a second of engine and kernel, by the computing time of their fastest calls."""
+    """Return operations a second of engine and kernel, by their fastest calls."""
     batch, best = problem.scenarios, [0.0, 0.0]
     done = at_once * batch.count * batch.horizon * operations(problem), kernel()
     end = time.perf_counter() + seconds
@@ -91,9 +91,9 @@ def rates(problem: ControlProblem, thetas: np.ndarray, at_once: int, seconds: fl
         for part in thetas.reshape(-1, at_once, thetas.shape[1]):
             calls = (0, partial(problem.rollouts.sample, part)), *[(1, kernel)] * KERNELS
             for k, call in calls:
-                began = time.thread_time()
+                began = time.perf_counter()
                 call()
-                best[k] = max(best[k], done[k] / (time.thread_time() - began))
+                best[k] = max(best[k], done[k] / (time.perf_counter() - began))
     return best[0], best[1]
 
 
