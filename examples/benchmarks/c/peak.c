@@ -1,5 +1,5 @@
-/* What one thread can do at most: multiplications and additions that wait for nothing, on vectors that stay in registers.
- * Compiled as the engine is, without contraction: each is an instruction of its own. */
+/* What one thread can do at most: multiplications and additions that wait for nothing, on vectors that stay in
+ * registers. Compiled as the engine is, without contraction: each is an instruction of its own. */
 #if defined(__AVX512F__)
 #define SIZE 64
 #elif defined(__AVX2__)

@@ -1,10 +1,10 @@
 /* Several doubles at a time: what C lacks for them. SPDX-License-Identifier: MIT
  *
- * Eight lanes, in which sums over scenarios have their order; or, where nothing is summed over scenarios (EACH_ALONE), as
- * many as a register of the machine holds, which compilers handle better than vectors that they have to lower. Every
- * operation is an IEEE one of a single lane and nothing is contracted, so that the numbers depend neither on the machine
- * nor on a lane's neighbours; only functions that come from the C library (all but tanh, sin, cos and sqrt) may differ in
- * the last bit between libraries.
+ * Eight lanes, in which sums over scenarios have their order; or, where nothing is summed over scenarios (EACH_ALONE),
+ * as many as a register of the machine holds, which compilers handle better than vectors that they have to lower. Every
+ * operation is an IEEE one of a single lane and nothing is contracted, so that the numbers depend neither on the
+ * machine nor on a lane's neighbours; only functions that come from the C library (all but tanh, sin, cos and sqrt) may
+ * differ in the last bit between libraries.
  */
 #ifndef LANES_H
 #define LANES_H
@@ -56,8 +56,8 @@ static inline lane lane_abs(lane x)
 /* Integers n of t = n + 1.5 * 2^52, as they stand in the low bits of t. */
 #define ROUNDING 0x1.8p52
 
-/* tanh(x) = E / (E + 2), E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), with the sign of x: within 3 units in the last
- * place. The polynomial interpolates (exp(r) - 1 - r - r^2/2) / r^3 on |r| <= log(2) / 2; its error is below 3e-18. An
+/* tanh(x) = E / (E + 2), E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), with the sign of x: within 3 units in the
+ * last place. The polynomial interpolates (exp(r) - 1 - r - r^2/2) / r^3 on |r| <= log(2) / 2; its error is below 3e-18. An
  * operation waits for the one before, so several lanes go through them side by side. */
 #define TOGETHER (WIDTH == REGISTER ? 6 : 1)
 
