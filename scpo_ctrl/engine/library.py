@@ -10,8 +10,8 @@ from scpo_ctrl.engine.loop import Loop
 from scpo_ctrl.engine.stage import constraints_in_c, cost_in_c
 
 _HEADERS = (
-    "lanes.h", "engine.h", "stage.h", "network.h", "law.h", "threads.h", "pack.h", "backward.h", "adjoint.h",
-    "sensitivity.h",
+    "lanes.h", "product.h", "engine.h", "stage.h", "network.h", "law.h", "threads.h", "pack.h", "backward.h",
+    "adjoint.h", "sensitivity.h",
 )  # fmt: skip
 _address = ctypes.c_void_p
 _long, _double = ctypes.c_long, ctypes.c_double

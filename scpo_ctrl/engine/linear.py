@@ -1,6 +1,7 @@
 """The large affine part of a plant as tables: loops over numbers in C, where a statement an entry would not compile."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import casadi as ca
 import numpy as np
@@ -18,6 +19,16 @@ class LinearPart:
     starts: list[int]  # where each state's entries begin, nx + 1 numbers
     columns: list[int]  # per entry; those of u come after those of x
     values: list[float]
+
+    @property
+    def rows_alike(self) -> list[int]:
+        """Per state, how many rows from this one on have the same columns."""
+        entries = [self.columns[start:end] for start, end in pairwise(self.starts)]
+        alike = [1] * len(entries)
+        for i in reversed(range(len(entries) - 1)):
+            if entries[i] == entries[i + 1]:
+                alike[i] = alike[i + 1] + 1
+        return alike
 
 
 def linear_part(plant: Plant) -> LinearPart:

@@ -42,6 +42,13 @@ def test_tables_hold_the_plants_numbers(nonlinear: bool) -> None:
     assert np.array_equal(M[part.rows], np.hstack([A, B])[part.rows])
 
 
+def test_neighbours_with_the_same_columns_are_one_matrix() -> None:
+    assert linear.linear_part(dense(20)).rows_alike == list(range(20, 0, -1))
+    alike = linear.linear_part(dense(20, nonlinear=True)).rows_alike
+    assert alike[:2] == [1, 1]  # the second row is statements
+    assert alike[2:] == list(range(18, 0, -1))
+
+
 def test_statements_grow_with_states_not_with_entries() -> None:
     counts = [model_header(policy_of(dense(n))).count(";\n") for n in (20, 40)]
     assert counts[1] - counts[0] <= 2 * 20

@@ -68,13 +68,21 @@ static inline void zeros(lane *values, long count)
     }
 }
 
+static inline void copy(const lane *from, int count, lane *to)
+{
+    int i;
+    for (i = 0; i < count; i++) {
+        to[i] = from[i];
+    }
+}
+
 /* Loads row `first` + l of a matrix with `stride` columns into lane l, from column 0 to `size` - 1. */
 static inline void load(const double *rows, long first, int used, long stride, int size, lane *values)
 {
     int i, l;
     for (i = 0; i < size; i++) {
         lane value = all(0.0);
-        for (l = 0; l < WIDTH; l++) {
+        UNROLLED for (l = 0; l < WIDTH; l++) {
             value[l] = rows[(first + (l < used ? l : 0)) * stride + i];
         }
         values[i] = value;

@@ -1,4 +1,5 @@
 /* Derivatives of the metrics along directions. SPDX-License-Identifier: MIT */
+#define EACH_ALONE /* rows of the Jacobian belong to a scenario each */
 #include "sensitivity.h"
 #include "threads.h"
 

@@ -1,8 +1,10 @@
-/* Eight doubles at a time: what C lacks for them. SPDX-License-Identifier: MIT
+/* Several doubles at a time: what C lacks for them. SPDX-License-Identifier: MIT
  *
- * The compiler lowers the vectors to what the machine has. Every operation is an IEEE one of a single lane and nothing is
- * contracted, so that the numbers depend neither on the machine nor on a lane's neighbours; only functions that come
- * from the C library (all but tanh, sin, cos and sqrt) may differ in the last bit between libraries.
+ * Eight lanes, in which sums over scenarios have their order; or, where nothing is summed over scenarios (EACH_ALONE),
+ * as many as a register of the machine holds, which compilers handle better than vectors that they have to lower. Every
+ * operation is an IEEE one of a single lane and nothing is contracted, so that the numbers depend neither on the
+ * machine nor on a lane's neighbours; only functions that come from the C library (all but tanh, sin, cos and sqrt) may
+ * differ in the last bit between libraries.
  */
 #ifndef LANES_H
 #define LANES_H
@@ -10,9 +12,26 @@
 #include <math.h>
 #include <stdint.h>
 
+#if defined(__AVX512F__)
+#define REGISTER 8
+#elif defined(__AVX2__)
+#define REGISTER 4
+#else
+#define REGISTER 2
+#endif
+
+#ifdef EACH_ALONE
+#define WIDTH REGISTER
+#else
 #define WIDTH 8
+#endif
+
+/* Loops over so few lanes that they stay in registers: their counts are constants where they are inlined. */
+#define INLINED static inline __attribute__((always_inline))
+#define UNROLLED _Pragma("GCC unroll 16")
 
 typedef double lane __attribute__((vector_size(8 * WIDTH)));
+typedef lane unaligned_lane __attribute__((aligned(8), may_alias));
 typedef int64_t mask __attribute__((vector_size(8 * WIDTH))); /* all bits or none, as comparisons give */
 
 typedef uint64_t bits __attribute__((vector_size(8 * WIDTH)));
@@ -37,27 +56,59 @@ static inline lane lane_abs(lane x)
 /* Integers n of t = n + 1.5 * 2^52, as they stand in the low bits of t. */
 #define ROUNDING 0x1.8p52
 
-/* tanh(x) = E / (E + 2), E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), with the sign of x: within 3 units in the last
- * place. The polynomial interpolates (exp(r) - 1 - r - r^2/2) / r^3 on |r| <= log(2) / 2; its error is below 3e-18. */
+/* tanh(x) = E / (E + 2), E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), with the sign of x: within 3 units in the
+ * last place. The polynomial interpolates (exp(r) - 1 - r - r^2/2) / r^3 on |r| <= log(2) / 2; its error is below 3e-18. An
+ * operation waits for the one before, so several lanes go through them side by side. */
+#define TOGETHER (WIDTH == REGISTER ? 6 : 1)
+
+INLINED void tanh_together(int count, lane *x)
+{
+    lane y[TOGETHER], shifted[TOGETHER], r[TOGETHER], square[TOGETHER], fourth[TOGETHER], q[TOGETHER];
+    int k;
+    UNROLLED for (k = 0; k < count; k++) {
+        const lane size = lane_abs(x[k]);
+        y[k] = 2.0 * choose(size > 22.0, all(22.0), size); /* tanh(22) rounds to 1; NaN stays */
+        shifted[k] = y[k] * 0x1.71547652b82fep+0 + ROUNDING;
+    }
+    UNROLLED for (k = 0; k < count; k++) {
+        const lane n = shifted[k] - ROUNDING;
+        r[k] = (y[k] - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
+        square[k] = r[k] * r[k];
+        fourth[k] = square[k] * square[k]; /* the polynomial in pairs: its terms need not wait for each other */
+    }
+    UNROLLED for (k = 0; k < count; k++) {
+        const lane q4 = r[k] * 0x1.a01a01a47b054p-16 + 0x1.a01a01a7c41d5p-13;
+        const lane q6 = r[k] * 0x1.27e4e1f48534fp-22 + 0x1.71de0dae63bb3p-19;
+        const lane q8 = r[k] * 0x1.1f66df7fca49fp-29 + 0x1.af38a9b0ec855p-26;
+        q[k] = (q4 + square[k] * q6) + fourth[k] * q8;
+    }
+    UNROLLED for (k = 0; k < count; k++) {
+        const lane q0 = r[k] * 0x1.5555555555555p-5 + 0x1.5555555555556p-3;
+        const lane q2 = r[k] * 0x1.6c16c16c167e1p-10 + 0x1.11111111109b3p-7;
+        q[k] = (q0 + square[k] * q2) + fourth[k] * q[k];
+    }
+    UNROLLED for (k = 0; k < count; k++) {
+        const lane power = (lane)(((bits)shifted[k] << 52) + (bits)all(1.0));
+        const lane E = power * (r[k] + square[k] * (0.5 + r[k] * q[k])) + (power - 1.0);
+        x[k] = (lane)((bits)(E / (E + 2.0)) | ((bits)x[k] & ((bits){0} + SIGN_BIT)));
+    }
+}
+
 static inline lane lane_tanh(lane x)
 {
-    const bits sign = (bits)x & ((bits){0} + SIGN_BIT);
-    const lane size = lane_abs(x);
-    const lane y = 2.0 * choose(size > 22.0, all(22.0), size); /* tanh(22) rounds to 1; NaN stays */
-    const lane shifted = y * 0x1.71547652b82fep+0 + ROUNDING;
-    const lane n = shifted - ROUNDING;
-    const lane r = (y - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
-    const lane power = (lane)(((bits)shifted << 52) + (bits)all(1.0));
-    const lane square = r * r;
-    const lane fourth = square * square; /* the polynomial in pairs: its terms need not wait for each other */
-    const lane q0 = r * 0x1.5555555555555p-5 + 0x1.5555555555556p-3;
-    const lane q2 = r * 0x1.6c16c16c167e1p-10 + 0x1.11111111109b3p-7;
-    const lane q4 = r * 0x1.a01a01a47b054p-16 + 0x1.a01a01a7c41d5p-13;
-    const lane q6 = r * 0x1.27e4e1f48534fp-22 + 0x1.71de0dae63bb3p-19;
-    const lane q8 = r * 0x1.1f66df7fca49fp-29 + 0x1.af38a9b0ec855p-26;
-    const lane q = (q0 + square * q2) + fourth * ((q4 + square * q6) + fourth * q8);
-    const lane E = power * (r + square * (0.5 + r * q)) + (power - 1.0);
-    return (lane)((bits)(E / (E + 2.0)) | sign);
+    tanh_together(1, &x);
+    return x;
+}
+
+static inline void tanh_all(int count, lane *x)
+{
+    int i = 0;
+    for (; i + TOGETHER <= count; i += TOGETHER) {
+        tanh_together(TOGETHER, x + i);
+    }
+    for (; i < count; i++) {
+        tanh_together(1, x + i);
+    }
 }
 
 /* Functions of the C library, lane by lane. */

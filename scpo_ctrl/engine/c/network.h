@@ -3,34 +3,13 @@
 #define NETWORK_H
 
 #include "engine.h"
+#include "product.h"
 
-/* out = tanh(W in + b), four rows at once to keep the adders busy; W and b follow each other in theta. */
-static inline void forward_layer(const double *theta, int rows, int columns, const lane *restrict in, lane *restrict out)
+/* out = tanh(W in + b); W and b follow each other in theta. */
+static inline void forward_layer(const double *theta, int rows, int columns, const lane *in, lane *out)
 {
-    const double *b = theta + (long)rows * columns;
-    int i = 0, j;
-    for (; i + 4 <= rows; i += 4) {
-        const double *W = theta + (long)i * columns;
-        lane s0 = all(b[i]), s1 = all(b[i + 1]), s2 = all(b[i + 2]), s3 = all(b[i + 3]);
-        for (j = 0; j < columns; j++) {
-            s0 += W[j] * in[j];
-            s1 += W[columns + j] * in[j];
-            s2 += W[2 * columns + j] * in[j];
-            s3 += W[3 * columns + j] * in[j];
-        }
-        out[i] = lane_tanh(s0);
-        out[i + 1] = lane_tanh(s1);
-        out[i + 2] = lane_tanh(s2);
-        out[i + 3] = lane_tanh(s3);
-    }
-    for (; i < rows; i++) {
-        const double *W = theta + (long)i * columns;
-        lane sum = all(b[i]);
-        for (j = 0; j < columns; j++) {
-            sum += W[j] * in[j];
-        }
-        out[i] = lane_tanh(sum);
-    }
+    multiply(rows, columns, theta, theta + (long)rows * columns, in, out);
+    tanh_all(rows, out);
 }
 
 static inline void forward_hidden(const double *theta, lane *layers)
@@ -57,7 +36,9 @@ static inline void hoist(const double *theta, network *net)
 static inline void forward(const engine_batch *batch, const double *theta, const lane *x, const lane *p, int saturated,
                            network *net, lane *command)
 {
-    lane z[NX];
+    const lane *last = net->layers + LAST_AT, *zero = net->zero + LAST_AT;
+    const double *W = theta + OUTPUT;
+    lane z[NX], fed[NU], even[NU], odd[NU]; /* sums over every other unit need not wait for each other */
     int i, j;
     (void)p;
     (void)saturated;
@@ -66,20 +47,23 @@ static inline void forward(const engine_batch *batch, const double *theta, const
         net->layers[i] = z[i] * batch->factor[i];
     }
     forward_hidden(theta, net->layers);
-    for (i = 0; i < NU; i++) {
-        lane fed = all(0.0), sum = all(0.0), more = all(0.0);
-        const double *W = theta + OUTPUT + (long)i * LAST;
-        for (j = 0; j < NX; j++) {
-            fed += batch->K[i * NX + j] * z[j];
+    zeros(fed, NU);
+    multiply(NU, NX, batch->K, NULL, z, fed);
+    UNROLLED for (i = 0; i < NU; i++) {
+        even[i] = odd[i] = all(0.0);
+    }
+    for (j = 0; j + 2 <= LAST; j += 2) {
+        const lane one = last[j] - zero[j], other = last[j + 1] - zero[j + 1];
+        UNROLLED for (i = 0; i < NU; i++) {
+            even[i] += W[(long)i * LAST + j] * one;
+            odd[i] += W[(long)i * LAST + j + 1] * other;
         }
-        for (j = 0; j + 2 <= LAST; j += 2) {
-            sum += W[j] * (net->layers[LAST_AT + j] - net->zero[LAST_AT + j]);
-            more += W[j + 1] * (net->layers[LAST_AT + j + 1] - net->zero[LAST_AT + j + 1]);
-        }
+    }
+    UNROLLED for (i = 0; i < NU; i++) {
         if (LAST % 2) {
-            sum += W[LAST - 1] * (net->layers[LAST_AT + LAST - 1] - net->zero[LAST_AT + LAST - 1]);
+            even[i] += W[(long)i * LAST + LAST - 1] * (last[LAST - 1] - zero[LAST - 1]);
         }
-        command[i] = (batch->u_eq[i] - fed) + (sum + more);
+        command[i] = (batch->u_eq[i] - fed[i]) + (even[i] + odd[i]);
     }
 }
 
