@@ -280,7 +280,7 @@ def resume(result: Result, options: AdaptOptions) -> State:
     result : Result
         With the problem that it was made from.
     options : AdaptOptions
-        The options; only `steps` may differ from those of the result.
+        The options; only `steps` may differ from those of the result. Gradients that are "auto" stay as they were.
 
     Returns
     -------
@@ -294,6 +294,8 @@ def resume(result: Result, options: AdaptOptions) -> State:
     as_instance("resume_from", result, Result)
     problem, saved = result.problem, result.state
     history, audits, guards = unconcluded(result)
+    if options.gradients == "auto":
+        options = dataclasses.replace(options, gradients=result.options.gradients)
     fresh = start(problem, options, guards, audits)
     problem = fresh.problem
     try:

@@ -83,7 +83,7 @@ def _adapt(campaign: Campaign, name: str, changes: Changes) -> None:
             saving.save(state)
             return False
 
-        folder.save(adapt(file.problem, file.options, resume_from=earlier, monitor=monitor, progress=False))
+        folder.save(adapt(file.problem, folder.file.options, resume_from=earlier, monitor=monitor, progress=False))
 
 
 @lru_cache(maxsize=4)

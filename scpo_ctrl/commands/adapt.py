@@ -39,7 +39,7 @@ def demo(out: Path, verbose: bool, as_json: bool) -> int:
     with as_file(files("scpo_ctrl") / "data" / "double_integrator.toml") as path:
         file = read_problem_file(path)
     with RunFolder(out, file, overwrite=lambda path: _is_demo(path, file)) as folder:
-        result = _adapt("the demo", file, folder, None, as_json, verbose)
+        result = _adapt("the demo", folder, None, as_json, verbose)
     if result.status in _FAILED:
         return _finish(result, out, as_json)
     checked = verify(out)
@@ -72,7 +72,7 @@ def adapt_problem(
         file = with_learned(file, learn)
     folder, earlier = RunFolder.resumed(out, file) if goes_on else (RunFolder(out, file, overwrite=replaces), None)
     with folder:
-        result = _adapt(str(problem), file, folder, earlier, as_json, verbose)
+        result = _adapt(str(problem), folder, earlier, as_json, verbose)
     return _finish(result, out, as_json)
 
 
@@ -94,14 +94,12 @@ def _resumable() -> None:
     _stop().remedy = "`--resume` goes on from the last complete state, if one was saved"
 
 
-def _adapt(
-    name: str, file: ProblemFile, folder: RunFolder, earlier: Result | None, quiet: bool, verbose: bool
-) -> Result:
+def _adapt(name: str, folder: RunFolder, earlier: Result | None, quiet: bool, verbose: bool) -> Result:
     """Adapt with a progress display, saving the state at once and then now and then; write the report at the end."""
     from scpo_ctrl.report.page import write_report
 
     saving, step = Saving(folder), 0 if earlier is None else earlier.steps
-    stop, options = _stop(), file.options
+    stop, options = _stop(), folder.file.options
     heading = f"method {options.method}, gradients {options.gradients}"
     with stop.steps(), Display(options.steps, shown=not quiet, verbose=verbose, heading=heading) as display:
 
@@ -119,7 +117,7 @@ def _adapt(
 
         try:
             result = adapt(
-                file.problem, options, resume_from=earlier, monitor=monitor, audit_monitor=audit_monitor,
+                folder.file.problem, options, resume_from=earlier, monitor=monitor, audit_monitor=audit_monitor,
                 progress=False,
             )  # fmt: skip
         except OutputError:

@@ -56,6 +56,24 @@ class ProblemFile:
     controller: RecordedController | None = None  # the file behind [policy] file
     constraints: RecordedConstraints | None = None  # the file behind [metrics] constraints
     cost: RecordedCost | None = None  # the file behind [objective] file
+    chooses_gradients: bool = True  # False where they are "auto"
+
+    def with_gradients(self, chosen: str) -> "ProblemFile":
+        """Return the same with gradients that were chosen earlier, where the file leaves the choice to the package.
+
+        Parameters
+        ----------
+        chosen : str
+            "exact" or "sampled".
+
+        Returns
+        -------
+        ProblemFile
+        """
+        if self.chooses_gradients:
+            return self
+        options = dataclasses.replace(self.options, gradients=chosen)
+        return dataclasses.replace(self, options=options, tables=self.tables | {"adapt": filled(options)})
 
     def recorded(self) -> dict[str, bytes]:
         """Return what lies beside the problem as data in place of Python or objects, by the name of the file.
@@ -166,12 +184,13 @@ def read_problem_file(
         problem = ControlProblem(policy, batch, objective, metrics, seed=options.seed)
     if learned:
         problem.theta_initial = learned.theta_initial
-    options = within(path, "adapt", lambda: resolved(problem, options))
-    if options.preconditioner is not None:
-        within(path, "adapt", lambda: Scaling.from_preconditioner(options.preconditioner, problem.theta_dim))
-    tables["adapt"] = filled(options)
+    chosen = within(path, "adapt", lambda: resolved(problem, options))
+    if chosen.preconditioner is not None:
+        within(path, "adapt", lambda: Scaling.from_preconditioner(chosen.preconditioner, problem.theta_dim))
+    tables["adapt"] = filled(chosen)
     problem.tables = tables
-    return ProblemFile(problem, options, tables, problem.imitation, learned, recorded, controller, constraints, cost)
+    more = (learned, recorded, controller, constraints, cost, options.gradients != "auto")
+    return ProblemFile(problem, chosen, tables, problem.imitation, *more)
 
 
 def fill_in_scenarios(table: Table) -> None:

@@ -206,9 +206,29 @@ def load_result(path: str | Path) -> Result:
 
     def read() -> Result:
         load_arrays(path)  # whether it is a RUN folder at all
-        return load_state(path, read_problem_file(path / "problem.toml"))
+        return load_state(path, read_run(path))
 
     return steadily(path, read)
+
+
+def read_run(path: Path) -> ProblemFile:
+    """Read the problem of a RUN folder. One that says nothing of gradients is older than the choice: they are sampled.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The RUN folder.
+
+    Returns
+    -------
+    ProblemFile
+
+    Raises
+    ------
+    ScpoError
+        If the problem file does not hold.
+    """
+    return read_problem_file(path / "problem.toml").with_gradients("sampled")
 
 
 def read_problem(path: Path) -> tuple[str, bytes]:

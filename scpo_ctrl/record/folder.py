@@ -22,8 +22,8 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import everywhere
 from scpo_ctrl.problem.learned import LEARNED_FILE
 from scpo_ctrl.record.atomic import is_staged, unwritable, write_together
-from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile, read_problem_file
-from scpo_ctrl.record.files import digest, history_arrays, load_state
+from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile
+from scpo_ctrl.record.files import digest, history_arrays, load_state, read_run
 from scpo_ctrl.record.recorded import CONSTRAINTS_FILE, CONTROLLER_FILE, COST_FILE, PLANT_FILE
 from scpo_ctrl.record.samples_file import SAMPLES_FILE
 
@@ -218,7 +218,8 @@ class RunFolder:
         ----------
         path : str or pathlib.Path
         file : ProblemFile
-            Must be the same problem as the run's, but for [adapt] steps.
+            Must be the same problem as the run's, but for [adapt] steps. Where it leaves the gradients to the package,
+            the run goes on with those that it began with.
 
         Returns
         -------
@@ -237,7 +238,8 @@ class RunFolder:
         folder._lock()
         with contextlib.ExitStack() as stack:
             stack.enter_context(folder)  # unlock it where it cannot be resumed
-            earlier = read_problem_file(folder.path / "problem.toml")
+            earlier = read_run(folder.path)
+            file = file.with_gradients(earlier.options.gradients)
             _check_same(folder.path, earlier, file)
             result = load_state(folder.path, earlier)
             if file.options.steps < result.steps:
@@ -247,7 +249,7 @@ class RunFolder:
                 )
             folder._remove_staged()
             stack.pop_all()
-        folder._started = True
+        folder.file, folder._text, folder._started = file, file.text(), True
         return folder, result
 
 

@@ -15,7 +15,7 @@ _DIFFERENT = 1e-3  # part of the largest entry
 
 
 def asked_faults(asked: ProblemFile, run: ProblemFile) -> list[str]:
-    """List where a run is not of a problem file; only [adapt] steps may differ.
+    """List where a run is not of a problem file; only [adapt] steps may differ, and gradients that are left open.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def asked_faults(asked: ProblemFile, run: ProblemFile) -> list[str]:
     -------
     list of str
     """
-    faults = []
+    faults, asked = [], asked.with_gradients(run.options.gradients)
     for section in dict.fromkeys((*run.tables, *asked.tables)):
         table, wanted = run.tables.get(section, {}), asked.tables.get(section, {})
         for key in sorted({*table, *wanted} - _FILES):

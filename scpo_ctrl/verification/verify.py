@@ -24,7 +24,7 @@ from scpo_ctrl.record.assurance import load_guarded
 from scpo_ctrl.record.atomic import steadily, was_cut_short
 from scpo_ctrl.record.config import IMITATION_FILE, SECTIONS, ProblemFile, is_controller, located, read_problem_file
 from scpo_ctrl.record.controllers import LOOP_KEYS, build_controller
-from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem
+from scpo_ctrl.record.files import check_format, digest, load_arrays, load_state, load_summary, read_problem, read_run
 from scpo_ctrl.record.plants import build_plant
 from scpo_ctrl.rounding import down
 from scpo_ctrl.validate import as_count, as_flag, as_path
@@ -166,7 +166,7 @@ def _read(path: Path) -> _Files:
     with located(f"{path}: "):
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
     try:
-        file = read_problem_file(path / "problem.toml")
+        file = read_run(path)
         result = load_state(path, file)
         read: tuple[ProblemFile, Result] | ScpoError = file, result
         guarded = load_guarded(path, result)

@@ -87,8 +87,16 @@ def test_a_run_that_watches_few_guards_is_as_safe_on_all_of_them(monkeypatch):
     result = sc.adapt(problem, sc.AdaptOptions(steps=30, audit_rollouts=2000, guards=48), monitor=monitor)
     assert any(seen)
     assert result.guards.count >= 48 and result.final_audit.passed
-    assert result.is_safe()  # on counterexamples that joined after a commit too, which kept no back-off from them
-    on_all = GuardedProblem(problem, result.guards.part(slice(0, 48)), result.options.back_off)
-    thetas = [row.theta for row in result.history.rows if VERDICTS[row.verdict] is Verdict.COMMITTED]
-    assert len(thetas) > 5 and (on_all.metrics_kept_clear(np.array(thetas)) <= 0).all()
+    assert result.is_safe()  # on all of S, counterexamples included that joined after a commit
+    on_all = GuardedProblem(problem, result.guards, result.options.back_off)
+    commits = [i for i, row in enumerate(result.history.rows) if VERDICTS[row.verdict] is Verdict.COMMITTED]
+    g = on_all.metrics_kept_clear(np.array([result.history.rows[i].theta for i in commits]))
+    kept = [(g[:, : problem.varies.size] <= 0).all(), (on_all.metrics_kept_clear(result.theta[None]) <= 0).all()]
+    for i, of_guards in zip(commits, on_all.of_guards(g), strict=True):  # the back-off from those known by then
+        known = [row.guards for row in result.audits if row.policy < i]
+        kept.append((of_guards[: known[-1]] <= 0).all())
+    for row in result.audits:  # and where a run goes on, from those that sent it there
+        if row.back in commits:
+            kept.append((on_all.of_guards(g)[commits.index(row.back), : row.guards] <= 0).all())
+    assert len(commits) > 5 and all(kept)
     assert result.objective_final < result.objective_initial
