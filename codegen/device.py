@@ -89,9 +89,9 @@ class DeviceCode:
     not_audited: str | None = None  # why, in words
 
     @property
-    def audit_epsilon(self) -> float:
-        """ε of an audit that found nothing: what its uniform points say of the set, with 95 % confidence."""
-        return 1 - _CONFIDENCE ** (1 / (self.audit.points // 2))
+    def audit_percent(self) -> float:
+        """Percent of the set that an audit that found nothing bounds by its uniform points, with 95 % confidence."""
+        return float(f"{100 * (1 - _CONFIDENCE ** (1 / (self.audit.points // 2))):.2g}")
 
     @property
     def updatable(self) -> bool:
