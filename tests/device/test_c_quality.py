@@ -38,12 +38,12 @@ _kept: list[tempfile.TemporaryDirectory] = []
 
 
 @functools.cache
-def exported(real: str, guarded: bool) -> Path:
+def exported(real: str, guarded: bool, audited: bool = True) -> Path:
     """Return the folder of the export of R3 that adapts."""
     folder = tempfile.TemporaryDirectory(prefix="scpo_quality_")
     _kept.append(folder)
     path = Path(folder.name) / "c"
-    export(unadapted(r3_problem()), path, real=real, measured=False, adapting=True, guarded=guarded)
+    export(unadapted(r3_problem()), path, real=real, measured=False, adapting=True, guarded=guarded, audited=audited)
     return path
 
 
@@ -133,21 +133,23 @@ def test_every_report_of_misra_is_in_the_list(tmp_path):
         assert set(known) <= set(rules)  # what is not reported any more leaves the list
 
 
-def test_no_byte_from_outside_does_harm(tmp_path):
+@pytest.mark.parametrize("audited", [False, True])
+def test_no_byte_from_outside_does_harm(audited, tmp_path):
     """Random bytes and nearly right frames, under sanitizers, alignment among them; the long form is `make fuzz`."""
     need("gcc")
     for real in ("float", "double") if LONG else ("float",):
-        folder = exported(real, False)
+        folder = exported(real, False, audited)
         program = tmp_path / f"fuzz_{real}"
         flags = ["-std=c99", *SANITIZE.split(), *OFTEN, "-Wall", "-Wextra", "-Wconversion", "-Werror"]
         every = [*sorted((folder / "src").glob("*.c")), HERE / "fuzz_link.c"]
         run("gcc", *flags, *includes(folder), *every, "-o", program, "-lm")
         for seed in range(1, 5 if LONG else 2):
-            said = run(program, seed, 10_000_000 if LONG else 1_000_000, timeout=PATIENCE)
+            said = run(program, seed, 10_000_000 if LONG else 500_000, timeout=PATIENCE)
             print(said, end="")
             found = dict(zip(said.split()[::2], map(int, said.split()[1::2]), strict=True))
             assert found["wrong"] == 0
-            assert found["answered"] > 2_000 and found["refused"] > 100 and found["steps"] > 5
+            assert found["answered"] > 2_000 and found["refused"] > 100
+            assert audited or found["steps"] > 5  # the other one is given parameters that no audit lets begin
 
 
 def test_every_public_function_keeps_its_promises(tmp_path):
