@@ -70,7 +70,9 @@ static uint16_t fill(unsigned char type, unsigned char *payload)
     for (k = 0; k < SCPO_LINK_SIZE; k++) {
         payload[k] = (unsigned char)draw(256);
     }
-    if (draw(3) != 0) {
+    if (draw(4) == 0) { /* such as the backup, from which steps are taken */
+        memset(payload, 0, SCPO_LINK_SIZE);
+    } else if (draw(3) != 0) {
         for (k = 0; k < reals; k++) {
             memcpy(payload + k * sizeof(scpo_real), small + draw(4), sizeof(scpo_real));
         }
