@@ -51,7 +51,7 @@ examples: $(VENV)/.test
 
 benchmarks: $(VENV)/.test tools
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[benchmarks]"
-	set -e; for script in reference_problems python_against_c rollouts laws_against_network projection_against_solvers projection_in_the_loop \
+	set -e; for script in reference_problems python_against_c rollout_peak laws_against_network projection_against_solvers projection_in_the_loop \
 		projection_instructions projection_on_targets projection_against_generated adaptation scaling nonlinear_reference paper_experiments; \
 		do echo "== $$script"; $(BIN)/python examples/benchmarks/$$script.py; done
 
