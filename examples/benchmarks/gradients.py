@@ -12,7 +12,9 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,9 +51,17 @@ def hidden(problem: ControlProblem, *widths: int) -> ControlProblem:
     return ControlProblem(policy, problem.scenarios, problem.objective_data, problem.scenario_metrics.options)
 
 
-def with_metrics(problem: ControlProblem, **options: object) -> ControlProblem:
+def _itself(problem: ControlProblem) -> ControlProblem:
+    return problem
+
+
+def _of_file(load: Callable[[str], tuple[Any, ...]], name: str) -> Any:
+    return load(name)[0]
+
+
+def with_metrics(problem: ControlProblem, **options: Any) -> ControlProblem:
     """Return a problem with other metrics."""
-    metrics = dataclasses.replace(problem.scenario_metrics.options, **options)  # type: ignore[arg-type]
+    metrics = dataclasses.replace(problem.scenario_metrics.options, **options)
     return ControlProblem(problem.policy, problem.scenarios, problem.objective_data, metrics)
 
 
@@ -77,17 +87,17 @@ def fitted() -> dict[str, tuple[Callable[[], Problem], int]]:
     r3, r4, r5 = (shipped(name)[0] for name in CLOSED[:3])
     rows: dict[str, tuple[Callable[[], Problem], int]] = {}
     for name, base in (("R3", r3), ("R4", r4), ("R5", r5)):
-        rows[f"{name}, linear"] = (lambda base=base: hidden(base)), 0  # type: ignore[misc]
-        rows[f"{name}, 12"] = (lambda base=base: base), 0  # type: ignore[misc]
-        rows[f"{name}, 12, 12 directions"] = (lambda base=base: base), 12  # type: ignore[misc]
-        rows[f"{name}, 16-16"] = (lambda base=base: hidden(base, 16, 16)), 0  # type: ignore[misc]
+        rows[f"{name}, linear"] = partial(hidden, base), 0
+        rows[f"{name}, 12"] = partial(_itself, base), 0
+        rows[f"{name}, 12, 12 directions"] = partial(_itself, base), 12
+        rows[f"{name}, 16-16"] = partial(hidden, base, 16, 16), 0
     for name in CLOSED[3:]:
-        rows[name] = (lambda name=name: shipped(name)[0]), 0  # type: ignore[misc]
+        rows[name] = partial(_of_file, shipped, name), 0
     for name in ("dc_motor", "buck_converter", "quadruple_tank"):
-        rows[f"gallery: {name}"] = (lambda name=name: gallery.load(name)[0]), 0  # type: ignore[misc]
+        rows[f"gallery: {name}"] = partial(_of_file, gallery.load, name), 0
     rows |= {"tanks, LQG": (controllers.tanks, 0), "car": (controllers.car, 0)}
     rows |= {name: (make, 0) for name, make in PUBLISHED.items()}
-    rows |= {f"ten masses, {d}": ((lambda d=d: large_policies.make_problem(d)), 60) for d in (120, 1000)}  # type: ignore[misc]
+    rows |= {f"ten masses, {d}": (partial(large_policies.make_problem, d), 60) for d in (120, 1000)}
     return rows
 
 
@@ -107,7 +117,7 @@ def others() -> dict[str, tuple[Callable[[], Problem], int]]:
         "R5, one step": (lambda: with_metrics(r5, one_step=0.002, cloud=1024), 0),
     }
     for make in (double_integrator, cart_pole, ball_and_beam):
-        rows[f"{make.__name__}, LQG"] = (lambda make=make: under_lqg(make())), 0  # type: ignore[misc]
+        rows[f"{make.__name__}, LQG"] = partial(under_lqg, make()), 0
     rows["masses, 40, 60 directions"] = (lambda: hidden(PUBLISHED["masses"](), 40)), 60
     return rows
 
@@ -172,7 +182,7 @@ def run_problems() -> dict[str, Callable[[int], Problem]]:
 
         return of_seed
 
-    r3, r4, r5 = ((lambda name=name: shipped(name)[0]) for name in CLOSED[:3])  # type: ignore[misc]
+    r3, r4, r5 = (partial(_of_file, shipped, name) for name in CLOSED[:3])
     return {
         "R1": lambda seed: r1_regression.make_problem(r1_regression.make_data(seed), seed),
         "R2": lambda seed: r2_malicious_expert.make_problem(seed)[0],

@@ -193,14 +193,10 @@ def _run(
             f"the device has {device.nx} states, {device.nu} inputs and {device.theta_dim} parameters; it runs the "
             "export of another run: export this one, and flash it"
         )
-    scale = instructions_per_tick(target) if target.machine else None
     say = monitor or (lambda what, done, total: None)
     seen = _closed_loop(result, _Commands(device, policy, held, np.asarray(result.theta)), samples, say)
     progress, committed = _adapt(problem, device, steps, say)
     margins = [-float(np.max(problem.metrics(theta)[problem.varies], initial=-np.inf)) for theta in committed]
-
-    def cost(ticks: float) -> int | None:
-        return None if scale is None else round(ticks * scale)
 
     ended = max(progress.steps - (progress.outcome in _GOES_ON), 0)  # the next one has begun by then
     active = device.active()
@@ -224,16 +220,27 @@ def _run(
         audited=progress.fresh,
         fresh=fresh,
         fresh_violations=violations,
-        audit_instructions=cost(progress.auditing / progress.fresh) if progress.fresh else None,
         code_bytes=None,
         ram_bytes=None,
         stack_bytes=None,
-        control_instructions=cost(seen.dearest),
-        projection_instructions=cost(progress.projecting / max(progress.projections, 1)),
-        slice_instructions=cost(progress.dearest_piece),
-        step_instructions=cost((progress.all - progress.auditing) / max(ended, 1)),
-        dearest_step_instructions=cost(progress.dearest_step),
+        **_instructions(target, progress, seen.dearest, ended),
     )
+
+
+def _instructions(target: Target, progress: Progress, control: int, ended: int) -> dict[str, int | None]:
+    """Return what a device's work cost, from its own counter; None where what that counts is not known."""
+    ticks = {
+        "audit": progress.auditing / progress.fresh if progress.fresh else None,
+        "control": control,
+        "projection": progress.projecting / max(progress.projections, 1),
+        "slice": progress.dearest_piece,
+        "step": (progress.all - progress.auditing) / max(ended, 1),
+        "dearest_step": progress.dearest_step,
+    }
+    scale = instructions_per_tick(target) if target.machine else None
+    return {
+        f"{name}_instructions": None if scale is None or of is None else round(of * scale) for name, of in ticks.items()
+    }
 
 
 class _Commands:

@@ -72,17 +72,6 @@ static void scpo_guess(scpo_adapter *adapter)
     }
 }
 
-/* Whether a step has no more tries. */
-static int scpo_is_tried(const scpo_adapter *adapter)
-{
-#if SCPO_AUDIT
-    if (adapter->audit.spent >= SCPO_STEP_ROLLOUTS) {
-        return 1;
-    }
-#endif
-    return adapter->tries >= SCPO_TRIES;
-}
-
 /* The adaptation ends. */
 static scpo_adaptation scpo_stop(scpo_adapter *adapter, scpo_adaptation outcome)
 {
@@ -124,7 +113,7 @@ static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
 static scpo_adaptation scpo_descend(scpo_adapter *adapter)
 {
     scpo_real size;
-    if (scpo_is_tried(adapter)) {
+    if (adapter->tries >= SCPO_TRIES || scpo_has_spent(adapter)) {
         return scpo_end_step(adapter, 0);
     }
     scpo_multiply(SCPO_SPAN, -1, adapter->gradient, adapter->z);
@@ -173,22 +162,6 @@ static scpo_adaptation scpo_shorten(scpo_adapter *adapter, scpo_real part)
     return SCPO_ADAPTING;
 }
 
-/* The parameters that were verified become the committed ones, if they are numbers. */
-static int scpo_take_over(scpo_adapter *adapter)
-{
-#if SCPO_AUDIT
-    const scpo_parameters *spare = scpo_controller_spare(adapter->controller);
-    if (scpo_largest(SCPO_NTHETA, spare->theta, 0) >= SCPO_INFINITY) {
-        return 0;
-    }
-    adapter->audit.committed = *spare;
-    adapter->audit.unaudited++;
-    return 1;
-#else
-    return scpo_controller_switch(adapter->controller) == SCPO_OK;
-#endif
-}
-
 static scpo_adaptation scpo_commit(scpo_adapter *adapter, scpo_real objective)
 {
     const scpo_real fall = adapter->objective - objective;
@@ -218,7 +191,7 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
         fall >= SCPO_SUFFICIENT * adapter->predicted && fall > 0) {
         return scpo_commit(adapter, objective);
     }
-    if (scpo_is_tried(adapter)) {
+    if (adapter->tries >= SCPO_TRIES || scpo_has_spent(adapter)) {
         return scpo_end_step(adapter, 0);
     }
     if (!(adapter->worst < SCPO_LARGEST)) {

@@ -46,8 +46,16 @@ scpo_audit_outcome scpo_audit_poll(scpo_adapter *adapter);
 /* The committed parameters go back half of the way to the active ones, or, the last time, all of it. */
 void scpo_retreat(scpo_adapter *adapter);
 
+/* Whether a step has rolled out what it may. */
+#define scpo_has_spent(adapter) ((adapter)->audit.spent >= SCPO_STEP_ROLLOUTS)
+
+/* The parameters that were verified become the committed ones. 0 where they are no numbers: then nothing has changed. */
+int scpo_take_over(scpo_adapter *adapter);
+
 #else
 
+#define scpo_has_spent(adapter) 0
+#define scpo_take_over(adapter) (scpo_controller_switch((adapter)->controller) == SCPO_OK)
 #define scpo_count_guards(adapter) ((void)(adapter), 0)
 #endif
 

@@ -24,8 +24,7 @@ static int scpo_first_step(int rollout)
 }
 #endif
 
-/* half = P z / rho with z = x_N - rest; returns V(x_N) / rho. */
-static scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real *half)
+scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real *half)
 {
     scpo_real z[SCPO_NX];
     int i;
@@ -81,24 +80,6 @@ static void scpo_replace(const scpo_adapter *adapter, scpo_real *p)
 }
 #else
 #define scpo_replace(adapter, p) ((void)(adapter), (void)(p))
-#endif
-
-#if SCPO_AUDIT
-/* The beginning of a guard's rollout, or of an audit's. */
-static void scpo_begin_fresh(const scpo_adapter *adapter, int rollout, scpo_trajectory *run)
-{
-    scpo_real half[SCPO_NX];
-    scpo_real limit;
-    int i;
-    run->number = rollout < SCPO_NALL ? adapter->audit.guard[rollout - SCPO_NROLLOUTS] : adapter->audit.number;
-    scpo_fresh_point(adapter, run->number, run->x, run->p);
-    for (i = 0; i < SCPO_NPARAMETERS; i++) {
-        run->p[i] = scpo_p_min[i] + run->p[i] * (scpo_p_max[i] - scpo_p_min[i]);
-    }
-    limit = SCPO_CONTRACTION_RATE * scpo_level(run->x, scpo_rests[0], half);
-    limit = limit > SCPO_CONTRACTION_FLOOR ? limit : SCPO_CONTRACTION_FLOOR;
-    run->limit = limit > 0 ? limit : 1; /* at rest V stays zero */
-}
 #endif
 
 /* Initial state, plant parameters and limit of a rollout. */

@@ -29,6 +29,9 @@ static inline int scpo_horizon(int rollout)
     return rollout < SCPO_NSCENARIOS || rollout >= SCPO_NROLLOUTS ? SCPO_HORIZON : 1;
 }
 
+/* half = P z / rho with z = x - rest; returns V(x) / rho. */
+scpo_real scpo_level(const scpo_real *x, const scpo_real *rest, scpo_real *half);
+
 #if SCPO_AUDIT
 /* A metric that is kept clear of zero: with its back-off, which (E11) has none of. */
 static inline scpo_real scpo_kept_clear(const scpo_adapter *adapter, int rollout, int signal, scpo_real metric)

@@ -48,6 +48,17 @@ void scpo_audit_restart(scpo_adapter *adapter)
     audit->interval = SCPO_AUDIT_FIRST;
 }
 
+int scpo_take_over(scpo_adapter *adapter)
+{
+    const scpo_parameters *spare = scpo_controller_spare(adapter->controller);
+    if (scpo_largest(SCPO_NTHETA, spare->theta, 0) >= SCPO_INFINITY) {
+        return 0;
+    }
+    adapter->audit.committed = *spare;
+    adapter->audit.unaudited++;
+    return 1;
+}
+
 void scpo_audit_begin(scpo_adapter *adapter)
 {
     int i;

@@ -3,7 +3,7 @@
  * implementation can give the same bits. SPDX-License-Identifier: MIT
  */
 #include "scpo_fresh.h"
-#include "scpo_model.h"
+#include "scpo_rollout.h"
 
 #define SCPO_WORDS 6 /* of a coordinate's direction: twelve halves, that make a normal number of their sum */
 #define SCPO_OF_DIRECTION (1 + SCPO_NX)
@@ -109,7 +109,8 @@ static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real 
 }
 #endif
 
-void scpo_fresh_point(const scpo_adapter *adapter, uint32_t number, scpo_real *x, scpo_real *p)
+/* The initial state, and the plant parameters in parts of their ranges. */
+static void scpo_fresh_point(const scpo_adapter *adapter, uint32_t number, scpo_real *x, scpo_real *p)
 {
     const uint32_t centre = scpo_word(adapter, number, 0) % (uint32_t)SCPO_SET_CENTRES;
     const int at_corner = (number & 1U) && (scpo_kind(adapter, number) & 1U);
@@ -124,6 +125,21 @@ void scpo_fresh_point(const scpo_adapter *adapter, uint32_t number, scpo_real *x
         const int place = SCPO_OF_PARAMETERS + i;
         p[i] = at_corner ? (scpo_end(adapter, number, place) + 1) / 2 : scpo_unit(adapter, number, place);
     }
+}
+
+void scpo_begin_fresh(const scpo_adapter *adapter, int rollout, scpo_trajectory *run)
+{
+    scpo_real half[SCPO_NX];
+    scpo_real limit;
+    int i;
+    run->number = rollout < SCPO_NALL ? adapter->audit.guard[rollout - SCPO_NROLLOUTS] : adapter->audit.number;
+    scpo_fresh_point(adapter, run->number, run->x, run->p);
+    for (i = 0; i < SCPO_NPARAMETERS; i++) {
+        run->p[i] = scpo_p_min[i] + run->p[i] * (scpo_p_max[i] - scpo_p_min[i]);
+    }
+    limit = SCPO_CONTRACTION_RATE * scpo_level(run->x, scpo_rests[0], half);
+    limit = limit > SCPO_CONTRACTION_FLOOR ? limit : SCPO_CONTRACTION_FLOOR;
+    run->limit = limit > 0 ? limit : 1; /* at rest V stays zero */
 }
 
 #if SCPO_SET_DISTURBED

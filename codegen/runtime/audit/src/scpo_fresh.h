@@ -8,9 +8,9 @@
 extern "C" {
 #endif
 
-/* Point `number` of an endless sequence: the initial state and the plant parameters, these in parts of their ranges.
- * Even numbers are uniform in the set, odd ones are on its edges. */
-void scpo_fresh_point(const scpo_adapter *adapter, uint32_t number, scpo_real *x, scpo_real *p);
+/* Begins the rollout of a guard, or, SCPO_NALL, of an audit: number, initial state, plant parameters within the declared
+ * ranges, and limit. Even points of the endless sequence are uniform in the set, odd ones are on its edges. */
+void scpo_begin_fresh(const scpo_adapter *adapter, int rollout, scpo_trajectory *run);
 
 /* next += its disturbance at time t. */
 void scpo_fresh_disturb(const scpo_adapter *adapter, uint32_t number, int t, scpo_real *next);
