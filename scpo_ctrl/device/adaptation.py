@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.device.audits import HALVINGS, Audits, Found
+from scpo_ctrl.device.audits import Audits, Found
 from scpo_ctrl.device.expert import Expert
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceStatus
@@ -162,12 +162,15 @@ class DeviceAdapter(Step):
                 return None
         number, largest = self.model.arithmetic.number, self.model.arithmetic.largest
         audits, error = self.audits, number(self.model.metric_error)
-        if audits is not None and not audits.trusted:
+        if audits is not None and audits.measures:
             self.model = audits.measure(Parameters(self.model, self.theta))
             self.rows = WorkingSet.empty(self.model, self.options.rows)
         found = self._verify(Parameters(self.model, self.theta))
-        while audits is not None and audits.trusted and found.worst > -error and audits.halvings <= HALVINGS:
+        while audits is not None and audits.unaudited > 0 and found.worst > -error:
             self.theta = audits.retreat(self.theta, self.active)
+            if audits.measures:  # all of the way back, to a start that is to be audited itself
+                self.restart()
+                return None
             found = self._verify(Parameters(self.model, self.theta))
         self._at = found
         self.objective, self.margin = self._value(found), -found.worst
@@ -178,7 +181,7 @@ class DeviceAdapter(Step):
             self._ended = DeviceStatus.START_BAD
             return None
         self._begun = True
-        if audits is None or not audits.trusted:
+        if audits is None or audits.measures:
             self.start_objective = self.objective
         if audits is None or audits.trusted:
             self._begin_step()
@@ -213,5 +216,6 @@ class DeviceAdapter(Step):
                 self.audits.restart()
             return None
         self.active = self.model.theta_start
-        self.restart()
+        self._begin_anew()
+        self.theta = self.audits.withdraw(self.theta, self.active)
         return DeviceStatus.WITHDRAWN

@@ -152,6 +152,26 @@ class Audits:
         self.unaudited = int(self.halvings <= HALVINGS)
         return (committed + active) / self.plain.arithmetic.number(2) if self.unaudited else active
 
+    def withdraw(self, committed: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Return parameters half of the way back to the safe start, which has become active and is trusted in nothing.
+
+        Parameters
+        ----------
+        committed, start : numpy.ndarray, shape (d,)
+
+        Returns
+        -------
+        numpy.ndarray, shape (d,)
+        """
+        self.trusted = self.own = False
+        self.halvings = 0
+        return self.retreat(committed, start)
+
+    @property
+    def measures(self) -> bool:
+        """Whether the active parameters are verified for the first time: what they leave decides the back-off."""
+        return not self.trusted and self.unaudited == 0
+
     def _counterexamples(self, theta: np.ndarray) -> list[int]:
         """Return the numbers of the worst point of each part of an audit, as far as they break a metric."""
         options, numbers = self.options, self.number + np.arange(self.options.audit_points)

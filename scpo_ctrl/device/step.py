@@ -18,7 +18,7 @@ from scpo_ctrl.device.expert import Expert
 from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.options import DeviceCounts, DeviceOptions, DeviceStatus
 from scpo_ctrl.device.policy import Parameters
-from scpo_ctrl.device.working_set import Verification, WorkingSet
+from scpo_ctrl.device.working_set import FIRST_SMOOTHNESS, Verification, WorkingSet
 from scpo_ctrl.projection.as_device import project_as_device
 
 _KEPT = 0.5  # part of a metric's distance from zero that a step leaves
@@ -171,8 +171,7 @@ class Step:
     def _try(self) -> DeviceStatus | None:
         """Project and verify; None where the next try follows."""
         self._project()
-        if not self._length > 0:  # it asks for smaller constants
-            self.rows.L = self.rows.L * self.model.arithmetic.number(0.5)
+        if not self._length > 0:
             return self._end_step(committed=False)
         self._step = self._unscale()
         if not self._predicted > 0:  # the projection turned a shortened step into one of ascent
@@ -236,7 +235,8 @@ class Step:
         """Return what the last try showed of smoothness constants, in the space of θ (E4), shape (k,)."""
         number, rows = self.model.arithmetic.number, self.rows
         linear = rows.c + self.model.arithmetic.inner(rows.G, self._alpha)
-        bend = 2 * (rows.tried - linear) / (self._length * self._length * self.scaling.gamma)
+        over = rows.tried - linear - self.model.metric_error  # more than rounding
+        bend = 2 * over / (self._length * self._length * self.scaling.gamma)
         return np.where(bend > 0, bend, number(0))
 
     def _commit(self, found: Verification, objective: Any) -> DeviceStatus:
@@ -266,11 +266,15 @@ class Step:
         self.scaling.forget()
 
     def _end_step(self, *, committed: bool) -> DeviceStatus:
-        """End the step. Where nothing was committed, curvature is learnt anew."""
+        """End the step. What broke a metric is known from now on; where nothing did, curvature is learnt anew."""
         if not committed:
-            self._forget()
+            if self._length > 0 and self._last.worst > -self.model.metric_error:
+                self._stalled += 1
+            else:
+                self._forget()
+                self.rows.L = np.full_like(self.rows.L, FIRST_SMOOTHNESS)
+                self._stalled += 2
             self._length = self.model.arithmetic.number(0)
-            self._stalled += 2
         ends = self._stalled >= self.options.patience
         if self.audits is not None and self.audits.unaudited >= (1 if ends else self.audits.interval):
             self._auditing = True

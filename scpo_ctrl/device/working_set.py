@@ -10,7 +10,7 @@ from scpo_ctrl.device.policy import Parameters
 from scpo_ctrl.device.rollout import Trajectories, finite
 from scpo_ctrl.device.stability import stability, stability_rows
 
-_FIRST_SMOOTHNESS = 0.1  # L of a row that is new
+FIRST_SMOOTHNESS = 0.1  # L of a row that is new
 _GROWTH = 1.2  # L is at least this times what the last step showed
 
 
@@ -39,35 +39,37 @@ class Verification:
         Returns
         -------
         Verification
-            With metrics from before the first rollout that is lost, where one is, and up to the first guard that is
-            broken: they come last, in their order.
+            Of the guards in their order, up to the first one that is broken, and where none is of the scenarios, from
+            before the first one that is lost.
         """
         model, found = parameters.model, Trajectories.of(parameters)
         of_all, vertices = found.peaks(), np.arange(len(model.vertices))
         rollout, first = of_all[0] // model.spread, model.rollouts - len(model.guards)
-        lost = int(np.argmax(found.lost[:first])) if found.lost[:first].any() else first
-        keys, values = (part[rollout < lost] for part in of_all)
+        keys, values = (part[:0] for part in of_all)
         worst: Any = model.arithmetic.largest
-        pieces, complete = min(lost + 1, first), lost == first
+        pieces, broken = 0, None
+        for guard in model.guards:
+            pieces += 1
+            if not found.lost[guard]:
+                keys, values = (
+                    np.append(part, of[rollout == guard]) for part, of in zip((keys, values), of_all, strict=True)
+                )
+            if found.lost[guard] or np.max(values) > -model.metric_error:
+                worst, broken = worst if found.lost[guard] else np.max(values), guard
+                break
+        complete = broken is None
+        if complete:
+            lost = int(np.argmax(found.lost[:first])) if found.lost[:first].any() else first
+            keys, values = (
+                np.append(part, of[rollout < lost]) for part, of in zip((keys, values), of_all, strict=True)
+            )
+            pieces, complete = pieces + min(lost + 1, first), lost == first
         if complete:
             if vertices.size:
                 keys = np.append(keys, model.keys + vertices)
                 values = np.append(values, finite(stability(parameters, vertices), model))
-            worst, pieces = np.max(values, initial=-model.arithmetic.largest), first + vertices.size
-        broken = None
-        for guard in model.guards if complete and not worst > -model.metric_error else ():
-            pieces += 1
-            if found.lost[guard]:
-                worst, broken = model.arithmetic.largest, guard
-                break
-            keys, values = (
-                np.append(part, of[rollout == guard]) for part, of in zip((keys, values), of_all, strict=True)
-            )
-            worst = np.max(values)
-            if worst > -model.metric_error:
-                broken = guard
-                break
-        complete = complete and not (model.points is not None and worst > -model.metric_error)
+            worst, pieces = np.max(values, initial=-model.arithmetic.largest), pieces + vertices.size
+            complete = not (model.points is not None and worst > -model.metric_error)
         largest = np.argsort(-values, kind="stable")[:rows]
         return cls(found, worst, keys[largest], values[largest], pieces, complete, broken)
 
@@ -143,7 +145,7 @@ class WorkingSet:
         new = last.peak_keys[~np.isin(last.peak_keys, self.keys[kept])][: self.most - int(kept.sum())]
         number = self.model.arithmetic.number
         self.keys = np.append(self.keys[kept], new)
-        self.L = np.append(self.L[kept], np.full(new.size, _FIRST_SMOOTHNESS, number))
+        self.L = np.append(self.L[kept], np.full(new.size, FIRST_SMOOTHNESS, number))
         self.multipliers = np.append(self.multipliers[kept], np.zeros(new.size, number))
         self.joined = np.zeros(self.keys.size, dtype=bool)
         self.tried = np.zeros(self.keys.size, number)
@@ -189,7 +191,7 @@ class WorkingSet:
             idle = np.flatnonzero(~(self.multipliers[:end] > 0) & ~self.joined[:end])
             if idle.size:
                 end = int(idle[-1])
-                self.keys[end], self.L[end], self.joined[end] = key, number(_FIRST_SMOOTHNESS), True
+                self.keys[end], self.L[end], self.joined[end] = key, number(FIRST_SMOOTHNESS), True
                 new.append(end)
                 changed = True
         return np.array(sorted(new), dtype=int) if changed else None

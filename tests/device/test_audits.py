@@ -233,13 +233,30 @@ def test_the_safe_start_takes_the_place_of_what_another_audit_breaks():
     adapter = device_adapter(problem, "double", options=DeviceOptions(**TINY))
     statuses = [adapter.step()]
     while statuses[-1] is not DeviceStatus.WITHDRAWN and len(statuses) < 100:
-        before = adapter.active
+        before, committed = adapter.active, adapter.theta
         statuses.append(adapter.step())
         if statuses[-1] is not DeviceStatus.AUDITED and statuses[-1] is not DeviceStatus.WITHDRAWN:
             assert np.array_equal(adapter.active, before)
     assert statuses[-1] is DeviceStatus.WITHDRAWN and DeviceStatus.AUDITED in statuses
-    assert np.array_equal(adapter.active, problem.theta_initial) and np.array_equal(adapter.theta, adapter.active)
-    assert not adapter.audits.own and adapter.step().goes_on
+    assert np.array_equal(adapter.active, problem.theta_initial)
+    assert np.allclose(adapter.theta, (committed + adapter.active) / 2, rtol=1e-15, atol=0)
+    assert not adapter.audits.own and not adapter.audits.trusted
+    while not adapter.audits.own:  # what is between the two becomes active behind an audit of its own
+        assert np.array_equal(adapter.active, problem.theta_initial)
+        status = adapter.step()
+    assert status is DeviceStatus.AUDITED
+
+
+def test_what_goes_all_of_the_way_back_to_the_safe_start_begins_anew():
+    adapter = device_adapter(audited_cases.box_disturbed(), "double", options=DeviceOptions(**TINY))
+    while adapter.step() is not DeviceStatus.AUDITED:
+        pass
+    adapter.active = adapter.model.theta_start
+    adapter.theta = adapter.audits.withdraw(1e3 + adapter.theta, adapter.active)  # nothing on the way is safe
+    adapter._begin_anew()
+    audits = adapter.counts.audits
+    assert adapter.begin() is DeviceStatus.REJECTED and adapter.audits.trusted and not adapter.audits.own
+    assert np.array_equal(adapter.theta, adapter.active) and adapter.counts.audits == audits + 1
 
 
 def test_the_first_audit_comes_after_as_many_commits_as_are_asked_for():

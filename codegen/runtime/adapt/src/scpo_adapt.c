@@ -80,6 +80,16 @@ static scpo_adaptation scpo_stop(scpo_adapter *adapter, scpo_adaptation outcome)
     return outcome;
 }
 
+/* Curvature, and the constants of metrics that were seen with it. */
+static void scpo_learn_anew(scpo_adapter *adapter)
+{
+    int row;
+    scpo_forget_curvature(adapter);
+    for (row = 0; row < adapter->count; row++) {
+        adapter->L[row] = SCPO_FIRST_SMOOTHNESS;
+    }
+}
+
 /* The next step, or the end of them: that the next call says, so that no commit goes unsaid. */
 static void scpo_go_on(scpo_adapter *adapter)
 {
@@ -90,13 +100,18 @@ static void scpo_go_on(scpo_adapter *adapter)
     }
 }
 
-/* The step ends. Where nothing was committed, theta stays, and curvature is learnt anew. */
+/* The step ends. Where nothing was committed, theta stays. What broke a metric is known from now on; where nothing did,
+ * curvature is learnt anew. */
 static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
 {
     if (!committed) {
-        scpo_forget_curvature(adapter);
+        if (adapter->length > 0 && adapter->worst > -SCPO_METRIC_ERROR) {
+            adapter->stalled += 1;
+        } else {
+            scpo_learn_anew(adapter);
+            adapter->stalled += 2;
+        }
         adapter->length = 0;
-        adapter->stalled += 2;
     }
 #if SCPO_AUDIT
     if (adapter->audit.unaudited >= (adapter->stalled >= SCPO_PATIENCE ? 1 : adapter->audit.interval)) {
@@ -134,9 +149,6 @@ static scpo_adaptation scpo_begin_try(scpo_adapter *adapter)
     adapter->length = SCPO_SQRT(scpo_inner(SCPO_SPAN, adapter->alpha, adapter->alpha));
     for (row = 0; row < adapter->count; row++) {
         adapter->multiplier[row] = scpo_project_multiplier(adapter->projection.work, row);
-        if (!(adapter->length > 0)) { /* it asks for smaller constants */
-            adapter->L[row] *= SCPO_R(0.5);
-        }
     }
     if (!(adapter->length > 0)) {
         return scpo_end_step(adapter, 0);
@@ -249,7 +261,7 @@ void scpo_adapter_restart(scpo_adapter *adapter)
 }
 
 /* The active parameters break a metric. What the user gave stays, and the adaptation ends so; where they were adapted
- * here, the safe start takes their place. */
+ * here, the safe start takes their place, and what was committed goes back towards it. */
 static scpo_adaptation scpo_refuse(scpo_adapter *adapter, scpo_adaptation outcome)
 {
 #if SCPO_AUDIT
@@ -258,7 +270,8 @@ static scpo_adaptation scpo_refuse(scpo_adapter *adapter, scpo_adaptation outcom
         memcpy(spare->theta, scpo_theta_start, sizeof spare->theta);
         scpo_parameters_prepare(spare);
         (void)scpo_controller_switch(adapter->controller);
-        scpo_adapter_restart(adapter);
+        scpo_begin_anew(adapter);
+        scpo_withdraw(adapter);
         return SCPO_WITHDRAWN;
     }
     scpo_audit_restart(adapter);
@@ -279,8 +292,11 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
     adapter->objective = adapter->sum * SCPO_WEIGHT(adapter);
     adapter->margin = -adapter->worst;
 #if SCPO_AUDIT
-    if (adapter->audit.trusted && adapter->worst > -SCPO_METRIC_ERROR && adapter->audit.halvings <= SCPO_HALVINGS) {
+    if (adapter->audit.unaudited > 0 && adapter->worst > -SCPO_METRIC_ERROR) {
         scpo_retreat(adapter);
+        if (scpo_measures(adapter)) { /* all of the way back, to a start that is to be audited itself */
+            scpo_adapter_restart(adapter);
+        }
         adapter->rollout = 0;
         return SCPO_ADAPTING;
     }
@@ -293,8 +309,10 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
         return scpo_stop(adapter, SCPO_START_BAD);
     }
 #if SCPO_AUDIT
-    if (!adapter->audit.trusted) {
+    if (scpo_measures(adapter)) {
         adapter->start_objective = adapter->objective;
+    }
+    if (!adapter->audit.trusted) {
         scpo_audit_begin(adapter);
         adapter->phase = SCPO_AUDITING;
         return SCPO_ADAPTING;

@@ -46,6 +46,12 @@ scpo_audit_outcome scpo_audit_poll(scpo_adapter *adapter);
 /* The committed parameters go back half of the way to the active ones, or, the last time, all of it. */
 void scpo_retreat(scpo_adapter *adapter);
 
+/* The safe start has become active: the committed parameters begin to go back to it, and it is trusted in nothing. */
+void scpo_withdraw(scpo_adapter *adapter);
+
+/* Whether the active parameters are verified for the first time: what they leave to the bounds decides the back-off. */
+#define scpo_measures(adapter) (!(adapter)->audit.trusted && (adapter)->audit.unaudited == 0)
+
 /* Whether a step has rolled out what it may. */
 #define scpo_has_spent(adapter) ((adapter)->audit.spent >= SCPO_STEP_ROLLOUTS)
 

@@ -81,7 +81,7 @@ static void scpo_scan(scpo_adapter *adapter, int rollout)
         int when;
         if (scpo_largest_of(run, rollout, signal, &when, &largest)) {
 #if SCPO_AUDIT
-            if (!adapter->audit.trusted) {
+            if (scpo_measures(adapter)) {
                 scpo_set_back_off(adapter, rollout, signal, largest);
             }
 #endif
@@ -131,8 +131,9 @@ static void scpo_verify_vertex(scpo_adapter *adapter, const scpo_parameters *wit
 int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
 {
     const int piece = adapter->rollout;
-    const int guards = SCPO_NROLLOUTS + SCPO_NVERTICES; /* the first piece of these */
-    const int end = guards + scpo_count_guards(adapter);
+    const int guards = scpo_count_guards(adapter); /* come first: what broke a try is likely to break the next one */
+    const int rollouts = guards + SCPO_NROLLOUTS;
+    const int end = rollouts + SCPO_NVERTICES;
 #if SCPO_AUDIT
     adapter->audit.spent++;
 #endif
@@ -144,25 +145,23 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
         adapter->expert.next = 0;
 #endif
     }
-    if (piece < SCPO_NROLLOUTS) {
-        if (scpo_verify_rollout(adapter, with, piece)) {
+    if (piece >= guards && piece < rollouts) {
+        if (scpo_verify_rollout(adapter, with, piece - guards)) {
             return 1;
         }
     }
-#if SCPO_NVERTICES
+#if SCPO_AUDIT
     else if (piece < guards) {
-        scpo_verify_vertex(adapter, with, piece - SCPO_NROLLOUTS);
+        (void)scpo_verify_rollout(adapter, with, scpo_guard_rollout(adapter, piece));
+        if (adapter->worst > -SCPO_METRIC_ERROR) {
+            scpo_to_front(adapter, piece);
+            return 1;
+        }
     }
 #endif
-#if SCPO_AUDIT
+#if SCPO_NVERTICES
     else if (piece < end) {
-        const int lost = scpo_verify_rollout(adapter, with, scpo_guard_rollout(adapter, piece - guards));
-        if (adapter->worst > -SCPO_METRIC_ERROR) {
-            scpo_to_front(adapter, piece - guards);
-        }
-        if (lost) {
-            return 1;
-        }
+        scpo_verify_vertex(adapter, with, piece - rollouts);
     }
 #endif
 #if SCPO_IMITATION
@@ -172,7 +171,7 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
 #endif
     adapter->rollout++;
 #if SCPO_AUDIT
-    if (adapter->rollout >= guards && adapter->worst > -SCPO_METRIC_ERROR) {
+    if (adapter->rollout == end && adapter->worst > -SCPO_METRIC_ERROR) {
         return 1;
     }
 #endif
@@ -208,7 +207,7 @@ void scpo_choose_rows(scpo_adapter *adapter)
 scpo_real scpo_shown(scpo_adapter *adapter, int row)
 {
     const scpo_real linear = adapter->c[row] + scpo_inner(SCPO_SPAN, scpo_row(adapter, row), adapter->alpha);
-    const scpo_real bend = 2 * (adapter->tried[row] - linear) / (adapter->length * adapter->length * adapter->gamma);
+    const scpo_real bend = 2 * (adapter->tried[row] - linear - SCPO_METRIC_ERROR) / (adapter->length * adapter->length * adapter->gamma);
     return bend > 0 ? bend : 0;
 }
 

@@ -187,3 +187,11 @@ void scpo_retreat(scpo_adapter *adapter)
         adapter->audit.unaudited = 0;
     }
 }
+
+void scpo_withdraw(scpo_adapter *adapter)
+{
+    adapter->audit.trusted = 0;
+    adapter->audit.own = 0;
+    adapter->audit.halvings = 0;
+    scpo_retreat(adapter);
+}
