@@ -1,6 +1,9 @@
 /* Gradients of the Lagrangian, the summed cost plus a linear and a quadratic term of every metric, with respect to theta;
  * and of each scenario's weighted metrics with respect to the scenario itself. Each block of scenarios forwards, then
  * backwards. SPDX-License-Identifier: MIT */
+#if defined(__GNUC__) && !defined(__clang__) /* hoisted loads do not fit into registers */
+#pragma GCC optimize("no-code-hoisting")
+#endif
 #include "adjoint.h"
 #include "pack.h"
 #include "threads.h"
