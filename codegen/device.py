@@ -227,7 +227,7 @@ def device_code(
             if not (of.name == "model_adjoint" and gradients == "sampled")
         ),
         gradients=gradients,
-        fresh_set=fresh_set(problem) if audited else None,
+        fresh_set=fresh_set(problem, real) if audited else None,
         not_audited=no_audits(problem) if audited else "it was exported without audits",
         epsilon=LEAST[real],
         theta_start=problem.theta_initial,

@@ -20,6 +20,7 @@ import scpo_ctrl as sc
 from scpo_ctrl.codegen.fresh_set import no_audits
 from scpo_ctrl.device import DeviceOptions, DeviceStatus, device_adapter
 from scpo_ctrl.device.arithmetic import Arithmetic
+from scpo_ctrl.device.audits import _largest
 from scpo_ctrl.device.fresh import Points, word
 from scpo_ctrl.errors import DomainError
 
@@ -290,3 +291,21 @@ def test_where_nothing_is_audited_and_why():
 def test_sizes_that_do_not_fit_are_refused(wrong):
     with pytest.raises(DomainError, match=next(iter(wrong))):
         DeviceOptions(**wrong)
+
+
+def test_rounding_to_float_decides_nothing_near_the_rest():
+    """On levels down to nothing float does not tell V from its rounding: contraction is asked down to a floor there."""
+    problem = cut("double_integrator", 8, 30, 0)
+    wide, narrow = device_adapter(problem, "double"), device_adapter(problem, "float")
+    while wide.counts.commits < 5:
+        wide.step()
+    numbers = 8 * np.arange(30_000) + 7  # edges that are not at the set's end
+    x0 = wide.model.points.draw(0, numbers)[0]
+    near = numbers[np.argsort(np.abs(x0).max(axis=1))[:1000]]
+    assert np.abs(x0).max(axis=1).min() < 1e-6
+    metrics = [
+        np.where(there, largest, -1).max(axis=1)
+        for adapter, number in ((wide, float), (narrow, np.float32))
+        for largest, there in [_largest(adapter.audits._at(near, wide.theta.astype(number)))]
+    ]
+    assert (metrics[1] - metrics[0]).max() < 0.2 * DeviceOptions().back_off
