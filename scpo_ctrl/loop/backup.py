@@ -230,10 +230,9 @@ def _simulated(
     rho = simulations.largest(backup.rho) if search else backup.rho
     if rho <= 0 or not (search or simulations.passes(rho)):
         levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
-        remedy = singular_parameter(Law(plant, backup.K, law), ranges) or (
-            f"{moved_rest(plant, ranges)}narrow the ranges of the plant parameters, "
-            "or change its gains (Q and R of an LQR)"
-        )
+        narrow = "narrow the ranges of the plant parameters, or " if np.ptp(ranges, axis=1).any() else ""
+        gains = "change its gains (Q and R of an LQR)" if law is None else "begin with other gains"
+        remedy = singular_parameter(Law(plant, backup.K, law), ranges) or moved_rest(plant, ranges) + narrow + gains
         raise BackupError(f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; {remedy}")
     claim = Claim(Law(plant, backup.K, law), backup.P, rho, ranges, simulated=True)
     return claimed(replace(backup, rho=rho), claim)
