@@ -6,7 +6,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.constraint import Constraint
+from scpo_ctrl.loop.constraint import OVERSHOOT, Constraint
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.labelled import Place
@@ -67,9 +67,7 @@ def overshoot(
         raise DomainError(f"reference {reference!r} does not move, so nothing overshoots; give it a step")
     change = (after - before) / largest
     above = ((y - after) / largest) * change / (change**2 + _SMALL**2)
-    return Constraint(
-        name=f"overshoot of {reference}", expression=above, bound=np.array([most]), scale=np.array([most])
-    )
+    return Constraint(name=f"{OVERSHOOT}{reference}", expression=above, bound=np.array([most]), scale=np.array([most]))
 
 
 def settling(
