@@ -150,10 +150,14 @@ class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another 
         K, P = self.K * units.x / units.u[:, None], self.P * units.x * units.x[:, None]
         return claimed(replace(self, K=K, P=P), self.claim)
 
+    @property
+    def in_words(self) -> str:
+        """The evidence, where it was looked at already: a look may take long."""
+        looked = self.claim is None or "evidence" in vars(self.claim)
+        return self.evidence if looked else "not looked at yet: ask for `evidence`"
+
     def _shown(self) -> tuple[str, Entries]:
-        looked = self.claim is None or "evidence" in vars(self.claim)  # a look may take long
-        stands = self.evidence if looked else "not looked at yet: ask for `evidence`"
-        return f"level rho = {self.rho:.4g}", [("gain K", numbers(self.K)), ("invariance", stands)]
+        return f"level rho = {self.rho:.4g}", [("gain K", numbers(self.K)), ("invariance", self.in_words)]
 
 
 def largest_held(
