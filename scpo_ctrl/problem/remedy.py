@@ -54,7 +54,7 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
     if meaning.kind not in BUILT_IN:
         more = [f"raise the bound of {meaning.kind}"]
     if meaning.kind.startswith(OVERSHOOT) and _loads(problem):
-        more.append("bound the output itself in its place, since what a load does to it counts as overshoot too")
+        more.append("end it where a load begins, whose effect counts as overshoot too (until)")
     return _listed([*nearer, *milder, *more, another_start(problem.policy, "more careful", "other Q and R")])
 
 
