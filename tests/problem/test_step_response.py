@@ -48,7 +48,8 @@ def test_overshoot_is_that_of_the_trajectory(limited):
     np.testing.assert_allclose(found.max(axis=1)[large] + 0.08, relative, rtol=0.03)
 
 
-def test_overshoot_ends_where_a_load_begins():
+def loaded_arm():
+    """Return the loop of an arm on which a load begins at 0.5 s."""
     arm = equations(
         name="arm",
         dt=0.01,
@@ -60,7 +61,11 @@ def test_overshoot_ends_where_a_load_begins():
         ],
     )
     arm = with_signals(arm, {"load": signals.step(0.0, (-5.0, 5.0), at=0.5)})
-    loop = sc.controlled(arm, pid(arm, kp=1.0), reference={LABEL: signals.step(0.0, (-0.5, 0.5), at=0.05)})
+    return sc.controlled(arm, pid(arm, kp=1.0), reference={LABEL: signals.step(0.0, (-0.5, 0.5), at=0.05)})
+
+
+def test_overshoot_ends_where_a_load_begins():
+    loop = loaded_arm()
     early, whole = sc.overshoot(loop, LABEL, 0.08, until=0.5), sc.overshoot(loop, LABEL, 0.08)
     batch = sc.scenarios(loop.plant, loop.backup, horizon=100, count=8, level=1e-4)
     both = sc.ControlProblem(loop, batch, sc.tracking(loop, [1.0]), sc.MetricOptions(constraints=[early, whole]))
@@ -70,6 +75,17 @@ def test_overshoot_ends_where_a_load_begins():
     assert (ends[:, 50:] == -0.08).all() and (goes_on[:, 50:] > 0).any()
     with pytest.raises(UnsafeStartError, match=r"end it where a load begins.* \(until\)"):
         sc.adapt(both)
+
+
+def test_limits_that_begin_or_end_are_verified_at_their_times(tmp_path):
+    loop = loaded_arm()
+    limits = [sc.overshoot(loop, LABEL, 0.08, until=0.5), sc.settling(loop, LABEL, 0.16, after=0.8)]
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=100, count=8, level=1e-4)
+    task = sc.ControlProblem(loop, batch, sc.tracking(loop, [1.0]), sc.MetricOptions(constraints=limits))
+    result = sc.adapt(task, sc.AdaptOptions(steps=1, audit_rollouts=64))
+    result.save(tmp_path / "RUN")
+    found = sc.verify(tmp_path / "RUN")
+    assert found.passed, found.faults
 
 
 def test_settling_counts_from_its_time_on(limited):
