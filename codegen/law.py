@@ -58,6 +58,7 @@ class Law:
     r: tuple[Entry, ...]
     u: tuple[Entry, ...]
     memory: tuple[Entry, ...]
+    reads: tuple[bool, ...]  # (ny,) whether the law depends on it
     step: Body  # of the command, then of the memory that follows
     slope: Body  # of the command and its derivatives by the memory
 
@@ -100,9 +101,9 @@ def law_of(policy: ControllerPolicy, real: str, prefix: str) -> Law:
     writing = _Writing(controller, entries, real, prefix)
     step = writing.body((controller.command, command), (controller.memory, memory))
     slope = writing.body((controller.command, command), (slopes, [f"slope[{k}]" for k in range(slopes.numel())]))
-    return Law(
-        controller.name, **{key: entries[key] for key in ("theta", "y", "r", "u", "memory")}, step=step, slope=slope
-    )
+    reads = ca.which_depends(ca.vertcat(controller.command, controller.memory), controller.y, 1, False)
+    signals = {key: entries[key] for key in ("theta", "y", "r", "u", "memory")}
+    return Law(controller.name, **signals, reads=tuple(reads), step=step, slope=slope)
 
 
 def _entries(given: Mapping[str, tuple[Sequence[str], Sequence[str]]], prefix: str) -> dict[str, tuple[Entry, ...]]:

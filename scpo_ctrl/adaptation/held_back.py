@@ -29,14 +29,14 @@ def held_back(result: Result) -> str:
     Returns
     -------
     str
-        Sentences, where it stalled, or never left its start; else empty.
+        Sentences, where it stalled, never left its start, or ended with a whole step in vain; else empty.
     """
     rows, problem = result.history.rows, _with_guards(result)
     if result.status is RunStatus.SMOOTHNESS_TOO_SMALL and rows:
         return f"The bound that it left: {problem.metric_label(rows[-1].worst)}."
     last = _since_commit(rows)
-    kept_start = result.status is RunStatus.FINISHED and len(last) == len(rows)
-    if not last or not (kept_start or result.status is RunStatus.STALLED):
+    in_vain = len(last) == len(rows) or len(last) >= result.options.tries
+    if not last or not (result.status is RunStatus.STALLED or (in_vain and result.status is RunStatus.FINISHED)):
         return ""
     verdicts = Counter(VERDICTS[row.verdict] for row in last)
     if verdicts[Verdict.UNSAFE]:

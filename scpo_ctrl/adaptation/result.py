@@ -198,7 +198,8 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         str
             The advice of its status, and the metric or guard by label, scenario and time step, with its remedy.
         """
-        return f"{self.status.value} {held_back(self)}".rstrip()
+        held = held_back(self)
+        return f"{self.status.value} {held}".rstrip() if self.status is not RunStatus.FINISHED or not held else held
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers of ``result.json``.

@@ -23,6 +23,7 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
+from scpo_ctrl.problem.remedy import broken_too
 from scpo_ctrl.rounding import up
 from scpo_ctrl.sealed import as_instance
 
@@ -371,7 +372,8 @@ def _check_safe(problem: Problem, metrics: np.ndarray) -> None:
                 "check the model, or what the black box returns there"
             )
         excess = problem.in_bounds_units(metrics)[worst]
+        others = broken_too(problem, metrics, worst) if isinstance(problem, ControlProblem) else ""
         raise UnsafeStartError(
-            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {up(excess, 4)}; "
+            f"the safe start is unsafe: {problem.metric_label(worst)} is exceeded by {up(excess, 4)}{others}; "
             f"{problem.remedy(worst)}"
         )

@@ -179,7 +179,10 @@ def unit_of_gain(u: str, y: str, more: str = "") -> str:
     Returns
     -------
     str
-        Such as "V/rad", "V/(rad s)" and "V/(m/s)".
+        Such as "V/rad", "V/(rad s)", "V/(m/s)" and "(m/s)/rad"; empty where the units are the same.
     """
+    if u == y and not more:
+        return ""
     below = f"({y}) {more}" if more and set(y) & _COMPOUND else f"{y} {more}".strip()
-    return f"{u or '1'}/{f'({below})' if set(below) & _COMPOUND else below}" if below else u
+    above = f"({u})" if "/" in u else u or "1"
+    return f"{above}/{f'({below})' if set(below) & _COMPOUND else below}" if below else u

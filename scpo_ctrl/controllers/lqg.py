@@ -9,7 +9,14 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.controllers.coefficients import Bounds, Coefficients, sampling_time, shown_at_rest, theta_bounds
+from scpo_ctrl.controllers.coefficients import (
+    Bounds,
+    Coefficients,
+    sampling_time,
+    shown_at_rest,
+    theta_bounds,
+    unit_of_gain,
+)
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.design import gain_of_lqr
@@ -83,6 +90,10 @@ def lqg(
         theta=gains.theta,
         theta_initial=gains.values,
         theta_labels=tuple(gains.labels),
+        theta_units=(
+            *(unit_of_gain(u, x) for u in plant.u_units for x in plant.x_units),
+            *(unit_of_gain(x, y) for x in plant.x_units for y in plant.measured_units),
+        ),
         **theta_bounds(gains.labels, bounds),
         y=y,
         u=u,

@@ -8,7 +8,15 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.controllers.coefficients import Bounds, Coefficients, headroom, sampling_time, sees_state, theta_bounds
+from scpo_ctrl.controllers.coefficients import (
+    Bounds,
+    Coefficients,
+    headroom,
+    sampling_time,
+    sees_state,
+    theta_bounds,
+    unit_of_gain,
+)
 from scpo_ctrl.errors import DimensionError
 from scpo_ctrl.loop.controller import Controller
 from scpo_ctrl.loop.design import gain_of_lqr
@@ -78,6 +86,10 @@ def lqi(
         theta=gains.theta,
         theta_initial=gains.values,
         theta_labels=tuple(gains.labels),
+        theta_units=(
+            *(unit_of_gain(u, x) for u in plant.u_units for x in plant.x_units),
+            *(unit_of_gain(u, plant.x_units[i], "s") for u in plant.u_units for i in places),
+        ),
         **theta_bounds(gains.labels, bounds),
         y=y,
         r=r,

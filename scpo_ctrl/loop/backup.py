@@ -150,10 +150,14 @@ class Backup(Shown, Sealed, instead="give its data K, P and rho, or for another 
         K, P = self.K * units.x / units.u[:, None], self.P * units.x * units.x[:, None]
         return claimed(replace(self, K=K, P=P), self.claim)
 
+    @property
+    def in_words(self) -> str:
+        """The evidence, where it was looked at already: a look may take long."""
+        looked = self.claim is None or "evidence" in vars(self.claim)
+        return self.evidence if looked else "not looked at yet: ask for `evidence`"
+
     def _shown(self) -> tuple[str, Entries]:
-        looked = self.claim is None or "evidence" in vars(self.claim)  # a look may take long
-        stands = self.evidence if looked else "not looked at yet: ask for `evidence`"
-        return f"level rho = {self.rho:.4g}", [("gain K", numbers(self.K)), ("invariance", stands)]
+        return f"level rho = {self.rho:.4g}", [("gain K", numbers(self.K)), ("invariance", self.in_words)]
 
 
 def largest_held(
@@ -230,10 +234,9 @@ def _simulated(
     rho = simulations.largest(backup.rho) if search else backup.rho
     if rho <= 0 or not (search or simulations.passes(rho)):
         levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
-        remedy = singular_parameter(Law(plant, backup.K, law), ranges) or (
-            f"{moved_rest(plant, ranges)}narrow the ranges of the plant parameters, "
-            "or change its gains (Q and R of an LQR)"
-        )
+        narrow = "narrow the ranges of the plant parameters, or " if np.ptp(ranges, axis=1).any() else ""
+        gains = "change its gains (Q and R of an LQR)" if law is None else "begin with other gains"
+        remedy = singular_parameter(Law(plant, backup.K, law), ranges) or moved_rest(plant, ranges) + narrow + gains
         raise BackupError(f"the backup of plant {plant.name!r} leaves its level set in simulation {levels}; {remedy}")
     claim = Claim(Law(plant, backup.K, law), backup.P, rho, ranges, simulated=True)
     return claimed(replace(backup, rho=rho), claim)

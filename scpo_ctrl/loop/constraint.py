@@ -18,6 +18,7 @@ from scpo_ctrl.shown import Entries, Shown, counted, few, with_unit
 from scpo_ctrl.validate import as_array, as_stack, as_text, as_texts
 
 BUILT_IN = ("state", "command", "rate", "terminal", "contraction", "one step", "stability")  # kinds of metrics
+OVERSHOOT = "overshoot of "  # begins the name of the constraint of a step response
 
 SMALLEST = float(np.finfo(float).tiny)  # of what counts as one: its inverse is still a number
 

@@ -212,7 +212,8 @@ class ControllerPolicy(Shown, Sealed, instead="give controlled() another Control
 
     def _shown(self) -> tuple[str, Entries]:
         rows = self.controller.shown_rows(self.controller.theta_initial)
-        return f"{self.controller.name} on {self.controlled_plant.name}", [*rows, ("level set", titled(self.backup))]
+        held = [("level set", titled(self.backup)), ("invariance", f"of the backup, {self.backup.in_words}")]
+        return f"{self.controller.name} on {self.controlled_plant.name}", [*rows, *held]
 
 
 LoopPolicy = Policy | ControllerPolicy

@@ -56,9 +56,10 @@ def at_rest(joined: Plant, law: ca.Function, controller: Controller) -> Plant:
     for _ in range(_NEWTON):
         off, slope, u = (np.array(part) for part in step(at))
         size = float(np.abs(off[:, 0] / unit).max())
-        if not (size < least and np.isfinite(slope).all()):  # or not a number
+        if not (np.isfinite(size) and np.isfinite(slope).all()) or (least <= _RESTS and size >= least):
             break
-        best, least = (at, u[:, 0]), size
+        if size < least:  # which a Newton step from far off need not be
+            best, least = (at, u[:, 0]), size
         at = at - unit * np.linalg.lstsq(slope * unit / unit[:, None], off[:, 0] / unit, rcond=None)[0]
     if best is None or least > _RESTS:
         raise UnsafeStartError(

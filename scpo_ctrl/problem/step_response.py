@@ -6,9 +6,10 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.constraint import Constraint
+from scpo_ctrl.loop.constraint import OVERSHOOT, Constraint
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.messages import shown
+from scpo_ctrl.models import Plant
 from scpo_ctrl.models.labelled import Place
 from scpo_ctrl.models.signals import KINDS, SAMPLE, TIME, Signal
 from scpo_ctrl.problem.tracking import followed
@@ -19,7 +20,12 @@ _SMALL = 0.1  # ε, in parts of the largest step
 
 
 def overshoot(
-    policy: ControllerPolicy, reference: str, most: float, *, outputs: Sequence[Place] | None = None
+    policy: ControllerPolicy,
+    reference: str,
+    most: float,
+    *,
+    until: float | None = None,
+    outputs: Sequence[Place] | None = None,
 ) -> Constraint:
     """Return the constraint that a response to a step or a ramp overshoots by no more than a part of it.
 
@@ -35,6 +41,9 @@ def overshoot(
         Its label.
     most : float
         Part of the step, above 0, such as 0.05.
+    until : float, optional
+        From when on it says nothing [s], the sample at that instant included: where a load begins, which moves the
+        output too. By default to the end.
     outputs : sequence of str or int, optional
         As of `tracking`.
 
@@ -66,10 +75,11 @@ def overshoot(
     if not largest:
         raise DomainError(f"reference {reference!r} does not move, so nothing overshoots; give it a step")
     change = (after - before) / largest
-    above = ((y - after) / largest) * change / (change**2 + _SMALL**2)
-    return Constraint(
-        name=f"overshoot of {reference}", expression=above, bound=np.array([most]), scale=np.array([most])
-    )
+    above, name = ((y - after) / largest) * change / (change**2 + _SMALL**2), f"{OVERSHOOT}{reference}"
+    if until is not None:
+        until = as_scalar("until", until, above=0.0)
+        above, name = ca.if_else(_from(policy.plant, until), 0, above), f"{name} until {until:g} s"
+    return Constraint(name=name, expression=above, bound=np.array([most]), scale=np.array([most]))
 
 
 def settling(
@@ -113,13 +123,16 @@ def settling(
         raise DomainError(
             f"reference {reference!r} is a {signal.kind}, which does not settle; give it a step or a ramp"
         )
-    plant = policy.plant
-    late = plant.p[plant.p_labels.index(TIME)] >= after - SAMPLE * (plant.dt or 0.0)
-    off = ca.if_else(late, y - _number(policy, reference, signal, ends[0]), 0)
+    off = ca.if_else(_from(policy.plant, after), y - _number(policy, reference, signal, ends[0]), 0)
     unit = policy.controller.r_units[policy.controller.r_labels.index(reference)]
     bands = np.array([band, band])
     names = tuple(f"{reference} settled from {after:g} s on, {side}" for side in ("above", "below"))
     return Constraint(name=names, expression=ca.vertcat(off, -off), bound=bands, unit=unit, scale=bands)
+
+
+def _from(plant: Plant, instant: float) -> ca.SX:
+    """Whether it is that time or later [s]."""
+    return plant.p[plant.p_labels.index(TIME)] >= instant - SAMPLE * (plant.dt or 0.0)
 
 
 def _followed(policy: ControllerPolicy, reference: str, outputs: Sequence[Place] | None) -> tuple[ca.SX, Signal]:

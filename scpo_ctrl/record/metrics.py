@@ -21,9 +21,9 @@ from scpo_ctrl.record.recorded import RecordedConstraints
 from scpo_ctrl.record.tables import Table, beside, check_keys, kind_of
 
 _MOST = 1000  # constraints
-_RESPONSES: dict[str, tuple[tuple[str, ...], Callable[..., Constraint]]] = {
-    "overshoot": (("reference", "most"), overshoot),
-    "settling": (("reference", "band", "after"), settling),
+_RESPONSES: dict[str, tuple[tuple[str, ...], tuple[str, ...], Callable[..., Constraint]]] = {  # needed, and more
+    "overshoot": (("reference", "most"), ("until", "outputs"), overshoot),
+    "settling": (("reference", "band", "after"), ("outputs",), settling),
 }
 Constants = Mapping[str, float]
 _NEEDED, _MORE = ("name", "expression", "bound"), ("unit", "scale")
@@ -164,8 +164,8 @@ def _by_kind(given: Any, policy: LoopPolicy, constants: Constants) -> tuple[Cons
             found.append(_constraint(i, one, policy.plant, constants))
             continue
         try:
-            needed, function = _RESPONSES[kind_of(one, tuple(_RESPONSES))]
-            check_keys(one, needed, ("kind", "outputs"))
+            needed, more, function = _RESPONSES[kind_of(one, tuple(_RESPONSES))]
+            check_keys(one, needed, ("kind", *more))
         except ProblemFileError as error:
             raise ProblemFileError(f"constraints[{i}]: {error}") from error
         found.append(function(policy, **{key: value for key, value in one.items() if key != "kind"}))

@@ -7,6 +7,7 @@ import numpy as np
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.report.fresh_costs import fresh_costs
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, margin, number, short
+from scpo_ctrl.report.response import responses
 from scpo_ctrl.report.tables import MetricRow
 from scpo_ctrl.report.wording import change, start_name
 
@@ -66,6 +67,7 @@ def _better(result: Result) -> Answer:
     said = f"objective, {start_name(result)} → final policy{change(result, ' ({})')}"
     if result.final_audit is not None and (costs := fresh_costs(result)):
         said += f"; {costs.said()}"
+    said += "".join(f"; {one.in_brief}" for one in responses(result)[:1])
     summary = result.summary()
     tried = f"{number(len(result.history))} tried steps: {number(summary['accepted'])} committed"
     tried += f", {number(summary['rejected'])} rejected"

@@ -20,6 +20,7 @@ class Reach:
     is_state: bool
     before: float  # under the backup
     after: float  # under the final policy
+    said: str = ""  # of a constraint: how large it becomes, of its bound [unit]
 
     @property
     def either(self) -> float:
@@ -67,7 +68,7 @@ def limits_reached(result: Result) -> list[tuple[Limited, Reach]]:
         return []
     p = problem.scenarios.p
     before, after = (limited(problem, p, *problem.trajectories(at)) for at in (result.theta_initial, result.theta))
-    return [(b, Reach(b.name, False, a.used, b.used)) for a, b in zip(before, after, strict=True)]
+    return [(b, Reach(b.name, False, a.used, b.used, _said(b))) for a, b in zip(before, after, strict=True)]
 
 
 def reach_lines(result: Result) -> list[str]:
@@ -81,11 +82,11 @@ def reach_lines(result: Result) -> list[str]:
     -------
     list of str
     """
-    found = [one for one in reach(result) if one.either > 0]
+    found = [one for one in reach(result) if one.either > 0 and not _on_its_way(result, one)]
     if not found:
         return []
     closest = sorted(found, key=lambda one: -one.after)[:_MOST]
-    said = ", ".join(f"{one.name} {_percent(one.after)}" for one in closest)
+    said = ", ".join(f"{one.name} {one.said or _percent(one.after)}" for one in closest)
     slivers = [one for one in found if one.is_state and one.either < _SLIVER][:_MOST]
     return [
         f"reach      of the bounds, on the run's scenarios: {said}",
@@ -104,6 +105,19 @@ def _used(problem: ControlProblem, theta: np.ndarray) -> list[float]:
     of_x = bound_use(X, plant.x_min, plant.x_max, plant.x_eq)
     of_u = bound_use(np.clip(U, plant.u_min, plant.u_max), plant.u_min, plant.u_max, plant.u_eq)
     return [*of_x[: plant.nx - nm].tolist(), *of_u.tolist()]
+
+
+def _on_its_way(result: Result, one: Reach) -> bool:
+    """Whether it is a state of a dead time, which repeats an input."""
+    labels = result.problem.plant.u_labels if isinstance(result.problem, ControlProblem) else ()
+    return one.is_state and any(one.name.startswith(f"{label} applied ") for label in labels)
+
+
+def _said(one: Limited) -> str:
+    """Return the largest value along the trajectories beside the bound, of a change its largest size."""
+    values = one.values[np.isfinite(one.values)]
+    largest = float((np.abs(values) if np.isfinite(one.low) else values).max(initial=-np.inf))
+    return f"{largest:.3g} of {one.high:.3g} {one.unit}".rstrip()
 
 
 def _percent(part: float) -> str:

@@ -39,6 +39,12 @@ class Response:
         return f"{in_words(self.label, self.reference, self.unit)} (scenario {self.scenario})"
 
     @property
+    def in_brief(self) -> str:
+        """What changed of its overshoot and its settling."""
+        of = [f"{name.partition(',')[0]} {before} → {after}" for name, before, after in self.rows[1:3]]
+        return f"largest {self.reference.kind} of {self.label}: {', '.join(of)}"
+
+    @property
     def rows(self) -> list[tuple[str, str, str]]:
         """Quantity, before and after, for reading."""
         (rise, beyond, settled), (rises, goes, settles) = self.info

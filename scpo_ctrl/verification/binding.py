@@ -13,6 +13,7 @@ import numpy as np
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.margins import AGREEMENT
+from scpo_ctrl.verification.over_time import over_time
 
 _TIGHT = 0.01  # a metric binds within this part of the distance from the equilibrium to its bound
 _ROWS = 10  # of the closest metrics
@@ -237,11 +238,11 @@ def _limits_of(loop: ClosedLoop, moving: np.ndarray) -> Iterator[Bound]:
         return
     applied = np.clip(loop.u, plant.u_min, plant.u_max)
     margins = np.full((len(loop.x), N + 1, len(written.limits)), np.inf)
-    errors = np.zeros(len(written.limits))
+    errors, over_all = np.zeros(len(written.limits)), over_time(plant, loop.p, N)
     for t in range(N + 1):
         now, last = applied[:, min(t, N - 1)], applied[:, max(0, min(t, N - 1) - 1)]
         which = written.at(t, N)
-        over, sizes = (part[:, which] for part in written.excess(loop.x[:, t], now, last, loop.p))
+        over, sizes = (part[:, which] for part in written.excess(loop.x[:, t], now, last, over_all[t]))
         margins[:, t, which] = -over
         errors[which] = np.maximum(errors[which], AGREEMENT * np.where(np.isfinite(sizes), sizes, 0.0).max(axis=0))
     for i, one in enumerate(written.limits):

@@ -217,9 +217,10 @@ class ControllerLaw:
             A[:nx, :nx] += f_x
             moved = np.append(x_next[:, 0], following) - s
             size = float(np.abs(moved / unit).max())
-            if not (size < least and np.isfinite(A).all()):
+            if not (np.isfinite(size) and np.isfinite(A).all()) or (least <= _RESTS and size >= least):
                 break
-            best, least = (s, command), size
+            if size < least:  # which a step from far off need not be
+                best, least = (s, command), size
             s = s + np.linalg.lstsq(np.eye(s.size) - A, moved, rcond=None)[0]
         if best is None or least > _RESTS:
             raise RecordError("the loop of problem.toml does not come to rest under its controller")

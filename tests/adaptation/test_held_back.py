@@ -10,7 +10,8 @@ import pytest
 
 import scpo_ctrl as sc
 from scpo_ctrl.adaptation.history import VERDICTS, History
-from scpo_ctrl.models import double_integrator
+from scpo_ctrl.errors import UnsafeStartError
+from scpo_ctrl.models import Plant, double_integrator
 from scpo_ctrl.report.page import render_report
 
 
@@ -89,9 +90,46 @@ def test_a_start_that_was_kept_says_why():
 
 
 def test_runs_that_commit_say_nothing_of_what_held_them(stalled):
-    going_on = dataclasses.replace(stalled, status=sc.RunStatus.FINISHED)
+    going_on = dataclasses.replace(ended(stalled), status=sc.RunStatus.FINISHED)  # its last step was committed
     assert going_on.advice() == sc.RunStatus.FINISHED.value
     for status in (sc.RunStatus.CONVERGED, sc.RunStatus.RUNNING, sc.RunStatus.INTERRUPTED):
         assert dataclasses.replace(stalled, status=status).advice() == status.value
     broken = dataclasses.replace(stalled, status=sc.RunStatus.SMOOTHNESS_TOO_SMALL)
     assert "The bound that it left: " in broken.advice()
+
+
+def test_a_run_whose_last_step_was_in_vain_does_not_say_that_more_steps_help(stalled):
+    in_vain = dataclasses.replace(stalled, status=sc.RunStatus.FINISHED)
+    assert in_vain.advice() == stalled.advice().removeprefix(f"{sc.RunStatus.STALLED.value} ")
+    assert "unsafe, at guard " in in_vain.advice()
+
+
+def test_where_parameters_move_the_rest_the_floor_of_contraction_is_named():
+    x, u, load = (ca.SX.sym(name) for name in ("x", "u", "load"))
+    ends = {"x_min": [-1.0], "x_max": [1.0], "u_min": [-1.0], "u_max": [1.0]}
+    parameter = {"p": load, "p_labels": ("load",), "p_nominal": [0.0]}
+    plant = Plant(name="loaded", x=x, u=u, f=0.9 * x + 0.1 * u + 0.01 * load, dt=0.1, **parameter, **ends)
+    backup = sc.lqr(plant, Q=[1.0], R=[1.0], parameters={"load": (-1.0, 1.0)})
+    for ranges, word in (
+        (None, "raise contraction, "),
+        ({"load": (-1.0, 1.0)}, "raise contraction or contraction_floor, "),
+    ):
+        starts = sc.scenarios(plant, backup, horizon=2, count=4, level=0.2, parameters=ranges)
+        problem = sc.ControlProblem(
+            sc.Policy(plant, backup, (2,)), starts, sc.Quadratic([1.0], [0.1]), sc.MetricOptions(contraction=0.01)
+        )
+        with pytest.raises(UnsafeStartError, match=word):
+            sc.adapt(problem, sc.AdaptOptions(steps=1, audit=False))
+
+
+def test_a_start_that_breaks_several_bounds_names_them_all():
+    plant = double_integrator()
+    backup = sc.lqr(plant, Q=[0.1, 0.1], R=[10.0])
+    starts = sc.scenarios(plant, backup, horizon=10, count=8, level=0.5)
+    slow = sc.Constraint(name="slow", expression=plant.x[1] ** 2, bound=1e-3)
+    options = sc.MetricOptions(constraints=slow, du_max=[1e-3])
+    policy = sc.Policy(plant, backup, (2,))
+    with pytest.raises(UnsafeStartError, match=r"exceeded by .*; broken too: (.*); ") as error:
+        sc.adapt(sc.ControlProblem(policy, starts, sc.Quadratic([1.0, 0.1], [0.05]), options))
+    for label in ("slow <= 0.001", "change of force <= 0.001 N", "change of force >= -0.001 N"):
+        assert str(error.value).count(label) == 1

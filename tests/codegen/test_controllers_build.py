@@ -70,6 +70,18 @@ def test_a_reference_that_varied_is_said_to_have_varied(tmp_path):
     assert "varied" not in (tmp_path / "still/include/scpo.h").read_text()
 
 
+def test_the_readme_says_which_signals_the_law_does_not_read(tmp_path):
+    bounds = [-1.0, -1.0, -1.0], [1.0, 1.0, 1.0], -1.0, 1.0
+    plant = linear(0.9 * np.eye(3), [0.1, 0.1, 0.1], 0.01, bounds, x_labels=("a", "b", "c"), u_labels=("u",))
+    loop = controlled(plant, pid(plant, 0.1, 0.1, measurement="b"))
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=5, count=2, level=0.1)
+    problem = sc.ControlProblem(loop, batch, sc.Quadratic([1.0, 1.0, 1.0], [0.1]))
+    export(sc.adapt(problem, sc.AdaptOptions(steps=0, audit=False)), tmp_path / "c", measured=False)
+    text = (tmp_path / "c/README.md").read_text()
+    rows = re.findall(r"\| `y\[(\d)\]` \| `\w` \| (measured|not used by the law: any finite number) \|", text)
+    assert [(k, said == "measured") for k, said in rows] == [("0", False), ("1", True), ("2", False)]
+
+
 @pytest.mark.table(2)
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_fast_math(compiler, tmp_path):

@@ -68,6 +68,19 @@ def test_lqg_is_the_predictor_and_feedback_of_python_control():
     np.testing.assert_allclose(rolled(policy, [0.4, 0.0], 50), expected, atol=1e-8)
 
 
+def test_gains_have_the_units_of_what_they_multiply():
+    whole = servo(shows_state=True).replace(x_units=("m", "m/s"), u_units=("N",))
+    shows = whole.replace(y=whole.x[0], y_labels=("position",), y_units=("m",))
+    law = lqg(shows, [1.0, 1.0], [0.1], [1e-6, 1e-6], [1e-6])
+    assert dict(zip(law.theta_labels, law.theta_units, strict=True)) == {
+        "K00": "N/m", "K01": "N/(m/s)", "L00": "", "L10": "(m/s)/m"
+    }  # fmt: skip
+    law = lqi(whole, [1.0, 1.0, 1.0], [0.1], tracked="position")
+    assert dict(zip(law.theta_labels, law.theta_units, strict=True)) == {
+        "K00": "N/m", "K01": "N/(m/s)", "Ki": "N/(m s)"
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("form", ["parallel", "standard"])
 def test_pid_is_the_loop_of_its_transfer_function(form):
     kp, ki, kd, slow = 6.0, 4.0, 1.5, 0.05

@@ -175,3 +175,12 @@ def test_every_corner_of_the_ranges_is_tried_and_many_parameters_are_sampled():
     points = LevelSearch(many, np.zeros((1, 2)), np.eye(2), np.eye(2), ranges).parameters
     assert 9 < len(points) < 100
     assert ((points >= 0.5) & (points <= 2.0)).all()
+
+
+def test_a_loop_too_slow_for_the_longest_simulation_keeps_its_level_all_the_same():
+    x, u = ca.SX.sym("x"), ca.SX.sym("u")
+    ends = {"x_min": [-2.0], "x_max": [2.0], "u_min": [-1.0], "u_max": [1.0]}
+    plant = Plant(name="slow", x=x, u=u, f=x - 5e-4 * x * (1 - 4 * x**2) + u, dt=0.1, **ends)  # leaves from 0.5 on
+    search = LevelSearch(plant, np.zeros((1, 1)), np.eye(1), np.array([[1.0], [-1.0]]), np.zeros((0, 2)))
+    assert search.passes(0.2**2)
+    assert not search.passes(0.45**2) and not search.passes(0.55**2)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from loops import loaded_arm
 from motors import RANGES, loaded_motor
+from plain import AdaptOptions
 
 import scpo_ctrl as sc
 from scpo_ctrl import signals
 from scpo_ctrl.controllers import pid
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError, ScpoError, UnsafeStartError
 from scpo_ctrl.loop.backup import check_backup
-from scpo_ctrl.models import dc_motor, quantise, sensor_noise, with_signals
+from scpo_ctrl.models import Plant, dc_motor, discretise, quantise, sensor_noise, with_signals
 from scpo_ctrl.models.varying import signal_count
 
 GAINS = {"kp": 1.0, "ki": 2.0, "kd": 0.02, "filter_time": 2e-3}
@@ -209,3 +210,22 @@ def test_what_is_told_of_a_scenario_is_what_was_drawn_and_means_something():
     with pytest.raises(UnsafeStartError, match="declared set is larger") as caught:
         sc.adapt(tight, sc.AdaptOptions(steps=2, audit_rollouts=500))
     assert "y0 reference at" in str(caught.value) and "seed" not in str(caught.value)
+
+
+def test_rest_is_found_far_from_the_equilibrium_of_the_plant(tmp_path):
+    x, d = ca.SX.sym("x", 2), ca.SX.sym("d")  # a boost converter from 12 V: current, voltage; duty cycle
+    f = ca.vertcat((12 - 0.08 * x[0] - (1 - d) * x[1]) / 1e-4, ((1 - d) * x[0] - x[1] / 12) / 470e-6)
+
+    def rests(v):
+        on = (12 + np.sqrt(144 - 0.32 * v**2 / 12)) / (2 * v)  # 1 - d
+        return [v / 12 / on, v], [1 - on]
+
+    ends = {"x_min": [-2.0, 5.0], "x_max": [15.0, 32.0], "u_min": [0.0], "u_max": [0.8]}
+    x_eq, u_eq = rests(24.0)
+    plant = discretise(Plant(name="boost", x=x, u=d, f=f, y=x[1], x_eq=x_eq, u_eq=u_eq, **ends), 2e-5)
+    loop = sc.controlled(plant, pid(plant, kp=0.001, ki=8.0), reference=[14.0])
+    assert loop.plant.x_eq[:2] == pytest.approx(rests(14.0)[0], rel=1e-8)
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=5, count=2, level=0.1)
+    result = sc.adapt(sc.ControlProblem(loop, batch, sc.Quadratic([0.0, 1.0], [0.1])), AdaptOptions(steps=0))
+    result.save(tmp_path / "RUN")
+    assert sc.verify(tmp_path / "RUN").passed

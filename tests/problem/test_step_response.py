@@ -8,7 +8,7 @@ import scpo_ctrl as sc
 from scpo_ctrl import signals
 from scpo_ctrl.controllers import pid
 from scpo_ctrl.errors import ScpoError, UnsafeStartError
-from scpo_ctrl.models import dc_motor, linear
+from scpo_ctrl.models import dc_motor, equations, linear, with_signals
 
 LABEL = "position reference"
 
@@ -46,6 +46,46 @@ def test_overshoot_is_that_of_the_trajectory(limited):
     large = np.abs(after) > 0.3
     relative = (X / after[:, None]).max(axis=1)[large] - 1
     np.testing.assert_allclose(found.max(axis=1)[large] + 0.08, relative, rtol=0.03)
+
+
+def loaded_arm():
+    """Return the loop of an arm on which a load begins at 0.5 s."""
+    arm = equations(
+        name="arm",
+        dt=0.01,
+        parameters=[{"name": "load", "nominal": 0.0}],
+        inputs=[{"name": "voltage", "min": -12.0, "max": 12.0}],
+        states=[
+            {"name": "position", "min": -2.0, "max": 2.0, "derivative": "speed"},
+            {"name": "speed", "min": -50.0, "max": 50.0, "derivative": "50*voltage - 10*speed + load"},
+        ],
+    )
+    arm = with_signals(arm, {"load": signals.step(0.0, (-5.0, 5.0), at=0.5)})
+    return sc.controlled(arm, pid(arm, kp=1.0), reference={LABEL: signals.step(0.0, (-0.5, 0.5), at=0.05)})
+
+
+def test_overshoot_ends_where_a_load_begins():
+    loop = loaded_arm()
+    early, whole = sc.overshoot(loop, LABEL, 0.08, until=0.5), sc.overshoot(loop, LABEL, 0.08)
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=100, count=8, level=1e-4)
+    both = sc.ControlProblem(loop, batch, sc.tracking(loop, [1.0]), sc.MetricOptions(constraints=[early, whole]))
+    rows, g = both.scenario_metrics.rows, both.metrics(np.zeros(1))[both.of_scenarios].reshape(8, -1)
+    ends, goes_on = (g[:, [row.kind == one.name[0] for row in rows]] for one in (early, whole))
+    np.testing.assert_array_equal(ends[:, :50], goes_on[:, :50])
+    assert (ends[:, 50:] == -0.08).all() and (goes_on[:, 50:] > 0).any()
+    with pytest.raises(UnsafeStartError, match=r"end it where a load begins.* \(until\)"):
+        sc.adapt(both)
+
+
+def test_limits_that_begin_or_end_are_verified_at_their_times(tmp_path):
+    loop = loaded_arm()
+    limits = [sc.overshoot(loop, LABEL, 0.08, until=0.5), sc.settling(loop, LABEL, 0.16, after=0.8)]
+    batch = sc.scenarios(loop.plant, loop.backup, horizon=100, count=8, level=1e-4)
+    task = sc.ControlProblem(loop, batch, sc.tracking(loop, [1.0]), sc.MetricOptions(constraints=limits))
+    result = sc.adapt(task, sc.AdaptOptions(steps=1, audit_rollouts=64))
+    result.save(tmp_path / "RUN")
+    found = sc.verify(tmp_path / "RUN")
+    assert found.passed, found.faults
 
 
 def test_settling_counts_from_its_time_on(limited):
@@ -86,6 +126,7 @@ STEP, FREE = signals.step(0.0, 0.5), signals.sine(0.0, 0.1, 1.0)
         (lambda: sc.overshoot(servo(FREE), LABEL, 0.1), "step or a ramp"),
         (lambda: sc.settling(servo(FREE), LABEL, 0.1, 0.1), "does not settle"),
         (lambda: sc.overshoot(servo(STEP), LABEL, 0.0), "most"),
+        (lambda: sc.overshoot(servo(STEP), LABEL, 0.1, until=0.0), "until"),
         (lambda: sc.settling(servo(STEP), LABEL, -0.1, 0.1), "band"),
         (lambda: sc.overshoot(servo(signals.step(0.2, 0.2)), LABEL, 0.1), "does not move"),
         (lambda: sc.overshoot("servo", LABEL, 0.1), "ControllerPolicy"),

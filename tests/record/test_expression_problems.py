@@ -323,7 +323,7 @@ def test_the_command_line_shows_what_is_used_of_the_limits(tmp_path, run, withou
     path = write(tmp_path / "p.toml", changes)
     outcome = run("adapt", path, "--out", tmp_path / "run")
     [reach] = [line for line in outcome.out.splitlines() if line.startswith("reach")]
-    assert outcome.status == 0 and "power 47 %" in reach and "braking" in reach and "ellipse" in reach
+    assert outcome.status == 0 and "power 0.0235 of 0.05 W" in reach and "braking" in reach and "ellipse" in reach
     found = run("verify", tmp_path / "run", "--problem", path, "--json")
     assert json.loads(found.out)["passed"]
     table = tables(changes)

@@ -65,7 +65,8 @@ def test_the_report_says_bounds_with_units_and_use(result):
         assert f"<td>{said}; the scenarios use" in row and repr(100 * part) in row
     assert "Constraints over time" in text and "Constraints: ellipse ≤ 2, power ≤ 0.05 W" in text
     [line] = [line for line in reach_lines(result) if line.startswith("reach")]
-    assert f"power {100 * used[0]:.2g} %" in line
+    power = by_hand(result, result.theta)[0].max()
+    assert f"power {power:.3g} of 0.05 W" in line
 
 
 def test_each_is_drawn_before_and_after_with_its_bound_dashed(result):

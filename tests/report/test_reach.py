@@ -9,7 +9,7 @@ from problems import control_problem
 
 import scpo_ctrl as sc
 from scpo_ctrl.controllers import pid
-from scpo_ctrl.models import dc_motor, double_integrator
+from scpo_ctrl.models import dc_motor, double_integrator, input_delay
 from scpo_ctrl.report.reach import reach, reach_lines
 
 
@@ -55,6 +55,15 @@ def test_slivers_are_pointed_out_and_where_there_is_no_bound_nothing_is_said():
     wide = sc.adapt(loop_of(0.8, x_min=[-np.inf, -1.5], x_max=[np.inf, 1.5]), AdaptOptions(steps=1))
     (line,) = reach_lines(wide)
     assert "position" not in line and "velocity" in line
+
+
+def test_a_dead_time_is_said_once():
+    plant = input_delay(double_integrator(), 2)
+    backup = sc.lqr(plant, [0.1] * 4, [10.0])
+    batch = sc.scenarios(plant, backup, horizon=12, count=4, level=0.5)
+    task = sc.ControlProblem(sc.Policy(plant, backup, (2,)), batch, sc.Quadratic([1.0, 0.1, 0.0, 0.0], [0.05]))
+    text = " ".join(reach_lines(sc.adapt(task, AdaptOptions(steps=0))))
+    assert "force" in text and "applied" not in text
 
 
 def test_functions_of_the_user_have_no_bounds():

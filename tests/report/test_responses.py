@@ -1,5 +1,6 @@
 """What the report says of signals: responses to steps, references and loads in words, numbers of a scenario."""
 
+import html
 import re
 
 import casadi as ca
@@ -94,6 +95,10 @@ def test_the_page_says_what_moves_and_how_the_loop_answers(result):
     assert "ambient, a step from 23 to 18 … 25 degC at 300 s" in text
     assert "noise of temperature, uniform within ± 0.001 degC" in text
     assert page.count('class="response"') == 1 and "settling time, to 2 %" in text and "peak of power" in text
+    (one,) = responses(result)
+    (_, beyond, goes), (_, settled, settles) = one.rows[1:3]
+    said = f"largest step of temperature reference: overshoot {beyond} → {goes}, settling time {settled} → {settles}"
+    assert said in html.unescape(text)  # among the first answers: a lower cost alone may hide what a step became
 
 
 def test_loads_and_references_are_drawn_with_a_legend(result):

@@ -79,7 +79,7 @@ class Exploration {
     const every = loop.t.length > 1 ? Math.round((loop.t[1] - loop.t[0]) / loop.hold) : 1;
     document.getElementById("explore-shown").textContent =
       `Shown are ${loop.numbers.length} scenarios, half of them the closest to a bound, guards of the audits ` +
-      `among them, at ${loop.tried.length} committed policies${every > 1 ? `, about every ${every}th time step` : ""}.`;
+      `among them, at ${loop.tried.length} committed policies${every > 1 ? `, about one time step in ${every}` : ""}.`;
   }
 
   // A button beside each scenario of the closest metrics that is among those shown.
