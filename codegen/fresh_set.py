@@ -7,7 +7,7 @@ import numpy as np
 from scpo_ctrl.problem.control_problem import ControlProblem
 
 _FAR = 3e38  # where a state has no bound; a number of both types
-# Of the largest V: below it a type does not tell contraction from its rounding. In float a thousandth of the set's size.
+# Of the largest V: below it a type does not tell contraction from rounding. In float a thousandth of the set's size.
 _RESOLVED = {"float": 2.0**-20, "double": 2.0**-64}
 
 
