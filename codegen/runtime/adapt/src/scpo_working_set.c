@@ -21,7 +21,7 @@ static void scpo_keep_peak(scpo_adapter *adapter, uint32_t key, scpo_real value)
         return;
     }
     if (place < SCPO_NROWS) {
-        adapter->found++;
+        adapter->found = place + 1;
     } else {
         place--;
     }
@@ -134,7 +134,9 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
     const int guards = SCPO_NROLLOUTS + SCPO_NVERTICES; /* the first piece of these */
     const int end = guards + scpo_count_guards(adapter);
 #if SCPO_AUDIT
-    adapter->audit.spent++;
+    if (adapter->audit.spent < SCPO_STEP_ROLLOUTS) {
+        adapter->audit.spent++;
+    }
 #endif
     if (piece == 0) {
         adapter->sum = 0;
