@@ -46,25 +46,26 @@ class Analysis(NamedTuple):
 LINK = (*CONTROL, "link", "server")
 SERVED = ("-eva-precision", "2", "-eva-slevel", "200")
 HISTORY = ("-eva-interprocedural-history", "-eva-partition-history")
-PRECISE = ("-eva-precision", "1", "-eva-interprocedural-splits", *HISTORY)
-NOT_OF_ROLLOUTS = ("-eva-slevel-merge-after-loop", "scpo_scan,scpo_roll,scpo_stability,scpo_largest_of,scpo_worst_of")
-FEW_STATES = (
-    "scpo_scan:10,scpo_roll:10,scpo_keep_peak:10,scpo_cost:10,scpo_note:10,scpo_largest_of:30,scpo_stability:10,"
-    "scpo_set_back_off:3"
-)
+PRECISE = ("-eva-precision", "1", "-eva-interprocedural-splits")
+LOOPS = ("-eva-slevel-merge-after-loop", "scpo_scan,scpo_roll,scpo_largest_of,scpo_worst_of")
+AUDITED = "scpo_worst_of:1,scpo_roll:1"
+ROLLED = "scpo_scan:0,scpo_roll:0,scpo_keep_peak:0,scpo_note:0,scpo_largest_of:0,scpo_set_back_off:0"
 PROJECTION = ("-eva-precision", "2", "-eva-slevel", "300")
 WHOLE = ("project", "dual", "dual_step")
 FEW = ("-DSCPO_MAX_DIM=5", "-DSCPO_MAX_ACTIVE=2")
 
 
-def precision(phase: int) -> tuple[str, ...]:
-    """Return how precisely a phase of the adaptation is analysed; where it is long, states that rollouts leave join."""
-    if phase in (0, 4):  # a rollout of a verification, and what follows from all of them
-        return (*PRECISE, "4", "-eva-slevel", "100", "-eva-slevel-function", FEW_STATES, *NOT_OF_ROLLOUTS)
-    if phase == 5:  # a point of an audit, and what follows from all of them
-        few = ("-eva-slevel-function", "scpo_worst_of:1,scpo_roll:1", *NOT_OF_ROLLOUTS)
-        return (*PRECISE, "32", "-eva-slevel", "1000", *few)
-    return (*PRECISE, "12", "-eva-slevel", "500")
+def adaptation(phase: int, stage: int) -> Analysis:
+    """Return the analysis of a phase of the adaptation; in the long ones states that rollouts leave join."""
+    precision = {
+        4: (*PRECISE, *HISTORY, "4", "-eva-slevel", "100"),
+        5: (*PRECISE, *HISTORY, "32", "-eva-slevel", "1000", "-eva-slevel-function", AUDITED, *LOOPS),
+        8: (*PRECISE, "-eva-slevel", "30", "-eva-slevel-function", ROLLED, *LOOPS),
+    }.get(phase, (*PRECISE, *HISTORY, "12", "-eva-slevel", "500"))
+    defined = (*SMALL_SETS, f"-DPHASE={phase}", f"-DSTAGE={stage}")
+    if phase in (0, 4):  # the driver includes scpo_adapt.c, with a verification that answers anything
+        return Analysis("adapt", (*CONTROL, *ADAPT[1:]), "small", precision, (*defined, "-DIN_ITS_PLACE"))
+    return Analysis("adapt", (*CONTROL, *ADAPT), "small", precision, defined)
 
 
 ANALYSES = {
@@ -85,12 +86,9 @@ ANALYSES = {
     ),
     **{f"fresh {size}": Analysis("fresh", FRESH, size) for size in ("small", "box_disturbed", "centres")},
     **{
-        f"adapt {phase} {stage}": Analysis(
-            "adapt", (*CONTROL, *ADAPT), "small", precision(phase),
-            (*SMALL_SETS, f"-DPHASE={phase}", f"-DSTAGE={stage}"),
-        )
-        for phase in range(-1, 8)
-        for stage in range({1: 9, 5: 2, 7: 2}.get(phase, 1))
+        f"adapt {phase} {stage}": adaptation(phase, stage)
+        for phase in range(-1, 9)  # 7: what a user asks for, 8: the pieces of a verification
+        for stage in range({1: 9, 5: 2, 7: 2, 8: 5}.get(phase, 1))
     },
 }  # fmt: skip
 SHORT = ("control",)  # in seconds

@@ -1,14 +1,15 @@
-/* A piece of the adaptation, by induction: in the phase PHASE and, of gradients and audits, the stage STAGE, from every
+/* A piece of the adaptation, by induction: in the phase PHASE, and STAGE of it, from every
  * adapter that the invariant allows, a piece leads to one that it allows; and so does what a user asks for in between.
  * The projection is analysed by projection.c; here anything may come of it. SPDX-License-Identifier: MIT
  */
 #include "eva.h"
 #include "scpo_audit.h"
 
-enum { START = -1, BEGIN = 0, GRADIENT = 1, VERIFY = 4, AUDITING = 5, ENDED = 6, REQUEST = 7 };
+enum { START = -1, BEGIN = 0, GRADIENT = 1, VERIFY = 4, AUDITING = 5, ENDED = 6, REQUEST = 7, VERIFICATION = 8 };
 enum { ROLL = 0, COST = 1, ROW = 2, JOIN = 8, LAST_STAGE = 9 };
 
 #define IS_ROW ((PHASE == GRADIENT && STAGE == ROW) || PHASE == REQUEST)
+#define PIECES (SCPO_NROLLOUTS + SCPO_NVERTICES) /* of a verification, before guards */
 #define IS_OF_ROLLOUT (PHASE == GRADIENT && STAGE <= COST)
 #define MOST_BETWEEN (SCPO_AUDIT_FIRST > SCPO_AUDIT_MOST ? SCPO_AUDIT_FIRST : SCPO_AUDIT_MOST) /* audits, in commits */
 
@@ -43,10 +44,31 @@ scpo_real scpo_project_multiplier(const scpo_workspace *work, int index)
     return multiplier;
 }
 
+#if defined(IN_ITS_PLACE) /* of a verification, which PHASE 8 analyses: anything may come of it, too */
+static int any_verification(scpo_adapter *of, const scpo_parameters *with)
+{
+    int row;
+    (void)with;
+    any_reals(&of->sum, 1);
+    any_reals(&of->worst, 1);
+    any_reals(of->peak, SCPO_NROWS);
+    any_reals(of->tried, SCPO_NROWS);
+    of->found = Frama_C_interval(0, SCPO_NROWS);
+    of->rollout = Frama_C_interval(0, SCPO_NALL + SCPO_NVERTICES);
+    of->audit.spent = Frama_C_interval(0, SCPO_STEP_ROLLOUTS);
+    for (row = 0; row < SCPO_NROWS; row++) {
+        of->peak_key[row] = Frama_C_unsigned_int_interval(0, SCPO_KEYS + SCPO_NVERTICES - 1);
+    }
+    return any();
+}
+#define scpo_verify any_verification
+#include "scpo_adapt.c"
+#endif
+
 /* Guards and audits: S of one or two points in either order, whatever points these are. */
 static void any_audit(scpo_audit *audit)
 {
-    const int which = Frama_C_interval(0, 2); /* one; two; two, the second first */
+    const int which = Frama_C_interval(PHASE == VERIFICATION && STAGE == PIECES + 1, 2); /* one; two; two, the second first */
     /*@ split which; */
     audit->guards = which > 0 ? 2 : 1;
     audit->order[0] = which > 1 ? 1 : 0;
@@ -72,20 +94,18 @@ static void any_audit(scpo_audit *audit)
 /* An adapter of the invariant, with a state of the analysis for each count. */
 static void any_adapter(void)
 {
-    const int pieces = SCPO_NROLLOUTS + SCPO_NVERTICES;
     int row;
     Frama_C_make_unknown((char *)&adapter, sizeof adapter);
     adapter.controller = &controller;
     adapter.projection.work = &adapter.work.projection;
-    adapter.phase = PHASE == REQUEST ? Frama_C_interval(BEGIN, ENDED) : PHASE;
+    adapter.phase = PHASE == REQUEST ? Frama_C_interval(BEGIN, ENDED) : (PHASE == VERIFICATION ? VERIFY : PHASE);
     /*@ split adapter.phase; */
     any_audit(&adapter.audit);
     adapter.stage = PHASE == GRADIENT ? STAGE : Frama_C_interval(0, LAST_STAGE);
     adapter.outcome = (scpo_adaptation)Frama_C_interval(SCPO_CONVERGED, SCPO_START_BAD);
     adapter.rollout = Frama_C_interval(0, SCPO_NALL - 1);
-    if (PHASE == BEGIN || PHASE == VERIFY) {
-        adapter.rollout = Frama_C_interval(0, pieces + adapter.audit.guards - 1);
-        /*@ split adapter.rollout; */
+    if (PHASE == VERIFICATION) {
+        adapter.rollout = STAGE;
     } else if (PHASE == GRADIENT && STAGE == JOIN) {
         adapter.rollout = Frama_C_interval(-1, SCPO_NALL - 1);
     }
@@ -120,6 +140,7 @@ static void request(void)
 int main(void)
 {
     static scpo_real theta[SCPO_NTHETA];
+    static scpo_parameters theta_verified;
     any_reals(theta, SCPO_NTHETA);
     (void)scpo_controller_begin(&controller, theta);
     if (PHASE == START) {
@@ -129,9 +150,12 @@ int main(void)
         any_reals(controller.set[0].at_zero, SCPO_HIDDEN + 1);
         any_reals(controller.set[1].theta, SCPO_NTHETA);
         any_reals(controller.set[1].at_zero, SCPO_HIDDEN + 1);
+        Frama_C_make_unknown((char *)&theta_verified, sizeof theta_verified);
         any_adapter();
         if (PHASE == REQUEST) {
             request();
+        } else if (PHASE == VERIFICATION) {
+            (void)scpo_verify(&adapter, &theta_verified);
         } else {
             (void)scpo_adapter_poll(&adapter, 1);
         }
@@ -151,6 +175,7 @@ int main(void)
     /*@ assert fits: adapter.phase == GRADIENT && adapter.stage <= COST ==> adapter.row <= adapter.count; */
     /*@ assert next: adapter.phase == GRADIENT && adapter.stage == ROW ==> adapter.row < adapter.count; */
     /*@ assert keys: \forall integer k; 0 <= k < SCPO_NROWS ==> adapter.key[k] < SCPO_KEYS + SCPO_NVERTICES; */
+    /*@ assert peaks: \forall integer k; 0 <= k < adapter.found ==> adapter.peak_key[k] < SCPO_KEYS + SCPO_NVERTICES; */
     /*@ assert guards: 1 <= adapter.audit.guards <= SCPO_GUARDS; */
     /*@ assert order: adapter.audit.order[0] < adapter.audit.guards; */
     /*@ assert each: adapter.audit.guards == 2 ==> adapter.audit.order[0] + adapter.audit.order[1] == 1; */

@@ -58,8 +58,6 @@ int main(void)
         server.link.length = (uint16_t)Frama_C_interval(0, sizeof server.link.payload);
         server.link.filled = (uint16_t)Frama_C_interval(0, sizeof server.link.payload - 1);
     }
-    Frama_C_make_unknown((char *)&adapter, sizeof adapter);
-    adapter.controller = &controller;
     server.controller = &controller;
     server.adapter = &adapter;
     server.telemetry = Frama_C_interval_split(0, 1) ? &telemetry : NULL;
