@@ -80,8 +80,8 @@ def adapting(folder: Path, problem: sc.ControlProblem, guarded: bool) -> Counter
             programs[source.stem],
             "-lm",
         )
-    run(programs["fuzz_public"], 3, 2_000_000 if guarded else 300_000)
-    run(programs["fuzz_link"], 3, 1_000_000 if guarded else 100_000)
+    run(programs["fuzz_public"], 3, 1_000_000 if guarded else 100_000)
+    run(programs["fuzz_link"], 3, 500_000 if guarded else 50_000)
     if guarded:  # what it expects is of this export
         run(programs["branches"])
     run(programs["audits_interleaved"], 1, 2_000 if guarded else 300)

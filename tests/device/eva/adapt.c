@@ -68,7 +68,8 @@ static int any_verification(scpo_adapter *of, const scpo_parameters *with)
 /* Guards and audits: S of one or two points in either order, whatever points these are. */
 static void any_audit(scpo_audit *audit)
 {
-    const int which = Frama_C_interval(PHASE == VERIFICATION && STAGE == PIECES + 1, 2); /* one; two; two, the second first */
+    /* one; two; two, the second first */
+    const int which = Frama_C_interval(PHASE == VERIFICATION && STAGE == PIECES + 1, 2);
     /*@ split which; */
     audit->guards = which > 0 ? 2 : 1;
     audit->order[0] = which > 1 ? 1 : 0;
