@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import audited_cases
 import numpy as np
 import pytest
 from device_problems import r3_problem, unadapted
@@ -24,8 +25,11 @@ HERE = Path(__file__).parent
 KNOWN = HERE.parents[1] / "docs" / "misra.md"
 LONG = bool(os.environ.get("SCPO_EVA"))
 CONTROL = ("control", "data", "dual")
-ADAPT = ("adapt", "exact", "rollout", "scaling", "stability", "working_set", "model")
-SMALL_SETS = ("-DSCPO_NROWS=2", "-DSCPO_MEMORY=2")
+FRESH = ("data", "control", "fresh", "model", "rollout")
+ADAPT = ("adapt", "audit", "exact", "fresh", "model", "rollout", "scaling", "stability", "working_set")
+SMALL_SETS = (
+    "-DSCPO_NROWS=2", "-DSCPO_MEMORY=2", "-DSCPO_GUARDS=2", "-DSCPO_EDGES=1", "-DSCPO_TAKEN=2", "-DSCPO_AUDIT_POINTS=3",
+)  # fmt: skip
 _kept: list[tempfile.TemporaryDirectory] = []
 
 
@@ -34,7 +38,7 @@ class Analysis(NamedTuple):
 
     driver: str
     sources: tuple[str, ...]
-    size: str  # "R3", or "small": R3 with two units, scenarios and steps
+    size: str  # "R3", or "small": R3 with two units, scenarios and steps; or one of audited_cases
     precision: tuple[str, ...] = ("-eva-precision", "2")
     defined: tuple[str, ...] = ()
 
@@ -42,10 +46,28 @@ class Analysis(NamedTuple):
 LINK = (*CONTROL, "link", "server")
 SERVED = ("-eva-precision", "2", "-eva-slevel", "200")
 HISTORY = ("-eva-interprocedural-history", "-eva-partition-history")
-PRECISE = ("-eva-precision", "1", "-eva-slevel", "100", *HISTORY, "1")
+PRECISE = ("-eva-precision", "1", "-eva-interprocedural-splits")
+LOOPS = ("-eva-slevel-merge-after-loop", "scpo_scan,scpo_roll,scpo_largest_of,scpo_worst_of")
+AUDITED = "scpo_worst_of:1,scpo_roll:1"
+ROLLED = "scpo_scan:0,scpo_roll:0,scpo_keep_peak:0,scpo_note:0,scpo_largest_of:0,scpo_set_back_off:0"
 PROJECTION = ("-eva-precision", "2", "-eva-slevel", "300")
 WHOLE = ("project", "dual", "dual_step")
 FEW = ("-DSCPO_MAX_DIM=5", "-DSCPO_MAX_ACTIVE=2")
+
+
+def adaptation(phase: int, stage: int) -> Analysis:
+    """Return the analysis of a phase of the adaptation; in the long ones states that rollouts leave join."""
+    precision = {
+        4: (*PRECISE, *HISTORY, "4", "-eva-slevel", "100"),
+        5: (*PRECISE, *HISTORY, "32", "-eva-slevel", "1000", "-eva-slevel-function", AUDITED, *LOOPS),
+        8: (*PRECISE, "-eva-slevel", "30", "-eva-slevel-function", ROLLED, *LOOPS),
+    }.get(phase, (*PRECISE, *HISTORY, "12", "-eva-slevel", "500"))
+    defined = (*SMALL_SETS, f"-DPHASE={phase}", f"-DSTAGE={stage}")
+    if phase in (0, 4):  # the driver includes scpo_adapt.c, with a verification that answers anything
+        return Analysis("adapt", (*CONTROL, *ADAPT[1:]), "small", precision, (*defined, "-DIN_ITS_PLACE"))
+    return Analysis("adapt", (*CONTROL, *ADAPT), "small", precision, defined)
+
+
 ANALYSES = {
     "control": Analysis("control", (*CONTROL, "guard"), "R3"),
     "supervise": Analysis("supervise", (*CONTROL, "guard", "supervise", "model"), "R3"),
@@ -62,12 +84,11 @@ ANALYSES = {
     "projection NEWTON": Analysis(
         "projection", ("project", "dual"), "small", PROJECTION, (*FEW, "-DPART=NEWTON", "-DIN_ITS_PLACE")
     ),
+    **{f"fresh {size}": Analysis("fresh", FRESH, size) for size in ("small", "box_disturbed", "centres")},
     **{
-        f"adapt {phase} {stage}": Analysis(
-            "adapt", (*CONTROL, *ADAPT), "small", PRECISE, (*SMALL_SETS, f"-DPHASE={phase}", f"-DSTAGE={stage}")
-        )
-        for phase in (*range(-1, 5), 6)  # 5 is of audits, which are not analysed
-        for stage in (range(9) if phase == 1 else (0,))
+        f"adapt {phase} {stage}": adaptation(phase, stage)
+        for phase in range(-1, 9)  # 7: what a user asks for, 8: the pieces of a verification
+        for stage in range({1: 9, 5: 2, 7: 2, 8: 5}.get(phase, 1))
     },
 }  # fmt: skip
 SHORT = ("control",)  # in seconds
@@ -75,11 +96,14 @@ SHORT = ("control",)  # in seconds
 
 @functools.cache
 def exported(size: str) -> Path:
-    """Return the folder of an export of R3 that adapts, in float."""
+    """Return the folder of an export that adapts and audits, in float."""
     folder = tempfile.TemporaryDirectory(prefix="scpo_eva_")
     _kept.append(folder)
+    guarded = size == "R3"
     if size == "R3":
-        problem, guarded = r3_problem(), True
+        problem = r3_problem()
+    elif size != "small":
+        problem = getattr(audited_cases, size)()
     else:
         plant = double_integrator()
         backup = sc.lqr(plant, [0.1, 0.1], [10.0])
@@ -88,17 +112,9 @@ def exported(size: str) -> Path:
         problem = sc.ControlProblem(
             sc.Policy(plant, backup, hidden=(2,)), batch, objective, sc.MetricOptions(stability=True)
         )
-        guarded = False
-    export(
-        unadapted(problem),
-        Path(folder.name) / "c",
-        real="float",
-        measured=False,
-        adapting=True,
-        guarded=guarded,
-        audited=False,
-    )
-    return Path(folder.name) / "c"
+    path = Path(folder.name) / "c"
+    export(unadapted(problem), path, real="float", measured=False, adapting=True, guarded=guarded)
+    return path
 
 
 def alarms(analysis: Analysis) -> set[tuple[str, str]]:

@@ -91,9 +91,9 @@ typedef struct {
     unsigned char back_off[SCPO_NALL * SCPO_NSIGNALS]; /* 255ths of SCPO_BACK_OFF, of each signal of each rollout */
     uint32_t number; /* of the next point that is drawn */
     int left;        /* points of this audit */
-    int unaudited;   /* commits since the last one; those that an audit took back count as one */
+    int unaudited;   /* commits since the last one, at most interval; those that an audit took back count as one */
     int interval;    /* that many commits are audited */
-    int spent;       /* pieces of verifications in this step */
+    int spent;       /* pieces of verifications in this step, at most SCPO_STEP_ROLLOUTS */
     uint32_t found[SCPO_TAKEN]; /* the worst points of the audit so far, each of a part of it */
     scpo_real worst[SCPO_TAKEN];
     int joining;     /* counterexamples whose back-off is still to be found */

@@ -376,11 +376,14 @@ void scpo_metric_row(const scpo_parameters *with, int rollout, const scpo_trajec
         by_x[i] = 0;
     }
     if (signal < SCPO_NBOUNDS) {
-        const scpo_bound *bound = scpo_bounds + signal;
         for (i = 0; i < SCPO_NU; i++) {
             by_v[i] = 0;
         }
-        (signal < SCPO_NBOUNDS_X ? by_x : by_v)[bound->entry] = bound->weight;
+        if (signal < SCPO_NBOUNDS_X) {
+            by_x[scpo_bounds[signal].entry] = scpo_bounds[signal].weight;
+        } else {
+            by_v[scpo_bounds[signal].entry] = scpo_bounds[signal].weight;
+        }
     } else {
         const int is_terminal = SCPO_TERMINAL && signal == SCPO_NBOUNDS;
         const scpo_real *rest = is_terminal ? scpo_x_eq : scpo_rests[SCPO_RESTS > 1 ? rollout : 0];

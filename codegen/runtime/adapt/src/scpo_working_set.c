@@ -21,7 +21,7 @@ static void scpo_keep_peak(scpo_adapter *adapter, uint32_t key, scpo_real value)
         return;
     }
     if (place < SCPO_NROWS) {
-        adapter->found++;
+        adapter->found = place + 1;
     } else {
         place--;
     }
@@ -135,7 +135,9 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
     const int rollouts = guards + SCPO_NROLLOUTS;
     const int end = rollouts + SCPO_NVERTICES;
 #if SCPO_AUDIT
-    adapter->audit.spent++;
+    if (adapter->audit.spent < SCPO_STEP_ROLLOUTS) {
+        adapter->audit.spent++;
+    }
 #endif
     if (piece == 0) {
         adapter->sum = 0;

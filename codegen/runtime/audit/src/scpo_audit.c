@@ -10,9 +10,12 @@
 void scpo_set_back_off(scpo_adapter *adapter, int rollout, int signal, scpo_real largest)
 {
     const scpo_real room = -largest - SCPO_METRIC_ERROR;
-    const scpo_real part = SCPO_BACK_OFF_PART * room / SCPO_BACK_OFF;
-    adapter->audit.back_off[rollout * SCPO_NSIGNALS + signal] =
-        (unsigned char)(room > 0 ? 255 * (part < 1 ? part : 1) : 0);
+    scpo_real part = 0;
+    if (room > 0) {
+        part = SCPO_BACK_OFF_PART * room / SCPO_BACK_OFF;
+        part = part < 1 ? part : 1;
+    }
+    adapter->audit.back_off[rollout * SCPO_NSIGNALS + signal] = (unsigned char)(255 * part);
 }
 
 void scpo_guards_begin(scpo_adapter *adapter)
@@ -55,7 +58,9 @@ int scpo_take_over(scpo_adapter *adapter)
         return 0;
     }
     adapter->audit.committed = *spare;
-    adapter->audit.unaudited++;
+    if (adapter->audit.unaudited < adapter->audit.interval) {
+        adapter->audit.unaudited++;
+    }
     return 1;
 }
 
@@ -117,8 +122,9 @@ static void scpo_take_in_found(scpo_adapter *adapter)
                 place = audit->oldest;
                 audit->oldest = (place + 1) % SCPO_GUARDS;
                 scpo_drop_rows(adapter, SCPO_NROLLOUTS + place);
-                for (rank = 0; audit->order[rank] != place; rank++) {
-                }
+                do {
+                    rank--;
+                } while (rank > 0 && audit->order[rank] != place);
             }
             audit->guard[place] = audit->found[i];
             scpo_to_front(adapter, rank);

@@ -13,7 +13,7 @@
 
 /* Word `place` of a point: Philox 2x32 with ten rounds (J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2,
  * 3", SC 2011), of which every block is two words. */
-static uint32_t scpo_word(const scpo_adapter *adapter, uint32_t number, int place)
+static uint32_t scpo_random_word(const scpo_adapter *adapter, uint32_t number, int place)
 {
     uint32_t left = (uint32_t)place >> 1;
     uint32_t right = number;
@@ -31,19 +31,19 @@ static uint32_t scpo_word(const scpo_adapter *adapter, uint32_t number, int plac
 /* A number in (0, 1), of 23 bits, which float holds too. */
 static scpo_real scpo_unit(const scpo_adapter *adapter, uint32_t number, int place)
 {
-    return (SCPO_R(scpo_word(adapter, number, place) >> 9) + SCPO_R(0.5)) / SCPO_R(8388608.0);
+    return (SCPO_R(scpo_random_word(adapter, number, place) >> 9) + SCPO_R(0.5)) / SCPO_R(8388608.0);
 }
 
 /* What kind of edge a point is: bits that no number of scpo_unit has. */
-static uint32_t scpo_kind(const scpo_adapter *adapter, uint32_t number)
+static uint32_t scpo_edge_kind(const scpo_adapter *adapter, uint32_t number)
 {
-    return scpo_word(adapter, number, 1) & 511U;
+    return scpo_random_word(adapter, number, 1) & 511U;
 }
 
 /* -1 or 1. */
 static scpo_real scpo_end(const scpo_adapter *adapter, uint32_t number, int place)
 {
-    return (scpo_word(adapter, number, place) >> 31) ? SCPO_R(1.0) : SCPO_R(-1.0);
+    return (scpo_random_word(adapter, number, place) >> 31) ? SCPO_R(1.0) : SCPO_R(-1.0);
 }
 
 /* How far from the centre, in parts of the set: uniform in a ball's volume, as the largest of SCPO_NX numbers is. Of
@@ -67,8 +67,11 @@ static scpo_real scpo_distance(const scpo_adapter *adapter, uint32_t number)
 static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real *z)
 {
     const scpo_real size = (number & 1U) ? scpo_distance(adapter, number) : 1;
-    const int face = (number & 1U) ? (int)(scpo_word(adapter, number, 0) % (uint32_t)SCPO_NX) : SCPO_NX;
+    int face = SCPO_NX; /* none */
     int i;
+    if (number & 1U) {
+        face = (int)(scpo_random_word(adapter, number, 0) % (uint32_t)SCPO_NX);
+    }
     for (i = 0; i < SCPO_NX; i++) {
         z[i] = size * (i == face ? scpo_end(adapter, number, SCPO_OF_DIRECTION + i)
                                  : 2 * scpo_unit(adapter, number, SCPO_OF_DIRECTION + i) - 1);
@@ -79,15 +82,15 @@ static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real 
  * of Computer Programming", vol. 2, 3.4.1): without it directions along the axes would be too few. */
 static scpo_real scpo_normal(const scpo_adapter *adapter, uint32_t number, int i)
 {
-    int32_t sum = -6 * 65535;
+    uint32_t sum = 0;
     scpo_real r;
     scpo_real square;
     int k;
     for (k = 0; k < SCPO_WORDS; k++) {
-        const uint32_t word = scpo_word(adapter, number, SCPO_OF_DIRECTION + SCPO_WORDS * i + k);
-        sum += (int32_t)(word >> 16) + (int32_t)(word & 0xFFFFU);
+        const uint32_t word = scpo_random_word(adapter, number, SCPO_OF_DIRECTION + SCPO_WORDS * i + k);
+        sum += (word >> 16) + (word & 0xFFFFU);
     }
-    r = (scpo_real)sum / SCPO_R(262144.0);
+    r = (SCPO_R(sum) - SCPO_R(393210.0)) / SCPO_R(262144.0); /* less its mean */
     square = r * r;
     return ((((SCPO_R(0.029899776) * square + SCPO_R(0.008355968)) * square + SCPO_R(0.076542912)) * square +
              SCPO_R(0.252408784)) * square + SCPO_R(3.949846138)) * r;
@@ -112,8 +115,8 @@ static void scpo_offset(const scpo_adapter *adapter, uint32_t number, scpo_real 
 /* The initial state, and the plant parameters in parts of their ranges. */
 static void scpo_fresh_point(const scpo_adapter *adapter, uint32_t number, scpo_real *x, scpo_real *p)
 {
-    const uint32_t centre = scpo_word(adapter, number, 0) % (uint32_t)SCPO_SET_CENTRES;
-    const int at_corner = (number & 1U) && (scpo_kind(adapter, number) & 1U);
+    const uint32_t centre = scpo_random_word(adapter, number, 0) % (uint32_t)SCPO_SET_CENTRES;
+    const int at_corner = (number & 1U) && (scpo_edge_kind(adapter, number) & 1U);
     scpo_real z[SCPO_NX];
     int i;
     scpo_offset(adapter, number, z);
@@ -151,7 +154,7 @@ static scpo_real scpo_varying(const scpo_adapter *adapter, uint32_t number, int 
     if (!(number & 1U)) {
         return 2 * scpo_unit(adapter, number, place) - 1;
     }
-    switch ((scpo_kind(adapter, number) >> 1) & 3U) {
+    switch ((scpo_edge_kind(adapter, number) >> 1) & 3U) {
     case 0:
         return constant;
     case 1:

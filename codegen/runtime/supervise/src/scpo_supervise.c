@@ -104,7 +104,7 @@ static int scpo_has_stalled(scpo_supervisor *supervisor)
     return supervisor->waited > supervisor->halving;
 }
 
-static void scpo_remember(scpo_supervisor *supervisor, const scpo_real *u)
+static void scpo_keep_last(scpo_supervisor *supervisor, const scpo_real *u)
 {
     int at_bound = 0;
     int i;
@@ -149,7 +149,7 @@ scpo_status scpo_supervisor_control(scpo_supervisor *supervisor, const scpo_real
         scpo_count(x ? &supervisor->incidents.invalid : &supervisor->incidents.missing);
         status = scpo_without(supervisor, u);
     }
-    scpo_remember(supervisor, u);
+    scpo_keep_last(supervisor, u);
     supervisor->token |= SCPO_HAS_RUN;
     return status;
 }
