@@ -148,8 +148,8 @@ class Audits:
         -------
         numpy.ndarray, shape (d,)
         """
-        self.halvings += 1
-        self.unaudited = int(self.halvings <= HALVINGS)
+        self.unaudited = int(self.halvings < HALVINGS)
+        self.halvings += self.unaudited
         return (committed + active) / self.plain.arithmetic.number(2) if self.unaudited else active
 
     def withdraw(self, committed: np.ndarray, start: np.ndarray) -> np.ndarray:

@@ -79,7 +79,7 @@ static void any_audit(scpo_audit *audit)
     audit->interval = Frama_C_interval(1, MOST_BETWEEN);
     audit->unaudited = Frama_C_interval(0, MOST_BETWEEN);
     audit->spent = Frama_C_interval(0, SCPO_STEP_ROLLOUTS);
-    audit->halvings = Frama_C_interval(0, SCPO_HALVINGS + 1);
+    audit->halvings = Frama_C_interval(0, SCPO_HALVINGS);
     audit->joining = 0;
     if (adapter.phase == AUDITING && STAGE == 1) { /* counterexamples have joined S */
         audit->joining = Frama_C_interval(1, audit->guards);
@@ -186,7 +186,7 @@ int main(void)
     /*@ assert interval: 1 <= adapter.audit.interval <= MOST_BETWEEN; */
     /*@ assert unaudited: 0 <= adapter.audit.unaudited <= MOST_BETWEEN; */
     /*@ assert spent: 0 <= adapter.audit.spent <= SCPO_STEP_ROLLOUTS; */
-    /*@ assert halvings: 0 <= adapter.audit.halvings <= SCPO_HALVINGS + 1; */
+    /*@ assert halvings: 0 <= adapter.audit.halvings <= SCPO_HALVINGS; */
     /*@ assert joining: 0 <= adapter.audit.joining <= adapter.audit.guards; */
     /*@ assert joins: adapter.phase != AUDITING ==> adapter.audit.joining == 0; */
     return 0;

@@ -181,8 +181,9 @@ void scpo_retreat(scpo_adapter *adapter)
 {
     scpo_parameters *committed = &adapter->audit.committed;
     const scpo_parameters *active = scpo_active(adapter);
-    if (adapter->audit.halvings++ < SCPO_HALVINGS) {
+    if (adapter->audit.halvings < SCPO_HALVINGS) {
         int i;
+        adapter->audit.halvings++;
         for (i = 0; i < SCPO_NTHETA; i++) {
             committed->theta[i] = (committed->theta[i] + active->theta[i]) / 2;
         }
