@@ -20,7 +20,7 @@ enum { CONTROL, CONTROLLER, PROJECT, GUESS, POLL, ADAPTER, SUPERVISOR, BLOB, KIN
 static const char *const names[KINDS] = {"control", "controller", "project", "guess", "poll", "adapter", "supervisor", "blob"};
 
 static uint64_t state;
-static unsigned long calls[KINDS], wrong, moved, accepted;
+static unsigned long calls[KINDS], wrong, moved, accepted, audited;
 static scpo_controller controller;
 static scpo_adapter adapter;
 static scpo_supervisor supervisor;
@@ -184,10 +184,12 @@ static void use_projection(void)
 static void use_adapter(void)
 {
     scpo_real theta[SCPO_NTHETA];
+    scpo_real reference[SCPO_NREFERENCE];
+    scpo_adaptation outcome;
     int pieces = draw(500) ? 5 + (int)draw(30) : 3000;
-    if (draw(2)) {
+    if (pieces > 100 || draw(2)) {
         memcpy(theta, scpo_theta_start, sizeof theta);
-        if (draw(2)) {
+        if (pieces <= 100 && draw(2)) {
             theta[draw(SCPO_NTHETA)] = hostile(2);
         }
     } else {
@@ -197,17 +199,25 @@ static void use_adapter(void)
     scpo_adapter_begin(&adapter, &controller);
     calls[ADAPTER]++;
     while (pieces-- > 0) {
-        if (draw(50) == 0) {
+        if (draw(pieces > 100 ? 1000 : 50) == 0) {
             adapter.reference[draw(SCPO_NX + SCPO_NU)] = hostile(4);
         }
-        if (draw(200) == 0) {
+        if (draw(500) == 0) {
             scpo_adapter_restart(&adapter);
             calls[ADAPTER]++;
         }
-        if (scpo_adapter_poll(&adapter, (int)draw(4)) == SCPO_COMMITTED) {
-            moved++;
+        if (draw(500) == 0) {
+            fill(reference, SCPO_NREFERENCE, 4);
+            (void)scpo_adapter_refer(&adapter, reference);
+            calls[ADAPTER]++;
         }
+        outcome = scpo_adapter_poll(&adapter, (int)draw(4));
+        moved += outcome == SCPO_COMMITTED;
         calls[ADAPTER]++;
+#if SCPO_AUDIT
+        audited += outcome == SCPO_AUDITED || outcome == SCPO_WITHDRAWN;
+        wrong += adapter.audit.guards > SCPO_GUARDS || adapter.audit.joining > SCPO_TAKEN || adapter.audit.left < 0;
+#endif
     }
     check_active();
 }
@@ -283,6 +293,6 @@ int main(int count, char **words)
     for (k = 0; k < KINDS; k++) {
         printf(" %s %lu", names[k], calls[k]);
     }
-    printf(" moved %lu accepted %lu wrong %lu\n", moved, accepted, wrong);
+    printf(" moved %lu accepted %lu audited %lu wrong %lu\n", moved, accepted, audited, wrong);
     return wrong != 0;
 }

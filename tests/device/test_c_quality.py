@@ -170,6 +170,7 @@ def test_every_public_function_keeps_its_promises(tmp_path):
     assert total["executions"] >= (100_000_000 if LONG else 100_000)
     kinds = ("control", "controller", "project", "guess", "poll", "adapter", "supervisor", "blob")
     assert all(total[kind] > total["executions"] / 1_000 for kind in (*kinds, "moved"))
+    assert total["audited"] > total["executions"] / 20_000
 
 
 def test_sizes_that_frames_cannot_state_are_refused(tmp_path):
