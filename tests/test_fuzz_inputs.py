@@ -14,7 +14,7 @@ CALLS, PROBLEMS = int(os.environ.get("SCPO_FUZZ_CALLS", "200")), int(os.environ.
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_mutated_problem_files(tmp_path, run, without_report, part):
+def test_mutated_problem_files(tmp_path, run, part):
     for index in range(part, PROBLEMS, 4):
         place = tmp_path / str(index)
         place.mkdir()

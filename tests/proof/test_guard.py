@@ -271,7 +271,7 @@ def test_the_command(tmp_path, run):
     written = json.loads((tmp_path / "run" / "guard.json").read_text())
     assert written["escapes"] == 0 and written["episodes"] == 500
     assert sc.verify(tmp_path / "run").passed  # the report is of before
-    assert run("report", tmp_path / "run").status == 0
+    assert run("report", tmp_path / "run", pictures=True).status == 0
     assert "Where the guard acts" in (tmp_path / "run" / "report.html").read_text()
     assert sc.verify(tmp_path / "run").passed
     again = json.loads(run("guard", tmp_path / "run", "--episodes", 500, "--json").out)

@@ -25,7 +25,6 @@ from scpo_ctrl.record.files import load_arrays, load_result
 from scpo_ctrl.record.folder import RunFolder
 from scpo_ctrl.verification.verify import verify
 
-pytestmark = pytest.mark.usefixtures("without_report")
 RUN_FILES = ["history.npz", "problem.toml", "result.json", "theta.npy"]
 
 
