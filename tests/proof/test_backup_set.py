@@ -5,6 +5,7 @@ import dataclasses
 import casadi as ca
 import numpy as np
 import pytest
+from forms import times
 
 import scpo_ctrl as sc
 from scpo_ctrl.controllers import pid
@@ -39,7 +40,7 @@ CASES = {
 }
 
 
-def escapes(policy, proof, ranges, half, count=200_000):
+def escapes(policy, proof, ranges, half, count=times(200_000)):
     """Return how many of random states on and in the set leave it in a step, parameters and disturbances at corners."""
     plant, backup, rng = policy.plant, policy.backup, np.random.default_rng(0)
     unit, root = backup.shape

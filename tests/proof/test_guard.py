@@ -5,6 +5,7 @@ import json
 import casadi as ca
 import numpy as np
 import pytest
+from forms import times
 from problem_files import write
 
 import scpo_ctrl as sc
@@ -66,7 +67,7 @@ def worst_push(of, following):
 
 def test_no_policy_leaves_the_set(guarded):
     of, held = guarded
-    plant, rng, count = of.plant, np.random.default_rng(7), 100_000
+    plant, rng, count = of.plant, np.random.default_rng(7), times(100_000)
     x, p = drawn(of, rng, count)
     theta = rng.normal(size=of.theta_dim) * 10.0 ** rng.uniform(-2, 3)
     wild = plant.u_min + rng.uniform(size=(count, plant.nu)) * (plant.u_max - plant.u_min)
