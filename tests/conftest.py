@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import report_runs
-from forms import left_out
+from forms import LONG, left_out
 from problems import double_integrator_problem
 from run_folders import Runs
 
+from scpo_ctrl import compiled
 from scpo_ctrl.adaptation import guards
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.cli import main
@@ -40,6 +41,13 @@ def _short_audits() -> None:
     """Audits draw fewer scenarios, but where a test asks for a number: a run of five steps needs no 100 000."""
     guards.OF_MODEL, guards.OF_BOX = 1000, 200
     audits.FULL, audits.SAMPLE = 1000, 50
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_quickly() -> None:
+    """Rollouts are compiled in two thirds of the time, to the same bits; `make long` compiles them as users do."""
+    if not LONG:
+        compiled.NATIVE = tuple("-O1" if flag == "-O2" else flag for flag in compiled.NATIVE)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ import fuzz_calls
 import fuzz_problems
 import fuzz_tables
 import pytest
+from forms import times
 
 SEED = 77
-CALLS, PROBLEMS = int(os.environ.get("SCPO_FUZZ_CALLS", "200")), int(os.environ.get("SCPO_FUZZ_PROBLEMS", "24"))
+CALLS, PROBLEMS = int(os.environ.get("SCPO_FUZZ_CALLS", times(200, 2))), int(os.environ.get("SCPO_FUZZ_PROBLEMS", "24"))
 
 
 @pytest.mark.parametrize("part", range(4))

@@ -193,6 +193,7 @@ def test_a_summary_breaks_between_words_and_hangs_below_its_text(monkeypatch, ca
     assert " ".join([first, *(line.strip() for line in rest)]) == text
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize(
     "words",
     [
