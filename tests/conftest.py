@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 import report_runs
-from forms import left_out
+from forms import LONG, left_out
 from problems import double_integrator_problem
 from run_folders import Runs
 
+from scpo_ctrl import compiled
 from scpo_ctrl.adaptation import guards
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.cli import main
+from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.page import render_report
 from scpo_ctrl.verification import audits
@@ -39,6 +41,13 @@ def _short_audits() -> None:
     """Audits draw fewer scenarios, but where a test asks for a number: a run of five steps needs no 100 000."""
     guards.OF_MODEL, guards.OF_BOX = 1000, 200
     audits.FULL, audits.SAMPLE = 1000, 50
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compiled_quickly() -> None:
+    """Rollouts are compiled in two thirds of the time, to the same bits; `make long` compiles them as users do."""
+    if not LONG:
+        compiled.NATIVE = tuple("-O1" if flag == "-O2" else flag for flag in compiled.NATIVE)
 
 
 @dataclass(frozen=True)
@@ -74,18 +83,28 @@ def page(plain: Result) -> str:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run a command in this process, capturing what it writes to the file descriptors."""
+    """Run a command in this process, capturing what it writes to the file descriptors.
 
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["scpo-ctrl", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
+    Reports have no pictures, which take most of the time of a small run, unless a test asks for them.
+    """
+
+    def call(*arguments: object, pictures: bool = False) -> Outcome:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["scpo-ctrl", *map(str, arguments)])
+            if not pictures:
+                patch.setattr("scpo_ctrl.report.page.write_report", _without_pictures)
+            capfd.readouterr()
+            with pytest.raises(SystemExit) as stop:
+                main()
         out, err = capfd.readouterr()
         assert isinstance(stop.value.code, int)
         return Outcome(stop.value.code, out, err)
 
     return call
+
+
+def _without_pictures(result: Result, path: Path, guarded: GuardedRuns | None = None) -> None:
+    write_atomic(path, render_report(result, pictures=False, guarded=guarded).encode())
 
 
 @pytest.fixture(scope="session")
@@ -104,14 +123,3 @@ def copy_of(runs: Runs, tmp_path: Path) -> Callable[..., Path]:
         return Path(shutil.copytree(runs[kind], tmp_path / "run", dirs_exist_ok=True))
 
     return copy
-
-
-@pytest.fixture
-def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes most of the time of a small run."""
-    monkeypatch.setattr(
-        "scpo_ctrl.report.page.write_report",
-        lambda result, path, guarded=None: write_atomic(
-            path, render_report(result, pictures=False, guarded=guarded).encode()
-        ),
-    )

@@ -7,13 +7,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from problem_files import write
+from processes import COMMAND, PLAIN
 from run_folders import content, same_arrays
 
 import scpo_ctrl
@@ -24,14 +24,13 @@ from scpo_ctrl.record.files import load_arrays, load_result
 from scpo_ctrl.rounding import down
 from scpo_ctrl.verification.verify import verify
 
-COMMAND = [sys.executable, "-m", "scpo_ctrl"]
 ENDLESS = {"metrics.contraction": 0.95, "adapt.patience": 1_000_000, "adapt.steps": 1_000_000}
 
 
-def command(*arguments, **options):
+def command(*arguments, words=PLAIN, **options):
     """Run a command in a process of its own."""
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, **options
+        [*words, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, **options
     )
 
 
@@ -44,7 +43,7 @@ def strict_json(text):
 
 def test_from_problem_to_report(tmp_path):
     problem = write(tmp_path / "problem.toml")
-    done = command("adapt", problem, "--out", tmp_path / "run")
+    done = command("adapt", problem, "--out", tmp_path / "run", words=COMMAND)
     assert done.returncode == 0, done.stderr
     reached = load_result(tmp_path / "run").stationarity
     optimality = f"optimality finished with stationarity {reached:.2g}, where 1e-06 counts as converged\n"
@@ -204,11 +203,10 @@ def saved_steps(folder):
     return 0
 
 
-@pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_run_that_is_stopped_resumes_to_the_same_numbers(tmp_path, run, number):
     problem, folder = write(tmp_path / "problem.toml", ENDLESS), tmp_path / "run"
-    started = [*COMMAND, "adapt", str(problem), "--out", str(folder), "--json"]
+    started = [*PLAIN, "adapt", str(problem), "--out", str(folder), "--json"]
     with subprocess.Popen(started, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         least = 2 if number is signal.SIGKILL else 1  # a second save, or the first
         wait_for(lambda: saved_steps(folder) >= least, process)
@@ -352,7 +350,7 @@ def test_standard_output_that_is_full():
 
 
 def test_standard_output_that_is_closed(tmp_path):
-    words = [*COMMAND, "adapt", str(write(tmp_path / "problem.toml")), "--out", str(tmp_path / "run")]
+    words = [*PLAIN, "adapt", str(write(tmp_path / "problem.toml")), "--out", str(tmp_path / "run")]
     close = ["sh", "-c", 'exec "$@" >&-', "sh"]
     done = subprocess.run([*close, *words], stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -110,7 +110,7 @@ def test_imitation_data_that_only_python_would_take(tmp_path, run, text, said):
     assert (outcome.status, said in outcome.line) == (2, True), outcome.line
 
 
-def test_numbers_as_spreadsheets_write_them_are_read(tmp_path, run, without_report):
+def test_numbers_as_spreadsheets_write_them_are_read(tmp_path, run):
     path = write(tmp_path / "problem.toml", IMITATION | {"adapt.steps": 0})
     write_expert(tmp_path / "expert.csv")
     with (tmp_path / "expert.csv").open("a") as file:

@@ -8,13 +8,14 @@ import fuzz_calls
 import fuzz_problems
 import fuzz_tables
 import pytest
+from forms import times
 
 SEED = 77
-CALLS, PROBLEMS = int(os.environ.get("SCPO_FUZZ_CALLS", "200")), int(os.environ.get("SCPO_FUZZ_PROBLEMS", "24"))
+CALLS, PROBLEMS = int(os.environ.get("SCPO_FUZZ_CALLS", times(200, 2))), int(os.environ.get("SCPO_FUZZ_PROBLEMS", "24"))
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_mutated_problem_files(tmp_path, run, without_report, part):
+def test_mutated_problem_files(tmp_path, run, part):
     for index in range(part, PROBLEMS, 4):
         place = tmp_path / str(index)
         place.mkdir()

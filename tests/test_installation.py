@@ -48,6 +48,7 @@ def revealed(output: str) -> list[str]:
     return re.findall(r"(?:Revealed type is|Type of \"[^\"]+\" is) \"(.+)\"", output)
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("name", ["mypy", "pyright"])
 def test_type_checkers_find_the_package_from_any_folder(name, tmp_path):
     (tmp_path / "user.py").write_text(USER)

@@ -143,7 +143,7 @@ def test_figures_draw_labels_as_they_are():
     assert all(visible(text) in texts for text in NASTY)
 
 
-def test_problem_files_keep_every_text(tmp_path, capsys, monkeypatch):
+def test_problem_files_keep_every_text(tmp_path, run):
     """Through TOML, the record and the terminal: equal text comes back, and no control character is printed."""
     file = tmp_path / "p.toml"
     texts = [text for text in NASTY if text.strip()]
@@ -161,10 +161,8 @@ def test_problem_files_keep_every_text(tmp_path, capsys, monkeypatch):
         ["adapt", str(file), "--out", str(tmp_path / "run")], ["verify", str(tmp_path / "run")],
         ["report", str(tmp_path / "run")], ["export", str(tmp_path / "run"), "--out", str(tmp_path / "c")],
     ):  # fmt: skip
-        monkeypatch.setattr(sys, "argv", ["scpo-ctrl", *arguments])
-        with pytest.raises(SystemExit) as done:
-            cli.main()
-        assert done.value.code == 0, capsys.readouterr()
+        done = run(*arguments, pictures=arguments[0] == "adapt")
+        assert done.status == 0, done.err
     plant = tomllib.loads((tmp_path / "run" / "problem.toml").read_text())["plant"]
     assert plant["name"] == plant["source"] == name and plant["x_labels"] == labels
     json.loads((tmp_path / "run" / "result.json").read_text())

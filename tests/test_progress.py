@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from problem_files import KINDS, write
 from problems import double_integrator_problem
+from processes import PLAIN
 from rich.console import Console
 
 from scpo_ctrl import AdaptOptions, ScpoError, adapt, progress
@@ -24,14 +25,12 @@ from scpo_ctrl.record.files import load_result
 from scpo_ctrl.rounding import down
 from scpo_ctrl.terminal import say
 
-COMMAND = [sys.executable, "-m", "scpo_ctrl"]
-
 
 def on_a_terminal(*arguments, raw=False, **variables):
     """Return what a command shows on a terminal that its stderr is, its stdout, and its status."""
     ours, theirs = os.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "170"} | variables
-    words, options = [*COMMAND, *map(str, arguments)], {"stdout": subprocess.PIPE, "env": environment}
+    words, options = [*PLAIN, *map(str, arguments)], {"stdout": subprocess.PIPE, "env": environment}
     with subprocess.Popen(words, stderr=theirs, **options) as process:
         os.close(theirs)
         shown = b""
@@ -194,6 +193,7 @@ def test_a_summary_breaks_between_words_and_hangs_below_its_text(monkeypatch, ca
     assert " ".join([first, *(line.strip() for line in rest)]) == text
 
 
+@pytest.mark.table(3)
 @pytest.mark.parametrize(
     "words",
     [
@@ -211,6 +211,6 @@ def test_progress_of_rollouts_on_a_terminal(copy_of, words):
     assert "rollouts" not in quiet.split("scpo-ctrl:")[0]
     assert json.loads(out)
     piped = subprocess.run(
-        [*COMMAND, words[0], run, *map(str, words[1:])], capture_output=True, text=True, check=False, timeout=60
+        [*PLAIN, words[0], run, *map(str, words[1:])], capture_output=True, text=True, check=False, timeout=60
     )
     assert all(line.startswith("scpo-ctrl: ") for line in piped.stderr.splitlines())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from problem_files import write
+from processes import PLAIN
 
 MEMORY = 2 << 30  # bytes
 WORK = 20  # seconds of one core
@@ -26,7 +26,7 @@ def adapt(path: Path, work: int = WORK) -> subprocess.CompletedProcess[str]:
         resource.setrlimit(resource.RLIMIT_CPU, (work, work))
 
     return subprocess.run(
-        [sys.executable, "-m", "scpo_ctrl", "adapt", str(path), "--out", str(path.parent / "run"), "--steps", "1"],
+        [*PLAIN, "adapt", str(path), "--out", str(path.parent / "run"), "--steps", "1"],
         capture_output=True, text=True, check=False, preexec_fn=bound, timeout=15 * work,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -82,8 +82,9 @@ def check_refused(path: Path, said: list[str]) -> None:
     assert sorted(path.parent.iterdir()) == there
 
 
-def test_a_dense_plant_of_100_states_runs(tmp_path: Path) -> None:
-    n = 100
+@pytest.mark.table(2)
+@pytest.mark.parametrize("n", [40, 100])
+def test_a_dense_plant_runs(tmp_path: Path, n: int) -> None:
     rng = np.random.default_rng(0)
     plant = {
         "kind": "linear",

@@ -261,7 +261,7 @@ def r3_in_newtons(newtons: float) -> ControlProblem:
     return ControlProblem(policy, base.scenarios, Quadratic([1.0, 0.1], 0.05 / u**2), metrics)
 
 
-@pytest.mark.table(2)
+@pytest.mark.long
 @pytest.mark.parametrize("newtons", [1e6, 1e4])
 def test_a_heavy_mass_in_newtons_reaches_what_it_reaches_in_meganewtons(newtons):
     result = adapt(r3_in_newtons(newtons), AdaptOptions(steps=450))

@@ -89,8 +89,8 @@ def test_a_run_goes_on_from_a_policy_that_is_clear_of_all_of_s(monkeypatch):
     assert len(seen) > 3 and max(seen) <= 0  # commits from before a guard was found may be safe there, and not clear
 
 
-@pytest.mark.table(2)
-@pytest.mark.parametrize("stop", [1, 7, 16, 33])
+@pytest.mark.table(4)
+@pytest.mark.parametrize("stop", [16, 1, 7, 33])
 def test_a_run_goes_on_to_the_same_bits_from_any_moment(run, stop):
     options = sc.AdaptOptions(**FEW)
     interrupted = sc.adapt(problem(), options, monitor=lambda state: state.step >= stop)

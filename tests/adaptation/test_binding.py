@@ -268,7 +268,6 @@ def test_many_runs_of_scenarios_are_cut_short():
     assert binding_ones.endswith(", 46 and 36 more runs of numbers")
 
 
-@pytest.mark.usefixtures("without_report")
 def test_result_file_says_what_binds(tmp_path, run):
     assert run("adapt", write(tmp_path / "problem.toml"), "--out", tmp_path / "run").status == 0
     result = load_result(tmp_path / "run")

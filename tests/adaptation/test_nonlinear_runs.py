@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forms import LONG
 from run_folders import same_arrays
 
 from scpo_ctrl import AdaptOptions, adapt, load_problem, load_result
@@ -18,15 +17,14 @@ GALLERY = Path(__file__).parents[2] / "examples" / "gallery"
 DATA = importlib.resources.files("scpo_ctrl") / "data"
 
 
-@pytest.mark.table(2)
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "evidence"), [("cart_pole", "proved"), ("planar_quadrotor", "simulated")])
-def test_adapts_and_verifies(tmp_path, run, request, monkeypatch, name, evidence):
+def test_adapts_and_verifies(tmp_path, run, name, evidence):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     path = tmp_path / f"{name}.toml"
     shutil.copy(str(DATA / f"{name}.toml"), path)
-    if name != "cart_pole":  # pictures of one are enough
-        request.getfixturevalue("without_report")
-    assert run("adapt", path, "--out", whole, "--steps", 3).status == 0
+    drawn = name == "cart_pole"  # pictures of one are enough
+    assert run("adapt", path, "--out", whole, "--steps", 3, pictures=drawn).status == 0
     result = load_result(whole)
     problem = result.problem
     assert result.is_safe() and len(result.committed) > 1
@@ -39,10 +37,6 @@ def test_adapts_and_verifies(tmp_path, run, request, monkeypatch, name, evidence
     assert f"backup level ρ, {evidence}" in report and ("which is no proof" in report) == (evidence == "simulated")
     recorded = tomllib.loads((whole / "problem.toml").read_text(encoding="utf-8"))["backup"]["rho"]
     assert recorded == problem.backup.rho
-
-    if not LONG:  # each command proves ρ anew
-        return
-    monkeypatch.setattr("scpo_ctrl.report.page.write_report", lambda result, path: None)
     assert run("adapt", path, "--out", parts, "--steps", 1).status == 0
     assert run("adapt", path, "--out", parts, "--steps", 3, "--resume").status == 0
     same_arrays(whole, parts)

@@ -95,6 +95,7 @@ def wide() -> ControlProblem:
     return ControlProblem(Policy(plant, backup, (100,)), starts, Quadratic(Q=[1.0, 0.1], R=[0.05]))
 
 
+@pytest.mark.long
 def test_many_weights_get_as_far_as_few_for_a_tenth_of_the_rollouts(wide):
     assert wide.theta_dim == 400
     result = adapt(wide, AdaptOptions(steps=12, audit=False))

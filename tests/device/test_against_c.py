@@ -5,19 +5,20 @@ import numpy as np
 import pytest
 from device_runs import state
 from exports import need
+from forms import times
 
 from scpo_ctrl.device import DeviceOptions, device_adapter
 from scpo_ctrl.device.working_set import Verification
 
-STEPS = 60
+STEPS = times(60, 2)
 
 
-def follow(name, real, program, options=None, restart=-1, moved=0.0):
+def follow(name, real, program, options=None, restart=-1, moved=0.0, steps=STEPS):
     """Compare step by step, and check every commit in double; return the adapter."""
     problem = device_runs.CASES[name]()
     adapter = device_adapter(problem, real, options=options)
     thetas = []
-    for k, line in enumerate(device_runs.lines(program, STEPS, restart, moved)):
+    for k, line in enumerate(device_runs.lines(program, steps, restart, moved)):
         if k == restart:
             adapter.reference[0] += adapter.theta.dtype.type(moved)
             adapter.refer(adapter.reference)
@@ -60,7 +61,7 @@ def test_with_other_constants(name, real, chosen, flags):
 
 def test_another_reference():
     need("gcc")
-    adapter = follow("linear", "double", device_runs.built("linear"), restart=45, moved=0.25)
+    adapter = follow("linear", "double", device_runs.built("linear"), restart=45, moved=0.25, steps=60)
     assert adapter.counts.steps > 50
 
 

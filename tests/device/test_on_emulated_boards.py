@@ -15,6 +15,7 @@ LINK = f"--specs=rdimon.specs -nostartfiles -Wl,--gc-sections -T {BOARD / 'link.
 SEMIHOSTING = "-display none -monitor none -serial none -chardev stdio,id=console"
 
 
+@pytest.mark.table(2)
 @pytest.mark.parametrize("optimisation", ["-Os", "-O2"])
 def test_the_same_bits_on_a_microcontroller(tmp_path, optimisation):
     need(TARGET.compiler, "qemu-system-arm")

@@ -77,6 +77,7 @@ def test_r2_expert():
     np.testing.assert_allclose(mirrored, data.u, atol=1e-12)
 
 
+@pytest.mark.long
 def test_r2_follows_the_good_half_and_holds_the_malicious_one_back(tmp_path):
     outcome = r2_malicious_expert.run(steps=150)
     problem = outcome.result.problem

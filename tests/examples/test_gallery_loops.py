@@ -1,6 +1,7 @@
 """The gallery: its files begin as their textbooks say, steps and margins are what an engineer takes them for."""
 
 import dataclasses
+import functools
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,13 @@ from scpo_ctrl.models import afti_16, ball_and_beam, cart_pole, dc_motor, heater
 
 FOLDER = Path(gallery.__file__).parent / "gallery"
 SHORT = AdaptOptions(steps=4, audit_rollouts=500)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "load", functools.cache(gallery.load))
+        yield
 
 
 @pytest.mark.table(3)
@@ -58,7 +66,7 @@ def test_gains_are_those_of_the_rules_that_files_name():
         np.testing.assert_allclose((given["kp"], given["ki"]), (kp, ki), rtol=5e-3)
 
 
-@pytest.mark.table(3)
+@pytest.mark.table(6)  # and the heater, by the script
 @pytest.mark.parametrize("name", ["dc_motor", "buck_converter", "lane_keeping", "quadruple_tank", "heater", "afti_16"])
 def test_a_loop_gets_better_and_stays_safe(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "missing", lambda: ("no emulator",))

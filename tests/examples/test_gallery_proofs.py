@@ -21,12 +21,22 @@ def test_every_loop_has_a_row_in_the_docs():
     ]
 
 
-def test_a_row_of_a_proved_loop_and_of_one_whose_outputs_are_less_than_its_state(monkeypatch):
+@pytest.fixture
+def _short(monkeypatch):
     monkeypatch.setattr(table, "OPTIONS", AdaptOptions(steps=2, audit=False))
     monkeypatch.setattr(table, "EPISODES", 50)
+
+
+@pytest.mark.usefixtures("_short")
+def test_a_row_of_a_proved_loop():
     found = dict(zip(table.HEADS, table.row("lane_keeping", 20), strict=True))
     assert (found["evidence"], found["proved"], found["volume"], found["in the way"]) == ("proved", "rho", "1", "")
     assert found["acts, %"] == "0" and float(found["left, %"]) == pytest.approx(100)
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("_short")
+def test_a_row_of_one_whose_outputs_are_less_than_its_state():
     refuted = dict(zip(table.HEADS, table.row("heater", 20), strict=True))
     assert refuted["evidence"] == "refuted" and refuted["acts, %"] == "not proved" and refuted["cover"] == "5 states"
 

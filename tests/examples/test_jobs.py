@@ -87,7 +87,8 @@ def test_another_cost_for_a_reference_that_varies_is_told_what_to_take(tmp_path)
         sc.load_problem(tmp_path / "servo.toml")
 
 
-def test_the_script_verifies_exports_and_prints(tmp_path, monkeypatch, capsys):
+def test_the_script_verifies_exports_and_prints(tmp_path, monkeypatch, capsys, result):
+    monkeypatch.setattr(jobs, "adapted", lambda job, folder: result(job.name))
     monkeypatch.setattr(jobs, "missing", lambda: ("qemu-system-arm",))
     monkeypatch.setattr(jobs, "run", functools.partial(jobs.run, fresh=500))
     jobs.main(["--only", "a_pd_by_hand", "--out", str(tmp_path)])

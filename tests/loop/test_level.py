@@ -60,9 +60,9 @@ def loop(plant, backup, x0, p, steps):
 @pytest.mark.parametrize(
     ("plant", "Q", "R", "ranges"),
     [
+        (discretise(pendulum(), 0.1), [1.0, 1.0], [1.0], {}),
         (cart_pole(), [0.1, 0.1, 1.0, 1.0], [1.0], POLE),
         (planar_quadrotor(), [1, 1, 10, 5, 10, 1], [100, 100], drone_ranges(0.05)),
-        (discretise(pendulum(), 0.1), [1.0, 1.0], [1.0], {}),
     ],
 )
 def test_other_simulations_do_not_leave_the_level_set_either(plant, Q, R, ranges):

@@ -3,12 +3,14 @@
 import casadi as ca
 import numpy as np
 import pytest
+from forms import times
 
 import scpo_ctrl as sc
 from scpo_ctrl.errors import BackupError, DimensionError, DomainError, UnsafeStartError
 from scpo_ctrl.loop import of_gain
 from scpo_ctrl.models import Plant, cart_pole, double_integrator, linear, planar_quadrotor
 
+MANY = times(1_000_000)
 HALVES = {"pole_mass": (0.05, 0.15), "cart_mass": (0.5, 1.5)}
 
 
@@ -18,7 +20,7 @@ def volume(backup, other):
     return float(np.exp(logs[0] - logs[1]))
 
 
-def escapes(plant: Plant, backup, ranges, half, count=1_000_000) -> int:
+def escapes(plant: Plant, backup, ranges, half, count=MANY) -> int:
     """Return how many random states, half of them on the surface, leave the set or a bound in a step."""
     rng, (unit, root) = np.random.default_rng(5), backup.shape
     towards = rng.normal(size=(count, plant.nx))

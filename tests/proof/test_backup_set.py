@@ -5,6 +5,7 @@ import dataclasses
 import casadi as ca
 import numpy as np
 import pytest
+from forms import times
 
 import scpo_ctrl as sc
 from scpo_ctrl.controllers import pid
@@ -15,6 +16,7 @@ from scpo_ctrl.loop.level import parameter_ranges
 from scpo_ctrl.models import cart_pole, dc_motor, double_integrator, quadruple_tank, signals, with_signals
 from scpo_ctrl.proof.backup_set import prove_backup_set
 
+MANY = times(200_000)
 MASSES = {"pole_mass": (0.08, 0.12), "cart_mass": (0.8, 1.2)}
 
 
@@ -39,7 +41,7 @@ CASES = {
 }
 
 
-def escapes(policy, proof, ranges, half, count=200_000):
+def escapes(policy, proof, ranges, half, count=MANY):
     """Return how many of random states on and in the set leave it in a step, parameters and disturbances at corners."""
     plant, backup, rng = policy.plant, policy.backup, np.random.default_rng(0)
     unit, root = backup.shape

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from forms import LONG
 
 import scpo_ctrl as sc
 from scpo_ctrl.errors import DimensionError, DomainError
@@ -88,7 +89,7 @@ def test_contraction_that_is_not_met_at_the_origin_is_refuted_or_open():
 
 
 def test_a_second_call_goes_on_to_the_same_tree():
-    of = problem(metrics=sc.MetricOptions(contraction=0.6), horizon=30)
+    of = problem(metrics=sc.MetricOptions(contraction=0.9))
     theta = moved(of, 1, 0.02)
     whole, part = cover(of, theta), cover(of, theta, boxes=20)
     assert not part.proved and 0 < part.undecided <= 1 and "not decided on" in part.sentence()
@@ -118,7 +119,7 @@ ROUND = {"mass": (0.9, 1.1)}
     ],
 )
 def test_what_is_proved_is_so_at_dense_points_and_by_the_other_method(metrics, declared):
-    of = problem(metrics=sc.MetricOptions(**metrics), horizon=20, **declared)
+    of = problem(metrics=sc.MetricOptions(**metrics), horizon=20 if LONG else 10, **declared)
     theta = moved(of, 3, 0.02)
     found = cover(of, theta, seconds=60)
     assert found.proved, found.sentence()

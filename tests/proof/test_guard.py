@@ -5,6 +5,7 @@ import json
 import casadi as ca
 import numpy as np
 import pytest
+from forms import times
 from problem_files import write
 
 import scpo_ctrl as sc
@@ -66,7 +67,7 @@ def worst_push(of, following):
 
 def test_no_policy_leaves_the_set(guarded):
     of, held = guarded
-    plant, rng, count = of.plant, np.random.default_rng(7), 100_000
+    plant, rng, count = of.plant, np.random.default_rng(7), times(100_000)
     x, p = drawn(of, rng, count)
     theta = rng.normal(size=of.theta_dim) * 10.0 ** rng.uniform(-2, 3)
     wild = plant.u_min + rng.uniform(size=(count, plant.nu)) * (plant.u_max - plant.u_min)
@@ -271,7 +272,7 @@ def test_the_command(tmp_path, run):
     written = json.loads((tmp_path / "run" / "guard.json").read_text())
     assert written["escapes"] == 0 and written["episodes"] == 500
     assert sc.verify(tmp_path / "run").passed  # the report is of before
-    assert run("report", tmp_path / "run").status == 0
+    assert run("report", tmp_path / "run", pictures=True).status == 0
     assert "Where the guard acts" in (tmp_path / "run" / "report.html").read_text()
     assert sc.verify(tmp_path / "run").passed
     again = json.loads(run("guard", tmp_path / "run", "--episodes", 500, "--json").out)

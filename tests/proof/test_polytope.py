@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from forms import times
 from polytopes import LOOPS, LQR, R3, kept, problem
 from problem_files import write
 
@@ -46,7 +47,7 @@ def largest_after(of, polytope, x, u, p):
 def test_no_state_leaves_it_or_a_bound_under_the_backup(loops, name):
     of, polytope = loops[name].problem, loops[name].polytope
     plant, rng = of.plant, np.random.default_rng(3)
-    z = inside(polytope, rng, 50_000)
+    z = inside(polytope, rng, times(50_000))
     x, u = plant.x_eq + z, plant.u_eq - z @ of.backup.K.T
     assert ((x >= plant.x_min) & (x <= plant.x_max)).all() and ((u >= plant.u_min) & (u <= plant.u_max)).all()
     assert (np.abs(z) <= polytope.extent).all()

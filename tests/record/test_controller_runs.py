@@ -30,9 +30,9 @@ SHIPPED = {"motor_pid": ("kp", "ki", "kd"), "converter_pi": ("kp", "ki")}
 
 @pytest.mark.table(2)
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_file_from_adapt_to_resume(tmp_path, run, request, name):
+def test_a_shipped_file_from_adapt_to_resume(tmp_path, run, name):
     problem, folder, labels = str(DATA / f"{name}.toml"), tmp_path / "run", SHIPPED[name]
-    done = run("adapt", problem, "--out", folder, "--steps", 3)
+    done = run("adapt", problem, "--out", folder, "--steps", 3, pictures=True)
     assert done.status == 0
     lines = [line.split() for line in done.out.splitlines() if line.startswith("parameter")]
     summary = json.loads((folder / "result.json").read_text())
@@ -47,7 +47,6 @@ def test_a_shipped_file_from_adapt_to_resume(tmp_path, run, request, name):
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert all(repr(value) in page for value in own.values())
     assert "next integral" not in "".join(part.partition("</svg>")[0] for part in page.split("<svg")[1:])
-    request.getfixturevalue("without_report")
     assert run("report", folder).status == 0
     assert run("certify", folder, "--kind", "scenario", "--epsilon", 0.02).status == 0
     assert run("falsify", folder, "--budget", 300).status == 0
@@ -163,7 +162,7 @@ def test_another_controller_is_not_resumed(copy_of, run, tmp_path):
     assert run("verify", folder, "--problem", residual).status == 1
 
 
-def test_a_violation_that_falsify_finds_joins_the_run(tmp_path, run, without_report):
+def test_a_violation_that_falsify_finds_joins_the_run(tmp_path, run):
     base = CONTROLLERS["pid, audited"] | {"scenarios.level": 1.0, "adapt": {"steps": 12, "audit": False}}
     problem = write(tmp_path / "p.toml", base)
     assert run("adapt", problem, "--out", tmp_path / "run").status == 0

@@ -85,7 +85,7 @@ def test_what_was_saved_is_saved_again_to_the_same_bytes(tmp_path):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_a_longer_run_takes_the_place_of_its_beginning(tmp_path, run, without_report):
+def test_a_longer_run_takes_the_place_of_its_beginning(tmp_path, run):
     problem = mass_on_a_line()
     sc.save_result(sc.adapt(problem, sc.AdaptOptions(steps=2, audit=False)), tmp_path / "run")
     sc.save_result(sc.adapt(problem, FEW), tmp_path / "run")

@@ -20,7 +20,7 @@ def plant_of(table):
     return build_plant(table, Path())[0]
 
 
-def test_from_adapt_to_export(tmp_path, run, without_report):
+def test_from_adapt_to_export(tmp_path, run):
     problem = write(tmp_path / "pendulum.toml", KINDS["equations"])
     done = run("adapt", problem, "--out", tmp_path / "run")
     assert done.status == 0 and "0 violations" in done.out
@@ -33,7 +33,7 @@ def test_from_adapt_to_export(tmp_path, run, without_report):
         assert replay(tmp_path / "c")
 
 
-def test_a_run_goes_on_to_the_same_bits(tmp_path, run, without_report):
+def test_a_run_goes_on_to_the_same_bits(tmp_path, run):
     problem = write(tmp_path / "pendulum.toml", KINDS["equations"])
     assert run("adapt", problem, "--out", tmp_path / "at once").status == 0
     assert run("adapt", problem, "--out", tmp_path / "in two", "--steps", 2).status == 0
@@ -90,7 +90,7 @@ def test_linear_equations_and_next_values_have_no_substeps(tmp_path):
 
 
 @pytest.mark.filterwarnings("default::scpo_ctrl.errors.ScpoWarning")
-def test_coarse_substeps_are_said_on_stderr(tmp_path, run, without_report):
+def test_coarse_substeps_are_said_on_stderr(tmp_path, run):
     problem = write(tmp_path / "p.toml", KINDS["equations"] | {"plant.dt": 0.25, "plant.substeps": 1, "adapt.steps": 1})
     done = run("adapt", problem, "--out", tmp_path / "run")
     assert done.status == 0

@@ -103,7 +103,7 @@ def test_what_a_controller_remembers_has_its_label(tmp_path):
     assert problem.objective(theta) == pytest.approx(total.mean() / 20, rel=1e-12)
 
 
-def test_python_is_saved_as_data_verified_read_and_resumed(tmp_path, run, without_report):
+def test_python_is_saved_as_data_verified_read_and_resumed(tmp_path, run):
     runs = [sc.adapt(in_python(), sc.AdaptOptions(steps=steps, audit=False)) for steps in (2, 5)]
     for result, name in zip(runs, ("run", "whole"), strict=True):
         sc.save_result(result, tmp_path / name)
@@ -318,7 +318,7 @@ def test_wrong_problems_have_one_line_and_write_nothing(tmp_path, run, changes, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_the_command_line_shows_what_is_used_of_the_limits(tmp_path, run, without_report):
+def test_the_command_line_shows_what_is_used_of_the_limits(tmp_path, run):
     changes = {"objective": ENERGY, "metrics": LIMITS, "scenarios.level": 0.35}
     path = write(tmp_path / "p.toml", changes)
     outcome = run("adapt", path, "--out", tmp_path / "run")
@@ -333,7 +333,7 @@ def test_the_command_line_shows_what_is_used_of_the_limits(tmp_path, run, withou
     assert "differs in [metrics] constraints" in run("adapt", asked, "--out", tmp_path / "run", "--resume").err
 
 
-def test_constants_of_the_plant_are_numbers_in_expressions(tmp_path, run, without_report):
+def test_constants_of_the_plant_are_numbers_in_expressions(tmp_path, run):
     """The energy of the pendulum, by g and l of [plant], is that of their numbers; a run by them verifies."""
     energy = "m*l**2*rate**2/2 + m*{g}*l*(1 - cos(angle))"
     stage = "angle**2 + torque**2/(m*{g}*l)"

@@ -55,7 +55,7 @@ def problem(tmp_path):
 
 
 @pytest.fixture
-def adapted(problem, tmp_path, run, without_report):
+def adapted(problem, tmp_path, run):
     """The RUN of the problem; its Python would stop whatever runs it once more."""
     assert run("adapt", problem, "--out", tmp_path / "run").status == 0
     assert times_run(problem.parent) == 1
@@ -207,7 +207,7 @@ def test_faults_of_the_python_are_one_line(problem, run, tmp_path, code, table, 
 
 
 @pytest.mark.long
-def test_a_nonlinear_plant_with_parameters_holds_too(tmp_path, run, without_report):
+def test_a_nonlinear_plant_with_parameters_holds_too(tmp_path, run):
     (tmp_path / "plant.py").write_text(
         "from scpo_ctrl.models import cart_pole_ode, discretise\n\n"
         "def make_plant():\n    return discretise(cart_pole_ode(), 1 / 15, tolerance=1e-6)\n"

@@ -25,7 +25,6 @@ from scpo_ctrl.record.files import load_arrays, load_result
 from scpo_ctrl.record.folder import RunFolder
 from scpo_ctrl.verification.verify import verify
 
-pytestmark = pytest.mark.usefixtures("without_report")
 RUN_FILES = ["history.npz", "problem.toml", "result.json", "theta.npy"]
 
 
@@ -299,7 +298,7 @@ def test_a_disk_full_in_the_middle_keeps_the_last_complete_state(problem, tmp_pa
 # Resuming
 
 
-@pytest.mark.table(9)
+@pytest.mark.table(15)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_finished_run_goes_on_to_the_same_numbers(tmp_path, kind):
     write_expert(tmp_path / "expert.csv", *((3, 2) if "two" in kind else (2, 1)))

@@ -94,7 +94,7 @@ def test_a_foreign_archive_is_not_unpickled(copy_of, run):
 
 
 @pytest.mark.parametrize("done", [1, 2, 3])
-def test_a_process_killed_while_it_replaced_the_files(tmp_path, run, without_report, done):
+def test_a_process_killed_while_it_replaced_the_files(tmp_path, run, done):
     """What is left between two renames: verification says what mends it, and resuming does."""
     problem = write(tmp_path / "problem.toml")
     folder = tmp_path / "run"

@@ -15,8 +15,6 @@ from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.files import load_result
 from scpo_ctrl.verification.verify import verify
 
-pytestmark = pytest.mark.usefixtures("without_report")
-
 
 def test_fewer_steps_than_are_done_are_not_resumed(tmp_path, run):
     problem = write(tmp_path / "problem.toml")

@@ -134,7 +134,7 @@ def test_a_report_is_of_the_last_state(tmp_path, states, run, monkeypatch):
                 target.save(results[2])
 
         monkeypatch.setattr(page, "write_report", write_report)
-        assert run("report", folder).status == 0
+        assert run("report", folder, pictures=True).status == 0
     assert written == [1, 3]
     assert verify(folder).faults == ()
 

@@ -42,7 +42,7 @@ def changed(array):
     return np.full_like(array, "STALLED") if array.dtype.kind == "U" else array + array.dtype.type(1)
 
 
-@pytest.mark.table(2)
+@pytest.mark.table(4)
 @pytest.mark.parametrize("kind", ["audited", "mlp", "parameters, disturbance", "imitation"])
 def test_every_array_of_the_history(copy_of, kind):
     run = copy_of(kind)
@@ -160,7 +160,7 @@ def test_data_of_another_expert(copy_of, tmp_path):
     assert "imitation.csv does not hold the data of [objective] csv" in said(run, problem=asked)
 
 
-def test_a_seed_given_on_the_command_line(tmp_path, run, without_report):
+def test_a_seed_given_on_the_command_line(tmp_path, run):
     problem = write(tmp_path / "problem.toml")
     assert run("adapt", problem, "--out", tmp_path / "run", "--seed", 3).status == 0
     assert run("verify", tmp_path / "run", "--problem", problem).status == 1
@@ -181,7 +181,7 @@ def test_scenarios_drawn_anew_are_those_of_the_run(runs, kind):
     assert verify(runs[kind]).faults == ()
 
 
-@pytest.mark.table(6)
+@pytest.mark.table(10)
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_row_removed(copy_of, kind):
     """Steps are numbered, their tries counted by rollouts: no row goes unnoticed but a first try of several."""

@@ -17,7 +17,7 @@ from run_folders import edit_summary, faults, make_run, rewrite
 import scpo_ctrl as sc
 from scpo_ctrl.errors import ScpoError
 from scpo_ctrl.record.files import load_arrays, read_problem
-from scpo_ctrl.report.page import write_report
+from scpo_ctrl.report.page import render_report
 from scpo_ctrl.verification.verify import law_of, verify
 
 CODE = """
@@ -177,7 +177,7 @@ def test_theta_changed(forged, which):
 
 def test_gains_in_the_report(forged):
     run = forged()
-    write_report(sc.load_result(run), run / "report.html")
+    (run / "report.html").write_text(render_report(sc.load_result(run), pictures=False), encoding="utf-8")
     assert verify(run).faults == ()
     page = (run / "report.html").read_text(encoding="utf-8")
     own = sc.load_result(run).problem.policy.parameters(sc.load_result(run).theta)["kp"]
