@@ -172,7 +172,7 @@ class Step:
         """Project and verify; None where the next try follows."""
         self._project()
         if not self._length > 0:
-            return self._end_step(committed=False)
+            return self._give_up()
         self._step = self._unscale()
         if not self._predicted > 0:  # the projection turned a shortened step into one of ascent
             return self._descend()
@@ -184,7 +184,7 @@ class Step:
     def _descend(self) -> DeviceStatus | None:
         """Let the steepest descent take the step's place, half as long."""
         if self._is_tried:
-            return self._end_step(committed=False)
+            return self._give_up()
         number, z = self.model.arithmetic.number, self.scaling.transposed(-self._gradient)
         size = self.model.arithmetic.length(z)
         part = self._length / size if size > self._length else number(1)
@@ -200,7 +200,7 @@ class Step:
         if safe and fall >= number(_SUFFICIENT) * self._predicted and fall > 0:
             return self._commit(found, objective)
         if self._is_tried:
-            return self._end_step(committed=False)
+            return self._give_up(met=not safe)
         if not found.worst < self.model.arithmetic.largest:
             self._shorten(number(_LOST))
             return None
@@ -243,7 +243,7 @@ class Step:
         number, rows = self.model.arithmetic.number, self.rows
         theta = found.trajectories.parameters.theta
         if not np.isfinite(theta).all():
-            return self._end_step(committed=False)
+            return self._give_up()
         self._remember()
         shown = number(_GROWTH) * self._shown()
         rows.L = np.maximum(np.maximum(number(_DECAY) * rows.L, shown), number(_LEAST))
@@ -255,7 +255,7 @@ class Step:
         self._stalled = self._stalled + 1 if small else 0
         self.theta, self._at, self.objective, self.margin = theta, found, objective, -found.worst
         self.counts.commits += 1
-        return self._end_step(committed=True)
+        return self._end_step(DeviceStatus.COMMITTED)
 
     def _remember(self) -> None:
         """Keep what is to be known of the step that is committed."""
@@ -265,22 +265,23 @@ class Step:
         """Learn curvature anew."""
         self.scaling.forget()
 
-    def _end_step(self, *, committed: bool) -> DeviceStatus:
-        """End the step. What broke a metric is known from now on; where nothing did, curvature is learnt anew."""
-        if not committed:
-            if self._length > 0 and self._last.worst > -self.model.metric_error:
-                self._stalled += 1
-            else:
-                self._forget()
-                self.rows.L = np.full_like(self.rows.L, FIRST_SMOOTHNESS)
-                self._stalled += 2
-            self._length = self.model.arithmetic.number(0)
+    def _give_up(self, *, met: bool = False) -> DeviceStatus:
+        """End the step without a commit. Metrics that it met are known; where it met none, curvature is learnt anew."""
+        if not met:
+            self._forget()
+            self.rows.L = np.full_like(self.rows.L, FIRST_SMOOTHNESS)
+        self._stalled += 2 - met
+        self._length = self.model.arithmetic.number(0)
+        return self._end_step(DeviceStatus.REJECTED)
+
+    def _end_step(self, outcome: DeviceStatus) -> DeviceStatus:
+        """End the step, or let an audit follow."""
         ends = self._stalled >= self.options.patience
         if self.audits is not None and self.audits.unaudited >= (1 if ends else self.audits.interval):
             self._auditing = True
         else:
             self._go_on()
-        return DeviceStatus.COMMITTED if committed else DeviceStatus.REJECTED
+        return outcome
 
     def _go_on(self) -> None:
         """Begin the next step, or end them."""

@@ -85,7 +85,7 @@ static void scpo_learn_anew(scpo_adapter *adapter)
 {
     int row;
     scpo_forget_curvature(adapter);
-    for (row = 0; row < adapter->count; row++) {
+    for (row = 0; row < SCPO_NROWS; row++) {
         adapter->L[row] = SCPO_FIRST_SMOOTHNESS;
     }
 }
@@ -100,28 +100,29 @@ static void scpo_go_on(scpo_adapter *adapter)
     }
 }
 
-/* The step ends. Where nothing was committed, theta stays. What broke a metric is known from now on; where nothing did,
- * curvature is learnt anew. */
-static scpo_adaptation scpo_end_step(scpo_adapter *adapter, int committed)
+static scpo_adaptation scpo_end_step(scpo_adapter *adapter, scpo_adaptation outcome)
 {
-    if (!committed) {
-        if (adapter->length > 0 && adapter->worst > -SCPO_METRIC_ERROR) {
-            adapter->stalled += 1;
-        } else {
-            scpo_learn_anew(adapter);
-            adapter->stalled += 2;
-        }
-        adapter->length = 0;
-    }
 #if SCPO_AUDIT
     if (adapter->audit.unaudited >= (adapter->stalled >= SCPO_PATIENCE ? 1 : adapter->audit.interval)) {
         scpo_audit_begin(adapter);
         adapter->phase = SCPO_AUDITING;
-        return committed ? SCPO_COMMITTED : SCPO_REJECTED;
+        return outcome;
     }
 #endif
     scpo_go_on(adapter);
-    return committed ? SCPO_COMMITTED : SCPO_REJECTED;
+    return outcome;
+}
+
+/* The step ends without a commit: theta stays. Metrics that it met are known from now on; where it met none, curvature
+ * is learnt anew. */
+static scpo_adaptation scpo_give_up(scpo_adapter *adapter, int met)
+{
+    if (!met) {
+        scpo_learn_anew(adapter);
+    }
+    adapter->stalled += 2 - met;
+    adapter->length = 0;
+    return scpo_end_step(adapter, SCPO_REJECTED);
 }
 
 /* The steepest descent takes the step's place, half as long. */
@@ -129,7 +130,7 @@ static scpo_adaptation scpo_descend(scpo_adapter *adapter)
 {
     scpo_real size;
     if (adapter->tries >= SCPO_TRIES || scpo_has_spent(adapter)) {
-        return scpo_end_step(adapter, 0);
+        return scpo_give_up(adapter, 0);
     }
     scpo_multiply(SCPO_SPAN, -1, adapter->gradient, adapter->z);
     scpo_scaling_transposed(adapter, adapter->z);
@@ -151,7 +152,7 @@ static scpo_adaptation scpo_begin_try(scpo_adapter *adapter)
         adapter->multiplier[row] = scpo_project_multiplier(adapter->projection.work, row);
     }
     if (!(adapter->length > 0)) {
-        return scpo_end_step(adapter, 0);
+        return scpo_give_up(adapter, 0);
     }
     adapter->predicted = scpo_unscale(adapter);
     if (!(adapter->predicted > 0)) { /* the projection turned a shortened step into one of ascent */
@@ -179,18 +180,18 @@ static scpo_adaptation scpo_commit(scpo_adapter *adapter, scpo_real objective)
     const scpo_real fall = adapter->objective - objective;
     int row;
     if (!scpo_take_over(adapter)) {
-        return scpo_end_step(adapter, 0);
+        return scpo_give_up(adapter, 0);
     }
     scpo_remember(adapter);
     for (row = 0; row < adapter->count; row++) {
         const scpo_real shown = SCPO_GROWTH * scpo_shown(adapter, row);
-        adapter->L[row] = scpo_max(scpo_max(SCPO_DECAY * adapter->L[row], shown), SCPO_LEAST_SMOOTHNESS);
+        adapter->L[row] = scpo_max(scpo_max(shown, SCPO_DECAY * adapter->L[row]), SCPO_LEAST_SMOOTHNESS);
     }
     adapter->stalled = fall < SCPO_WORTH * SCPO_ABS(adapter->objective) ? adapter->stalled + 1 : 0;
     adapter->objective = objective;
     adapter->margin = -adapter->worst;
     adapter->counts.commits++;
-    return scpo_end_step(adapter, 1);
+    return scpo_end_step(adapter, SCPO_COMMITTED);
 }
 
 /* After the last rollout of a try. */
@@ -198,18 +199,18 @@ static scpo_adaptation scpo_judge(scpo_adapter *adapter)
 {
     const scpo_real objective = adapter->sum * SCPO_WEIGHT(adapter);
     const scpo_real fall = adapter->objective - objective;
+    const int safe = adapter->worst <= -SCPO_METRIC_ERROR;
     adapter->counts.tries++;
-    if (adapter->worst <= -SCPO_METRIC_ERROR && adapter->predicted > 0 &&
-        fall >= SCPO_SUFFICIENT * adapter->predicted && fall > 0) {
+    if (safe && adapter->predicted > 0 && fall >= SCPO_SUFFICIENT * adapter->predicted && fall > 0) {
         return scpo_commit(adapter, objective);
     }
     if (adapter->tries >= SCPO_TRIES || scpo_has_spent(adapter)) {
-        return scpo_end_step(adapter, 0);
+        return scpo_give_up(adapter, !safe);
     }
     if (!(adapter->worst < SCPO_LARGEST)) {
         return scpo_shorten(adapter, SCPO_R(0.25));
     }
-    if (!(adapter->worst <= -SCPO_METRIC_ERROR)) {
+    if (!safe) {
         adapter->counts.unsafe++;
         if (!scpo_take_in_broken(adapter)) {
             return scpo_shorten(adapter, SCPO_R(0.5));

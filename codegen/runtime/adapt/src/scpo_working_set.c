@@ -147,20 +147,20 @@ int scpo_verify(scpo_adapter *adapter, const scpo_parameters *with)
         adapter->expert.next = 0;
 #endif
     }
-    if (piece >= guards && piece < rollouts) {
-        if (scpo_verify_rollout(adapter, with, piece - guards)) {
-            return 1;
-        }
-    }
 #if SCPO_AUDIT
-    else if (piece < guards) {
+    if (piece < guards) {
         (void)scpo_verify_rollout(adapter, with, scpo_guard_rollout(adapter, piece));
         if (adapter->worst > -SCPO_METRIC_ERROR) {
             scpo_to_front(adapter, piece);
             return 1;
         }
-    }
+    } else
 #endif
+    if (piece < rollouts) {
+        if (scpo_verify_rollout(adapter, with, piece - guards)) {
+            return 1;
+        }
+    }
 #if SCPO_NVERTICES
     else if (piece < end) {
         scpo_verify_vertex(adapter, with, piece - rollouts);
@@ -209,8 +209,7 @@ void scpo_choose_rows(scpo_adapter *adapter)
 scpo_real scpo_shown(scpo_adapter *adapter, int row)
 {
     const scpo_real linear = adapter->c[row] + scpo_inner(SCPO_SPAN, scpo_row(adapter, row), adapter->alpha);
-    const scpo_real bend = 2 * (adapter->tried[row] - linear - SCPO_METRIC_ERROR) / (adapter->length * adapter->length * adapter->gamma);
-    return bend > 0 ? bend : 0;
+    return 2 * (adapter->tried[row] - linear - SCPO_METRIC_ERROR) / (adapter->length * adapter->length * adapter->gamma);
 }
 
 /* The last row before `end` that neither held a step back nor was broken, or -1. */
@@ -234,7 +233,7 @@ int scpo_take_in_broken(scpo_adapter *adapter)
             row = scpo_idle_row(adapter, idle);
         }
         if (known) {
-            adapter->L[row] = scpo_max(2 * adapter->L[row], SCPO_GROWTH * scpo_shown(adapter, row));
+            adapter->L[row] = scpo_max(SCPO_GROWTH * scpo_shown(adapter, row), 2 * adapter->L[row]);
             adapter->joined[row] = SCPO_KNOWN;
             changed = 1;
         } else if (row >= 0) {

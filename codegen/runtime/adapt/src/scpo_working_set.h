@@ -65,7 +65,8 @@ void scpo_choose_rows(scpo_adapter *adapter);
  * that nothing depends on, to be computed. Returns whether anything changed. */
 int scpo_take_in_broken(scpo_adapter *adapter);
 
-/* What a step showed of a row's smoothness constant, in the space of theta (E4). */
+/* What a step showed of a row's smoothness constant, in the space of theta (E4), beyond rounding: negative where it
+ * bends down, and no number where the step was too short, so that it is the first operand of scpo_max. */
 scpo_real scpo_shown(scpo_adapter *adapter, int row);
 
 #ifdef __cplusplus
