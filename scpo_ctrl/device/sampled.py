@@ -16,7 +16,6 @@ from scpo_ctrl.device.model import DeviceModel
 from scpo_ctrl.device.policy import Parameters
 from scpo_ctrl.device.rollout import Trajectories
 from scpo_ctrl.device.stability import stability
-from scpo_ctrl.device.working_set import Verification
 
 _SEED = 2463534242
 
@@ -119,16 +118,9 @@ class SampledAdapter(DeviceAdapter):
         self._predicted = -self.model.arithmetic.inner(self._gradient, move)
         return self._directions.apply(move)
 
-    def _join(self, found: Verification) -> None:
-        """Take in what a try broke."""
-        rows = self.rows
-        new = rows.take_in_broken(found, self._shown())
-        if new is None:
-            self._shorten(self.model.arithmetic.number(0.5))
-            return
-        rows.c[new] = self._at.metrics(rows.keys[new])
-        rows.G[new] = self.scaling.transposed(self._sampled(rows.keys[new]))
-        self.counts.pieces += 2 + new.size + self._pieces(rows.keys[new], np.zeros(0, dtype=int))
+    def _joined(self, keys: np.ndarray) -> np.ndarray:
+        self.counts.pieces += 2 + keys.size + self._pieces(keys, np.zeros(0, dtype=int))
+        return self._sampled(keys)
 
     def _remember(self) -> None:
         """Nothing of a step is kept: the next one is in another span."""

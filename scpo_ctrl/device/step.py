@@ -226,10 +226,14 @@ class Step:
             self._shorten(self.model.arithmetic.number(0.5))
             return
         rows.c[new] = self._at.metrics(rows.keys[new])
-        rows.G[new] = self.scaling.transposed(self._at.rows(rows.keys[new]))
-        rollouts = [key // self.model.spread if key < self.model.keys else -1 for key in rows.keys[new].tolist()]
+        rows.G[new] = self.scaling.transposed(self._joined(rows.keys[new]))
+
+    def _joined(self, keys: np.ndarray) -> np.ndarray:
+        """Return the derivatives of metrics that join."""
+        rollouts = [key // self.model.spread if key < self.model.keys else -1 for key in keys.tolist()]
         rolled = sum(this >= 0 and this != last for last, this in zip([-1, *rollouts], rollouts, strict=False))
-        self.counts.pieces += 1 + new.size + rolled
+        self.counts.pieces += 1 + keys.size + rolled
+        return self._at.rows(keys)
 
     def _shown(self) -> np.ndarray:
         """Return what the last try showed of smoothness constants, in the space of θ (E4), shape (k,)."""

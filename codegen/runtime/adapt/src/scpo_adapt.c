@@ -267,10 +267,6 @@ static scpo_adaptation scpo_refuse(scpo_adapter *adapter, scpo_adaptation outcom
 {
 #if SCPO_AUDIT
     if (adapter->audit.own) {
-        scpo_parameters *spare = scpo_controller_spare(adapter->controller);
-        memcpy(spare->theta, scpo_theta_start, sizeof spare->theta);
-        scpo_parameters_prepare(spare);
-        (void)scpo_controller_switch(adapter->controller);
         scpo_begin_anew(adapter);
         scpo_withdraw(adapter);
         return SCPO_WITHDRAWN;
@@ -326,27 +322,14 @@ static scpo_adaptation scpo_first(scpo_adapter *adapter)
 }
 
 #if SCPO_AUDIT
-/* The committed parameters have passed: they become the active ones. */
-static scpo_adaptation scpo_end_audit(scpo_adapter *adapter)
-{
-    scpo_audit *audit = &adapter->audit;
-    const int changed = audit->unaudited > 0;
-    audit->trusted = 1;
-    audit->unaudited = 0;
-    if (changed) {
-        *scpo_controller_spare(adapter->controller) = audit->committed;
-        (void)scpo_controller_switch(adapter->controller);
-        audit->own = 1;
-    }
-    scpo_go_on(adapter);
-    return changed ? SCPO_AUDITED : SCPO_ADAPTING;
-}
-
 static scpo_adaptation scpo_piece_of_audit(scpo_adapter *adapter)
 {
+    int changed;
     switch (scpo_audit_poll(adapter)) {
     case SCPO_AUDIT_PASSED:
-        return scpo_end_audit(adapter);
+        changed = scpo_activate(adapter);
+        scpo_go_on(adapter);
+        return changed ? SCPO_AUDITED : SCPO_ADAPTING;
     case SCPO_AUDIT_BROKEN:
         return scpo_refuse(adapter, SCPO_START_UNSAFE);
     case SCPO_AUDIT_FAILED:

@@ -46,7 +46,10 @@ scpo_audit_outcome scpo_audit_poll(scpo_adapter *adapter);
 /* The committed parameters go back half of the way to the active ones, or, the last time, all of it. */
 void scpo_retreat(scpo_adapter *adapter);
 
-/* The safe start has become active: the committed parameters begin to go back to it, and it is trusted in nothing. */
+/* The committed parameters have passed an audit: they become the active ones. Returns whether these were others. */
+int scpo_activate(scpo_adapter *adapter);
+
+/* The safe start becomes active, trusted in nothing, and the committed parameters begin to go back to it. */
 void scpo_withdraw(scpo_adapter *adapter);
 
 /* Whether the active parameters are verified for the first time: what they leave to the bounds decides the back-off. */

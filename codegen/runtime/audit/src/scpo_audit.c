@@ -195,8 +195,26 @@ void scpo_retreat(scpo_adapter *adapter)
     }
 }
 
+int scpo_activate(scpo_adapter *adapter)
+{
+    scpo_audit *audit = &adapter->audit;
+    const int changed = audit->unaudited > 0;
+    audit->trusted = 1;
+    audit->unaudited = 0;
+    if (changed) {
+        *scpo_controller_spare(adapter->controller) = audit->committed;
+        (void)scpo_controller_switch(adapter->controller);
+        audit->own = 1;
+    }
+    return changed;
+}
+
 void scpo_withdraw(scpo_adapter *adapter)
 {
+    scpo_parameters *spare = scpo_controller_spare(adapter->controller);
+    memcpy(spare->theta, scpo_theta_start, sizeof spare->theta);
+    scpo_parameters_prepare(spare);
+    (void)scpo_controller_switch(adapter->controller);
     adapter->audit.trusted = 0;
     adapter->audit.own = 0;
     adapter->audit.halvings = 0;
