@@ -148,28 +148,32 @@ class LaneEngine:
 
     def gradient(self, batch: Scenarios, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return mean cost and gradient by the adjoint."""
-        cost, gradients = self._gradients(batch, theta[None], None, saturated=True)
+        cost, gradients = self._gradients(batch, theta[None], saturated=True)
         return float(cost[0]), gradients[0]
 
     def lagrangian_gradients(
         self, batch: Scenarios, thetas: np.ndarray, multipliers: np.ndarray, curvatures: np.ndarray, *, saturated: bool
     ) -> np.ndarray:
         """Return gradients of mean cost plus linear and quadratic terms of the metrics by the adjoint."""
-        terms = np.stack([multipliers, curvatures]) * (batch.count * batch.horizon)
-        return self._gradients(batch, thetas, terms, saturated=saturated)[1]
+        return self._gradients(batch, thetas, (multipliers, curvatures), saturated=saturated)[1]
 
     def _gradients(
-        self, batch: Scenarios, thetas: np.ndarray, terms: np.ndarray | None, *, saturated: bool
+        self,
+        batch: Scenarios,
+        thetas: np.ndarray,
+        terms: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
+        *,
+        saturated: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean costs (K,) and gradients (K, d); terms (2, m) are those of the sum over scenarios and steps."""
+        """Return mean costs (K,) and gradients (K, d); terms are multipliers (m,) and curvatures (m,) of the metrics."""
         thetas, (count, d) = thetas * self._weights, thetas.shape
         groups = self._groups(batch, count * d)
         cost, gradients = np.empty((count, batch.count)), np.zeros((count, groups, d))
         threads = threads_for(count * groups, 4 * self._operations(batch, count))
         bound = self._bind(batch)
         work = aligned(threads * self._library.engine_gradient_size(byref(bound)))
-        multipliers, curvatures = (None, None) if terms is None else terms
-        packed = None if terms is None else aligned(2 * _blocks(batch) * self._rows)
+        multipliers, curvatures = (None if values is None else np.ascontiguousarray(values) for values in terms)
+        packed = None if multipliers is None else aligned(2 * _blocks(batch) * self._rows)
         self._library.engine_gradient(
             byref(bound), count, _data(thetas), _data(multipliers), _data(curvatures), _data(packed), saturated, groups,
             _data(cost), _data(gradients), threads, _data(work),

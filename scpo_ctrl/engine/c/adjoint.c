@@ -1,16 +1,15 @@
 /* Gradients of the Lagrangian, the summed cost plus a linear and a quadratic term of every metric, with respect to theta;
  * and of each scenario's weighted metrics with respect to the scenario itself. Each block of scenarios forwards, then
  * backwards. SPDX-License-Identifier: MIT */
-#if defined(__GNUC__) && !defined(__clang__) /* hoisted loads do not fit into registers */
-#pragma GCC optimize("no-code-hoisting")
-#endif
+#define EACH_ALONE /* sums over scenarios take the lanes one after the other */
 #include "adjoint.h"
 #include "pack.h"
 #include "threads.h"
 
 long engine_gradient_size(const engine_batch *batch)
 {
-    return batch->horizon * (NX + NU + ACTIVATIONS) + NX + 4 * ACTIVATIONS + NTHETA;
+    return batch->horizon * (NX + NU + ACTIVATIONS) + NX + 3 * ACTIVATIONS + STEPS_KEPT * (ACTIVATIONS + NU) +
+           SUMMED / WIDTH * NTHETA;
 }
 
 static adjoint_work divide(const adjoint *job, long k, lane *work)
@@ -24,9 +23,10 @@ static adjoint_work divide(const adjoint *job, long k, lane *work)
     parts.layers = parts.u + N * NU;
     parts.net = (network *)(parts.layers + N * ACTIVATIONS);
     parts.deltas = (lane *)(parts.net + 1);
-    parts.zero_deltas = parts.deltas + ACTIVATIONS;
+    parts.command_deltas = parts.deltas + STEPS_KEPT * ACTIVATIONS;
+    parts.zero_deltas = parts.command_deltas + STEPS_KEPT * NU;
     parts.gradient = parts.zero_deltas + ACTIVATIONS;
-    parts.terms = parts.gradient + NTHETA;
+    parts.terms = parts.gradient + SUMMED / WIDTH * NTHETA;
     return parts;
 }
 
@@ -286,31 +286,44 @@ static inline void go_backward(const adjoint *job, long first, lane *p, const la
     if (of_scenarios) {
         end_of_scenarios(job, first, terms, parts->x, lambda, p_delta);
     } else {
-        backward_hidden(parts->theta, parts->net->zero, parts->zero_deltas, parts->gradient, ADD);
+        backward_hidden(parts->theta, parts->net->zero, parts->zero_deltas);
+        add_hidden(1, parts->net->zero, parts->zero_deltas, parts->gradient);
+    }
+}
+
+/* The next scenarios from `first` on, at most eight. */
+static void add_gradient(const adjoint *job, long first, const adjoint_work *parts, double *gradient)
+{
+    const engine_batch *batch = job->batch;
+    const long end = first + SUMMED < batch->scenarios ? first + SUMMED : batch->scenarios;
+    adjoint_work own = *parts;
+    long begin;
+    int k;
+    for (begin = first; begin < end; begin += WIDTH, own.gradient += NTHETA) {
+        const lane *terms = job->terms ? job->terms + begin / WIDTH * batch->rows * 2 : NULL;
+        lane p[AT_LEAST_ONE(NP)];
+        load(batch->p, begin, lanes_used(batch, begin), NP, NP, p);
+        go_forward(job, begin, p, &own);
+        go_backward(job, begin, p, terms, &own, 0);
+    }
+    for (k = 0; k < NTHETA; k++) {
+        const lane *values = parts->gradient + k;
+        double sum = 0.0;
+        for (begin = first; begin < end; begin += WIDTH, values += NTHETA) {
+            add_lanes(*values, lanes_used(batch, begin), &sum);
+        }
+        gradient[k] += sum;
     }
 }
 
 static void gradient_of_group(const void *argument, long item, lane *work)
 {
     const adjoint *job = argument;
-    const engine_batch *batch = job->batch;
     const adjoint_work parts = divide(job, item / job->groups, work);
-    const long group = item % job->groups;
-    double *gradient = job->gradient + item * NTHETA;
-    const long end = group_start(batch, job->groups, group + 1);
-    long block;
-    int k;
-    for (block = group_start(batch, job->groups, group); block < end; block++) {
-        const long first = block * WIDTH;
-        const int used = lanes_used(batch, first);
-        const lane *terms = job->terms ? job->terms + block * batch->rows * 2 : NULL;
-        lane p[AT_LEAST_ONE(NP)];
-        load(batch->p, first, used, NP, NP, p);
-        go_forward(job, first, p, &parts);
-        go_backward(job, first, p, terms, &parts, 0);
-        for (k = 0; k < NTHETA; k++) {
-            gradient[k] += sum_lanes(parts.gradient[k], used);
-        }
+    const long group = item % job->groups, end = group_start(job->batch, job->groups, group + 1);
+    long k;
+    for (k = group_start(job->batch, job->groups, group); k < end; k++) {
+        add_gradient(job, k * SUMMED, &parts, job->gradient + item * NTHETA);
     }
 }
 
@@ -322,7 +335,7 @@ void engine_gradient(const engine_batch *batch, long count, const double *theta,
                          .groups = groups, .cost = cost, .gradient = gradient};
     if (terms) {
         const double *const matrices[2] = {multipliers, curvatures};
-        engine_pack(batch, matrices, 2, terms, threads);
+        engine_pack(batch, matrices, 2, (double)(batch->scenarios * batch->horizon), terms, threads);
     }
     engine_run(gradient_of_group, &job, count * groups, threads, work, engine_gradient_size(batch));
 }

@@ -4,6 +4,8 @@
 
 #include "backward.h"
 
+#define STEPS_KEPT 8 /* the parameters' gradient waits for so many steps: it may be too large for the cache */
+
 typedef struct {
     const engine_batch *batch;
     const double *theta; /* [count][NTHETA] */
@@ -28,10 +30,11 @@ typedef struct {
     lane *u;      /* [horizon][NU] commands before saturation */
     lane *layers; /* [horizon][ACTIVATIONS] */
     network *net;
-    lane *deltas;      /* [ACTIVATIONS] */
-    lane *zero_deltas; /* [ACTIVATIONS] of the layers at z = 0, summed over the steps */
-    lane *gradient;    /* [NTHETA] */
-    lane *terms;       /* [rows][2] of a block's metrics, in gradients of scenarios */
+    lane *deltas;         /* [STEPS_KEPT][ACTIVATIONS] */
+    lane *command_deltas; /* [STEPS_KEPT][NU] */
+    lane *zero_deltas;    /* [ACTIVATIONS] of the layers at z = 0, summed over the steps */
+    lane *gradient;       /* [SUMMED / WIDTH][NTHETA] */
+    lane *terms;          /* [rows][2] of a block's metrics, in gradients of scenarios */
 } adjoint_work;
 
 #ifdef LAW
@@ -61,26 +64,26 @@ static inline void backward_policy(const adjoint *job, const adjoint_work *parts
 
 #else
 
-/* Adjoints of the policy's output layer: from those of the command to those of the last hidden layer. */
-static inline void backward_output(const double *theta, const lane *layers, const adjoint_work *parts,
-                                   const lane *command_delta, int of_scenarios)
+/* Adds what W gets of the steps from t on, `steps` of them. */
+static inline void add_output(const adjoint_work *parts, long t, int steps)
 {
-    int i, j;
+    const lane *zero = parts->net->zero + LAST_AT;
+    int i, j, s;
     for (j = 0; j < LAST; j++) {
-        const lane a = layers[LAST_AT + j] - parts->net->zero[LAST_AT + j];
-        lane sum = all(0.0);
-        for (i = 0; i < NU; i++) {
-            sum += theta[OUTPUT + i * LAST + j] * command_delta[i];
-            if (!of_scenarios) {
-                parts->gradient[OUTPUT + i * LAST + j] += command_delta[i] * a;
+        lane sum[NU];
+        UNROLLED for (i = 0; i < NU; i++) {
+            sum[i] = parts->gradient[OUTPUT + i * LAST + j];
+        }
+        for (s = steps - 1; s >= 0; s--) {
+            const lane a = parts->layers[(t + s) * ACTIVATIONS + LAST_AT + j] - zero[j];
+            UNROLLED for (i = 0; i < NU; i++) {
+                sum[i] += parts->command_deltas[s * NU + i] * a;
             }
         }
-        parts->deltas[LAST_AT + j] = sum;
-        if (!of_scenarios) {
-            parts->zero_deltas[LAST_AT + j] -= sum;
+        UNROLLED for (i = 0; i < NU; i++) {
+            parts->gradient[OUTPUT + i * LAST + j] = sum[i];
         }
     }
-    backward_hidden(theta, layers, parts->deltas, parts->gradient, of_scenarios ? LEAVE : ADD);
 }
 
 /* Adds what the policy makes of the adjoints of the command at time t to those of the state and of theta. */
@@ -88,12 +91,30 @@ static inline void backward_policy(const adjoint *job, const adjoint_work *parts
                                    const lane *command_delta, lane *x_delta, int of_scenarios, lane *p_delta)
 {
     const engine_batch *batch = job->batch;
+    const long kept = t % STEPS_KEPT;
+    lane *deltas = parts->deltas + kept * ACTIVATIONS;
     int i, j;
     (void)p;
     (void)p_delta;
-    backward_output(parts->theta, parts->layers + t * ACTIVATIONS, parts, command_delta, of_scenarios);
+    for (j = 0; j < LAST; j++) {
+        lane sum = all(0.0);
+        for (i = 0; i < NU; i++) {
+            sum += parts->theta[OUTPUT + i * LAST + j] * command_delta[i];
+        }
+        deltas[LAST_AT + j] = sum;
+        if (!of_scenarios) {
+            parts->zero_deltas[LAST_AT + j] -= sum;
+        }
+    }
+    backward_hidden(parts->theta, parts->layers + t * ACTIVATIONS, deltas);
+    copy(command_delta, NU, parts->command_deltas + kept * NU);
+    if (!of_scenarios && kept == 0) {
+        const int steps = (int)(batch->horizon - t < STEPS_KEPT ? batch->horizon - t : STEPS_KEPT);
+        add_hidden(steps, parts->layers + t * ACTIVATIONS, parts->deltas, parts->gradient);
+        add_output(parts, t, steps);
+    }
     for (j = 0; j < NX; j++) {
-        lane sum = x_delta[j] + batch->factor[j] * parts->deltas[j];
+        lane sum = x_delta[j] + batch->factor[j] * deltas[j];
         for (i = 0; i < NU; i++) {
             sum -= batch->K[i * NX + j] * command_delta[i];
         }

@@ -292,7 +292,7 @@ void engine_differences(const engine_batch *batch, long count, const double *the
     const evaluation job = {.batch = batch, .count = count, .theta = theta, .origin = packed, .per_sigma = 1.0 / sigma,
                             .squares = packed + block_count(batch) * batch->rows, .sums = squares,
                             .metrics = differences};
-    engine_pack(batch, &origin, 1, packed, threads);
+    engine_pack(batch, &origin, 1, 1.0, packed, threads);
     evaluate(&job, saturated, threads, work);
     engine_run(add_squares, &job, block_count(batch), threads, NULL, 0);
 }

@@ -1,7 +1,7 @@
 /* Several doubles at a time: what C lacks for them. SPDX-License-Identifier: MIT
  *
- * Eight lanes, in which sums over scenarios have their order; or, where nothing is summed over scenarios (EACH_ALONE),
- * as many as a register of the machine holds, which compilers handle better than vectors that they have to lower. Every
+ * As many as a register of the machine holds (EACH_ALONE), which compilers handle better than vectors that they have to
+ * lower; or eight, where sums over scenarios are left to the lanes, as eight at a time have their order everywhere. Every
  * operation is an IEEE one of a single lane and nothing is contracted, so that the numbers depend neither on the
  * machine nor on a lane's neighbours; only functions that come from the C library (all but tanh, sin, cos and sqrt) may
  * differ in the last bit between libraries.

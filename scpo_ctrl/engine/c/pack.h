@@ -9,6 +9,7 @@ typedef struct {
     const engine_batch *batch;
     const double *const *matrices;
     int count;
+    double scale;
     lane *packed;
 } packing;
 
@@ -23,15 +24,17 @@ static void pack_block(const void *argument, long block, lane *work)
     (void)work;
     for (row = 0; row < rows; row++) {
         for (i = 0; i < job->count; i++) {
-            load(job->matrices[i] + row, first, used, rows, 1, packed++);
+            load(job->matrices[i] + row, first, used, rows, 1, packed);
+            *packed++ *= job->scale;
         }
     }
 }
 
-/* Puts rows of up to two matrices of [scenarios][rows] side by side into lanes: packed [blocks][rows][count]. */
-static void engine_pack(const engine_batch *batch, const double *const *matrices, int count, lane *packed, long threads)
+/* Puts rows of up to two matrices of [scenarios][rows] side by side into lanes, times `scale`: packed [blocks][rows][count]. */
+static void engine_pack(const engine_batch *batch, const double *const *matrices, int count, double scale, lane *packed,
+                        long threads)
 {
-    const packing job = {.batch = batch, .matrices = matrices, .count = count, .packed = packed};
+    const packing job = {.batch = batch, .matrices = matrices, .count = count, .scale = scale, .packed = packed};
     engine_run(pack_block, &job, block_count(batch), threads, NULL, 0);
 }
 

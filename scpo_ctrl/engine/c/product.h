@@ -8,6 +8,7 @@
 
 /* Sums in registers at once, beside what is multiplied: enough to keep the adders busy. */
 #define ROWS_AT_ONCE (WIDTH == REGISTER ? 12 : 4)
+#define INPUTS_AT_ONCE (WIDTH == REGISTER ? 8 : 2)
 
 INLINED void set_rows(int rows, int columns, const double *M, const double *b, const lane *in, lane *out)
 {
@@ -42,6 +43,33 @@ INLINED void multiply(int rows, int columns, const double *M, const double *b, c
     }
     for (; i < rows; i++) {
         set_rows(1, columns, M + (long)i * columns, b ? b + i : NULL, in, out + i);
+    }
+}
+
+INLINED void add_rows(int rows, int columns, const double *M, const lane *in, lane *restrict out)
+{
+    int i, j;
+    for (j = 0; j < columns; j++) {
+        lane sum = out[j];
+        UNROLLED for (i = 0; i < rows; i++) {
+            sum += M[(long)i * columns + j] * in[i];
+        }
+        out[j] = sum;
+    }
+}
+
+/* out += M' in, M [rows][columns]. Each sum is in the order of the rows. */
+INLINED void multiply_transposed(int rows, int columns, const double *M, const lane *in, lane *restrict out)
+{
+    int i = 0;
+    for (; i + INPUTS_AT_ONCE <= rows; i += INPUTS_AT_ONCE) {
+        add_rows(INPUTS_AT_ONCE, columns, M + (long)i * columns, in + i, out);
+    }
+    for (; i + 2 <= rows; i += 2) {
+        add_rows(2, columns, M + (long)i * columns, in + i, out);
+    }
+    if (i < rows) {
+        add_rows(1, columns, M + (long)i * columns, in + i, out);
     }
 }
 

@@ -81,7 +81,8 @@ static inline void begin(const double *theta, long directions, const sensitivity
     hoist(theta, parts->net);
     for (i = 0; i < NU; i++) {
         seed(theta, i, parts->deltas);
-        backward_hidden(theta, parts->net->zero, parts->deltas, parts->at_zero + i * NTHETA, SET);
+        backward_hidden(theta, parts->net->zero, parts->deltas);
+        set_hidden(parts->net->zero, parts->deltas, parts->at_zero + i * NTHETA);
     }
 }
 
@@ -97,7 +98,8 @@ static inline void differentiate_policy(const engine_batch *batch, const double 
     for (i = 0; i < NU; i++) {
         lane *own = parts->policy + i * NTHETA;
         seed(theta, i, parts->deltas);
-        backward_hidden(theta, net->layers, parts->deltas, own, SET);
+        backward_hidden(theta, net->layers, parts->deltas);
+        set_hidden(net->layers, parts->deltas, own);
         for (k = 0; k < OUTPUT; k++) {
             own[k] -= parts->at_zero[i * NTHETA + k];
         }
