@@ -165,7 +165,7 @@ class LaneEngine:
         *,
         saturated: bool,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean costs (K,) and gradients (K, d); terms are multipliers (m,) and curvatures (m,) of the metrics."""
+        """Return mean costs (K,) and gradients (K, d); terms are multipliers and curvatures, (m,) each."""
         thetas, (count, d) = thetas * self._weights, thetas.shape
         groups = self._groups(batch, count * d)
         cost, gradients = np.empty((count, batch.count)), np.zeros((count, groups, d))
