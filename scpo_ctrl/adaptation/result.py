@@ -3,12 +3,12 @@
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import scpo_ctrl as sc  # of the wings above, which its front door imports when they are asked for
 from scpo_ctrl.adaptation.held_back import held_back
 from scpo_ctrl.adaptation.history import VERDICTS, AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -30,8 +30,8 @@ from scpo_ctrl.version import __version__
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Wings above are reached through the front door alone, which imports them when asked: a static import would be a cycle.
-sc: Any = import_module("scpo_ctrl")
+    from scpo_ctrl.codegen import Export
+
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
@@ -242,8 +242,7 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         -------
         matplotlib.figure.Figure
         """
-        figure: Figure = sc.plot(self)
-        return figure
+        return sc.plot(self)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write the report as one HTML file, see `scpo_ctrl.write_report`.
@@ -254,7 +253,7 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         """
         sc.write_report(self, path)
 
-    def export(self, path: str | os.PathLike[str], target: str = "host", **options: Any) -> Any:
+    def export(self, path: str | os.PathLike[str], target: str = "host", **options: Any) -> "Export":
         """Write the policy as C99, see `scpo_ctrl.export`.
 
         Parameters
