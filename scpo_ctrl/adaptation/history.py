@@ -23,7 +23,7 @@ class Trial(Shown):
     Attributes
     ----------
     step : int
-        First-order step it belongs to, from 0.
+        Step of the run it belongs to, from 0.
     verdict : int
         Position in Verdict.
     objective : float

@@ -60,7 +60,7 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
     history : History
         A row per tried step.
     steps : int
-        First-order steps done.
+        Steps done, committed or not.
     rollouts : int
         Rollouts of the run.
     seconds : float
