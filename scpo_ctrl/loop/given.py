@@ -19,6 +19,7 @@ from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, bounds_of, largest_level, parameter_ranges
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_scalar
@@ -81,8 +82,7 @@ def lmi(
     'proved'
     """
     as_instance("plant", plant, Plant)
-    if plant.dt is None:
-        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant, BackupError)
     decay = as_scalar("decay", decay, above=0.0)
     if not decay < 1:
         raise DomainError(f"decay = {decay:g}, expected a number in (0, 1), such as {DECAY:g}")
@@ -132,8 +132,7 @@ def of_gain(plant: Plant, K: ArrayLike, *, rho: float | None = None, parameters:
     'proved'
     """
     as_instance("plant", plant, Plant)
-    if plant.dt is None:
-        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant, BackupError)
     gain = _gain(plant, K)
     assert gain is not None
     units = Units.of(plant)
