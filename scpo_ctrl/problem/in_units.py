@@ -6,9 +6,10 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Stage
-from scpo_ctrl.engine.rollout import Rollouts, Step
+from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.loop.box_stability import BoxStability
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
