@@ -16,7 +16,7 @@ from scpo_ctrl.codegen.fixed_law import FixedLaw, FixedPoint, fixed_law
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.law import Entry
-from scpo_ctrl.codegen.literals import literal, rounded
+from scpo_ctrl.codegen.literals import literal, number_type, rounded
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
 from scpo_ctrl.errors import DomainError
@@ -235,7 +235,7 @@ def policy_data(policy: Policy, real: str) -> dict[str, Any]:
     scales = {key: np.array([rounded(value, real) for value in getattr(policy, key)]) for key in _SCALES}
     for i in np.flatnonzero(~(u_min < u_max)):
         raise DomainError(f"the bounds of u[{i}] coincide in {real}; export with real = 'double'")
-    smallest = np.finfo(np.float32 if real == "float" else np.float64).tiny
+    smallest = np.finfo(number_type(real)).tiny
     for key, scale in scales.items():
         for i in np.flatnonzero(~((scale >= smallest) & (scale <= 1 / smallest))):
             value = getattr(policy, key)[i]

@@ -12,6 +12,7 @@ import numpy as np
 from scpo_ctrl.codegen.arithmetic import evaluated
 from scpo_ctrl.codegen.expressions import Graph, read
 from scpo_ctrl.codegen.fixed_margin import Commands, in_integers
+from scpo_ctrl.codegen.literals import number_type
 
 if TYPE_CHECKING:
     from scpo_ctrl.codegen.device import DeviceCode
@@ -46,8 +47,7 @@ def metric_error(policy: "Policy", code: "DeviceCode", real: str, law: "FixedLaw
     """
     if real == "double" and law is None:
         return LEAST[real]
-    kind: _Number = np.float64 if real == "double" else np.float32
-    plant, rng = policy.plant, np.random.default_rng(0)
+    kind, plant, rng = number_type(real), policy.plant, np.random.default_rng(0)
     graph, (next_state,) = read(f"plant {plant.name!r}", plant.function)
     largest = 0.0
     for size in _SIZES:
