@@ -31,6 +31,7 @@ _FALL = 0.25  # factor on the barrier where a step promises less than the barrie
 _RISE = 4.0  # factor on the barrier where a run goes on from an earlier policy
 _NEGLIGIBLE = 1e-5  # share in the barrier's curvature, relative to the rest of it, below which a metric is left out
 _KEPT = 0.1  # of its distance from zero that a step leaves to every metric, as interior points must
+_SAVED = ("size", "barrier", "damping", "reach")  # all that a run goes on with
 _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and at least this times the radius
 
 
@@ -172,13 +173,13 @@ class Newton:
             self.barrier = min(self.barrier, _RISE * earlier.barrier)
 
     def saved(self) -> dict[str, np.ndarray]:
-        """Return barrier, damping and reach.
+        """Return scale, barrier, damping and reach.
 
         Returns
         -------
         dict of str to numpy.ndarray
         """
-        return {name: np.array(getattr(self, name)) for name in ("size", "barrier", "damping", "reach")}
+        return {name: np.array(getattr(self, name)) for name in _SAVED}
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
         """Go on from `saved`.
@@ -187,7 +188,7 @@ class Newton:
         ----------
         saved : dict of str to numpy.ndarray
         """
-        for name in ("size", "barrier", "damping", "reach"):
+        for name in _SAVED:
             setattr(self, name, float(saved[name]))
 
     def _curvature(

@@ -1,6 +1,7 @@
 """The result of an adaptation run, which verifies itself from the problem's data."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -133,9 +134,8 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         problem = self.problem
         if self.guards is not None and isinstance(problem, ControlProblem):
             problem = GuardedProblem(problem, self.guards, self.options.back_off)
-        size = max(1, _AT_ONCE // max(1, problem.varies.size))
         thetas = self.committed
-        parts = (problem.metrics(thetas[start : start + size]) for start in range(0, len(thetas), size))
+        parts = (problem.metrics(thetas[some]) for some in in_parts(len(thetas), problem.varies.size))
         return all(margin_of(part.ravel()) >= 0 for part in parts)
 
     @cached_property
@@ -332,6 +332,23 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
             return f"the audit failed: {last.violations} of {counted(last.rollouts, 'fresh scenario')} violate"
         bound = f"at most {up(self.audit_bound())} of them violate, at confidence 1 - {BETA:g}"
         return f"audited, no violation in {counted(last.rollouts, 'fresh scenario')}: {bound}"
+
+
+def in_parts(policies: int, metrics: int) -> Iterator[slice]:
+    """Return parts of some policies whose metrics fit into memory.
+
+    Parameters
+    ----------
+    policies : int
+    metrics : int
+        Of each.
+
+    Returns
+    -------
+    iterator of slice
+    """
+    size = max(1, _AT_ONCE // max(1, metrics))
+    return (slice(start, start + size) for start in range(0, policies, size))
 
 
 def margin_of(metrics: np.ndarray) -> float:
