@@ -256,7 +256,8 @@ class Plant(
         if moves.size:
             i = moves[0]
             raise DomainError(
-                f"plant {self.name!r} is not at rest at (x_eq, u_eq): its {self.x_labels[i]} moves by {drift[i]:.3g}"
+                f"plant {self.name!r} is not at rest at (x_eq, u_eq): its {self.x_labels[i]} moves by {drift[i]:.3g}; "
+                "give x_eq and u_eq at which f does not move it"
             )
         return A, B
 
@@ -264,7 +265,8 @@ class Plant(
         """Return a copy with some fields changed, for example other bounds."""
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
         if unknown:
-            raise DomainError(f"unknown field {shown(unknown[0])} of a plant")
+            known = ", ".join(field.name for field in dataclasses.fields(self))
+            raise DomainError(f"unknown field {shown(unknown[0])} of a plant; known: {known}")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def _shown(self) -> tuple[str, Entries]:

@@ -18,6 +18,7 @@ from scpo_ctrl.loop.backup import Backup, check_backup, claimed, largest_held
 from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, bounds_of, largest_level, parameter_ranges
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.units import Units
@@ -215,7 +216,7 @@ def _half_widths(plant: Plant, disturbance: ArrayLike | None) -> np.ndarray:
         return np.zeros(0)
     half = as_array("disturbance", disturbance, (plant.nx,))
     if (half < 0).any():
-        raise DomainError("disturbance has a negative half width")
+        raise DomainError(f"disturbance is {shown(half)}, expected half widths >= 0")
     return half if half.any() else np.zeros(0)
 
 
