@@ -21,7 +21,7 @@ from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.policy import Policy, layers_of
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import guard
 
@@ -89,17 +89,11 @@ class Context(Common):
     @property
     def theta_blocks(self) -> list[Block]:
         """θ as the matrices that it stacks."""
-        blocks, start = [], 0
-        layers = list(zip(self.widths[:-1], self.widths[1:], strict=True))
-        for k, (columns, rows) in enumerate(layers, start=1):
-            name = "W" if k == len(layers) else f"W_{k}"
-            W = self.theta[start : start + rows * columns].reshape(rows, columns)
-            blocks.append(Block(f"{name} [{rows} x {columns}]", W))
-            start += W.size
-            if k < len(layers):
-                blocks.append(Block(f"b_{k} [{rows}]", self.theta[start : start + rows].reshape(1, rows)))
-                start += rows
-        return blocks
+        hidden, output = layers_of(self.theta, self.widths)
+        blocks = []
+        for k, (W, b) in enumerate(hidden, start=1):
+            blocks += [Block(f"W_{k} [{len(W)} x {W.shape[1]}]", W), Block(f"b_{k} [{b.size}]", b[None])]
+        return [*blocks, Block(f"W [{len(output)} x {output.shape[1]}]", output)]
 
 
 def make_context(

@@ -7,7 +7,7 @@ import numpy as np
 
 from scpo_ctrl.codegen.literals import number_type
 from scpo_ctrl.invariance.guard import Guard
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.policy import Policy, layers_of
 from scpo_ctrl.projection.project import project
 
 CONTROLS = 200
@@ -126,20 +126,15 @@ def _roundings(policy: Policy, x: np.ndarray, theta: np.ndarray) -> np.ndarray:
 
     Where large terms cancel, no arithmetic keeps a relative accuracy; this says how much of it they take.
     """
-    rows = len(x)
     terms = np.abs(x) + np.abs(policy.plant.x_eq)
     a = (x - policy.plant.x_eq) / np.asarray(policy.scale)
     error, at_zero, error_zero = terms / np.asarray(policy.scale), np.zeros_like(a), np.zeros_like(a)
-    start = 0
-    for last, width in zip(policy.widths[:-2], policy.hidden, strict=True):
-        W = theta[:, start : start + width * last].reshape(rows, width, last)
-        b = theta[:, start + width * last : start + width * (last + 1)]
+    hidden, output = layers_of(theta, policy.widths)
+    for W, b in hidden:
         a, error = _layer(W, b, a, error)
         at_zero, error_zero = _layer(W, b, at_zero, error_zero)
-        start += width * (last + 1)
-    W = np.abs(theta[:, start:].reshape(rows, policy.plant.nu, policy.widths[-2]))
     backup = np.abs(policy.plant.u_eq) + 2 * terms @ np.abs(policy.backup.K).T
-    residual = np.einsum("nij,nj->ni", W, error + error_zero + np.abs(a - at_zero))
+    residual = np.einsum("nij,nj->ni", np.abs(output), error + error_zero + np.abs(a - at_zero))
     return backup + residual * np.asarray(policy.input_scale)
 
 

@@ -6,7 +6,7 @@ from functools import cached_property
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.policy import Policy, layers_of
 
 _SHORT = 8  # side of a weight matrix up to which norms are computed exactly at every state
 _MOST_BENT = np.arctanh(1 / np.sqrt(3))  # where |tanh''| is largest, 4 / (3 √3)
@@ -23,19 +23,12 @@ class PolicyBounds:
     @cached_property
     def _layers(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
         """Weights, biases and norms of the weights of the hidden layers at θ."""
-        layers, start = [], 0
-        for width, last in zip(self.policy.hidden, self.policy.widths, strict=False):
-            W = self.theta[start : start + width * last].reshape(width, last)
-            b = self.theta[start + width * last : start + width * (last + 1)]
-            layers.append((W, b, float(np.linalg.norm(W, 2))))
-            start += width * (last + 1)
-        return layers
+        return [(W, b, float(np.linalg.norm(W, 2))) for W, b in layers_of(self.theta, self.policy.widths)[0]]
 
     @cached_property
     def _last(self) -> float:
         """Norm of the output matrix at θ."""
-        nu, width = self.policy.plant.nu, self.policy.widths[-2]
-        return float(np.linalg.norm(self.theta[-nu * width :].reshape(nu, width), 2))
+        return float(np.linalg.norm(layers_of(self.theta, self.policy.widths)[1], 2))
 
     @cached_property
     def _at_zero(self) -> "_Derivatives":
