@@ -16,7 +16,7 @@ from scpo_ctrl.adaptation.kernels import log_slacks
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.adaptation.steps import Method, Plan
-from scpo_ctrl.adaptation.subspace import SubspaceScaling, krylov
+from scpo_ctrl.adaptation.subspace import krylov
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.problem.problem import Problem
 
@@ -220,7 +220,7 @@ class Curvature:
     evaluations: int  # how many θ were rolled out
     V: np.ndarray | None = None  # (p, d), orthonormal rows
 
-    def scaling(self, unit: float, damping: float) -> Scaling | SubspaceScaling:
+    def scaling(self, unit: float, damping: float) -> Scaling:
         """Return the scaling by the curvature, in parts of `unit`.
 
         Parameters
@@ -231,10 +231,9 @@ class Curvature:
 
         Returns
         -------
-        Scaling or SubspaceScaling
+        Scaling
         """
-        H, least = self.H / unit, damping / unit
-        return Scaling.from_curvature(H, least) if self.V is None else SubspaceScaling.from_curvature(self.V, H, least)
+        return Scaling.from_curvature(self.H / unit, damping / unit, self.V)
 
 
 def _newton(gradients: Callable[[np.ndarray], np.ndarray], theta: np.ndarray) -> Curvature:
