@@ -88,12 +88,12 @@ class PolicyBounds:
         the interval that its argument can be in.
         """
         zero, r = np.zeros_like(e), self.radius
-        center, off = y, e  # the layer's output at y and θ, and how far it can be from there
+        centre, off = y, e  # the layer's output at y and θ, and how far it can be from there
         at = _Derivatives(zero + 1, zero, zero, zero, zero)
         for W, b, norm in self._layers:
-            own = np.hypot(np.linalg.norm(center, axis=1) + off, 1.0)  # of δ's part that this layer owns
-            center, off = center @ W.T + b, norm * off + r * own
-            slope, bend = _tanh_bounds(np.abs(center), off[:, None])
+            own = np.hypot(np.linalg.norm(centre, axis=1) + off, 1.0)  # of δ's part that this layer owns
+            centre, off = centre @ W.T + b, norm * off + r * own
+            slope, bend = _tanh_bounds(np.abs(centre), off[:, None])
             steepest, rows = slope.max(axis=1), np.linalg.norm(W, axis=1) + r
             w, w_bend = (_scaled_norm(d, W) + r * d.max(axis=1) for d in (slope, np.sqrt(bend)))
             t = np.hypot((norm + r) * at.t, own)  # of the sum before tanh
@@ -104,7 +104,7 @@ class PolicyBounds:
                 zt=(bend * rows).max(axis=1) * at.z * t + np.hypot(w * at.zt, steepest * at.z),
                 tt=bend.max(axis=1) * t**2 + _largest(w * at.tt, steepest * at.t),
             )
-            center = np.tanh(center)
+            centre = np.tanh(centre)
         return at
 
 
@@ -151,8 +151,8 @@ def _largest(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return (p + np.hypot(p, 2 * q)) / 2
 
 
-def _tanh_bounds(center: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest |tanh'| and |tanh''| no further than `off` from a center >= 0."""
-    slope = 1 - np.tanh(np.maximum(center - off, 0.0)) ** 2
-    bent = np.tanh(np.clip(_MOST_BENT, np.maximum(center - off, 0.0), center + off))
+def _tanh_bounds(centre: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest |tanh'| and |tanh''| no further than `off` from a centre >= 0."""
+    slope = 1 - np.tanh(np.maximum(centre - off, 0.0)) ** 2
+    bent = np.tanh(np.clip(_MOST_BENT, np.maximum(centre - off, 0.0), centre + off))
     return slope, 2 * bent * (1 - bent**2)
