@@ -16,12 +16,12 @@ from scpo_ctrl.codegen.fixed_law import FixedLaw, FixedPoint, fixed_law
 from scpo_ctrl.codegen.guard import GuardCode, guard_code
 from scpo_ctrl.codegen.identifiers import named
 from scpo_ctrl.codegen.law import Entry
-from scpo_ctrl.codegen.literals import literal, rounded
+from scpo_ctrl.codegen.literals import literal, number_type, rounded
 from scpo_ctrl.codegen.targets import check_options
 from scpo_ctrl.codegen.vectors import ControlVectors, control_vectors, guarded_vectors
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.policy import Policy, layers_of
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.proof.guarded import guard
 
@@ -89,17 +89,11 @@ class Context(Common):
     @property
     def theta_blocks(self) -> list[Block]:
         """θ as the matrices that it stacks."""
-        blocks, start = [], 0
-        layers = list(zip(self.widths[:-1], self.widths[1:], strict=True))
-        for k, (columns, rows) in enumerate(layers, start=1):
-            name = "W" if k == len(layers) else f"W_{k}"
-            W = self.theta[start : start + rows * columns].reshape(rows, columns)
-            blocks.append(Block(f"{name} [{rows} x {columns}]", W))
-            start += W.size
-            if k < len(layers):
-                blocks.append(Block(f"b_{k} [{rows}]", self.theta[start : start + rows].reshape(1, rows)))
-                start += rows
-        return blocks
+        hidden, output = layers_of(self.theta, self.widths)
+        blocks = []
+        for k, (W, b) in enumerate(hidden, start=1):
+            blocks += [Block(f"W_{k} [{len(W)} x {W.shape[1]}]", W), Block(f"b_{k} [{b.size}]", b[None])]
+        return [*blocks, Block(f"W [{len(output)} x {output.shape[1]}]", output)]
 
 
 def make_context(
@@ -235,7 +229,7 @@ def policy_data(policy: Policy, real: str) -> dict[str, Any]:
     scales = {key: np.array([rounded(value, real) for value in getattr(policy, key)]) for key in _SCALES}
     for i in np.flatnonzero(~(u_min < u_max)):
         raise DomainError(f"the bounds of u[{i}] coincide in {real}; export with real = 'double'")
-    smallest = np.finfo(np.float32 if real == "float" else np.float64).tiny
+    smallest = np.finfo(number_type(real)).tiny
     for key, scale in scales.items():
         for i in np.flatnonzero(~((scale >= smallest) & (scale <= 1 / smallest))):
             value = getattr(policy, key)[i]

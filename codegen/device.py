@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import casadi as ca
 import numpy as np
 
 from scpo_ctrl.choices import DEVICE_GRADIENTS as GRADIENTS
@@ -335,14 +334,12 @@ def _stability(stability: LocalStability | None, policy: Policy) -> dict[str, An
     none = {"vertices": np.zeros((0, nx, nx)), "vertex_B": np.zeros((0, nx, plant.nu)), "doublings": 0}
     if stability is None:
         return none | {"inverse_root": np.eye(nx)}
-    x, u, p = plant.x, plant.u, plant.p
-    both = ca.Function("slopes", [x, u, p], [plant.f, ca.jacobian(plant.f, x), ca.jacobian(plant.f, u)])
     unit = 1 / np.sqrt(np.diag(policy.backup.P))
     root = np.linalg.cholesky(policy.backup.P * unit[:, None] * unit) / unit[:, None]
     inverse = np.linalg.inv(root).T
     found = []
     for vertex in stability.parameters:
-        after, A, B = (np.array(part) for part in both(plant.x_eq, plant.u_eq, vertex))
+        after, A, B = (np.array(part) for part in plant.derivatives(plant.x_eq, plant.u_eq, vertex))
         if np.abs((after[:, 0] - plant.x_eq) / Units.of(plant).x).max() > 1e-9:
             raise DomainError(
                 "the plant's parameters move its equilibrium, and local stability on a device is about one that stays; "

@@ -8,7 +8,7 @@ import casadi as ca
 
 from scpo_ctrl.codegen.literals import literal, rounded
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.models.instructions import instructions, operation_name
 
 _LONGEST = 240  # an operand with more characters gets a name
 _WIDTH = 110  # of lines
@@ -147,8 +147,8 @@ def read(owner: str, function: ca.Function) -> tuple[Graph, list[list[int]]]:
             held[done.place] = graph.result(_ALIASES.get(name, name), *(held[place] for place in done.takes))
         else:
             raise DomainError(
-                f"{owner} has the operation {done.operation} of CasADi, for which there is no C; known: "
-                f"{', '.join(sorted(_CODES.values()))}"
+                f"{owner} has the operation {operation_name(done.operation)} of CasADi, for which there is no C; "
+                f"known: {', '.join(sorted(_CODES.values()))}"
             )
     return graph, outputs
 

@@ -1,6 +1,5 @@
 """A residual policy in integers, as the C of an export computes it: bit for bit, in numpy."""
 
-import itertools
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.policy import Policy, layers_of
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array
 
@@ -97,13 +96,13 @@ class FixedLaw:
         DomainError
             If they are too large: then the C answers SCPO_BAD_THETA.
         """
-        found, start = [], 0
-        for k, (inputs, units) in enumerate(itertools.pairwise(self.widths[:-1])):
-            W = theta[start : start + units * inputs].reshape(units, inputs) * (self.reach if k == 0 else 1.0)
-            b = theta[start + units * inputs : start + units * (inputs + 1)]
-            found.append(_quantised(np.column_stack([W, b]), ARGUMENT))
-            start += units * (inputs + 1)
-        W = theta[start:].reshape(len(self.size), -1) * self.size[:, None]
+        layers, output = layers_of(theta, self.widths)
+        reaches = [self.reach, *[1.0] * len(layers)]  # of what each layer takes
+        found = [
+            _quantised(np.column_stack([W * reach, b]), ARGUMENT)
+            for (W, b), reach in zip(layers, reaches, strict=False)
+        ]
+        W = output * self.size[:, None]
         W = W if len(self.widths) > 2 else W * self.reach
         found.append(_quantised(np.column_stack([self.gain, W, self.rest]), 0))
         rows, shifts = (tuple(part) for part in zip(*found, strict=True))

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,21 @@ from scpo_ctrl.errors import DomainError
 from scpo_ctrl.text import one_line
 
 _ENDS_COMMENT = re.compile(r"[*/]{2,}|\?{2,}")  # ends or begins a comment; begins a trigraph
+
+
+def number_type(real: str) -> type[np.floating[Any]]:
+    """Return numpy's type of a target's numbers.
+
+    Parameters
+    ----------
+    real : str
+        "float" or "double".
+
+    Returns
+    -------
+    type
+    """
+    return np.float64 if real == "double" else np.float32
 
 
 def rounded(value: float, real: str, towards: float | None = None) -> float:

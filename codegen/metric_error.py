@@ -12,6 +12,8 @@ import numpy as np
 from scpo_ctrl.codegen.arithmetic import evaluated
 from scpo_ctrl.codegen.expressions import Graph, read
 from scpo_ctrl.codegen.fixed_margin import Commands, in_integers
+from scpo_ctrl.codegen.literals import number_type
+from scpo_ctrl.loop.policy import layers_of
 
 if TYPE_CHECKING:
     from scpo_ctrl.codegen.device import DeviceCode
@@ -46,8 +48,7 @@ def metric_error(policy: "Policy", code: "DeviceCode", real: str, law: "FixedLaw
     """
     if real == "double" and law is None:
         return LEAST[real]
-    kind: _Number = np.float64 if real == "double" else np.float32
-    plant, rng = policy.plant, np.random.default_rng(0)
+    kind, plant, rng = number_type(real), policy.plant, np.random.default_rng(0)
     graph, (next_state,) = read(f"plant {plant.name!r}", plant.function)
     largest = 0.0
     for size in _SIZES:
@@ -110,12 +111,8 @@ def _command(policy: "Policy", theta: np.ndarray, x: np.ndarray, number: _Number
     """Return commands before saturation, (n, nu)."""
     z = x - policy.plant.x_eq.astype(number)
     layer, at_zero = z / np.array(policy.scale, number), np.zeros((1, x.shape[1]), number)
-    start = 0
-    for width, last in zip(policy.hidden, policy.widths, strict=False):
-        W = theta[start : start + width * last].reshape(width, last).T.astype(number)
-        b = theta[start + width * last : start + width * (last + 1)].astype(number)
-        layer, at_zero = np.tanh(layer @ W + b), np.tanh(at_zero @ W + b)
-        start += width * (last + 1)
-    W = theta[start:].reshape(policy.plant.nu, -1).T.astype(number)
+    hidden, output = layers_of(theta, policy.widths)
+    for W, b in hidden:
+        layer, at_zero = (np.tanh(a @ W.T.astype(number) + b.astype(number)) for a in (layer, at_zero))
     backup = policy.plant.u_eq.astype(number) - z @ policy.backup.K.T.astype(number)
-    return np.asarray(backup + (layer - at_zero) @ W * np.array(policy.input_scale, number))
+    return np.asarray(backup + (layer - at_zero) @ output.T.astype(number) * np.array(policy.input_scale, number))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import casadi as ca
 import numpy as np
 
+from scpo_ctrl.codegen.literals import number_type
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.models.instructions import Instruction, instructions
 
@@ -46,9 +47,8 @@ class Step:
     """One step of a controller as Python computes it, and what a rounding error somewhere in it does."""
 
     policy: ControllerPolicy
-    function: (
-        ca.Function
-    )  # (xi, y, r, theta) -> (command, u, next, ∂(u, next)/∂xi, errors of (u, next) (., operations))
+    # (xi, y, r, theta) -> (command, u, next, ∂(u, next)/∂xi, errors of (u, next) (., operations))
+    function: ca.Function
     uncut: ca.Function  # (xi, y, r, theta) -> (command and next before they are cut, result of each operation)
 
     @classmethod
@@ -193,7 +193,7 @@ def _signals(step: Step, theta: np.ndarray, real: str, rng: np.random.Generator)
     """Draw sequences: of closed loops from near and from far, and at random."""
     policy, controller, plant = step.policy, step.policy.controller, step.policy.plant
     ny, nm, nr = controller.y.numel(), controller.memories, controller.r.numel()
-    number = np.float32 if real == "float" else np.float64
+    number = number_type(real)
     spread = 0.5 * np.array(policy.scale) * rng.normal(size=(SEQUENCES - _CLOSED - 1, theta.size))
     thetas = np.vstack([theta, controller.theta_initial, theta + spread]).astype(number).astype(float)
     which = np.array([0, 1, 0, 1, 0, *range(2, SEQUENCES - _CLOSED + 1)])
@@ -236,12 +236,8 @@ def _signals(step: Step, theta: np.ndarray, real: str, rng: np.random.Generator)
 
 def _stored(values: np.ndarray, real: str, instead: np.ndarray) -> np.ndarray:
     """Return values as the target has them, others where a plant far from its bounds shows none."""
-    number = np.float32 if real == "float" else np.float64
-    return (
-        np.where(np.isfinite(values), np.clip(values, -_LARGEST[real], _LARGEST[real]), instead)
-        .astype(number)
-        .astype(float)
-    )
+    kept = np.where(np.isfinite(values), np.clip(values, -_LARGEST[real], _LARGEST[real]), instead)
+    return kept.astype(number_type(real)).astype(float)
 
 
 def _drawn(rng: np.random.Generator, rest: np.ndarray, unit: np.ndarray, root: np.ndarray, far: float) -> np.ndarray:
@@ -255,7 +251,7 @@ def _starts(step: Step, signals: Signals, real: str, rng: np.random.Generator) -
     controller, plant = step.policy.controller, step.policy.plant
     nu, found = controller.command.numel(), []
     low, high = plant.u_min[:nu], plant.u_max[:nu]
-    number = np.float32 if real == "float" else np.float64
+    number = number_type(real)
     for k in range(STEPS * 2):  # of sequences 0 and 2, under the exported parameters
         s, t = 2 * (k % 2), k // 2
         middle = (controller.memory_min + controller.memory_max) / 2

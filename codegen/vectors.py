@@ -5,8 +5,9 @@ from functools import cache
 
 import numpy as np
 
+from scpo_ctrl.codegen.literals import number_type
 from scpo_ctrl.invariance.guard import Guard
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.policy import Policy, layers_of
 from scpo_ctrl.projection.project import project
 
 CONTROLS = 200
@@ -60,7 +61,7 @@ def control_vectors(policy: Policy, theta: np.ndarray, theta_initial: np.ndarray
         The same ones every time.
     """
     rng = np.random.default_rng(20251213)
-    plant, number = policy.plant, np.float32 if real == "float" else np.float64
+    plant, number = policy.plant, number_type(real)
     thetas = np.vstack([theta, theta_initial, theta + 0.5 * rng.normal(size=(_THETAS - 2, theta.size))])
     scale = np.asarray(policy.scale)
     low = np.where(np.isfinite(plant.x_min), plant.x_min, plant.x_eq - 5 * scale)
@@ -103,7 +104,7 @@ def guarded_vectors(
     -------
     ControlVectors
     """
-    rng, plant, number = np.random.default_rng(20251213), policy.plant, np.float32 if real == "float" else np.float64
+    rng, plant, number = np.random.default_rng(20251213), policy.plant, number_type(real)
     towards = rng.normal(size=(len(vectors.x) // 2, plant.nx))
     towards *= rng.uniform(0.2, 1, (len(towards), 1)) / np.linalg.norm(towards, axis=1, keepdims=True)
     x = vectors.x.copy()
@@ -125,20 +126,15 @@ def _roundings(policy: Policy, x: np.ndarray, theta: np.ndarray) -> np.ndarray:
 
     Where large terms cancel, no arithmetic keeps a relative accuracy; this says how much of it they take.
     """
-    rows = len(x)
     terms = np.abs(x) + np.abs(policy.plant.x_eq)
     a = (x - policy.plant.x_eq) / np.asarray(policy.scale)
     error, at_zero, error_zero = terms / np.asarray(policy.scale), np.zeros_like(a), np.zeros_like(a)
-    start = 0
-    for last, width in zip(policy.widths[:-2], policy.hidden, strict=True):
-        W = theta[:, start : start + width * last].reshape(rows, width, last)
-        b = theta[:, start + width * last : start + width * (last + 1)]
+    hidden, output = layers_of(theta, policy.widths)
+    for W, b in hidden:
         a, error = _layer(W, b, a, error)
         at_zero, error_zero = _layer(W, b, at_zero, error_zero)
-        start += width * (last + 1)
-    W = np.abs(theta[:, start:].reshape(rows, policy.plant.nu, policy.widths[-2]))
     backup = np.abs(policy.plant.u_eq) + 2 * terms @ np.abs(policy.backup.K).T
-    residual = np.einsum("nij,nj->ni", W, error + error_zero + np.abs(a - at_zero))
+    residual = np.einsum("nij,nj->ni", np.abs(output), error + error_zero + np.abs(a - at_zero))
     return backup + residual * np.asarray(policy.input_scale)
 
 
@@ -148,7 +144,7 @@ def _layer(W: np.ndarray, b: np.ndarray, a: np.ndarray, error: np.ndarray) -> tu
     return new, (1 - new**2) * before + np.abs(new)
 
 
-def projection_vectors(max_dim: int, real: str, solver: str = "CLARABEL") -> ProjectionVectors:
+def projection_vectors(max_dim: int, real: str) -> ProjectionVectors:
     """Draw instances of (E5) of several sizes and solve them in Python.
 
     Parameters
@@ -157,28 +153,26 @@ def projection_vectors(max_dim: int, real: str, solver: str = "CLARABEL") -> Pro
         Largest dimension p that the export handles.
     real : str
         "float" or "double".
-    solver : str
-        Of `scpo_ctrl.project`.
 
     Returns
     -------
     ProjectionVectors
         The same ones every time.
     """
-    return _projection_vectors(min(max_dim, max(_SIZES)[0]), real, solver)
+    return _projection_vectors(min(max_dim, max(_SIZES)[0]), real)
 
 
 @cache
-def _projection_vectors(max_dim: int, real: str, solver: str) -> ProjectionVectors:
+def _projection_vectors(max_dim: int, real: str) -> ProjectionVectors:
     rng = np.random.default_rng(20251213)
-    number = np.float32 if real == "float" else np.float64
+    number = number_type(real)
     sizes = [(p, m) for p, m in _SIZES if p <= max_dim]
     shapes, numbers, objective, size = [], [], [], []
     for k in range(PROJECTIONS):
         p, m = sizes[k % len(sizes)]
         parts = [np.asarray(part, dtype=number).astype(float) for part in instance(rng, p, m, k // len(sizes))]
         u, c, G, e, L, r = parts
-        answer = project(u, c, G, e, L, float(r), solver=solver)
+        answer = project(u, c, G, e, L, float(r), solver="CLARABEL")
         shapes.append((p, m))
         numbers.append(np.concatenate([u, c, G.ravel(), e, L, np.atleast_1d(r)]))
         objective.append(float(np.sum((answer.delta - u) ** 2)))

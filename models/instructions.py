@@ -38,3 +38,20 @@ def instructions(function: ca.Function) -> Iterator[Instruction]:
         else:
             value = function.instruction_constant(k) if operation == ca.OP_CONST else 0.0
             yield Instruction(operation, into[0], tuple(given), (0, 0), value)
+
+
+def operation_name(operation: int) -> str:
+    """Return what CasADi calls an operation, for messages.
+
+    Parameters
+    ----------
+    operation : int
+        CasADi's number.
+
+    Returns
+    -------
+    str
+        In small letters, without what all of them begin with.
+    """
+    known = (key for key in vars(ca) if key.startswith("OP_") and getattr(ca, key) == operation)
+    return next(known, f"OP_{operation}").removeprefix("OP_").lower()

@@ -196,7 +196,7 @@ def _exactly(plant: Plant, dt: float, A: np.ndarray) -> ca.SX:
 def _checked(plant: Plant, dt: float) -> float:
     as_instance("plant", plant, Plant)
     if plant.dt is not None:
-        raise DomainError(f"plant {plant.name!r} is discrete already (dt = {plant.dt:g} s)")
+        raise DomainError(f"plant {plant.name!r} is discrete already (dt = {plant.dt:g} s); use it as it is")
     return as_scalar("dt", dt, above=0.0)
 
 

@@ -173,7 +173,10 @@ def _linearised(simulator: Simulator, plant: Plant) -> tuple[np.ndarray, np.ndar
     moving = np.flatnonzero(drift > _AT_REST * widths[:nx])
     if moving.size:
         label, moved = plant.x_labels[moving[0]], drift[moving[0]]
-        raise DomainError(f"the system is not at rest at (x_eq, u_eq): its {label} moves by {moved:.3g} in a sample")
+        raise DomainError(
+            f"the system is not at rest at (x_eq, u_eq): its {label} moves by {moved:.3g} in a sample; give x_eq and "
+            "u_eq at which it is"
+        )
     near, back, far, farther_back = np.split(after[1:], 4)
     slopes = (8 * (near - back) - (far - farther_back)) / (12 * _PART * widths[:, None])
     return slopes[:nx].T, slopes[nx:].T

@@ -12,7 +12,7 @@ import numpy as np
 
 from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.models.instructions import instructions, operation_name
 
 _MOST = 1_000_000  # operations
 _LARGEST = float(np.finfo(float).max)
@@ -72,7 +72,8 @@ def to_operations(owner: str, inputs: Mapping[str, ca.SX], outputs: Mapping[str,
             operations.append([_NAMES[code], *(held[place] for place in taken)])
         else:
             raise DomainError(
-                f"{owner} has the operation {code} of CasADi, which cannot be saved; known: {', '.join(CODES)}"
+                f"{owner} has the operation {operation_name(code)} of CasADi, which cannot be saved; known: "
+                f"{', '.join(CODES)}"
             )
         held[step.place] = len(operations) - 1
     return {"operations": operations} | dict(zip(outputs, results, strict=True))

@@ -8,7 +8,7 @@ from typing import Any
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.errors import BoundsError, DimensionError, DomainError
+from scpo_ctrl.errors import BoundsError, DimensionError, DomainError, ScpoError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models.labelled import as_names
 from scpo_ctrl.models.pickled import Pickled
@@ -256,7 +256,8 @@ class Plant(
         if moves.size:
             i = moves[0]
             raise DomainError(
-                f"plant {self.name!r} is not at rest at (x_eq, u_eq): its {self.x_labels[i]} moves by {drift[i]:.3g}"
+                f"plant {self.name!r} is not at rest at (x_eq, u_eq): its {self.x_labels[i]} moves by {drift[i]:.3g}; "
+                "give x_eq and u_eq at which f does not move it"
             )
         return A, B
 
@@ -264,7 +265,8 @@ class Plant(
         """Return a copy with some fields changed, for example other bounds."""
         unknown = sorted(set(changes) - {field.name for field in dataclasses.fields(self)})
         if unknown:
-            raise DomainError(f"unknown field {shown(unknown[0])} of a plant")
+            known = ", ".join(field.name for field in dataclasses.fields(self))
+            raise DomainError(f"unknown field {shown(unknown[0])} of a plant; known: {known}")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def _shown(self) -> tuple[str, Entries]:
@@ -279,6 +281,29 @@ class Plant(
         nominal = zip(self.p_labels, self.p_units, self.p_nominal, strict=True)
         rows += few([(one, with_unit(f"parameter, {value:.4g}", unit)) for one, unit, value in nominal], "parameter")
         return f"{self.name}, {counted(self.nx, 'state')}, {counted(self.nu, 'input')}, {sampled}", rows
+
+
+def check_discrete(plant: Plant, error: type[ScpoError] = DomainError) -> float:
+    """Return the sampling time [s], after refusing a continuous plant.
+
+    Parameters
+    ----------
+    plant : Plant
+    error : type
+        Class of the error.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ScpoError
+        Of that class, if the plant is continuous.
+    """
+    if plant.dt is None:
+        raise error(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    return plant.dt
 
 
 def _is_empty(value: Any) -> bool:

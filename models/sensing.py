@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.models.plant import Plant
+from scpo_ctrl.models.plant import Plant, check_discrete
 from scpo_ctrl.models.signals import noise
 from scpo_ctrl.models.varying import with_more_signals
 from scpo_ctrl.sealed import as_instance
@@ -73,8 +73,7 @@ def quantise(plant: Plant, step: ArrayLike) -> Plant:
 
 def _noisy(plant: Plant, half: np.ndarray, what: str) -> Plant:
     """Return the plant with noise on its measured signals."""
-    if plant.dt is None:
-        raise DomainError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant)
     which = np.flatnonzero(half)
     if not which.size:
         raise DomainError(f"no measured signal of plant {plant.name!r} is noisy: every number is 0; leave it out")

@@ -13,7 +13,7 @@ import numpy as np
 
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.messages import shown
-from scpo_ctrl.models.plant import Plant
+from scpo_ctrl.models.plant import Plant, check_discrete
 from scpo_ctrl.models.signals import KINDS, TIME, Signal, middle
 from scpo_ctrl.sealed import as_instance
 
@@ -42,8 +42,7 @@ def with_signals(plant: Plant, signals: Mapping[str, Signal]) -> Plant:
         If the plant is continuous, a label is none of its parameters or varies already, or a drawn number has no room.
     """
     as_instance("plant", plant, Plant)
-    if plant.dt is None:
-        raise DomainError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant)
     if not isinstance(signals, Mapping) or not signals:
         raise DomainError(f"signals is {shown(signals)}, expected signals by label of the parameter that varies")
     first, fixed = first_varying(plant), [plant.p_labels[i] for i in still(plant)]

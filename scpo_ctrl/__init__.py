@@ -4,9 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict, adapt
-    from scpo_ctrl.assurance import Audit, Certificate, Falsification, Simulation, audit, certify, falsify, simulate
-    from scpo_ctrl.codegen import export
+    from scpo_ctrl.adaptation import Adapter, AdaptOptions, Learned, Mismatch, Result, RunStatus, Verdict
+    from scpo_ctrl.adaptation.adapt import adapt
+    from scpo_ctrl.assurance import Audit, Certificate, Falsification, Simulation, certify
+    from scpo_ctrl.assurance.audit import audit
+    from scpo_ctrl.assurance.falsify import falsify
+    from scpo_ctrl.assurance.simulate import simulate
+    from scpo_ctrl.codegen.export import export
     from scpo_ctrl.device import DeviceOptions, DeviceResult, DeviceStatus, adapt_as_device
     from scpo_ctrl.errors import ScpoError
     from scpo_ctrl.identification import Identification, identify

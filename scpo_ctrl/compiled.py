@@ -25,6 +25,7 @@ from scpo_ctrl.errors import CompilerError, OutputError
 FLAGS = ("-fPIC", "-shared", "-ffp-contract=off")
 PORTABLE = ("-O1",)  # of CasADi's functions, straight-line code that -O2 makes no faster and compiles twice as long
 NATIVE = ("-O2", "-std=gnu99", "-march=native", "-pthread", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi")
+_CHUNK = 128  # θ that a stack is evaluated at at once
 _PATIENCE = 3.0  # seconds of compiling before that is said
 _log = logging.getLogger("scpo_ctrl")
 _noticed = False
@@ -232,14 +233,11 @@ class StackFunction:
         ``(theta (d, 1), *data) -> (outputs …)``, each output a column.
     data : sequence of numpy.ndarray
         Values of the other inputs, each stored the way CasADi does: a transposed C-ordered array.
-    chunk : int
-        Largest number of θ evaluated at once.
     """
 
-    def __init__(self, function: ca.Function, data: Sequence[np.ndarray], *, chunk: int = 128) -> None:
+    def __init__(self, function: ca.Function, data: Sequence[np.ndarray]) -> None:
         self.function = function
         self.data = [ca.DM(array) for array in data]
-        self.chunk = chunk
         self._maps: dict[int, ca.Function] = {}
 
     def __call__(self, thetas: np.ndarray) -> list[np.ndarray]:
@@ -257,8 +255,8 @@ class StackFunction:
         thetas = np.ascontiguousarray(thetas)
         count = len(thetas)
         results = [np.empty((count, self.function.size1_out(i))) for i in range(self.function.n_out())]
-        for start in range(0, count, self.chunk):
-            block = slice(start, min(start + self.chunk, count))
+        for start in range(0, count, _CHUNK):
+            block = slice(start, min(start + _CHUNK, count))
             buffer, evaluate = self._mapped(block.stop - start).buffer()
             buffer.set_arg(0, thetas[block].data)
             for i, result in enumerate(results):

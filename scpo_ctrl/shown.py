@@ -165,7 +165,7 @@ def few(rows: Sequence[tuple[str, str]], noun: str) -> Entries:
     list of (str, str)
     """
     more = len(rows) - _FEW
-    return list(rows) if more <= 1 else [*rows[:_FEW], ("", f"and {more} more {counted(more, noun).split(' ', 1)[1]}")]
+    return list(rows) if more <= 1 else [*rows[:_FEW], ("", f"and {more} more {noun_of(more, noun)}")]
 
 
 def _line(text: str, most: int) -> str:

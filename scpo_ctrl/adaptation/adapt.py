@@ -114,9 +114,9 @@ def _run(
 ) -> Result:
     """Do the steps and audits of a run until its end, or until it is to stop."""
 
-    def audited(done: int, every: int) -> bool:
-        display.show_audit(state.step, done, every)
-        return bool(audit_monitor and audit_monitor(done, every)) or interrupted()
+    def audited(done: int, total: int) -> bool:
+        display.show_audit(state.step, done, total)
+        return bool(audit_monitor and audit_monitor(done, total)) or interrupted()
 
     try:
         if resume_from is not None:

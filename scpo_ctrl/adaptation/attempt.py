@@ -40,7 +40,7 @@ class Attempt:
     L: np.ndarray  # (k,) smoothness constants of the metrics kept
     remembered: np.ndarray  # (k,) the same before the step
     merit: float  # at θ
-    active: np.ndarray  # places among them of those that the last projection, or step, met
+    active: np.ndarray  # places among them of those that the last projection met; at first that of the step before
     fall: float = 0.0  # of the merit by the last try
     worst: int = -1  # the metric that the last try left the least room, in its own unit
 

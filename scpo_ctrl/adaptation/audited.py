@@ -8,21 +8,20 @@ behind it are withdrawn. docs/method.md derives it, docs/guarantees.md says what
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from scpo_ctrl.adaptation.guards import audit_row, audit_seed, check_start, fresh_scenarios
 from scpo_ctrl.adaptation.history import VERDICTS, History
 from scpo_ctrl.adaptation.options import MOST_GUARDS
-from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.adaptation.result import Result, in_parts
 from scpo_ctrl.adaptation.state import CONCLUDED, FIRST_INTERVAL, State, go_on
 from scpo_ctrl.adaptation.status import RunStatus, Verdict
 from scpo_ctrl.assurance.audit import audit
 from scpo_ctrl.problem.guarded import GuardedProblem
 
 AuditMonitor = Callable[[int, int], bool]
-_AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
 class AuditStopped(Exception):  # noqa: N818 (nothing went wrong)
@@ -198,7 +197,7 @@ def _go_back(state: State, problem: GuardedProblem, known: int) -> int:
     places = [-1, *(i for i, row in enumerate(rows) if row.is_committed)]
     thetas = np.vstack([problem.theta_initial, *(rows[i].theta for i in places[1:])])
     is_clear, margin, worst = np.zeros(len(places), dtype=bool), np.zeros(len(places)), np.zeros(len(places), dtype=int)
-    for some in _parts(len(places), metrics.size):
+    for some in in_parts(len(places), metrics.size):
         g = part.metrics_kept_clear(thetas[some])
         is_clear[some] = (g <= 0).all(axis=1)
         found = part.in_bounds_units(g)
@@ -224,15 +223,9 @@ def _without_idle_guards(problem: GuardedProblem, new: int, history: History, ba
     rows = [row.theta for row in history.rows if VERDICTS[row.verdict] in (Verdict.COMMITTED, Verdict.WITHDRAWN)]
     thetas, guards = np.array(rows), problem.guards
     closest = np.full(guards.count, -np.inf)
-    for part in _parts(len(thetas), problem.varies.size):
+    for part in in_parts(len(thetas), problem.varies.size):
         closest = np.maximum(closest, problem.closest(thetas[part]))
     old = guards.count - new
     best = np.argsort(-closest[:old], kind="stable")[: max(0, MOST_GUARDS - new)]
     kept = np.append(np.sort(best), np.arange(old, guards.count))
     return GuardedProblem(problem.problem, guards.part(kept), back_off)
-
-
-def _parts(count: int, metrics: int) -> Iterator[slice]:
-    """Return parts of policies whose metrics fit into memory."""
-    size = max(1, _AT_ONCE // max(1, metrics))
-    return (slice(start, start + size) for start in range(0, count, size))

@@ -35,8 +35,8 @@ class Display:
     """
 
     def __init__(self, steps: int, *, shown: bool | None = True, verbose: bool = False, heading: str = "") -> None:
-        text, after = "the safe start is checked", 0.0
-        self._line = Line("adapt", steps, shown=shown, plain_after=np.inf if verbose else after, text=text)
+        plain_after = np.inf if verbose else 0.0  # verbose lines stand in a file in its place
+        self._line = Line("adapt", steps, shown=shown, plain_after=plain_after, text="the safe start is checked")
         self._verbose = verbose and shown is not False
         self._heading = [heading] if heading else []
         self._fields: tuple[str, ...] = ()

@@ -68,11 +68,11 @@ def _remedy(result: Result, problem: Problem, verdict: Verdict, where: str) -> s
     return f"unsafe{where}. {smooth}"
 
 
-def _part(every: int, count: int, since: str) -> str:
+def _part(total: int, count: int, since: str) -> str:
     """Begin a sentence about some of the tried steps."""
-    if count == every:
-        return f"The tried step{since} was" if every == 1 else f"All {every} tried steps{since} were"
-    return f"{count} of {every} tried steps{since} {'was' if count == 1 else 'were'}"
+    if count == total:
+        return f"The tried step{since} was" if total == 1 else f"All {total} tried steps{since} were"
+    return f"{count} of {total} tried steps{since} {'was' if count == 1 else 'were'}"
 
 
 def _with_guards(result: Result) -> Problem:

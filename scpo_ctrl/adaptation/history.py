@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ class Trial(Shown):
     Attributes
     ----------
     step : int
-        First-order step it belongs to, from 0.
+        Step of the run it belongs to, from 0.
     verdict : int
         Position in Verdict.
     objective : float
@@ -181,8 +182,7 @@ class History(Shown):
             return self.column("verdict") == VERDICTS.index(Verdict.COMMITTED)
         if name == "theta":
             return np.array([row.theta for row in self.rows]).reshape(-1, self.theta_dim)
-        kind = next(field.type for field in fields(Trial) if field.name == name)
-        return np.array([getattr(row, name) for row in self.rows], dtype=np.int64 if kind is int else np.float64)
+        return _column(self.rows, Trial, name)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Return all columns by name.
@@ -206,7 +206,7 @@ class History(Shown):
         History
         """
         scalars = [field for field in fields(Trial) if field.name != "theta"]
-        lists = [[(int if field.type is int else float)(value) for value in columns[field.name]] for field in scalars]
+        lists = [_numbers(field, columns[field.name]) for field in scalars]
         theta = columns["theta"]
         rows = [
             Trial(**dict(zip([field.name for field in scalars], row, strict=True)), theta=theta[i])
@@ -228,8 +228,7 @@ def audit_column(audits: Sequence[AuditRow], name: str) -> np.ndarray:
     -------
     numpy.ndarray, shape (audits,)
     """
-    kind = next(field.type for field in fields(AuditRow) if field.name == name)
-    return np.array([getattr(row, name) for row in audits], dtype=np.int64 if kind is int else np.float64)
+    return _column(audits, AuditRow, name)
 
 
 def audits_from_columns(columns: dict[str, np.ndarray | None]) -> tuple[AuditRow, ...]:
@@ -249,5 +248,17 @@ def audits_from_columns(columns: dict[str, np.ndarray | None]) -> tuple[AuditRow
         values = columns[field.name]
         if values is None:
             return ()
-        lists.append([(int if field.type is int else float)(value) for value in values])
+        lists.append(_numbers(field, values))
     return tuple(AuditRow(*row) for row in zip(*lists, strict=True))
+
+
+def _column(rows: Sequence[Trial] | Sequence[AuditRow], kind: type[Trial | AuditRow], name: str) -> np.ndarray:
+    """Return a field of all rows, in the type that it has there."""
+    found = next(field for field in fields(kind) if field.name == name)
+    return np.array([getattr(row, name) for row in rows], dtype=np.int64 if found.type is int else np.float64)
+
+
+def _numbers(field: "Field[Any]", values: np.ndarray) -> list[int | float]:
+    """Return a column as the numbers of a field of its rows."""
+    number = int if field.type is int else float
+    return [number(value) for value in values]

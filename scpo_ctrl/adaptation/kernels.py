@@ -19,10 +19,10 @@ _FACTORS = 8  # slacks whose product is a number
 _ffi = FFI()
 _ffi.cdef(
     """
-    double engine_log_slacks(const double *g, long count, double least, double most);
-    long engine_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies,
+    double kernel_log_slacks(const double *g, long count, double least, double most);
+    long kernel_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies,
                              long count, double reach, double bend, double error, int64_t *rows);
-    int engine_inverse_root(long n, const double *H, double damping, double *root);
+    int kernel_inverse_root(long n, const double *H, double damping, double *root);
     """
 )
 
@@ -63,7 +63,7 @@ def log_slacks(g: np.ndarray, least: float, most: float) -> float:
     """
     kernels = library()
     if kernels is not None:
-        return float(kernels.engine_log_slacks(_doubles(g), g.size, least, most))
+        return float(kernels.kernel_log_slacks(_doubles(g), g.size, least, most))
     if not np.max(g, initial=0.0) <= 0:
         return -np.inf
     slacks = np.minimum(np.maximum(-g, least), most)
@@ -99,7 +99,7 @@ def within_reach(
     kernels = library()
     if kernels is not None:
         rows, flags = np.empty(g.size, dtype=np.int64), np.ascontiguousarray(varies, dtype=bool)
-        count = kernels.engine_within_reach(
+        count = kernels.kernel_within_reach(
             _doubles(g), _doubles(squares), _doubles(L), _ffi.from_buffer("unsigned char[]", flags), g.size,
             reach, bend, error, _ffi.from_buffer("int64_t[]", rows),
         )  # fmt: skip
@@ -129,7 +129,7 @@ def inverse_root(H: np.ndarray, damping: float) -> np.ndarray:
     if kernels is not None:
         d = len(H)
         root = np.empty((d, d))
-        if kernels.engine_inverse_root(d, _doubles(H.reshape(d, d)), damping, _doubles(root)):
+        if kernels.kernel_inverse_root(d, _doubles(H.reshape(d, d)), damping, _doubles(root)):
             return root
     values, vectors = np.linalg.eigh(H)
     return np.asarray((vectors / np.sqrt(np.abs(values) + damping)) @ vectors.T)

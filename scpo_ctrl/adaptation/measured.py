@@ -113,8 +113,8 @@ def farthest(states: np.ndarray, problem: ControlProblem, count: int) -> np.ndar
     points = states @ C
     chosen: list[int] = []
     nearest = np.full(len(states), np.inf)
-    for center in problem.scenarios.x0 @ C:
-        nearest = np.minimum(nearest, np.linalg.norm(points - center, axis=1))
+    for centre in problem.scenarios.x0 @ C:
+        nearest = np.minimum(nearest, np.linalg.norm(points - centre, axis=1))
     while len(chosen) < count and nearest.max() > 0:
         chosen.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))

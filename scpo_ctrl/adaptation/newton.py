@@ -16,7 +16,7 @@ from scpo_ctrl.adaptation.kernels import log_slacks
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.scaling import Scaling
 from scpo_ctrl.adaptation.steps import Method, Plan
-from scpo_ctrl.adaptation.subspace import SubspaceScaling, krylov
+from scpo_ctrl.adaptation.subspace import krylov
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.problem.problem import Problem
 
@@ -31,6 +31,7 @@ _FALL = 0.25  # factor on the barrier where a step promises less than the barrie
 _RISE = 4.0  # factor on the barrier where a run goes on from an earlier policy
 _NEGLIGIBLE = 1e-5  # share in the barrier's curvature, relative to the rest of it, below which a metric is left out
 _KEPT = 0.1  # of its distance from zero that a step leaves to every metric, as interior points must
+_SAVED = ("size", "barrier", "damping", "reach")  # all that a run goes on with
 _REACH, _LEAST_REACH = 3.0, 0.02  # a step reaches this times the last one, and at least this times the radius
 
 
@@ -172,13 +173,13 @@ class Newton:
             self.barrier = min(self.barrier, _RISE * earlier.barrier)
 
     def saved(self) -> dict[str, np.ndarray]:
-        """Return barrier, damping and reach.
+        """Return scale, barrier, damping and reach.
 
         Returns
         -------
         dict of str to numpy.ndarray
         """
-        return {name: np.array(getattr(self, name)) for name in ("size", "barrier", "damping", "reach")}
+        return {name: np.array(getattr(self, name)) for name in _SAVED}
 
     def restore(self, saved: dict[str, np.ndarray]) -> None:
         """Go on from `saved`.
@@ -187,7 +188,7 @@ class Newton:
         ----------
         saved : dict of str to numpy.ndarray
         """
-        for name in ("size", "barrier", "damping", "reach"):
+        for name in _SAVED:
             setattr(self, name, float(saved[name]))
 
     def _curvature(
@@ -219,7 +220,7 @@ class Curvature:
     evaluations: int  # how many θ were rolled out
     V: np.ndarray | None = None  # (p, d), orthonormal rows
 
-    def scaling(self, unit: float, damping: float) -> Scaling | SubspaceScaling:
+    def scaling(self, unit: float, damping: float) -> Scaling:
         """Return the scaling by the curvature, in parts of `unit`.
 
         Parameters
@@ -230,10 +231,9 @@ class Curvature:
 
         Returns
         -------
-        Scaling or SubspaceScaling
+        Scaling
         """
-        H, least = self.H / unit, damping / unit
-        return Scaling.from_curvature(H, least) if self.V is None else SubspaceScaling.from_curvature(self.V, H, least)
+        return Scaling.from_curvature(self.H / unit, damping / unit, self.V)
 
 
 def _newton(gradients: Callable[[np.ndarray], np.ndarray], theta: np.ndarray) -> Curvature:

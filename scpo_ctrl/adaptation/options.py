@@ -25,7 +25,7 @@ class AdaptOptions(ShownAsWritten, Sealed, instead="for another rule of when to 
     Parameters
     ----------
     steps : int, optional
-        First-order steps, >= 0.
+        Steps of the run, >= 0.
     seed : int, optional
         Of the initial parameters, probes and random directions, >= 0.
     radius : float, optional

@@ -6,7 +6,7 @@ from functools import cached_property
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.loop.policy import Policy
+from scpo_ctrl.loop.policy import Policy, layers_of
 
 _SHORT = 8  # side of a weight matrix up to which norms are computed exactly at every state
 _MOST_BENT = np.arctanh(1 / np.sqrt(3))  # where |tanh''| is largest, 4 / (3 √3)
@@ -23,19 +23,12 @@ class PolicyBounds:
     @cached_property
     def _layers(self) -> list[tuple[np.ndarray, np.ndarray, float]]:
         """Weights, biases and norms of the weights of the hidden layers at θ."""
-        layers, start = [], 0
-        for width, last in zip(self.policy.hidden, self.policy.widths, strict=False):
-            W = self.theta[start : start + width * last].reshape(width, last)
-            b = self.theta[start + width * last : start + width * (last + 1)]
-            layers.append((W, b, float(np.linalg.norm(W, 2))))
-            start += width * (last + 1)
-        return layers
+        return [(W, b, float(np.linalg.norm(W, 2))) for W, b in layers_of(self.theta, self.policy.widths)[0]]
 
     @cached_property
     def _last(self) -> float:
         """Norm of the output matrix at θ."""
-        nu, width = self.policy.plant.nu, self.policy.widths[-2]
-        return float(np.linalg.norm(self.theta[-nu * width :].reshape(nu, width), 2))
+        return float(np.linalg.norm(layers_of(self.theta, self.policy.widths)[1], 2))
 
     @cached_property
     def _at_zero(self) -> "_Derivatives":
@@ -95,12 +88,12 @@ class PolicyBounds:
         the interval that its argument can be in.
         """
         zero, r = np.zeros_like(e), self.radius
-        center, off = y, e  # the layer's output at y and θ, and how far it can be from there
+        centre, off = y, e  # the layer's output at y and θ, and how far it can be from there
         at = _Derivatives(zero + 1, zero, zero, zero, zero)
         for W, b, norm in self._layers:
-            own = np.hypot(np.linalg.norm(center, axis=1) + off, 1.0)  # of δ's part that this layer owns
-            center, off = center @ W.T + b, norm * off + r * own
-            slope, bend = _tanh_bounds(np.abs(center), off[:, None])
+            own = np.hypot(np.linalg.norm(centre, axis=1) + off, 1.0)  # of δ's part that this layer owns
+            centre, off = centre @ W.T + b, norm * off + r * own
+            slope, bend = _tanh_bounds(np.abs(centre), off[:, None])
             steepest, rows = slope.max(axis=1), np.linalg.norm(W, axis=1) + r
             w, w_bend = (_scaled_norm(d, W) + r * d.max(axis=1) for d in (slope, np.sqrt(bend)))
             t = np.hypot((norm + r) * at.t, own)  # of the sum before tanh
@@ -111,7 +104,7 @@ class PolicyBounds:
                 zt=(bend * rows).max(axis=1) * at.z * t + np.hypot(w * at.zt, steepest * at.z),
                 tt=bend.max(axis=1) * t**2 + _largest(w * at.tt, steepest * at.t),
             )
-            center = np.tanh(center)
+            centre = np.tanh(centre)
         return at
 
 
@@ -158,8 +151,8 @@ def _largest(p: np.ndarray, q: np.ndarray) -> np.ndarray:
     return (p + np.hypot(p, 2 * q)) / 2
 
 
-def _tanh_bounds(center: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the largest |tanh'| and |tanh''| no further than `off` from a center >= 0."""
-    slope = 1 - np.tanh(np.maximum(center - off, 0.0)) ** 2
-    bent = np.tanh(np.clip(_MOST_BENT, np.maximum(center - off, 0.0), center + off))
+def _tanh_bounds(centre: np.ndarray, off: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest |tanh'| and |tanh''| no further than `off` from a centre >= 0."""
+    slope = 1 - np.tanh(np.maximum(centre - off, 0.0)) ** 2
+    bent = np.tanh(np.clip(_MOST_BENT, np.maximum(centre - off, 0.0), centre + off))
     return slope, 2 * bent * (1 - bent**2)

@@ -25,6 +25,7 @@ from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.invariance.intervals import NoEnclosureError
 from scpo_ctrl.loop.controlled import residual_policy
+from scpo_ctrl.loop.level import is_affine
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.problem import Problem
 
@@ -114,8 +115,7 @@ def certifiable(problem: Problem) -> ControlProblem:
 def _plant_bounds(loop: Rollouts, x: np.ndarray, p: np.ndarray) -> PlantBounds | None:
     """Return what bounds a plant that is not linear for every value of its parameters, tried at points."""
     plant, policy = loop.policy.plant, residual_policy(loop.policy, "certified mode")
-    z = ca.vertcat(plant.x, plant.u)
-    if not ca.depends_on(ca.simplify(ca.jacobian(plant.f, z)), z):
+    if is_affine(plant):
         return None
     bounds = PlantBounds(plant, np.array(policy.scale), max(policy.input_scale))
     zero = np.zeros(len(x))

@@ -10,7 +10,6 @@ from scpo_ctrl.adaptation.kernels import within_reach
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.proven_smoothness import smoothness_bounds
 from scpo_ctrl.adaptation.scaling import Scaling
-from scpo_ctrl.adaptation.subspace import SubspaceScaling
 from scpo_ctrl.errors import EvaluationError
 from scpo_ctrl.problem.doors import Block
 from scpo_ctrl.problem.problem import Problem
@@ -282,7 +281,7 @@ def first_smoothness(
     problem: Problem,
     theta: np.ndarray,
     g: np.ndarray,
-    scaling: Scaling | SubspaceScaling,
+    scaling: Scaling,
     options: AdaptOptions,
     rng: np.random.Generator,
 ) -> FirstSmoothness:
@@ -294,7 +293,7 @@ def first_smoothness(
     theta : numpy.ndarray, shape (d,)
     g : numpy.ndarray, shape (m,)
         Metrics at θ.
-    scaling : Scaling or SubspaceScaling
+    scaling : Scaling
         Whose norm the constants are for.
     options : AdaptOptions
         A given `smoothness` is taken as it is.

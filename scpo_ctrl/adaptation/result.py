@@ -1,14 +1,15 @@
 """The result of an adaptation run, which verifies itself from the problem's data."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import scpo_ctrl as sc  # of the wings above, which its front door imports when they are asked for
 from scpo_ctrl.adaptation.held_back import held_back
 from scpo_ctrl.adaptation.history import VERDICTS, AuditRow, History
 from scpo_ctrl.adaptation.options import AdaptOptions
@@ -30,8 +31,8 @@ from scpo_ctrl.version import __version__
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Wings above are reached through the front door alone, which imports them when asked: a static import would be a cycle.
-sc: Any = import_module("scpo_ctrl")
+    from scpo_ctrl.codegen import Export
+
 _AT_ONCE = 1 << 22  # metrics of committed policies computed at once
 
 
@@ -60,7 +61,7 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
     history : History
         A row per tried step.
     steps : int
-        First-order steps done.
+        Steps done, committed or not.
     rollouts : int
         Rollouts of the run.
     seconds : float
@@ -133,9 +134,8 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         problem = self.problem
         if self.guards is not None and isinstance(problem, ControlProblem):
             problem = GuardedProblem(problem, self.guards, self.options.back_off)
-        size = max(1, _AT_ONCE // max(1, problem.varies.size))
         thetas = self.committed
-        parts = (problem.metrics(thetas[start : start + size]) for start in range(0, len(thetas), size))
+        parts = (problem.metrics(thetas[some]) for some in in_parts(len(thetas), problem.varies.size))
         return all(margin_of(part.ravel()) >= 0 for part in parts)
 
     @cached_property
@@ -242,8 +242,7 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         -------
         matplotlib.figure.Figure
         """
-        figure: Figure = sc.plot(self)
-        return figure
+        return sc.plot(self)
 
     def report(self, path: str | os.PathLike[str]) -> None:
         """Write the report as one HTML file, see `scpo_ctrl.write_report`.
@@ -254,7 +253,7 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
         """
         sc.write_report(self, path)
 
-    def export(self, path: str | os.PathLike[str], target: str = "host", **options: Any) -> Any:
+    def export(self, path: str | os.PathLike[str], target: str = "host", **options: Any) -> "Export":
         """Write the policy as C99, see `scpo_ctrl.export`.
 
         Parameters
@@ -333,6 +332,23 @@ class Result(Shown, Applied[Problem], Sealed, instead="hold the Result in an obj
             return f"the audit failed: {last.violations} of {counted(last.rollouts, 'fresh scenario')} violate"
         bound = f"at most {up(self.audit_bound())} of them violate, at confidence 1 - {BETA:g}"
         return f"audited, no violation in {counted(last.rollouts, 'fresh scenario')}: {bound}"
+
+
+def in_parts(policies: int, metrics: int) -> Iterator[slice]:
+    """Return parts of some policies whose metrics fit into memory.
+
+    Parameters
+    ----------
+    policies : int
+    metrics : int
+        Of each.
+
+    Returns
+    -------
+    iterator of slice
+    """
+    size = max(1, _AT_ONCE // max(1, metrics))
+    return (slice(start, start + size) for start in range(0, policies, size))
 
 
 def margin_of(metrics: np.ndarray) -> float:

@@ -16,14 +16,19 @@ _LARGEST = 1e100  # of an entry of a preconditioner, and one over it: squares st
 
 @dataclass(frozen=True)
 class Scaling:
-    """θ = S ζ with S = M^(-1/2): the norm ‖ζ‖ of a step Δ is (ΔᵀMΔ)^(1/2). S is symmetric; a vector is a diagonal."""
+    """Δ = S ζ with S = M^(-1/2), symmetric: the norm ‖ζ‖ of a step Δ is (ΔᵀMΔ)^(1/2). A vector is a diagonal.
 
-    S: np.ndarray  # (d,) or (d, d), from scaled coordinates to parameters
+    On a subspace S has p columns, and steps stay in their span. With orthonormal rows V of it, and M = W diag(m) Wᵀ
+    what the curvature is in it, S = Vᵀ W diag(m)^(-1/2).
+    """
+
+    S: np.ndarray  # (d,), (d, d) or (d, p), from scaled coordinates to parameters
+    left_inverse: np.ndarray | None = None  # (p, d) of S on a subspace, diag(m)^(1/2) Wᵀ V; None elsewhere
 
     @property
     def size(self) -> int:
-        """Number of scaled coordinates."""
-        return len(self.S)
+        """Number of scaled coordinates, d or p."""
+        return self.S.shape[-1]
 
     @property
     def stretch(self) -> float:
@@ -32,7 +37,9 @@ class Scaling:
 
     @cached_property
     def inverse(self) -> np.ndarray:
-        """From parameters to scaled coordinates, of the shape of S."""
+        """From parameters to scaled coordinates, (d,), (d, d) or (p, d)."""
+        if self.left_inverse is not None:
+            return self.left_inverse
         return 1 / self.S if self.S.ndim == 1 else np.linalg.inv(self.S)
 
     @classmethod
@@ -51,21 +58,27 @@ class Scaling:
         return cls(np.ones(theta_dim))
 
     @classmethod
-    def from_curvature(cls, H: np.ndarray, damping: float) -> "Scaling":
+    def from_curvature(cls, H: np.ndarray, damping: float, V: np.ndarray | None = None) -> "Scaling":
         """Return the scaling by a curvature made positive: M = |H| + damping, |H| by absolute eigenvalues.
 
         Parameters
         ----------
-        H : numpy.ndarray, shape (d, d)
-            Symmetric.
+        H : numpy.ndarray, shape (d, d) or (p, p)
+            Symmetric; along V where that is given.
         damping : float
             > 0.
+        V : numpy.ndarray, shape (p, d), optional
+            Orthonormal rows of the subspace that steps stay in.
 
         Returns
         -------
         Scaling
         """
-        return cls(inverse_root(H, damping))
+        if V is None:
+            return cls(inverse_root(H, damping))
+        values, W = np.linalg.eigh(H)
+        roots, along = np.sqrt(np.abs(values) + damping), W.T @ V
+        return cls((along / roots[:, None]).T, along * roots[:, None])
 
     @classmethod
     def from_preconditioner(cls, M: ArrayLike, theta_dim: int) -> "Scaling":
@@ -118,16 +131,16 @@ class Scaling:
 
         Parameters
         ----------
-        rows : numpy.ndarray, shape (..., d)
+        rows : numpy.ndarray, shape (..., d) or (..., p)
 
         Returns
         -------
         numpy.ndarray, shape (..., d)
         """
-        return rows * self.S if self.S.ndim == 1 else rows @ self.S
+        return _times(rows, self._transposed(self.S))
 
     def to_scaled(self, rows: np.ndarray) -> np.ndarray:
-        """Return S⁻¹ Δ for rows Δ.
+        """Return the ζ of rows Δ, of their part in the subspace.
 
         Parameters
         ----------
@@ -135,9 +148,9 @@ class Scaling:
 
         Returns
         -------
-        numpy.ndarray, shape (..., d)
+        numpy.ndarray, shape (..., d) or (..., p)
         """
-        return rows * self.inverse if self.inverse.ndim == 1 else rows @ self.inverse
+        return _times(rows, self._transposed(self.inverse))
 
     def of_gradients(self, rows: np.ndarray) -> np.ndarray:
         """Return S'∇ for gradients ∇ with respect to the parameters: those with respect to ζ.
@@ -148,35 +161,44 @@ class Scaling:
 
         Returns
         -------
-        numpy.ndarray, shape (..., d)
+        numpy.ndarray, shape (..., d) or (..., p)
         """
-        return self.to_theta(rows)
+        return _times(rows, self.S)
 
     def to_gradients(self, rows: np.ndarray) -> np.ndarray:
-        """Return gradients with respect to the parameters for those with respect to ζ.
+        """Return gradients with respect to the parameters, their part in the subspace, for those with respect to ζ.
 
         Parameters
         ----------
-        rows : numpy.ndarray, shape (..., d)
+        rows : numpy.ndarray, shape (..., d) or (..., p)
 
         Returns
         -------
         numpy.ndarray, shape (..., d)
         """
-        return self.to_scaled(rows)
+        return _times(rows, self.inverse)
 
     def basis(self, Q: np.ndarray | None) -> np.ndarray:
-        """Return directions in parameter space: the rows of Qᵀ = Q scaled, or of S itself.
+        """Return directions in parameter space: orthonormal rows scaled, or all columns of S.
 
         Parameters
         ----------
-        Q : numpy.ndarray, shape (p, d), or None
-            Orthonormal rows in scaled coordinates; None for the full basis.
+        Q : numpy.ndarray, shape (q, d) or (q, p), or None
+            Rows in scaled coordinates; None for the full basis.
 
         Returns
         -------
-        numpy.ndarray, shape (p, d) or (d, d)
+        numpy.ndarray, shape (q, d), (d, d) or (p, d)
         """
         if Q is not None:
             return self.to_theta(Q)
-        return np.diag(self.S) if self.S.ndim == 1 else self.S
+        return np.diag(self.S) if self.S.ndim == 1 else np.ascontiguousarray(self._transposed(self.S))
+
+    def _transposed(self, matrix: np.ndarray) -> np.ndarray:
+        """Return the transpose; S and its inverse are symmetric but on a subspace."""
+        return matrix if self.left_inverse is None else matrix.T
+
+
+def _times(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return rows times a matrix, or its diagonal."""
+    return rows * matrix if matrix.ndim == 1 else rows @ matrix

@@ -7,7 +7,6 @@ import numpy as np
 
 from scpo_ctrl.adaptation.options import AdaptOptions
 from scpo_ctrl.adaptation.scaling import Scaling
-from scpo_ctrl.adaptation.subspace import SubspaceScaling
 from scpo_ctrl.problem.problem import Problem
 
 _SHORTEST = 1e-9  # relative to the longest step
@@ -18,7 +17,7 @@ _PAIRS = 12  # of changes that L-BFGS remembers
 class Plan:
     """A step before projection, and the norm in which it is measured."""
 
-    scaling: Scaling | SubspaceScaling
+    scaling: Scaling
     z: np.ndarray  # (d,) the step, in scaled coordinates; (p,) in a subspace
     gradient: np.ndarray  # (d,) of the merit, what is to fall: ℓ, or ℓ with a barrier
     curvature: float  # of the model along scaled steps: 1 for Newton's, 0 for a linear one

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.codegen.arithmetic import result
+from scpo_ctrl.codegen.literals import number_type
 from scpo_ctrl.errors import DomainError
 
 _NAMES = (
@@ -51,7 +52,7 @@ class Arithmetic:
     @property
     def number(self) -> type[np.floating[Any]]:
         """The type."""
-        return np.float64 if self.real == "double" else np.float32
+        return number_type(self.real)
 
     @property
     def epsilon(self) -> np.floating[Any]:

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
 from scpo_ctrl.device.model import DeviceModel
+from scpo_ctrl.loop.policy import layers_of
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class Parameters:
     @cached_property
     def layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Weights (out, in) and offsets (out,) of every hidden layer."""
-        return [(W, b) for W, b in _split(self.theta, self.model.widths)[:-1] if b is not None]
+        return layers_of(self.theta, self.model.widths)[0]
 
     @cached_property
     def output(self) -> np.ndarray:
         """Weights of the output layer, (nu, width)."""
-        return _split(self.theta, self.model.widths)[-1][0]
+        return layers_of(self.theta, self.model.widths)[1]
 
     @cached_property
     def at_zero(self) -> list[np.ndarray]:
@@ -137,24 +137,8 @@ class Derivatives:
     @classmethod
     def view(cls, model: DeviceModel, rows: np.ndarray, at_zero: list[np.ndarray]) -> "Derivatives":
         """Return rows with their parts, which share their memory."""
-        *hidden, (output, _) = _split(rows, model.widths)
-        return cls(rows, at_zero, [(W, b) for W, b in hidden if b is not None], output)
+        return cls(rows, at_zero, *layers_of(rows, model.widths))
 
     def part(self, model: DeviceModel, start: int, end: int) -> "Derivatives":
         """Return some of the rows, which share their memory."""
         return self.view(model, self.rows[start:end], [a[start:end] for a in self.at_zero])
-
-
-def _split(theta: np.ndarray, widths: tuple[int, ...]) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """Return views of the matrices that θ (..., d) stacks, row by row, with the offsets of hidden layers."""
-    found: list[tuple[np.ndarray, np.ndarray | None]] = []
-    start, sizes = 0, list(pairwise(widths))
-    for k, (columns, rows) in enumerate(sizes):
-        W = theta[..., start : start + rows * columns].reshape(*theta.shape[:-1], rows, columns)
-        start += rows * columns
-        if k + 1 == len(sizes):
-            found.append((W, None))
-        else:
-            found.append((W, theta[..., start : start + rows]))
-            start += rows
-    return found

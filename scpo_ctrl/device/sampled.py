@@ -96,14 +96,8 @@ class SampledAdapter(DeviceAdapter):
 
     def _plan(self) -> None:
         """Plan the steepest descent in the coordinates C'α: Newton's step in the span."""
-        number = self.model.arithmetic.number
         self._directions.factorise(self._curvature, self._scale)
-        self._radius = number(self.options.radius) / np.sqrt(self._directions.gamma)
-        self.scaling = self._directions
-        self._z = self.scaling.transposed(-self._gradient)
-        self._limit()
-        self.rows.G = self.scaling.transposed(self.rows.G)
-        self.counts.pieces += 2 + self.rows.keys.size
+        self._plan_in(self._directions)
 
     def _errors(self) -> np.ndarray:
         """Return e of (E3), with what rounding adds, in scaled coordinates."""

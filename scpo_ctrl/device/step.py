@@ -36,9 +36,7 @@ class Step:
     model: DeviceModel
     theta: np.ndarray  # (d,) the committed parameters, which are the active ones unless an audit is still due
     options: DeviceOptions = field(default_factory=DeviceOptions)
-    reference: np.ndarray = field(
-        init=False
-    )  # (nx + nu,), or (N, nx + nu) where it tracks; may be changed between steps
+    reference: np.ndarray = field(init=False)  # (nx + nu,), or (N, nx + nu) where it tracks; changes between steps only
     expert: Expert | None = field(default=None, init=False)  # what imitation asks for
     counts: DeviceCounts = field(default_factory=DeviceCounts, init=False)
     active: np.ndarray = field(init=False)  # (d,) what a controller would use
@@ -129,7 +127,12 @@ class Step:
         if not self.scaling.pairs:
             size = arithmetic.length(self._gradient)
             self.scaling.gamma = number(_FIRST_STEP) * radius / (size if size > arithmetic.least else arithmetic.least)
-        self._radius = radius / np.sqrt(self.scaling.gamma)
+        self._plan_in(self.scaling)
+
+    def _plan_in(self, scaling: Any) -> None:
+        """Take the steepest descent in the coordinates of a scaling, and put the rows into them."""
+        self.scaling = scaling
+        self._radius = self.model.arithmetic.number(self.options.radius) / np.sqrt(self.scaling.gamma)
         self._z = self.scaling.transposed(-self._gradient)
         self._limit()
         self.rows.G = self.scaling.transposed(self.rows.G)

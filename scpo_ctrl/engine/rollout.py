@@ -1,8 +1,6 @@
 """Closed-loop rollouts of plant and policy over scenarios and parameters: metrics, costs, and their derivatives."""
 
 import copy
-from collections.abc import Callable
-from typing import Any
 
 import casadi as ca
 import numpy as np
@@ -14,13 +12,12 @@ from scpo_ctrl.engine.lanes import LaneEngine
 from scpo_ctrl.engine.loop import Engine, Loop, Stage, StageCost
 from scpo_ctrl.engine.simulator import SimulatorEngine
 from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.metrics import Metrics
 from scpo_ctrl.loop.scenario import Scenarios
 
 NO_SQUARES = "the objective is not known to be a sum of squares; use another method than 'gauss_newton'"
-
-Step = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 
 
 class Rollouts:
@@ -94,11 +91,8 @@ class Rollouts:
         DimensionError
             If the scenarios do not fit.
         """
-        _check_fit(batch, self.policy.plant.nx, self.policy.plant.npar)
-        if batch.horizon != self.batch.horizon:
-            raise DimensionError(f"scenarios: horizon is {batch.horizon}, expected {self.batch.horizon}")
         other = copy.copy(self)
-        other.batch = batch
+        other.batch = self._like_its_own(batch)
         return other
 
     def prepare(self) -> None:
@@ -284,12 +278,7 @@ class Rollouts:
         EvaluationError
             If a black box in the plant's place fails.
         """
-        if batch is None:
-            batch = self.batch
-        else:
-            _check_fit(batch, self.policy.plant.nx, self.policy.plant.npar)
-            if batch.horizon != self.batch.horizon:
-                raise DimensionError(f"scenarios: horizon is {batch.horizon}, expected {self.batch.horizon}")
+        batch = self.batch if batch is None else self._like_its_own(batch)
         multipliers = np.ascontiguousarray(multipliers, dtype=float)
         if multipliers.shape != (batch.count, self._rows):
             raise DimensionError(f"multipliers have shape {multipliers.shape}, expected ({batch.count}, {self._rows})")
@@ -352,6 +341,13 @@ class Rollouts:
         if batch is not None:
             _check_fit(batch, self.policy.plant.nx, self.policy.plant.npar)
         return self._engine.trajectories(batch or self.batch, self._point(theta))
+
+    def _like_its_own(self, batch: Scenarios) -> Scenarios:
+        """Return other scenarios, if they fit the plant and have the same horizon."""
+        _check_fit(batch, self.policy.plant.nx, self.policy.plant.npar)
+        if batch.horizon != self.batch.horizon:
+            raise DimensionError(f"scenarios: horizon is {batch.horizon}, expected {self.batch.horizon}")
+        return batch
 
     def _part(self, scenarios: slice | None) -> Scenarios:
         every = range(self.batch.count)

@@ -115,9 +115,8 @@ class SimulatorEngine(Engine):
         """Return derivatives of next states (nx + np, S, nx) and commands (nx + np, S, nu) along x and p."""
         policy, (S, nx) = self._loop.policy, x.shape
         plant = policy.plant
-        h_x = _STEP * np.maximum(
-            policy.backup.extent, _STEP * np.abs(x)
-        )  # no less than what doubles near x can tell apart
+        least = _STEP * np.abs(x)  # times the step, what doubles near x can tell apart
+        h_x = _STEP * np.maximum(policy.backup.extent, least)
         size = np.maximum(np.abs(p), np.abs(plant.p_nominal))
         h_p = np.minimum(_STEP * np.where(size > 0, size, 1.0), (p - plant.p_above) / 2)
         moves = np.eye(nx + plant.npar)[:, None] * np.hstack([h_x, h_p])
@@ -156,10 +155,8 @@ class SimulatorEngine(Engine):
         over_time = parameters_over_time(plant, batch.p, batch.horizon)
         for t, x, _, u in self._roll(batch, thetas, saturated=True):
             if self._steps.has_cost:
-                before, p = (
-                    u if before is None else before,
-                    np.broadcast_to(over_time[:, t], (len(thetas), *batch.p.shape)),
-                )
+                before = u if before is None else before
+                p = np.broadcast_to(over_time[:, t], (len(thetas), *batch.p.shape))
                 point = (x, p) if u is None or before is None else (x, u, before, p)
                 values, before = self._steps.residuals(*point), u
                 yield np.ones(values.shape[2]), values, np.zeros(values.shape[2])

@@ -41,7 +41,7 @@ class Coordinates:
             i = low[0]
             raise DomainError(
                 f"plant {plant.name!r}: {plant.p_labels[places[i]]} is {nominal[i]:g} at nominal, not above its limit "
-                f"{above[i]:g}"
+                f"{above[i]:g}; give it a nominal value that is"
             )
         by_itself = np.where(nominal == 0, 1.0, np.abs(nominal))
         return cls(nominal, above, np.where(np.isfinite(above), nominal - above, by_itself))

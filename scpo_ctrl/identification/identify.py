@@ -18,6 +18,7 @@ from scpo_ctrl.identification.result import Identification
 from scpo_ctrl.loop.numeric import plant_alone
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.varying import still
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.sealed import as_instance
@@ -130,8 +131,7 @@ def identify(
 
 def _asked(plant: Plant, parameters: Sequence[str] | None) -> list[int]:
     """Return the places in p of the parameters to fit."""
-    if plant.dt is None:
-        raise DomainError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant)
     known = {plant.p_labels[i]: i for i in still(plant)}
     if not known:
         raise DomainError(f"plant {plant.name!r} has no parameters to fit; name what is unknown in it as one")

@@ -10,6 +10,7 @@ from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.problem.cost import Cost
 from scpo_ctrl.problem.objective import Quadratic
 from scpo_ctrl.sealed import as_instance
@@ -52,8 +53,7 @@ def environment(plant: Plant, objective: Quadratic | Cost, scenarios: Scenarios)
     as_instance("plant", plant, Plant)
     as_instance("objective", objective, Quadratic, Cost)
     as_instance("scenarios", scenarios, Scenarios)
-    if plant.dt is None:
-        raise DomainError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant)
     if scenarios.x0.shape[1] != plant.nx or scenarios.p.shape[1] != plant.npar:
         raise DimensionError(
             f"scenarios have {scenarios.x0.shape[1]} states and {scenarios.p.shape[1]} parameters, plant "

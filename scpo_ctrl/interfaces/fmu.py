@@ -9,6 +9,7 @@ import casadi as ca
 from scpo_ctrl.errors import DomainError, MissingPackageError, ProblemFileError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_count, as_path
 
@@ -48,18 +49,17 @@ def simulator_from_fmu(
     """
     as_instance("plant", plant, Plant)
     steps = as_count("substeps", substeps, at_least=1, at_most=_MOST)
-    if plant.dt is None:
-        raise DomainError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    h = check_discrete(plant) / steps
     path = as_path("path", path)
     if not path.exists():
-        raise ProblemFileError(f"{path}: no such file")
+        raise ProblemFileError(f"{path}: no such file; give an FMU that exists")
     model = _model(path)
     x, u, p = _named(path, model, plant, {} if names is None else names)
     ode = _derivative(path, model, (x, u, p))
     state, given, at = (ca.MX.sym(key, len(part)) for key, part in (("x", x), ("u", u), ("p", p)))
     order = [model.x().index(name) for name in x]  # CasADi keeps the FMU's own order of states
     own = [order.index(i) for i in range(len(order))]
-    h, following = plant.dt / steps, state
+    following = state
 
     def slope(at_state: ca.MX) -> ca.MX:
         return ode(at_state[own], given, at)[order]

@@ -11,7 +11,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.models.instructions import instructions, operation_name
 
 _EPS, _TINY = float(np.finfo(float).eps), 1e-300
 _AT_ONCE = 1 << 21  # ends of intervals that are held at a time
@@ -149,8 +149,7 @@ def _arguments(takes: list[list[int]], row: dict[int, int]) -> list[np.ndarray]:
 def _applied(operation: int, takes: list[Interval]) -> Interval:
     known = _OPERATIONS.get(operation)
     if known is None:
-        name = next((key for key in vars(ca) if key.startswith("OP_") and getattr(ca, key) == operation), "?")
-        raise NoEnclosureError(f"the operation {name[3:].lower()} has no enclosure by intervals")
+        raise NoEnclosureError(f"the operation {operation_name(operation)} has no enclosure by intervals")
     return known(*takes[: known.__code__.co_argcount])
 
 

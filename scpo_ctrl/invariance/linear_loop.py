@@ -69,7 +69,7 @@ def linear_loop(
         )
     bends = Bends(plant, level_set, ranges)
     cells = bends.cells()
-    between = _between(plant, bends, ranges, cells)
+    between = _between(plant, bends, cells)
     if not np.isfinite(between).all():
         names = ", ".join(plant.p_labels[i] for i in bends.curved)
         raise DomainError(
@@ -84,7 +84,7 @@ def linear_loop(
     return LinearLoop(A_k, B_k, d_k[:, :, 0], points, bends.inverse, cells, half, between, ranges)
 
 
-def _between(plant: Plant, bends: Bends, ranges: np.ndarray, cells: np.ndarray) -> np.ndarray:
+def _between(plant: Plant, bends: Bends, cells: np.ndarray) -> np.ndarray:
     """Bound Σ_j w_j²/8 |∂²f/∂q_j²| within all bounds, of each state, shape (nx,)."""
     total = np.zeros(plant.nx)
     widths = np.ptp(bends.ends(bends.inverse), axis=1) / cells if plant.npar else np.zeros(0)

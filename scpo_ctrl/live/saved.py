@@ -110,4 +110,4 @@ def read_saved(path: Path) -> Saved:
             time=(path / "result.json").stat().st_mtime,
         )
     except (LookupError, ValueError, TypeError, OSError) as error:
-        raise RecordError(f"{path}: the record is incomplete or damaged ({error}); run again") from error
+        raise RecordError(f"{path}: the record is incomplete or damaged ({error}); restore it or run again") from error

@@ -24,6 +24,7 @@ from scpo_ctrl.loop.level import (
     plant_at,
 )
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.models.varying import still
 from scpo_ctrl.sealed import Sealed, as_instance
@@ -315,8 +316,7 @@ def check_backup(plant: Plant, backup: Backup, parameters: Ranges | None = None)
     """
     as_instance("plant", plant, Plant)
     as_instance("backup", backup, Backup)
-    if plant.dt is None:
-        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant, BackupError)
     ranges = parameter_ranges(plant, parameters)
     contraction(plant, backup)
     units, asked = Units.of(plant), backup

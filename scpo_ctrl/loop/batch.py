@@ -27,8 +27,8 @@ class Scenarios(Shown, Sealed, instead="give its arrays x0, p and w the values t
         Initial states [x_units].
     p : array_like, shape (S, np)
         Plant parameters [p_units].
-    w : array_like, shape (S, N, nx)
-        Disturbances, added to the next state [x_units]; N = horizon.
+    w : array_like, shape (S, N, nx) or (S, N, 0)
+        Disturbances, added to the next state [x_units], or none; N = horizon.
     horizon : int
         N, number of steps.
     declared : DeclaredSet or None, optional

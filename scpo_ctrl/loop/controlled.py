@@ -23,6 +23,7 @@ from scpo_ctrl.loop.level import Ranges
 from scpo_ctrl.loop.policy import Policy
 from scpo_ctrl.loop.references import checked_references, references, with_references
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.signals import Signal
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.models.varying import signal_count
@@ -300,8 +301,7 @@ def controlled(
     """
     as_instance("plant", plant, Plant)
     as_instance("controller", controller, Controller)
-    if plant.dt is None:
-        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant, BackupError)
     r, signals = checked_references(plant, controller, reference)
     alone, plant = plant, with_references(plant, controller, signals)
     joined, law = _joined(plant, controller, references(plant, controller, r, signals))

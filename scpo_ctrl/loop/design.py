@@ -12,6 +12,7 @@ from scpo_ctrl.loop.backup import Backup, Design, designed, largest_held
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, out_of_range, parameter_ranges
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_flag, as_scalar
@@ -74,8 +75,7 @@ def lqr(
     (array([[0.098, 0.453]]), 'proved')
     """
     as_instance("plant", plant, Plant)
-    if plant.dt is None:
-        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant, BackupError)
     weights = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)
     rho = None if rho is None else as_scalar("rho", rho, above=0.0)
     parameter_ranges(plant, parameters)  # before the design, so that its errors come first

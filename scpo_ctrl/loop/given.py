@@ -18,7 +18,9 @@ from scpo_ctrl.loop.backup import Backup, check_backup, claimed, largest_held
 from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, bounds_of, largest_level, parameter_ranges
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
+from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.validate import as_array, as_scalar
@@ -81,8 +83,7 @@ def lmi(
     'proved'
     """
     as_instance("plant", plant, Plant)
-    if plant.dt is None:
-        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant, BackupError)
     decay = as_scalar("decay", decay, above=0.0)
     if not decay < 1:
         raise DomainError(f"decay = {decay:g}, expected a number in (0, 1), such as {DECAY:g}")
@@ -132,8 +133,7 @@ def of_gain(plant: Plant, K: ArrayLike, *, rho: float | None = None, parameters:
     'proved'
     """
     as_instance("plant", plant, Plant)
-    if plant.dt is None:
-        raise BackupError(f"plant {plant.name!r} is continuous; discretise it first (scpo_ctrl.models.discretise)")
+    check_discrete(plant, BackupError)
     gain = _gain(plant, K)
     assert gain is not None
     units = Units.of(plant)
@@ -216,7 +216,7 @@ def _half_widths(plant: Plant, disturbance: ArrayLike | None) -> np.ndarray:
         return np.zeros(0)
     half = as_array("disturbance", disturbance, (plant.nx,))
     if (half < 0).any():
-        raise DomainError("disturbance has a negative half width")
+        raise DomainError(f"disturbance is {shown(half)}, expected half widths >= 0")
     return half if half.any() else np.zeros(0)
 
 

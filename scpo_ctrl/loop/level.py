@@ -200,13 +200,10 @@ def _roll(plant: Plant, law: ca.Function, P: np.ndarray, steps: int) -> ca.Funct
 
 def _growing(plant: Plant, K: np.ndarray, P: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Deviations along which one step of the linearised loop lets V grow most, two for each parameter point."""
-    jacobians = ca.Function(
-        "jacobians", [plant.x, plant.u, plant.p], [ca.jacobian(plant.f, plant.x), ca.jacobian(plant.f, plant.u)]
-    )
     C = np.linalg.cholesky(P)
     worst = []
     for p in points:
-        A, B = (np.array(jacobian) for jacobian in jacobians(plant.x_eq, plant.u_eq, p))
+        A, B = (np.array(slope) for slope in plant.derivatives(plant.x_eq, plant.u_eq, p)[1:])
         scaled = np.linalg.solve(C, (C.T @ (A - B @ K)).T).T  # of Cᵀz, in which V is the square of the length
         most = np.linalg.solve(C.T, np.linalg.svd(np.nan_to_num(scaled))[2][0])
         worst += [most, -most]

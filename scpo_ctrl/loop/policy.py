@@ -50,6 +50,29 @@ def layer_widths(hidden: Any) -> tuple[int, ...]:
     return tuple(as_count(f"hidden[{i}]", width, at_least=1) for i, width in enumerate(hidden))
 
 
+def layers_of(theta: np.ndarray, widths: tuple[int, ...]) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Return the matrices and offsets that θ stacks, as views of it.
+
+    Parameters
+    ----------
+    theta : numpy.ndarray, shape (..., d)
+    widths : tuple of int
+        Of the layers, from the state to the input.
+
+    Returns
+    -------
+    hidden : list of (W, b)
+        Of each hidden layer, shapes (..., out, in) and (..., out).
+    output : numpy.ndarray, shape (..., nu, width)
+    """
+    hidden, start, lead = [], 0, theta.shape[:-1]
+    for last, width in itertools.pairwise(widths[:-1]):
+        W = theta[..., start : start + width * last].reshape(*lead, width, last)
+        hidden.append((W, theta[..., start + width * last : start + width * (last + 1)]))
+        start += width * (last + 1)
+    return hidden, theta[..., start:].reshape(*lead, widths[-1], widths[-2])
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Policy(Shown, Sealed, instead="for another controller write a Problem subclass or a FunctionProblem"):
     """π(x; θ) = sat(u_eq - K z + input_scale φ_θ(z / scale)), z = x - x_eq, entry by entry.
@@ -152,9 +175,8 @@ class Policy(Shown, Sealed, instead="for another controller write a Problem subc
         theta = np.random.default_rng(as_count("seed", seed)).normal(0.0, self.init, self.theta_dim)
         theta[self.theta_dim - self.widths[-2] * self.plant.nu :] = 0.0
         if self.hidden and self.at_bounds:
-            nx, width = self.plant.nx, self.hidden[0]
-            W, b = theta[: width * nx].reshape(width, nx), theta[width * nx : width * (nx + 1)]  # views
-            for unit, (i, bound) in enumerate(self._near_bounds()[: width // 2]):
+            (W, b), *_ = layers_of(theta, self.widths)[0]  # views
+            for unit, (i, bound) in enumerate(self._near_bounds()[: self.hidden[0] // 2]):
                 W[unit], b[unit] = 0.0, -_SLOPE * _STEEPEST
                 W[unit, i] = _SLOPE / bound
         return theta
@@ -249,14 +271,10 @@ class Policy(Shown, Sealed, instead="for another controller write a Problem subc
         """
         z = x - self.plant.x_eq
         layer, at_zero = z / np.array(self.scale), np.zeros((len(thetas), 1, self.plant.nx))
-        start = 0
-        for width, last in zip(self.hidden, self.widths, strict=False):
-            W = thetas[:, start : start + width * last].reshape(-1, width, last).swapaxes(1, 2)
-            b = thetas[:, None, start + width * last : start + width * (last + 1)]
-            layer, at_zero = np.tanh(layer @ W + b), np.tanh(at_zero @ W + b)
-            start += width * (last + 1)
-        W = thetas[:, start:].reshape(-1, self.plant.nu, self.widths[-2]).swapaxes(1, 2)
-        residual = (layer - at_zero) @ W * np.array(self.input_scale)
+        hidden, output = layers_of(thetas, self.widths)
+        for W, b in hidden:
+            layer, at_zero = (np.tanh(a @ W.swapaxes(1, 2) + b[:, None]) for a in (layer, at_zero))
+        residual = (layer - at_zero) @ output.swapaxes(1, 2) * np.array(self.input_scale)
         return np.asarray(self.plant.u_eq - z @ self.backup.K.T + residual)
 
     def saturate(self, command: ca.SX) -> ca.SX:

@@ -117,9 +117,12 @@ def scenarios(
         "seed": seed,
         "initial_states": states,
         "draw": draw,
+        "parameters": parameters,
+        "disturbance": disturbance,
+        "disturbance_fixed": disturbance_fixed,
+        "neighbourhood": neighbourhood,
+        "box": box,
     }
-    given |= {"parameters": parameters, "disturbance": disturbance, "disturbance_fixed": disturbance_fixed}
-    given |= {"neighbourhood": neighbourhood, "box": box}
     if draw == "random":
         return replace(_at_random(declared, states, size, parameters, seed), described=given)
     batch = declared.spread(size, seed)

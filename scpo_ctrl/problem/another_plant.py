@@ -2,7 +2,7 @@
 
 import copy
 
-from scpo_ctrl.engine.rollout import Step
+from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.cloud import OneStep
 from scpo_ctrl.problem.control_problem import ControlProblem

@@ -11,16 +11,17 @@ from functools import partial
 import casadi as ca
 import numpy as np
 
-from scpo_ctrl.engine.rollout import Rollouts, Step
+from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
+from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics, Row
 from scpo_ctrl.loop.sizes import check_rollouts
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.in_units import rollouts_in_units
 from scpo_ctrl.problem.parts import RolloutPart
-from scpo_ctrl.problem.remedy import another_start
+from scpo_ctrl.problem.remedy import another_start, listed
 
 _LEAST_LIMIT = 1e-12  # of V, in parts of ρ, that its metric counts in
 
@@ -279,7 +280,7 @@ class OneStep:
             ways.insert(-1, "narrow the ranges of the plant parameters")
         if self.cloud.w.size:
             ways.insert(-1, "make disturbance smaller")
-        return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
+        return listed(ways)
 
     def _lower(self, theta: np.ndarray) -> list[str]:
         """Say how far one_step is to be lowered, in two digits; nothing where V rises and no part would do."""

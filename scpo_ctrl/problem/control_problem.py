@@ -11,9 +11,10 @@ import casadi as ca
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.engine.rollout import Rollouts, Step
+from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.backup import Backup
+from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
 from scpo_ctrl.loop.policy import Policy

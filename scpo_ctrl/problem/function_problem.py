@@ -19,7 +19,7 @@ from scpo_ctrl.problem.objective import UserObjective
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.sealed import as_instance
 from scpo_ctrl.shown import Entries, Shown, counted
-from scpo_ctrl.validate import as_function, as_text, as_texts
+from scpo_ctrl.validate import as_function, as_texts
 
 
 class FunctionProblem(Shown, Problem):
@@ -57,12 +57,12 @@ class FunctionProblem(Shown, Problem):
         as_instance("objective", objective, UserObjective)
         super().__init__(theta_initial)
         as_function("metrics", metrics)
-        labels = as_texts("labels", labels)
-        self._user_metrics, self._objective = metrics, objective
-        self._labels = tuple(as_text(f"labels[{i}]", label) for i, label in enumerate(labels))
+        self._user_metrics, self._objective, self._labels = metrics, objective, as_texts("labels", labels)
         self._count = self._metrics(self.theta_initial[None]).shape[1]
-        if labels and len(labels) != self._count:
-            raise DimensionError(f"labels has {len(labels)} entries, expected one for each of {self._count} metrics")
+        if self._labels and len(self._labels) != self._count:
+            raise DimensionError(
+                f"labels has {len(self._labels)} entries, expected one for each of {self._count} metrics"
+            )
 
     @classmethod
     def from_casadi(
@@ -181,10 +181,8 @@ class CasadiProblem(FunctionProblem):
 
     def jacobian(self, theta: np.ndarray, D: np.ndarray | None, block: Block) -> np.ndarray:
         """Return exact derivatives; see `Problem.jacobian`."""
-        size = theta.size
-        J = self._derivatives[0](theta[None])[0].reshape(size, -1)[
-            :, block.metrics
-        ]  # CasADi's columns follow each other
+        columns = self._derivatives[0](theta[None])[0].reshape(theta.size, -1)  # CasADi's follow each other
+        J = columns[:, block.metrics]
         return J if D is None else D @ J
 
     def lagrangian_gradients(

@@ -6,9 +6,10 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.engine.loop import Stage
-from scpo_ctrl.engine.rollout import Rollouts, Step
+from scpo_ctrl.engine.rollout import Rollouts
 from scpo_ctrl.engine.simulator import in_units
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.loop.box_stability import BoxStability
 from scpo_ctrl.loop.controlled import ControllerPolicy, LoopPolicy
 from scpo_ctrl.loop.metrics import MetricOptions, Metrics
@@ -84,11 +85,11 @@ def checked_objective(objective: Objective, policy: LoopPolicy) -> Objective:
 def local_stability(
     policy: LoopPolicy, scenarios: Scenarios, units: Units, simulator: Step | ca.Function | None
 ) -> LocalStability:
-    """Return the metrics (E11), over the declared ranges of the plant parameters.
+    """Return the metrics (E11), over the declared ranges of the plant parameters, else those of the scenarios.
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ControllerPolicy
     scenarios : Scenarios
     units : Units
     simulator : callable or casadi.Function, optional
@@ -98,13 +99,14 @@ def local_stability(
     -------
     LocalStability
     """
-    plant = policy.plant
-    seen = np.vstack([scenarios.p, plant.p_nominal])
-    ranges = np.stack([seen.min(axis=0), seen.max(axis=0)], axis=1)
-    ranges = ranges if scenarios.declared is None else scenarios.declared.ranges
-    if simulator is None:
-        return LocalStability(policy_in_units(policy, units), ranges)
     scaled = policy_in_units(policy, units)
+    if scenarios.declared is not None:
+        ranges = scenarios.declared.ranges
+    else:
+        seen = np.vstack([scenarios.p, policy.plant.p_nominal])
+        ranges = np.stack([seen.min(axis=0), seen.max(axis=0)], axis=1)
+    if simulator is None:
+        return LocalStability(scaled, ranges)
     return BoxStability(scaled, ranges, box_in_loop(in_units(simulator, plant_alone(policy), units), scaled))
 
 
@@ -120,7 +122,7 @@ def rollouts_in_units(
 
     Parameters
     ----------
-    policy : Policy
+    policy : Policy or ControllerPolicy
     scenarios : Scenarios
     options : MetricOptions
     objective : Quadratic or Cost, optional

@@ -161,9 +161,9 @@ class Imitation(Shown, Sealed, instead="for another objective give a UserObjecti
     Parameters
     ----------
     x : array_like, shape (k, nx)
-        States.
+        States [x_units].
     u : array_like, shape (k, nu)
-        The expert's inputs.
+        The expert's inputs [u_units].
 
     Examples
     --------
@@ -204,10 +204,8 @@ class Imitation(Shown, Sealed, instead="for another objective give a UserObjecti
         ProblemFileError
             If the file is missing, a column is, or an entry is not a finite number.
         """
-        path, (nx, nu) = (
-            as_path("path", path),
-            (as_count(key, n, at_least=1, at_most=MOST_COLUMNS) for key, n in (("nx", nx), ("nu", nu))),
-        )
+        path = as_path("path", path)
+        nx, nu = (as_count(key, n, at_least=1, at_most=MOST_COLUMNS) for key, n in (("nx", nx), ("nu", nu)))
         data = read_csv(path, [f"x{i}" for i in range(nx)] + [f"u{i}" for i in range(nu)])
         return cls(data[:, :nx], data[:, nx:])
 

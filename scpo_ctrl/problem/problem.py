@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo_ctrl.engine.rollout import NO_SQUARES
 from scpo_ctrl.errors import DimensionError, DomainError, EvaluationError
 from scpo_ctrl.problem.doors import Block, Checked
 from scpo_ctrl.problem.remedy import fixed_note
@@ -248,7 +249,7 @@ class Problem(Checked, ABC):
         DomainError
             If the objective is not known to be a sum of squares.
         """
-        raise DomainError("the objective is not known to be a sum of squares; use another method than 'gauss_newton'")
+        raise DomainError(NO_SQUARES)
 
     def _evaluate(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Objective and metrics of one θ; overridden where both come from the same rollouts."""

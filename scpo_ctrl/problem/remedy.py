@@ -40,7 +40,7 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
         )
     milder = _milder(problem)
     if meaning.kind == "contraction":
-        return _listed([*milder, *_contraction_advice(problem)])
+        return listed([*milder, *_contraction_advice(problem)])
     nearer = ["lower the level of the scenarios, or move initial_states towards the equilibrium"]
     if meaning.fixed:
         return nearer[0]
@@ -55,7 +55,7 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
         more = [f"raise the bound of {meaning.kind}"]
     if meaning.kind.startswith(OVERSHOOT) and _loads(problem):
         more.append("end it where a load begins, whose effect counts as overshoot too (until)")
-    return _listed([*nearer, *milder, *more, another_start(problem.policy, "more careful", "other Q and R")])
+    return listed([*nearer, *milder, *more, another_start(problem.policy, "more careful", "other Q and R")])
 
 
 def _milder(problem: "ControlProblem") -> list[str]:
@@ -142,8 +142,17 @@ def another_start(policy: LoopPolicy, kind: str, how: str) -> str:
     return f"design a {kind} backup ({how})"
 
 
-def _listed(ways: list[str]) -> str:
-    """Return alternatives as one clause."""
+def listed(ways: list[str]) -> str:
+    """Return alternatives as one clause.
+
+    Parameters
+    ----------
+    ways : list of str
+
+    Returns
+    -------
+    str
+    """
     return f"{', '.join(ways[:-1])}, or {ways[-1]}" if len(ways) > 1 else ways[0]
 
 

@@ -21,9 +21,7 @@ class Judgement:
 
     proved: np.ndarray  # (B,) bool
     effect: np.ndarray  # (size, B) what each number of the box adds to what is in the way
-    worst: (
-        np.ndarray
-    )  # (size, B) -1, 0 or 1: the end of each number where the metric that fails is worst, to first order
+    worst: np.ndarray  # (size, B) -1, 0 or 1: the end of each number where the metric fails worst, to first order
     pushes: np.ndarray  # (B, N, nx) signs of the disturbance there
     blocks: dict[str, int] = field(default_factory=dict)  # how many boxes fail at which metric
 

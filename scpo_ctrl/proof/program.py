@@ -7,7 +7,7 @@ import casadi as ca
 import numpy as np
 
 from scpo_ctrl.invariance.intervals import NoEnclosureError
-from scpo_ctrl.models.instructions import Instruction, instructions
+from scpo_ctrl.models.instructions import Instruction, instructions, operation_name
 
 _LINES = {
     ca.OP_TANH, ca.OP_EXP, ca.OP_LOG, ca.OP_SQRT, ca.OP_INV, ca.OP_FABS, ca.OP_SIN, ca.OP_COS, ca.OP_TAN, ca.OP_ATAN,
@@ -133,8 +133,7 @@ class _Writer:
         if operation == ca.OP_MUL and right in self.value_of:
             return self._put("scale", [left], self.value_of[right])
         if operation not in _TWO:
-            name = next((key for key in vars(ca) if key.startswith("OP_") and getattr(ca, key) == operation), "?")
-            raise NoEnclosureError(f"the operation {name[3:].lower()} has no enclosure by affine forms")
+            raise NoEnclosureError(f"the operation {operation_name(operation)} has no enclosure by affine forms")
         return self._put(_TWO[operation], [left, right])
 
     def _put(

@@ -1,4 +1,4 @@
-"""What a RUN folder holds: atomic writes, the arrays of a history, their digest, and loading them again."""
+"""What a RUN folder holds: the arrays of a history, their digest, and loading them again."""
 
 import hashlib
 import json
@@ -311,10 +311,15 @@ def load_state(path: Path, file: ProblemFile) -> Result:
     except RecordError:
         raise
     except (LookupError, ValueError, TypeError) as error:
-        raise RecordError(f"{path}: the record is incomplete or damaged ({type(error).__name__}: {error})") from error
+        raise RecordError(
+            f"{path}: the record is incomplete or damaged ({type(error).__name__}: {error}); restore it or run again"
+        ) from error
     shape = (file.problem.theta_dim,)
     if result.theta.shape != shape or result.theta_initial.shape != shape or result.history.theta_dim != shape[0]:
-        raise RecordError(f"{path}: theta has {result.theta.size} entries in history.npz, the problem has {shape[0]}")
+        raise RecordError(
+            f"{path}: theta has {result.theta.size} entries in history.npz, the problem has {shape[0]}; restore its "
+            "problem.toml or run again"
+        )
     return result
 
 

@@ -143,9 +143,7 @@ def beside(folder: Path, name: object, key: str = "file") -> Path:
     return folder / str(name)
 
 
-def python_of(
-    table: Table, folder: Path, function: str, made: str, *, trust: bool, more: tuple[str, ...] = ()
-) -> tuple[Path, str]:
+def python_of(table: Table, folder: Path, function: str, made: str, *, trust: bool) -> tuple[Path, str]:
     """Return which Python a section of kind "python" names, if it may be run.
 
     Parameters
@@ -160,8 +158,6 @@ def python_of(
         What it makes, for the message.
     trust : bool
         Whether it may be run.
-    more : tuple of str
-        Other keys that the section may have.
 
     Returns
     -------
@@ -173,7 +169,7 @@ def python_of(
     ProblemFileError
         If a key is unknown or missing, or it may not be run.
     """
-    check_keys(table, ("file",), ("kind", "function", *more))
+    check_keys(table, ("file",), ("kind", "function"))
     path, name = beside(folder, table["file"]), as_text("function", table.get("function", function))
     if not trust:
         raise ProblemFileError(

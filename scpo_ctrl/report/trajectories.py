@@ -139,9 +139,7 @@ def limited(problem: ControlProblem, p: np.ndarray, X: np.ndarray, U: np.ndarray
     for one in options.constraints or ():
         h = ca.Function("h", [plant.x, plant.u, plant.p], [one.expression])
         rest = np.array(h(plant.x_eq, plant.u_eq, plant.p_nominal))[:, 0]
-        inputs = np.concatenate(
-            [applied, applied[:, -1:]], axis=1
-        )  # of the last state, those without input count alone
+        inputs = np.concatenate([applied, applied[:, -1:]], axis=1)  # at t = N none counts that depends on them
         rows = X.reshape(-1, plant.nx), inputs.reshape(-1, plant.nu), every.reshape(-1, plant.npar)
         values = np.array(h.map(count * (N + 1))(*(part.T for part in rows))).reshape(len(one.name), count, N + 1)
         of_input = ca.which_depends(one.expression, plant.u, 1, True)

@@ -13,7 +13,7 @@ import numpy as np
 from flint import arb, arb_mat
 
 from scpo_ctrl.errors import DomainError
-from scpo_ctrl.models.instructions import instructions
+from scpo_ctrl.models.instructions import instructions, operation_name
 
 Ends = tuple[arb, arb]
 _ZERO, _ONE, _HALF = arb(0), arb(1), arb(0.5)
@@ -32,8 +32,7 @@ class BallFunction:
         self._numbers = [m * n for m, n in sizes]
         for step in self._steps:
             if step.operation not in (*_OPERATIONS, ca.OP_INPUT, ca.OP_OUTPUT, ca.OP_CONST):
-                name = next((k for k in vars(ca) if k.startswith("OP_") and getattr(ca, k) == step.operation), "OP_?")
-                raise DomainError(f"the operation {name[3:].lower()} has no enclosure in ball arithmetic")
+                raise DomainError(f"the operation {operation_name(step.operation)} has no enclosure in ball arithmetic")
 
     def at(self, point: Sequence[arb]) -> list[list[arb]]:
         """Return the entries of each result at a point, dense, row by row."""

@@ -188,7 +188,7 @@ def _box_faults(
             part = some[start : start + _AT_ONCE]
             kept = kept_boxes(boxes, cone, low[:, part], high[:, part])
             if not kept.all():
-                return [_not_kept(boxes, cone, low[:, part[~kept][0]], high[:, part[~kept][0]], "doubles")]
+                return [_not_kept(cone, low[:, part[~kept][0]], high[:, part[~kept][0]], "doubles")]
     from scpo_ctrl.verification.covered_arb import sample_holds
 
     outer = np.flatnonzero(low[0] > 0) if boxes.has_states else np.arange(cones.size)
@@ -197,10 +197,10 @@ def _box_faults(
     if kept.all():
         return []
     first = chosen[~kept][0]
-    return [_not_kept(boxes, int(cones[first]), low[:, first], high[:, first], "Arb")]
+    return [_not_kept(int(cones[first]), low[:, first], high[:, first], "Arb")]
 
 
-def _not_kept(boxes: CoveredBoxes, cone: int, low: np.ndarray, high: np.ndarray, how: str) -> str:
+def _not_kept(cone: int, low: np.ndarray, high: np.ndarray, how: str) -> str:
     return (
         f"cover_proof.json: the box from {low.tolist()} to {high.tolist()} of cone {cone} is not shown to keep every "
         f"metric, re-checked in {how}"

@@ -16,6 +16,7 @@ import numpy as np
 from flint import arb
 
 from scpo_ctrl.errors import DomainError
+from scpo_ctrl.models.instructions import operation_name
 from scpo_ctrl.verification.covered import ALLOWED, CoveredBoxes
 from scpo_ctrl.verification.walked import Walked
 
@@ -94,7 +95,7 @@ class _Balls:
             e = b[0]
             return self._curve(lambda y: (y**e, e * y ** (e - 1), e * (e - 1) * y ** (e - 2)), a)
         if operation not in _FUNCTIONS:
-            raise DomainError(f"CasADi's operation {operation} is not re-checked in Arb")
+            raise DomainError(f"the operation {operation_name(operation)} is not re-checked in Arb")
         return self._curve(_FUNCTIONS[operation], a)
 
     def _product(self, a: Value, b: Value, *, is_square: bool) -> Value:

@@ -160,10 +160,10 @@ def test_the_compiled_inverse_root_is_symmetric(name):
 def test_matrices_that_the_compiled_root_leaves_to_lapack():
     lib, root = kernels.library(), np.zeros((65, 65))
     addresses = [kernels._doubles(array) for array in (np.eye(65), root)]
-    assert lib.engine_inverse_root(65, addresses[0], 1.0, addresses[1]) == 0
+    assert lib.kernel_inverse_root(65, addresses[0], 1.0, addresses[1]) == 0
     assert not root.any()
     addresses = [kernels._doubles(array) for array in (np.full((9, 9), np.nan), root)]
-    assert lib.engine_inverse_root(9, addresses[0], 1.0, addresses[1]) == 0
+    assert lib.kernel_inverse_root(9, addresses[0], 1.0, addresses[1]) == 0
 
 
 @compiles

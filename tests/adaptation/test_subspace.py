@@ -10,7 +10,8 @@ import pytest
 from test_newton import curved_problem, plan
 
 from scpo_ctrl import AdaptOptions, ControlProblem, FunctionProblem, Policy, Quadratic, RunStatus, adapt, lqr, scenarios
-from scpo_ctrl.adaptation.subspace import SubspaceScaling, krylov
+from scpo_ctrl.adaptation.scaling import Scaling
+from scpo_ctrl.adaptation.subspace import krylov
 from scpo_ctrl.models import double_integrator
 
 
@@ -55,7 +56,7 @@ def test_the_norm_is_the_curvature_and_gradients_are_adjoint_to_steps():
     rng = np.random.default_rng(1)
     A = symmetric(rng, 30)
     V, H = krylov(lambda v: A @ v, rng.normal(size=30), 8)
-    scaling = SubspaceScaling.from_curvature(V, H, 0.1)
+    scaling = Scaling.from_curvature(H, 0.1, V)
     values, W = np.linalg.eigh(H)
     M = (W * (np.abs(values) + 0.1)) @ W.T
     z, gradient = rng.normal(size=(2, 8)), rng.normal(size=30)

@@ -132,10 +132,10 @@ KERNELS = r"""
 #include <stdint.h>
 #include <stdlib.h>
 
-double engine_log_slacks(const double *g, long count, double least, double most);
-long engine_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies,
+double kernel_log_slacks(const double *g, long count, double least, double most);
+long kernel_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies,
                          long count, double reach, double bend, double error, int64_t *rows);
-int engine_inverse_root(long n, const double *H, double damping, double *root);
+int kernel_inverse_root(long n, const double *H, double damping, double *root);
 
 static double *drawn(long count, int kind)
 {
@@ -159,8 +159,8 @@ int main(void)
             double *g = drawn(count, kind), *squares = drawn(count, kind), *L = drawn(count, kind);
             unsigned char *varies = calloc((size_t)count, 1);
             int64_t *found = malloc((size_t)count * sizeof *found);
-            engine_log_slacks(g, count, 1e-9, 1e30);
-            if (engine_within_reach(g, squares, L, varies, count, 0.3, 0.2, 1e-9, found) > 0) {
+            kernel_log_slacks(g, count, 1e-9, 1e30);
+            if (kernel_within_reach(g, squares, L, varies, count, 0.3, 0.2, 1e-9, found) > 0) {
                 return 3;
             }
             free(g), free(squares), free(L), free(varies), free(found);
@@ -168,7 +168,7 @@ int main(void)
         for (k = 0; k < sizeof rows / sizeof *rows; k++) {
             const long n = rows[k];
             double *H = drawn(n * n, kind), *root = malloc((size_t)(n * n) * sizeof *root);
-            engine_inverse_root(n, H, 1e-9, root);
+            kernel_inverse_root(n, H, 1e-9, root);
             free(H), free(root);
         }
     }

@@ -84,7 +84,7 @@ def test_a_parameter_that_moves_the_equilibrium_is_designed_for():
         (lambda p: sc.lmi(p, decay=1.0), DomainError, r"decay = 1, expected a number in \(0, 1\)"),
         (lambda p: sc.lmi(p, decay=np.nan), DomainError, "decay"),
         (lambda p: sc.lmi(p, disturbance=[0.1]), DimensionError, "disturbance"),
-        (lambda p: sc.lmi(p, disturbance=[0.1, -0.1]), DomainError, "negative half width"),
+        (lambda p: sc.lmi(p, disturbance=[0.1, -0.1]), DomainError, "expected half widths >= 0"),
         (lambda p: sc.lmi(p, K=[[-1.0, -1.0]]), UnsafeStartError, "is not stable at rest"),
         (lambda p: sc.lmi(p, parameters={"mas": (1, 2)}), DomainError, "unknown plant parameter 'mas'"),
         (lambda p: of_gain(p, [[-1.0, -1.0]]), UnsafeStartError, "is not stable at rest"),

@@ -41,7 +41,7 @@ static inline lane slack(lane g, double least, double most)
 
 /* The sum of log(-g), each between log(least) and log(most), by products and their exponents; minus infinity where a
  * metric is above zero or not a number. */
-double engine_log_slacks(const double *g, long count, double least, double most)
+double kernel_log_slacks(const double *g, long count, double least, double most)
 {
     lane product = all(1.0);
     mask beyond = {0}, exponents = {0};
@@ -68,7 +68,7 @@ double engine_log_slacks(const double *g, long count, double least, double most)
 
 /* Lists the metrics that vary and that a step within reach can bring to zero: g + reach sqrt(square) + bend L > -error.
  * Returns how many, or -1 where a square is not finite. */
-long engine_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies,
+long kernel_within_reach(const double *g, const double *squares, const double *L, const unsigned char *varies,
                          long count, double reach, double bend, double error, int64_t *rows)
 {
     mask infinite = {0};

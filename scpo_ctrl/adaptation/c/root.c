@@ -218,7 +218,7 @@ static int make_diagonal(const decomposition *D)
 }
 
 /* Returns 0 where there are too many rows, or the steps do not converge; they do unless an entry is not finite. */
-int engine_inverse_root(long n, const double *H, double damping, double *root)
+int kernel_inverse_root(long n, const double *H, double damping, double *root)
 {
     lane rows[2][MOST_ROWS * MOST_LANES], numbers[4][MOST_LANES];
     const long lanes = (n + WIDTH - 1) / WIDTH, width = lanes * WIDTH;
