@@ -1,5 +1,6 @@
 """Workers of Dask: a local cluster of processes, or those of a Dask scheduler that is there."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterator
@@ -88,6 +89,7 @@ def existing(address: str) -> Iterator[Any]:
     """
     distributed = require()
     try:
+        distributed.utils.LoopRunner().run_sync(_greet, distributed, address)
         client = distributed.Client(address, timeout=_PATIENCE)
     except Exception as error:  # whatever sockets and protocols make of an address
         raise ClusterError(
@@ -99,6 +101,13 @@ def existing(address: str) -> Iterator[Any]:
         yield client
     finally:
         client.close(timeout=_PATIENCE)
+
+
+async def _greet(distributed: Any, address: str) -> None:
+    """Connect once: `Client` itself waits for ever where somebody listens who is no scheduler, and says nothing."""
+    options = distributed.Security().get_connection_args("client")
+    connection = await asyncio.wait_for(distributed.core.connect(address, timeout=_PATIENCE, **options), _PATIENCE)
+    await connection.close()
 
 
 def revive(client: Any) -> bool:

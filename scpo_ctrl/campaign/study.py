@@ -112,7 +112,7 @@ def _asked(campaign: Campaign, number: int) -> list[Changes] | None:
     if not path.exists():
         return None
     try:
-        return list(parsed_json(read_text(path)))
+        return list(parsed_json(read_text(path), finite=False))
     except (OSError, ValueError, TypeError) as error:
         raise RecordError(f"{path}: cannot be read; remove it, and its round is asked for once more") from error
 

@@ -144,7 +144,7 @@ def _form_faults(stated: dict[str, Any]) -> list[str]:
         "kind": stated["kind"] == "scenario",
         "passed": isinstance(stated["passed"], bool),
         "version": isinstance(stated["version"], str)
-        and re.fullmatch(r"[0-9]+(\.[0-9]+)*([a-z.+-]+[0-9]*)*", stated["version"]) is not None,
+        and re.fullmatch(r"[0-9][0-9a-z.+-]*", stated["version"]) is not None,
         **{key: type(stated[key]) is int and stated[key] >= 0 for key in whole},
         **{key: type(stated[key]) is float and 0 < stated[key] < 1 for key in ("epsilon", "beta")},
         "bound": type(stated["bound"]) is float,

@@ -18,6 +18,7 @@ from scpo_ctrl.errors import WorkerError, cause
 
 _AHEAD = 8  # tasks for each process, that may be done before the first result is taken
 _THREADS = dict.fromkeys(("SCPO_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_LOOK = 0.5  # s between looks at who is alive, as what a process has forked may hold its link open
 _STILLBORN = 3  # processes, one after the other, that die before they are ready: there is no use in another one
 
 
@@ -161,10 +162,12 @@ class Workers:
     def _listen(self, order: _Order) -> None:
         """Wait until something is said, a process has died, or the time of one is up."""
         ends = [worker.since + self._timeout for worker in self._workers if self._timeout and worker.index is not None]
-        left = max(0.0, min(ends) - time.monotonic()) if ends else None
+        left = max(0.0, min([_LOOK, *(end - time.monotonic() for end in ends)]))
         heard = set(wait([worker.link for worker in self._workers], left))
         for i, worker in enumerate(self._workers):
-            if worker.link in heard:
+            if worker.process.exitcode is not None and not worker.link.poll():
+                self._workers[i] = self._after(worker, order)
+            elif worker.link in heard:
                 try:
                     self._hear(worker, order, *worker.link.recv())
                 except (EOFError, OSError):

@@ -91,6 +91,16 @@ def test_the_first_round_is_that_of_random_draws(tmp_path):
     assert asked == [drawn.changes(k) for k in range(2)]
 
 
+def test_choices_are_told_apart_and_need_not_be_finite(tmp_path):
+    choice = [1, True, 1.0, float("inf"), float("nan"), [1]]
+    sweep = sweep_of(tmp_path, {"sampler": "optuna", "count": 30, "round": 15, "adapt": {"radius": {"choice": choice}}})
+    (draw,) = sweep.draws.values()
+    with opened(tmp_path / "out", sweep) as campaign:
+        study.ask(sweep, campaign, 1)
+        found = [changes["adapt.radius"] for changes in chosen(sweep, campaign)]
+    assert len(found) == 30 and {draw.place(value) for value in found} == set(range(6))
+
+
 @pytest.mark.parametrize(
     ("random", "parts", "word"),
     [

@@ -75,6 +75,7 @@ FORGED = {
     "theta_digest": lambda c: {"theta_digest": "0" * 64},
     "problem_digest": lambda c: {"problem_digest": "0" * 64},
     "version": lambda c: {"version": "the best"},
+    "version, long": lambda c: {"version": "0" + 60 * "a" + "!"},
     "planned": lambda c: {"planned": c["planned"] + 1},
     "rollouts, fewer": lambda c: {"rollouts": c["rollouts"] - 1},
     "parts": lambda c: {"parts": [c["parts"][0] | {"violations": c["violations"] - 1}]},

@@ -36,6 +36,15 @@ def test_in_processes_gives_what_in_process_gives(tmp_path):
         list(do([1, 9]))
 
 
+def test_a_process_that_dies_is_seen_though_what_it_has_forked_lives_on(tmp_path):
+    with Workers(partial(tasks.orphaned, tmp_path), 1) as workers:
+        try:
+            assert list(workers.results([0])) == [Lost("its process ended with status 4")]
+        finally:
+            for left in tmp_path.iterdir():
+                os.kill(int(left.name), signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     ("factory", "word"),
     [(tasks.refusing, "ValueError: no licence"), (tasks.dying, "status 3"), (lambda: None, "function of a module")],
