@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from scpo_ctrl.errors import ClusterError, MissingPackageError, cause
+from scpo_ctrl.stop import left_to_parent
 
 PACKAGES = ("scpo_ctrl", "numpy", "casadi", "distributed")  # whose versions decide the bits of a run, and its words
 _PATIENCE = 10.0  # s within which a scheduler answers
@@ -58,15 +59,35 @@ def local(workers: int) -> Iterator[Any]:
         "distributed.worker.profile.enabled": False,  # which takes as long as a short run
         "distributed.logging.distributed": "critical",
     }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
-            dashboard_address="127.0.0.1:0",  # any free port: another cluster may have the usual one
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):  # fmt: skip
-        yield client
+    runner = distributed.utils.LoopRunner()
+    with left_to_parent():
+        runner.start()  # the thread that starts workers
+    try:
+        with (
+            dask.config.set(settings),
+            _forgotten_unless_started(distributed),
+            distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", loop=runner.loop,
+                silence_logs=logging.CRITICAL,
+                dashboard_address="127.0.0.1:0",  # any free port: another cluster may have the usual one
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):  # fmt: skip
+            yield client
+    finally:
+        runner.stop()
+
+
+@contextmanager
+def _forgotten_unless_started(distributed: Any) -> Iterator[None]:
+    """Keep Dask from closing clusters at the end that were interrupted while they started, which it cannot."""
+    known = distributed.SpecCluster._instances
+    before = set(known)
+    try:
+        yield
+    finally:
+        for cluster in set(known) - before:
+            known.discard(cluster)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Self
 
 from scpo_ctrl.errors import WorkerError, cause
+from scpo_ctrl.stop import left_to_parent
 
 _AHEAD = 8  # tasks for each process, that may be done before the first result is taken
 _THREADS = dict.fromkeys(("SCPO_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -210,7 +211,7 @@ class Workers:
         context = get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(target=_serve, args=(there, self._factory), daemon=True)
-        with _environment(_THREADS):
+        with _environment(_THREADS), left_to_parent():
             try:
                 process.start()
             except Exception as error:
@@ -234,6 +235,7 @@ def _end(worker: _Worker) -> None:
 def _serve(link: Connection, factory: Callable[[], Callable[[Any], Any]]) -> None:
     """Do tasks until nobody is there any more: what a process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work = factory()

@@ -92,3 +92,13 @@ def is_alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_ctrl_c_at_a_worker_that_starts_is_left_to_its_parent():
+    """Of a terminal all processes get it, before they have begun to ignore it too."""
+    with Workers(tasks.twice, 2) as workers:
+        for pid in workers.processes:
+            os.kill(pid, signal.SIGINT)
+        pids = workers.processes
+        assert list(workers.results(range(4))) == [0, 2, 4, 6]
+        assert workers.processes == pids
