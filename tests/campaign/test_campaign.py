@@ -142,6 +142,10 @@ def test_a_point_that_was_cut_short_goes_on(tmp_path):
         assert run_point(str(campaign.folder), campaign.digest, point.name, point.changes) is None
         assert campaign.failure(point.name) is None
         assert check_runs(campaign, sweep, tmp_path) == 1
+        campaign.folder.rename(tmp_path / "moved")
+        with pytest.raises(RecordError, match=r"no readable campaign\.json"):
+            run_point(str(campaign.folder), campaign.digest, point.name, point.changes)
+        assert not campaign.folder.exists()
 
 
 def test_folders_of_other_campaigns_and_halves(tmp_path):
