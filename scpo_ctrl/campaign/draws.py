@@ -80,7 +80,23 @@ class Draw:
         """
         if self.kind == "choice":
             return self.values[place]
-        return place if self.kind == "integers" else _rounded(place)
+        return place if self.kind == "integers" else min(max(_rounded(place), self.values[0]), self.values[1])
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value can be drawn.
+
+        Parameters
+        ----------
+        value : object
+
+        Returns
+        -------
+        bool
+        """
+        if self.kind == "choice":
+            return json.dumps(value) in map(json.dumps, self.values)
+        types, (low, high) = (int,) if self.kind == "integers" else (int, float), self.values
+        return type(value) in types and low <= value <= high
 
 
 def read_draw(key: str, table: dict[str, Any]) -> Draw:

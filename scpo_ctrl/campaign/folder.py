@@ -128,9 +128,10 @@ class Campaign:
             None where it did not.
         """
         try:
-            return Failure(**parsed_json(read_text(self._failure_file(name))))
+            found = Failure(**parsed_json(read_text(self._failure_file(name))))
         except (OSError, ValueError, TypeError):
             return None
+        return found if isinstance(found.reason, str) and isinstance(found.again, bool) else None
 
     def fail(self, name: str, failure: Failure) -> None:
         """Record that a point failed; a disk that is full is left for the next try.

@@ -137,6 +137,8 @@ def test_a_point_that_was_cut_short_goes_on(tmp_path):
         adapt(file.problem, file.options, monitor=lambda state: states.append(state.result()), progress=False)
         with RunFolder(campaign.run(point.name), file) as folder:
             folder.save(states[2])
+        campaign.fail(point.name, Failure(5, again="x"))  # which nobody wrote
+        assert campaign.failure(point.name) is None
         campaign.fail(point.name, Failure("no space", again=True))
         assert campaign.summary(point.name) is None
         assert run_point(str(campaign.folder), campaign.digest, point.name, point.changes) is None

@@ -127,6 +127,30 @@ def test_optuna_that_is_not_installed_is_named(tmp_path, run, monkeypatch):
     assert done.status == 2 and "Optuna, which is not installed" in done.err and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("point", "fits"),
+    [
+        ({"adapt.radius": 0.5, "adapt.steps": 1, "scenarios.seed": 3}, True),
+        ({"adapt.radius": 1.5, "adapt.steps": 1, "scenarios.seed": 3}, False),
+        ({"adapt.radius": 0.5, "adapt.steps": 1.0, "scenarios.seed": 3}, False),
+        ({"adapt.radius": 0.5, "adapt.steps": 1, "scenarios.seed": 4}, False),
+        ({"adapt.radius": 0.5, "adapt.steps": 1}, False),
+        (3, False),
+    ],
+)
+def test_a_round_has_points_that_can_be_drawn(tmp_path, point, fits):
+    sweep = sweep_of(tmp_path)
+    with opened(tmp_path / "out", sweep) as campaign:
+        (campaign.folder / study.ASKED).mkdir()
+        for count in (0, 1, 2, 3):
+            (campaign.folder / study.ASKED / "1.json").write_text(json.dumps([point] * count))
+            if fits and count == 2:
+                assert chosen(sweep, campaign)[2:] == [point] * 2
+                continue
+            with pytest.raises(RecordError, match=r"does not hold 2 points that \[random\] can give"):
+                chosen(sweep, campaign)
+
+
 def test_a_round_that_cannot_be_read_is_named(tmp_path):
     sweep = sweep_of(tmp_path)
     with opened(tmp_path / "out", sweep) as campaign:
