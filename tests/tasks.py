@@ -42,6 +42,21 @@ def sleepy(marks: Path):
     return work
 
 
+def forking():
+    """Return work after which there are two processes, one of which has another result."""
+
+    def work(task: int) -> int:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            return task
+        if task % 2:
+            raise ValueError("not mine")
+        return -1
+
+    return work
+
+
 def orphaned(marks: Path):
     """Return work that ends its process, and leaves behind what it has forked."""
 

@@ -237,15 +237,21 @@ def _serve(link: Connection, factory: Callable[[], Callable[[Any], Any]]) -> Non
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    own = os.getpid()
     try:
         work = factory()
         link.send(("ready", None))
         while True:
             task = link.recv()
-            link.send(("done", work(task)))
+            result = work(task)
+            if os.getpid() != own:  # what the work has forked is not asked for anything
+                os._exit(0)
+            link.send(("done", result))
     except (EOFError, BrokenPipeError):
         pass
     except Exception as error:
+        if os.getpid() != own:
+            os._exit(1)
         link.send(("raised", cause(error)))
     sys.stdout.flush()
 

@@ -36,6 +36,11 @@ def test_in_processes_gives_what_in_process_gives(tmp_path):
         list(do([1, 9]))
 
 
+def test_what_a_task_has_forked_says_nothing():
+    with Workers(tasks.forking, 2) as workers:
+        assert list(workers.results(range(20))) == list(range(20))
+
+
 def test_a_process_that_dies_is_seen_though_what_it_has_forked_lives_on(tmp_path):
     with Workers(partial(tasks.orphaned, tmp_path), 1) as workers:
         try:
