@@ -131,6 +131,19 @@ def uninterrupted() -> Iterator[None]:
             signal.raise_signal(number)
 
 
+@contextmanager
+def left_to_parent() -> Iterator[None]:
+    """Start processes and threads that never hear of Ctrl-C; that of this one is answered right afterwards."""
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # whose own start would let signals in
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def without_traceback() -> None:
     """End silently at Ctrl-C, as other programs do, until `answered` takes over: imports take a while."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

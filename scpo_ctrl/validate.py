@@ -13,8 +13,8 @@ from scpo_ctrl.errors import DimensionError, DomainError
 from scpo_ctrl.messages import shown
 
 LARGEST_COUNT = 2**63 - 1  # of whole numbers: what TOML and numpy's int64 hold
-
 LONGEST_NAME = 1000  # characters of a name, a label or a unit, which messages, reports and C show
+REAL = "biufO"  # kinds of arrays, returned by a function, that a double keeps: neither complex numbers nor text
 
 _LONGEST_PATH = 4096  # characters, as on Linux
 _MOST_ENTRIES = 1 << 27  # of an array: a gigabyte

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-NAN, RAISES, DIES, HANGS, SHAPE, KILLED = 0.5, 0.6, 0.7, 0.8, 0.9, 0.95  # states at which a simulator fails
+NAN, RAISES, DIES, HANGS, SHAPE, KILLED, COMPLEX = (
+    0.5,
+    0.6,
+    0.7,
+    0.8,
+    0.9,
+    0.95,
+    0.97,
+)  # states at which a simulator fails
 
 
 def squares(marks: Path):
@@ -30,6 +38,34 @@ def sleepy(marks: Path):
     def work(task: int) -> None:
         (marks / str(os.getpid())).touch()
         time.sleep(600)
+
+    return work
+
+
+def forking():
+    """Return work after which there are two processes, one of which has another result."""
+
+    def work(task: int) -> int:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            return task
+        if task % 2:
+            raise ValueError("not mine")
+        return -1
+
+    return work
+
+
+def orphaned(marks: Path):
+    """Return work that ends its process, and leaves behind what it has forked."""
+
+    def work(task: int) -> None:
+        child = os.fork()
+        if not child:
+            time.sleep(600)
+        (marks / str(child)).touch()
+        os._exit(4)
 
     return work
 
@@ -107,6 +143,8 @@ def failing(slow: float = 600.0):
             time.sleep(slow)
         if (at == SHAPE).any():
             return np.zeros(3)
+        if (at == COMPLEX).any():
+            return np.sqrt(x - 1 + 0j)
         return np.where(x == NAN, np.nan, 0.5 * x + u)
 
     return step

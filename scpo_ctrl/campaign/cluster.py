@@ -1,5 +1,6 @@
 """Workers of Dask: a local cluster of processes, or those of a Dask scheduler that is there."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from scpo_ctrl.errors import ClusterError, MissingPackageError, cause
+from scpo_ctrl.stop import left_to_parent
 
 PACKAGES = ("scpo_ctrl", "numpy", "casadi", "distributed")  # whose versions decide the bits of a run, and its words
 _PATIENCE = 10.0  # s within which a scheduler answers
@@ -57,15 +59,35 @@ def local(workers: int) -> Iterator[Any]:
         "distributed.worker.profile.enabled": False,  # which takes as long as a short run
         "distributed.logging.distributed": "critical",
     }
-    with (
-        dask.config.set(settings),
-        distributed.LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", silence_logs=logging.CRITICAL,
-            dashboard_address="127.0.0.1:0",  # any free port: another cluster may have the usual one
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):  # fmt: skip
-        yield client
+    runner = distributed.utils.LoopRunner()
+    with left_to_parent():
+        runner.start()  # the thread that starts workers
+    try:
+        with (
+            dask.config.set(settings),
+            _forgotten_unless_started(distributed),
+            distributed.LocalCluster(
+                n_workers=workers, threads_per_worker=1, processes=True, host="127.0.0.1", loop=runner.loop,
+                silence_logs=logging.CRITICAL,
+                dashboard_address="127.0.0.1:0",  # any free port: another cluster may have the usual one
+            ) as cluster,
+            distributed.Client(cluster) as client,
+        ):  # fmt: skip
+            yield client
+    finally:
+        runner.stop()
+
+
+@contextmanager
+def _forgotten_unless_started(distributed: Any) -> Iterator[None]:
+    """Keep Dask from closing clusters at the end that were interrupted while they started, which it cannot."""
+    known = distributed.SpecCluster._instances
+    before = set(known)
+    try:
+        yield
+    finally:
+        for cluster in set(known) - before:
+            known.discard(cluster)
 
 
 @contextmanager
@@ -88,6 +110,7 @@ def existing(address: str) -> Iterator[Any]:
     """
     distributed = require()
     try:
+        distributed.utils.LoopRunner().run_sync(_greet, distributed, address)
         client = distributed.Client(address, timeout=_PATIENCE)
     except Exception as error:  # whatever sockets and protocols make of an address
         raise ClusterError(
@@ -99,6 +122,13 @@ def existing(address: str) -> Iterator[Any]:
         yield client
     finally:
         client.close(timeout=_PATIENCE)
+
+
+async def _greet(distributed: Any, address: str) -> None:
+    """Connect once: `Client` itself waits for ever where somebody listens who is no scheduler, and says nothing."""
+    options = distributed.Security().get_connection_args("client")
+    connection = await asyncio.wait_for(distributed.core.connect(address, timeout=_PATIENCE, **options), _PATIENCE)
+    await connection.close()
 
 
 def revive(client: Any) -> bool:

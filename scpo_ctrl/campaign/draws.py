@@ -1,6 +1,7 @@
 """Random values of a sweep, by counter-based numbers: draw k of a key is the same wherever and whenever it is drawn."""
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from scpo_ctrl.messages import shown
 KINDS = ("uniform", "log", "integers", "choice")
 _DIGITS = 12  # of a drawn number: the last bits of a logarithm are the machine's
 _LARGEST = 1 << 53
+_MOST_RATIO = 1e300  # of what is uniform in the logarithm
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,8 @@ class Draw:
         if self.kind == "integers":
             return int(numbers.integers(low, high, endpoint=True))
         at = numbers.random()
-        if self.kind == "log":
-            return _rounded(low * math.exp(at * math.log(high / low)))
-        return _rounded(low + at * (high - low))
+        found = low * math.exp(at * math.log(high / low)) if self.kind == "log" else low + at * (high - low)
+        return min(max(_rounded(found), low), high)
 
     def place(self, value: Any) -> Any:
         """Return what stands for a value where others choose it: of a choice its number, else a number within bounds.
@@ -61,7 +62,7 @@ class Draw:
         object
         """
         if self.kind == "choice":
-            return self.values.index(value)
+            return [json.dumps(one) for one in self.values].index(json.dumps(value))  # 1, 1.0 and true are equal
         low, high = self.values
         return min(max(value, low), high)
 
@@ -79,7 +80,23 @@ class Draw:
         """
         if self.kind == "choice":
             return self.values[place]
-        return place if self.kind == "integers" else _rounded(place)
+        return place if self.kind == "integers" else min(max(_rounded(place), self.values[0]), self.values[1])
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value can be drawn.
+
+        Parameters
+        ----------
+        value : object
+
+        Returns
+        -------
+        bool
+        """
+        if self.kind == "choice":
+            return json.dumps(value) in map(json.dumps, self.values)
+        types, (low, high) = (int,) if self.kind == "integers" else (int, float), self.values
+        return type(value) in types and low <= value <= high
 
 
 def read_draw(key: str, table: dict[str, Any]) -> Draw:
@@ -111,8 +128,9 @@ def read_draw(key: str, table: dict[str, Any]) -> Draw:
         return Draw(kind, tuple(values))
     types = (int,) if kind == "integers" else (int, float)
     is_pair = isinstance(values, list) and len(values) == 2 and all(type(value) in types for value in values)
-    if not is_pair or not (-_LARGEST <= values[0] < values[1] <= _LARGEST) or (kind == "log" and values[0] <= 0):
-        least = {"integers": "whole numbers", "log": "positive numbers"}.get(kind, "numbers")
+    is_drawn = is_pair and -_LARGEST <= values[0] < values[1] <= _LARGEST
+    if not is_drawn or (kind == "log" and not (values[0] > 0 and values[1] / values[0] <= _MOST_RATIO)):
+        least = {"integers": "whole numbers", "log": "positive numbers of a finite ratio"}.get(kind, "numbers")
         raise ProblemFileError(f"{key}: {kind} is {shown(values)}, expected two {least}, the least first, up to 2^53")
     return Draw(kind, tuple(values))
 

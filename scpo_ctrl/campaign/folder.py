@@ -20,7 +20,7 @@ from scpo_ctrl.errors import OutputError, ProblemFileError, RecordError
 from scpo_ctrl.messages import shown
 from scpo_ctrl.places import check_folder, is_run
 from scpo_ctrl.reading import LARGEST_LEARNED, parsed_json, read_bytes, read_text
-from scpo_ctrl.record.atomic import unwritable, write_atomic
+from scpo_ctrl.record.atomic import is_staged, unwritable, write_atomic
 from scpo_ctrl.record.config import read_problem_file
 from scpo_ctrl.record.files import load_arrays, load_summary
 from scpo_ctrl.record.tables import read_tables
@@ -128,9 +128,10 @@ class Campaign:
             None where it did not.
         """
         try:
-            return Failure(**parsed_json(read_text(self._failure_file(name))))
+            found = Failure(**parsed_json(read_text(self._failure_file(name))))
         except (OSError, ValueError, TypeError):
             return None
+        return found if isinstance(found.reason, str) and isinstance(found.again, bool) else None
 
     def fail(self, name: str, failure: Failure) -> None:
         """Record that a point failed; a disk that is full is left for the next try.
@@ -188,24 +189,14 @@ def opened(out: Path, sweep: Sweep) -> Iterator[Campaign]:
     OutputError
         If it cannot be written, another process is at work there, or it holds something else.
     RecordError
-        If it holds another campaign.
+        If it holds another campaign, or what was given to this one has been changed there.
     ProblemFileError
         If the problem, or a file beside it, cannot be read, or does not have a key that is swept.
     """
     check_folder(out)
     given = _given(sweep)
     digest = hashlib.sha256(b"".join(_framed(name, data) for name, data in sorted(given.items()))).hexdigest()
-    found = sorted(entry.name for entry in out.iterdir()) if out.exists() else []
-    campaign = Campaign(out)
-    if CAMPAIGN_FILE in found:
-        if campaign.digest != digest:
-            raise RecordError(
-                f"{out}: holds another campaign, of other points, problem or data; choose another --out, or go on with "
-                f"{out / GIVEN / 'sweep.toml'}"
-            )
-    elif set(found) - {GIVEN}:
-        raise OutputError(f"{out}: holds {found[0]!r} but no campaign; choose another --out")
-    else:
+    if not _is_begun(out, digest):
         _check_first(sweep)
     try:
         for folder in (out / GIVEN, out / POINTS, out / FAILED):
@@ -213,13 +204,50 @@ def opened(out: Path, sweep: Sweep) -> Iterator[Campaign]:
     except OSError as error:
         raise unwritable(out, error) from error
     with _locked(out):
-        if CAMPAIGN_FILE not in found:
-            for name, data in given.items():
-                (out / GIVEN / name).parent.mkdir(parents=True, exist_ok=True)
-                write_atomic(out / GIVEN / name, data)
+        is_begun = _is_begun(out, digest)  # by now
+        for name, data in given.items():
+            _give(out / GIVEN / name, data, is_begun=is_begun)
+        if not is_begun:
             facts = {"format": FORMAT, "digest": digest, "points": sweep.count, "version": __version__}
             write_atomic(out / CAMPAIGN_FILE, json.dumps(facts, indent=2).encode())
-        yield campaign
+        yield Campaign(out)
+
+
+def _is_begun(out: Path, digest: str) -> bool:
+    """Return whether a folder holds this campaign already; refuse one that holds something else."""
+    found = sorted(entry.name for entry in out.iterdir()) if out.exists() else []
+    if CAMPAIGN_FILE in found:
+        if Campaign(out).digest != digest:
+            raise RecordError(
+                f"{out}: holds another campaign, of other points, problem or data; choose another --out, or go on with "
+                f"{out / GIVEN / 'sweep.toml'}"
+            )
+        return True
+    made = {GIVEN, *(name for name in (POINTS, FAILED) if name in found and not any((out / name).iterdir()))}
+    for name in found:  # what a process that was killed has left at the beginning is no hindrance
+        if name not in made and not is_staged(name, (CAMPAIGN_FILE,)):
+            raise OutputError(f"{out}: holds {name!r} but no campaign; choose another --out")
+    return False
+
+
+def _give(path: Path, data: bytes, *, is_begun: bool) -> None:
+    """Write a file that points are made of, unless a campaign that has begun has it; refuse another one."""
+    if not is_begun or not path.exists():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        write_atomic(path, data)
+        return
+    try:
+        is_same = read_bytes(path, LARGEST_LEARNED) == data
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}; remove it, and it is written anew") from error
+    if not is_same:
+        raise RecordError(
+            f"{path}: was changed since the campaign began, so that further points would be of another problem; remove "
+            "it, and it is written anew, or choose another --out for what it says now"
+        )
 
 
 def _given(sweep: Sweep) -> dict[str, bytes]:
@@ -228,11 +256,9 @@ def _given(sweep: Sweep) -> dict[str, bytes]:
     first = changed(tables, sweep.changes(0))
     files = {"sweep.toml": tomli_w.dumps(sweep.tables | {"problem": PROBLEM_FILE}).encode()}
     files[PROBLEM_FILE] = tomli_w.dumps(tables).encode()
-    swept = [
-        (key.rpartition(".")[2], value) for part in (sweep.grid, sweep.rows) for key in part for value in part[key]
-    ]
-    chosen = [(key.rpartition(".")[2], v) for key, draw in sweep.draws.items() for v in draw.values]
-    for name in sorted({*_named(first), *(v for key, v in swept + chosen if key in _FILE_KEYS and isinstance(v, str))}):
+    drawn = {key: draw.values for key, draw in sweep.draws.items()}
+    swept = [{key.rpartition(".")[2]: v} for part in (sweep.grid, sweep.rows, drawn) for key in part for v in part[key]]
+    for name in sorted({*_named(first), *_named(swept)}):
         path = Path(name)
         if path.is_absolute() or ".." in path.parts:
             raise ProblemFileError(

@@ -48,7 +48,7 @@ def run_point(folder: str, digest: str, name: str, changes: Changes) -> Failure 
     """
     keep_to_one_thread()
     campaign = _campaign(folder, digest)
-    if campaign.digest != digest:
+    if Campaign(campaign.folder).digest != digest:  # by now: it may have been moved
         raise RecordError(f"{folder}: is another campaign here; give all workers the same folder under the same path")
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():

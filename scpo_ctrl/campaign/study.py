@@ -59,7 +59,7 @@ def changes_of(sweep: Sweep, campaign: Campaign, k: int) -> Changes | None:
     if k < sweep.drawn:
         return sweep.changes(k)
     number, place = divmod(k, sweep.round)
-    asked = _asked(campaign, number)
+    asked = _asked(sweep, campaign, number)
     return None if asked is None else asked[place]
 
 
@@ -74,7 +74,7 @@ def ask(sweep: Sweep, campaign: Campaign, number: int) -> None:
     number : int
         Of the round; the first is drawn at random and not asked for.
     """
-    if _asked(campaign, number) is not None:
+    if _asked(sweep, campaign, number) is not None:
         return
     optuna = require()
     seed = (sweep.seed * sweep.count + number) % _SEEDS
@@ -90,7 +90,7 @@ def ask(sweep: Sweep, campaign: Campaign, number: int) -> None:
         else:
             came = {"value": found["objective_final"]}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, **came))
-    trials = [study.ask(distributions) for _ in range(min(sweep.round, sweep.count - number * sweep.round))]
+    trials = [study.ask(distributions) for _ in range(_size(sweep, number))]
     points = [{key: draw.at(trial.params[key]) for key, draw in sweep.draws.items()} for trial in trials]
     (campaign.folder / ASKED).mkdir(exist_ok=True)
     write_atomic(_file(campaign, number), json.dumps(points, indent=2).encode())
@@ -106,15 +106,35 @@ def _distribution(draw: Draw) -> Any:
     return of.FloatDistribution(*map(float, draw.values), log=draw.kind == "log")
 
 
-def _asked(campaign: Campaign, number: int) -> list[Changes] | None:
+def _size(sweep: Sweep, number: int) -> int:
+    """Return how many points a round has."""
+    return min(sweep.round, sweep.count - number * sweep.round)
+
+
+def _asked(sweep: Sweep, campaign: Campaign, number: int) -> list[Changes] | None:
     """Return the points of a round that has been asked for."""
     path = _file(campaign, number)
     if not path.exists():
         return None
     try:
-        return list(parsed_json(read_text(path)))
-    except (OSError, ValueError, TypeError) as error:
+        points = parsed_json(read_text(path), finite=False)
+    except (OSError, ValueError) as error:
         raise RecordError(f"{path}: cannot be read; remove it, and its round is asked for once more") from error
+    is_whole = isinstance(points, list) and len(points) == _size(sweep, number)
+    if not is_whole or not all(_can_be_drawn(sweep, point) for point in points):
+        raise RecordError(
+            f"{path}: does not hold {_size(sweep, number)} points that [random] can give; remove it, and its round is "
+            "asked for once more"
+        )
+    return points
+
+
+def _can_be_drawn(sweep: Sweep, point: Any) -> bool:
+    return (
+        isinstance(point, dict)
+        and list(point) == list(sweep.draws)
+        and all(draw.holds(point[key]) for key, draw in sweep.draws.items())
+    )
 
 
 def _file(campaign: Campaign, number: int) -> Any:

@@ -1,5 +1,6 @@
 """The points of a campaign on their way to workers, and what became of them."""
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing
@@ -167,11 +168,13 @@ class Submission:
             yield point_of(sweep, self.campaign, k)
 
     def _submit(self, client: Any, point: Point) -> Any:
-        campaign = self.campaign
+        campaign, folder = self.campaign, str(self.campaign.folder.resolve())
+        of = hashlib.sha256(f"{campaign.digest} {folder}".encode()).hexdigest()[
+            :16
+        ]  # the same points elsewhere are others
         return client.submit(
-            run_point, str(campaign.folder.resolve()), campaign.digest, point.name, point.changes,
-            key=f"{campaign.digest[:16]}-{point.name}", pure=False,
-        )  # fmt: skip
+            run_point, folder, campaign.digest, point.name, point.changes, key=f"{of}-{point.name}", pure=False
+        )
 
     def _take(self, point: Point, result: Failure | Lost | None) -> None:
         """Take what came of a point."""

@@ -1,6 +1,7 @@
 """A sweep file: which points a campaign has, each with changes of one problem file; counted before any is made."""
 
 import copy
+import datetime
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from scpo_ctrl.validate import as_count
 
 PARTS = ("grid", "list", "random")
 SAMPLERS = ("random", "optuna")
+_OF_OBJECTIVE = ("objective", "plant", "scenarios")  # sections
 _ROUND = 8  # points that Optuna is asked for at once
 Changes = dict[str, Any]  # value by the dotted key of a problem file
 
@@ -44,6 +46,11 @@ class Sweep:
     def keys(self) -> tuple[str, ...]:
         """What is changed, in the order of the file."""
         return (*self.grid, *self.rows, *self.draws)
+
+    @property
+    def weighed(self) -> tuple[str, ...]:
+        """Keys that change what the objective is of: between their values it does not compare."""
+        return tuple(key for key in self.keys if key.partition(".")[0] in _OF_OBJECTIVE)
 
     @property
     def row_count(self) -> int:
@@ -105,6 +112,7 @@ def read_sweep(path: Path, *, limit: int) -> Sweep:
         for part, table in parts.items():
             if not isinstance(table, dict):
                 raise ProblemFileError(f"{part} is {shown(table)}, expected a section [{part}] of keys")
+            _check_plain(part, table)
         with located("[random] "):
             table = dict(parts["random"])
             sampler, size = _sampler(table, alone=not (parts["grid"] or parts["list"]))
@@ -178,6 +186,15 @@ def _values(part: str, key: str, values: Any) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise ProblemFileError(f"[{part}] {key} is {shown(values)}, expected a list of values")
     return values
+
+
+def _check_plain(key: str, value: Any) -> None:
+    """Refuse dates and times, which TOML has, and neither a problem nor JSON."""
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, entry in entries:
+        _check_plain(f"{key}.{name}", entry)
+    if isinstance(value, (datetime.date, datetime.time)):
+        raise ProblemFileError(f"{key} is {value.isoformat()}, a date or time, which no key of a problem file takes")
 
 
 def _sampler(table: Table, *, alone: bool) -> tuple[str, int]:

@@ -73,13 +73,17 @@ def _say(sweep: Sweep, campaign: Campaign, summary: Summary, as_json: bool) -> N
 
     ranked = summary.ranked()
     if as_json:
-        print_json(_json(campaign, summary, [row(k) for k in ranked[:1]], [row(k) for k in summary.failed[:_LISTED]]))
+        print_json(
+            _json(sweep, campaign, summary, [row(k) for k in ranked[:1]], [row(k) for k in summary.failed[:_LISTED]])
+        )
         return
     say(f"points     {summary.total}: {'; '.join(sentences(summary))}")
     for k in ranked[:1]:
         best = row(k)
         found = f"objective {best.objective:.4g}, worst margin {down(best.margin)}"
         say(f"best       point {k}: {found}; {values(best.point)}")
+        if weighed := sweep.weighed:
+            say(f"           objectives compare only between points of the same {', '.join(weighed)}")
     for k in summary.failed[:_SHOWN]:
         say(f"failed     point {k}, {values(row(k).point)}: {row(k).reason}")
     if len(summary.failed) > _SHOWN:
@@ -88,7 +92,7 @@ def _say(sweep: Sweep, campaign: Campaign, summary: Summary, as_json: bool) -> N
     say(f"results    {campaign.folder}/ ({REPORT}, {tables}, points/)")
 
 
-def _json(campaign: Campaign, summary: Summary, best: list[Row], failed: list[Row]) -> dict[str, Any]:
+def _json(sweep: Sweep, campaign: Campaign, summary: Summary, best: list[Row], failed: list[Row]) -> dict[str, Any]:
     def point(row: Row) -> dict[str, Any]:
         return {"point": row.point.number, "changes": row.point.changes, "run": str(campaign.run(row.point.name))}
 
@@ -101,6 +105,7 @@ def _json(campaign: Campaign, summary: Summary, best: list[Row], failed: list[Ro
         "not_run": len(summary.not_run),
         "duplicates": len(summary.duplicates),
         "best": point(best[0]) | {"objective": best[0].objective, "worst_margin": best[0].margin} if best else None,
+        "compare_only_at_same": list(sweep.weighed),
         "front": summary.front()[:_LISTED],
         "failures": [point(row) | {"reason": row.reason} for row in failed],
     }

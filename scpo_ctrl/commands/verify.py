@@ -23,6 +23,8 @@ def verify_run(
         say(f"worst margin {down(checked.worst_margin)}, violations {checked.violations}: {verdict(checked.passed)}")
         if checked.backup:
             say(f"backup: {checked.backup}")
+        if checked.certificate:
+            say(f"certificate of the final policy: {checked.certificate}")
     if not checked.passed:
         more = f"; and {len(checked.faults) - _SHOWN} more (see --json)" if len(checked.faults) > _SHOWN else ""
         return failed(f"{run}: {'; '.join(checked.faults[:_SHOWN])}{more}", 1)

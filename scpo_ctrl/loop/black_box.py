@@ -11,6 +11,7 @@ from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.rest import LinearisedLoop, moved_by, once, settle
 from scpo_ctrl.loop.stacked import StackedFunction
 from scpo_ctrl.models import Plant
+from scpo_ctrl.validate import REAL
 
 _PART = 1e-3  # of the level set's extent, and of a parameter, that differences reach: they err by rounding only
 _NUMBERS = 1 << 22  # at most so many at once in an array
@@ -51,16 +52,19 @@ class BlackBox:
         Raises
         ------
         EvaluationError
-            If the simulator raises.
+            If the simulator raises, or returns what are no real numbers.
         DimensionError
             If it returns another shape.
         """
         own, inputs = (array[:, : array.shape[1] - self._memories].copy() for array in (x, u))
         shape = own.shape
         try:
-            x_next = np.array(self._step(own, inputs, p.copy()), dtype=float)
+            returned = np.array(self._step(own, inputs, p.copy()))
+            x_next = returned.astype(float) if returned.dtype.kind in REAL else None
         except Exception as error:
             raise EvaluationError(f"the simulator raised {cause(error)}") from error
+        if x_next is None:
+            raise EvaluationError(f"the simulator returned {returned.dtype}, expected real numbers")
         if x_next.shape != shape:
             raise DimensionError(
                 f"the simulator returned shape {x_next.shape} for {len(x)} states, expected {shape}: a row for each"

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
@@ -287,11 +289,12 @@ def run_python(path: Path, function: str, call: Callable[[Callable[..., Any]], A
     try:
         code = compile(read_bytes(path, LARGEST_TEXT), str(path), "exec")
         names = {"__name__": path.stem, "__file__": str(path)}
-        exec(code, names)
-        make = names.get(function)
-        if not callable(make):
-            raise ProblemFileError(f"{path}: has no function {function!r}")
-        made = call(make)
+        with _staying():
+            exec(code, names)
+            make = names.get(function)
+            if not callable(make):
+                raise ProblemFileError(f"{path}: has no function {function!r}")
+            made = call(make)
     except OSError as error:
         raise ProblemFileError(f"{path}: cannot be read or run: {error.strerror or cause(error)}") from error
     except ScpoError as error:
@@ -302,6 +305,17 @@ def run_python(path: Path, function: str, call: Callable[[Callable[..., Any]], A
         home = "scpo_ctrl.models" if kind is Plant else "scpo_ctrl"
         raise ClassError(f"{path}: {function} returned a {type(made).__name__}, expected a {kind.__name__} of {home}")
     return made
+
+
+@contextmanager
+def _staying() -> Iterator[None]:
+    """Come back to the current folder, which what is run may change: other paths are relative to it."""
+    here = os.open(".", os.O_RDONLY)
+    try:
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
 
 
 def _text(data: dict[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ SAMPLE = 2000  # scenarios rolled out again besides those that the certificate n
 _STREAM = 1 << 64  # added to the seed
 _MOST_VIOLATING, _CLOSEST = 1000, 10
 _MOST_SEED = (1 << 53) - 1
+_MOST_ROLLOUTS = 10**9 + 1  # by rounding
 _VIOLATION = 1e-12  # a metric violates beyond it
 _ROUNDING = 1e-7  # of a metric in units of its bound: P, ρ and rollouts are computed anew
 _DIVERGED = 1e3  # metrics beyond comparing: rollouts that diverge amplify rounding
@@ -92,6 +94,29 @@ def part_faults(
         return [f"certificate.json is damaged ({type(error).__name__}: {error})"]
 
 
+def words_of(text: str, parts: Sequence[int]) -> str:
+    """Return in words what a certificate without a fault came to.
+
+    Parameters
+    ----------
+    text : str
+        Its content.
+    parts : sequence of int
+        That were drawn and rolled out anew.
+
+    Returns
+    -------
+    str
+    """
+    stated = parsed_json(text)
+    came = f"{stated['violations']} of {stated['rollouts']} fresh scenarios violate"
+    again = sum(stated["parts"][part]["rollouts"] for part in set(parts))
+    verdict = "passed" if stated["passed"] else "NOT passed"
+    return f"{verdict}, {came}" + (
+        f"; all {again} of part {', '.join(map(str, sorted(set(parts))))} rolled out again" if again else ""
+    )
+
+
 def _redrawn_faults(
     stated: dict[str, Any], part: dict[str, Any], law: Law, tables: dict[str, Any], theta: np.ndarray
 ) -> list[str]:
@@ -144,11 +169,13 @@ def _form_faults(stated: dict[str, Any]) -> list[str]:
         "kind": stated["kind"] == "scenario",
         "passed": isinstance(stated["passed"], bool),
         "version": isinstance(stated["version"], str)
-        and re.fullmatch(r"[0-9]+(\.[0-9]+)*([a-z.+-]+[0-9]*)*", stated["version"]) is not None,
+        and re.fullmatch(r"[0-9][0-9a-z.+-]*", stated["version"]) is not None,
         **{key: type(stated[key]) is int and stated[key] >= 0 for key in whole},
         **{key: type(stated[key]) is float and 0 < stated[key] < 1 for key in ("epsilon", "beta")},
         "bound": type(stated["bound"]) is float,
     }
+    if right["rollouts"]:
+        right["rollouts"] = stated["rollouts"] <= _MOST_ROLLOUTS  # a part of more could not be rolled out again
     if right["seed"]:
         right["seed"] = stated["seed"] <= _MOST_SEED
     return [

@@ -78,7 +78,7 @@ def summary_faults(
     seconds, version = summary.get("seconds"), summary.get("version")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < np.inf:
         faults.append(f"result.json says seconds = {seconds!r:.200}, expected a number >= 0")
-    if not isinstance(version, str) or not re.fullmatch(r"[0-9]+(\.[0-9]+)*([a-z.+-]+[0-9]*)*", version):
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9][0-9a-z.+-]*", version):
         faults.append(f"result.json says version = {version!r:.200}, expected one such as 1.2.3")
     return faults
 

@@ -31,7 +31,7 @@ from scpo_ctrl.validate import as_count, as_flag, as_path
 from scpo_ctrl.verification.asked import asked_faults
 from scpo_ctrl.verification.audits import audit_faults, dropped_guards
 from scpo_ctrl.verification.binding import binding_faults
-from scpo_ctrl.verification.certificate import certificate_faults, part_faults
+from scpo_ctrl.verification.certificate import certificate_faults, part_faults, words_of
 from scpo_ctrl.verification.controlled import ControllerLaw
 from scpo_ctrl.verification.cover_proof import cover_faults
 from scpo_ctrl.verification.history import history_faults
@@ -59,6 +59,7 @@ class Verification:
     violations: int  # policies with a margin below zero (beyond rounding)
     faults: tuple[str, ...]  # everything that does not hold, in words
     backup: str = ""  # what is proved of sets that the backup keeps, and was re-checked, in words
+    certificate: str = ""  # what a certificate beside the record came to, if it holds, in words
 
     @property
     def passed(self) -> bool:
@@ -125,6 +126,8 @@ def verify(
     if found.faults and was_cut_short(path):
         hint = "a save was cut short, or goes on; unless files were changed, `scpo-ctrl adapt` with --resume mends them"
         found = replace(found, faults=(hint, *found.faults))
+    if files.certificate is not None and not found.faults:
+        found = replace(found, certificate=words_of(files.certificate, parts))
     if asked or not found.faults:  # else it cannot be read, or shown
         found = replace(found, faults=(*found.faults, *_shown_faults(files, asked)))
     return found

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from scpo_ctrl.errors import cause
-from scpo_ctrl.validate import as_function
+from scpo_ctrl.validate import REAL, as_function
 from scpo_ctrl.workers.processes import Lost
 
 Stack = tuple[np.ndarray, np.ndarray, np.ndarray]  # x (n, nx), u (n, nu), p (n, np)
@@ -27,9 +27,12 @@ class Calls:
     def __call__(self, stack: Stack) -> Any:
         """Return the next states, or why there are none."""
         try:
-            following = np.array(self._step(*stack), dtype=float)
+            returned = np.array(self._step(*stack))
+            following = returned.astype(float) if returned.dtype.kind in REAL else None
         except Exception as error:
             return Lost(f"the simulator raised {cause(error)}")
+        if following is None:
+            return Lost(f"the simulator returned {returned.dtype}, expected real numbers")
         if following.shape != stack[0].shape:
             return Lost(f"the simulator returned shape {following.shape}, expected {stack[0].shape}")
         return following

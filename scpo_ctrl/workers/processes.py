@@ -15,9 +15,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Self
 
 from scpo_ctrl.errors import WorkerError, cause
+from scpo_ctrl.stop import left_to_parent
 
 _AHEAD = 8  # tasks for each process, that may be done before the first result is taken
 _THREADS = dict.fromkeys(("SCPO_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_LOOK = 0.5  # s between looks at who is alive, as what a process has forked may hold its link open
 _STILLBORN = 3  # processes, one after the other, that die before they are ready: there is no use in another one
 
 
@@ -161,10 +163,12 @@ class Workers:
     def _listen(self, order: _Order) -> None:
         """Wait until something is said, a process has died, or the time of one is up."""
         ends = [worker.since + self._timeout for worker in self._workers if self._timeout and worker.index is not None]
-        left = max(0.0, min(ends) - time.monotonic()) if ends else None
+        left = max(0.0, min([_LOOK, *(end - time.monotonic() for end in ends)]))
         heard = set(wait([worker.link for worker in self._workers], left))
         for i, worker in enumerate(self._workers):
-            if worker.link in heard:
+            if worker.process.exitcode is not None and not worker.link.poll():
+                self._workers[i] = self._after(worker, order)
+            elif worker.link in heard:
                 try:
                     self._hear(worker, order, *worker.link.recv())
                 except (EOFError, OSError):
@@ -207,7 +211,7 @@ class Workers:
         context = get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(target=_serve, args=(there, self._factory), daemon=True)
-        with _environment(_THREADS):
+        with _environment(_THREADS), left_to_parent():
             try:
                 process.start()
             except Exception as error:
@@ -231,16 +235,23 @@ def _end(worker: _Worker) -> None:
 def _serve(link: Connection, factory: Callable[[], Callable[[Any], Any]]) -> None:
     """Do tasks until nobody is there any more: what a process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    own = os.getpid()
     try:
         work = factory()
         link.send(("ready", None))
         while True:
             task = link.recv()
-            link.send(("done", work(task)))
+            result = work(task)
+            if os.getpid() != own:  # what the work has forked is not asked for anything
+                os._exit(0)
+            link.send(("done", result))
     except (EOFError, BrokenPipeError):
         pass
     except Exception as error:
+        if os.getpid() != own:
+            os._exit(1)
         link.send(("raised", cause(error)))
     sys.stdout.flush()
 

@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import tomli_w
@@ -135,11 +137,17 @@ def test_a_point_that_was_cut_short_goes_on(tmp_path):
         adapt(file.problem, file.options, monitor=lambda state: states.append(state.result()), progress=False)
         with RunFolder(campaign.run(point.name), file) as folder:
             folder.save(states[2])
+        campaign.fail(point.name, Failure(5, again="x"))  # which nobody wrote
+        assert campaign.failure(point.name) is None
         campaign.fail(point.name, Failure("no space", again=True))
         assert campaign.summary(point.name) is None
         assert run_point(str(campaign.folder), campaign.digest, point.name, point.changes) is None
         assert campaign.failure(point.name) is None
         assert check_runs(campaign, sweep, tmp_path) == 1
+        campaign.folder.rename(tmp_path / "moved")
+        with pytest.raises(RecordError, match=r"no readable campaign\.json"):
+            run_point(str(campaign.folder), campaign.digest, point.name, point.changes)
+        assert not campaign.folder.exists()
 
 
 def test_folders_of_other_campaigns_and_halves(tmp_path):
@@ -164,6 +172,56 @@ def test_folders_of_other_campaigns_and_halves(tmp_path):
         pass
     with pytest.raises(RecordError, match="another campaign here"):
         run_point(str(out), "0" * 64, "name", {})
+
+
+def test_what_was_given_is_as_it_was_or_refused(tmp_path):
+    sweep, out = sweep_of(tmp_path, grid={"adapt.seed": [0]}), tmp_path / "out"
+    for folder in ("given", "points", "failed"):  # a process that was killed before there was a campaign
+        (out / folder).mkdir(parents=True)
+    (out / ".campaign.json.0123456789abcdef.tmp").touch()
+    with opened(out, sweep) as campaign:
+        before = campaign.problem.read_bytes()
+    campaign.problem.unlink()
+    with opened(out, sweep):
+        assert campaign.problem.read_bytes() == before
+    campaign.problem.write_bytes(before.replace(b"count = 3", b"count = 4"))
+    with pytest.raises(RecordError, match=r"given/problem\.toml: was changed since"), opened(out, sweep):
+        pass
+    campaign.problem.unlink()
+    campaign.problem.mkdir()
+    with pytest.raises(RecordError, match=r"given/problem\.toml: cannot be read"), opened(out, sweep):
+        pass
+    (out / "campaign.json").unlink()
+    (out / "points" / "mine").mkdir()
+    with pytest.raises(OutputError, match="holds 'points' but no campaign"), opened(out, sweep):
+        pass
+
+
+def test_files_that_swept_tables_name_are_kept(tmp_path):
+    plants = [{"kind": "python", "file": f"{name}.py"} for name in "ab"]
+    sweep = sweep_of(tmp_path, grid={"plant": plants, "metrics.constraints": [[{"file": "c.py"}]]})
+    for name in "abc":
+        (tmp_path / f"{name}.py").write_text("raise ValueError")
+    with opened(tmp_path / "out", sweep) as campaign:
+        assert {path.name for path in campaign.problem.parent.glob("*.py")} == {"a.py", "b.py", "c.py"}
+
+
+def test_the_same_points_in_two_folders_are_two_tasks(tmp_path):
+    sweep, keys = sweep_of(tmp_path, grid={"adapt.seed": [0]}), []
+    taking = SimpleNamespace(submit=lambda *_, key, pure: keys.append(key))
+    for folder in ("one", "other", "one"):
+        with opened(tmp_path / folder, sweep) as campaign:
+            submission = submit.Submission(sweep, campaign, lambda tally: False)
+            submission._submit(taking, submit.point_of(sweep, campaign, 0))
+    assert keys[0] == keys[2] != keys[1]
+
+
+def test_who_is_no_scheduler_and_says_nothing_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ClusterError, match="no Dask scheduler answers"), cluster.existing(address):
+            pass
 
 
 @pytest.mark.parametrize("key", ["adapt.sed", "plant.mas", "scenarios.contu"])

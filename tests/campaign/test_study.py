@@ -91,6 +91,16 @@ def test_the_first_round_is_that_of_random_draws(tmp_path):
     assert asked == [drawn.changes(k) for k in range(2)]
 
 
+def test_choices_are_told_apart_and_need_not_be_finite(tmp_path):
+    choice = [1, True, 1.0, float("inf"), float("nan"), [1]]
+    sweep = sweep_of(tmp_path, {"sampler": "optuna", "count": 30, "round": 15, "adapt": {"radius": {"choice": choice}}})
+    (draw,) = sweep.draws.values()
+    with opened(tmp_path / "out", sweep) as campaign:
+        study.ask(sweep, campaign, 1)
+        found = [changes["adapt.radius"] for changes in chosen(sweep, campaign)]
+    assert len(found) == 30 and {draw.place(value) for value in found} == set(range(6))
+
+
 @pytest.mark.parametrize(
     ("random", "parts", "word"),
     [
@@ -115,6 +125,30 @@ def test_optuna_that_is_not_installed_is_named(tmp_path, run, monkeypatch):
     sweep_of(tmp_path)
     done = run("sweep", tmp_path / "s.toml", "--out", tmp_path / "out", "--json")
     assert done.status == 2 and "Optuna, which is not installed" in done.err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("point", "fits"),
+    [
+        ({"adapt.radius": 0.5, "adapt.steps": 1, "scenarios.seed": 3}, True),
+        ({"adapt.radius": 1.5, "adapt.steps": 1, "scenarios.seed": 3}, False),
+        ({"adapt.radius": 0.5, "adapt.steps": 1.0, "scenarios.seed": 3}, False),
+        ({"adapt.radius": 0.5, "adapt.steps": 1, "scenarios.seed": 4}, False),
+        ({"adapt.radius": 0.5, "adapt.steps": 1}, False),
+        (3, False),
+    ],
+)
+def test_a_round_has_points_that_can_be_drawn(tmp_path, point, fits):
+    sweep = sweep_of(tmp_path)
+    with opened(tmp_path / "out", sweep) as campaign:
+        (campaign.folder / study.ASKED).mkdir()
+        for count in (0, 1, 2, 3):
+            (campaign.folder / study.ASKED / "1.json").write_text(json.dumps([point] * count))
+            if fits and count == 2:
+                assert chosen(sweep, campaign)[2:] == [point] * 2
+                continue
+            with pytest.raises(RecordError, match=r"does not hold 2 points that \[random\] can give"):
+                chosen(sweep, campaign)
 
 
 def test_a_round_that_cannot_be_read_is_named(tmp_path):

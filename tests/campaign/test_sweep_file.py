@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date, time
+
 import pytest
 import tomli_w
 from problem_files import BASE, write
@@ -51,6 +53,8 @@ def test_draws_fill_their_ranges():
     assert -1 <= min(uniform) < -0.98 and 2.98 < max(uniform) <= 3
     assert 0.45 < sum(value < 1e-2 for value in log) / n < 0.55
     assert set(whole) == {2, 3, 4}
+    narrow = Draw("uniform", (0.12345678901234, 0.12345678901236))  # within the last digit that is drawn
+    assert {narrow.value("a", 0, k) for k in range(20)} <= set(narrow.values)
     assert {Draw("choice", ("lqr", [1])).value("a", 0, k) == "lqr" for k in range(20)} == {True, False}
 
 
@@ -79,7 +83,10 @@ def test_ten_million_points_are_counted_and_refused(tmp_path):
         ({"random": {"count": 2, "adapt.seed": [1, 2]}}, "expected what it is drawn from"),
         ({"random": {"count": 2, "adapt.seed": {"integers": [0, 1.5]}}}, "expected two whole numbers"),
         ({"random": {"count": 2, "adapt.radius": {"log": [0.0, 1.0]}}}, "expected two positive numbers"),
+        ({"random": {"count": 2, "adapt.radius": {"log": [1e-320, 1.0]}}}, "of a finite ratio"),
         ({"random": {"count": 2, "adapt.radius": {"uniform": [2.0, 1.0]}}}, "the least first"),
+        ({"grid": {"objective.R": [[0.1], [date(1979, 5, 27)]]}}, "1979-05-27, a date or time"),
+        ({"random": {"count": 2, "adapt.seed": {"choice": [time(7, 32)]}}}, "07:32:00, a date or time"),
         ({"random": {"count": 2, "adapt.radius": {"uniform": [0.0, 1.0], "log": [1.0, 2.0]}}}, "expected one of"),
     ],
 )

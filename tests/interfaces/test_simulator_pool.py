@@ -18,6 +18,7 @@ REASONS = {
     tasks.DIES: "its process ended with status 7",
     tasks.KILLED: "its process was killed by SIGKILL",
     tasks.HANGS: "took longer than 0.2 s",
+    tasks.COMPLEX: "the simulator returned complex128, expected real numbers",
     tasks.SHAPE: "the simulator returned shape (3,), expected (1, 1)",
 }
 
@@ -30,7 +31,7 @@ def stack(x):
 def test_every_failure_costs_its_own_row():
     x = np.linspace(-1, 0.4, 23)
     failing = [*REASONS, tasks.NAN, np.inf]
-    places = [3, 4, 9, 14, 20, 22, 11]
+    places = [3, 4, 9, 14, 20, 22, 11, 17]
     x = np.insert(x, np.sort(places), 0.0)
     x[np.sort(places)] = failing
     with SimulatorPool(tasks.failing, workers=2, timeout=0.2) as pool:

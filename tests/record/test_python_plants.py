@@ -76,6 +76,15 @@ def test_only_adapt_runs_the_python(adapted, problem, run, tmp_path):
     assert not (tmp_path / "other").exists()
 
 
+def test_python_that_goes_elsewhere_takes_nothing_with_it(problem, run, tmp_path, monkeypatch):
+    plant = problem.parent / "plant.py"
+    plant.write_text(f"import os\nos.chdir({str(tmp_path.parent)!r})\n" + plant.read_text())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run("adapt", problem, "--out", "run", "--steps", 0).status == 0
+    assert (tmp_path / "here" / "run" / "theta.npy").is_file() and not (tmp_path.parent / "run").exists()
+
+
 def test_the_plant_in_the_folder_is_the_one_that_was_made(adapted):
     made, kept = input_delay(sc.models.double_integrator(), 1), sc.load_result(adapted).problem.plant
     assert json.loads((adapted / "plant.json").read_text()) == to_plain(made)

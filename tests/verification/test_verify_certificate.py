@@ -75,7 +75,11 @@ FORGED = {
     "theta_digest": lambda c: {"theta_digest": "0" * 64},
     "problem_digest": lambda c: {"problem_digest": "0" * 64},
     "version": lambda c: {"version": "the best"},
+    "version, long": lambda c: {"version": "0" + 60 * "a" + "!"},
     "planned": lambda c: {"planned": c["planned"] + 1},
+    "rollouts, as of no certificate": lambda c: (
+        {"epsilon": 1e-12, "planned": 13815510557965, "rollouts": 13815510557965, "beta": 1e-6}
+    ),
     "rollouts, fewer": lambda c: {"rollouts": c["rollouts"] - 1},
     "parts": lambda c: {"parts": [c["parts"][0] | {"violations": c["violations"] - 1}]},
     "parts, another worst": lambda c: {"parts": [c["parts"][0] | {"worst": 2 * c["worst"]}]},
@@ -140,9 +144,15 @@ def test_a_certificate_of_before_there_were_parts_verifies(tmp_path, certified):
     assert "no part 0" in verify(run, parts=[0]).faults[0]
 
 
+def certified_rollouts(run) -> int:
+    return json.loads((run / "certificate.json").read_text())["rollouts"]
+
+
 def test_a_part_is_drawn_again_and_what_was_left_out_is_found(tmp_path, certified, monkeypatch):
     """Of more than a thousand violations not all are listed: only drawing all of the part again shows one less."""
-    assert verify(certified, parts=[0]).faults == ()
+    once = verify(certified, parts=[0])
+    assert once.faults == () and once.certificate.startswith("NOT passed, ")
+    assert once.certificate.endswith(f" {certified_rollouts(certified)} of part 0 rolled out again")
     assert "no part 1" in verify(certified, parts=[1]).faults[0]
     monkeypatch.setattr(verified, "_MOST_VIOLATING", 10)
     run = tmp_path / "run"

@@ -36,6 +36,20 @@ def test_in_processes_gives_what_in_process_gives(tmp_path):
         list(do([1, 9]))
 
 
+def test_what_a_task_has_forked_says_nothing():
+    with Workers(tasks.forking, 2) as workers:
+        assert list(workers.results(range(20))) == list(range(20))
+
+
+def test_a_process_that_dies_is_seen_though_what_it_has_forked_lives_on(tmp_path):
+    with Workers(partial(tasks.orphaned, tmp_path), 1) as workers:
+        try:
+            assert list(workers.results([0])) == [Lost("its process ended with status 4")]
+        finally:
+            for left in tmp_path.iterdir():
+                os.kill(int(left.name), signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     ("factory", "word"),
     [(tasks.refusing, "ValueError: no licence"), (tasks.dying, "status 3"), (lambda: None, "function of a module")],
@@ -83,3 +97,13 @@ def is_alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_ctrl_c_at_a_worker_that_starts_is_left_to_its_parent():
+    """Of a terminal all processes get it, before they have begun to ignore it too."""
+    with Workers(tasks.twice, 2) as workers:
+        for pid in workers.processes:
+            os.kill(pid, signal.SIGINT)
+        pids = workers.processes
+        assert list(workers.results(range(4))) == [0, 2, 4, 6]
+        assert workers.processes == pids
