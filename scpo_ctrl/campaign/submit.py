@@ -169,9 +169,7 @@ class Submission:
 
     def _submit(self, client: Any, point: Point) -> Any:
         campaign, folder = self.campaign, str(self.campaign.folder.resolve())
-        of = hashlib.sha256(f"{campaign.digest} {folder}".encode()).hexdigest()[
-            :16
-        ]  # the same points elsewhere are others
+        of = hashlib.sha256(f"{campaign.digest} {folder}".encode()).hexdigest()[:16]  # elsewhere points are others
         return client.submit(
             run_point, folder, campaign.digest, point.name, point.changes, key=f"{of}-{point.name}", pure=False
         )
