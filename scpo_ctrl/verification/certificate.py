@@ -109,12 +109,12 @@ def words_of(text: str, parts: Sequence[int]) -> str:
     str
     """
     stated = parsed_json(text)
-    came = f"{stated['violations']} of {stated['rollouts']} fresh scenarios violate"
-    again = sum(stated["parts"][part]["rollouts"] for part in set(parts))
     verdict = "passed" if stated["passed"] else "NOT passed"
-    return f"{verdict}, {came}" + (
-        f"; all {again} of part {', '.join(map(str, sorted(set(parts))))} rolled out again" if again else ""
-    )
+    came = f"{verdict}, {stated['violations']} of {stated['rollouts']} fresh scenarios violate"
+    if parts:
+        again = sum(stated["parts"][part]["rollouts"] for part in set(parts))
+        return f"{came}; all {again} of part {', '.join(map(str, sorted(set(parts))))} rolled out again"
+    return f"{came}; {len(_sampled(stated))} of them rolled out again"
 
 
 def _redrawn_faults(
@@ -265,11 +265,9 @@ def _part_faults(stated: dict[str, Any]) -> list[str]:
 
 def _rolled_faults(stated: dict[str, Any], law: Law, tables: dict[str, Any], theta: np.ndarray) -> list[str]:
     """Roll out again the scenarios that are named, and a sample of the others."""
-    n, seed = stated["rollouts"], stated["seed"]
     named = {entry["scenario"]: _value(entry["metric"]) for entry in stated["closest"]}
-    violating, step = set(stated["violating"]), max(1, n // SAMPLE)
-    offset = int(stated["theta_digest"], 16) % step  # another part for another policy
-    numbers = np.array(sorted({*named, *violating, *range(offset, n, step)}))
+    seed, violating = stated["seed"], set(stated["violating"])
+    numbers = np.array(sorted({*named, *violating, *_sampled(stated)}))
     worst, labels = fresh_metrics(law, tables, theta, numbers, _STREAM + seed)
     found = dict(zip(numbers.tolist(), worst.tolist(), strict=True))
     where = f"scenario {{}} of seed = {seed} does not give"
@@ -300,6 +298,12 @@ def _rolled_faults(stated: dict[str, Any], law: Law, tables: dict[str, Any], the
     if not faults and stated["worst_metric"] not in labels(int(np.searchsorted(numbers, first))):
         faults.append(_says("worst_metric", stated["worst_metric"], labels(int(np.searchsorted(numbers, first)))[0]))
     return faults[:3]
+
+
+def _sampled(stated: dict[str, Any]) -> range:
+    """Return which scenarios are rolled out again though nothing names them."""
+    step = max(1, stated["rollouts"] // SAMPLE)
+    return range(int(stated["theta_digest"], 16) % step, stated["rollouts"], step)  # others for another policy
 
 
 def fresh_metrics(

@@ -153,6 +153,8 @@ def test_a_part_is_drawn_again_and_what_was_left_out_is_found(tmp_path, certifie
     once = verify(certified, parts=[0])
     assert once.faults == () and once.certificate.startswith("NOT passed, ")
     assert once.certificate.endswith(f" {certified_rollouts(certified)} of part 0 rolled out again")
+    again = int(verify(certified).certificate.split(" of them rolled out again")[0].split()[-1])
+    assert min(certified_rollouts(certified), verified.SAMPLE) <= again < 2 * verified.SAMPLE
     assert "no part 1" in verify(certified, parts=[1]).faults[0]
     monkeypatch.setattr(verified, "_MOST_VIOLATING", 10)
     run = tmp_path / "run"
