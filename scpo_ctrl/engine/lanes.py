@@ -14,7 +14,7 @@ from scpo_ctrl.loop.rest import BackupRest
 from scpo_ctrl.loop.scenario import Scenarios
 from scpo_ctrl.models.varying import over_time, pulled_back, settled
 
-WIDTH = 8  # scenarios in a block; C takes fewer at a time where nothing is summed over them
+WIDTH = 8  # scenarios summed at a time, which C rolls out as many of as a register holds
 _MOST_GROUPS = 64  # of blocks whose sums are kept apart; a constant, so that threads do not change a sum
 _GROUP_BYTES = 1 << 27  # of all sums of groups together
 _THETAS_AT_ONCE = 8  # in an item of work, as in evaluate.c

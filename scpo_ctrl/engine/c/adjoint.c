@@ -1,7 +1,6 @@
 /* Gradients of the Lagrangian, the summed cost plus a linear and a quadratic term of every metric, with respect to theta;
  * and of each scenario's weighted metrics with respect to the scenario itself. Each block of scenarios forwards, then
  * backwards. SPDX-License-Identifier: MIT */
-#define EACH_ALONE /* sums over scenarios take the lanes one after the other */
 #include "adjoint.h"
 #include "pack.h"
 #include "threads.h"

@@ -135,11 +135,4 @@ static inline void add_lanes(lane values, int used, double *sum)
     }
 }
 
-static inline double sum_lanes(lane values, int used)
-{
-    double sum = 0.0;
-    add_lanes(values, used, &sum);
-    return sum;
-}
-
 #endif /* BACKWARD_H */

@@ -1,5 +1,4 @@
 /* Rollouts of many theta: metrics, differences of metrics, costs; and the trajectories of one. SPDX-License-Identifier: MIT */
-#define EACH_ALONE /* what is summed up is summed up over theta */
 #include "engine.h"
 #include "pack.h"
 #include "threads.h"

@@ -22,34 +22,46 @@ typedef struct {
     double *H;        /* [groups][NTHETA][NTHETA] lower triangle of the sum of J' J, zero at first */
 } gauss_newton_job;
 
+/* A block on its way, beside the others whose numbers are summed with its own. */
 typedef struct {
     sensitivity_work loop;
     lane *rows;     /* [WAITING][PADDED] of the Jacobian */
     lane *gradient; /* [NTHETA] */
     lane *before;   /* [NTHETA][NU] changes of the input before */
-} gauss_newton_work;
+    long first;
+    int used;
+    lane x[NX], v[NU], p[AT_LEAST_ONE(NP)], cost;
+} gauss_newton_block;
 
-/* H += J' J of the waiting rows, in tiles of 4 x 4 that stay in registers. */
-static void add_products(const lane *rows, long count, int used, double *H)
+/* H += J' J of the waiting rows of some blocks, in tiles of 4 x 2 that stay in registers. */
+static void add_products(const gauss_newton_block *blocks, int block_count, long count, double *H)
 {
     long i, j, k, a, b;
+    int block;
     for (i = 0; i < NTHETA; i += 4) {
-        for (j = 0; j <= i; j += 4) {
-            lane sum[4][4];
-            zeros(&sum[0][0], 16);
-            for (k = 0; k < count; k++) {
-                const lane *left = rows + k * PADDED + i, *right = rows + k * PADDED + j;
-#pragma GCC unroll 4
+        for (j = 0; j < i + 4; j += 2) {
+            double total[4][2] = {{0.0}};
+            for (block = 0; block < block_count; block++) {
+                const lane *rows = blocks[block].rows;
+                lane sum[4][2];
+                zeros(&sum[0][0], 8);
+                for (k = 0; k < count; k++) {
+                    const lane *left = rows + k * PADDED + i, *right = rows + k * PADDED + j;
+                    UNROLLED for (a = 0; a < 4; a++) {
+                        UNROLLED for (b = 0; b < 2; b++) {
+                            sum[a][b] += left[a] * right[b];
+                        }
+                    }
+                }
                 for (a = 0; a < 4; a++) {
-#pragma GCC unroll 4
-                    for (b = 0; b < 4; b++) {
-                        sum[a][b] += left[a] * right[b];
+                    for (b = 0; b < 2; b++) {
+                        add_lanes(sum[a][b], blocks[block].used, &total[a][b]);
                     }
                 }
             }
             for (a = 0; a < 4 && i + a < NTHETA; a++) {
-                for (b = 0; b < 4 && j + b <= i + a; b++) {
-                    H[(i + a) * NTHETA + j + b] += sum_lanes(sum[a][b], used);
+                for (b = 0; b < 2 && j + b <= i + a; b++) {
+                    H[(i + a) * NTHETA + j + b] += total[a][b];
                 }
             }
         }
@@ -79,7 +91,7 @@ static inline lane along(const lane *gradient, const lane *change, int count)
 
 /* The next ROWS rows of the Jacobian, those of the residuals of a step, and the gradient. */
 static void collect(const engine_batch *batch, long t, const lane *x, const lane *command, const lane *u, const lane *v,
-                    const lane *p, const linearisation *loop, const gauss_newton_work *parts, lane *rows)
+                    const lane *p, const linearisation *loop, const gauss_newton_block *parts, lane *rows)
 {
     lane by_x[AT_LEAST_ONE(STEP_RESIDUAL_BY_X_COUNT)], by_u[AT_LEAST_ONE(STEP_RESIDUAL_BY_U_COUNT)];
     lane by_v[AT_LEAST_ONE(STEP_RESIDUAL_BY_V_COUNT)], x_slope[NX], u_slope[NU], v_slope[NU];
@@ -110,7 +122,7 @@ static void collect(const engine_batch *batch, long t, const lane *x, const lane
 }
 
 /* The same of the terminal residuals. */
-static void collect_end(const lane *x, const lane *p, const gauss_newton_work *parts, lane *rows)
+static void collect_end(const lane *x, const lane *p, const gauss_newton_block *parts, lane *rows)
 {
     lane by_x[AT_LEAST_ONE(END_RESIDUAL_BY_X_COUNT)], slope[NX];
     long j;
@@ -131,7 +143,7 @@ static void collect_end(const lane *x, const lane *p, const gauss_newton_work *p
 
 /* The next ROWS rows of the Jacobian, weighted by the roots of Q and R, and the gradient. */
 static void collect(const engine_batch *batch, long t, const lane *x, const lane *command, const lane *u, const lane *v,
-                    const lane *p, const linearisation *loop, const gauss_newton_work *parts, lane *rows)
+                    const lane *p, const linearisation *loop, const gauss_newton_block *parts, lane *rows)
 {
     lane z[NX];
     long j;
@@ -160,7 +172,7 @@ static void collect(const engine_batch *batch, long t, const lane *x, const lane
     }
 }
 
-static void collect_end(const lane *x, const lane *p, const gauss_newton_work *parts, lane *rows)
+static void collect_end(const lane *x, const lane *p, const gauss_newton_block *parts, lane *rows)
 {
     (void)x;
     (void)p;
@@ -170,68 +182,103 @@ static void collect_end(const lane *x, const lane *p, const gauss_newton_work *p
 
 #endif
 
-static void gauss_newton_of_block(const gauss_newton_job *job, long block, const gauss_newton_work *parts, double *H)
+static void start_block(const gauss_newton_job *job, long first, lane *work, gauss_newton_block *of)
 {
     const engine_batch *batch = job->batch;
-    const long first = block * WIDTH, N = batch->horizon;
-    const int used = lanes_used(batch, first);
-    lane x[NX], v[NU] = {{0}}, p[AT_LEAST_ONE(NP)], cost = all(0.0);
-    long t, count = 0;
-    int i;
-    load(batch->x0, first, used, NX, NX, x);
-    load(batch->p, first, used, NP, NP, p);
-    begin(job->theta, NTHETA, &parts->loop);
-    zeros(parts->rows, WAITING * PADDED);
-    zeros(parts->gradient, NTHETA);
+    of->loop = divide(NTHETA, work);
+    of->rows = of->loop.rest;
+    of->gradient = of->rows + WAITING * PADDED;
+    of->before = of->gradient + NTHETA;
+    of->first = first;
+    of->used = lanes_used(batch, first);
+    of->cost = all(0.0);
+    zeros(of->v, NU);
+    load(batch->x0, first, of->used, NX, NX, of->x);
+    load(batch->p, first, of->used, NP, NP, of->p);
+    begin(job->theta, NTHETA, &of->loop);
+    zeros(of->rows, WAITING * PADDED);
+    zeros(of->gradient, NTHETA);
+}
+
+/* A time step, whose rows of the Jacobian are written to `rows`. */
+static void go_on(const gauss_newton_job *job, long t, gauss_newton_block *of, lane *rows)
+{
+    const engine_batch *batch = job->batch;
+    lane command[NU], u[NU], last[NX];
+    linearisation loop;
+    copy(of->x, NX, last);
+    vary(batch, of->first, of->used, t, of->p);
+    step(batch, job->theta, of->first, t, 1, of->p, &of->loop, of->x, command, u, &loop);
+    of->cost += stage_cost(batch, last, u, t ? of->v : u, of->p);
+    collect(batch, t, last, command, u, t ? of->v : u, of->p, &loop, of, rows);
+    keep_input(u, of->v);
+}
+
+static void finish(const gauss_newton_job *job, gauss_newton_block *of)
+{
+    const long N = job->batch->horizon;
+    int l;
+    vary(job->batch, of->first, of->used, N, of->p);
+    add_end_cost(of->x, of->p, &of->cost);
+    collect_end(of->x, of->p, of, of->rows);
+    for (l = 0; l < of->used; l++) {
+        job->cost[of->first + l] = of->cost[l] / (double)N;
+    }
+}
+
+static long block_size(void)
+{
+    return loop_size(NTHETA) + WAITING * PADDED + NTHETA + NTHETA * NU;
+}
+
+/* The next scenarios from `first` on, at most eight. */
+static void add_scenarios(const gauss_newton_job *job, long first, lane *work, double *gradient, double *H)
+{
+    const long N = job->batch->horizon;
+    gauss_newton_block blocks[SUMMED / WIDTH];
+    long t, k, waiting = 0;
+    int b, count = 0;
+    for (; count < SUMMED / WIDTH && first + count * WIDTH < job->batch->scenarios; count++) {
+        start_block(job, first + count * WIDTH, work + count * block_size(), blocks + count);
+    }
     for (t = 0; t < N; t++) {
-        lane command[NU], u[NU], last[NX];
-        linearisation loop;
-        for (i = 0; i < NX; i++) {
-            last[i] = x[i];
+        for (b = 0; b < count; b++) {
+            go_on(job, t, blocks + b, blocks[b].rows + waiting * PADDED);
         }
-        vary(batch, first, used, t, p);
-        step(batch, job->theta, first, t, 1, p, &parts->loop, x, command, u, &loop);
-        cost += stage_cost(batch, last, u, t ? v : u, p);
-        collect(batch, t, last, command, u, t ? v : u, p, &loop, parts, parts->rows + count * PADDED);
-        keep_input(u, v);
-        count += ROWS;
-        if (count == WAITING || t == N - 1) {
-            add_products(parts->rows, count, used, H);
-            count = 0;
+        waiting += ROWS;
+        if (waiting == WAITING || t == N - 1) {
+            add_products(blocks, count, waiting, H);
+            waiting = 0;
         }
     }
-    vary(batch, first, used, N, p);
-    add_end_cost(x, p, &cost);
+    for (b = 0; b < count; b++) {
+        finish(job, blocks + b);
+    }
     if (HAS_END) {
-        collect_end(x, p, parts, parts->rows);
-        add_products(parts->rows, ROWS, used, H);
+        add_products(blocks, count, ROWS, H);
     }
-    for (i = 0; i < used; i++) {
-        job->cost[first + i] = cost[i] / (double)N;
+    for (k = 0; k < NTHETA; k++) {
+        double sum = 0.0;
+        for (b = 0; b < count; b++) {
+            add_lanes(blocks[b].gradient[k], blocks[b].used, &sum);
+        }
+        gradient[k] += sum;
     }
 }
 
 static void gauss_newton_of_group(const void *argument, long group, lane *work)
 {
     const gauss_newton_job *job = argument;
-    gauss_newton_work parts = {.loop = divide(NTHETA, work)};
     const long end = group_start(job->batch, job->groups, group + 1);
-    double *gradient = job->gradient + group * NTHETA;
-    long block, k;
-    parts.rows = parts.loop.rest;
-    parts.gradient = parts.rows + WAITING * PADDED;
-    parts.before = parts.gradient + NTHETA;
-    for (block = group_start(job->batch, job->groups, group); block < end; block++) {
-        gauss_newton_of_block(job, block, &parts, job->H + group * NTHETA * NTHETA);
-        for (k = 0; k < NTHETA; k++) {
-            gradient[k] += sum_lanes(parts.gradient[k], lanes_used(job->batch, block * WIDTH));
-        }
+    long k;
+    for (k = group_start(job->batch, job->groups, group); k < end; k++) {
+        add_scenarios(job, k * SUMMED, work, job->gradient + group * NTHETA, job->H + group * NTHETA * NTHETA);
     }
 }
 
 long engine_gauss_newton_size(void)
 {
-    return loop_size(NTHETA) + WAITING * PADDED + NTHETA + NTHETA * NU;
+    return SUMMED / WIDTH * block_size();
 }
 
 void engine_gauss_newton(const engine_batch *batch, const double *theta, long groups, double *cost, double *gradient,

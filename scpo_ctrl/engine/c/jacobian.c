@@ -1,5 +1,4 @@
 /* Derivatives of the metrics along directions. SPDX-License-Identifier: MIT */
-#define EACH_ALONE /* rows of the Jacobian belong to a scenario each */
 #include "sensitivity.h"
 #include "threads.h"
 

@@ -1,7 +1,6 @@
 /* Several doubles at a time: what C lacks for them. SPDX-License-Identifier: MIT
  *
- * As many as a register of the machine holds (EACH_ALONE), which compilers handle better than vectors that they have to
- * lower; or eight, where sums over scenarios are left to the lanes, as eight at a time have their order everywhere. Every
+ * As many as a register of the machine holds: compilers handle these better than vectors that they have to lower. Every
  * operation is an IEEE one of a single lane and nothing is contracted, so that the numbers depend neither on the
  * machine nor on a lane's neighbours; only functions that come from the C library (all but tanh, sin, cos and sqrt) may
  * differ in the last bit between libraries.
@@ -13,17 +12,11 @@
 #include <stdint.h>
 
 #if defined(__AVX512F__)
-#define REGISTER 8
-#elif defined(__AVX2__)
-#define REGISTER 4
-#else
-#define REGISTER 2
-#endif
-
-#ifdef EACH_ALONE
-#define WIDTH REGISTER
-#else
 #define WIDTH 8
+#elif defined(__AVX2__)
+#define WIDTH 4
+#else
+#define WIDTH 2
 #endif
 
 /* Loops over so few lanes that they stay in registers: their counts are constants where they are inlined. */
@@ -59,7 +52,7 @@ static inline lane lane_abs(lane x)
 /* tanh(x) = E / (E + 2), E = exp(2|x|) - 1 = 2^n (exp(r) - 1) + (2^n - 1), with the sign of x: within 3 units in the
  * last place. The polynomial interpolates (exp(r) - 1 - r - r^2/2) / r^3 on |r| <= log(2) / 2; its error is below 3e-18. An
  * operation waits for the one before, so several lanes go through them side by side. */
-#define TOGETHER (WIDTH == REGISTER ? 6 : 1)
+#define TOGETHER 6
 
 INLINED void tanh_together(int count, lane *x)
 {

@@ -7,8 +7,8 @@
 #include "lanes.h"
 
 /* Sums in registers at once, beside what is multiplied: enough to keep the adders busy. */
-#define ROWS_AT_ONCE (WIDTH == REGISTER ? 12 : 4)
-#define INPUTS_AT_ONCE (WIDTH == REGISTER ? 8 : 2)
+#define ROWS_AT_ONCE 12
+#define INPUTS_AT_ONCE 8
 
 INLINED void set_rows(int rows, int columns, const double *M, const double *b, const lane *in, lane *out)
 {
