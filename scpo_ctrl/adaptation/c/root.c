@@ -5,6 +5,7 @@
  * below the rounding of that counts as zero. Rows are lanes, padded with zeros.
  * SPDX-License-Identifier: MIT
  */
+#define WIDTH 8 /* numbers are summed in eight parts */
 #include "lanes.h"
 
 #define MOST_ROWS 64       /* beyond them LAPACK, which works in blocks, is faster */
