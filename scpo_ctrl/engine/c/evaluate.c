@@ -242,17 +242,16 @@ static void evaluate_smooth(const void *job, long item, lane *work)
     evaluate_item(job, item, 0, (rollouts *)work);
 }
 
-/* Of a thread, in lanes of eight. */
+/* Of a thread, in lanes. */
 long engine_evaluate_size(void)
 {
-    return (sizeof(rollouts) + 63) / 64;
+    return sizeof(rollouts) / sizeof(lane);
 }
 
 static void evaluate(const evaluation *job, long saturated, long threads, lane *work)
 {
-    engine_run(saturated ? evaluate_saturated : evaluate_smooth, job,
-               (job->count + THETAS_AT_ONCE - 1) / THETAS_AT_ONCE * group_count(job->batch), threads, work,
-               sizeof(rollouts) / sizeof(lane));
+    const long items = (job->count + THETAS_AT_ONCE - 1) / THETAS_AT_ONCE * group_count(job->batch);
+    engine_run(saturated ? evaluate_saturated : evaluate_smooth, job, items, threads, work, engine_evaluate_size());
 }
 
 void engine_evaluate(const engine_batch *batch, long count, const double *theta, long saturated, double *metrics,
@@ -338,7 +337,7 @@ static void trajectory(const void *argument, long block, lane *work)
 void engine_trajectories(const engine_batch *batch, const double *theta, double *X, double *U, long threads, lane *work)
 {
     const evaluation job = {.batch = batch, .theta = theta, .X = X, .U = U};
-    engine_run(trajectory, &job, block_count(batch), threads, work, sizeof(rollouts) / sizeof(lane));
+    engine_run(trajectory, &job, block_count(batch), threads, work, engine_evaluate_size());
 }
 
 /* For tests: tanh, sin and cos of `count` lanes of eight. */
