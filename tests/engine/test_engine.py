@@ -182,8 +182,10 @@ def test_differences_are_those_of_samples():
 
 def everything(rollouts, theta, thetas, scenarios=None):
     """Return every result that is a sum or a stack."""
-    g = rollouts.sample(theta, scenarios)[0]
+    g, m = rollouts.sample(theta, scenarios)[0], rollouts.sample(theta).size
+    terms = np.cos(np.arange(m)), np.sin(np.arange(m))
     return [
+        rollouts.lagrangian_gradients(thetas, *terms),
         *rollouts.evaluate(thetas), rollouts.sample(thetas, scenarios), *rollouts.gradient(theta),
         *rollouts.differences(thetas, g, 0.1, scenarios), rollouts.jacobian(theta, None, scenarios),
         rollouts.jacobian(theta, thetas, scenarios), *rollouts.gauss_newton(theta), *rollouts.trajectories(theta),
