@@ -150,6 +150,10 @@ def failing(slow: float = 600.0):
     return step
 
 
+def hanging():
+    time.sleep(60)
+
+
 def never():
     def step(x, u, p):
         raise OSError("no display")

@@ -49,6 +49,8 @@ class SimulatorPool(AtWork, Shown, rather="hand over its factory, and make a poo
         How many processes.
     timeout : float
         Seconds that a call of the simulator may take.
+    ready_within : float
+        Seconds that making it may take, from the start of its process.
 
     Attributes
     ----------
@@ -56,13 +58,16 @@ class SimulatorPool(AtWork, Shown, rather="hand over its factory, and make a poo
         Steps without a result, the first 1000 of them.
     """
 
-    def __init__(self, factory: Callable[[], Step], *, workers: int, timeout: float = 60.0) -> None:
+    def __init__(
+        self, factory: Callable[[], Step], *, workers: int, timeout: float = 60.0, ready_within: float = 600.0
+    ) -> None:
         as_function("factory", factory)
         count = as_count("workers", workers, at_least=1, at_most=MOST_WORKERS)
         timeout = as_scalar("timeout", timeout, above=0.0)
+        ready_within = as_scalar("ready_within", ready_within, above=0.0)
         self.lost: list[LostStep] = []
         self._count, self._worked = count, False
-        self._workers = Workers(partial(Calls, factory), count, timeout=timeout)
+        self._workers = Workers(partial(Calls, factory), count, timeout=timeout, ready_within=ready_within)
 
     def _shown(self) -> tuple[str, Entries]:
         return counted(self._count, "worker"), [("lost", counted(len(self.lost), "step"))]
@@ -93,7 +98,7 @@ class SimulatorPool(AtWork, Shown, rather="hand over its factory, and make a poo
         EvaluationError
             If no step has ever worked.
         WorkerError
-            If the simulator cannot be made.
+            If the simulator cannot be made, or not in time, or the pool is closed.
         """
         following = np.full(x.shape, np.nan)
         rows = np.flatnonzero(np.isfinite(x).all(axis=1) & np.isfinite(u).all(axis=1))  # others are lost already

@@ -20,6 +20,7 @@ from scpo_ctrl.stop import left_to_parent
 _AHEAD = 8  # tasks for each process, that may be done before the first result is taken
 _THREADS = dict.fromkeys(("SCPO_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _LOOK = 0.5  # s between looks at who is alive, as what a process has forked may hold its link open
+_READY_WITHIN = 600.0  # s from its start, in which a process makes what does tasks
 _STILLBORN = 3  # processes, one after the other, that die before they are ready: there is no use in another one
 
 
@@ -36,9 +37,9 @@ class _Worker:
 
     process: Any
     link: Connection
+    since: float  # when it was started, or got its task
     index: int | None = None  # of the task
     task: Any = None
-    since: float = 0.0  # when it got it
     ready: bool = False  # whether it has made what does tasks
 
 
@@ -78,14 +79,23 @@ class Workers:
         Of processes.
     timeout : float, optional
         Seconds that a task may take; its process is killed then.
+    ready_within : float
+        Seconds from the start of a process, in which it makes what does tasks.
     tries : int
         How often a task is begun whose process dies.
     """
 
     def __init__(
-        self, factory: Callable[[], Callable[[Any], Any]], count: int, *, timeout: float | None = None, tries: int = 1
+        self,
+        factory: Callable[[], Callable[[Any], Any]],
+        count: int,
+        *,
+        timeout: float | None = None,
+        ready_within: float = _READY_WITHIN,
+        tries: int = 1,
     ) -> None:
         self._factory, self._count, self._timeout, self._tries = factory, count, timeout, tries
+        self._ready_within, self._closed = ready_within, False
         self._workers: list[_Worker] = []
         self._stillborn = 0  # processes, one after the other, that died before they were ready
         try:
@@ -119,8 +129,10 @@ class Workers:
         Raises
         ------
         WorkerError
-            If a process cannot make what does the tasks, or a task raises.
+            If a process cannot make what does the tasks, or not in time, a task raises, or the processes were ended.
         """
+        if self._closed:
+            raise WorkerError("these workers have been ended; make others")
         self._fill()
         order = _Order(tasks, _AHEAD * self._count)
         try:
@@ -141,6 +153,7 @@ class Workers:
 
     def close(self) -> None:
         """End the processes."""
+        self._closed = True
         for worker in self._workers:
             _end(worker)
         self._workers = []
@@ -177,6 +190,8 @@ class Workers:
                 order.finish(worker.index, Lost(f"took longer than {self._timeout:g} s"))
                 _end(worker)
                 self._workers[i] = self._start()
+            elif not worker.ready and time.monotonic() >= worker.since + self._ready_within:
+                raise WorkerError(f"a worker has not been ready {self._ready_within:g} s after its start")
 
     def _hear(self, worker: _Worker, order: _Order, kind: str, value: Any) -> None:
         """Take what a process says: that it is ready, a result, or an error."""
@@ -222,7 +237,7 @@ class Workers:
                 ) from error
             finally:
                 there.close()
-        return _Worker(process, here)
+        return _Worker(process, here, time.monotonic())
 
 
 def _end(worker: _Worker) -> None:

@@ -64,3 +64,11 @@ def test_a_policy_is_certified_on_a_pool_to_the_same_bytes():
 def test_a_simulator_that_never_works_is_named(factory, error, word):
     with SimulatorPool(factory, workers=1) as pool, pytest.raises(error, match=word):
         pool(*stack([0.1, 0.2]))
+
+
+def test_a_simulator_that_is_not_made_in_time_and_a_pool_that_is_closed_are_named():
+    pool = SimulatorPool(tasks.hanging, workers=1, ready_within=0.1)
+    with pool, pytest.raises(WorkerError, match=r"not been ready 0\.1 s after its start"):
+        pool(*stack([0.1]))
+    with pytest.raises(WorkerError, match="ended; make others"):
+        pool(*stack([0.1]))
