@@ -159,26 +159,32 @@ def projection_vectors(max_dim: int, real: str) -> ProjectionVectors:
     ProjectionVectors
         The same ones every time.
     """
-    return _projection_vectors(min(max_dim, max(_SIZES)[0]), real)
+    sizes = [(p, m) for p, m in _SIZES if p <= max_dim]
+    cases = [_case(*sizes[k % len(sizes)], k // len(sizes), real) for k in range(PROJECTIONS)]
+    dim, count = np.array([case.size for case in cases]).T
+    numbers = np.concatenate([case.numbers for case in cases])
+    objective = np.array([case.objective for case in cases])
+    return ProjectionVectors(dim, count, numbers, objective, np.array([case.scale for case in cases]))
+
+
+@dataclass(frozen=True)
+class _Case:
+    """An instance of (E5), and what Python makes of it."""
+
+    size: tuple[int, int]  # p, m
+    numbers: np.ndarray  # u, c, G, e, L, r
+    objective: float
+    scale: float  # what gaps are relative to
 
 
 @cache
-def _projection_vectors(max_dim: int, real: str) -> ProjectionVectors:
-    rng = np.random.default_rng(20251213)
-    number = number_type(real)
-    sizes = [(p, m) for p, m in _SIZES if p <= max_dim]
-    shapes, numbers, objective, size = [], [], [], []
-    for k in range(PROJECTIONS):
-        p, m = sizes[k % len(sizes)]
-        parts = [np.asarray(part, dtype=number).astype(float) for part in instance(rng, p, m, k // len(sizes))]
-        u, c, G, e, L, r = parts
-        answer = project(u, c, G, e, L, float(r), solver="CLARABEL")
-        shapes.append((p, m))
-        numbers.append(np.concatenate([u, c, G.ravel(), e, L, np.atleast_1d(r)]))
-        objective.append(float(np.sum((answer.delta - u) ** 2)))
-        size.append(max(objective[-1], 0.01 * float(u @ u)))
-    dim, count = np.array(shapes).T
-    return ProjectionVectors(dim, count, np.concatenate(numbers), np.array(objective), np.array(size))
+def _case(p: int, m: int, kind: int, real: str) -> _Case:
+    drawn = instance(np.random.default_rng((20251213, p, m, kind)), p, m, kind)
+    u, c, G, e, L, r = (np.asarray(part, dtype=number_type(real)).astype(float) for part in drawn)
+    answer = project(u, c, G, e, L, float(r), solver="CLARABEL")
+    objective = float(np.sum((answer.delta - u) ** 2))
+    numbers = np.concatenate([u, c, G.ravel(), e, L, np.atleast_1d(r)])
+    return _Case((p, m), numbers, objective, max(objective, 0.01 * float(u @ u)))
 
 
 def instance(rng: np.random.Generator, p: int, m: int, kind: int) -> tuple[np.ndarray | float, ...]:

@@ -271,7 +271,7 @@ def test_a_second_interrupt_stops_at_once_and_keeps_the_state(tmp_path, run, mon
 
 
 def test_a_solver_that_is_not_installed(tmp_path, run, monkeypatch):
-    monkeypatch.setattr("cvxpy.installed_solvers", lambda: ["CLARABEL"])
+    monkeypatch.setattr("scpo_ctrl.projection.conic._installed", lambda: {"CLARABEL"})
     problem = write(tmp_path / "problem.toml", {"adapt.solver": "ECOS"})
     outcome = run("adapt", problem, "--out", tmp_path / "run")
     assert outcome.status == 2

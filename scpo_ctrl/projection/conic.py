@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -108,10 +109,15 @@ def require(solver: str) -> None:
     """
     if not isinstance(solver, str) or solver not in _TIGHT:
         raise DomainError(f"unknown solver {shown(solver)}; known: {', '.join(_TIGHT)}")
+    if solver not in _installed():
+        raise DomainError(f"solver {solver} is not installed; pip install 'scpo-ctrl[{solver.lower()}]'")
+
+
+@cache
+def _installed() -> frozenset[str]:
     import cvxpy as cp  # takes a second, and the compiled projection does without
 
-    if solver not in cp.installed_solvers():
-        raise DomainError(f"solver {solver} is not installed; pip install 'scpo-ctrl[{solver.lower()}]'")
+    return frozenset(cp.installed_solvers())  # it looks for the files of every solver there is
 
 
 def _solve(cone: Cone, solver: str) -> tuple[np.ndarray, bool, int]:

@@ -5,7 +5,7 @@ import pytest
 from scpo_ctrl.campaign import cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client():
     """Two worker processes of Dask."""
     pytest.importorskip("distributed")

@@ -235,7 +235,7 @@ def test_bad_input_is_named(change, error, words):
 
 
 def test_a_solver_that_is_not_installed_is_named(monkeypatch):
-    monkeypatch.setattr("cvxpy.installed_solvers", lambda: ["CLARABEL"])
+    monkeypatch.setattr("scpo_ctrl.projection.conic._installed", lambda: {"CLARABEL"})
     with pytest.raises(DomainError, match=r"scpo-ctrl\[ecos\]"):
         project_reference(*one("plain", (5, 4)), solver="ECOS")
 
