@@ -117,12 +117,6 @@ class WorkerError(ScpoError, RuntimeError):
     exit_status = 1
 
 
-class VerificationError(ScpoError, AssertionError):
-    """A record does not verify."""
-
-    exit_status = 1
-
-
 class DeviceError(ScpoError, OSError):
     """A device, or its emulator, is not there, does not answer, or is not what it should be."""
 

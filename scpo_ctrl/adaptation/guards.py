@@ -15,7 +15,7 @@ from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.problem.remedy import remedy
-from scpo_ctrl.rounding import up
+from scpo_ctrl.rounding import down, up
 
 OF_MODEL, OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
 _BETWEEN = 10  # audits between have this part of them, and a full one begins with it
@@ -187,7 +187,7 @@ def _largest(problem: ControlProblem, options: AdaptOptions) -> str:
         middle = (low + high) / 2
         low, high = (middle, high) if _passes(problem, options, middle, full=False) else (low, middle)
     while low > 0:
-        shown = _rounded_down((declared.size * low) ** 2 if is_level else low)
+        shown = float(down((declared.size * low) ** 2 if is_level else low, 2))
         if _passes(problem, options, np.sqrt(shown) / declared.size if is_level else shown, full=True):
             return f"level = {shown:g} passes" if is_level else f"a set {shown:g} times as wide passes"
         low = _SMALLER * low if low > _LEAST else 0.0
@@ -201,12 +201,6 @@ def _passes(problem: ControlProblem, options: AdaptOptions, part: float, *, full
     return audit(
         smaller, problem.theta_initial, rollouts=count, seed=audit_seed(options.seed, 0), progress=False
     ).passed
-
-
-def _rounded_down(value: float) -> float:
-    """Return a number of two digits that is not larger."""
-    unit = 10.0 ** (np.floor(np.log10(value)) - 1)
-    return float(f"{np.floor(value / unit) * unit:.2g}")
 
 
 def _shrunk(declared: DeclaredSet, part: float) -> DeclaredSet:

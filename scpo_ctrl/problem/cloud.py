@@ -22,6 +22,7 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.in_units import rollouts_in_units
 from scpo_ctrl.problem.parts import RolloutPart
 from scpo_ctrl.problem.remedy import another_start, listed
+from scpo_ctrl.rounding import down
 
 _LEAST_LIMIT = 1e-12  # of V, in parts of ρ, that its metric counts in
 
@@ -289,8 +290,7 @@ class OneStep:
             return []
         if most >= 1 - (self.metrics.options.contraction or 0.0):  # of the cloud, where others do not pass
             return ["lower one_step"]
-        unit = 10 ** (np.floor(np.log10(most)) - 1)
-        return [f"lower one_step to {np.floor(most / unit) * unit:.2g}"]
+        return [f"lower one_step to {down(most, 2)}"]
 
     def _advice(self, theta: np.ndarray, which: int, row: int) -> str:
         return self.remedy(row, theta)
