@@ -157,7 +157,7 @@ def _region(
             i = int(np.argmin(edges[0] < edges[1]))
             low, high = edges[:, i]
             raise DomainError(
-                f"box has no interior: its {plant.x_labels[i]} goes from {low:g} to {high:g}; give it a width, however small"
+                f"box has no interior: its {plant.x_labels[i]} goes from {low:g} to {high:g}; give it some width"
             )
         _check_inside(plant, edges, "box")
         return {"centres": plant.x_eq[None], "box": edges}

@@ -113,7 +113,7 @@ def test_a_step_along_a_gradient_is_the_one_that_gains_most(name):
     [
         (
             {"box": [[0.0, 0.0], [1.0, 0.0]], "level": None},
-            "no interior: its velocity goes from 0 to 0; give it a width",
+            "no interior: its velocity goes from 0 to 0; give it some width",
         ),
         ({"box": [[0.0, 0.0], [9.0, 1.0]], "level": None}, r"box\[1\]\[0\] = 9 m is outside"),
         ({"box": [[0.0, 0.0], [1.0, 1.0]]}, "one of level, neighbourhood and box"),
