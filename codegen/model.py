@@ -92,7 +92,7 @@ def written(owner: str, of: ModelFunction, real: str, prefix: str) -> Function:
     graph, found = read(owner, of.computes)
     wanted = [number for numbers in found for number in numbers]
     writer = Writer(owner, graph, real, f"{prefix}_real", prefix, {}, wanted)
-    used = set[str]()
+    used, zero = set[str](), graph.constant(0.0)
     for number in writer.inputs():
         which, entry = graph.nodes[number][1]
         used.add(of.inputs[which])
@@ -101,10 +101,13 @@ def written(owner: str, of: ModelFunction, real: str, prefix: str) -> Function:
     for key, numbers in zip(of.outputs, found, strict=True):
         targets = [key if key == "cost" else f"{key}[{i}]" for i in range(len(numbers))]
         if of.adds:
-            lines += writer.named([number for number in numbers if graph.operands(number)])
-            values = (writer.operand(number) for number in numbers)
-            lines += [f"{target} += {value};" for target, value in zip(targets, values, strict=True)]
+            added = {target: number for target, number in zip(targets, numbers, strict=True) if number != zero}
+            used |= {key} if added else set()
+            lines += writer.named([number for number in added.values() if graph.operands(number)])
+            lines += [f"{target} += {writer.operand(number)};" for target, number in added.items()]
         else:
+            used.add(key)
             lines += writer.statements(dict(zip(targets, numbers, strict=True)))
-    unused, helpers = tuple(key for key in of.inputs if key not in used), tuple(sorted(writer.helpers))
+    unused = tuple(key for key in (*of.inputs, *of.outputs) if key not in used)
+    helpers = tuple(sorted(writer.helpers))
     return Function(of.name, of.inputs, of.outputs, tuple(lines), unused, helpers)

@@ -165,6 +165,12 @@ def _beyond(done: PilRun) -> str | None:
     return here if done.audits else f"{here}; nothing is audited on the device"
 
 
+def _active(done: PilRun) -> str:
+    """Return in words which policy is active, where it may be the start in spite of commits."""
+    start = done.commits and done.objective_final == done.objective_initial
+    return "the active policy" + (": still the start, no audit was passed in these steps (--steps)" if start else "")
+
+
 def _lines(done: PilRun) -> list[str]:
     """Return what a device did and took, in lines."""
     loop = (
@@ -176,7 +182,7 @@ def _lines(done: PilRun) -> list[str]:
         ("closed loop", loop, ""),
         ("guard", None if done.guarded is None else f"acted at {done.guarded} states, let {done.astray} astray", ""),
         ("adaptation", adapted, ""),
-        ("objective", f"{done.objective_initial:.6g} -> {done.objective_final:.6g}, of the active policy", ""),
+        ("objective", f"{done.objective_initial:.6g} -> {done.objective_final:.6g}, of {_active(done)}", ""),
         ("beyond", _beyond(done), ""),
         ("code", done.code_bytes, "bytes of functions"),
         ("RAM", done.ram_bytes, "bytes of controller and adapter"),

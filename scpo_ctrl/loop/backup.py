@@ -12,6 +12,7 @@ from scpo_ctrl.invariance.jacobians import Law, shape_of
 from scpo_ctrl.invariance.singular import singular_parameter
 from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.level import (
+    LEAST,
     LevelSearch,
     Ranges,
     bounds_of,
@@ -234,7 +235,11 @@ def _simulated(
     simulations = LevelSearch(plant, backup.K, backup.P, bounds_of(plant, backup.K)[0], ranges, law)
     rho = simulations.largest(backup.rho) if search else backup.rho
     if rho <= 0 or not (search or simulations.passes(rho)):
-        levels = "at any level" if search else f"at the level rho = {backup.rho:g}"
+        levels = (
+            f"at any level down to {LEAST:.2g} of the largest inside all bounds"
+            if search
+            else f"at the level rho = {backup.rho:g}"
+        )
         narrow = "narrow the ranges of the plant parameters, or " if np.ptp(ranges, axis=1).any() else ""
         gains = "change its gains (Q and R of an LQR)" if law is None else "begin with other gains"
         remedy = singular_parameter(Law(plant, backup.K, law), ranges) or moved_rest(plant, ranges) + narrow + gains

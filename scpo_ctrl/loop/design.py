@@ -11,6 +11,7 @@ from scpo_ctrl.errors import BackupError
 from scpo_ctrl.loop.backup import Backup, Design, designed, largest_held
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, out_of_range, parameter_ranges
+from scpo_ctrl.messages import one_for_each
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.units import Units
@@ -76,7 +77,10 @@ def lqr(
     """
     as_instance("plant", plant, Plant)
     check_discrete(plant, BackupError)
-    weights = _weight("Q", Q, plant.nx), _weight("R", R, plant.nu)
+    with one_for_each(plant.x_labels):
+        state_weight = _weight("Q", Q, plant.nx)
+    with one_for_each(plant.u_labels):
+        weights = state_weight, _weight("R", R, plant.nu)
     rho = None if rho is None else as_scalar("rho", rho, above=0.0)
     parameter_ranges(plant, parameters)  # before the design, so that its errors come first
     units = Units.of(plant)

@@ -26,6 +26,7 @@ _AT_ONCE = 1024  # simulations, from far out inwards, before it is asked whether
 _ROUNDING = 1e-9  # of V, and of the command relative to its bounds
 _DRIFT = 1e-9  # of the state in a step, relative to its size, above which a parameter moves the equilibrium
 _SHRINK, _SHRINKS, _HALVINGS = 0.7, 12, 6  # of the search
+LEAST = _SHRINK**_SHRINKS  # part of the largest level inside all bounds that is tried last
 
 
 def parameter_ranges(plant: Plant, parameters: Ranges | None) -> np.ndarray:

@@ -15,7 +15,7 @@ from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
-from scpo_ctrl.messages import shown
+from scpo_ctrl.messages import one_for_each, shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.varying import drawn_ranges, settled
 from scpo_ctrl.sealed import as_instance
@@ -151,11 +151,14 @@ def _region(
     if neighbourhood is not None and states is None:
         raise DomainError("neighbourhood is one of initial_states; give these, or level")
     if box is not None:
-        edges = as_array("box", box, (2, plant.nx))
+        with one_for_each(plant.x_labels):
+            edges = as_array("box", box, (2, plant.nx))
         if not (edges[0] < edges[1]).all():
             i = int(np.argmin(edges[0] < edges[1]))
             low, high = edges[:, i]
-            raise DomainError(f"box has no interior: its {plant.x_labels[i]} goes from {low:g} to {high:g}")
+            raise DomainError(
+                f"box has no interior: its {plant.x_labels[i]} goes from {low:g} to {high:g}; give it some width"
+            )
         _check_inside(plant, edges, "box")
         return {"centres": plant.x_eq[None], "box": edges}
     if states is None or level is not None:
@@ -213,7 +216,8 @@ def _half_widths(plant: Plant, disturbance: ArrayLike | None, fixed: float | Non
         if fixed is not None:
             raise DomainError("disturbance_fixed is a fraction of disturbance; give its half widths too")
         return np.zeros(0), 0.0
-    half = as_array("disturbance", disturbance, (plant.nx,)) + 0.0  # no -0.0, which numpy takes for swapped limits
+    with one_for_each(plant.x_labels):
+        half = as_array("disturbance", disturbance, (plant.nx,)) + 0.0  # no -0.0, which numpy takes for swapped limits
     if (half < 0).any():
         raise DomainError(f"disturbance is {shown(half)}, expected half widths >= 0")
     with np.errstate(over="ignore"):

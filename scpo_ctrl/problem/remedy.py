@@ -41,7 +41,7 @@ def remedy(problem: "ControlProblem", scenario: int, row: int) -> str:
     milder = _milder(problem)
     if meaning.kind == "contraction":
         return listed([*milder, *_contraction_advice(problem)])
-    nearer = ["lower the level of the scenarios, or move initial_states towards the equilibrium"]
+    nearer = [f"{_smaller(problem)}, or move initial_states towards the equilibrium"]
     if meaning.fixed:
         return nearer[0]
     if milder and _starts_near_rest(problem, scenario):
@@ -70,6 +70,13 @@ def _milder(problem: "ControlProblem") -> list[str]:
     if np.ptp(batch.p[:, still(plant)], axis=0).any():
         ways.append("narrow the ranges of the plant parameters")
     return ways
+
+
+def _smaller(problem: "ControlProblem") -> str:
+    """Say what brings the initial states nearer to rest."""
+    declared = problem.scenarios.declared
+    boxed = declared is not None and declared.box is not None
+    return "make the box of the scenarios smaller" if boxed else "lower the level of the scenarios"
 
 
 def _starts_near_rest(problem: "ControlProblem", scenario: int) -> bool:
@@ -118,7 +125,7 @@ def _contraction_advice(problem: "ControlProblem") -> list[str]:
     if problem.scenario_metrics.options.contraction_floor or kept:
         ways[0] += " or contraction_floor"
     if not problem.plant.is_linear or not problem.scenario_metrics.bounds_command:  # saturation bends the loop too
-        ways.append("lower the level of the scenarios")
+        ways.append(_smaller(problem))
     return [*ways, another_start(problem.policy, "faster", "larger Q or smaller R")]
 
 

@@ -175,7 +175,7 @@ def test_the_readme_says_what_was_shown_as_the_report_does(tmp_path):
         said = headline(run, run.margin())
         page = html.unescape(render_report(run, pictures=False))
         assert claim == said.word and claim in page
-        assert f"before they were rounded to `double`: **{said.word}**. " in readme
+        assert f"on the model, in double: **{said.word}**. " in readme
         assert " ".join(said.sentence.split()) in readme
         assert f"{capital(stability(run, number))}, the largest over the parameter ranges." in readme
         assert ("The final policy was not audited." in readme) == (run.final_audit is None)

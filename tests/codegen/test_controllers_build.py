@@ -63,11 +63,14 @@ def test_a_reference_that_varied_is_said_to_have_varied(tmp_path):
     batch = sc.scenarios(loop.plant, loop.backup, horizon=20, count=2, level=1e-4)
     problem = sc.ControlProblem(loop, batch, sc.tracking(loop, [1.0]))
     export(sc.adapt(problem, sc.AdaptOptions(steps=1, audit=False)), tmp_path / "c", measured=False)
-    assert "0.125 at first, in the run a `step` between -0.2 and 0.2 |" in (tmp_path / "c/README.md").read_text()
+    readme = (tmp_path / "c/README.md").read_text()
+    assert "0.125 at first, in the run a `step` between -0.2 and 0.2 |" in readme
+    assert "shown for references that vary as the table above says." in readme
     assert "made for, at first: in the run they varied. */" in (tmp_path / "c/include/scpo.h").read_text()
     assert "    0.125, /* position reference [rad] */" in (tmp_path / "c/src/scpo_data.c").read_text()
     export(result_of("pid"), tmp_path / "still", measured=False)
     assert "varied" not in (tmp_path / "still/include/scpo.h").read_text()
+    assert "shown for constant references, those of the table above." in (tmp_path / "still/README.md").read_text()
 
 
 def test_the_readme_says_which_signals_the_law_does_not_read(tmp_path):

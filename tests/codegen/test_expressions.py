@@ -4,10 +4,14 @@ import ctypes
 
 import casadi as ca
 import numpy as np
+import problems
 import pytest
 from exports import STRICT, need, run
 
+import scpo_ctrl as sc
 from scpo_ctrl.codegen.expressions import Writer, read
+from scpo_ctrl.codegen.model import model_functions
+from scpo_ctrl.codegen.model import written as write_function
 from scpo_ctrl.errors import DomainError
 
 X = ca.SX.sym("x", 3)
@@ -153,3 +157,17 @@ def test_long_sums_are_broken_before_an_operator():
 def test_what_is_refused(expression, real, says):
     with pytest.raises(DomainError, match=says.replace("'law'", "law")):
         written([expression], real)
+
+
+@pytest.mark.parametrize(("Q", "R", "added", "unused"), [
+    ([1.0, 0.0], [0.05], ["by_x[0]", "by_u[0]"], set()),
+    ([0.0, 0.0], [0.05], ["by_u[0]"], {"x", "by_x"}),
+    ([0.0, 2.0], [0.0], ["by_x[1]"], {"u", "by_u"}),
+])  # fmt: skip
+def test_a_weight_of_zero_adds_nothing(Q, R, added, unused):
+    of = problems.double_integrator_problem()
+    problem = sc.ControlProblem(of.policy, of.scenarios, sc.Quadratic(Q, R))
+    functions = {of.name: of for of in model_functions(problem)}
+    stage = write_function("plant", functions["stage_adjoint"], "float", "scpo")
+    assert [line.split(" += ")[0] for line in stage.lines if " += " in line] == added
+    assert set(stage.unused) == unused

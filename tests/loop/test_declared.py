@@ -111,7 +111,10 @@ def test_a_step_along_a_gradient_is_the_one_that_gains_most(name):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"box": [[0.0, 0.0], [1.0, 0.0]], "level": None}, "no interior: its velocity"),
+        (
+            {"box": [[0.0, 0.0], [1.0, 0.0]], "level": None},
+            "no interior: its velocity goes from 0 to 0; give it some width",
+        ),
         ({"box": [[0.0, 0.0], [9.0, 1.0]], "level": None}, r"box\[1\]\[0\] = 9 m is outside"),
         ({"box": [[0.0, 0.0], [1.0, 1.0]]}, "one of level, neighbourhood and box"),
         ({"neighbourhood": 0.1, "level": None}, "initial_states"),
