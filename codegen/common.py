@@ -103,7 +103,7 @@ def _claims(result: Result) -> tuple[str, str]:
     if result.final_audit is None:
         sentences.append("The final policy was not audited.")
     if found := stability(result, number):
-        sentences.append(f"{capital(found)}, the largest over the parameter ranges.")
+        sentences.append(f"{capital(found)}.")
     return said.word, " ".join(sentences)
 
 

@@ -85,11 +85,11 @@ class Attacking(Rolling):
         else:
             batch = declared.edge(task.count, seed)
         values = rows_of(self.problem, self.theta, batch)[1]
-        varying = np.flatnonzero(self.problem.fresh.varies)
-        row = varying[values[:, varying].argmax(axis=1)]
+        counting = self.problem.fresh.that_count(values)
+        row = counting.argmax(axis=1)
         worst = worst_of(batch, Fresh(values[np.arange(task.count), row], row, 0.0), _NAMES[which], task.count)
         scores = closeness(self.problem, batch, values)
-        overall, best = scores[:, varying].max(axis=1), scores.argmax(axis=0)
+        overall, best = np.where(np.isneginf(counting), -np.inf, scores).max(axis=1), scores.argmax(axis=0)
         pool = np.argsort(-overall, kind="stable")[:STARTS]
         return Explored(
             **vars(worst),

@@ -19,7 +19,7 @@ from scpo_ctrl.choices import BUDGET
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.sizes import most_rollouts
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.problem.parts import ROUNDING
 from scpo_ctrl.problem.problem import NUMBERS
 from scpo_ctrl.progress import following
 from scpo_ctrl.rounding import down, up
@@ -271,7 +271,7 @@ class _Attack:
 
     def _of_rows(self) -> Iterator[Climb]:
         """Yield local searches that drive every metric up by itself, those closest to their bounds first."""
-        rows = np.flatnonzero(self.problem.fresh.varies)
+        rows = np.flatnonzero([row.kind != "state" or not row.fixed for row in self.problem.fresh.rows])
         rows = rows[np.argsort(-self.largest[rows], kind="stable")]
         for part in self._rounds(rows.size):
             yield Climb(self.at_largest.part(rows[part]), rows[part])

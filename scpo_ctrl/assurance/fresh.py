@@ -10,7 +10,7 @@ from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.sizes import MOST_METRICS, MOST_OPERATIONS
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.problem.parts import ROUNDING
 
 Counted = Callable[[int], object]  # what it raises ends the rollouts
 LOOKS, _FEWEST_LOOKS = 10_000, 200  # scenarios of a look beyond those of a run: as many as
@@ -120,7 +120,7 @@ class Fresh:
         """
         objective, values = problem.evaluate_scenarios(theta, batch)
         if row is None:
-            values[:, ~problem.fresh.varies] = -np.inf
+            values = problem.fresh.that_count(values)
             row = values.argmax(axis=1)  # or the first that is not a number
         worst = values[np.arange(batch.count), row]
         return cls(np.where(np.isnan(worst), np.inf, worst), row, objective)

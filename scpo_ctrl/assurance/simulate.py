@@ -19,7 +19,7 @@ from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.problem.parts import ROUNDING
 from scpo_ctrl.progress import following
 from scpo_ctrl.sealed import Sealed
 from scpo_ctrl.validate import as_count, as_function
@@ -190,7 +190,7 @@ class _Tally:
     def add(self, problem: ControlProblem, theta: np.ndarray, batch: Scenarios) -> None:
         """Roll out the policy over scenarios, and count."""
         objective, values = rows_of(problem, theta, batch)
-        values[:, ~problem.fresh.varies] = -np.inf
+        values = problem.fresh.that_count(values)
         with np.errstate(invalid="ignore"):
             close = np.nan_to_num(closeness(problem, batch, values), nan=np.inf, posinf=np.inf, neginf=-np.inf)
         which, row = np.unravel_index(close.argmax(), close.shape)

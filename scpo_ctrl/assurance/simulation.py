@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scpo_ctrl.assurance.mismatch import Mismatch
-from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.problem.parts import ROUNDING
 from scpo_ctrl.rounding import down, up
 from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.version import __version__

@@ -145,7 +145,7 @@ def _finish(result: Result, out: Path, as_json: bool, *, extra: dict[str, Any] |
         kept = f"{summary['violations']} violations, worst margin {down(summary['worst_margin'])}"
         say(f"safety     on its scenarios: {kept} of all committed policies")
         if found := stability(result, lambda value: f"{value:.4g}"):
-            say(f"stability  {found}, the largest over the parameter ranges")
+            say(f"stability  {found}")
         if look := audited(result):
             say(f"audit      {look.sentence.removeprefix('audited: ')}")
         elif look := beyond(result):

@@ -46,12 +46,14 @@ class BoxStability(LocalStability):
 
     def _rest(self, theta: np.ndarray) -> np.ndarray:
         starts = np.tile(self.policy.plant.x_eq, (self.count, 1))
-        return settle(self._around(theta[None]), starts, self.policy.backup)
+        x = settle(self._around(theta[None]), starts, self.policy.backup)
+        return self._held(x, self._commands(theta[None], x, np.arange(self.count)))
 
     def _some(self, thetas: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Return metrics of parameters that fit in memory, from places to start from (k, nx)."""
         loop, K = self._around(thetas), len(thetas)
         x = settle(loop, np.tile(starts, (K, 1)), self.policy.backup)
+        x = self._held(x, self._commands(thetas, x, np.arange(len(x))))
         with np.errstate(all="ignore"):
             powers = self._root.T @ loop(x, np.arange(len(x)))[1] @ self._inverse_root
             for _ in range(self.power.bit_length() - 1):
@@ -67,6 +69,11 @@ class BoxStability(LocalStability):
             return self._law.commands(x, thetas[rows // self.count], parameters[rows, None], saturated=False)
 
         return self.box.loop(commands, parameters, self.policy.backup.extent)
+
+    def _commands(self, thetas: np.ndarray, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return the command of each loop at a state, (r, nu)."""
+        parameters = self.parameters[rows % self.count]
+        return self._law.commands(x[:, None], thetas[rows // self.count], parameters[:, None], saturated=False)[:, 0]
 
     def _remedy(self) -> str:
         return (

@@ -15,6 +15,7 @@ from scpo_ctrl.shown import Entries, Shown, counted
 
 _WORDS = 4  # numbers that a step of Philox's counter makes
 _LARGEST_CORNERS = 10  # parameters with a range up to which corners are taken in turn; at random beyond
+_KINDS = 0x51DE  # stream of what is drawn for edges: what is taken in turn may never meet what else is
 _SMALLEST = 1e-3  # part of the way to the boundary at which small levels begin
 _CLOUD = 0xC10D  # stream of the seeds of clouds
 _MOST_NUMBERS = 1 << 31  # drawn at once, 16 GB
@@ -105,9 +106,10 @@ class DeclaredSet(Shown):
     def edge(self, count: int, seed: int) -> Scenarios:
         """Return points where metrics are worst as a rule: the boundary and small levels, corners, extreme sequences.
 
-        Three of four initial states are on the boundary, the others on levels down to nothing; every other point has
-        its parameters in a corner of their ranges, all corners in turn; disturbances are, in turn, constant, switching
-        at every step, switching once, and at either end at random.
+        Three of four initial states are on the boundary, of a box at corners as often as on faces, the others on levels
+        down to nothing; every other point has its parameters in a corner of their ranges, all corners in turn;
+        disturbances are constant, switching at every step, switching once, or at either end at random. Which face, and
+        which of these, is drawn, so that each meets every corner.
 
         Parameters
         ----------
@@ -119,14 +121,14 @@ class DeclaredSet(Shown):
         """
         nx, npar = self.plant.nx, self.plant.npar
         numbers, index = self._spread_numbers(count, seed), np.arange(count)
-        small = index % 4 == 3
+        small, drawn = index % 4 == 3, np.random.default_rng([seed, _KINDS])
         numbers[:, 1 + nx] = np.where(small, _SMALLEST ** (nx * numbers[:, 1 + nx]), 1.0)
         if self.box is not None:
-            numbers[~small] = self._on_faces(numbers[~small])
+            numbers[~small] = self._on_faces(numbers[~small], drawn)
         corner = index % 2 == 0
         if npar:
             numbers[corner, 2 + nx : 2 + nx + npar] = self._corners(numbers[corner, 2 + nx : 2 + nx + npar], seed)
-        numbers[:, 2 + nx + npar :] = self._extreme(numbers[:, 2 + nx + npar :], index)
+        numbers[:, 2 + nx + npar :] = self._extreme(numbers[:, 2 + nx + npar :], drawn)
         return self.place(numbers)
 
     @checked(count=whole())
@@ -315,10 +317,13 @@ class DeclaredSet(Shown):
         numbers[:, :even] = np.clip(sobol[:count], 2.0**-54, 1 - 2.0**-53)
         return numbers
 
-    def _on_faces(self, numbers: np.ndarray) -> np.ndarray:
-        """Move points to a face of the box, one coordinate after the other in turn."""
+    def _on_faces(self, numbers: np.ndarray, drawn: np.random.Generator) -> np.ndarray:
+        """Move points to a face of the box, or to a corner of it."""
         nx, index = self.plant.nx, np.arange(len(numbers))
-        numbers[index, 1 + index % nx] = index // nx % 2
+        face, end, at_corner = (drawn.integers(0, most, len(numbers)) for most in (nx, 2, 2))
+        numbers[index, 1 + face] = end
+        ends = np.where(numbers[:, 1 : 1 + nx] < 0.5, 0.0, 1.0)
+        numbers[:, 1 : 1 + nx] = np.where(at_corner[:, None] == 1, ends, numbers[:, 1 : 1 + nx])
         return numbers
 
     def _corners(self, numbers: np.ndarray, seed: int) -> np.ndarray:
@@ -334,7 +339,7 @@ class DeclaredSet(Shown):
             corners[:, varied] = np.random.default_rng(seed).integers(0, 2, (count, varied.size))
         return corners
 
-    def _extreme(self, numbers: np.ndarray, index: np.ndarray) -> np.ndarray:
+    def _extreme(self, numbers: np.ndarray, drawn: np.random.Generator) -> np.ndarray:
         """Turn numbers of disturbances into extreme sequences, (n, (N + 1) · nx)."""
         n, N, size = len(numbers), self.horizon, self.half.size
         ends = np.where(numbers < 0.5, 0.0, 1.0)
@@ -347,6 +352,6 @@ class DeclaredSet(Shown):
             np.abs(constant[:, None] - switch),
             varying,
         )
-        kind = (index % len(sequences))[:, None, None]
+        kind = drawn.integers(0, len(sequences), n)[:, None, None]
         chosen = np.select([kind == k for k in range(len(sequences))], sequences)
         return np.hstack([constant, chosen.reshape(n, N * size)])

@@ -12,8 +12,10 @@ import numpy as np
 
 from scpo_ctrl.compiled import StackFunction
 from scpo_ctrl.loop.controlled import LoopPolicy
-from scpo_ctrl.loop.rest import solved
+from scpo_ctrl.loop.rest import AT_REST, BEYOND_BOUNDS, beyond_bounds, solved
+from scpo_ctrl.models import Plant
 
+BEYOND = AT_REST / BEYOND_BOUNDS  # what a command beyond its bounds counts as moving, for each half of their width
 _NUMBERS = 1_000_000  # in the matrices J of the policies that are taken at once
 
 
@@ -27,7 +29,7 @@ def chained_loop(policy: LoopPolicy) -> ca.Function:
     Returns
     -------
     casadi.Function
-        ``(x, p, theta) -> (x_next, J)`` with J of shape (nx, nx), dense.
+        ``(x, p, theta) -> (x_next, J, command)`` with J of shape (nx, nx), dense.
     """
     plant = policy.plant
     x, p, theta = (ca.SX.sym(n, k) for n, k in (("x", plant.nx), ("p", plant.npar), ("theta", policy.theta_dim)))
@@ -37,7 +39,7 @@ def chained_loop(policy: LoopPolicy) -> ca.Function:
     at, p, weights = inputs
     u, slope = control(at, p, weights)
     following, A, B = plant.derivatives(at, u, p)
-    return ca.Function("closed_loop", inputs, [following, ca.densify(A) + ca.densify(B) @ slope])
+    return ca.Function("closed_loop", inputs, [following, ca.densify(A) + ca.densify(B) @ slope, u])
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class DenseMetric:
     """The metric (E11) at one vertex, of stacks (K, d + nx) of θ and the place that the search for rest starts from."""
 
     loop: ca.Function  # of `chained_loop`
+    plant: Plant  # whose bounds the command keeps at rest
     p: np.ndarray  # (np,) plant parameters [p_units]
     root: np.ndarray  # C of P = C Cᵀ
     inverse_root: np.ndarray  # C⁻ᵀ
@@ -99,17 +102,18 @@ class DenseMetric:
     def _at_rest(self, stack: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return θ with the place of rest (K, d + nx), J there (K, nx, nx), and how far from rest it is (K,)."""
         places, nx = stack.copy(), len(self.root)
-        following, J = self._stepped(places)
+        following, J, command = self._stepped(places)
         for _ in range(self.newton):
             places[:, -nx:] += solved(np.eye(nx) - J, following - places[:, -nx:])
-            following, J = self._stepped(places)
-        return places, J, np.linalg.norm((following - places[:, -nx:]) @ self.root, axis=1) / self.unit
+            following, J, command = self._stepped(places)
+        moved = np.linalg.norm((following - places[:, -nx:]) @ self.root, axis=1) / self.unit
+        return places, J, moved + BEYOND * beyond_bounds(self.plant, command)
 
-    def _stepped(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the next states (K, nx) and J (K, nx, nx)."""
-        following, entries = self._next(places)
+    def _stepped(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the next states (K, nx), J (K, nx, nx) and commands (K, nu)."""
+        following, entries, command = self._next(places)
         nx = following.shape[1]
-        return following, entries.reshape(-1, nx, nx).swapaxes(1, 2)
+        return following, entries.reshape(-1, nx, nx).swapaxes(1, 2), command
 
     def _powers(self, J: np.ndarray) -> list[np.ndarray]:
         """Return J in the norm of P, and its squares up to the power M."""
@@ -126,24 +130,23 @@ class DenseMetric:
         size = max(1, _NUMBERS // self.root.size)
         return [slice(start, start + size) for start in range(0, count, size)]
 
-    def _stacked(self, behind: int) -> tuple[ca.MX, ca.MX, ca.MX]:
-        """Return a column of θ, x and some numbers behind them, and the loop's x⁺ and J there."""
+    def _stacked(self, behind: int) -> tuple[ca.MX, ca.MX, ca.MX, ca.MX]:
+        """Return a column of θ, x and some numbers behind them, and the loop's x⁺, J and command there."""
         nx, d = self.loop.size1_in(0), self.loop.size1_in(2)
         column = ca.MX.sym("column", d + nx + behind)
-        following, J = self.loop(column[d : d + nx], ca.DM(self.p), column[:d])
-        return column, following, J
+        return column, *self.loop(column[d : d + nx], ca.DM(self.p), column[:d])
 
     @cached_property
     def _next(self) -> StackFunction:
-        """(θ, x) -> x⁺, J column by column."""
-        column, following, J = self._stacked(0)
-        return StackFunction(ca.Function("next", [column], [following, ca.vec(J)]), [])
+        """(θ, x) -> x⁺, J column by column, command."""
+        column, following, J, command = self._stacked(0)
+        return StackFunction(ca.Function("next", [column], [following, ca.vec(J), command]), [])
 
     @cached_property
     def _pulled(self) -> StackFunction:
         """(θ, x, weights) -> the gradients by θ and x of the weighted sum of J's entries."""
         nx, d = self.loop.size1_in(0), self.loop.size1_in(2)
-        column, _, J = self._stacked(nx * nx)
+        column, _, J, _ = self._stacked(nx * nx)
         slopes = ca.gradient(ca.dot(column[d + nx :], ca.vec(J)), column)
         return StackFunction(ca.Function("pulled", [column], [slopes[:d], slopes[d : d + nx]]), [])
 
@@ -151,7 +154,7 @@ class DenseMetric:
     def _moved(self) -> StackFunction:
         """(θ, x, weights) -> the gradient by θ of the weighted sum of x⁺."""
         nx, d = self.loop.size1_in(0), self.loop.size1_in(2)
-        column, following, _ = self._stacked(nx)
+        column, following, *_ = self._stacked(nx)
         slopes = ca.gradient(ca.dot(column[d + nx :], following), column)
         return StackFunction(ca.Function("moved", [column], [slopes[:d]]), [])
 

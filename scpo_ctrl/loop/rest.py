@@ -19,6 +19,10 @@ _KEPT = 16  # answers of `BackupRest.places` that are kept: a run asks again and
 _STILL = 1e-12  # what a loop at rest moves by, in the norm of P relative to √ρ: no step is taken from there
 AT_REST = 1e-6  # what a loop may still move by, likewise, where no step makes it move less
 
+BEYOND_BOUNDS = (
+    1e-9  # what a command at rest may leave its bounds by, in half their width: beyond, the input cannot hold it
+)
+
 LinearisedLoop = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -82,6 +86,25 @@ def settle(loop: LinearisedLoop, starts: np.ndarray, backup: Backup) -> np.ndarr
             active = np.delete(active, waiting)
             active = active[moved[active] > _STILL]
     return np.where((moved <= AT_REST)[:, None], x, np.nan)
+
+
+def beyond_bounds(plant: Plant, commands: np.ndarray) -> np.ndarray:
+    """Return how far commands are beyond their bounds, in half their width; zero within them.
+
+    A loop whose command at rest is beyond its bounds is not at rest there: the input that is applied does not hold it.
+
+    Parameters
+    ----------
+    plant : Plant
+    commands : numpy.ndarray, shape (..., nu)
+
+    Returns
+    -------
+    numpy.ndarray, shape (...)
+    """
+    with np.errstate(invalid="ignore"):
+        over = np.maximum(commands - plant.u_max, plant.u_min - commands) / ((plant.u_max - plant.u_min) / 2)
+    return np.asarray(np.maximum(over.max(axis=-1), 0.0))
 
 
 class BackupRest:

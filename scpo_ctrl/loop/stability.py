@@ -18,8 +18,8 @@ import numpy as np
 from scpo_ctrl.compiled import StackFunction, compile_functions
 from scpo_ctrl.errors import UnsafeStartError
 from scpo_ctrl.loop.controlled import LoopPolicy
-from scpo_ctrl.loop.dense_stability import DenseMetric, chained_loop
-from scpo_ctrl.loop.rest import AT_REST, settle
+from scpo_ctrl.loop.dense_stability import BEYOND, DenseMetric, chained_loop
+from scpo_ctrl.loop.rest import AT_REST, BEYOND_BOUNDS, beyond_bounds, settle
 from scpo_ctrl.loop.sizes import check_stability
 from scpo_ctrl.models.varying import settled, settling
 
@@ -28,6 +28,7 @@ FLOOR = 1e-6  # δ: what is below decays fast enough
 _MOST_COMPILED = 24  # states up to which C pays: compiling takes long for dense derivatives, and matrices dominate
 _MOST_WEIGHTS = 2000  # parameters likewise
 _CORNERS = 6  # parameters with a range up to which all vertices are taken; a fixed choice of as many beyond
+_INSIDE = 64  # points inside the ranges, where a report looks too
 _ROOM = 0.25  # part of γ that the backup must reach: M is the least power of two for which it does
 _MOST_DOUBLINGS = 24  # of M
 _UNSTABLE = 1e100  # squared norm of a power beyond which it only grows
@@ -78,6 +79,26 @@ class LocalStability:
         plant = self.policy.plant
         return settled(plant, vertices(settling(plant, self.ranges)))
 
+    def inside(self) -> "LocalStability":
+        """Return the same at plant parameters spread evenly over their ranges, of which corners need not be the worst.
+
+        Returns
+        -------
+        LocalStability
+            To ask for its spectral radii.
+        """
+        ranges = settling(self.policy.plant, self.ranges)
+        varied = np.flatnonzero(ranges[:, 0] < ranges[:, 1])
+        ratio = 2.0  # the root of r^(k + 1) = r + 1, whose powers spread points most evenly
+        for _ in range(_NEWTON * _NEWTON):
+            ratio = (1 + ratio) ** (1 / (varied.size + 1))
+        numbers = (0.5 + np.arange(_INSIDE)[:, None] * ratio ** -(1.0 + np.arange(varied.size))) % 1
+        points = np.tile(ranges[:, 0], (_INSIDE, 1))
+        points[:, varied] += numbers * (ranges[varied, 1] - ranges[varied, 0])
+        other = LocalStability(self.policy, self.ranges)
+        vars(other)["parameters"] = settled(self.policy.plant, points)
+        return other
+
     @cached_property
     def _at_backup(self) -> np.ndarray:
         """Parameters with which the policy is the backup."""
@@ -127,7 +148,7 @@ class LocalStability:
         Returns
         -------
         x : numpy.ndarray, shape (k, nx)
-            NaN where no equilibrium is found.
+            NaN where no equilibrium is found, or its command is beyond the bounds.
         A : numpy.ndarray, shape (k, nx, nx)
         """
         x = self._rest(theta)
@@ -143,7 +164,14 @@ class LocalStability:
             following, A = (np.array([np.array(part[i]) for part in found]) for i in (0, 1))
             return following.reshape(-1, nx), A.reshape(-1, nx, nx)
 
-        return settle(loop, np.tile(self.policy.plant.x_eq, (self.count, 1)), self.policy.backup)
+        x = settle(loop, np.tile(self.policy.plant.x_eq, (self.count, 1)), self.policy.backup)
+        commands = [np.array(self._loop(at, p, theta)[2])[:, 0] for at, p in zip(x, self.parameters, strict=True)]
+        return self._held(x, np.array(commands))
+
+    def _held(self, x: np.ndarray, commands: np.ndarray) -> np.ndarray:
+        """Return places of rest, NaN where their command is beyond its bounds, so that the loop is not at rest."""
+        beyond = beyond_bounds(self.policy.plant, commands)
+        return np.where((beyond <= BEYOND_BOUNDS)[:, None], x, np.nan)
 
     def spectral_radii(self, theta: np.ndarray) -> np.ndarray:
         """Return the spectral radius of the closed loop at rest for each vertex, infinite where it has no equilibrium.
@@ -172,7 +200,7 @@ class LocalStability:
         Returns
         -------
         numpy.ndarray, shape (K, k)
-            Infinite where the loop has no equilibrium that is found from the nominal one.
+            Infinite where the loop has no equilibrium that is found from the nominal one and that its input holds.
         """
         values, moved = self._from(np.tile(self._rest(thetas[0]), (len(thetas), 1, 1)), thetas)
         far = np.flatnonzero(~(moved <= AT_REST).all(axis=1))  # from the first one: each from its own place of rest
@@ -242,7 +270,8 @@ class LocalStability:
         lost = np.flatnonzero(~np.isfinite(self._rest(self._at_backup)).all(axis=1))
         if lost.size:
             raise UnsafeStartError(
-                f"the closed loop of the backup has no equilibrium{self.where(lost[0])}; {self._remedy()}"
+                "within the bounds of its inputs the closed loop of the backup has no equilibrium"
+                f"{self.where(lost[0])}; {self._remedy()}"
             )
 
     @cached_property
@@ -286,14 +315,15 @@ class LocalStability:
 
     @cached_property
     def _loop(self) -> ca.Function:
-        """(x, p, θ) -> the next state of the loop without saturation, and its derivative by x."""
+        """(x, p, θ) -> the next state of the loop without saturation, its derivative by x, and the command."""
         policy = self.policy
         if self._is_dense:
             return chained_loop(policy)
         x, p = ca.SX.sym("x", policy.plant.nx), ca.SX.sym("p", policy.plant.npar)
         theta = ca.SX.sym("theta", policy.theta_dim)
-        following = policy.plant.function(x, policy.command(x, theta, p), p)
-        return ca.Function("closed_loop", [x, p, theta], [following, ca.jacobian(following, x)])
+        command = policy.command(x, theta, p)
+        following = policy.plant.function(x, command, p)
+        return ca.Function("closed_loop", [x, p, theta], [following, ca.jacobian(following, x), command])
 
     @property
     def _is_dense(self) -> bool:
@@ -307,7 +337,7 @@ class LocalStability:
             return self._compiled()
         unit, doublings = float(np.sqrt(self.policy.backup.rho)), self.power.bit_length() - 1
         fixed = (self._root, self._inverse_root, unit, doublings, GAMMA, FLOOR, _NEWTON)
-        metrics = [DenseMetric(self._loop, p, *fixed) for p in self.parameters]
+        metrics = [DenseMetric(self._loop, self.policy.plant, p, *fixed) for p in self.parameters]
         return [metric.values for metric in metrics], [metric.gradients for metric in metrics]
 
     def _compiled(self) -> tuple[list[_Stacked], list[_Stacked]]:
@@ -318,14 +348,16 @@ class LocalStability:
         )
         x = start
         for _ in range(_NEWTON):
-            following, A = self._loop(x, p, theta)
+            following, A, command = self._loop(x, p, theta)
             x = x + ca.solve(ca.MX.eye(nx) - A, following - x, "qr")
-        following, A = self._loop(x, p, theta)
+        following, A, command = self._loop(x, p, theta)
         power = ca.DM(self._root.T) @ A @ ca.DM(self._inverse_root)
         for _ in range(self.power.bit_length() - 1):
             power = power @ power
         g = ca.log((ca.sumsqr(power) + FLOOR) / (GAMMA + FLOOR)) / np.log(4)
         moved = ca.norm_2(ca.DM(self._root.T / np.sqrt(self.policy.backup.rho)) @ (following - x))
+        low, high = ca.DM(self.policy.plant.u_min), ca.DM(self.policy.plant.u_max)
+        moved += BEYOND * ca.fmax(ca.mmax(ca.fmax(command - high, low - command) / ((high - low) / 2)), 0.0)
         both = ca.vertcat(theta, start)
         inputs = [ca.MX.sym("both", both.size1()), p]
         whole = ca.Function("metric", [theta, start, p], [g, moved, ca.gradient(g, theta)])

@@ -10,11 +10,10 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.problem.control_problem import ControlProblem
 from scpo_ctrl.problem.doors import Block
 from scpo_ctrl.problem.in_units import rollouts_in_units
-from scpo_ctrl.problem.parts import Parts, RolloutPart
+from scpo_ctrl.problem.parts import ROUNDING, Parts, RolloutPart
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.problem.remedy import remedy
 
-ROUNDING = 1e-12  # of a metric, in `Problem.metric_units`: a violation is beyond it
 _LEFT = 0.25  # part of the safe start's own distance from a bound that the back-off takes at most
 
 

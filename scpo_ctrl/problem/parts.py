@@ -13,6 +13,8 @@ from scpo_ctrl.loop.stability import LocalStability
 from scpo_ctrl.problem.doors import Block
 from scpo_ctrl.problem.problem import NUMBERS
 
+ROUNDING = 1e-12  # of a metric, in `Problem.metric_units`: a violation is beyond it
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -35,6 +37,23 @@ class Rows:
         Rows
         """
         return Rows((*self.rows, row), np.append(self.varies, True), np.append(self.units, unit))
+
+    def that_count(self, values: np.ndarray) -> np.ndarray:
+        """Return metrics of scenarios with those left out that are kept and that no policy can move.
+
+        What the initial state alone decides, such as a constraint at t = 0, counts where it is violated. Where it is
+        kept, as bounds of the state at t = 0 are by definition, it says nothing of a policy.
+
+        Parameters
+        ----------
+        values : numpy.ndarray, shape (..., k)
+
+        Returns
+        -------
+        numpy.ndarray, shape (..., k)
+            -inf for those left out.
+        """
+        return np.where(self.varies | ~(values <= ROUNDING), values, -np.inf)
 
 
 class Part(Protocol):

@@ -11,7 +11,7 @@ from scpo_ctrl.invariance.intervals import Interval, NoEnclosureError, enclosure
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.loop.metrics import MetricOptions
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.problem.parts import ROUNDING
 from scpo_ctrl.proof.program import Program
 from scpo_ctrl.proof.region import Region
 

@@ -18,7 +18,7 @@ from scpo_ctrl.choices import BOXES, SECONDS
 from scpo_ctrl.errors import DomainError
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.problem.control_problem import ControlProblem
-from scpo_ctrl.problem.guarded import ROUNDING
+from scpo_ctrl.problem.parts import ROUNDING
 from scpo_ctrl.proof.closed_loop import ALLOWED, CoveredLoop
 from scpo_ctrl.proof.cover_words import for_ever, over_the_horizon
 from scpo_ctrl.proof.judge import Judgement, judge
@@ -209,8 +209,7 @@ class _Search:
         batch = self._scenarios(np.tile(cones[open_], 2), points, np.concatenate([found.pushes[open_]] * 2))
         problem, theta = self.loop.problem, self.loop.theta
         _, metrics = problem.evaluate_scenarios(theta, batch)
-        metrics[:, ~problem.fresh.varies] = -np.inf
-        worst = np.nan_to_num(metrics, nan=np.inf, posinf=np.inf).max(axis=1)
+        worst = np.nan_to_num(problem.fresh.that_count(metrics), nan=np.inf, posinf=np.inf).max(axis=1)
         which = int(worst.argmax())
         return batch.part(slice(which, which + 1)) if worst[which] > ROUNDING else None
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo_ctrl.adaptation.result import Result
+from scpo_ctrl.report.at_rest import is_stable, worst_inside
 from scpo_ctrl.report.fresh_costs import fresh_costs
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, margin, number, short
 from scpo_ctrl.report.response import responses
@@ -43,8 +44,11 @@ def _stable(result: Result) -> Answer:
     if before is None or after is None:
         return Answer("Stable at rest?", ("not known",), "there is no model of a loop to linearise")
     shown = [number(end) if np.isfinite(end) else "no equilibrium" for end in (before, after)]
-    word = "stable" if after < 1 else "not stable"
+    word = "stable" if is_stable(result) else "not stable"
     said = f"{word}: spectral radius, {start_name(result)} → final policy; stable below 1"
+    radius, where = worst_inside(result)
+    if radius >= 1 > after:
+        said += f"; {number(radius) if np.isfinite(radius) else 'no equilibrium'} {where}"
     return Answer("Stable at rest?", (shown[0], f"→ {shown[1]}"), said)
 
 

@@ -14,6 +14,7 @@ from scpo_ctrl.assurance.audit import BETA
 from scpo_ctrl.assurance.clopper_pearson import violation_bound
 from scpo_ctrl.loop.controlled import ControllerPolicy
 from scpo_ctrl.problem.control_problem import ControlProblem
+from scpo_ctrl.report.at_rest import CORNERS, is_stable, worst_inside
 from scpo_ctrl.report.fresh_costs import FreshCosts, fresh_costs
 from scpo_ctrl.report.numbers import NARROW_SPACE, bound, number, plural, short
 
@@ -258,7 +259,7 @@ def beyond(result: Result) -> Beyond | None:
 
 
 def stability(result: Result, show: Callable[[float], str]) -> str:
-    """Return the spectral radius of the loop at rest before and after; nothing without a model of a loop.
+    """Return the spectral radius of the loop at rest before and after, and where; nothing without a model of a loop.
 
     Parameters
     ----------
@@ -274,22 +275,10 @@ def stability(result: Result, show: Callable[[float], str]) -> str:
     if None in ends:
         return ""
     before, after = (show(end) if end is not None and np.isfinite(end) else "none (no equilibrium)" for end in ends)
-    return f"spectral radius at rest {before} → {after}"
-
-
-def is_stable(result: Result) -> bool:
-    """Return whether the final loop is stable at rest for all of its parameters, as far as there is a model of it.
-
-    Parameters
-    ----------
-    result : Result
-
-    Returns
-    -------
-    bool
-    """
-    radius = result.problem.spectral_radius(result.theta)
-    return radius is None or radius < 1
+    radius, where = worst_inside(result)
+    found = ends[1] is not None and radius >= 1 > ends[1]
+    inside = f", but {show(radius) if np.isfinite(radius) else 'none (no equilibrium)'} {where}" if found else ""
+    return f"spectral radius at rest {before} → {after}, {CORNERS}{inside}"
 
 
 def start_name(result: Result) -> str:

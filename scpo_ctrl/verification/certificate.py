@@ -332,12 +332,16 @@ def fresh_metrics(
     arrays = drawn(ClosedLoop(law, tables, empty), tables["scenarios"], numbers, key)
     loop = ClosedLoop(law, tables, arrays)
     loop.margins(theta[None])
-    every = [bound for bound in bounds_of(loop) if not bound.fixed]
+    every = list(bounds_of(loop))
     if "one_step" in tables["metrics"]:
         step = single_steps(law, tables, *(arrays[f"scenario_{key}"] for key in ("x0", "p", "w")))
         step.margins(theta[None])
         every.append(decrease_of(step))
     stacked = [np.where(np.isfinite(bound.margin), -bound.margin / bound.unit, np.inf) for bound in every]
+    stacked = [  # what no policy can move counts where it is violated
+        np.where(values > _VIOLATION, values, -np.inf) if bound.fixed else values
+        for bound, values in zip(every, stacked, strict=True)
+    ]
     worst = np.max([values.max(axis=1) for values in stacked], axis=0)
 
     def labels(place: int) -> list[str]:

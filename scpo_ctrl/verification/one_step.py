@@ -12,6 +12,7 @@ from scpo_ctrl.verification.law import Law
 from scpo_ctrl.verification.loop import ClosedLoop
 
 _STREAM = 0xC10D  # of the seeds of clouds
+_KINDS = 0x51DE  # stream of which face, and which sequence
 _SMALLEST = 1e-3  # part of the way to the boundary at which small levels begin
 _MOST_CORNERS = 10  # parameters with a range up to which corners come in turn
 _ROUNDING = 1e-8  # of a state of the cloud, relative to the extent of the level set
@@ -143,15 +144,23 @@ def _drawn(loop: ClosedLoop, table: dict[str, Any], count: int) -> tuple[np.ndar
 def _edges(loop: ClosedLoop, table: dict[str, Any], count: int, seed: int) -> list[np.ndarray]:
     """Return numbers of points whose states are on the boundary, every fourth on a small level."""
     nx, (x, p, w) = loop.plant.nx, _numbers(loop, table, count, seed)
-    index, boundary = np.arange(count), np.arange(count) % 4 != 3
+    boundary, rng = np.arange(count) % 4 != 3, np.random.default_rng([seed, _KINDS])
     x[:, -1] = np.where(boundary, 1.0, _SMALLEST ** (nx * x[:, -1]))
     if "box" in table:
-        turn = np.arange(int(boundary.sum()))
-        x[np.flatnonzero(boundary), 1 + turn % nx] = turn // nx % 2
+        some = np.flatnonzero(boundary)
+        face, end, at_corner = (
+            rng.integers(0, nx, some.size),
+            rng.integers(0, 2, some.size),
+            rng.integers(0, 2, some.size),
+        )
+        x[some, 1 + face] = end
+        some = some[at_corner == 1]
+        x[some, 1:-1] = np.floor(x[some, 1:-1] + 0.5)
     _into_corners(loop, table, p, seed)
     size = w.shape[1] // 2
     ends = np.floor(w + 0.5)
-    ends[index % 4 != 3, size:] = ends[index % 4 != 3, :size]  # sequences that begin with their constant
+    begins = rng.integers(0, 4, count) != 3  # sequences that begin with their constant
+    ends[begins, size:] = ends[begins, :size]
     return [x, p, ends]
 
 

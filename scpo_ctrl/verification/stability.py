@@ -13,6 +13,7 @@ from scpo_ctrl.verification.over_time import ended, moves_the_end, ranges
 
 _GAMMA, _ROOM = 0.5, 0.25  # γ of (E11), and the part of it that the backup reaches, which sets M
 _FLOOR = 1e-6  # δ of (E11)
+_BEYOND = 1e-9  # what a command at rest may leave its bounds by, in half their width
 _CORNERS = 6  # parameters with a range up to which all corners count; a fixed choice of as many beyond
 _AGREEMENT = 1e-7  # of spectral radii, relative: eigenvalues amplify rounding
 _STEPS, _SHORTEST = 60, 1e-6  # to the equilibrium, and the least part of one
@@ -84,7 +85,12 @@ class Rest:
         return np.array([self._settle(None, p)[0] for p in different])[which.ravel()]
 
     def _derivative(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
-        return self._settle(theta, p)[1]
+        """Return the derivative at rest; NaN where there is none, or the input does not hold it within its bounds."""
+        x, A = self._settle(theta, p)
+        low, high = self.plant.u_min, self.plant.u_max
+        command = np.asarray(self.law.near(theta, x - self.plant.x_eq, p)[0]).ravel()
+        beyond = np.maximum(command - high, low - command) / ((high - low) / 2)
+        return A if (beyond <= _BEYOND).all() else np.full_like(A, np.nan)
 
     def _settle(self, theta: np.ndarray | None, p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where the loop is at rest, and the derivative of the next state by the state; NaN if it never is."""

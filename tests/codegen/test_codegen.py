@@ -177,7 +177,7 @@ def test_the_readme_says_what_was_shown_as_the_report_does(tmp_path):
         assert claim == said.word and claim in page
         assert f"on the model, in double: **{said.word}**. " in readme
         assert " ".join(said.sentence.split()) in readme
-        assert f"{capital(stability(run, number))}, the largest over the parameter ranges." in readme
+        assert f"{capital(stability(run, number))}." in readme
         assert ("The final policy was not audited." in readme) == (run.final_audit is None)
         assert ("and its guards" in readme) == (run.guards is not None)
         words[name] = claim

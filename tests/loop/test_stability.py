@@ -176,3 +176,20 @@ def test_matrices_in_numpy_follow_a_place_of_rest_that_moves(monkeypatch):
     D = rng.normal(size=(4, theta.size))
     slopes = (stability.metrics(theta + step * D) - stability.metrics(theta - step * D)) / (2 * step)
     np.testing.assert_allclose(stability.jacobian(theta, D), slopes, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("most_compiled", [24, 0])
+def test_a_policy_that_rests_beyond_its_input_is_not_stable_there(monkeypatch, most_compiled):
+    """x⁺ = x / 2 + u + p under u = -k x rests at u = -k p / (k + 1/2), which is beyond -0.8 for p = 1 and large k."""
+    monkeypatch.setattr("scpo_ctrl.loop.stability._MOST_COMPILED", most_compiled)
+    x, u, p = (ca.SX.sym(name) for name in "xup")
+    bounds = {"x_min": [-9.0], "x_max": [9.0], "u_min": [-0.8], "u_max": [0.8]}
+    plant = Plant(name="push", x=x, u=u, p=p, p_nominal=[0.0], f=x / 2 + u + p, dt=0.1, **bounds)
+    policy = Policy(plant, lqr(plant, [0.1], [1.0]), scale=(1.0,), input_scale=(1.0,))
+    stability, k0 = metrics_of(policy, [[0.0, 1.0]]), float(policy.backup.K[0, 0])
+    gains = np.array([0.1, 1.2, 1.45])  # all of them stable, were it not for the bounds
+    values = stability.metrics(k0 - gains[:, None])
+    assert np.isfinite(values).all() and (gains / (gains + 0.5) < 0.8).all()
+    far = LocalStability(policy, np.array([[0.0, 1.2]])).metrics(k0 - gains[:, None])
+    np.testing.assert_array_equal(np.isfinite(far).all(axis=1), 1.2 * gains / (gains + 0.5) <= 0.8)
+    assert np.isfinite(far[0]).all() and not np.isfinite(far[2]).all()
