@@ -275,7 +275,7 @@ class DeclaredSet(Shown):
         if self.half.size:
             how = "drawn anew at every step" if not self.fixed else f"{self.fixed:g} of it constant over time"
             parts.append(f"disturbance uniform within half widths {self.half.tolist()}, {how}")
-        return "; ".join(parts)
+        return "; ".join([*parts, f"horizon N = {self.horizon}"])
 
     def _initial(self, numbers: np.ndarray) -> np.ndarray:
         """Return initial states from numbers (n, 2 + nx)."""

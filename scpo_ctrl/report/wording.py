@@ -92,14 +92,15 @@ def _kept(result: Result, sentence: str) -> Headline:
     title = "Safe on its scenarios" if isinstance(result.problem, ControlProblem) else "Every metric holds"
     if audit:
         title = "Audited"
-    if not is_stable(result):
-        sentence = f"{sentence} {capital(stability(result, number))}."
-        return Headline("unfinished", f"{title}, not stable at rest", sentence)
     look = audit or beyond(result)
+    but = [look.but] if look and look.but else []
     if look:
         sentence = f"{sentence} Beside them, {look.sentence}."
-        if look.but:
-            return Headline("unfinished", f"{title}, {look.but}", sentence)
+    if not is_stable(result):
+        sentence = f"{sentence} {capital(stability(result, number))}."
+        but.append("not stable at rest")
+    if but:
+        return Headline("unfinished", ", ".join([title, *but]), sentence)
     words = {
         RunStatus.RUNNING: ", not finished",
         RunStatus.INTERRUPTED: ", not finished",
@@ -211,9 +212,11 @@ def audited(result: Result) -> Beyond | None:
     last = result.final_audit
     if last is None:
         return None
+    assert isinstance(result.problem, ControlProblem)
     most = bound(result.audit_bound(), 2)
     sentence = (
-        f"audited: no violation in {number(last.rollouts)} fresh scenarios, nor in a search from the worst of them "
+        f"audited: no violation in {number(last.rollouts)} fresh scenarios of the declared set over "
+        f"{plural(result.problem.scenarios.horizon, 'step')}, nor in a search from the worst of them "
         f"(probability ≤ {most} at confidence 1 − {number(BETA)})"
     )
     costs = fresh_costs(result)

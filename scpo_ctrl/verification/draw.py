@@ -157,7 +157,7 @@ def distribution(loop: ClosedLoop, table: dict[str, Any]) -> str:
         fixed, half = table.get("disturbance_fixed", 0.0), [float(value) + 0.0 for value in table["disturbance"]]
         how = f"{fixed:g} of it constant over time" if fixed else "drawn anew at every step"
         parts.append(f"disturbance uniform within half widths {half}, {how}")
-    return "; ".join(parts)
+    return "; ".join([*parts, f"horizon N = {int(table['horizon'])}"])
 
 
 def _product(a: np.ndarray, b: int) -> tuple[np.ndarray, np.ndarray]:
