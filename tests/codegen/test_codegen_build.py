@@ -12,7 +12,7 @@ from scpo_ctrl.codegen import TARGETS, export, replay
 from scpo_ctrl.codegen.build import measure
 from scpo_ctrl.errors import CompilerError
 
-SANITIZE = "-O1 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all"
+SANITIZE = "-O0 -g1 -fsanitize=address,undefined -fno-sanitize-recover=all"
 LANGUAGES = {
     "c": ("", "-std=c99 -Wstrict-prototypes -Wmissing-prototypes"),
     "c++": ("++", "-std=c++11 -Wno-deprecated"),
