@@ -50,18 +50,20 @@ def metric_error(policy: "Policy", code: "DeviceCode", real: str, law: "FixedLaw
         return LEAST[real]
     kind, plant, rng = number_type(real), policy.plant, np.random.default_rng(0)
     graph, (next_state,) = read(f"plant {plant.name!r}", plant.function)
-    largest = 0.0
-    for size in _SIZES:
-        for _ in range(_DRAWS if size else 1):
-            theta = code.theta_start + size * rng.normal(size=code.theta_start.size)
-            theta = theta.astype(np.float32).astype(float)
-            applied = None if law is None else in_integers(law, law.prepared(theta))
-            exact = _metrics(policy, code, graph, next_state, theta, np.float64, applied)
-            rounded = _metrics(policy, code, graph, next_state, theta, kind)
-            safe = np.nanmax(exact, axis=0, initial=-np.inf) <= _HARDLY
-            near = (np.abs(exact) <= _NEAR) & np.isfinite(rounded) & safe
-            largest = max(largest, float(np.abs(exact[near] - rounded[near]).max(initial=0.0)))
-    return max(LEAST[real], FACTOR * largest)
+    sizes = [size for size in _SIZES for _ in range(_DRAWS if size else 1)]
+    thetas = np.array([code.theta_start + size * rng.normal(size=code.theta_start.size) for size in sizes])
+    thetas = thetas.astype(np.float32).astype(float)
+    applied = None if law is None else _each([in_integers(law, law.prepared(theta)) for theta in thetas])
+    exact = _metrics(policy, code, graph, next_state, thetas, np.float64, applied)
+    rounded = _metrics(policy, code, graph, next_state, thetas, kind)
+    safe = np.nanmax(exact, axis=0, initial=-np.inf) <= _HARDLY
+    near = (np.abs(exact) <= _NEAR) & np.isfinite(rounded) & safe
+    return max(LEAST[real], FACTOR * float(np.abs(exact[near] - rounded[near]).max(initial=0.0)))
+
+
+def _each(policies: list[Commands]) -> Commands:
+    """Return the commands of some policies, each at states of its own, (policies, n, nx)."""
+    return lambda x: np.array([commands(of_one) for commands, of_one in zip(policies, x, strict=True)])
 
 
 def _metrics(
@@ -73,12 +75,13 @@ def _metrics(
     number: _Number,
     commands: Commands | None = None,
 ) -> np.ndarray:
-    """Return all metrics of all rollouts, (k, rollouts), each operation rounded; NaN behind the cloud's step.
+    """Return all metrics of all rollouts of policies, (k, ..., rollouts), each operation rounded; θ is (..., d).
 
-    Commands are those of the policy in this arithmetic where no others are given.
+    NaN behind the cloud's step. Commands are those of the policies in this arithmetic where no others are given.
     """
     plant, S, N = policy.plant, code.scenarios, code.horizon
     x, p = code.x0.astype(number), code.p.astype(number)
+    x = np.tile(x, (*theta.shape[:-1], 1, 1))
     w = code.w.reshape(-1, N, plant.nx)[:S] if code.w.size and not code.cloud else np.zeros((S, N, 0))
     found, last = [], x
     with np.errstate(all="ignore"):
@@ -86,33 +89,36 @@ def _metrics(
             v = _command(policy, theta, x, number) if commands is None else commands(x)
             found += [_boxes(v, code.bounds_u, number)]
             u = np.clip(v, plant.u_min.astype(number), plant.u_max.astype(number))
-            x = np.nan_to_num(evaluated(graph, next_state, (x.T, u.T, p.T), number).T, nan=np.inf)
+            following = evaluated(graph, next_state, (np.moveaxis(x, -1, 0), np.moveaxis(u, -1, 0), p.T), number)
+            x = np.nan_to_num(np.moveaxis(following, 0, -1), nan=np.inf)
             if w.size:
-                x[:S] += w[:, t].astype(number)
+                x[..., :S, :] += w[:, t].astype(number)
             found += [_boxes(x, code.bounds_x, number)]
             for part in found[-2:]:
-                part[:, S if t else len(x) :] = np.nan
-            last = np.vstack([x[:S], last[S:] if t else x[S:]])
+                part[..., S if t else x.shape[-2] :] = np.nan
+            last = np.concatenate([x[..., :S, :], (last if t else x)[..., S:, :]], axis=-2)
         P, level = code.P.astype(number), []
         for about in (plant.x_eq[None], code.rests):
             z = last - about.astype(number)
-            level.append(((z @ P) * z).sum(axis=1))
+            level.append(((z @ P) * z).sum(axis=-1))
         found += [(level[0] - number(1))[None]] * code.terminal
         found += [(level[1] / code.limits.astype(number) - number(1))[None]] * (code.contraction or code.cloud > 0)
-    return np.vstack(found).astype(float)
+    return np.concatenate(found).astype(float)
 
 
 def _boxes(values: np.ndarray, bounds: tuple[Any, ...], number: _Number) -> np.ndarray:
-    parts = [number(one.weight) * (values[:, one.entry] - number(one.limit)) for one in bounds]
-    return np.array(parts) if parts else np.zeros((0, len(values)), number)
+    parts = [number(one.weight) * (values[..., one.entry] - number(one.limit)) for one in bounds]
+    return np.array(parts) if parts else np.zeros((0, *values.shape[:-1]), number)
 
 
 def _command(policy: "Policy", theta: np.ndarray, x: np.ndarray, number: _Number) -> np.ndarray:
-    """Return commands before saturation, (n, nu)."""
+    """Return commands before saturation, (..., n, nu)."""
     z = x - policy.plant.x_eq.astype(number)
-    layer, at_zero = z / np.array(policy.scale, number), np.zeros((1, x.shape[1]), number)
+    layer, at_zero = z / np.array(policy.scale, number), np.zeros((1, x.shape[-1]), number)
     hidden, output = layers_of(theta, policy.widths)
     for W, b in hidden:
-        layer, at_zero = (np.tanh(a @ W.T.astype(number) + b.astype(number)) for a in (layer, at_zero))
+        into, offset = W.swapaxes(-1, -2).astype(number), b[..., None, :].astype(number)
+        layer, at_zero = (np.tanh(a @ into + offset) for a in (layer, at_zero))
     backup = policy.plant.u_eq.astype(number) - z @ policy.backup.K.T.astype(number)
-    return np.asarray(backup + (layer - at_zero) @ output.T.astype(number) * np.array(policy.input_scale, number))
+    residual = (layer - at_zero) @ output.swapaxes(-1, -2).astype(number)
+    return np.asarray(backup + residual * np.array(policy.input_scale, number))

@@ -49,6 +49,7 @@ class Step:
     policy: ControllerPolicy
     # (xi, y, r, theta) -> (command, u, next, ∂(u, next)/∂xi, errors of (u, next) (., operations))
     function: ca.Function
+    plain: ca.Function  # (xi, y, r, theta) -> (u, next) alone
     uncut: ca.Function  # (xi, y, r, theta) -> (command and next before they are cut, result of each operation)
 
     @classmethod
@@ -78,16 +79,22 @@ class Step:
         slope = ca.densify(ca.jacobian(both, controller.xi))
         outputs = [controller.command, u, memory, slope, errors(*symbols)]
         uncut = ca.Function("uncut", symbols, [ca.densify(ca.vertcat(controller.command, following))])
-        return cls(policy, ca.Function("step", symbols, outputs), _with_operations(uncut))
+        plain = ca.Function("plain", symbols, [ca.densify(u), ca.densify(memory)])
+        return cls(policy, ca.Function("step", symbols, outputs), plain, _with_operations(uncut))
 
     def __call__(self, xi: np.ndarray, y: np.ndarray, r: np.ndarray, theta: np.ndarray) -> list[np.ndarray]:
         """Return command, u, next memory, slopes by the memory, and errors by the operation that they come from."""
-        found = [np.array(part) for part in self.function(xi, y, r, theta)]
+        found = [part.full() for part in self.function(xi, y, r, theta)]
         return [*(part[:, 0] if part.size else np.zeros(0) for part in found[:3]), *found[3:]]
+
+    def after(self, xi: np.ndarray, y: np.ndarray, r: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return u and the next memory."""
+        u, following = (part.full().ravel() for part in self.plain(xi, y, r, theta))
+        return u, following
 
     def is_defined(self, xi: np.ndarray, y: np.ndarray, r: np.ndarray, theta: np.ndarray, real: str) -> bool:
         """Whether command and next memory are numbers, and nothing on the way leaves the range of the type."""
-        results, operations = (np.array(part) for part in self.uncut(xi, y, r, theta))
+        results, operations = (part.full() for part in self.uncut(xi, y, r, theta))
         far = np.isfinite(operations) & (np.abs(operations) > _REPRESENTED[real])
         return bool(np.isfinite(results).all() and not far.any())
 
@@ -217,16 +224,19 @@ def _signals(step: Step, theta: np.ndarray, real: str, rng: np.random.Generator)
             shown = np.array(measured(np.append(state[: len(state) - nm], xi), plant.p_nominal))[:, 0]
             y[s, t] = _stored(shown, real, y[s, t - 1])
             r[s, t] = r[s, t].astype(number)
+            own = thetas[which[s]]
             for k in range(1, _HALVINGS + 1):
-                own = thetas[which[s]]
+                u, following = step.after(xi, y[s, t], r[s, t], own)
                 if step.is_defined(xi, y[s, t], r[s, t], own, real) and step.is_defined(
-                    step(xi, y[s, t], r[s, t], own)[2], at_rest, reference, own, real
+                    following, at_rest, reference, own, real
                 ):  # and there is a next step, whatever its signals will be
                     break
                 part = 0.5 if k < _HALVINGS else 0.0
                 y[s, t] = (at_rest + part * (y[s, t] - at_rest)).astype(number)
                 r[s, t] = (reference + part * (r[s, t] - reference)).astype(number)
-            _, u, xi, *_ = step(xi, y[s, t], r[s, t], thetas[which[s]])
+            else:
+                u, following = step.after(xi, y[s, t], r[s, t], own)
+            xi = following
             if s < _CLOSED:
                 state = np.array(
                     plant.function(np.append(state[: len(state) - nm], xi), np.append(u, xi), plant.p_nominal)

@@ -151,12 +151,12 @@ def attack(problem, library: Library, count: int, seed: int, polytope: Polytope 
     x = x.astype(library.kind).astype(float)
     x = x[_size(problem, polytope, x, 0.0) <= 1]
     u, status = library.control(worst_thetas(problem.policy, library, rng, x), x, plant.nu)
-    level = np.zeros(len(x))
+    level, step = np.zeros(len(x)), plant.function.map(len(x))
     for _ in range(PLANTS):
         sides = rng.uniform(size=(len(x), plant.npar))
         sides = np.where(rng.uniform(size=sides.shape) < 0.6, np.round(sides), sides)
         p = declared.ranges[:, 0] + sides * np.ptp(declared.ranges, axis=1)
-        following = np.array(plant.function.map(len(x))(x.T, u.T, p.T)).T
+        following = np.array(step(x.T, u.T, p.T)).T
         level = np.maximum(level, _size(problem, polytope, following, declared.half if declared.half.size else 0.0))
     return Attack(
         len(x),

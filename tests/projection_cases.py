@@ -288,10 +288,11 @@ def conic_reference(case: Case) -> tuple[np.ndarray, np.ndarray]:
     return np.array(solution.x[:p]) * length, np.maximum(np.array(solution.z[:m]), 0) * scale
 
 
-def gap(case: Case, delta: np.ndarray, conic: bool = True) -> float:
+def gap(case: Case, delta: np.ndarray, conic: bool = True, enough: float = 1e-10) -> float:
     """Return an upper bound on how far |delta - u|^2 is above the optimum, relative to |u|^2 at most.
 
-    The bound is relative to the objective, or to 1e-6 |u|^2 where the optimum is nearly zero.
+    The bound is relative to the objective, or to 1e-6 |u|^2 where the optimum is nearly zero. It is the best one that
+    there is, or any below `enough`.
     """
     case = Case(*(np.asarray(x, dtype=float) for x in case[:5]), case.r)
     delta = np.asarray(delta, dtype=np.longdouble)
@@ -305,11 +306,11 @@ def gap(case: Case, delta: np.ndarray, conic: bool = True) -> float:
         for tolerance in (1e-13, 1e-11, 1e-9, 1e-7, 1e-5, 1e-3):
             multipliers = stationary_multipliers(case, delta.astype(float), tolerance)
             best = min(best, (gain - dual_value(case, multipliers)) / scale)
-            if best < 1e-10:
+            if best < enough:
                 return float(best)
     else:
         best = (gain - dual_value(case, np.zeros(len(case.c)))) / scale
-    if conic and best > 1e-10:
+    if conic and best > enough:
         _, multipliers = conic_reference(case)
         best = min(best, (gain - dual_value(case, multipliers)) / scale)
     return float(best)

@@ -50,7 +50,7 @@ def test_make_and_cmake(prefix, tree, tmp_path):
     run("cmake", "--build", tmp_path / "b", "--target", "install", "-j2")
     assert (there / "include" / prefix / f"{prefix}.hpp").is_file()
     found = f"find_package({prefix} 0.1 CONFIG REQUIRED)"
-    for name, line in {"finds": found, "holds": f'add_subdirectory("{folder}" held)'}.items():
+    for name, line in {"finds": found, "holds": f'add_subdirectory("{tree("plain", prefix)}" held)'}.items():
         project(tmp_path / name, prefix, line)
         build = tmp_path / name / "b"
         run("cmake", "-S", tmp_path / name, "-B", build, *quiet[:2], f"-DCMAKE_PREFIX_PATH={there}")

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 import problems
 import pytest
-from exports import contents, result_of
+from exports import SHAPES, contents, result_of
 
 import scpo_ctrl
 from scpo_ctrl.codegen import export
@@ -60,7 +60,7 @@ def test_licence_is_the_packages_own():
 def test_equal_runs_give_equal_bytes(tmp_path):
     options = scpo_ctrl.AdaptOptions(steps=3)
     for name in ("a", "b"):
-        run = scpo_ctrl.adapt(problems.two_input_problem(nx=3, hidden=(3,)), options)
+        run = scpo_ctrl.adapt(SHAPES["mlp_3_2"](), options)
         export(run, tmp_path / name, target="cortex-m4f")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 

@@ -1,6 +1,7 @@
 """Python against C, number for number, through a shared library."""
 
 import ctypes
+import functools
 
 import numpy as np
 import pytest
@@ -60,17 +61,25 @@ def real(request):
     return request.param
 
 
-def exported(shape, real, folder, **options):
-    export(result_of(shape), folder / "c", real=real, measured=False)
-    return Library(folder / "c", real, **options)
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return what exports and compiles a shape, once for each type and each set of flags."""
+
+    @functools.cache
+    def make(shape, real, flags="-O2"):
+        folder = tmp_path_factory.mktemp("exported") / "c"
+        export(result_of(shape), folder, real=real, measured=False)
+        return Library(folder, real, flags)
+
+    return make
 
 
 @pytest.mark.table(3)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_10000_random_states(shape, real, tmp_path):
+def test_10000_random_states(shape, real, exported):
     result = result_of(shape)
     policy, plant = result.problem.policy, result.problem.plant
-    library = exported(shape, real, tmp_path)
+    library = exported(shape, real)
     rng = np.random.default_rng(7)
     x = rng.uniform(plant.x_eq - 3, plant.x_eq + 3, (10_000, plant.nx)).astype(library.type).astype(float)
     theta = (result.theta + rng.normal(size=(100, result.theta.size))).astype(library.type).astype(float)
@@ -90,11 +99,11 @@ def test_10000_random_states(shape, real, tmp_path):
 @pytest.mark.table(4)
 @pytest.mark.parametrize("flags", ["-O2", "-O3 -ffast-math"])
 @pytest.mark.parametrize("shape", ["linear_1_1", "mlp_3_2"])
-def test_whatever_bytes(shape, real, flags, tmp_path):
+def test_whatever_bytes(shape, real, flags, exported):
     """Random bit patterns, many of them NaN, infinite, huge or tiny: u is finite and within its bounds."""
     result = result_of(shape)
     plant, d = result.problem.plant, result.theta.size
-    library = exported(shape, real, tmp_path, flags=flags)
+    library = exported(shape, real, flags)
     rng = np.random.default_rng(3)
     seen = set()
     for k in range(3000):
@@ -116,10 +125,10 @@ def test_whatever_bytes(shape, real, flags, tmp_path):
     assert seen == {OK, BAD_STATE, BAD_THETA}
 
 
-def test_bad_theta_gives_the_backup(real, tmp_path):
+def test_bad_theta_gives_the_backup(real, exported):
     result = result_of("mlp_3_2")
     plant, policy = result.problem.plant, result.problem.policy
-    library = exported("mlp_3_2", real, tmp_path)
+    library = exported("mlp_3_2", real)
     x = plant.x_eq + np.array([0.3, -0.2, 0.1])
     x = x.astype(library.type).astype(float)
     backup = policy(x, result.theta_initial)
@@ -143,8 +152,8 @@ def thousand():
     return cases
 
 
-def test_1000_projections(thousand, real, tmp_path):
-    library = exported("mlp_2_1", real, tmp_path)
+def test_1000_projections(thousand, real, exported):
+    library = exported("mlp_2_1", real)
     worst = 0.0
     for (u, c, G, e, L, r), expected in thousand:
         status, delta = library.project(u, c, G, e, L, float(r))
@@ -166,8 +175,8 @@ def violation(real, delta, c, G, e, L):
     return np.max(values, initial=-1)
 
 
-def test_unsafe_start_and_sizes(real, tmp_path):
-    library = exported("linear_1_1", real, tmp_path)
+def test_unsafe_start_and_sizes(real, exported):
+    library = exported("linear_1_1", real)
     one = np.ones(1)
     status, delta = library.project(one, one, np.ones((1, 1)), one, one, 1.0)
     assert (status, *delta) == (UNSAFE_START, 0)

@@ -72,6 +72,14 @@ def real(request):
     return request.param
 
 
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    """Return what compiles a controller, once for each type and each set of flags."""
+
+    make = functools.cache(lambda name, real, flags: Library(name, real, tmp_path_factory.mktemp("library"), flags))
+    return lambda name, real, flags="-O2": make(name, real, flags)
+
+
 def own(policy, theta):
     return np.array(list(policy.parameters(theta).values()))
 
@@ -102,8 +110,8 @@ def carried(policy, theta, y, r):
 
 @pytest.mark.table(8)
 @pytest.mark.parametrize("name", POLICIES)
-def test_random_steps_with_memory_carried_along(name, real, tmp_path):
-    library = Library(name, real, tmp_path)
+def test_random_steps_with_memory_carried_along(name, real, compiled):
+    library = compiled(name, real)
     policy, rng, count = library.policy, np.random.default_rng(7), times(10_000)
     controller, plant, nu = policy.controller, policy.plant, policy.controller.command.numel()
     theta = library.stored(own(policy, result_of(name).theta)).astype(float)
@@ -127,10 +135,10 @@ def test_random_steps_with_memory_carried_along(name, real, tmp_path):
 
 @pytest.mark.table(3)
 @pytest.mark.parametrize("name", POLICIES)
-def test_a_step_is_what_the_policy_of_the_run_does(name, tmp_path):
+def test_a_step_is_what_the_policy_of_the_run_does(name, compiled):
     """By the joined law of the run, which rolls out: its state, its θ, its reference."""
     need("gcc")
-    library = Library(name, "double", tmp_path)
+    library = compiled(name, "double")
     policy, rng = library.policy, np.random.default_rng(3)
     controller = policy.controller
     for x in states(policy, 200, rng, far=3.0):
@@ -145,9 +153,9 @@ def test_a_step_is_what_the_policy_of_the_run_does(name, tmp_path):
 @pytest.mark.table(4)
 @pytest.mark.parametrize("flags", ["-O2", "-O3 -ffast-math"])
 @pytest.mark.parametrize("name", ["pid", "lqi", "by_hand", "gain_schedule"])
-def test_whatever_bytes(name, real, flags, tmp_path):
+def test_whatever_bytes(name, real, flags, compiled):
     """Random bit patterns, many of them NaN, infinite, huge or tiny: u and memory are finite and within bounds."""
-    library = Library(name, real, tmp_path, flags)
+    library = compiled(name, real, flags)
     policy, rng, seen = library.policy, np.random.default_rng(5), set()
     controller, plant, nu = policy.controller, policy.plant, policy.controller.command.numel()
     sizes = np.cumsum([policy.theta_dim, controller.y.numel(), library.nr, library.nm])
@@ -187,8 +195,8 @@ def started(library, theta, y, r, memory, rng):
     return status, rest, after
 
 
-def test_the_backup_is_the_controller_before_adaptation(real, tmp_path):
-    library = Library("pid", real, tmp_path)
+def test_the_backup_is_the_controller_before_adaptation(real, compiled):
+    library = compiled("pid", real)
     policy = library.policy
     assert library.numbers("scpo_theta_backup", 3) == pytest.approx([1.0, 2.0, 0.02])
     np.testing.assert_allclose(library.numbers("scpo_theta", 3), own(policy, result_of("pid").theta), rtol=1e-7)
@@ -204,14 +212,18 @@ def test_the_backup_is_the_controller_before_adaptation(real, tmp_path):
     assert library.control([largest, 2.0, largest], [-3.0], [3.0], [0.0, 0.0])[0] == BAD_THETA  # inf - inf
 
 
-def least_change(library, theta, y, r, u, memory):
-    """Return the memory of a bumpless start by numpy, where no bound is met."""
+def least_change(library):
+    """Return the function for the memory of a bumpless start by numpy, where no bound is met."""
     controller = library.policy.controller
     symbols = [controller.xi, controller.y, controller.r, controller.theta]
     slope = ca.Function("J", symbols, [controller.command, ca.densify(ca.jacobian(controller.command, controller.xi))])
-    command, J = (np.array(part) for part in slope(memory, y, r, theta))
     W = np.diag(_weight(library.policy, result_of_policy(library).theta))
-    return memory + W @ J.T @ np.linalg.solve(J @ W @ J.T, u - command[:, 0])
+
+    def of(theta, y, r, u, memory):
+        command, J = (np.array(part) for part in slope(memory, y, r, theta))
+        return memory + W @ J.T @ np.linalg.solve(J @ W @ J.T, u - command[:, 0])
+
+    return of
 
 
 def result_of_policy(library):
@@ -220,21 +232,22 @@ def result_of_policy(library):
 
 @pytest.mark.table(4)
 @pytest.mark.parametrize("name", ["pid", "lqi", "lqg", "cascade"])
-def test_a_bumpless_start_is_the_least_change(name, real, tmp_path):
-    library = Library(name, real, tmp_path)
+def test_a_bumpless_start_is_the_least_change(name, real, compiled):
+    library = compiled(name, real)
     policy, rng, inside = library.policy, np.random.default_rng(2), 0
     controller, plant, nu = policy.controller, policy.plant, policy.controller.command.numel()
     theta = library.stored(own(policy, result_of(name).theta)).astype(float)
     width = controller.memory_max - controller.memory_min
+    step, least = Step.of(policy), least_change(library)
     for x in states(policy, 100, rng, far=0.3):
         y, r = shown(library, x).astype(library.type).astype(float), np.array(policy.reference)
         memory = controller.memory_initial + 0.02 * rng.normal(size=library.nm) * width
         memory = memory.astype(library.type).astype(float)
-        near = Step.of(policy)(memory, y, r, theta)[1] + 0.1 * rng.normal(size=nu) * (plant.u_max - plant.u_min)[:nu]
+        near = step(memory, y, r, theta)[1] + 0.1 * rng.normal(size=nu) * (plant.u_max - plant.u_min)[:nu]
         u = np.clip(near, plant.u_min[:nu], plant.u_max[:nu]).astype(library.type).astype(float)
         status, found = library.start(theta, y, r, u, memory)
         assert ((found >= controller.memory_min) & (found <= controller.memory_max)).all()
-        expected = least_change(library, theta, y, r, u, memory)
+        expected = least(theta, y, r, u, memory)
         if ((expected > controller.memory_min) & (expected < controller.memory_max)).all():
             inside += 1
             assert status == OK
@@ -245,9 +258,9 @@ def test_a_bumpless_start_is_the_least_change(name, real, tmp_path):
     assert inside > 10
 
 
-def test_an_integral_moves_and_a_filter_stays(real, tmp_path):
+def test_an_integral_moves_and_a_filter_stays(real, compiled):
     """After a bumpless start at rest the command stays where it is: nothing of it decays with the filter."""
-    library = Library("pid", real, tmp_path)
+    library = compiled("pid", real)
     theta = own(library.policy, result_of("pid").theta)
     status, memory = library.start(theta, [0.3], [0.3], [5.0], [0.0, 0.3])
     assert status == OK and memory[0] == pytest.approx(5.0, abs=1e-3) and memory[1] == pytest.approx(0.3, abs=1e-4)
@@ -256,8 +269,8 @@ def test_an_integral_moves_and_a_filter_stays(real, tmp_path):
         assert status == OK and u[0] == pytest.approx(5.0, abs=2e-3)
 
 
-def test_a_start_out_of_reach_comes_as_near_as_it_can(real, tmp_path):
-    library = Library("pid", real, tmp_path)
+def test_a_start_out_of_reach_comes_as_near_as_it_can(real, compiled):
+    library = compiled("pid", real)
     theta = np.array([1e4, 2.0, 0.02])  # an error of 3 rad is 30 kV, the integral at most 24 V
     status, memory = library.start(theta, [-1.5], [1.5], [0.0], [0.0, -1.5])
     assert status == OUT_OF_REACH and memory[0] == -24.0
@@ -268,9 +281,9 @@ def test_a_start_out_of_reach_comes_as_near_as_it_can(real, tmp_path):
     assert status == BAD_MEMORY and np.isfinite(memory).all()
 
 
-def test_commands_that_depend_on_each_other(real, tmp_path):
+def test_commands_that_depend_on_each_other(real, compiled):
     """A pair that belongs together is reached, another one is approached."""
-    library = Library("dependent", real, tmp_path)
+    library = compiled("dependent", real)
     status, memory = library.start([2.0, 1.0], [0.0, 0.0], [], [0.5, 50.0], [0.1, 0.2, 0.7])
     assert status == OK
     assert memory[:2].sum() == pytest.approx(0.5, abs=1e-5) and memory[2] == library.type(0.7)  # no command sees that
@@ -279,9 +292,9 @@ def test_commands_that_depend_on_each_other(real, tmp_path):
     assert status == OUT_OF_REACH and (np.abs(memory) <= 1).all() and memory[2] == library.type(0.7)
 
 
-def test_a_start_of_a_bent_law(real, tmp_path):
+def test_a_start_of_a_bent_law(real, compiled):
     """Where κ is not affine in the memory, Newton steps are repeated."""
-    library = Library("bent", real, tmp_path)
+    library = compiled("bent", real)
     for asked in (-0.7, -0.2, 0.4, 0.8):
         status, memory = library.start([1.0], [0.1], [0.0], [asked], [0.0])
         assert status == OK

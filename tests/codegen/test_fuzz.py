@@ -12,7 +12,7 @@ import pytest
 from test_runtime_projection import RUNTIME, SOURCES, write_config
 
 TARGET = Path(__file__).parent / "fuzz" / "fuzz_project.c"
-SECONDS = int(os.environ.get("SCPO_FUZZ_SECONDS", "2"))  # per arithmetic
+SECONDS = int(os.environ.get("SCPO_FUZZ_SECONDS", "1"))  # per arithmetic
 SANITIZE = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
 
 

@@ -117,17 +117,18 @@ def assert_feasible(case: pc.Case, delta: np.ndarray) -> None:
 @pytest.mark.parametrize("name", pc.REGIMES)
 def test_closest_feasible(runtime: Runtime, name: str) -> None:
     """Every answer is feasible and, by weak duality, as close to u as there is."""
+    limit = 1e-3 if runtime.real is np.float32 else 1e-8 if name in pc.REGULAR else 1e-6
     gaps = []
     for case in pc.cases(name, 180, real=runtime.real):
         delta, status = runtime.project(case)
         assert status == OK or runtime.real is np.float32
         assert status in (OK, CAPPED)
         assert_feasible(case, delta)
-        gaps.append(pc.gap(case, delta))
+        gaps.append(pc.gap(case, delta, enough=limit))
     if runtime.real is np.float64:
-        assert max(gaps) <= (1e-8 if name in pc.REGULAR else 1e-6)
+        assert max(gaps) <= limit
     else:
-        assert np.mean(np.array(gaps) <= 1e-3) >= 0.97
+        assert np.mean(np.array(gaps) <= limit) >= 0.97
 
 
 @pytest.mark.table(4)
@@ -148,7 +149,7 @@ def test_float_gap(tmp_path_factory: pytest.TempPathFactory) -> None:
     for name in pc.REGULAR:
         for case in pc.cases(name, 200, seed=2, real=runtime.real):
             delta, _ = runtime.project(case)
-            gaps.append(pc.gap(case, delta))
+            gaps.append(pc.gap(case, delta, enough=1e-3))
     assert np.mean(np.array(gaps) <= 1e-3) >= 0.999
 
 
@@ -240,7 +241,7 @@ def test_thousands_of_constraints(runtime: Runtime, name: str) -> None:
         assert_feasible(case, delta)
         if runtime.real is np.float64:
             assert status == OK
-            assert pc.gap(case, delta) <= 1e-6
+            assert pc.gap(case, delta, enough=1e-6) <= 1e-6
 
 
 def test_unsafe_start(runtime: Runtime) -> None:

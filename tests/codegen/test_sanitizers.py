@@ -16,7 +16,7 @@ from scpo_ctrl.engine.library import header_of
 ROOT = Path(__file__).parents[2]
 RUNTIME, HOST = ROOT / "codegen" / "runtime", ROOT / "scpo_ctrl" / "projection" / "host"
 ENGINE, ADAPTATION = ROOT / "scpo_ctrl" / "engine" / "c", ROOT / "scpo_ctrl" / "adaptation" / "c"
-SANITIZE = ("-g", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-g1", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SIZES = ((3, 1), (2, 64), (9, 65), (1, 129), (17, 200))
 
 pytestmark = pytest.mark.skipif(not shutil.which("gcc"), reason="gcc is not installed")

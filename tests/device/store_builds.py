@@ -14,7 +14,7 @@ STORE = HERE.parents[1] / "codegen" / "runtime" / "store"
 SOURCES = sorted((STORE / "src").glob("*.c"))
 HASH = bytes.fromhex("0123456789abcdef")
 STRICT = ("-Wall", "-Wextra", "-Wconversion", "-Wdouble-promotion", "-Wshadow", "-Wcast-qual", "-pedantic", "-Werror")
-SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZE = ("-g1", "-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def need_compiler() -> None:

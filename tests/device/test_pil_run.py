@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from device_problems import r3_problem, unadapted
 from exports import require
+from forms import times
 from problems import double_integrator_problem, two_input_problem
 
 from scpo_ctrl import adapt
@@ -20,18 +21,25 @@ KEYS = {
     "code_bytes", "ram_bytes", "stack_bytes", "control_instructions", "projection_instructions", "slice_instructions",
     "step_instructions",
 }  # fmt: skip
+STEPS = times(15, 2)
 
 
 def require_target(name):
     require(TARGETS[name].compiler, emulator.emulator_of(TARGETS[name]))
 
 
+@pytest.fixture
+def _hardly_any_stack(monkeypatch):
+    """The adaptation's stack, which two other tests look at, is measured over a few pieces."""
+    monkeypatch.setattr("scpo_ctrl.device.pil._STACK_PIECES", 20)
+
+
 def test_r3_on_a_cortex_m4f_stays_within_its_memory_and_is_never_late():
     require_target("cortex-m4f")
-    done = pil(unadapted(r3_problem()), target="cortex-m4f", steps=15, samples=60, audited=False)
+    done = pil(unadapted(r3_problem()), target="cortex-m4f", steps=STEPS, samples=60, audited=False)
     print(done)
     assert done.passed and done.largest_difference <= 1e-6
-    assert done.violations == 0 and done.commits >= 14 and done.worst_margin > 0
+    assert done.violations == 0 and done.commits >= STEPS - 1 and done.worst_margin > 0
     assert done.code_bytes <= 13_000 and done.ram_bytes <= 11_000 and done.stack_bytes <= 700
     assert done.control_instructions <= 1800 and done.slice_instructions <= 60_000
     assert done.step_instructions <= 2_000_000 and done.dearest_step_instructions <= 8_000_000
@@ -41,10 +49,12 @@ def test_an_audited_adaptation_is_never_late_either():
     require_target("cortex-m4f")
     done = pil(unadapted(r3_problem()), target="cortex-m4f", steps=4, samples=10)
     assert done.passed and done.audits >= 1 and done.audited == 4000 * done.audits and done.fresh_violations == 0
+    assert done.guarded is None
     assert done.code_bytes <= 16_500 and done.ram_bytes <= 11_264 and done.stack_bytes <= 700
     assert done.slice_instructions <= 60_000 and done.dearest_step_instructions <= 8_000_000
 
 
+@pytest.mark.usefixtures("_hardly_any_stack")
 def test_the_guard_of_a_wild_policy_is_in_time():
     """R3 with parameters far from safe ones: the device replaces what Python's guard does, within 1800 instructions."""
     require_target("cortex-m4f")
@@ -54,11 +64,10 @@ def test_the_guard_of_a_wild_policy_is_in_time():
     print(done)
     assert done.passed and done.guarded > 20 and done.astray == 0
     assert done.control_instructions <= 1800
-    unguarded = pil(wild, target="cortex-m4f", steps=0, samples=1)
-    assert unguarded.guarded is None
 
 
 @pytest.mark.parametrize("target", ["cortex-m7", "cortex-m33", "rv32imafc"])
+@pytest.mark.usefixtures("_hardly_any_stack")
 def test_every_board_adapts(target):
     require_target(target)
     problem = double_integrator_problem()
@@ -67,6 +76,7 @@ def test_every_board_adapts(target):
     assert done.target == target and done.step_instructions > 10_000
 
 
+@pytest.mark.usefixtures("_hardly_any_stack")
 def test_the_command_prints_its_keys(tmp_path, capsys, monkeypatch):
     from click.testing import CliRunner
 

@@ -168,7 +168,7 @@ def test_a_final_policy_that_breaks_a_metric_when_computed_anew_is_unsafe(plain)
 )
 def test_status_and_its_advice_are_shown(plain, monkeypatch, status, level):
     monkeypatch.setattr(page_module, "panels", lambda *_: [])  # the figures take long, and are the same
-    monkeypatch.setattr(wording, "beyond", lambda _: Beyond("none of them violates", True))
+    monkeypatch.setattr(wording, "beyond", lambda _: Beyond("none of them violates", "not beside them"))
     result = dataclasses.replace(plain, status=status)
     assert headline(result, result.margin()).level == level
     page = render_report(result)
