@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import report_runs
 from forms import LONG, left_out
+from known_levels import KnownLevels
 from problems import double_integrator_problem
 from run_folders import Runs
 
@@ -20,6 +21,7 @@ from scpo_ctrl import compiled
 from scpo_ctrl.adaptation import guards
 from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.cli import main
+from scpo_ctrl.loop import backup
 from scpo_ctrl.proof.guarded import GuardedRuns
 from scpo_ctrl.record.atomic import write_atomic
 from scpo_ctrl.report.page import render_report
@@ -48,6 +50,13 @@ def _compiled_quickly() -> None:
     """Rollouts are compiled in two thirds of the time, to the same bits; `make long` compiles them as users do."""
     if not LONG:
         compiled.NATIVE = tuple("-O1" if flag == "-O2" else flag for flag in compiled.NATIVE)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _levels_known() -> None:
+    """The level of a nonlinear plant is searched for once, though many tests read a problem; `make long` does not."""
+    if not LONG:
+        backup.LevelSearch = KnownLevels
 
 
 @dataclass(frozen=True)

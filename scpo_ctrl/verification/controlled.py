@@ -19,6 +19,7 @@ from scpo_ctrl.models.signals import Signal, from_table
 from scpo_ctrl.models.units import Units
 from scpo_ctrl.models.varying import with_more_signals
 from scpo_ctrl.verification.law import largest_level, outside_faults
+from scpo_ctrl.verification.rows import AtRows
 from scpo_ctrl.verification.written import Written
 
 _STEPS, _RESTS = 50, 1e-9  # to the equilibrium, and what the loop may still move by there, in parts of its bounds
@@ -45,7 +46,7 @@ class ControllerLaw:
     rests_whatever_theta = False  # the command at rest may depend on θ
 
     def __init__(self, plant: Plant, controller: Controller, tables: dict[str, Any], folder: Path = Path()) -> None:
-        self._controller, self._table = controller, tables["policy"]
+        self._controller, self._table, self._at_rows = controller, tables["policy"], AtRows()
         plant = self._alone = self._put_reference(plant)
         self._scale = np.ones(controller.theta_dim)
         self.plant = self._joined(*self._at_rest())
@@ -183,7 +184,7 @@ class ControllerLaw:
         count, function = len(rows[0]), self._functions[name]
         if not count or not function.numel_out(0):
             return np.zeros((count, function.numel_out(0)))
-        return np.array(function.map(count)(*(part.T for part in rows))).T
+        return np.array(self._at_rows(function, *rows)).T
 
     def _derivative(self, s: np.ndarray, p: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return command and next memory where nothing is saturated, and their derivatives by s and by parameters."""

@@ -17,6 +17,7 @@ from scpo_ctrl.models.units import Units
 from scpo_ctrl.record.metrics import read_constraints
 from scpo_ctrl.record.objectives import read_cost
 from scpo_ctrl.record.plants import constants_of
+from scpo_ctrl.verification.rows import AtRows
 
 _SIZES = {"Q": "nx", "R": "nu", "P_N": "nx", "R_du": "nu"}
 
@@ -50,7 +51,7 @@ class Written:
     """
 
     def __init__(self, plant: Plant, inputs: int, tables: dict[str, Any], folder: Path = Path()) -> None:
-        self._plant, self._objective = plant, tables["objective"]
+        self._plant, self._objective, self._at_rows = plant, tables["objective"], AtRows()
         du_max = np.array(tables["metrics"].get("du_max", np.full(inputs, np.inf)), dtype=float)
         self._du_max = np.append(du_max, np.full(plant.nu - du_max.size, np.inf))
         given = tables["metrics"].get("constraints")
@@ -113,7 +114,7 @@ class Written:
         """
         plant, count = self._plant, self._h.numel_out(0)
         h, slopes = (
-            (np.array(part).T for part in self._h.map(len(x))(x.T, u.T, p.T)) if count else (np.zeros((len(x), 0)),) * 2
+            (np.array(part).T for part in self._at_rows(self._h, x, u, p)) if count else (np.zeros((len(x), 0)),) * 2
         )
         slopes = slopes.reshape(len(x), plant.nx + plant.nu, count)
         bounds = np.array([one.bound for one in self.limits])
@@ -141,14 +142,14 @@ class Written:
         if self._objective["kind"] == "quadratic":
             total = _weighed(self._weights["Q"], x - plant.x_eq) + _weighed(self._weights["R"], u - plant.u_eq)
         elif self._objective["kind"] != "imitation":
-            total = self._added(np.array(self._stage.map(len(x))(x.T, u.T, p.T)).T)
+            total = self._added(np.array(self._at_rows(self._stage, x, u, p)).T)
         return total + _weighed(self._weights["R_du"], u - before) if "R_du" in self._weights else total
 
     def end(self, x: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Return the cost of rows of last states, (n,)."""
         if "P_N" in self._weights:
             return _weighed(self._weights["P_N"], x - self._plant.x_eq)
-        return self._added(np.array(self._terminal.map(len(x))(x.T, p.T)).T) if self._ends else np.zeros(len(x))
+        return self._added(np.array(self._at_rows(self._terminal, x, p)).T) if self._ends else np.zeros(len(x))
 
     def _added(self, values: np.ndarray) -> np.ndarray:
         """Return the cost that rows of values are: their squares summed up, or the only one."""

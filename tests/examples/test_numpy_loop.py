@@ -24,7 +24,7 @@ def test_numpy_rollouts_are_the_engines():
 
 def test_both_loops_take_the_same_steps():
     problem = without_stability(make_problem())
-    options = AdaptOptions(steps=3, method="gradient", gradients="sampled", audit=False)
+    options = AdaptOptions(steps=2, method="gradient", gradients="sampled", audit=False)
     loop = NumpyLoop(problem, options)
     for _ in range(options.steps):
         loop.step()

@@ -16,6 +16,11 @@ from scpo_ctrl.models import Plant, cart_pole, discretise, double_integrator, pl
 POLE = {"pole_mass": [0.05, 0.15], "cart_mass": [0.5, 1.5]}
 
 
+@pytest.fixture(autouse=True)
+def _searched_anew(monkeypatch):
+    monkeypatch.setattr("scpo_ctrl.loop.backup.LevelSearch", LevelSearch)
+
+
 def drone_ranges(mass, inertia=0.1):
     m, i = planar_quadrotor().p_nominal
     return {"mass": [m * (1 - mass), m * (1 + mass)], "inertia": [i * (1 - inertia), i * (1 + inertia)]}

@@ -48,8 +48,8 @@ def test_a_shipped_file_from_adapt_to_resume(tmp_path, run, name):
     assert all(repr(value) in page for value in own.values())
     assert "next integral" not in "".join(part.partition("</svg>")[0] for part in page.split("<svg")[1:])
     assert run("report", folder).status == 0
-    assert run("certify", folder, "--kind", "scenario", "--epsilon", 0.02).status == 0
-    assert run("falsify", folder, "--budget", 300).status == 0
+    assert run("certify", folder, "--kind", "scenario", "--epsilon", 0.1).status == 0
+    assert run("falsify", folder, "--budget", 100).status == 0
     assert run("verify", folder).status == 0  # with certificate and report
     assert run("adapt", problem, "--out", folder, "--steps", 5, "--resume").status == 0
     assert run("adapt", problem, "--out", tmp_path / "whole", "--steps", 5).status == 0
