@@ -16,6 +16,7 @@ from scpo_ctrl.problem.guarded import GuardedProblem
 from scpo_ctrl.problem.problem import Problem
 from scpo_ctrl.problem.remedy import remedy
 from scpo_ctrl.rounding import down, up
+from scpo_ctrl.shown import with_unit
 
 OF_MODEL, OF_BOX = 100_000, 5_000  # fresh scenarios of a full audit
 _BETWEEN = 10  # audits between have this part of them, and a full one begins with it
@@ -158,8 +159,8 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
     first = int(at_start.worst.argmax())
     batch, row = batch.part(slice(first, first + 1)), int(at_start.row[first])
     there = problem.with_scenarios(batch, theta)
-    excess = at_start.worst[first] * there.fresh.units[row]
-    metric, plant = there.fresh.rows[row].label, problem.plant
+    metric, plant = there.fresh.rows[row], problem.plant
+    excess = with_unit(up(at_start.worst[first] * there.fresh.units[row]), metric.unit)
     told = np.setdiff1d(np.arange(first_varying(plant)), seeds(plant))
     point = ", ".join(
         f"{labels[i]} {values[i]:.4g} {units[i]}".rstrip()
@@ -170,8 +171,8 @@ def check_start(problem: ControlProblem, found: Audit, options: AdaptOptions) ->
         for i in which
     )
     raise UnsafeStartError(
-        f"the declared set is larger than the backup holds: from {point} the safe start violates {metric}, by "
-        f"{up(excess)}; {_largest(problem, options)}; {remedy(there, 0, row)}; or adapt "
+        f"the declared set is larger than the backup holds: from {point} the safe start violates {metric.label}, by "
+        f"{excess}; {_largest(problem, options)}; {remedy(there, 0, row)}; or adapt "
         "on the scenarios alone, audit = false"
     )
 
