@@ -4,6 +4,9 @@ Every class also has the built-in parent that a caller would expect, so ``except
 ``exit_status`` is what the command line returns: 1 the run or the check failed, 2 the input is wrong.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from scpo_ctrl.text import visible
 
 
@@ -125,3 +128,22 @@ class DeviceError(ScpoError, OSError):
 
 class ClusterError(ScpoError, ConnectionError):
     """A scheduler of Dask does not answer, or its workers are of other versions."""
+
+
+@contextmanager
+def one_for_each(labels: Sequence[str]) -> Iterator[None]:
+    """Let an error of a shape say what the entries are of.
+
+    Parameters
+    ----------
+    labels : sequence of str
+
+    Raises
+    ------
+    DimensionError
+        That of what stands below it, with the labels.
+    """
+    try:
+        yield
+    except DimensionError as error:
+        raise DimensionError(f"{error}, one for each of: {', '.join(labels)}") from error

@@ -3,13 +3,9 @@
 import datetime
 import os
 import reprlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-
-from scpo_ctrl.errors import DimensionError
 
 _SHOWN = 60  # characters of a value in a message
 _DIGITS = 40  # of a whole number in a message
@@ -71,22 +67,3 @@ class _Shown(reprlib.Repr):
         """Print a whole number; one of thousands of digits cannot be turned into text."""
         digits = round(x.bit_length() * np.log10(2))
         return repr(x) if digits <= _DIGITS else f"a whole number of {digits} digits"
-
-
-@contextmanager
-def one_for_each(labels: Sequence[str]) -> Iterator[None]:
-    """Let an error of a shape say what the entries are of.
-
-    Parameters
-    ----------
-    labels : sequence of str
-
-    Raises
-    ------
-    DimensionError
-        That of what stands below it, with the labels.
-    """
-    try:
-        yield
-    except DimensionError as error:
-        raise DimensionError(f"{error}, one for each of: {', '.join(labels)}") from error

@@ -7,11 +7,10 @@ import warnings
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.errors import BackupError
+from scpo_ctrl.errors import BackupError, one_for_each
 from scpo_ctrl.loop.backup import Backup, Design, designed, largest_held
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, out_of_range, parameter_ranges
-from scpo_ctrl.messages import one_for_each
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.plant import check_discrete
 from scpo_ctrl.models.units import Units

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo_ctrl.errors import DimensionError, DomainError
+from scpo_ctrl.errors import DimensionError, DomainError, one_for_each
 from scpo_ctrl.loop.backup import Backup
 from scpo_ctrl.loop.batch import Scenarios
 from scpo_ctrl.loop.controlled import LoopPolicy
 from scpo_ctrl.loop.declared import DeclaredSet
 from scpo_ctrl.loop.level import Ranges, parameter_ranges
 from scpo_ctrl.loop.sizes import check_rollouts
-from scpo_ctrl.messages import one_for_each, shown
+from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.varying import drawn_ranges, settled
 from scpo_ctrl.sealed import as_instance
