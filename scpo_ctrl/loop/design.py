@@ -1,4 +1,4 @@
-"""LQR by python-control: the design of backups, and of controllers that exist."""
+"""LQR: the design of backups, and of controllers that exist."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scpo_ctrl.errors import BackupError
 from scpo_ctrl.loop.backup import Backup, Design, designed, largest_held
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, out_of_range, parameter_ranges
+from scpo_ctrl.loop.riccati import dlqr
 from scpo_ctrl.messages import one_for_each
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.plant import check_discrete
@@ -128,20 +129,18 @@ def gain_of_lqr(
 
 def _riccati(A: np.ndarray, B: np.ndarray, Q: np.ndarray, R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the gain K and the matrix P of the discrete LQR, solved with inputs of weight one."""
-    import control  # takes a second, and whoever only reads a plant does without
-
     unit = 1 / np.sqrt(np.diag(R))
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")  # what overflows, or is solved badly, does not pass `contraction`
-            K, P, _ = control.dlqr(A, B * unit, Q, R * unit * unit[:, None])
+            K, P = dlqr(A, B * unit, Q, R * unit * unit[:, None])
         if not (np.isfinite(K).all() and np.isfinite(P).all()):
             raise ValueError("it is not finite; choose other units")
-    except (ValueError, np.linalg.LinAlgError, control.ControlArgument) as error:
+    except (ValueError, np.linalg.LinAlgError) as error:
         raise BackupError(
             f"the Riccati equation has no stabilising solution for this plant, Q and R: {error}"
         ) from error
-    return unit[:, None] * np.atleast_2d(np.asarray(K)), (P + P.T) / 2
+    return unit[:, None] * K, (P + P.T) / 2
 
 
 def _weight(name: str, value: ArrayLike, size: int) -> np.ndarray:
