@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from problem_files import write
-from processes import COMMAND, PLAIN
+from processes import BARE, COMMAND, PLAIN
 from run_folders import content, same_arrays
 
 import scpo_ctrl
@@ -27,7 +27,7 @@ from scpo_ctrl.verification.verify import verify
 ENDLESS = {"metrics.contraction": 0.95, "adapt.patience": 1_000_000, "adapt.steps": 1_000_000}
 
 
-def command(*arguments, words=PLAIN, **options):
+def command(*arguments, words=BARE, **options):
     """Run a command in a process of its own."""
     return subprocess.run(
         [*words, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, **options
@@ -350,7 +350,7 @@ def test_standard_output_that_is_full():
 
 
 def test_standard_output_that_is_closed(tmp_path):
-    words = [*PLAIN, "adapt", str(write(tmp_path / "problem.toml")), "--out", str(tmp_path / "run")]
+    words = [*BARE, "adapt", str(write(tmp_path / "problem.toml")), "--out", str(tmp_path / "run")]
     close = ["sh", "-c", 'exec "$@" >&-', "sh"]
     done = subprocess.run([*close, *words], stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from problem_files import KINDS, write
 from problems import double_integrator_problem
-from processes import PLAIN
+from processes import BARE
 from rich.console import Console
 
 from scpo_ctrl import AdaptOptions, ScpoError, adapt, progress
@@ -30,7 +30,7 @@ def on_a_terminal(*arguments, raw=False, **variables):
     """Return what a command shows on a terminal that its stderr is, its stdout, and its status."""
     ours, theirs = os.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "170"} | variables
-    words, options = [*PLAIN, *map(str, arguments)], {"stdout": subprocess.PIPE, "env": environment}
+    words, options = [*BARE, *map(str, arguments)], {"stdout": subprocess.PIPE, "env": environment}
     with subprocess.Popen(words, stderr=theirs, **options) as process:
         os.close(theirs)
         shown = b""
@@ -211,6 +211,6 @@ def test_progress_of_rollouts_on_a_terminal(copy_of, words):
     assert "rollouts" not in quiet.split("scpo-ctrl:")[0]
     assert json.loads(out)
     piped = subprocess.run(
-        [*PLAIN, words[0], run, *map(str, words[1:])], capture_output=True, text=True, check=False, timeout=60
+        [*BARE, words[0], run, *map(str, words[1:])], capture_output=True, text=True, check=False, timeout=60
     )
     assert all(line.startswith("scpo-ctrl: ") for line in piped.stderr.splitlines())
