@@ -41,7 +41,7 @@ def strict_json(text):
 # The commands
 
 
-def test_from_problem_to_report(tmp_path):
+def test_from_problem_to_report(tmp_path, run):
     problem = write(tmp_path / "problem.toml")
     done = command("adapt", problem, "--out", tmp_path / "run", words=COMMAND)
     assert done.returncode == 0, done.stderr
@@ -50,9 +50,9 @@ def test_from_problem_to_report(tmp_path):
     for text in ("objective  ", optimality, "accepted 5", "0 violations, worst margin", f"{tmp_path / 'run'}/"):
         assert text in done.stdout
     assert [line.split()[1] for line in done.stderr.splitlines()] == [f"{step}/5" for step in range(1, 6)]
-    found = command("verify", tmp_path / "run")
-    assert (found.returncode, found.stderr) == (0, "")
-    assert "6 committed policies, 3 scenarios" in found.stdout
+    found = run("verify", tmp_path / "run")
+    assert (found.status, found.err) == (0, "")
+    assert "6 committed policies, 3 scenarios" in found.out
     assert sorted(content(tmp_path / "run")) == [
         "history.npz",
         "problem.toml",

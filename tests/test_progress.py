@@ -202,15 +202,13 @@ def test_a_summary_breaks_between_words_and_hangs_below_its_text(monkeypatch, ca
         ["simulate", "--episodes", 3000],
     ],
 )
-def test_progress_of_rollouts_on_a_terminal(copy_of, words):
-    run = copy_of()
-    shown, out, _ = on_a_terminal(words[0], run, *words[1:])
+def test_progress_of_rollouts_on_a_terminal(copy_of, run, words):
+    folder = copy_of()
+    shown, out, _ = on_a_terminal(words[0], folder, *words[1:])
     assert words[0] in shown and re.search(r"[0-9]+/[0-9]+ rollouts", shown)
     assert "rollouts " not in out.split("\n")[0][:10]  # the line is on stderr alone
-    quiet, out, _ = on_a_terminal(words[0], run, *words[1:], "--json")
+    quiet, out, _ = on_a_terminal(words[0], folder, *words[1:], "--json")
     assert "rollouts" not in quiet.split("scpo-ctrl:")[0]
     assert json.loads(out)
-    piped = subprocess.run(
-        [*BARE, words[0], run, *map(str, words[1:])], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert all(line.startswith("scpo-ctrl: ") for line in piped.stderr.splitlines())
+    piped = run(words[0], folder, *words[1:])
+    assert all(line.startswith("scpo-ctrl: ") for line in piped.err.splitlines())
