@@ -170,7 +170,7 @@ def _read(path: Path) -> _Files:
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
     try:
         file = read_run(path)
-        result = load_state(path, file)
+        result = load_state(path, file, arrays)
         read: tuple[ProblemFile, Result] | ScpoError = file, result
         guarded = load_guarded(path, result)
     except ScpoError as error:
