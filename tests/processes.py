@@ -19,3 +19,14 @@ from scpo_ctrl.__main__ import main
 main()
 """
 PLAIN = [sys.executable, "-c", WITHOUT_PICTURES]
+# The same without a report: importing what draws it takes half of the time of a small run.
+WITHOUT_REPORT = """
+import sys
+from types import SimpleNamespace
+
+sys.modules["scpo_ctrl.report.page"] = SimpleNamespace(write_report=lambda result, path: None)
+sys.argv[0] = "scpo-ctrl"
+from scpo_ctrl.__main__ import main
+main()
+"""
+BARE = [sys.executable, "-c", WITHOUT_REPORT]

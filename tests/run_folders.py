@@ -71,6 +71,13 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def restore(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files back as `content` found them."""
+    for name, data in files.items():
+        if (folder / name).read_bytes() != data:
+            (folder / name).write_bytes(data)
+
+
 def same_arrays(one: Path, other: Path) -> None:
     """Check that two runs are equal to the last bit in all but the time they took."""
     a, b = load_arrays(one), load_arrays(other)

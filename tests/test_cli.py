@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from problem_files import write
-from processes import COMMAND, PLAIN
+from processes import BARE, COMMAND, PLAIN
 from run_folders import content, same_arrays
 
 import scpo_ctrl
@@ -27,7 +27,7 @@ from scpo_ctrl.verification.verify import verify
 ENDLESS = {"metrics.contraction": 0.95, "adapt.patience": 1_000_000, "adapt.steps": 1_000_000}
 
 
-def command(*arguments, words=PLAIN, **options):
+def command(*arguments, words=BARE, **options):
     """Run a command in a process of its own."""
     return subprocess.run(
         [*words, *map(str, arguments)], capture_output=True, text=True, check=False, timeout=60, **options
@@ -41,7 +41,7 @@ def strict_json(text):
 # The commands
 
 
-def test_from_problem_to_report(tmp_path):
+def test_from_problem_to_report(tmp_path, run):
     problem = write(tmp_path / "problem.toml")
     done = command("adapt", problem, "--out", tmp_path / "run", words=COMMAND)
     assert done.returncode == 0, done.stderr
@@ -50,9 +50,9 @@ def test_from_problem_to_report(tmp_path):
     for text in ("objective  ", optimality, "accepted 5", "0 violations, worst margin", f"{tmp_path / 'run'}/"):
         assert text in done.stdout
     assert [line.split()[1] for line in done.stderr.splitlines()] == [f"{step}/5" for step in range(1, 6)]
-    found = command("verify", tmp_path / "run")
-    assert (found.returncode, found.stderr) == (0, "")
-    assert "6 committed policies, 3 scenarios" in found.stdout
+    found = run("verify", tmp_path / "run")
+    assert (found.status, found.err) == (0, "")
+    assert "6 committed policies, 3 scenarios" in found.out
     assert sorted(content(tmp_path / "run")) == [
         "history.npz",
         "problem.toml",
@@ -350,7 +350,7 @@ def test_standard_output_that_is_full():
 
 
 def test_standard_output_that_is_closed(tmp_path):
-    words = [*PLAIN, "adapt", str(write(tmp_path / "problem.toml")), "--out", str(tmp_path / "run")]
+    words = [*BARE, "adapt", str(write(tmp_path / "problem.toml")), "--out", str(tmp_path / "run")]
     close = ["sh", "-c", 'exec "$@" >&-', "sh"]
     done = subprocess.run([*close, *words], stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr

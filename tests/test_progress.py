@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from problem_files import KINDS, write
 from problems import double_integrator_problem
-from processes import PLAIN
+from processes import BARE
 from rich.console import Console
 
 from scpo_ctrl import AdaptOptions, ScpoError, adapt, progress
@@ -30,7 +30,7 @@ def on_a_terminal(*arguments, raw=False, **variables):
     """Return what a command shows on a terminal that its stderr is, its stdout, and its status."""
     ours, theirs = os.openpty()
     environment = os.environ | {"TERM": "xterm", "COLUMNS": "170"} | variables
-    words, options = [*PLAIN, *map(str, arguments)], {"stdout": subprocess.PIPE, "env": environment}
+    words, options = [*BARE, *map(str, arguments)], {"stdout": subprocess.PIPE, "env": environment}
     with subprocess.Popen(words, stderr=theirs, **options) as process:
         os.close(theirs)
         shown = b""
@@ -202,15 +202,13 @@ def test_a_summary_breaks_between_words_and_hangs_below_its_text(monkeypatch, ca
         ["simulate", "--episodes", 3000],
     ],
 )
-def test_progress_of_rollouts_on_a_terminal(copy_of, words):
-    run = copy_of()
-    shown, out, _ = on_a_terminal(words[0], run, *words[1:])
+def test_progress_of_rollouts_on_a_terminal(copy_of, run, words):
+    folder = copy_of()
+    shown, out, _ = on_a_terminal(words[0], folder, *words[1:])
     assert words[0] in shown and re.search(r"[0-9]+/[0-9]+ rollouts", shown)
     assert "rollouts " not in out.split("\n")[0][:10]  # the line is on stderr alone
-    quiet, out, _ = on_a_terminal(words[0], run, *words[1:], "--json")
+    quiet, out, _ = on_a_terminal(words[0], folder, *words[1:], "--json")
     assert "rollouts" not in quiet.split("scpo-ctrl:")[0]
     assert json.loads(out)
-    piped = subprocess.run(
-        [*PLAIN, words[0], run, *map(str, words[1:])], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert all(line.startswith("scpo-ctrl: ") for line in piped.stderr.splitlines())
+    piped = run(words[0], folder, *words[1:])
+    assert all(line.startswith("scpo-ctrl: ") for line in piped.err.splitlines())

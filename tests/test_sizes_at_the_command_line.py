@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from problem_files import write
-from processes import PLAIN
+from processes import BARE, PLAIN
 
 MEMORY = 2 << 30  # bytes
 WORK = 20  # seconds of one core
 
 
-def adapt(path: Path, work: int = WORK) -> subprocess.CompletedProcess[str]:
+def adapt(path: Path, work: int = WORK, words: list[str] = BARE) -> subprocess.CompletedProcess[str]:
     """Run `scpo-ctrl adapt` on a problem with bounded memory and work."""
 
     def bound() -> None:
@@ -26,7 +26,7 @@ def adapt(path: Path, work: int = WORK) -> subprocess.CompletedProcess[str]:
         resource.setrlimit(resource.RLIMIT_CPU, (work, work))
 
     return subprocess.run(
-        [*PLAIN, "adapt", str(path), "--out", str(path.parent / "run"), "--steps", "1"],
+        [*words, "adapt", str(path), "--out", str(path.parent / "run"), "--steps", "1"],
         capture_output=True, text=True, check=False, preexec_fn=bound, timeout=15 * work,
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip
@@ -95,6 +95,8 @@ def test_a_dense_plant_runs(tmp_path: Path, n: int) -> None:
         **{key: [bound] for key, bound in (("u_min", -1.0), ("u_max", 1.0))},
     }
     changes = {"plant": plant, "backup.Q": [0.1] * n, "objective.Q": [1.0] * n}
-    done = adapt(write(tmp_path / "problem.toml", changes), 3 * WORK)  # it is meant to run, on a slow machine too
+    done = adapt(
+        write(tmp_path / "problem.toml", changes), 3 * WORK, PLAIN
+    )  # it is meant to run, on a slow machine too
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run" / "report.html").is_file()

@@ -205,8 +205,8 @@ def load_result(path: str | Path) -> Result:
     path = as_path("path", path)
 
     def read() -> Result:
-        load_arrays(path)  # whether it is a RUN folder at all
-        return load_state(path, read_run(path))
+        arrays = load_arrays(path)  # first: whether it is a RUN folder at all
+        return load_state(path, read_run(path), arrays)
 
     return steadily(path, read)
 
@@ -262,7 +262,7 @@ def read_problem(path: Path) -> tuple[str, bytes]:
         raise RecordError(f"{file}: is missing or damaged ({reason}); restore it or run again") from error
 
 
-def load_state(path: Path, file: ProblemFile) -> Result:
+def load_state(path: Path, file: ProblemFile, arrays: dict[str, np.ndarray]) -> Result:
     """Read the last complete state of a RUN folder whose problem is known.
 
     Parameters
@@ -271,6 +271,8 @@ def load_state(path: Path, file: ProblemFile) -> Result:
         The RUN folder.
     file : ProblemFile
         Read from its problem.toml.
+    arrays : dict of str to numpy.ndarray
+        Read from its history.npz.
 
     Returns
     -------
@@ -281,8 +283,8 @@ def load_state(path: Path, file: ProblemFile) -> Result:
     RecordError
         If a file is missing or damaged, or the files do not belong together.
     """
-    arrays = load_arrays(path)
     check_format(path, arrays)
+    arrays = dict(arrays)
     try:
         stored = str(arrays.pop("digest"))
         if stored != digest(arrays, *read_problem(path)):

@@ -23,7 +23,7 @@ from scpo_ctrl.problem.guarded import everywhere
 from scpo_ctrl.problem.learned import LEARNED_FILE
 from scpo_ctrl.record.atomic import is_staged, unwritable, write_together
 from scpo_ctrl.record.config import IMITATION_FILE, ProblemFile
-from scpo_ctrl.record.files import digest, history_arrays, load_state, read_run
+from scpo_ctrl.record.files import digest, history_arrays, load_arrays, load_state, read_run
 from scpo_ctrl.record.recorded import CONSTRAINTS_FILE, CONTROLLER_FILE, COST_FILE, PLANT_FILE
 from scpo_ctrl.record.samples_file import SAMPLES_FILE
 
@@ -241,7 +241,7 @@ class RunFolder:
             earlier = read_run(folder.path)
             file = file.with_gradients(earlier.options.gradients)
             _check_same(folder.path, earlier, file)
-            result = load_state(folder.path, earlier)
+            result = load_state(folder.path, earlier, load_arrays(folder.path))
             if file.options.steps < result.steps:
                 raise RecordError(
                     f"{folder.path}: its run has done {result.steps} steps, [adapt] steps asks for "

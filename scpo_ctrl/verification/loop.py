@@ -25,16 +25,20 @@ class ClosedLoop:
         The problem file.
     arrays : dict of str to numpy.ndarray
         The recorded scenarios.
+    rest : Rest, optional
+        Of another loop under the same law and tables, which knows the derivatives of policies.
     """
 
-    def __init__(self, law: Law, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    def __init__(
+        self, law: Law, tables: dict[str, Any], arrays: dict[str, np.ndarray], rest: Rest | None = None
+    ) -> None:
         self.law, self.options = law, tables["metrics"]
         plant = self.plant = law.plant
         self.P, self.rho = law.P, law.rho
         self.z0 = arrays["scenario_x0"] - plant.x_eq
         self.p, self.w = arrays["scenario_p"], arrays["scenario_w"]
         self.horizon = int(tables["scenarios"]["horizon"])
-        self.rest = Rest(law, tables)
+        self.rest = Rest(law, tables) if rest is None else rest
         self.metrics = 0
         self.cost_sizes = np.zeros(0)  # of the numbers behind the costs of the policies stepped last (C,)
         self.x = np.zeros((len(self.z0), self.horizon + 1, plant.nx))  # trajectories of the last policy stepped

@@ -38,6 +38,7 @@ class Rest:
         unit = 1 / np.sqrt(np.diag(P))
         self.root = np.linalg.cholesky(P * unit[:, None] * unit).T / unit  # V(z) = |root z|²
         self.inverse, self.size = np.linalg.inv(self.root), np.sqrt(law.rho)
+        self._derivatives: dict[tuple[bytes, bytes], np.ndarray] = {}  # of policies and parameters
 
     def metrics(self, thetas: np.ndarray) -> np.ndarray:
         """Return (E11) for policies (C, d): (C, k), infinite where a loop does not come to rest."""
@@ -85,6 +86,13 @@ class Rest:
         return np.array([self._settle(None, p)[0] for p in different])[which.ravel()]
 
     def _derivative(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
+        """Return the derivative at rest, of each policy once."""
+        key = b"" if theta is None else theta.tobytes(), p.tobytes()
+        if key not in self._derivatives:
+            self._derivatives[key] = self._derived(theta, p)
+        return self._derivatives[key]
+
+    def _derived(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
         """Return the derivative at rest; NaN where there is none, or the input does not hold it within its bounds."""
         x, A = self._settle(theta, p)
         low, high = self.plant.u_min, self.plant.u_max

@@ -170,7 +170,7 @@ def _read(path: Path) -> _Files:
         learned = read_learned(path / LEARNED_FILE) if "learned" in tables.get("scenarios", {}) else None
     try:
         file = read_run(path)
-        result = load_state(path, file)
+        result = load_state(path, file, arrays)
         read: tuple[ProblemFile, Result] | ScpoError = file, result
         guarded = load_guarded(path, result)
     except ScpoError as error:
@@ -220,7 +220,7 @@ def _verify(files: _Files, parts: list[int]) -> Verification:
         margins = margins.and_of(cloud.margins(np.vstack([rejected, thetas]))[0])
     weight = loop.cost_sizes
     metrics = loop.metrics + law.bounds + (0 if cloud is None else cloud.metrics)
-    guards, on_all = _guards(law, tables, arrays), margins
+    guards, on_all = _guards(loop, tables, arrays), margins
     for rolled in guards:
         on_all = on_all.and_of(rolled.margins(np.vstack([rejected, thetas]))[0])
     if tables["objective"]["kind"] == "imitation":
@@ -311,13 +311,13 @@ def _file_faults(files: _Files, loop: ClosedLoop) -> list[str]:
     return faults
 
 
-def _guards(law: Law, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[ClosedLoop]:
+def _guards(loop: ClosedLoop, tables: dict[str, Any], arrays: dict[str, np.ndarray]) -> list[ClosedLoop]:
     """Return the closed loop on the guards of a run, where it has any, and their first steps where these count."""
     if "guard_x0" not in arrays:
         return []
     guards = {f"scenario_{key}": arrays[f"guard_{key}"] for key in ("x0", "p", "w")}
-    rolled = [ClosedLoop(law, tables, arrays | guards)]
-    return rolled + ([single_steps(law, tables, *guards.values())] if "one_step" in tables["metrics"] else [])
+    rolled = [ClosedLoop(loop.law, tables, arrays | guards, loop.rest)]
+    return rolled + ([single_steps(loop.law, tables, *guards.values())] if "one_step" in tables["metrics"] else [])
 
 
 def law_of(tables: dict[str, Any], folder: Path) -> Law:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import jobs
 import numpy as np
@@ -87,8 +88,17 @@ def test_another_cost_for_a_reference_that_varies_is_told_what_to_take(tmp_path)
         sc.load_problem(tmp_path / "servo.toml")
 
 
+def verified(command, folder):
+    """Do in this process, where audits are short, what the script starts a process for."""
+    assert command == "verify"
+    found = sc.verify(folder)
+    return SimpleNamespace(communicate=lambda: ("; ".join(found.faults), None), returncode=int(not found.passed))
+
+
 def test_the_script_verifies_exports_and_prints(tmp_path, monkeypatch, capsys, result):
-    monkeypatch.setattr(jobs, "adapted", lambda job, folder: result(job.name))
+    found = result("a_pd_by_hand")
+    monkeypatch.setattr(jobs, "started", verified)
+    monkeypatch.setattr(jobs, "adapted", lambda job, folder: found)
     monkeypatch.setattr(jobs, "missing", lambda: ("qemu-system-arm",))
     monkeypatch.setattr(jobs, "run", functools.partial(jobs.run, fresh=500))
     jobs.main(["--only", "a_pd_by_hand", "--out", str(tmp_path)])
@@ -105,7 +115,7 @@ def test_a_run_that_does_not_verify_ends_the_script(tmp_path, monkeypatch, resul
     found = result("a_pd_by_hand")
     monkeypatch.setattr(jobs, "adapted", lambda job, folder: found)
     monkeypatch.setattr(jobs, "missing", lambda: ("qemu-system-arm",))
-    started = jobs.started
+    started = jobs.started  # a process
 
     def tampered(command, folder):
         np.save(folder / "theta.npy", np.load(folder / "theta.npy") + 1e-3)

@@ -15,7 +15,7 @@ import scpo_ctrl as sc
 from scpo_ctrl.errors import ProblemFileError, RecordError
 from scpo_ctrl.models import double_integrator
 from scpo_ctrl.record.config import read_problem_file
-from scpo_ctrl.record.files import load_state
+from scpo_ctrl.record.files import load_arrays, load_state
 
 INF, NAN = float("inf"), float("nan")
 AUDITED, PID = KINDS["expressions, audited"], CONTROLLERS["pid, expressions"]
@@ -228,7 +228,7 @@ def test_another_problem_is_not_resumed_and_what_cannot_be_saved_says_so(saved, 
     with pytest.raises(RecordError, match="digest differs"):
         text = (run / "problem.toml").read_text().replace("0.15", "0.16")
         (run / "problem.toml").write_text(text)
-        load_state(run, read_problem_file(run / "problem.toml"))
+        load_state(run, read_problem_file(run / "problem.toml"), load_arrays(run))
     plant = double_integrator()
     problem = in_python(du_max=None, constraints=None)
     strange = sc.Constraint(name="c", expression=ca.remainder(problem.plant.x[0], 50.0), bound=9.0)

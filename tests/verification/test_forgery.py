@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tomli_w
 from problem_files import KINDS, write, write_expert
-from run_folders import edit_summary, rewrite
+from run_folders import content, edit_summary, restore, rewrite
 
 from scpo_ctrl.adaptation.status import RunStatus
 from scpo_ctrl.errors import ScpoError
@@ -46,15 +46,14 @@ def changed(array):
 @pytest.mark.parametrize("kind", ["audited", "mlp", "parameters, disturbance", "imitation"])
 def test_every_array_of_the_history(copy_of, kind):
     run = copy_of(kind)
-    whole, summary = load_arrays(run), json.loads((run / "result.json").read_text())
-    for name, array in whole.items():
+    whole = content(run)
+    for name, array in load_arrays(run).items():
         if not array.size or name == "digest":
             continue
         rewrite(run, sign=True, **{name: changed(array)})
         is_free = name in UNVERIFIABLE or name.startswith("state_method_")
         assert (said(run) == "") == is_free, name
-        rewrite(run, sign=True, **{name: array})
-        edit_summary(run, **{key: value for key, value in summary.items() if key != "digest"})
+        restore(run, whole)
     assert verify(run).faults == ()
 
 
@@ -118,7 +117,7 @@ def test_every_key_of_the_problem_against_the_file_that_was_asked_for(copy_of, t
     write_expert(tmp_path / "expert.csv")
     asked = write(tmp_path / "asked.toml", KINDS[kind])
     assert verify(run, problem=asked).faults == ()
-    text = (run / "problem.toml").read_text()
+    text, whole = (run / "problem.toml").read_text(), content(run)
     assert set(FORGED["parameters, disturbance"]) == set(tomllib.loads(text))
     for section in FORGED[kind]:
         for key, value in tomllib.loads(text)[section].items():
@@ -127,8 +126,7 @@ def test_every_key_of_the_problem_against_the_file_that_was_asked_for(copy_of, t
             (run / "problem.toml").write_text(tomli_w.dumps(forged))
             rewrite(run, sign=True)
             assert said(run, problem=asked), (section, key)
-    (run / "problem.toml").write_text(text)
-    rewrite(run, sign=True)
+            restore(run, whole)
     assert verify(run).faults == ()
 
 
@@ -186,7 +184,7 @@ def test_scenarios_drawn_anew_are_those_of_the_run(runs, kind):
 def test_any_row_removed(copy_of, kind):
     """Steps are numbered, their tries counted by rollouts: no row goes unnoticed but a first try of several."""
     run = copy_of(kind)
-    arrays = load_arrays(run)
+    arrays, whole = load_arrays(run), content(run)
     columns = list(load_result(run).history.columns())
     steps = arrays["step"]
     for row in range(len(steps)):
@@ -195,7 +193,7 @@ def test_any_row_removed(copy_of, kind):
             continue
         rewrite(run, sign=True, **{name: np.delete(arrays[name], row, axis=0) for name in columns})
         assert said(run), row
-        rewrite(run, sign=True, **{name: arrays[name] for name in columns})
+        restore(run, whole)
 
 
 @pytest.fixture(scope="module")
