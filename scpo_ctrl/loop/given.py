@@ -18,7 +18,6 @@ from scpo_ctrl.loop.backup import Backup, check_backup, claimed, largest_held
 from scpo_ctrl.loop.claim import Claim
 from scpo_ctrl.loop.controllable import check_controllable
 from scpo_ctrl.loop.level import Ranges, bounds_of, largest_level, parameter_ranges
-from scpo_ctrl.loop.riccati import dlqr
 from scpo_ctrl.messages import shown
 from scpo_ctrl.models import Plant
 from scpo_ctrl.models.plant import check_discrete
@@ -224,12 +223,14 @@ def _half_widths(plant: Plant, disturbance: ArrayLike | None) -> np.ndarray:
 def _start(inner: Plant, K: np.ndarray | None) -> Shape:
     """Return a shape to begin with: that of an LQR whose weights are one in units of the bounds, or of a gain."""
     if K is None:
+        import control
+
         check_controllable(*inner.linearise(), True)
         try:
-            K, P = dlqr(*inner.linearise(), np.eye(inner.nx), np.eye(inner.nu))
-        except (ValueError, np.linalg.LinAlgError) as error:
+            K, P, _ = control.dlqr(*inner.linearise(), np.eye(inner.nx), np.eye(inner.nu))
+        except (ValueError, np.linalg.LinAlgError, control.ControlArgument) as error:
             raise BackupError(f"the Riccati equation has no stabilising solution for this plant: {error}") from error
-        P = (P + P.T) / 2
+        K, P = np.atleast_2d(np.asarray(K)), (np.asarray(P) + np.asarray(P).T) / 2
     else:
         P = lyapunov(inner, K)
     level = largest_level(P, *bounds_of(inner, K))
