@@ -313,11 +313,16 @@ def build(
     audited: bool = True,
 ) -> Path:
     """Export an adaptation and build it with the driver above; return the program."""
+    exported(problem, folder, real, prefix, examples=examples, gradients=gradients, audited=audited)
+    return compiled(folder, flags, compiler)
+
+
+def exported(problem: sc.Problem, folder: Path, real: str = "double", prefix: str = "scpo", **more: object) -> Path:
+    """Export an adaptation, with the driver above beside it; return the folder."""
     result = sc.adapt(problem, sc.AdaptOptions(steps=0, audit=False))
-    more = {"examples": examples, "gradients": gradients, "audited": audited}
     export(result, folder, real=real, prefix=prefix, adapting=True, measured=False, **more)
     (folder / "driver.c").write_text(_DRIVER.replace("scpo", prefix).replace("SCPO", prefix.upper()))
-    return compiled(folder, flags, compiler)
+    return folder
 
 
 def compiled(folder: Path, flags: str = FLAGS, compiler: str = "gcc") -> Path:
