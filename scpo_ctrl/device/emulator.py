@@ -4,6 +4,7 @@ import re
 import select
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,8 +16,8 @@ BOARD = Path(__file__).parent / "board"
 _TIME_LIMIT = 300  # [s] of a compilation
 _STARTED = 30.0  # [s] within which an emulator names its line
 _LAST_LINE = re.compile(r"char device redirected to (\S+)")
-_REGISTERS = ("-DUART=0x40004000u", "-DTIMER=0x40000000u")
-_REGISTERS_OF_M33 = ("-DUART=0x50200000u", "-DTIMER=0x50000000u")
+_REGISTERS = ("-DUART=0x40004000u", "-DTIMER=0x40000000u", "-DENABLED=0xE000E100u")
+_REGISTERS_OF_M33 = ("-DUART=0x50200000u", "-DTIMER=0x50000000u", "-DENABLED=0xE000E104u")
 _MEMORY_OF_M33 = (("0x00000000", "0x10000000"), ("0x20000000", "0x38000000"))
 _RISCV = (
     "--oslib=semihost", "--crt0=hosted", "-Wl,--defsym=__flash=0x80000000", "-Wl,--defsym=__flash_size=0x200000",
@@ -170,9 +171,31 @@ def function_bytes(target: Target, program: Path, prefix: str) -> int:
     -------
     int
     """
+    return sum(_sizes(target, program, rf"FUNC .* {prefix}_\S+"))
+
+
+def variable_bytes(target: Target, program: Path, *names: str) -> int:
+    """Return the bytes of variables of a program.
+
+    Parameters
+    ----------
+    target : Target
+    program : pathlib.Path
+    *names : str
+        Of the variables.
+
+    Returns
+    -------
+    int
+    """
+    return sum(_sizes(target, program, rf"OBJECT .* (?:{'|'.join(names)})"))
+
+
+def _sizes(target: Target, program: Path, symbol: str) -> Iterable[int]:
+    """Return the sizes of a program's symbols that an expression matches, of each place once."""
     table = _run([f"{target.tools}readelf", "-sW", str(program)]).stdout
-    found = re.findall(rf"^\s*\d+: (\w+)\s+(\d+) FUNC .* {prefix}_\S+$", table, re.MULTILINE)
-    return sum({place: int(size) for place, size in found}.values())
+    found = re.findall(rf"^\s*\d+: (\w+)\s+(\d+) {symbol}$", table, re.MULTILINE)
+    return {place: int(size) for place, size in found}.values()
 
 
 class Emulator:

@@ -12,10 +12,17 @@ from scpo_ctrl.adaptation.result import Result
 from scpo_ctrl.assurance.audit import audit
 from scpo_ctrl.choices import SAMPLES, STEPS, WITHIN
 from scpo_ctrl.codegen import TARGETS, export
-from scpo_ctrl.codegen.build import measure
 from scpo_ctrl.codegen.device import GRADIENTS
 from scpo_ctrl.codegen.targets import Target, check_options
-from scpo_ctrl.device.emulator import BOARD, Emulator, build, check_tools, function_bytes, instructions_per_tick
+from scpo_ctrl.device.emulator import (
+    BOARD,
+    Emulator,
+    build,
+    check_tools,
+    function_bytes,
+    instructions_per_tick,
+    variable_bytes,
+)
 from scpo_ctrl.device.link import Answer, Device, Port, Progress
 from scpo_ctrl.errors import DeviceError
 from scpo_ctrl.invariance.guard import Guard
@@ -158,9 +165,9 @@ def pil(
         build(chosen, sources, [folder / "include", folder / "src"], program)
         with Emulator(chosen, program) as board, Device(Port(board.port)) as device:
             found = _run(result, device, chosen, board.port, steps, samples, held, monitor)
-            stack = max(device.stack(), device.stack(_STACK_PIECES))
-        sizes = measure(folder, chosen, _PREFIX)
-        ram = sizes["adapter_bytes"] if isinstance(sizes, dict) else None
+            parts = (min(_AT_ONCE, _STACK_PIECES - done) for done in range(0, _STACK_PIECES, _AT_ONCE))
+            stack = max(device.stack(), *map(device.stack, parts))
+        ram = variable_bytes(chosen, program, "adapter", "controller")
         code = function_bytes(chosen, program, _PREFIX)
     return replace(found, code_bytes=code, ram_bytes=ram, stack_bytes=stack)
 

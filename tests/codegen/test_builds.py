@@ -161,10 +161,11 @@ def test_a_string_of_c():
     assert string('a\\b"c??/µ\n1') == '"a\\134b\\042c\\077\\077/\\302\\265 1"'
 
 
-def test_numbers_out_of_a_byte_stream_are_aligned(tree, tmp_path):
+def test_numbers_out_of_a_byte_stream_are_aligned(tree, library, tmp_path):
     """The link's own code takes reals out of bytes at any address; no cast raises an alignment."""
     need("gcc")
-    folder = tree("adapting")
+    _, linked = library("adapting")  # of it what takes no bytes
+    taking = [tree("adapting") / f"src/servo_{name}.c" for name in ("link", "server", "blob")]
     (tmp_path / "main.c").write_text("""
 #include <string.h>
 #include "servo_link.h"
@@ -199,6 +200,6 @@ int main(void)
     return odd.server.link.bad || !answers;
 }
 """)
-    flags = [f"-I{folder / 'include'}", "-fsanitize=undefined", "-fno-sanitize-recover=all"]
-    run("gcc", *flags, tmp_path / "main.c", *(folder / "src").glob("*.c"), "-lm", "-o", tmp_path / "main")
+    flags = [f"-I{tree('adapting') / 'include'}", "-fsanitize=undefined", "-fno-sanitize-recover=all"]
+    run("gcc", *flags, tmp_path / "main.c", *taking, *linked, "-o", tmp_path / "main")
     run(tmp_path / "main")

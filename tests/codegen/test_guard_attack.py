@@ -72,7 +72,7 @@ def test_a_pushed_mass_does_not_escape_and_the_attack_is_at_the_surface(real, pu
 )
 def test_a_fault_that_is_planted_is_found(pattern, factor, nominal, tmp_path):
     need("gcc")
-    ga.exported(nominal, tmp_path, "double")
+    export(nominal, tmp_path / "c", real="double", guarded=True, measured=False)
     source = tmp_path / "c" / "src" / "scpo_guard.c"
     text = source.read_text()
     wrong = f"{float(re.search(pattern, text)[1]) * factor!r}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from exports import require, result_of, run
+from forms import LONG
 
 from scpo_ctrl.codegen import TARGETS, export
 from scpo_ctrl.codegen.context import make_context
@@ -27,7 +28,15 @@ def build(folder: Path, target: str) -> Path:
     run(
         TARGETS[target].compiler,
         *TARGETS[target].flags,
-        *("-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-DSCPO_TEST_PRINT"),
+        *(
+            "-std=gnu99",
+            "-O2" if LONG else "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-ffunction-sections",
+            "-DSCPO_TEST_PRINT",
+        ),
         *includes,
         *sources,
         *LINK,

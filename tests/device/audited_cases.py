@@ -102,8 +102,7 @@ def exported(make, real: str = "double", gradients: str = "exact") -> Path:
     """Return the folder of the C of a problem, which stays until the tests end."""
     folder = tempfile.TemporaryDirectory(prefix="scpo_audited_")
     _kept.append(folder)
-    device_runs.build(make(), Path(folder.name) / "c", real, gradients=gradients)
-    return Path(folder.name) / "c"
+    return device_runs.exported(make(), Path(folder.name) / "c", real, gradients=gradients)
 
 
 def program(folder: Path, more: str) -> Path:

@@ -10,7 +10,7 @@ from forms import times
 from scpo_ctrl.device import DeviceOptions, device_adapter
 from scpo_ctrl.device.working_set import Verification
 
-STEPS = times(60, 2)
+STEPS = times(60, 3)
 
 
 def follow(name, real, program, options=None, restart=-1, moved=0.0, steps=STEPS):

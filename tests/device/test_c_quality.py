@@ -29,7 +29,7 @@ WARNINGS = (
     "-Wundef -Wfloat-equal -Wswitch-default -Wmissing-declarations -pedantic -Werror"
 )
 STANDARDS = {"c99": "gcc", "c11": "gcc", "c++11": "g++", "c++17": "g++"}
-SANITIZE = "-g1 -O0 -fsanitize=address,undefined,alignment -fno-sanitize-recover=all"
+SANITIZE = f"-g1 -O{int(LONG)} -fsanitize=address,undefined,alignment -fno-sanitize-recover=all"
 # What an export has for the adaptation; in the short form what takes an analyser seconds only.
 NEW = ("adapt", "audit", "fresh", "exact", "rollout", "scaling", "working_set", "link", "server", "supervise", "model")
 SHORT = ("audit", "fresh", "link", "server", "supervise")
@@ -45,6 +45,17 @@ def exported(real: str, guarded: bool, audited: bool = True) -> Path:
     path = Path(folder.name) / "c"
     export(unadapted(r3_problem()), path, real=real, measured=False, adapting=True, guarded=guarded, audited=audited)
     return path
+
+
+@functools.cache
+def sanitized(real: str, guarded: bool, audited: bool) -> list[Path]:
+    """Return the objects of such an export, which sanitizers watch."""
+    folder = exported(real, guarded, audited)
+    objects = folder / "objects"
+    objects.mkdir()
+    flags = ["-std=c99", *SANITIZE.split(), *OFTEN, "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    run("gcc", *flags, *includes(folder), "-c", *sorted((folder / "src").glob("*.c")), cwd=objects)
+    return sorted(objects.glob("*.o"))
 
 
 def includes(folder: Path) -> list[str]:
@@ -139,10 +150,10 @@ def test_no_byte_from_outside_does_harm(audited, tmp_path):
     """Random bytes and nearly right frames, under sanitizers, alignment among them; the long form is `make fuzz`."""
     need("gcc")
     for real in ("float", "double") if LONG else ("float",):
-        folder = exported(real, False, audited)
+        folder = exported(real, audited, audited)
         program = tmp_path / f"fuzz_{real}"
         flags = ["-std=c99", *SANITIZE.split(), *OFTEN, "-Wall", "-Wextra", "-Wconversion", "-Werror"]
-        every = [*sorted((folder / "src").glob("*.c")), HERE / "fuzz_link.c"]
+        every = [HERE / "fuzz_link.c", *sanitized(real, audited, audited)]
         run("gcc", *flags, *includes(folder), *every, "-o", program, "-lm")
         for seed in range(1, 5 if LONG else 2):
             said = run(program, seed, 10_000_000 if LONG else 500_000, timeout=PATIENCE)
@@ -159,8 +170,8 @@ def test_every_public_function_keeps_its_promises(tmp_path):
     for real in ("float", "double") if LONG else ("float",):
         folder = exported(real, True)
         program = tmp_path / f"public_{real}"
-        flags = ["-std=gnu99", *SANITIZE.split(), *OFTEN, "-O1" if LONG else "-O0", "-Wall", "-Wextra", "-Werror"]
-        every = [*sorted((folder / "src").glob("*.c")), HERE / "fuzz_public.c"]
+        flags = ["-std=gnu99", *SANITIZE.split(), *OFTEN, "-Wall", "-Wextra", "-Werror"]
+        every = [HERE / "fuzz_public.c", *sanitized(real, True, True)]
         run("gcc", *flags, *includes(folder), *every, "-o", program, "-lm")
         for seed in range(1, 26 if LONG else 2):
             said = run(program, seed, 2_000_000 if LONG else 100_000, timeout=PATIENCE)

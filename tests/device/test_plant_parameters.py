@@ -51,7 +51,7 @@ def test_the_same_bits_and_every_commit_is_safe_under_its_parameters():
     need("gcc")
     problem = device_runs.CASES["imitating masses"]()
     words = [word for step, ends in MASSES.items() for word in (step, *ends)]
-    program = device_runs.built("imitating masses", "double", f"{CPP} {STRICT}", 128)
+    program = device_runs.built("imitating masses", "double", f"{CPP} {STRICT}", DeviceOptions().examples, audited=True)
     outcomes = follow(problem, device_adapter(problem, "double"), device_runs.lines(program, STEPS, -1, 0, -1, *words))
     assert outcomes.count(DeviceStatus.COMMITTED) > 10
 

@@ -1,5 +1,6 @@
 """Sampled gradients: decisions as the C takes them, estimates within what (E3) allows, plants without derivatives."""
 
+import shutil
 from dataclasses import replace
 
 import device_runs
@@ -92,16 +93,14 @@ def test_a_step_of_the_user_s_own(tmp_path):
     """The plant as a function in C, which the export knows nothing of: the same steps as with the generated one."""
     need("gcc")
     program = device_runs.built("terminal, two layers", "double", "-DSCPO_CHUNK=7", gradients="sampled")
-    folder, own = program.parent, tmp_path / "own.c"
+    folder = shutil.copytree(program.parent, tmp_path / "c")
     model = (folder / "src" / "scpo_model.c").read_text()
     assert "model_adjoint" not in model
     start = model.index("void scpo_model_step")
-    own.write_text(f'#include "scpo_model.h"\n{model[start : model.index("#endif", start)]}')
-    sources = [*map(str, sorted((folder / "src").glob("*.c"))), str(folder / "driver.c"), str(own)]
-    include = [f"-I{folder / part}" for part in ("include", "src")]
-    flags = (*device_runs.FLAGS.split(), "-DSCPO_OWN_STEP", "-DSCPO_CHUNK=7")
-    run("gcc", *flags, *include, *sources, "-lm", "-o", str(tmp_path / "own"))
-    assert device_runs.lines(tmp_path / "own", 3) == device_runs.lines(program, 3)
+    own = f'#include "scpo_model.h"\n{model[start : model.index("#endif", start)]}'
+    (folder / "src" / "own.c").write_text(own)
+    with_own = device_runs.compiled(folder, f"{device_runs.FLAGS} -DSCPO_OWN_STEP -DSCPO_CHUNK=7")
+    assert device_runs.lines(with_own, 3) == device_runs.lines(program, 3)
 
 
 @pytest.mark.parametrize(("compiler", "language"), [("gcc", "c"), ("g++", "c++")])
