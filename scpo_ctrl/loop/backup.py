@@ -235,11 +235,8 @@ def _simulated(
     simulations = LevelSearch(plant, backup.K, backup.P, bounds_of(plant, backup.K)[0], ranges, law)
     rho = simulations.largest(backup.rho) if search else backup.rho
     if rho <= 0 or not (search or simulations.passes(rho)):
-        levels = (
-            f"at any level down to {LEAST:.2g} of the largest inside all bounds"
-            if search
-            else f"at the level rho = {backup.rho:g}"
-        )
+        tried = f"at any level down to {LEAST:.2g} of the largest inside all bounds"
+        levels = tried if search else f"at the level rho = {backup.rho:g}"
         narrow = "narrow the ranges of the plant parameters, or " if np.ptp(ranges, axis=1).any() else ""
         gains = "change its gains (Q and R of an LQR)" if law is None else "begin with other gains"
         remedy = singular_parameter(Law(plant, backup.K, law), ranges) or moved_rest(plant, ranges) + narrow + gains

@@ -18,10 +18,7 @@ _MOST_STEPS, _SHORTEST = 60, 1e-6  # of the damped search for where a loop is at
 _KEPT = 16  # answers of `BackupRest.places` that are kept: a run asks again and again for the same scenarios
 _STILL = 1e-12  # what a loop at rest moves by, in the norm of P relative to √ρ: no step is taken from there
 AT_REST = 1e-6  # what a loop may still move by, likewise, where no step makes it move less
-
-BEYOND_BOUNDS = (
-    1e-9  # what a command at rest may leave its bounds by, in half their width: beyond, the input cannot hold it
-)
+BEYOND_BOUNDS = 1e-9  # what a command at rest may leave its bounds by, in half their width, for the input to hold it
 
 LinearisedLoop = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 

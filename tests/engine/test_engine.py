@@ -376,11 +376,9 @@ def test_literals_are_exact_and_equal_structures_share_a_library():
 
 
 def test_plants_with_operations_unknown_to_the_engine_are_left_to_casadi(oracle):
-    case = linear_case()
-    policy = case.loop.policy
+    policy = (case := linear_case()).loop.policy
     plant = policy.plant.replace(f=policy.plant.f + 1e-13 * ca.remainder(policy.plant.x, 100.0))
-    other = type(policy)(plant, policy.backup, scale=policy.scale)
-    rollouts = Rollouts(other, case.batch, case.loop.metrics)
+    rollouts = Rollouts(type(policy)(plant, policy.backup, scale=policy.scale), case.batch, case.loop.metrics)
     assert isinstance(rollouts._engine, CasadiEngine)
     theta, g = case.theta(), rollouts.sample(case.theta())[0]
     close(rollouts.sample(theta), rollouts_of(case).sample(theta))
