@@ -134,7 +134,8 @@ class DenseMetric:
         """Return a column of θ, x and some numbers behind them, and the loop's x⁺, J and command there."""
         nx, d = self.loop.size1_in(0), self.loop.size1_in(2)
         column = ca.MX.sym("column", d + nx + behind)
-        return column, *self.loop(column[d : d + nx], ca.DM(self.p), column[:d])
+        following, J, command = self.loop(column[d : d + nx], ca.DM(self.p), column[:d])
+        return column, following, J, command
 
     @cached_property
     def _next(self) -> StackFunction:
