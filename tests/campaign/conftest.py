@@ -5,7 +5,7 @@ import pytest
 from scpo_ctrl.campaign import cluster
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # its processes use the computer while they wait
 def client():
     """Two worker processes of Dask."""
     pytest.importorskip("distributed")
