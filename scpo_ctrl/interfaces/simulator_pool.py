@@ -14,7 +14,7 @@ from scpo_ctrl.loop.black_box import Step
 from scpo_ctrl.sealed import AtWork
 from scpo_ctrl.shown import Entries, Shown, counted
 from scpo_ctrl.validate import as_count, as_function, as_scalar
-from scpo_ctrl.workers import Calls, Lost, Workers
+from scpo_ctrl.workers import READY_WITHIN, Calls, Lost, Workers
 
 _PARTS = 4  # of a stack, for each process
 _MOST_LOST = 1000  # lost steps kept
@@ -59,7 +59,7 @@ class SimulatorPool(AtWork, Shown, rather="hand over its factory, and make a poo
     """
 
     def __init__(
-        self, factory: Callable[[], Step], *, workers: int, timeout: float = 60.0, ready_within: float = 600.0
+        self, factory: Callable[[], Step], *, workers: int, timeout: float = 60.0, ready_within: float = READY_WITHIN
     ) -> None:
         as_function("factory", factory)
         count = as_count("workers", workers, at_least=1, at_most=MOST_WORKERS)

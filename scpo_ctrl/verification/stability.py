@@ -16,6 +16,7 @@ _FLOOR = 1e-6  # δ of (E11)
 _BEYOND = 1e-9  # what a command at rest may leave its bounds by, in half their width
 _CORNERS = 6  # parameters with a range up to which all corners count; a fixed choice of as many beyond
 _AGREEMENT = 1e-7  # of spectral radii, relative: eigenvalues amplify rounding
+_KEPT = 10_000_000  # numbers of policies and derivatives that are kept, as guards and radii ask for them again
 _STEPS, _SHORTEST = 60, 1e-6  # to the equilibrium, and the least part of one
 _STILL, _AT_REST = 1e-12, 1e-6  # how still the loop is there, in parts of the level set
 
@@ -88,9 +89,12 @@ class Rest:
     def _derivative(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
         """Return the derivative at rest, of each policy once."""
         key = b"" if theta is None else theta.tobytes(), p.tobytes()
-        if key not in self._derivatives:
-            self._derivatives[key] = self._derived(theta, p)
-        return self._derivatives[key]
+        found = self._derivatives.get(key)
+        if found is None:
+            found = self._derived(theta, p)
+            if len(self._derivatives) * (found.size + len(key[0]) // 8) < _KEPT:
+                self._derivatives[key] = found
+        return found
 
     def _derived(self, theta: np.ndarray | None, p: np.ndarray) -> np.ndarray:
         """Return the derivative at rest; NaN where there is none, or the input does not hold it within its bounds."""

@@ -20,7 +20,7 @@ from scpo_ctrl.stop import left_to_parent
 _AHEAD = 8  # tasks for each process, that may be done before the first result is taken
 _THREADS = dict.fromkeys(("SCPO_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 _LOOK = 0.5  # s between looks at who is alive, as what a process has forked may hold its link open
-_READY_WITHIN = 600.0  # s from its start, in which a process makes what does tasks
+READY_WITHIN = 600.0  # s from its start, in which a process makes what does tasks
 _STILLBORN = 3  # processes, one after the other, that die before they are ready: there is no use in another one
 
 
@@ -91,7 +91,7 @@ class Workers:
         count: int,
         *,
         timeout: float | None = None,
-        ready_within: float = _READY_WITHIN,
+        ready_within: float = READY_WITHIN,
         tries: int = 1,
     ) -> None:
         self._factory, self._count, self._timeout, self._tries = factory, count, timeout, tries

@@ -217,7 +217,8 @@ def test_a_policy_that_costs_more_beside_its_scenarios_is_amber(run):
     dearer = dataclasses.replace(run, theta=run.theta_initial, theta_initial=run.theta)
     line = headline(dearer, 0.1)
     assert (line.level, line.word) == ("unfinished", "Audited, costs more than the safe start")
-    assert "no violation in 2\u202f000 fresh scenarios" in line.sentence
+    over = f"of the declared set over {run.problem.scenarios.horizon} steps"
+    assert f"no violation in 2\u202f000 fresh scenarios {over}" in line.sentence
 
 
 def test_costs_before_and_after_are_of_one_draw(run):

@@ -182,6 +182,14 @@ def test_status_and_its_advice_are_shown(plain, monkeypatch, status, level):
     assert html.escape(status.value, quote=False) in page
 
 
+def test_a_headline_says_all_that_is_not_so(plain, monkeypatch):
+    monkeypatch.setattr(wording, "beyond", lambda _: Beyond("half of them violate", "not beside them"))
+    monkeypatch.setattr(wording, "is_stable", lambda _: False)
+    line = headline(plain, plain.margin())
+    assert line.word == "Safe on its scenarios, not beside them, not stable at rest"
+    assert "half of them violate" in line.sentence and "Spectral radius at rest" in line.sentence
+
+
 def test_zero_tried_steps():
     result = run(double_integrator_problem(), steps=0)
     assert "The backup satisfies all" in headline(result, result.margin()).sentence

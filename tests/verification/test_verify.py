@@ -16,6 +16,7 @@ import scpo_ctrl
 from scpo_ctrl import verify as verify_function
 from scpo_ctrl.errors import RecordError
 from scpo_ctrl.record.files import load_arrays, load_result, read_problem
+from scpo_ctrl.verification import stability
 from scpo_ctrl.verification.loop import ClosedLoop
 from scpo_ctrl.verification.one_step import cloud_loop
 from scpo_ctrl.verification.verify import law_of
@@ -34,6 +35,13 @@ def test_passes_on_what_adapt_wrote(runs, kind):
     assert found.metrics == result.problem.varies.size
     assert found.violations == 0
     assert found.worst_margin == pytest.approx(result.worst_margin(), abs=1e-11)
+
+
+def test_what_is_kept_of_policies_at_rest_has_a_limit_and_changes_nothing(runs, monkeypatch):
+    run = runs["expressions, audited"]
+    found = verify_function(run)
+    monkeypatch.setattr(stability, "_KEPT", 0)
+    assert verify_function(run) == found
 
 
 @pytest.mark.parametrize("kind", KINDS)
